@@ -1,0 +1,198 @@
+//! A snapshot taken apart into named, versioned resources: the form in which it is compared and sent.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::snapshot::{ObjectId, Snapshot};
+
+/// The kind of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// [`crate::snapshot::Provider`]
+    Provider,
+    /// [`crate::snapshot::Route`]
+    Route,
+    /// [`crate::snapshot::Token`]
+    Token,
+}
+
+/// What a resource is called on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// Its kind.
+    #[serde(rename = "t")]
+    pub kind: Kind,
+    /// Its object.
+    pub id: ObjectId,
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of a resource's JSON: equal content has an equal version everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(String);
+
+/// The name of a whole state: the hash of its sorted (kind, id, version) set, 16 hexadecimal digits. Equal on every
+/// replica and after every restart that holds the same state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(String);
+
+/// One resource, serialised once and shared by every stream that sends it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Hash of the body.
+    pub version: Version,
+    /// The resource as JSON.
+    pub body: Arc<RawValue>,
+}
+
+/// Every resource of one state.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    entries: BTreeMap<Key, Entry>,
+}
+
+/// A resource that this program cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{t} {id}: {message}", t = .key.kind, id = .key.id)]
+pub struct Unreadable {
+    /// Which resource.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Why, with the field if one is to blame.
+    pub message: String,
+}
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// Takes a snapshot apart.
+    ///
+    /// # Errors
+    /// When a resource does not serialise, which no value of these types does.
+    pub fn of(snapshot: &Snapshot) -> Result<Self, serde_json::Error> {
+        let mut catalog = Self::default();
+        catalog.add(Kind::Provider, &snapshot.providers)?;
+        catalog.add(Kind::Route, &snapshot.routes)?;
+        catalog.add(Kind::Token, &snapshot.tokens)?;
+        Ok(catalog)
+    }
+
+    fn add<T: Serialize>(&mut self, kind: Kind, resources: &BTreeMap<ObjectId, T>) -> Result<(), serde_json::Error> {
+        for (id, resource) in resources {
+            let body = serde_json::value::to_raw_value(resource)?;
+            self.insert(Key { kind, id: id.clone() }, Entry::new(body.into()));
+        }
+        Ok(())
+    }
+
+    /// Puts the parts together again. A resource that does not decode is left out and reported; the rest stands.
+    pub fn decode(&self) -> (Snapshot, Vec<Unreadable>) {
+        let mut snapshot = Snapshot::default();
+        let mut unreadable = Vec::new();
+        for (key, entry) in &self.entries {
+            let id = key.id.clone();
+            let result = match key.kind {
+                Kind::Provider => entry.read().map(|it| drop(snapshot.providers.insert(id, it))),
+                Kind::Route => entry.read().map(|it| drop(snapshot.routes.insert(id, it))),
+                Kind::Token => entry.read().map(|it| drop(snapshot.tokens.insert(id, it))),
+            };
+            if let Err(error) = result {
+                unreadable.push(Unreadable { key: key.clone(), message: error.to_string() });
+            }
+        }
+        (snapshot, unreadable)
+    }
+
+    /// The name of this state.
+    pub fn revision(&self) -> Revision {
+        let mut hash = Sha256::new();
+        for (key, entry) in &self.entries {
+            hash.update(format!("{} {} {}\n", key.kind, key.id, entry.version));
+        }
+        Revision(short(hash))
+    }
+
+    /// Adds or replaces a resource.
+    pub fn insert(&mut self, key: Key, entry: Entry) {
+        self.entries.insert(key, entry);
+    }
+
+    /// Takes a resource out.
+    pub fn remove(&mut self, key: &Key) -> Option<Entry> {
+        self.entries.remove(key)
+    }
+
+    /// One resource.
+    pub fn get(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Every resource in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// How many resources there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Names a body by its content.
+    pub fn new(body: Arc<RawValue>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(body.get());
+        Self { version: Version(short(hash)), body }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.body.get())
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version
+    }
+}
+
+fn short(hash: Sha256) -> String {
+    let mut text = hex::encode(hash.finalize());
+    text.truncate(16);
+    text
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Provider => "provider",
+            Self::Route => "route",
+            Self::Token => "token",
+        })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}

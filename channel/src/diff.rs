@@ -1,0 +1,32 @@
+//! What lies between two states, by key and version.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::{Catalog, Key, Version};
+
+/// The steps from one state to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// New or changed resources.
+    pub put: Vec<Key>,
+    /// Resources that are gone.
+    pub del: Vec<Key>,
+}
+
+impl Diff {
+    /// From what a peer holds (key and version of each resource) to a new state.
+    pub fn between(held: &BTreeMap<Key, Version>, target: &Catalog) -> Self {
+        let put = target
+            .iter()
+            .filter(|(key, entry)| held.get(*key) != Some(&entry.version))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let del = held.keys().filter(|key| target.get(key).is_none()).cloned().collect();
+        Self { put, del }
+    }
+
+    /// Whether both states are the same.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.del.is_empty()
+    }
+}

@@ -1,0 +1,112 @@
+//! What a model id means.
+
+use std::collections::BTreeSet;
+
+use routeapi_crds::value::{Capability, Duration, FallbackCondition, ModelPattern, NanoUsd, Translation};
+use serde::{Deserialize, Serialize};
+
+use super::ObjectId;
+
+/// The models that a route publishes, the upstreams that serve them, and what to do when one fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    /// The ids this route won: its model and those aliases that no older route holds. Never empty.
+    pub models: Vec<ModelPattern>,
+    /// `owned_by` in model listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned_by: Option<String>,
+    /// Whether model listings show it. A wildcard is never listed.
+    pub listed: bool,
+    /// When the object was created, in seconds since 1970; `created` in model listings.
+    pub created: i64,
+    /// Namespaces whose tokens may use it.
+    pub allowed_namespaces: AllowedNamespaces,
+    /// What happens to fields that an upstream cannot express.
+    pub translation: Translation,
+    /// The usable upstreams, in the order they were written. Empty if none resolved: then every request is refused
+    /// with `problem`.
+    pub upstreams: Vec<Upstream>,
+    /// When and how often another upstream is tried.
+    pub fallback: Fallback,
+    /// Why upstreams are missing, in words for whoever runs the gateway; none if all resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Which namespaces something is open to, with selectors already resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AllowedNamespaces {
+    /// Every namespace.
+    All,
+    /// These.
+    Only(BTreeSet<String>),
+}
+
+/// One way to serve a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Upstream {
+    /// Unique within the route.
+    pub name: String,
+    /// A provider of the same snapshot.
+    pub provider: ObjectId,
+    /// Model id at the provider; none means the id that the client sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Lower is tried first.
+    pub priority: u32,
+    /// Share of requests among upstreams of the same priority. 0 takes no part.
+    pub weight: u32,
+    /// What the model can do; empty means everything.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub capabilities: BTreeSet<Capability>,
+    /// What it costs; none means unknown, which counts as nothing toward spend limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// The limits of patience, route and upstream already merged.
+    pub timeouts: Timeouts,
+}
+
+/// Prices per one million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Price {
+    /// Input tokens that were not read from a cache.
+    pub input_per_million: NanoUsd,
+    /// Output tokens, reasoning included.
+    pub output_per_million: NanoUsd,
+    /// Input tokens read from a cache; the input price if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input_per_million: Option<NanoUsd>,
+    /// Input tokens written to a cache; the input price if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_per_million: Option<NanoUsd>,
+}
+
+/// How long each step of an attempt may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timeouts {
+    /// To a usable connection: DNS, TCP and TLS.
+    pub connect: Duration,
+    /// From sending the request to the first content. Pings, comments and role-only events are not content.
+    pub first_content: Duration,
+    /// Between two events of a stream.
+    pub stream_idle: Duration,
+    /// The whole request, all attempts together.
+    pub request: Duration,
+}
+
+/// When another upstream is tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fallback {
+    /// Failures that lead on to the next upstream.
+    pub conditions: BTreeSet<FallbackCondition>,
+    /// Attempts in all, the first included.
+    pub max_attempts: u32,
+    /// An upstream that asks for a longer wait is left out instead of waited for.
+    pub max_retry_after: Duration,
+}

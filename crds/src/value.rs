@@ -1,0 +1,13 @@
+//! Small value types shared by specs (what the user writes) and snapshots (what a data plane is told).
+//!
+//! Each is checked where it enters, so that nothing downstream parses a string again.
+
+mod duration;
+mod model;
+mod money;
+mod terms;
+
+pub use duration::{Duration, InvalidDuration};
+pub use model::{InvalidModelPattern, ModelPattern};
+pub use money::{InvalidMoney, NanoUsd};
+pub use terms::{Capability, Endpoint, FallbackCondition, ProviderType, Translation, Window};

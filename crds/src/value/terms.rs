@@ -1,0 +1,109 @@
+//! Closed vocabularies. A new word is a new enum variant, so every `match` says what it does about it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Wire protocol and authentication style of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ProviderType {
+    /// OpenAI itself, or any server that speaks its HTTP API (vLLM, Ollama, llama.cpp, …) at its own `baseURL`.
+    OpenAI,
+    /// Anthropic's Messages API.
+    Anthropic,
+    /// Google's Gemini API (AI Studio).
+    Gemini,
+    /// Gemini and partner models on Google Cloud.
+    VertexAI,
+    /// OpenAI models deployed in Azure.
+    AzureOpenAI,
+    /// Models on AWS Bedrock.
+    Bedrock,
+    /// A built-in upstream that answers deterministically and needs neither network nor key.
+    Echo,
+}
+
+/// An API surface that an OpenAI-type server may or may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Endpoint {
+    /// `POST {baseURL}/chat/completions`
+    ChatCompletions,
+    /// `POST {baseURL}/responses`
+    Responses,
+    /// `POST {baseURL}/embeddings`
+    Embeddings,
+}
+
+/// What an upstream model can do. A request that needs more skips the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Capability {
+    /// Answers as a stream of events.
+    Streaming,
+    /// Function calling.
+    Tools,
+    /// Several function calls in one turn.
+    ParallelTools,
+    /// Any JSON object as the answer.
+    JSONMode,
+    /// An answer that follows a JSON Schema.
+    JSONSchema,
+    /// Images in.
+    Vision,
+    /// Audio in or out.
+    Audio,
+    /// Documents (PDF) in.
+    Documents,
+    /// Reasoning controls.
+    Reasoning,
+    /// Embeddings.
+    Embeddings,
+    /// Explicit prompt-cache marks.
+    PromptCaching,
+}
+
+/// A kind of failure after which the next upstream is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum FallbackCondition {
+    /// The connection could not be made, or broke before the answer's head arrived.
+    ConnectFailure,
+    /// A timeout passed, including no content within `firstContent`.
+    Timeout,
+    /// Status 429, or a vendor's way of saying so.
+    RateLimited,
+    /// Status 500 and above, including 529, or an error event before any content.
+    ServerError,
+    /// Status 401 or 403 from the upstream.
+    AuthFailure,
+    /// Status 404, or an error that says the model does not exist.
+    ModelNotFound,
+    /// The upstream refused the prompt for safety reasons.
+    ContentFiltered,
+    /// The prompt is longer than the upstream's context window.
+    ContextLengthExceeded,
+}
+
+/// What happens to request fields that an upstream's protocol cannot express.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Translation {
+    /// Hints are dropped with a warning header; what changes the meaning of the request is refused.
+    #[default]
+    Default,
+    /// Every drop is refused.
+    Strict,
+    /// Drops become warnings wherever the request can still be formed.
+    Lenient,
+}
+
+/// The period a limit counts over. `Day` and `Month` are calendar windows in UTC; the shorter ones slide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Window {
+    /// Any one second.
+    Second,
+    /// Any 60 seconds.
+    Minute,
+    /// Any 60 minutes.
+    Hour,
+    /// 00:00 to 24:00 UTC.
+    Day,
+    /// The first of the month to the last, UTC.
+    Month,
+}

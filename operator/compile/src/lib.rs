@@ -1,0 +1,1 @@
+//! Objects in, snapshot and one verdict per object out. Pure.

@@ -1,0 +1,108 @@
+//! Which vendor's conventions hold, and which of their API surfaces is meant.
+
+use std::fmt;
+
+/// A vendor's conventions: the shape of errors, the names of headers, the alphabet of ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// OpenAI and every server that follows it.
+    OpenAi,
+    /// Anthropic.
+    Anthropic,
+    /// Google's Gemini API.
+    Gemini,
+}
+
+/// One kind of call of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// `POST /v1/chat/completions`
+    ChatCompletions,
+    /// `POST /v1/responses`
+    Responses,
+    /// `POST /v1/responses/input_tokens`
+    ResponsesInputTokens,
+    /// `POST /v1/embeddings`
+    Embeddings,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/messages/count_tokens`
+    MessagesCountTokens,
+    /// `POST /v1beta/models/{m}:generateContent` and `:streamGenerateContent`
+    GenerateContent,
+    /// `POST /v1beta/models/{m}:embedContent`
+    EmbedContent,
+    /// `POST /v1beta/models/{m}:batchEmbedContents`
+    BatchEmbedContents,
+    /// `POST /v1beta/models/{m}:countTokens`
+    CountTokens,
+}
+
+/// How an answer arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// One JSON document.
+    Whole,
+    /// Server-sent events.
+    Sse,
+    /// One JSON array, written element by element (Gemini without `alt=sse`).
+    JsonArray,
+}
+
+impl Surface {
+    /// The vendor it belongs to.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::ResponsesInputTokens | Self::Embeddings => Family::OpenAi,
+            Self::Messages | Self::MessagesCountTokens => Family::Anthropic,
+            Self::GenerateContent | Self::EmbedContent | Self::BatchEmbedContents | Self::CountTokens => Family::Gemini,
+        }
+    }
+
+    /// Whether the model is named in the path and not in the body.
+    pub const fn model_in_path(self) -> bool {
+        matches!(self.family(), Family::Gemini)
+    }
+
+    /// The value of `gen_ai.operation.name` (OpenTelemetry GenAI semantic conventions).
+    pub const fn operation(self) -> &'static str {
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::Messages => "chat",
+            Self::GenerateContent => "generate_content",
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
+            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "count_tokens",
+        }
+    }
+
+    /// A short stable name for logs and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Responses => "responses",
+            Self::ResponsesInputTokens => "responses_input_tokens",
+            Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::MessagesCountTokens => "messages_count_tokens",
+            Self::GenerateContent => "generate_content",
+            Self::EmbedContent => "embed_content",
+            Self::BatchEmbedContents => "batch_embed_contents",
+            Self::CountTokens => "count_tokens",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+        })
+    }
+}
+
+impl fmt::Display for Surface {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}

@@ -1,0 +1,3 @@
+//! Where one event ends and the next begins, in bytes that arrive in pieces.
+
+pub mod sse;

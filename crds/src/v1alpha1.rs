@@ -1,0 +1,50 @@
+//! Version `v1alpha1` of the three kinds: spec, status and the rules the API server checks. One kind per file.
+//!
+//! Conventions, from the Kubernetes API conventions and Gateway API: every string, list and number is bounded; lists of
+//! structs are keyed by `name`; unions are optional members under an "exactly one" rule; enum words are PascalCase;
+//! integers are signed in the schema; durations and money are strings. Defaults that depend on other fields (a vendor's
+//! address, for instance) are not in the schema: `compile` fills them in and the field's text says so.
+//!
+//! Kept compatible on purpose, so that a later version can be served side by side without a conversion webhook.
+
+mod namespaces;
+mod provider;
+mod reference;
+mod route;
+mod token;
+
+pub use namespaces::{From, LabelSelector, Namespaces, Operator, Requirement};
+pub use provider::{
+    AIProvider, AIProviderSpec, AIProviderStatus, AllowedRoutes, ApiKeyCredential, AwsCredential, AzureOpenAI, Bedrock,
+    Credentials, Eviction, Tls, VertexAI,
+};
+pub use reference::{CaCertificateKind, CaCertificateRef, ProviderRef, SecretKeyRef, SecretRef};
+pub use route::{
+    AIRoute, AIRouteSpec, AIRouteStatus, AllowedTokens, DataPlaneStatus, Fallback, Price, Timeouts, Upstream,
+    UpstreamStatus, Visibility,
+};
+pub use token::{
+    ApiToken, ApiTokenSpec, ApiTokenStatus, KeyStatus, Limit, Rotation, SecretKeys, TokenState, default_secret_name,
+};
+
+/// The API group of all kinds.
+pub const GROUP: &str = "routeapi.dev";
+
+/// The version of this module.
+pub const VERSION: &str = "v1alpha1";
+
+/// A Secret with this label set to `"true"` holds a key that its owner brought along for the `ApiToken` whose
+/// `secretName` it has; the operator takes over its hash and never writes to it.
+pub const IMPORT_LABEL: &str = "routeapi.dev/import";
+
+/// The key of a token's Secret that holds the token itself.
+pub const TOKEN_KEY: &str = "token";
+
+/// A DNS label (RFC 1123).
+const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// A DNS subdomain (RFC 1123): the name of an object.
+const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// A key of a Secret or ConfigMap.
+const DATA_KEY: &str = r"^[-._a-zA-Z0-9]+$";

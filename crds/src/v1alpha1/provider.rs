@@ -1,0 +1,254 @@
+//! AIProvider: one upstream account or server.
+//!
+//! A kind of its own so that address and credential are bound together: who may write routes can point traffic at a
+//! provider but can never send its key elsewhere.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{CaCertificateRef, Namespaces, SUBDOMAIN, SecretKeyRef, SecretRef};
+use crate::{
+    condition,
+    value::{Duration, Endpoint, ProviderType},
+};
+
+/// Where an upstream is, which wire protocol it speaks, how to authenticate and which routes may use it.
+#[derive(Clone, Debug, CustomResource, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "routeapi.dev",
+    version = "v1alpha1",
+    kind = "AIProvider",
+    plural = "aiproviders",
+    namespaced,
+    status = "AIProviderStatus",
+    shortname = "aip",
+    category = "routeapi",
+    selectable = ".spec.type",
+    cel,
+    doc = "AIProvider is one upstream account or model server: where it is, which wire protocol it speaks, how to \
+           authenticate, and which namespaces' routes may use it. AIRoutes refer to it by name.",
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "Routes", type_ = "integer", json_path = ".status.attachedRoutes"),
+    printcolumn(name = "Base URL", type_ = "string", json_path = ".spec.baseURL", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.type == oldSelf.type").message("type is immutable: create a new AIProvider"),
+    validation = Rule::new("self.type != 'AzureOpenAI' || has(self.baseURL)")
+        .message("baseURL is required for type AzureOpenAI"),
+    validation = Rule::new("!has(self.baseURL) || (isURL(self.baseURL) && url(self.baseURL).getScheme() in ['http', 'https'] && url(self.baseURL).getHostname() != '' && !self.baseURL.contains('?') && !self.baseURL.contains('#') && !self.baseURL.contains('@'))")
+        .message("baseURL must be an absolute http or https URL without user, query or fragment"),
+    validation = Rule::new("self.type != 'Echo' || (!has(self.baseURL) && !has(self.credentials) && !has(self.tls))")
+        .message("type Echo takes no baseURL, credentials or tls"),
+    validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini'])")
+        .message("credentials are required at the vendor's own address; without a key, set baseURL"),
+    validation = Rule::new("!has(self.credentials) || !has(self.credentials.aws) || self.type == 'Bedrock'")
+        .message("credentials.aws is only for type Bedrock"),
+    validation = Rule::new("!has(self.endpoints) || self.type == 'OpenAI'").message("endpoints is only for type OpenAI"),
+    validation = Rule::new("(self.type == 'AzureOpenAI') == has(self.azureOpenAI)")
+        .message("azureOpenAI must be set if and only if type is AzureOpenAI"),
+    validation = Rule::new("(self.type == 'Bedrock') == has(self.bedrock)")
+        .message("bedrock must be set if and only if type is Bedrock"),
+    validation = Rule::new("(self.type == 'VertexAI') == has(self.vertexAI)")
+        .message("vertexAI must be set if and only if type is VertexAI")
+)]
+pub struct AIProviderSpec {
+    /// Wire protocol and authentication style. OpenAI is also the type of every server with an OpenAI-compatible API
+    /// (vLLM, Ollama, llama.cpp), together with baseURL. Echo is built in, needs neither network nor key and answers
+    /// deterministically. AzureOpenAI, Bedrock and VertexAI are reserved: this version answers them with
+    /// Accepted=False, reason UnsupportedType. Cannot be changed.
+    #[serde(rename = "type")]
+    pub type_: ProviderType,
+
+    /// Address, written as the vendor's own SDK takes it: with the version segment for type OpenAI
+    /// (https://api.openai.com/v1, http://vllm.ai.svc:8000/v1), without for all others. Default: the vendor's public
+    /// address. Plain http is accepted only for names and addresses inside the cluster; loopback and link-local
+    /// addresses are refused.
+    #[serde(default, rename = "baseURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 2048))]
+    pub base_url: Option<String>,
+
+    /// API surfaces that an OpenAI-type server has; requests are translated to one of them. Default: all at
+    /// api.openai.com, ChatCompletions and Embeddings at any other baseURL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub endpoints: Option<Vec<Endpoint>>,
+
+    /// How to authenticate. Leave out for servers that ask for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+
+    /// How to trust the server, where the public certificate authorities or the host name do not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+
+    /// Settings of type AzureOpenAI.
+    #[serde(default, rename = "azureOpenAI", skip_serializing_if = "Option::is_none")]
+    pub azure_openai: Option<AzureOpenAI>,
+
+    /// Settings of type Bedrock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bedrock: Option<Bedrock>,
+
+    /// Settings of type VertexAI.
+    #[serde(default, rename = "vertexAI", skip_serializing_if = "Option::is_none")]
+    pub vertex_ai: Option<VertexAI>,
+
+    /// Which AIRoutes may refer to this provider and so spend its money. Default: those of its own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_routes: Option<AllowedRoutes>,
+
+    /// Requests in flight at most, counted per data-plane pod. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
+    pub max_concurrent_requests: Option<u32>,
+
+    /// When a failing upstream of this provider is left out for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction: Option<Eviction>,
+}
+
+/// Exactly one way to authenticate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.apiKey) != has(self.aws)")
+    .message("exactly one of apiKey or aws must be set"))]
+pub struct Credentials {
+    /// A key, sent in the header that the type asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyCredential>,
+    /// AWS access keys, for type Bedrock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsCredential>,
+}
+
+/// An API key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyCredential {
+    /// The Secret that holds the key, in this namespace. A trailing newline is ignored.
+    pub secret_ref: SecretKeyRef,
+}
+
+/// AWS access keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsCredential {
+    /// A Secret in this namespace with the keys accessKeyId, secretAccessKey and, for temporary credentials,
+    /// sessionToken.
+    pub secret_ref: SecretRef,
+}
+
+/// Trust settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.caCertificateRef) || has(self.serverName)")
+    .message("at least one of caCertificateRef and serverName must be set"))]
+pub struct Tls {
+    /// PEM certificates to trust instead of the public authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificate_ref: Option<CaCertificateRef>,
+    /// Name to ask for (SNI) and to verify, instead of the host in baseURL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub server_name: Option<String>,
+}
+
+/// Settings of type AzureOpenAI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AzureOpenAI {
+    /// The api-version query parameter.
+    #[schemars(length(min = 1, max = 32))]
+    pub api_version: String,
+}
+
+/// Settings of type Bedrock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bedrock {
+    /// AWS region.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
+    pub region: String,
+}
+
+/// Settings of type VertexAI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VertexAI {
+    /// Google Cloud project id.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
+    pub project: String,
+    /// Google Cloud location, such as europe-west4 or global.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
+    pub location: String,
+}
+
+/// Consent to routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedRoutes {
+    /// Namespaces whose AIRoutes may refer to this provider.
+    #[serde(default)]
+    pub namespaces: Namespaces,
+}
+
+/// Passive health: an upstream that fails this often in a row is left out for this long, in each data-plane pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Eviction {
+    /// Failures in a row.
+    #[serde(default = "consecutive_failures")]
+    #[schemars(with = "i32", range(min = 1, max = 1000))]
+    pub consecutive_failures: u32,
+    /// How long it is left out.
+    #[serde(default = "eviction_duration")]
+    pub duration: Duration,
+}
+
+/// What the operator saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AIProviderStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Accepted: the spec makes sense. ResolvedRefs: Secret and certificates were found. Programmed: every connected
+    /// data-plane pod has it. Ready: all of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "condition::schema")]
+    pub conditions: Vec<Condition>,
+    /// AIRoutes with at least one upstream at this provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_routes: Option<i32>,
+}
+
+impl Default for Eviction {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: consecutive_failures(),
+            duration: eviction_duration(),
+        }
+    }
+}
+
+fn consecutive_failures() -> u32 {
+    5
+}
+
+fn eviction_duration() -> Duration {
+    Duration::from_secs(30)
+}

@@ -1,0 +1,305 @@
+//! AIRoute: what a model id means.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LABEL, Namespaces, ProviderRef};
+use crate::{
+    condition,
+    value::{Capability, Duration, FallbackCondition, ModelPattern, NanoUsd, Translation},
+};
+
+/// The models that this route publishes, the upstreams that serve them, and what happens when one fails.
+#[derive(Clone, Debug, CustomResource, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "routeapi.dev",
+    version = "v1alpha1",
+    kind = "AIRoute",
+    plural = "airoutes",
+    namespaced,
+    status = "AIRouteStatus",
+    shortname = "air",
+    category = "routeapi",
+    selectable = ".spec.model",
+    cel,
+    doc = "AIRoute says what a model id means: which upstreams serve it, in which order, what happens when one fails, \
+           and which namespaces' tokens may use it. A model id belongs to the oldest AIRoute that names it.",
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "Pods", type_ = "string", json_path = ".status.dataPlane.summary"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].status",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Resolved",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='ResolvedRefs')].status",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.aliases) || !(self.model in self.aliases)").message("aliases must not repeat model"),
+    validation = Rule::new("self.upstreams.exists(u, u.weight > 0)")
+        .message("at least one upstream needs a weight above 0")
+)]
+pub struct AIRouteSpec {
+    /// The model id that clients send: exact, or a prefix with one trailing * (gpt-*, or * for every model). The longest
+    /// match among all routes wins. It need not be a name that any vendor uses. Cannot be changed: use aliases, or a
+    /// new AIRoute.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("model is immutable: add an alias or a new AIRoute"))]
+    pub model: ModelPattern,
+
+    /// Further ids (or prefixes) with the same meaning. One that an older AIRoute holds is left out, which the Accepted
+    /// condition says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub aliases: Vec<ModelPattern>,
+
+    /// Shown as owned_by in model listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub owned_by: Option<String>,
+
+    /// Whether model listings show this route. A prefix is never listed.
+    #[serde(default)]
+    pub visibility: Visibility,
+
+    /// Namespaces whose ApiTokens may use this route, if their own models list allows it too. Default: this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_tokens: Option<AllowedTokens>,
+
+    /// Ways to serve this model.
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub upstreams: Vec<Upstream>,
+
+    /// When and how often another upstream is tried. Works without being set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+
+    /// How long each step may take, for all upstreams that do not say otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+
+    /// What happens to request fields that an upstream's protocol cannot express. Default: hints are dropped and listed in
+    /// the x-routeapi-warnings header, what changes the meaning is refused. Strict: every drop is refused. Lenient: drops
+    /// become warnings wherever the request can still be formed.
+    #[serde(default)]
+    pub translation: Translation,
+}
+
+/// Whether model listings show a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Visibility {
+    /// Shown.
+    #[default]
+    Listed,
+    /// Usable but not shown.
+    Unlisted,
+}
+
+/// Consent to tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedTokens {
+    /// Namespaces whose ApiTokens may use this route.
+    #[serde(default)]
+    pub namespaces: Namespaces,
+}
+
+/// One way to serve a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Upstream {
+    /// Unique within the route; names the upstream in logs and metrics.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub name: String,
+
+    /// The AIProvider that serves it.
+    pub provider_ref: ProviderRef,
+
+    /// Model id at the provider. Default: the id that the client sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub model: Option<String>,
+
+    /// Lower numbers are tried first. The next number is tried when every upstream of this one is evicted or failed.
+    #[serde(default)]
+    #[schemars(with = "i32", range(min = 0, max = 15))]
+    pub priority: u32,
+
+    /// Share of requests among upstreams of the same priority. 0 takes no part.
+    #[serde(default = "weight")]
+    #[schemars(with = "i32", range(min = 0, max = 1_000_000))]
+    pub weight: u32,
+
+    /// What the model can do. A request that needs more skips this upstream. Default: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub capabilities: Vec<Capability>,
+
+    /// What it costs. Without a price, usage counts as nothing toward spend limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+
+    /// Overrides the route's timeouts, field by field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+}
+
+/// US dollars per one million tokens, as quoted decimals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Price {
+    /// Input tokens that were not read from a cache.
+    pub input_per_million: NanoUsd,
+    /// Output tokens, reasoning included.
+    pub output_per_million: NanoUsd,
+    /// Input tokens read from a cache. Default: the input price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input_per_million: Option<NanoUsd>,
+    /// Input tokens written to a cache. Default: the input price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_per_million: Option<NanoUsd>,
+}
+
+/// When another upstream is tried. Only before content has reached the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// Failures that lead on to the next upstream.
+    #[serde(default = "conditions")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub conditions: Vec<FallbackCondition>,
+    /// Attempts in all, the first included.
+    #[serde(default = "max_attempts")]
+    #[schemars(with = "i32", range(min = 1, max = 10))]
+    pub max_attempts: u32,
+    /// An upstream that asks for a longer wait (Retry-After) is left out instead of waited for.
+    #[serde(default = "max_retry_after")]
+    pub max_retry_after: Duration,
+}
+
+/// How long each step of a request may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.request) || !has(self.firstContent) || duration(self.firstContent) <= duration(self.request)")
+    .message("firstContent must not exceed request"))]
+pub struct Timeouts {
+    /// To a usable connection: DNS, TCP and TLS. Default 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Duration>,
+    /// From sending the request to the first content; pings and empty events do not count. Default 300s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_content: Option<Duration>,
+    /// Between two events of a stream. Default 300s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle: Option<Duration>,
+    /// The whole request, all attempts together. Default 3600s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Duration>,
+}
+
+/// What the operator saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AIRouteStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Accepted: the spec makes sense and the model is not taken. ResolvedRefs: at least one upstream is usable.
+    /// Programmed: every connected data-plane pod has it. Ready: all of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "condition::schema")]
+    pub conditions: Vec<Condition>,
+    /// Each upstream's own state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub upstreams: Vec<UpstreamStatus>,
+    /// How far the data plane is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_plane: Option<DataPlaneStatus>,
+}
+
+/// One upstream's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamStatus {
+    /// The upstream.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Whether it takes part.
+    pub resolved: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+    /// Why not, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+}
+
+/// How far the data plane is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DataPlaneStatus {
+    /// Pods that have this generation, of all that are connected: 3/3.
+    #[schemars(length(max = 32))]
+    pub summary: String,
+    /// Pods that have this generation.
+    pub acknowledged: i32,
+    /// Pods that are connected.
+    pub connected: i32,
+    /// The configuration they have, as in their logs and admin dump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub revision: Option<String>,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self {
+            conditions: conditions(),
+            max_attempts: max_attempts(),
+            max_retry_after: max_retry_after(),
+        }
+    }
+}
+
+fn weight() -> u32 {
+    1
+}
+
+fn conditions() -> Vec<FallbackCondition> {
+    use FallbackCondition::{ConnectFailure, RateLimited, ServerError, Timeout};
+    vec![ConnectFailure, Timeout, RateLimited, ServerError]
+}
+
+fn max_attempts() -> u32 {
+    3
+}
+
+fn max_retry_after() -> Duration {
+    Duration::from_secs(2)
+}

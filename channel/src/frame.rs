@@ -96,6 +96,15 @@ pub enum FromOperator {
         /// The state that now holds.
         revision: Revision,
     },
+    /// How many data planes share every token's limits, and which of them this one is. Sent after the first commit and
+    /// whenever it changes. With `pods` = n, the data plane of rank r enforces ⌊cap/n⌋, plus one if r < cap mod n, so
+    /// the shares add up to the cap exactly.
+    Fleet {
+        /// Connected data planes, this one included; at least 1.
+        pods: u32,
+        /// From 0, different for each.
+        rank: u32,
+    },
     /// Sent every ten seconds.
     Ping {},
 }

@@ -1,0 +1,51 @@
+//! Finds the programs that the tests run for real; builds them when they are not there (`tests/tools/build`).
+//!
+//! Nothing is ever skipped: a program that cannot be had fails the test that needs it.
+
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The repository's root directory.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are a directory of the repository")
+}
+
+/// The path of `etcd`, `kube-apiserver` or `kubectl`.
+///
+/// # Errors
+/// When `tests/tools/build` fails; its own words are on stderr.
+pub fn control_plane(program: &str) -> Result<PathBuf> {
+    static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = DIRECTORY.get_or_init(|| build(&["etcd", "k8s"]).map_err(|e| format!("{e:#}")));
+    found.clone().map(|dir| dir.join(program)).map_err(anyhow::Error::msg)
+}
+
+/// The path of `helm`.
+///
+/// # Errors
+/// As [`control_plane`].
+pub fn helm() -> Result<PathBuf> {
+    static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = DIRECTORY.get_or_init(|| build(&["helm"]).map_err(|e| format!("{e:#}")));
+    found.clone().map(|dir| dir.join("helm")).map_err(anyhow::Error::msg)
+}
+
+fn build(tools: &[&str]) -> Result<PathBuf> {
+    let script = repository().join("tests/tools/build");
+    let output = Command::new(&script)
+        .args(tools)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", script.display()))?;
+    ensure!(
+        output.status.success(),
+        "{} {} failed",
+        script.display(),
+        tools.join(" ")
+    );
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+}

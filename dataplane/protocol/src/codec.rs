@@ -3,6 +3,9 @@
 //! A codec's request side is a function; its stream side is a state machine without I/O: events in, bytes out, so that
 //! it can be driven by a test at any cut of the input.
 
+pub mod field;
+pub mod ids;
+
 use std::collections::BTreeMap;
 
 use crate::{

@@ -1,0 +1,419 @@
+//! How each client surface spells what the neutral representation names, for warnings and refusals.
+//!
+//! A client's developer looks for the word in their own request, so a warning about `generationConfig.maxOutputTokens`
+//! never says `max_tokens`. Members of lists are written `[]` without a number: the neutral representation merges and
+//! splits messages, and a wrong number is worse than none.
+
+use crate::{
+    dialect::{Family, Surface},
+    report::Field,
+};
+
+/// What can be warned about or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each is a member of the neutral representation, or the block it names"
+)]
+pub enum Name {
+    // the request
+    Model,
+    System,
+    Messages,
+    Tools,
+    ToolChoice,
+    ParallelTools,
+    Output,
+    OutputSchema,
+    MaxOutput,
+    Stop,
+    Candidates,
+    Effort,
+    Budget,
+    Thinking,
+    Visible,
+    User,
+    ServiceTier,
+    Temperature,
+    TopP,
+    TopK,
+    Seed,
+    PresencePenalty,
+    FrequencyPenalty,
+    Logprobs,
+    TopLogprobs,
+    // one turn
+    Role,
+    Participant,
+    Text,
+    Image,
+    ImageDetail,
+    Audio,
+    Video,
+    Document,
+    DocumentTitle,
+    DocumentContext,
+    DocumentCitations,
+    Citations,
+    Reasoning,
+    Refusal,
+    CacheMark,
+    Call,
+    CallArguments,
+    CallId,
+    ResultId,
+    ResultContent,
+    ResultError,
+    Block,
+    // one tool
+    Tool,
+    ToolName,
+    ToolSchema,
+    ToolStrict,
+    ToolFormat,
+}
+
+/// The columns of the table: surfaces that share their spelling share one.
+#[derive(Clone, Copy)]
+enum Column {
+    Chat,
+    Responses,
+    Messages,
+    Gemini,
+}
+
+impl Name {
+    /// The spelling on a client's surface. Where the surface has no such member, the nearest one that holds it.
+    pub const fn on(self, surface: Surface) -> &'static str {
+        let [chat, responses, messages, gemini] = self.request_row();
+        match column(surface) {
+            Column::Chat => chat,
+            Column::Responses => responses,
+            Column::Messages => messages,
+            Column::Gemini => gemini,
+        }
+    }
+
+    /// [`Name::on`] as the report takes it.
+    pub const fn field(self, surface: Surface) -> Field {
+        Field::Borrowed(self.on(surface))
+    }
+
+    /// Chat, Responses, Messages, Gemini.
+    const fn request_row(self) -> [&'static str; 4] {
+        match self {
+            Self::Model => ["model"; 4],
+            Self::System => ["messages[].role=system", "instructions", "system", "systemInstruction"],
+            Self::Messages => ["messages", "input", "messages", "contents"],
+            Self::Tools => ["tools"; 4],
+            Self::ToolChoice => [
+                "tool_choice",
+                "tool_choice",
+                "tool_choice",
+                "toolConfig.functionCallingConfig",
+            ],
+            Self::ParallelTools => [
+                "parallel_tool_calls",
+                "parallel_tool_calls",
+                "tool_choice.disable_parallel_tool_use",
+                "toolConfig",
+            ],
+            Self::Output => [
+                "response_format",
+                "text.format",
+                "output_config.format",
+                "generationConfig.responseMimeType",
+            ],
+            Self::OutputSchema => [
+                "response_format.json_schema.schema",
+                "text.format.schema",
+                "output_config.format.schema",
+                "generationConfig.responseJsonSchema",
+            ],
+            Self::MaxOutput => [
+                "max_completion_tokens",
+                "max_output_tokens",
+                "max_tokens",
+                "generationConfig.maxOutputTokens",
+            ],
+            Self::Stop => ["stop", "stop", "stop_sequences", "generationConfig.stopSequences"],
+            Self::Candidates => ["n", "n", "n", "generationConfig.candidateCount"],
+            Self::User => ["user", "user", "metadata.user_id", "labels"],
+            Self::ServiceTier => ["service_tier", "service_tier", "service_tier", "serviceTier"],
+            _ => self.setting_row(),
+        }
+    }
+
+    const fn setting_row(self) -> [&'static str; 4] {
+        match self {
+            Self::Effort => [
+                "reasoning_effort",
+                "reasoning.effort",
+                "output_config.effort",
+                "generationConfig.thinkingConfig.thinkingLevel",
+            ],
+            Self::Budget => [
+                "thinking.budget_tokens",
+                "reasoning",
+                "thinking.budget_tokens",
+                "generationConfig.thinkingConfig.thinkingBudget",
+            ],
+            Self::Thinking => [
+                "reasoning_effort",
+                "reasoning",
+                "thinking",
+                "generationConfig.thinkingConfig",
+            ],
+            Self::Visible => [
+                "reasoning_effort",
+                "reasoning.summary",
+                "thinking.display",
+                "generationConfig.thinkingConfig.includeThoughts",
+            ],
+            Self::Temperature => [
+                "temperature",
+                "temperature",
+                "temperature",
+                "generationConfig.temperature",
+            ],
+            Self::TopP => ["top_p", "top_p", "top_p", "generationConfig.topP"],
+            Self::TopK => ["top_k", "top_k", "top_k", "generationConfig.topK"],
+            Self::Seed => ["seed", "seed", "seed", "generationConfig.seed"],
+            Self::PresencePenalty => [
+                "presence_penalty",
+                "presence_penalty",
+                "presence_penalty",
+                "generationConfig.presencePenalty",
+            ],
+            Self::FrequencyPenalty => [
+                "frequency_penalty",
+                "frequency_penalty",
+                "frequency_penalty",
+                "generationConfig.frequencyPenalty",
+            ],
+            Self::Logprobs => [
+                "logprobs",
+                "include=message.output_text.logprobs",
+                "logprobs",
+                "generationConfig.responseLogprobs",
+            ],
+            Self::TopLogprobs => [
+                "top_logprobs",
+                "top_logprobs",
+                "top_logprobs",
+                "generationConfig.logprobs",
+            ],
+            _ => self.block_row(),
+        }
+    }
+
+    const fn block_row(self) -> [&'static str; 4] {
+        match self {
+            Self::Role => ["messages[].role", "input[].role", "messages[].role", "contents[].role"],
+            Self::Participant => ["messages[].name", "input[].name", "messages[].name", "contents[].name"],
+            Self::Text => [
+                "messages[].content[].text",
+                "input[].content[].text",
+                "messages[].content[].text",
+                "contents[].parts[].text",
+            ],
+            Self::Image => [
+                "messages[].content[].image_url",
+                "input[].content[].image_url",
+                "messages[].content[].source",
+                "contents[].parts[].inlineData",
+            ],
+            Self::ImageDetail => [
+                "messages[].content[].image_url.detail",
+                "input[].content[].detail",
+                "messages[].content[].source",
+                "contents[].parts[].mediaResolution",
+            ],
+            Self::Audio => [
+                "messages[].content[].input_audio",
+                "input[].content[].input_audio",
+                "messages[].content[].source",
+                "contents[].parts[].inlineData",
+            ],
+            Self::Video => [
+                "messages[].content[]",
+                "input[].content[]",
+                "messages[].content[].source",
+                "contents[].parts[].inlineData",
+            ],
+            _ => self.mark_row(),
+        }
+    }
+
+    const fn mark_row(self) -> [&'static str; 4] {
+        match self {
+            Self::Document => [
+                "messages[].content[].file",
+                "input[].content[].file_data",
+                "messages[].content[].source",
+                "contents[].parts[].inlineData",
+            ],
+            Self::DocumentTitle => [
+                "messages[].content[].file.filename",
+                "input[].content[].filename",
+                "messages[].content[].title",
+                "contents[].parts[].fileData.displayName",
+            ],
+            Self::DocumentContext => [
+                "messages[].content[]",
+                "input[].content[]",
+                "messages[].content[].context",
+                "contents[].parts[]",
+            ],
+            Self::DocumentCitations | Self::Citations => [
+                "messages[].content[]",
+                "input[].content[].annotations",
+                "messages[].content[].citations",
+                "contents[].parts[]",
+            ],
+            Self::Reasoning => [
+                "messages[].reasoning_details",
+                "input[].encrypted_content",
+                "messages[].content[].thinking",
+                "contents[].parts[].thought",
+            ],
+            Self::Refusal => [
+                "messages[].refusal",
+                "input[].content[].refusal",
+                "messages[].content[]",
+                "contents[].parts[]",
+            ],
+            Self::CacheMark => [
+                "messages[].content[].cache_control",
+                "input[].content[].prompt_cache_breakpoint",
+                "messages[].content[].cache_control",
+                "cachedContent",
+            ],
+            Self::Block => [
+                "messages[].content[]",
+                "input[]",
+                "messages[].content[]",
+                "contents[].parts[]",
+            ],
+            _ => self.tool_row(),
+        }
+    }
+
+    const fn tool_row(self) -> [&'static str; 4] {
+        match self {
+            Self::CallArguments => [
+                "messages[].tool_calls[].function.arguments",
+                "input[].arguments",
+                "messages[].content[].input",
+                "contents[].parts[].functionCall.args",
+            ],
+            Self::CallId => [
+                "messages[].tool_calls[].id",
+                "input[].call_id",
+                "messages[].content[].id",
+                "contents[].parts[].functionCall.id",
+            ],
+            Self::ResultId => [
+                "messages[].tool_call_id",
+                "input[].call_id",
+                "messages[].content[].tool_use_id",
+                "contents[].parts[].functionResponse.id",
+            ],
+            Self::ResultContent => [
+                "messages[].content",
+                "input[].output",
+                "messages[].content[].content",
+                "contents[].parts[].functionResponse",
+            ],
+            Self::ResultError => [
+                "messages[].content",
+                "input[].output",
+                "messages[].content[].is_error",
+                "contents[].parts[].functionResponse",
+            ],
+            Self::Tool => ["tools[]", "tools[]", "tools[]", "tools[].functionDeclarations[]"],
+            Self::ToolName => [
+                "tools[].function.name",
+                "tools[].name",
+                "tools[].name",
+                "tools[].functionDeclarations[].name",
+            ],
+            Self::ToolSchema => [
+                "tools[].function.parameters",
+                "tools[].parameters",
+                "tools[].input_schema",
+                "tools[].functionDeclarations[].parameters",
+            ],
+            Self::ToolStrict => [
+                "tools[].function.strict",
+                "tools[].strict",
+                "tools[].strict",
+                "tools[].functionDeclarations[]",
+            ],
+            Self::ToolFormat => ["tools[].custom.format", "tools[].format", "tools[]", "tools[]"],
+            // `Call`, and the fallback of the rows above.
+            _ => [
+                "messages[].tool_calls[]",
+                "input[]",
+                "messages[].content[]",
+                "contents[].parts[].functionCall",
+            ],
+        }
+    }
+}
+
+const fn column(surface: Surface) -> Column {
+    match surface {
+        Surface::Responses | Surface::ResponsesInputTokens => Column::Responses,
+        Surface::ChatCompletions
+        | Surface::Embeddings
+        | Surface::Messages
+        | Surface::MessagesCountTokens
+        | Surface::GenerateContent
+        | Surface::EmbedContent
+        | Surface::BatchEmbedContents
+        | Surface::CountTokens => match surface.family() {
+            Family::OpenAi => Column::Chat,
+            Family::Anthropic => Column::Messages,
+            Family::Gemini => Column::Gemini,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+    use crate::dialect::Surface;
+
+    #[test]
+    fn each_client_reads_its_own_word() {
+        let rows = [
+            (Name::MaxOutput, Surface::ChatCompletions, "max_completion_tokens"),
+            (Name::MaxOutput, Surface::Messages, "max_tokens"),
+            (
+                Name::MaxOutput,
+                Surface::GenerateContent,
+                "generationConfig.maxOutputTokens",
+            ),
+            (Name::MaxOutput, Surface::Responses, "max_output_tokens"),
+            (Name::Stop, Surface::GenerateContent, "generationConfig.stopSequences"),
+            (Name::Effort, Surface::ChatCompletions, "reasoning_effort"),
+            (
+                Name::Temperature,
+                Surface::GenerateContent,
+                "generationConfig.temperature",
+            ),
+            (Name::Image, Surface::ChatCompletions, "messages[].content[].image_url"),
+            (
+                Name::CallArguments,
+                Surface::ChatCompletions,
+                "messages[].tool_calls[].function.arguments",
+            ),
+            (Name::ToolSchema, Surface::Messages, "tools[].input_schema"),
+            (Name::Call, Surface::GenerateContent, "contents[].parts[].functionCall"),
+        ];
+        for (name, surface, spelling) in rows {
+            assert_eq!(name.on(surface), spelling);
+        }
+    }
+}

@@ -1,1 +1,19 @@
-//! Usage, price, reserve-settle and windows as arithmetic. Pure: no clock, no I/O, no floats for money.
+//! Usage, price, reserve–settle and windows as arithmetic. No clock, no I/O, no floats for money.
+//!
+//! A request's life here: [`ask`](Ask) for what it may use at most → [`Account::reserve`] → the upstream answers →
+//! [`Account::settle`] with what it did use. [`UsageRecord`] is the one schema in which that leaves the process.
+
+mod account;
+mod price;
+mod record;
+mod usage;
+mod window;
+
+pub use account::{Account, Actual, Ask, Exceeded, ExceededKind, Limit, Quantity, Share, Ticket};
+pub use price::{Nanos, Price};
+pub use record::{AttemptRecord, Outcome, UsageRecord, UsageSource};
+pub use usage::Usage;
+pub use window::{Period, Window};
+
+/// Milliseconds since 1970, UTC.
+pub type UnixMillis = i64;

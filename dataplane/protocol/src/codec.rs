@@ -5,6 +5,7 @@
 
 pub mod field;
 pub mod ids;
+pub mod json;
 
 use std::collections::BTreeMap;
 
@@ -70,7 +71,7 @@ pub struct NameMap {
 }
 
 /// What an answer's encoder must know about the request it belongs to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Reply {
     /// The model id as the client wrote it; answers name it.
     pub model: String,
@@ -80,6 +81,8 @@ pub struct Reply {
     pub created: i64,
     /// Whether a Chat client asked for usage in its stream.
     pub include_usage: bool,
+    /// The client's free-form tools ([`crate::ir::ToolKind::Custom`]): calls of them are unwrapped for it.
+    pub custom_tools: Vec<String>,
 }
 
 /// A dialect, both ways.

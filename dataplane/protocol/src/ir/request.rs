@@ -84,7 +84,8 @@ pub struct Tool {
 pub enum ToolKind {
     /// A function with a JSON Schema for its arguments; none means no arguments stated.
     Function(Option<Raw>),
-    /// Free-form text input (Chat's and Responses' `custom`), with its `format`.
+    /// Free-form text input (Chat's and Responses' `custom`), with its `format`. In the neutral representation its
+    /// calls carry the text as `{"input": "…"}`, so that other dialects see a function with one string argument.
     Custom(Option<Raw>),
     /// A tool that the vendor runs itself, kept as written.
     Server {

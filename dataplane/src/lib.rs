@@ -1,1 +1,11 @@
 //! The gateway: adapts protocols, falls back, limits and meters. Also the local commands of `routeapi`.
+//!
+//! A request's way: [`server`] (socket to request) → `request::handle` (one file per phase) → `upstream`. A
+//! configuration's way: [`config`] (files or the operator's stream) → compiled form → [`config::store::Store`], which
+//! every request reads once. [`app`] wires both and is the same for `main` and for tests; [`admin`] answers on its own
+//! listener and runtime, so that a busy gateway can still be asked how it is.
+
+pub mod clock;
+pub mod config;
+pub mod server;
+pub mod spawn;

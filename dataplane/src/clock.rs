@@ -1,0 +1,32 @@
+//! The only place that reads a clock.
+//!
+//! A request reads it once per step that needs a time and hands the reading on, so that one decision never sees two
+//! times. Uses tokio's clock, which tests can pause; the wall clock is for timestamps, expiry and calendar windows only,
+//! never for measuring.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic: for durations and deadlines.
+    pub mono: Instant,
+    /// Milliseconds since 1970, UTC.
+    pub unix_ms: i64,
+}
+
+impl Now {
+    /// Whole seconds since 1970, UTC.
+    pub fn unix_seconds(self) -> i64 {
+        self.unix_ms.div_euclid(1000)
+    }
+}
+
+/// Reads both clocks.
+pub fn now() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        mono: tokio::time::Instant::now().into_std(),
+        unix_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+    }
+}

@@ -47,6 +47,8 @@ pub enum Reason {
     InvalidConfig,
     /// The model belongs to an older AIRoute.
     ModelConflict,
+    /// The key belongs to an older ApiToken.
+    KeyConflict,
     /// This version cannot speak to providers of this type.
     UnsupportedType,
     /// ResolvedRefs: all is well.

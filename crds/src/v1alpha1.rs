@@ -8,8 +8,16 @@
 //! Kept compatible on purpose, so that a later version can be served side by side without a conversion webhook.
 
 mod namespaces;
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "printer columns share their type and priority"
+)]
 mod provider;
 mod reference;
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "printer columns share their type and priority"
+)]
 mod route;
 mod token;
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
     .message("selector must be set if and only if from is Selector"))]
 pub struct Namespaces {
-    /// Same: this object's own namespace. Selector: its own and those whose labels match. All: every namespace.
+    /// Same: this object's own namespace. Selector: those whose labels match. All: every namespace.
     #[serde(default)]
     pub from: From,
     /// Labels that a namespace must carry.
@@ -26,7 +26,7 @@ pub enum From {
     /// The object's own namespace.
     #[default]
     Same,
-    /// The object's own namespace and those with matching labels.
+    /// Those with matching labels.
     Selector,
     /// Every namespace.
     All,

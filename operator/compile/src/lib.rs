@@ -1,1 +1,98 @@
-//! Objects in, snapshot and one verdict per object out. Pure.
+//! Objects in, snapshot and one verdict per object out.
+//!
+//! Pure: no I/O, no clock, no client. The operator calls it with what it watches, `routeapi run`, `check` and `render` with
+//! what they read from files, and the golden files show both sides. Equal objects give an equal [`Compiled`], in whatever
+//! order they come.
+//!
+//! It never fails as a whole: an object that cannot be used gets a verdict that says why, naming the field, and costs the
+//! others nothing. What it does not decide: anything about time (expiry, rotation), Secrets of tokens, or whether a data
+//! plane took the result.
+
+mod address;
+mod certificates;
+mod conflicts;
+mod manifests;
+mod objects;
+mod providers;
+mod references;
+mod routes;
+mod selectors;
+mod tokens;
+mod verdict;
+
+use std::collections::BTreeMap;
+
+pub use manifests::{Added, ManifestError, Manifests};
+pub use objects::{Data, Objects};
+pub use routeapi_channel::Key as ObjectRef;
+use routeapi_channel::{Kind, ObjectId, Snapshot};
+pub use verdict::{Detail, Verdict};
+
+use crate::{providers::Providers, selectors::Namespaces};
+
+/// What differs between a cluster and a workstation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Allow upstreams at loopback addresses and plain http to anywhere, as `routeapi run` does on a workstation. In a
+    /// cluster such addresses would reach into the data plane's own pod and node, so there it is false.
+    pub loopback: bool,
+}
+
+/// The result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// What data planes are told.
+    pub snapshot: Snapshot,
+    /// One verdict for each AIProvider, AIRoute and ApiToken that is not being deleted.
+    pub verdicts: BTreeMap<ObjectRef, Verdict>,
+}
+
+/// Compiles a whole state.
+pub fn compile(objects: &Objects, options: &Options) -> Compiled {
+    let namespaces = Namespaces::of(objects);
+    let providers = Providers::compile(objects, *options, &namespaces);
+    let routes = routes::compile(objects, &providers, &namespaces);
+    let tokens = tokens::compile(objects);
+
+    let Compiled {
+        mut snapshot,
+        mut verdicts,
+    } = Compiled::default();
+    for (id, provider, verdict) in providers.finish(&routes.attached) {
+        verdicts.insert(
+            ObjectRef {
+                kind: Kind::Provider,
+                id: id.clone(),
+            },
+            verdict,
+        );
+        keep(&mut snapshot.providers, id, provider);
+    }
+    for (id, route, verdict) in routes.judged {
+        verdicts.insert(
+            ObjectRef {
+                kind: Kind::Route,
+                id: id.clone(),
+            },
+            verdict,
+        );
+        keep(&mut snapshot.routes, id, route);
+    }
+    for (id, token, verdict) in tokens {
+        verdicts.insert(
+            ObjectRef {
+                kind: Kind::Token,
+                id: id.clone(),
+            },
+            verdict,
+        );
+        keep(&mut snapshot.tokens, id, token);
+    }
+    Compiled { snapshot, verdicts }
+}
+
+fn keep<T>(resources: &mut BTreeMap<ObjectId, T>, id: ObjectId, resource: Option<T>) {
+    if let Some(resource) = resource {
+        resources.insert(id, resource);
+    }
+}

@@ -1,0 +1,202 @@
+//! Manifests in, [`Objects`] out: what local commands use in place of an API server.
+//!
+//! Takes one JSON value per object, as a cluster would store it; reading files and expanding environment variables is
+//! the caller's. Objects without a namespace go to `default`. A namespace that is only mentioned exists without labels.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use routeapi_channel::ObjectId;
+use routeapi_crds::v1alpha1::{GROUP, VERSION};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::objects::{Data, Objects};
+
+/// Collects objects one by one.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    objects: Objects,
+    seen: BTreeSet<(String, ObjectId)>,
+}
+
+/// What was done with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It was taken in.
+    Object {
+        /// Its kind.
+        kind: String,
+        /// Its namespace (`default` if it names none) and name; a Namespace has its own name twice.
+        id: ObjectId,
+    },
+    /// Its kind plays no part here: a Deployment beside our manifests, for instance.
+    Ignored {
+        /// Its kind.
+        kind: String,
+    },
+}
+
+/// A manifest that cannot be taken in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Not a Kubernetes object at all.
+    #[error("{0} is missing: every object needs apiVersion, kind and metadata.name")]
+    Missing(&'static str),
+    /// A kind of our group that this version does not know.
+    #[error("{api_version} {kind} is not a kind that this version knows")]
+    UnknownKind {
+        /// As written.
+        api_version: String,
+        /// As written.
+        kind: String,
+    },
+    /// A field has the wrong type or an impossible value.
+    #[error("{kind} {id}: {message}")]
+    Invalid {
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace and name.
+        id: ObjectId,
+        /// What is wrong.
+        message: String,
+    },
+    /// An object of this kind and name was added before.
+    #[error("{kind} {id} is defined twice")]
+    Twice {
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace and name.
+        id: ObjectId,
+    },
+}
+
+/// As much of a Secret, ConfigMap or Namespace as is needed here.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Plain {
+    metadata: PlainMetadata,
+    data: Option<Texts>,
+    string_data: Option<Texts>,
+    binary_data: Option<Texts>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PlainMetadata {
+    labels: Option<Texts>,
+}
+
+type Texts = std::collections::BTreeMap<String, String>;
+
+// === impl Manifests ===
+
+impl Manifests {
+    /// Takes in one object.
+    ///
+    /// # Errors
+    /// When it is no object, of an unknown kind of our group, malformed, or added before. Nothing is taken in then.
+    pub fn add(&mut self, value: &Value) -> Result<Added, ManifestError> {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+        let api_version = text("/apiVersion").ok_or(ManifestError::Missing("apiVersion"))?;
+        let kind = text("/kind").ok_or(ManifestError::Missing("kind"))?;
+        let ours = match api_version.split_once('/') {
+            Some((GROUP, VERSION)) => matches!(kind, "AIProvider" | "AIRoute" | "ApiToken"),
+            Some((GROUP, _)) => false,
+            None if api_version == "v1" && matches!(kind, "Secret" | "ConfigMap" | "Namespace") => true,
+            _ => return Ok(Added::Ignored { kind: kind.to_owned() }),
+        };
+        if !ours {
+            return Err(ManifestError::UnknownKind {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+            });
+        }
+        let name = text("/metadata/name").ok_or(ManifestError::Missing("metadata.name"))?;
+        let namespace = if kind == "Namespace" {
+            name
+        } else {
+            text("/metadata/namespace").unwrap_or("default")
+        };
+        let id = ObjectId::new(namespace, name);
+        if self.seen.contains(&(kind.to_owned(), id.clone())) {
+            return Err(ManifestError::Twice {
+                kind: kind.to_owned(),
+                id,
+            });
+        }
+        self.take(value, kind, &id).map_err(|message| ManifestError::Invalid {
+            kind: kind.to_owned(),
+            id: id.clone(),
+            message,
+        })?;
+        self.seen.insert((kind.to_owned(), id.clone()));
+        self.objects.namespaces.entry(namespace.to_owned()).or_default();
+        Ok(Added::Object {
+            kind: kind.to_owned(),
+            id,
+        })
+    }
+
+    /// Everything that was taken in.
+    pub fn finish(self) -> Objects {
+        self.objects
+    }
+
+    fn take(&mut self, value: &Value, kind: &str, id: &ObjectId) -> Result<(), String> {
+        let mut value = value.clone();
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("namespace".to_owned(), Value::String(id.namespace().to_owned()));
+        }
+        match kind {
+            "AIProvider" => self.objects.providers.push(Arc::new(read(value)?)),
+            "AIRoute" => self.objects.routes.push(Arc::new(read(value)?)),
+            "ApiToken" => self.objects.tokens.push(Arc::new(read(value)?)),
+            "Secret" => drop(self.objects.secrets.insert(id.clone(), Arc::new(secret(read(value)?)?))),
+            "ConfigMap" => drop(
+                self.objects
+                    .config_maps
+                    .insert(id.clone(), Arc::new(config_map(read(value)?)?)),
+            ),
+            _ => {
+                let plain: Plain = read(value)?;
+                let labels = plain.metadata.labels.unwrap_or_default();
+                self.objects.namespaces.insert(id.name().to_owned(), labels);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+fn secret(plain: Plain) -> Result<Data, String> {
+    // As the API server does: stringData is written over data.
+    let encoded = decode("data", plain.data)?;
+    Ok(encoded.into_iter().chain(verbatim(plain.string_data)).collect())
+}
+
+fn config_map(plain: Plain) -> Result<Data, String> {
+    let encoded = decode("binaryData", plain.binary_data)?;
+    Ok(encoded.into_iter().chain(verbatim(plain.data)).collect())
+}
+
+fn decode(field: &str, texts: Option<Texts>) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let decode_one = |(key, text): (String, String)| {
+        let compact: String = text.split_ascii_whitespace().collect();
+        let bytes = STANDARD
+            .decode(compact)
+            .map_err(|_| format!("{field}.{key}: not base64"))?;
+        Ok((key, bytes))
+    };
+    texts.unwrap_or_default().into_iter().map(decode_one).collect()
+}
+
+fn verbatim(texts: Option<Texts>) -> impl Iterator<Item = (String, Vec<u8>)> {
+    texts
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, text)| (key, text.into_bytes()))
+}

@@ -1,0 +1,69 @@
+//! The input: every object that plays a part, borrowed from whoever watches it.
+//!
+//! The operator hands over the `Arc`s of its stores, so building an [`Objects`] copies nothing. Local commands fill it
+//! from files with [`crate::Manifests`].
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use routeapi_channel::ObjectId;
+use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
+
+/// Everything that one state consists of. Each object appears once; order does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// AIProviders.
+    pub providers: Vec<Arc<AIProvider>>,
+    /// AIRoutes.
+    pub routes: Vec<Arc<AIRoute>>,
+    /// ApiTokens; their keys are taken from `status.keys`.
+    pub tokens: Vec<Arc<ApiToken>>,
+    /// Secrets that AIProviders name. Others may be there and are not looked at.
+    pub secrets: BTreeMap<ObjectId, Arc<Data>>,
+    /// ConfigMaps that AIProviders name. Others may be there and are not looked at.
+    pub config_maps: BTreeMap<ObjectId, Arc<Data>>,
+    /// Labels of each namespace.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The content of a Secret or ConfigMap. `Debug` shows its keys only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Data(BTreeMap<String, Vec<u8>>);
+
+// === impl Data ===
+
+impl Data {
+    /// The bytes under a key.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.0.get(key).map(Vec::as_slice)
+    }
+}
+
+impl FromIterator<(String, Vec<u8>)> for Data {
+    fn from_iter<T: IntoIterator<Item = (String, Vec<u8>)>>(entries: T) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The name of an object that plays a part. None for one that is being deleted: it counts as gone, so that a token that
+/// someone's finalizer holds back is revoked all the same.
+pub(crate) fn live(metadata: &ObjectMeta) -> Option<ObjectId> {
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    Some(ObjectId::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?))
+}
+
+/// Seconds since 1970 at which an object was created; 0 for objects that come from files and have no such time.
+pub(crate) fn created(metadata: &ObjectMeta) -> i64 {
+    metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(0, |time| time.0.as_second())
+}

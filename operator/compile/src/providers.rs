@@ -1,0 +1,212 @@
+//! AIProvider → [`Provider`]: address and defaults, credential, trust.
+//!
+//! A provider that is not accepted or whose references do not resolve is not in the snapshot at all: a credential that is
+//! half there must not be used. Its upstreams say so in their routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use routeapi_channel::{
+    ObjectId,
+    snapshot::{AllowedNamespaces, Credential, Eviction, Provider, Tls},
+};
+use routeapi_crds::{
+    condition::{ConditionType, Decision, Reason},
+    v1alpha1::{self, AIProvider, AIProviderSpec},
+    value::{Endpoint, ProviderType},
+};
+
+use crate::{
+    Options,
+    address::{self, Address},
+    objects::{self, Objects},
+    references,
+    selectors::Namespaces,
+    verdict::{Detail, Problem, Verdict, accepted},
+};
+
+const OPENAI_HOST: &str = "api.openai.com";
+
+/// Every provider and what became of it.
+pub(crate) struct Providers(BTreeMap<ObjectId, Judged>);
+
+/// One provider and what became of it.
+pub(crate) struct Judged {
+    /// None if it cannot be used.
+    pub provider: Option<Provider>,
+    /// Namespaces whose routes may use it.
+    pub allowed: AllowedNamespaces,
+    verdict: Verdict,
+}
+
+impl Providers {
+    pub fn compile(objects: &Objects, options: Options, namespaces: &Namespaces<'_>) -> Self {
+        let judged = objects.providers.iter().filter_map(|object| {
+            let id = objects::live(&object.metadata)?;
+            let judged = judge(object, &id, objects, options, namespaces);
+            Some((id, judged))
+        });
+        Self(judged.collect())
+    }
+
+    pub fn get(&self, id: &ObjectId) -> Option<&Judged> {
+        self.0.get(id)
+    }
+
+    /// Providers for the snapshot, and verdicts that know how many routes are attached.
+    pub fn finish(
+        self,
+        attached: &BTreeMap<ObjectId, i32>,
+    ) -> impl Iterator<Item = (ObjectId, Option<Provider>, Verdict)> {
+        self.0.into_iter().map(
+            |(
+                id,
+                Judged {
+                    provider, mut verdict, ..
+                },
+            )| {
+                verdict.detail = Detail::Provider {
+                    attached_routes: attached.get(&id).copied().unwrap_or(0),
+                };
+                (id, provider, verdict)
+            },
+        )
+    }
+}
+
+impl Judged {
+    /// What stands in the way, in words.
+    pub fn problem(&self) -> Option<&str> {
+        self.verdict
+            .decisions
+            .iter()
+            .find(|decision| !decision.holds())
+            .map(|decision| decision.message.as_str())
+    }
+}
+
+fn judge(
+    object: &AIProvider,
+    id: &ObjectId,
+    objects: &Objects,
+    options: Options,
+    namespaces: &Namespaces<'_>,
+) -> Judged {
+    let spec = &object.spec;
+    let address = check(spec, options);
+    let credential = credential(spec, id, objects);
+    let tls = tls(spec, id, objects);
+
+    let resolved = match credential.as_ref().err().or(tls.as_ref().err()) {
+        None => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
+        Some(problem) => problem.decision(ConditionType::ResolvedRefs),
+    };
+    let verdict = Verdict {
+        generation: object.metadata.generation,
+        decisions: vec![accepted(address.as_ref().err()), resolved],
+        detail: Detail::Provider { attached_routes: 0 },
+    };
+    let provider = match (address, credential, tls) {
+        (Ok(address), Ok(credential), Ok(tls)) => Some(build(spec, address, credential, tls)),
+        _ => None,
+    };
+    let choice = spec.allowed_routes.as_ref().map(|routes| &routes.namespaces);
+    Judged {
+        provider,
+        allowed: namespaces.resolve(id.namespace(), choice),
+        verdict,
+    }
+}
+
+/// The address if the spec makes sense; none for Echo.
+fn check(spec: &AIProviderSpec, options: Options) -> Result<Option<Address>, Problem> {
+    let default = match spec.type_ {
+        ProviderType::OpenAI => "https://api.openai.com/v1",
+        ProviderType::Anthropic => "https://api.anthropic.com",
+        ProviderType::Gemini => "https://generativelanguage.googleapis.com",
+        ProviderType::Echo => return Ok(None),
+        type_ @ (ProviderType::AzureOpenAI | ProviderType::Bedrock | ProviderType::VertexAI) => {
+            let message = format!(
+                "spec.type: this version cannot speak to {type_:?}; it knows OpenAI (and compatible servers), \
+                 Anthropic, Gemini and Echo"
+            );
+            return Err(Problem::new(Reason::UnsupportedType, message));
+        }
+    };
+    let invalid = |message: String| Problem::new(Reason::InvalidConfig, message);
+    let base_url = spec.base_url.as_deref().unwrap_or(default);
+    let address = address::check(base_url, options).map_err(|what| invalid(format!("spec.baseURL: {what}")))?;
+    if address.plain && spec.tls.is_some() {
+        return Err(invalid(
+            "spec.tls: has no effect, because spec.baseURL is plain http".to_owned(),
+        ));
+    }
+    Ok(Some(address))
+}
+
+fn credential(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Credential>, Problem> {
+    // `aws` belongs to Bedrock, which `check` refuses as a type.
+    let Some(api_key) = spec
+        .credentials
+        .as_ref()
+        .and_then(|credentials| credentials.api_key.as_ref())
+    else {
+        return Ok(None);
+    };
+    references::api_key(objects, id.namespace(), &api_key.secret_ref)
+        .map(Credential::ApiKey)
+        .map(Some)
+}
+
+fn tls(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Tls>, Problem> {
+    let Some(v1alpha1::Tls {
+        ca_certificate_ref,
+        server_name,
+    }) = &spec.tls
+    else {
+        return Ok(None);
+    };
+    let certificates = ca_certificate_ref.as_ref();
+    let ca_certificates = certificates
+        .map(|reference| references::certificates(objects, id.namespace(), reference))
+        .transpose()?;
+    Ok(Some(Tls {
+        ca_certificates,
+        server_name: server_name.clone(),
+    }))
+}
+
+fn build(
+    spec: &AIProviderSpec,
+    address: Option<Address>,
+    credential: Option<Credential>,
+    tls: Option<Tls>,
+) -> Provider {
+    let eviction = spec.eviction.clone().unwrap_or_default();
+    Provider {
+        type_: spec.type_,
+        endpoints: endpoints(spec, address.as_ref()),
+        base_url: address.map(|it| it.url).unwrap_or_default(),
+        credential,
+        tls,
+        max_concurrent_requests: spec.max_concurrent_requests,
+        eviction: Eviction {
+            consecutive_failures: eviction.consecutive_failures,
+            duration: eviction.duration,
+        },
+    }
+}
+
+/// OpenAI itself has every surface; of others only Chat and Embeddings can be taken for granted.
+fn endpoints(spec: &AIProviderSpec, address: Option<&Address>) -> BTreeSet<Endpoint> {
+    if spec.type_ != ProviderType::OpenAI {
+        return BTreeSet::new();
+    }
+    if let Some(endpoints) = &spec.endpoints {
+        return endpoints.iter().copied().collect();
+    }
+    let mut endpoints = BTreeSet::from([Endpoint::ChatCompletions, Endpoint::Embeddings]);
+    if address.is_some_and(|it| it.host == OPENAI_HOST) {
+        endpoints.insert(Endpoint::Responses);
+    }
+    endpoints
+}

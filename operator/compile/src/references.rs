@@ -1,0 +1,111 @@
+//! Following references: Secrets and certificates of a provider, and the provider of an upstream.
+//!
+//! A message never carries anything from another namespace. Whether a provider there does not exist or does not agree is
+//! one answer, so that references cannot be used to look around.
+
+use routeapi_channel::{ObjectId, Secret};
+use routeapi_crds::{
+    condition::Reason,
+    v1alpha1::{CaCertificateKind, CaCertificateRef, ProviderRef, SecretKeyRef},
+};
+
+use crate::{certificates, objects::Objects, providers::Providers, selectors, verdict::Problem};
+
+/// The API key that a provider of this namespace names, fit for a header.
+pub(crate) fn api_key(objects: &Objects, namespace: &str, reference: &SecretKeyRef) -> Result<Secret, Problem> {
+    const FIELD: &str = "spec.credentials.apiKey.secretRef";
+    let SecretKeyRef { name, key } = reference;
+    let Some(data) = objects.secrets.get(&ObjectId::new(namespace, name)) else {
+        let message = format!("{FIELD}.name: Secret {namespace}/{name} does not exist");
+        return Err(Problem::new(Reason::SecretNotFound, message));
+    };
+    let Some(bytes) = data.get(key) else {
+        let message = format!("{FIELD}.key: Secret {namespace}/{name} has no key {key:?}");
+        return Err(Problem::new(Reason::SecretKeyMissing, message));
+    };
+    let invalid = |what: &str| {
+        let message = format!("{FIELD}.key: key {key:?} of Secret {namespace}/{name} {what}");
+        Problem::new(Reason::SecretKeyInvalid, message)
+    };
+    // Files made by editors and `kubectl create secret --from-file` end with a newline that is not meant.
+    let end = bytes
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n'))
+        .map_or(0, |last| last + 1);
+    let value = bytes.get(..end).unwrap_or_default();
+    if value.iter().all(u8::is_ascii_whitespace) {
+        return Err(invalid("is empty"));
+    }
+    match std::str::from_utf8(value) {
+        Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(text)),
+        _ => Err(invalid("holds spaces or characters that no API key has")),
+    }
+}
+
+/// The certificates that a provider of this namespace names.
+pub(crate) fn certificates(
+    objects: &Objects,
+    namespace: &str,
+    reference: &CaCertificateRef,
+) -> Result<String, Problem> {
+    const FIELD: &str = "spec.tls.caCertificateRef";
+    let CaCertificateRef { kind, name, key } = reference;
+    let id = ObjectId::new(namespace, name);
+    let data = match kind {
+        CaCertificateKind::ConfigMap => objects.config_maps.get(&id),
+        CaCertificateKind::Secret => objects.secrets.get(&id),
+    };
+    let Some(data) = data else {
+        let message = format!("{FIELD}.name: {kind:?} {id} does not exist");
+        return Err(Problem::new(Reason::CertificateNotFound, message));
+    };
+    let Some(bundle) = data.get(key) else {
+        let message = format!("{FIELD}.key: {kind:?} {id} has no key {key:?}");
+        return Err(Problem::new(Reason::CertificateNotFound, message));
+    };
+    certificates::read(bundle).map_err(|what| {
+        let message = format!("{FIELD}.key: key {key:?} of {kind:?} {id} {what}");
+        Problem::new(Reason::CertificateInvalid, message)
+    })
+}
+
+/// The provider that a route of this namespace names, if it may and can use it. `field` is the path of the reference.
+pub(crate) fn provider(
+    providers: &Providers,
+    namespace: &str,
+    reference: &ProviderRef,
+    field: &str,
+) -> Result<ObjectId, Problem> {
+    let id = ObjectId::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
+    let foreign = id.namespace() != namespace;
+    let Some(found) = providers.get(&id) else {
+        return Err(if foreign {
+            not_permitted(&id, namespace, field)
+        } else {
+            Problem::new(
+                Reason::ProviderNotFound,
+                format!("{field}: AIProvider {id} does not exist"),
+            )
+        });
+    };
+    if foreign && !selectors::allows(&found.allowed, namespace) {
+        return Err(not_permitted(&id, namespace, field));
+    }
+    if found.provider.is_none() {
+        let why = match found.problem() {
+            Some(problem) if !foreign => format!(": {problem}"),
+            _ => String::new(),
+        };
+        return Err(Problem::new(
+            Reason::ProviderNotReady,
+            format!("{field}: AIProvider {id} cannot be used{why}"),
+        ));
+    }
+    Ok(id)
+}
+
+fn not_permitted(id: &ObjectId, namespace: &str, field: &str) -> Problem {
+    let message =
+        format!("{field}: AIProvider {id} does not exist or its allowedRoutes do not include namespace {namespace:?}");
+    Problem::new(Reason::RefNotPermitted, message)
+}

@@ -1,0 +1,135 @@
+//! ApiToken → [`Token`]: the hashes of its keys, its allow-list and its limits.
+//!
+//! A key stands for one token only. If two tokens hold the same one (imported twice), the older token keeps it: otherwise
+//! whose limits a request is charged to would be chance. Expiry and the end of a rotation's overlap travel as times,
+//! because only the data plane's own clock may decide about them.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use routeapi_channel::{
+    ObjectId,
+    snapshot::{Limit, Quantity, Token, TokenKey},
+};
+use routeapi_crds::{
+    condition::{ConditionType, Decision, Reason},
+    v1alpha1::{self, ApiToken, ApiTokenSpec, KeyStatus, TokenState},
+};
+
+use crate::{
+    objects::{self, Objects},
+    verdict::{Detail, Problem, Verdict},
+};
+
+/// Every token: none in the snapshot if it was not accepted.
+pub(crate) fn compile(objects: &Objects) -> Vec<(ObjectId, Option<Token>, Verdict)> {
+    let mut oldest_first: Vec<(i64, ObjectId, &ApiToken)> = objects
+        .tokens
+        .iter()
+        .filter_map(|object| {
+            Some((
+                objects::created(&object.metadata),
+                objects::live(&object.metadata)?,
+                &**object,
+            ))
+        })
+        .collect();
+    oldest_first.sort_by(|(created, id, _), (other_created, other, _)| (created, id).cmp(&(other_created, other)));
+
+    let mut taken = BTreeSet::new();
+    oldest_first
+        .into_iter()
+        .map(|(_, id, object)| {
+            let judged = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &mut taken)?)));
+            let expires = object.spec.expiration_time.as_ref().map(seconds);
+            let suspended = object.spec.state == TokenState::Suspended;
+            let verdict = Verdict {
+                generation: object.metadata.generation,
+                decisions: vec![match &judged {
+                    Ok((_, keys)) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, keys.note.clone()),
+                    Err(problem) => problem.decision(ConditionType::Accepted),
+                }],
+                detail: Detail::Token { expires, suspended },
+            };
+            let token = judged.ok().map(|(limits, keys)| Token {
+                keys: keys.won,
+                models: object.spec.models.clone(),
+                limits,
+                max_concurrent_requests: object.spec.max_concurrent_requests,
+                expires,
+                suspended,
+            });
+            (id, token, verdict)
+        })
+        .collect()
+}
+
+/// The keys that a token holds now.
+struct Keys {
+    won: Vec<TokenKey>,
+    note: String,
+}
+
+impl Keys {
+    /// Takes the token's keys, as far as no older token has them.
+    fn claim<'a>(object: &'a ApiToken, taken: &mut BTreeSet<&'a str>) -> Result<Self, Problem> {
+        let listed: &[KeyStatus] = object.status.as_ref().map_or(&[], |status| &status.keys);
+        let (won, lost): (Vec<_>, Vec<_>) = listed.iter().partition(|key| taken.insert(key.sha256.as_str()));
+        let ids: Vec<&str> = lost.iter().map(|key| key.id.as_str()).collect();
+        let note = match ids.as_slice() {
+            [] => String::new(),
+            ids => format!(
+                "status.keys: {} belongs to an older ApiToken and is left out",
+                ids.join(", ")
+            ),
+        };
+        if won.is_empty() && !lost.is_empty() {
+            return Err(Problem::new(Reason::KeyConflict, note));
+        }
+        Ok(Self {
+            won: won.into_iter().map(key).collect(),
+            note,
+        })
+    }
+}
+
+fn key(status: &KeyStatus) -> TokenKey {
+    TokenKey {
+        id: status.id.clone(),
+        sha256: status.sha256.clone(),
+        not_after: status.not_after_time.as_ref().map(seconds),
+    }
+}
+
+/// Checks what an API server would have refused, because local files meet none.
+fn limits(spec: &ApiTokenSpec) -> Result<Vec<Limit>, Problem> {
+    let mut names = BTreeSet::new();
+    let mut limits = Vec::with_capacity(spec.limits.len());
+    for (index, limit) in spec.limits.iter().enumerate() {
+        let invalid = |message: String| Problem::new(Reason::InvalidConfig, format!("spec.limits[{index}]{message}"));
+        if !names.insert(limit.name.as_str()) {
+            return Err(invalid(format!(".name: {:?} is used twice", limit.name)));
+        }
+        let quantity = quantity(limit)
+            .ok_or_else(|| invalid(": exactly one of requests, tokens or spendUSD must be set".to_owned()))?;
+        limits.push(Limit {
+            name: limit.name.clone(),
+            per: limit.per,
+            quantity,
+        });
+    }
+    Ok(limits)
+}
+
+fn quantity(limit: &v1alpha1::Limit) -> Option<Quantity> {
+    match (limit.requests, limit.tokens, limit.spend_usd) {
+        (Some(requests), None, None) => Some(Quantity::Requests(requests)),
+        (None, Some(tokens), None) => Some(Quantity::Tokens(tokens)),
+        (None, None, Some(spend)) => Some(Quantity::Spend(spend)),
+        _ => None,
+    }
+}
+
+fn seconds(time: &Time) -> i64 {
+    time.0.as_second()
+}

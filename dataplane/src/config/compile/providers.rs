@@ -1,0 +1,132 @@
+//! Providers: protocol, address, trust and credential, each parsed once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use routeapi_channel::{
+    Kind, ObjectId,
+    catalog::Unreadable,
+    snapshot::{self, Provider as Told},
+};
+use routeapi_crds::value::{Endpoint, ProviderType};
+use routeapi_protocol::dialect::{Family, Surface};
+
+use crate::{
+    config::{compile::unreadable, runtime::Provider},
+    live::{Eviction, Live},
+    upstream::{BaseUrl, Credential, Trust},
+};
+
+/// A provider with what its upstreams' clients are made of.
+pub struct Compiled {
+    pub provider: Arc<Provider>,
+    /// None for Echo.
+    pub transport: Option<Transport>,
+    pub eviction: Eviction,
+}
+
+/// Where, as whom, trusting whom.
+pub struct Transport {
+    pub base: BaseUrl,
+    pub credential: Credential,
+    pub trust: Trust,
+}
+
+pub fn compile(
+    told: &BTreeMap<ObjectId, Told>,
+    live: &Live,
+    refused: &mut Vec<Unreadable>,
+) -> HashMap<ObjectId, Compiled> {
+    let mut compiled = HashMap::with_capacity(told.len());
+    for (id, provider) in told {
+        match one(id, provider, live) {
+            Ok(provider) => drop(compiled.insert(id.clone(), provider)),
+            Err(message) => refused.push(unreadable(Kind::Provider, id, message)),
+        }
+    }
+    compiled
+}
+
+fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
+    let (family, surfaces) = speaks(told.type_, &told.endpoints)?;
+    let transport = if told.type_ == ProviderType::Echo {
+        None
+    } else {
+        Some(transport(told, family, live)?)
+    };
+    let slots = live.slots(id);
+    slots.configure(told.max_concurrent_requests);
+    let eviction = Eviction {
+        consecutive_failures: told.eviction.consecutive_failures.max(1),
+        duration: told.eviction.duration.into(),
+    };
+    let provider = Arc::new(Provider {
+        id: id.clone(),
+        type_: told.type_,
+        family,
+        surfaces,
+        slots,
+    });
+    Ok(Compiled {
+        provider,
+        transport,
+        eviction,
+    })
+}
+
+fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Surface>), String> {
+    let openai = |endpoint: &Endpoint| match endpoint {
+        Endpoint::ChatCompletions => vec![Surface::ChatCompletions],
+        Endpoint::Responses => vec![Surface::Responses, Surface::ResponsesInputTokens],
+        Endpoint::Embeddings => vec![Surface::Embeddings],
+    };
+    let anthropic = [Surface::Messages, Surface::MessagesCountTokens];
+    let gemini = [
+        Surface::GenerateContent,
+        Surface::EmbedContent,
+        Surface::BatchEmbedContents,
+        Surface::CountTokens,
+    ];
+    match type_ {
+        ProviderType::OpenAI => Ok((Family::OpenAi, endpoints.iter().flat_map(openai).collect())),
+        ProviderType::Anthropic => Ok((Family::Anthropic, anthropic.to_vec())),
+        ProviderType::Gemini => Ok((Family::Gemini, gemini.to_vec())),
+        ProviderType::Echo => {
+            let chat = [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Embeddings];
+            let all = chat.iter().flat_map(openai).chain(anthropic).chain(gemini).collect();
+            Ok((Family::OpenAi, all))
+        }
+        ProviderType::VertexAI | ProviderType::AzureOpenAI | ProviderType::Bedrock => {
+            Err(format!("this data plane does not speak {type_:?}"))
+        }
+    }
+}
+
+fn transport(told: &Told, family: Family, live: &Live) -> Result<Transport, String> {
+    let base = BaseUrl::parse(&told.base_url).map_err(|error| error.to_string())?;
+    let literal: Option<std::net::IpAddr> = base.host().trim_matches(['[', ']']).parse().ok();
+    if literal.is_some_and(|address| !live.clients().reach().allows(address)) {
+        return Err(format!(
+            "baseURL {:?} leads to this host or its metadata service",
+            told.base_url
+        ));
+    }
+    let credential = match &told.credential {
+        None => Credential::none(),
+        Some(snapshot::Credential::ApiKey(key)) => {
+            Credential::api_key(family, key).map_err(|error| error.to_string())?
+        }
+        Some(snapshot::Credential::Aws(_)) => return Err("AWS credentials do not fit this provider type".to_owned()),
+    };
+    let trust = told.tls.as_ref().map_or_else(Trust::default, |tls| Trust {
+        ca_certificates: tls.ca_certificates.clone(),
+        server_name: tls.server_name.clone(),
+    });
+    Ok(Transport {
+        base,
+        credential,
+        trust,
+    })
+}

@@ -1,0 +1,103 @@
+//! Routes: their upstreams with price, patience, health and a client each.
+
+use std::{collections::HashMap, sync::Arc};
+
+use routeapi_channel::{
+    ObjectId,
+    snapshot::{self, Route as Told},
+};
+use routeapi_crds::value::{NanoUsd, Translation};
+use routeapi_metering::Price;
+use routeapi_protocol::report::Mode;
+
+use super::providers::Compiled;
+use crate::{
+    config::runtime::{Fallback, Route, Timeouts, Upstream},
+    live::Live,
+    upstream::Client,
+};
+
+pub fn compile(
+    id: &ObjectId,
+    told: &Told,
+    providers: &HashMap<ObjectId, Compiled>,
+    live: &Live,
+) -> Result<Route, String> {
+    let mut upstreams = Vec::with_capacity(told.upstreams.len());
+    for upstream in &told.upstreams {
+        let provider = providers.get(&upstream.provider).ok_or_else(|| {
+            format!(
+                "upstream {:?}: provider {} is not usable",
+                upstream.name, upstream.provider
+            )
+        })?;
+        upstreams.push(Arc::new(one(upstream, provider, live)?));
+    }
+    upstreams.sort_by_key(|upstream| upstream.priority);
+    Ok(Route {
+        id: id.clone(),
+        models: told.models.clone(),
+        owned_by: told.owned_by.clone(),
+        listed: told.listed,
+        created: told.created,
+        allowed: told.allowed_namespaces.clone(),
+        mode: match told.translation {
+            Translation::Default => Mode::Default,
+            Translation::Strict => Mode::Strict,
+            Translation::Lenient => Mode::Lenient,
+        },
+        upstreams,
+        fallback: Fallback {
+            conditions: told.fallback.conditions.iter().copied().collect(),
+            max_attempts: told.fallback.max_attempts.max(1),
+            max_retry_after: told.fallback.max_retry_after.into(),
+        },
+        problem: told.problem.clone(),
+        budget: live.budget(id),
+    })
+}
+
+fn one(told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Upstream, String> {
+    let timeouts = Timeouts {
+        connect: told.timeouts.connect.into(),
+        first_content: told.timeouts.first_content.into(),
+        stream_idle: told.timeouts.stream_idle.into(),
+        request: told.timeouts.request.into(),
+    };
+    let client = match &provider.transport {
+        None => Client::Echo,
+        Some(transport) => Client::Http {
+            base: transport.base.clone(),
+            credential: transport.credential.clone(),
+            pool: live
+                .clients()
+                .pool(&transport.trust, timeouts.connect)
+                .map_err(|error| format!("upstream {:?}: provider {}: {error}", told.name, told.provider))?,
+        },
+    };
+    let health = live.health(&(told.provider.clone(), told.model.clone()));
+    health.configure(provider.eviction);
+    Ok(Upstream {
+        name: told.name.clone(),
+        provider: Arc::clone(&provider.provider),
+        model: told.model.clone(),
+        priority: told.priority,
+        weight: told.weight,
+        capabilities: told.capabilities.iter().copied().collect(),
+        price: told.price.as_ref().map(price),
+        timeouts,
+        client,
+        health,
+    })
+}
+
+fn price(told: &snapshot::Price) -> Price {
+    let nanos = |amount: NanoUsd| u64::try_from(amount.get()).unwrap_or(0);
+    let input = nanos(told.input_per_million);
+    Price {
+        input,
+        output: nanos(told.output_per_million),
+        cached_input: told.cached_input_per_million.map_or(input, nanos),
+        cache_write: told.cache_write_per_million.map_or(input, nanos),
+    }
+}

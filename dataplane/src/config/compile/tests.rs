@@ -1,0 +1,103 @@
+use routeapi_channel::{Catalog, snapshot::Secret};
+use serde_json::json;
+
+use super::*;
+use crate::upstream::Reach;
+
+fn snapshot(value: serde_json::Value) -> Snapshot {
+    serde_json::from_value(value).unwrap()
+}
+
+fn compiled(value: serde_json::Value, live: &Live) -> (Runtime, Vec<Unreadable>) {
+    let snapshot = snapshot(value);
+    let revision = Catalog::of(&snapshot).unwrap().revision();
+    compile(&snapshot, &revision, live, Share::default())
+}
+
+fn provider(base_url: &str) -> serde_json::Value {
+    json!({"type": "OpenAI", "baseUrl": base_url, "endpoints": ["ChatCompletions"],
+           "eviction": {"consecutiveFailures": 5, "duration": "30s"}})
+}
+
+fn route(models: &[&str], provider: &str) -> serde_json::Value {
+    json!({"models": models, "listed": true, "created": 0, "allowedNamespaces": {"only": ["a"]},
+           "translation": "Default",
+           "upstreams": [{"name": "u", "provider": provider, "priority": 0, "weight": 1,
+                          "timeouts": {"connect": "1s", "firstContent": "1s", "streamIdle": "1s", "request": "1s"}}],
+           "fallback": {"conditions": ["Timeout"], "maxAttempts": 3, "maxRetryAfter": "2s"}})
+}
+
+#[test]
+fn the_exact_id_wins_then_the_longest_prefix() {
+    let live = Live::new(Reach::Anywhere);
+    let (runtime, refused) = compiled(
+        json!({
+            "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
+            "routes": {
+                "a/all": route(&["*"], "a/p"),
+                "a/gpt": route(&["gpt-*"], "a/p"),
+                "a/one": route(&["gpt-4o"], "a/p"),
+            },
+        }),
+        &live,
+    );
+    assert_eq!(refused, []);
+    for (model, name) in [("gpt-4o", "one"), ("gpt-4o-mini", "gpt"), ("claude", "all")] {
+        assert_eq!(runtime.route(model).unwrap().id.name(), name, "{model}");
+    }
+    assert!(runtime.route("gpt-4o").unwrap().is_open_to("a"));
+    assert!(!runtime.route("gpt-4o").unwrap().is_open_to("b"));
+}
+
+#[test]
+fn what_cannot_be_compiled_is_refused_alone() {
+    let live = Live::new(Reach::NotThisHost);
+    let (runtime, refused) = compiled(
+        json!({
+            "providers": {"a/p": provider("http://vllm.ai.svc/v1"), "a/self": provider("http://169.254.169.254/v1")},
+            "routes": {"a/good": route(&["good"], "a/p"), "a/bad": route(&["bad"], "a/self")},
+            "tokens": {"a/t": {"keys": [{"id": "k", "sha256": "zz"}], "models": ["*"]}},
+        }),
+        &live,
+    );
+    assert!(runtime.route("good").is_some());
+    assert!(runtime.route("bad").is_none());
+    let keys: Vec<String> = refused
+        .iter()
+        .map(|it| format!("{} {}", it.key.kind, it.key.id))
+        .collect();
+    assert_eq!(keys, ["provider a/self", "route a/bad", "token a/t"]);
+}
+
+#[test]
+fn a_new_state_keeps_health_and_counters() {
+    let live = Live::new(Reach::Anywhere);
+    let state = json!({
+        "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
+        "routes": {"a/one": route(&["m"], "a/p")},
+        "tokens": {"a/t": {"keys": [{"id": "k", "sha256": "00".repeat(32)}], "models": ["*"]}},
+    });
+    let (first, _) = compiled(state.clone(), &live);
+    let (second, _) = compiled(state, &live);
+    let health = |runtime: &Runtime| runtime.route("m").unwrap().upstreams[0].health.clone();
+    assert!(Arc::ptr_eq(&health(&first), &health(&second)));
+    let account = |runtime: &Runtime| runtime.token(&[0; 32]).unwrap().account.clone();
+    assert!(Arc::ptr_eq(&account(&first), &account(&second)));
+}
+
+#[test]
+fn no_debug_output_shows_a_key() {
+    let live = Live::new(Reach::Anywhere);
+    let mut snapshot = snapshot(json!({
+        "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
+        "routes": {"a/one": route(&["m"], "a/p")},
+    }));
+    let key = routeapi_channel::snapshot::Credential::ApiKey(Secret::new("canary-key"));
+    snapshot
+        .providers
+        .values_mut()
+        .for_each(|provider| provider.credential = Some(key.clone()));
+    let revision = Catalog::of(&snapshot).unwrap().revision();
+    let (runtime, _) = compile(&snapshot, &revision, &live, Share::default());
+    assert!(!format!("{runtime:?}{snapshot:?}{live:?}").contains("canary"));
+}

@@ -1,0 +1,184 @@
+//! The immutable tables that a request reads: every reference is a pointer, every text is parsed, nothing is looked up
+//! twice. Built by [`super::compile`], swapped as a whole.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use routeapi_channel::{ObjectId, Revision, snapshot::AllowedNamespaces};
+use routeapi_crds::value::{Capability, FallbackCondition, ModelPattern, ProviderType};
+use routeapi_metering::Price;
+use routeapi_protocol::{
+    dialect::{Family, Surface},
+    report::Mode,
+};
+
+use crate::{
+    live::{Account, Health, RetryBudget, Slots},
+    upstream::Client,
+};
+
+/// One state of the configuration, compiled.
+#[derive(Debug, Default)]
+pub struct Runtime {
+    /// The state's name; none before the first configuration.
+    pub revision: Option<Revision>,
+    pub(super) exact: HashMap<String, Arc<Route>>,
+    /// Longest prefix first.
+    pub(super) prefixes: Vec<(String, Arc<Route>)>,
+    pub(super) routes: Vec<Arc<Route>>,
+    pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,
+}
+
+/// What a model id means.
+#[derive(Debug)]
+pub struct Route {
+    /// The AIRoute.
+    pub id: ObjectId,
+    /// The ids it publishes.
+    pub models: Vec<ModelPattern>,
+    /// `owned_by` in listings.
+    pub owned_by: Option<String>,
+    /// Whether listings show it.
+    pub listed: bool,
+    /// Seconds since 1970; `created` in listings.
+    pub created: i64,
+    /// Whose tokens may use it.
+    pub allowed: AllowedNamespaces,
+    /// What happens to fields an upstream cannot express.
+    pub mode: Mode,
+    /// Ways to serve it, lowest priority first.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// When another one is tried.
+    pub fallback: Fallback,
+    /// Why upstreams are missing, for whoever runs the gateway.
+    pub problem: Option<String>,
+    /// Bounds extra attempts.
+    pub budget: Arc<RetryBudget>,
+}
+
+/// When another upstream is tried.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// Failures that lead on.
+    pub conditions: Vec<FallbackCondition>,
+    /// Attempts in all, at least 1.
+    pub max_attempts: u32,
+    /// The longest pause that is waited for.
+    pub max_retry_after: Duration,
+}
+
+/// One way to serve a route.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its name in the route.
+    pub name: String,
+    /// The account or server.
+    pub provider: Arc<Provider>,
+    /// Model id to send; none means the one the client sent.
+    pub model: Option<String>,
+    /// Lower is tried first.
+    pub priority: u32,
+    /// Share within a priority; 0 takes no part.
+    pub weight: u32,
+    /// What the model can do; empty means everything.
+    pub capabilities: Vec<Capability>,
+    /// What it costs, if known.
+    pub price: Option<Price>,
+    /// The limits of patience.
+    pub timeouts: Timeouts,
+    /// How to reach it.
+    pub client: Client,
+    /// Its passive health.
+    pub health: Arc<Health>,
+}
+
+/// One account or server.
+#[derive(Debug)]
+pub struct Provider {
+    /// The AIProvider.
+    pub id: ObjectId,
+    /// Its type, for telemetry.
+    pub type_: ProviderType,
+    /// Whose conventions it follows. Echo follows the client's.
+    pub family: Family,
+    /// The surfaces it has.
+    pub surfaces: Vec<Surface>,
+    /// Requests in flight from this process.
+    pub slots: Arc<Slots>,
+}
+
+/// How long each step of an attempt may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// To a usable connection.
+    pub connect: Duration,
+    /// From sending to the first content.
+    pub first_content: Duration,
+    /// Between two events.
+    pub stream_idle: Duration,
+    /// The whole request.
+    pub request: Duration,
+}
+
+/// One key of a client credential.
+#[derive(Debug)]
+pub struct Token {
+    /// The ApiToken.
+    pub id: ObjectId,
+    /// Which of its keys.
+    pub key_id: String,
+    /// The models it may name.
+    pub models: Vec<ModelPattern>,
+    /// Seconds since 1970 after which the token is refused.
+    pub expires: Option<i64>,
+    /// Seconds since 1970 after which this key is refused (rotation).
+    pub key_not_after: Option<i64>,
+    /// Refused until further notice.
+    pub suspended: bool,
+    /// What it may still use.
+    pub account: Arc<Account>,
+}
+
+// === impl Runtime ===
+
+impl Runtime {
+    /// The route of a model id: the exact id, else the longest prefix.
+    pub fn route(&self, model: &str) -> Option<&Arc<Route>> {
+        let by_prefix = || {
+            self.prefixes
+                .iter()
+                .find(|(prefix, _)| model.starts_with(prefix.as_str()))
+        };
+        self.exact.get(model).or_else(|| by_prefix().map(|(_, route)| route))
+    }
+
+    /// The token that a presented value's SHA-256 stands for.
+    pub fn token(&self, sha256: &[u8; 32]) -> Option<&Arc<Token>> {
+        self.tokens.get(sha256)
+    }
+
+    /// Every route, by id.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// Whether tokens of this namespace may use it.
+    pub fn is_open_to(&self, namespace: &str) -> bool {
+        match &self.allowed {
+            AllowedNamespaces::All => true,
+            AllowedNamespaces::Only(namespaces) => namespaces.contains(namespace),
+        }
+    }
+}
+
+// === impl Token ===
+
+impl Token {
+    /// Whether its allow-list holds this model id.
+    pub fn may_name(&self, model: &str) -> bool {
+        self.models.iter().any(|pattern| pattern.matches(model))
+    }
+}

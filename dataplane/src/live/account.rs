@@ -1,0 +1,105 @@
+//! One token's counters, shared by every request that presents it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use routeapi_metering::{Account as Counters, Actual, Ask, Exceeded, Limit, Share, Ticket, UnixMillis};
+
+/// The counters of one token behind a lock that is held for arithmetic only.
+#[derive(Debug)]
+pub struct Account(Mutex<Counters>);
+
+/// A granted request. Settle it with what was used; dropped unsettled it gives everything back, which is right only
+/// while nothing has been sent to an upstream.
+#[derive(Debug)]
+#[must_use = "dropping it gives the reservation back"]
+pub struct Reservation {
+    account: Arc<Account>,
+    ticket: Option<Ticket>,
+}
+
+/// What is left of a limit, for response headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    /// The limit.
+    pub limit: Limit,
+    /// The cap that this process enforces.
+    pub cap: u64,
+    /// What is neither used nor reserved of it.
+    pub left: u64,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self(Mutex::new(Counters::new(Vec::new(), None, Share::default())))
+    }
+}
+
+impl Account {
+    /// Takes on the limits of a new configuration, keeping counts.
+    pub fn configure(&self, limits: Vec<Limit>, max_concurrent: Option<u32>, share: Share) {
+        self.counters().configure(limits, max_concurrent, share);
+    }
+
+    /// Grants or refuses a request.
+    ///
+    /// # Errors
+    /// The limit that leaves no room.
+    pub fn reserve(self: &Arc<Self>, now: UnixMillis, ask: Ask) -> Result<Reservation, Exceeded> {
+        let ticket = self.counters().reserve(now, ask)?;
+        Ok(Reservation {
+            account: Arc::clone(self),
+            ticket: Some(ticket),
+        })
+    }
+
+    /// What is left of each limit.
+    pub fn remaining(&self, now: UnixMillis) -> Vec<Remaining> {
+        let mut counters = self.counters();
+        let remaining = counters.remaining(now);
+        remaining
+            .into_iter()
+            .map(|(limit, cap, left)| Remaining {
+                limit: limit.clone(),
+                cap,
+                left,
+            })
+            .collect()
+    }
+
+    fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// Replaces the reservation by what was really used.
+    pub fn settle(mut self, now: UnixMillis, actual: Actual) {
+        if let Some(ticket) = self.ticket.take() {
+            self.account.counters().settle(now, ticket, actual);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.account.counters().release(ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_reservation_gives_its_slot_back() {
+        let account = Arc::new(Account::default());
+        account.configure(Vec::new(), Some(1), Share::default());
+        let first = account.reserve(0, Ask::default()).unwrap();
+        assert!(account.reserve(0, Ask::default()).is_err());
+        drop(first);
+        account.reserve(0, Ask::default()).unwrap().settle(0, Actual::default());
+        assert!(account.reserve(0, Ask::default()).is_ok());
+    }
+}

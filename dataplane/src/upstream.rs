@@ -1,0 +1,14 @@
+//! Talking to upstreams: one HTTP exchange and where it goes. No translation, no retry loop, no policy.
+
+pub mod balance;
+mod client;
+mod clients;
+mod connect;
+mod credential;
+mod echo;
+mod resolve;
+
+pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
+pub use clients::{Clients, Trust};
+pub use credential::{Credential, InvalidCredential};
+pub use resolve::Reach;

@@ -1,0 +1,287 @@
+//! One exchange with one provider: address, credential and transport belong together and are set once.
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, Uri,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE},
+    uri::{Authority, Scheme},
+};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use routeapi_protocol::dialect::{Framing, Surface};
+
+use super::{clients::Pool, connect::ConnectTimeout, credential::Credential, echo};
+
+/// What is sent, but for authority and credential.
+#[derive(Clone, Debug)]
+pub struct OutboundRequest {
+    /// Path and query below the base URL.
+    pub path: String,
+    /// Headers beyond content type, encoding and credential.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// JSON.
+    pub body: Bytes,
+    /// The upstream's surface; only Echo needs to be told.
+    pub surface: Surface,
+    /// How the answer is wanted; only Echo needs to be told.
+    pub framing: Framing,
+}
+
+/// A provider's base URL, taken apart once.
+#[derive(Clone, Debug)]
+pub struct BaseUrl {
+    scheme: Scheme,
+    authority: Authority,
+    prefix: String,
+}
+
+/// The base URL is not an absolute http(s) URL without query.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("baseURL {0:?} is not an absolute http or https URL")]
+pub struct InvalidBaseUrl(pub String);
+
+/// How to reach one provider.
+#[derive(Clone, Debug)]
+pub enum Client {
+    /// Over HTTP.
+    Http {
+        /// Where.
+        base: BaseUrl,
+        /// As whom.
+        credential: Credential,
+        /// Over which connections.
+        pool: Arc<Pool>,
+    },
+    /// Inside this process.
+    Echo,
+}
+
+/// No answer came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// No connection: nothing was sent, so another upstream may be tried freely.
+    #[error("could not connect: {0}")]
+    Connect(String),
+    /// No connection in time: nothing was sent.
+    #[error("{}", ConnectTimeout(*.0))]
+    ConnectTimeout(Duration),
+    /// The connection broke before the answer's head: the upstream may have begun to work.
+    #[error("connection closed before an answer: {0}")]
+    Closed(String),
+    /// The request could not be formed, such as a model id that no URL can carry.
+    #[error("request could not be formed: {0}")]
+    Invalid(String),
+}
+
+/// An answer's body.
+#[derive(Debug)]
+pub enum UpstreamBody {
+    /// From a connection. Dropping it cancels the request upstream.
+    Http(Incoming),
+    /// From the built-in upstream.
+    Echo(VecDeque<Bytes>),
+}
+
+/// The answer broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream connection broke: {0}")]
+pub struct UpstreamBodyError(#[from] hyper::Error);
+
+// === impl BaseUrl ===
+
+impl BaseUrl {
+    /// Takes a base URL apart.
+    ///
+    /// # Errors
+    /// When it is not an absolute http or https URL.
+    pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
+        let invalid = || InvalidBaseUrl(text.to_owned());
+        let parts = text.parse::<Uri>().map_err(|_| invalid())?.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err(invalid());
+        };
+        let path = parts.path_and_query.as_ref();
+        if !matches!(scheme.as_str(), "http" | "https") || path.is_some_and(|path| path.query().is_some()) {
+            return Err(invalid());
+        }
+        let prefix = path
+            .map_or("", http::uri::PathAndQuery::path)
+            .trim_end_matches('/')
+            .to_owned();
+        Ok(Self {
+            scheme,
+            authority,
+            prefix,
+        })
+    }
+
+    /// The URL of a path below this base.
+    ///
+    /// # Errors
+    /// When the path is not one.
+    pub fn join(&self, path: &str) -> Result<Uri, http::Error> {
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{path}", self.prefix))
+            .build()
+    }
+
+    /// The host, for `server.address` in telemetry.
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Sends a request and waits for the head of the answer. Follows no redirect.
+    ///
+    /// # Errors
+    /// When no head came. The caller sets the time limit and cancels by dropping the future.
+    pub async fn send(&self, request: OutboundRequest) -> Result<Response<UpstreamBody>, SendError> {
+        match self {
+            Self::Echo => Ok(echo::answer(&request, request.surface, request.framing)),
+            Self::Http { base, credential, pool } => {
+                let request = outbound(base, credential, request)?;
+                let response = pool.request(request).await.map_err(|error| classify(&error))?;
+                Ok(response.map(UpstreamBody::Http))
+            }
+        }
+    }
+
+    /// Where requests go, for telemetry and `explain`; none for Echo.
+    pub fn base(&self) -> Option<&BaseUrl> {
+        match self {
+            Self::Http { base, .. } => Some(base),
+            Self::Echo => None,
+        }
+    }
+
+    /// The credential's header, its value marked as sensitive.
+    pub fn credential(&self) -> Option<(&HeaderName, &HeaderValue)> {
+        match self {
+            Self::Http { credential, .. } => credential.header(),
+            Self::Echo => None,
+        }
+    }
+}
+
+fn outbound(
+    base: &BaseUrl,
+    credential: &Credential,
+    request: OutboundRequest,
+) -> Result<Request<Full<Bytes>>, SendError> {
+    let uri = base
+        .join(&request.path)
+        .map_err(|error| SendError::Invalid(error.to_string()))?;
+    let mut outbound = Request::new(Full::new(request.body));
+    *outbound.method_mut() = Method::POST;
+    *outbound.uri_mut() = uri;
+    let headers = outbound.headers_mut();
+    for (name, value) in request.headers {
+        headers.append(name, value);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // A compressed stream would have to be inflated before usage can be read from it.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some((name, value)) = credential.header() {
+        headers.insert(name.clone(), value.clone());
+    }
+    Ok(outbound)
+}
+
+fn classify(error: &hyper_util::client::legacy::Error) -> SendError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut deepest = error.to_string();
+    while let Some(current) = cause {
+        if let Some(ConnectTimeout(patience)) = current.downcast_ref() {
+            return SendError::ConnectTimeout(*patience);
+        }
+        deepest = current.to_string();
+        cause = current.source();
+    }
+    if error.is_connect() {
+        SendError::Connect(deepest)
+    } else {
+        SendError::Closed(deepest)
+    }
+}
+
+// === impl UpstreamBody ===
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = UpstreamBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        match self.get_mut() {
+            Self::Http(body) => Pin::new(body).poll_frame(context).map_err(UpstreamBodyError),
+            Self::Echo(chunks) => Poll::Ready(echo::next(chunks).map(|chunk| Ok(Frame::data(chunk)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http(body) => body.is_end_stream(),
+            Self::Echo(chunks) => chunks.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http(body) => body.size_hint(),
+            Self::Echo(chunks) => SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_below_the_base_whatever_its_slashes() {
+        for (base, path, url) in [
+            (
+                "https://api.openai.com/v1",
+                "/chat/completions",
+                "https://api.openai.com/v1/chat/completions",
+            ),
+            (
+                "http://vllm.ai.svc:8000/v1/",
+                "/embeddings",
+                "http://vllm.ai.svc:8000/v1/embeddings",
+            ),
+            (
+                "https://api.anthropic.com",
+                "/v1/messages",
+                "https://api.anthropic.com/v1/messages",
+            ),
+            (
+                "http://[::1]:9",
+                "/v1beta/models/a%2Fb:x?alt=sse",
+                "http://[::1]:9/v1beta/models/a%2Fb:x?alt=sse",
+            ),
+        ] {
+            assert_eq!(BaseUrl::parse(base).unwrap().join(path).unwrap().to_string(), url);
+        }
+        for text in ["", "api.openai.com", "/v1", "ftp://x", "http://x?y=z"] {
+            assert_eq!(BaseUrl::parse(text).unwrap_err(), InvalidBaseUrl(text.to_owned()));
+        }
+    }
+}

@@ -35,7 +35,7 @@ pub struct ReadError {
 /// A value that YAML cannot express.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot be written as YAML: {0}")]
-pub struct WriteError(#[from] serde_yaml::Error);
+pub struct WriteError(String);
 
 /// Every document of a text, each readable or not.
 pub fn read_each(text: &str) -> Vec<Result<Document, ReadError>> {
@@ -68,7 +68,13 @@ pub fn read(text: &str) -> Result<Vec<Document>, ReadError> {
 /// # Errors
 /// For values that YAML has no form for, such as maps with maps as keys.
 pub fn write<T: Serialize>(value: &T) -> Result<String, WriteError> {
-    Ok(serde_yaml::to_string(value)?)
+    serde_yaml::to_string(value).map_err(|error| WriteError(error.to_string()))
+}
+
+impl From<serde_json::Error> for WriteError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
 }
 
 /// Splits at lines that start with `---`, which YAML allows nowhere inside a document, not even in quoted text.

@@ -73,11 +73,8 @@ pub(crate) fn check(base_url: &str, options: Options) -> Result<Address, String>
         .authority()
         .and_then(|it| it.as_str().strip_prefix(it.host()))
         .unwrap_or_default();
-    if !port.is_empty()
-        && !port
-            .strip_prefix(':')
-            .is_some_and(|digits| digits.parse::<NonZeroU16>().is_ok())
-    {
+    let number = port.strip_prefix(':').map(str::parse::<NonZeroU16>);
+    if !port.is_empty() && !matches!(number, Some(Ok(_))) {
         return Err(format!("{base_url:?} has no valid port"));
     }
     let host = uri

@@ -40,16 +40,19 @@ pub struct WriteError(String);
 /// Every document of a text, each readable or not.
 pub fn read_each(text: &str) -> Vec<Result<Document, ReadError>> {
     let mut found = Vec::new();
-    for (line, part) in documents(text) {
+    for part in parts(text) {
         let index = found.len() + 1;
-        match read_one(part) {
+        match read_one(part.text) {
             Ok(Value::Null) => {}
-            Ok(value) => found.push(Ok(Document { index, line, value })),
-            Err((inner, message)) => found.push(Err(ReadError {
+            Ok(value) => found.push(Ok(Document {
                 index,
-                line: line + inner,
-                message,
+                line: part.content_line,
+                value,
             })),
+            Err((place, message)) => {
+                let line = place.map_or(part.content_line, |inner| part.line + inner);
+                found.push(Err(ReadError { index, line, message }));
+            }
         }
     }
     found
@@ -77,40 +80,67 @@ impl From<serde_json::Error> for WriteError {
     }
 }
 
+/// One document's share of a text.
+struct Part<'a> {
+    text: &'a str,
+    /// Where it starts, from 1.
+    line: usize,
+    /// Its first line that is neither empty, comment nor mark.
+    content_line: usize,
+}
+
 /// Splits at lines that start with `---`, which YAML allows nowhere inside a document, not even in quoted text.
 /// What precedes the first mark (comments, directives) belongs to the document that the mark opens.
-fn documents(text: &str) -> Vec<(usize, &str)> {
+fn parts(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
-    let (mut start, mut start_line, mut offset, mut empty) = (0, 1, 0, true);
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let rest = line.strip_prefix("---");
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])) && !empty {
-            parts.push((start_line, text.get(start..offset).unwrap_or_default()));
-            (start, start_line, empty) = (offset, number + 1, true);
-        }
-        let content = line.trim();
-        if !(content.is_empty() || content == "---" || content.starts_with(['#', '%'])) {
-            if empty && rest.is_none() {
-                start_line = start_line.max(number + 1);
+    let (mut start, mut line, mut content_line, mut marked, mut offset) = (0, 1, None, false, 0);
+    for (number, written) in (1..).zip(text.split_inclusive('\n')) {
+        let after_mark = written
+            .strip_prefix("---")
+            .filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        if after_mark.is_some() {
+            if marked || content_line.is_some() {
+                let text = text.get(start..offset).unwrap_or_default();
+                parts.push(Part {
+                    text,
+                    line,
+                    content_line: content_line.unwrap_or(line),
+                });
+                (start, line, content_line) = (offset, number, None);
             }
-            empty = false;
+            marked = true;
         }
-        offset += line.len();
+        let content = after_mark.unwrap_or(written).trim();
+        if content_line.is_none() && !content.is_empty() && !content.starts_with(['#', '%']) {
+            content_line = Some(number);
+        }
+        offset += written.len();
     }
-    parts.push((start_line, text.get(start..).unwrap_or_default()));
+    let text = text.get(start..).unwrap_or_default();
+    parts.push(Part {
+        text,
+        line,
+        content_line: content_line.unwrap_or(line),
+    });
     parts
 }
 
-type Problem = (usize, String);
+/// The problem's line, counted from 0 within the part, if the parser knows it.
+type Problem = (Option<usize>, String);
 
 fn read_one(part: &str) -> Result<Value, Problem> {
     let located = |error: serde_yaml::Error| {
-        let line = error.location().map_or(0, |place| place.line().saturating_sub(1));
-        (line, error.to_string())
+        let place = error.location();
+        let mut message = error.to_string();
+        // The position within the part would mislead beside the line in the file.
+        if let Some(place) = &place {
+            message = message.replace(&format!(" at line {} column {}", place.line(), place.column()), "");
+        }
+        (place.map(|it| it.line().saturating_sub(1)), message)
     };
     let mut yaml: Yaml = serde_yaml::from_str(part).map_err(located)?;
     yaml.apply_merge().map_err(located)?;
-    json(yaml).map_err(|message| (0, message))
+    json(yaml).map_err(|message| (None, message))
 }
 
 fn json(yaml: Yaml) -> Result<Value, String> {
@@ -151,5 +181,76 @@ fn key(yaml: Yaml) -> Result<String, String> {
         Yaml::Number(number) => Ok(number.to_string()),
         Yaml::Bool(flag) => Ok(flag.to_string()),
         Yaml::Null | Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => Err("a key must be text".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn values(text: &str) -> Vec<(usize, usize, Value)> {
+        read(text)
+            .unwrap()
+            .into_iter()
+            .map(|it| (it.index, it.line, it.value))
+            .collect()
+    }
+
+    #[test]
+    fn finds_documents_and_their_lines() {
+        let text = "# first\n\na: 1\n---\n# only a comment\n---\n\n# why\nb: |\n  --- no mark\n--- {c: [2, x]}\n";
+        let expected = vec![
+            (1, 3, json!({"a": 1})),
+            (2, 9, json!({"b": "--- no mark\n"})),
+            (3, 11, json!({"c": [2, "x"]})),
+        ];
+        assert_eq!(values(text), expected);
+        assert_eq!(values("---\r\na: 1\r\n---\r\n"), vec![(1, 2, json!({"a": 1}))]);
+        assert_eq!(values("%YAML 1.2\n---\na: 1\n...\n"), vec![(1, 3, json!({"a": 1}))]);
+        assert!(values("").is_empty() && values("---\n---\n# nothing\n").is_empty());
+    }
+
+    #[test]
+    fn json_is_read_too_and_numbers_stay_exact() {
+        let text = "{\n\t\"a\": 9007199254740993, \"b\": -1, \"c\": 0.5, \"d\": null, \"e\": false, \"f\": 18446744073709551615}";
+        let expected = json!({"a": 9_007_199_254_740_993_u64, "b": -1, "c": 0.5, "d": null, "e": false, "f": u64::MAX});
+        assert_eq!(values(text), vec![(1, 1, expected)]);
+    }
+
+    #[test]
+    fn merge_keys_apply_and_keys_become_text() {
+        let text = "base: &b {x: 1, y: 2}\nit: {<<: *b, y: 3}\n1: one\ntrue: yes\n";
+        let expected = json!({"base": {"x": 1, "y": 2}, "it": {"x": 1, "y": 3}, "1": "one", "true": "yes"});
+        assert_eq!(values(text), vec![(1, 1, expected)]);
+    }
+
+    #[test]
+    fn an_error_names_its_line_and_leaves_other_documents_alone() {
+        let read = read_each("a: 1\n---\nb: 1\nb: 2\n---\nc: [\n---\nd: 4\n");
+        assert_eq!(read.len(), 4);
+        let error = |index: usize| read[index].as_ref().unwrap_err();
+        assert!(error(1).message.contains("duplicate"), "{}", error(1));
+        assert_eq!((error(1).index, error(1).line), (2, 3));
+        assert!(!error(1).message.contains("line"), "{}", error(1));
+        assert_eq!(error(2).index, 3);
+        assert!((6..=7).contains(&error(2).line), "{}", error(2));
+        assert_eq!(read[3].as_ref().unwrap().value, json!({"d": 4}));
+        for (text, word) in [
+            ("a: !secret x", "tag"),
+            ("a: .nan", "number"),
+            ("1: a\n'1': b", "twice"),
+            ("? [a]\n: b", "key"),
+        ] {
+            let error = super::read(text).unwrap_err();
+            assert!(error.message.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let value = json!({"on": "no", "empty": "", "text": "a\nb\n", "list": [1, null, {"k": "true"}]});
+        assert_eq!(values(&write(&value).unwrap()), vec![(1, 1, value)]);
     }
 }

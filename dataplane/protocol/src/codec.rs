@@ -6,6 +6,7 @@
 pub mod field;
 pub mod ids;
 pub mod json;
+pub mod schema;
 pub mod serialise;
 
 use std::collections::BTreeMap;

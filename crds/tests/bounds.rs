@@ -1,5 +1,11 @@
 //! Every text, list, map and number that a user or the operator writes is bounded: that is what keeps objects small and
 //! makes the API server's cost estimate of the rules pass.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
 
 use routeapi_crds::schema;
 use serde_json::Value;

@@ -1,4 +1,10 @@
 //! What is left out means what the documentation says, whether the API server or this program fills it in.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
 
 use kube::core::cel::apply_defaults;
 use routeapi_crds::{

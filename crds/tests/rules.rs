@@ -1,4 +1,10 @@
 //! The rules an API server evaluates (CEL), on small specs: which it takes, and which it refuses in which words.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
 
 use kube::core::{CustomResourceExt, Resource, cel};
 use routeapi_crds::{

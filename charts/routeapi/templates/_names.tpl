@@ -1,0 +1,64 @@
+{{/* Names and labels. One place, so that selectors and references cannot drift apart. */}}
+
+{{- define "routeapi.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "routeapi.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "routeapi.name" . -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "routeapi.operator" -}}
+{{ include "routeapi.fullname" . }}-operator
+{{- end -}}
+
+{{- define "routeapi.operator.serviceAccount" -}}
+{{- .Values.operator.serviceAccount.name | default (include "routeapi.operator" .) -}}
+{{- end -}}
+
+{{- define "routeapi.dataPlane.serviceAccount" -}}
+{{- .Values.dataPlane.serviceAccount.name | default (include "routeapi.fullname" .) -}}
+{{- end -}}
+
+{{- define "routeapi.url" -}}
+{{- .Values.dataPlane.url | default (printf "http://%s.%s.svc%s" (include "routeapi.fullname" .) .Release.Namespace (eq (int .Values.dataPlane.service.port) 80 | ternary "" (printf ":%d" (int .Values.dataPlane.service.port)))) -}}
+{{- end -}}
+
+{{/* Arguments: context, component. */}}
+{{- define "routeapi.selectorLabels" -}}
+{{- $context := index . 0 -}}
+app.kubernetes.io/name: {{ include "routeapi.name" $context }}
+app.kubernetes.io/instance: {{ $context.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "routeapi.labels" -}}
+{{- $context := index . 0 -}}
+{{ include "routeapi.selectorLabels" . }}
+app.kubernetes.io/version: {{ $context.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $context.Release.Service }}
+app.kubernetes.io/part-of: routeapi
+helm.sh/chart: {{ printf "%s-%s" $context.Chart.Name $context.Chart.Version | replace "+" "_" }}
+{{- with $context.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Arguments: context, image values. */}}
+{{- define "routeapi.image" -}}
+{{- $context := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- with $image.registry }}{{ . }}/{{ end -}}
+{{- $image.repository -}}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $context.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+
+{{/* The namespaces of AIProvider Secrets, one per line. */}}
+{{- define "routeapi.providerNamespaces" -}}
+{{- .Values.providerNamespaces | default (list .Release.Namespace) | uniq | join "\n" -}}
+{{- end -}}

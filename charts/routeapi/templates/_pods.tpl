@@ -1,0 +1,87 @@
+{{/* What both Deployments' pods have in common. */}}
+
+{{- define "routeapi.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "routeapi.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Arguments: context, values of the component, component. */}}
+{{- define "routeapi.scheduling" -}}
+{{- $context := index . 0 -}}
+{{- $values := index . 1 -}}
+{{- $component := index . 2 -}}
+{{- with $context.Values.imagePullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- if $values.affinity }}
+affinity: {{ toYaml $values.affinity | nindent 2 }}
+{{- else }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{ include "routeapi.selectorLabels" (list $context $component) | nindent 14 }}
+{{- end }}
+topologySpreadConstraints:
+{{- if $values.topologySpreadConstraints }}
+{{ toYaml $values.topologySpreadConstraints | indent 2 }}
+{{- else }}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{ include "routeapi.selectorLabels" (list $context $component) | nindent 8 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Arguments: context, metadata values of the component. */}}
+{{- define "routeapi.serviceAccount" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ index . 2 }}
+  namespace: {{ (index . 0).Release.Namespace }}
+  labels: {{ include "routeapi.labels" (list (index . 0) (index . 3)) | nindent 4 }}
+  {{- with (index . 1).annotations }}
+  annotations: {{ toYaml . | nindent 4 }}
+  {{- end }}
+automountServiceAccountToken: false
+{{- end -}}
+
+{{/* Arguments: context, pdb values, name, component. */}}
+{{- define "routeapi.pdb" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ index . 2 }}
+  namespace: {{ (index . 0).Release.Namespace }}
+  labels: {{ include "routeapi.labels" (list (index . 0) (index . 3)) | nindent 4 }}
+spec:
+  maxUnavailable: {{ (index . 1).maxUnavailable }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{ include "routeapi.selectorLabels" (list (index . 0) (index . 3)) | nindent 6 }}
+{{- end -}}

@@ -64,6 +64,11 @@ impl Surface {
         matches!(self.family(), Family::Gemini)
     }
 
+    /// Whether an answer can arrive as events.
+    pub const fn streams(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent)
+    }
+
     /// The value of `gen_ai.operation.name` (OpenTelemetry GenAI semantic conventions).
     pub const fn operation(self) -> &'static str {
         match self {

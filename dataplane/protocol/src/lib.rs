@@ -9,9 +9,19 @@
 //! What a target cannot express is never lost in silence: every codec states it to a [`report::Report`], which turns it
 //! into a warning or a refusal by the route's mode.
 
+pub mod call;
 pub mod codec;
 pub mod dialect;
+pub mod echo;
+pub mod estimate;
+pub mod exchange;
 pub mod framing;
+pub mod inbound;
 pub mod ir;
+mod lane;
+pub mod models;
 pub mod problem;
 pub mod report;
+pub mod scan;
+pub mod splice;
+mod tap;

@@ -1,6 +1,12 @@
 //! A failure in words that every dialect can say.
 
+pub mod render;
+pub mod understand;
+
 use std::borrow::Cow;
+
+pub use render::render;
+pub use understand::RetryHints;
 
 /// What went wrong, independent of who says it and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]

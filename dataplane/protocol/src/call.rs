@@ -1,0 +1,267 @@
+//! A client's request, read once: what routing, limits and the lanes need to know of it.
+//!
+//! Reading is a scan; the body becomes the neutral representation only when an attempt has to be translated, and then
+//! once for all attempts. A member that decides routing or limits may not repeat, whatever the case of its escapes:
+//! gateway and upstream could read different ones.
+
+mod needs;
+mod prepare;
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use crate::exchange::Exchange;
+use crate::{
+    codec::{self, Head, Malformed, Reply},
+    dialect::{Framing, Surface},
+    estimate,
+    inbound::Endpoint,
+    ir,
+    report::{Refusal, Warning},
+    scan::{Kind, Repeated, Scan},
+};
+
+pub use needs::Needs;
+
+/// A client's request.
+#[derive(Debug)]
+pub struct Call {
+    endpoint: Endpoint,
+    head: Head,
+    body: Bytes,
+    scan: Scan,
+    model: String,
+    framing: Framing,
+    max_output: Option<u64>,
+    include_usage: Option<bool>,
+    estimate: OnceLock<u64>,
+    decoded: OnceLock<Result<ir::Request, Malformed>>,
+}
+
+/// An upstream, as far as preparing a request for it needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// What the upstream speaks, in no order.
+    pub surfaces: &'a [Surface],
+    /// The model id at the upstream; none for the id that the client sent.
+    pub model: Option<&'a str>,
+    /// Most output tokens to ask for where the dialect demands a number and the client gave none.
+    pub default_max_output: u64,
+}
+
+/// Why a request cannot be prepared for an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unprepared {
+    /// The upstream speaks nothing that this call can be translated to.
+    #[error("the upstream does not serve this kind of call")]
+    Unreachable,
+    /// The body is not legal in the client's dialect.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The upstream cannot express a field that the route does not let go.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// A request ready to be sent, but for credentials and content type.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Path and query, below the provider's base URL.
+    pub path: String,
+    /// Headers that the dialect asks for; they replace the client's of the same name.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON. The client's own bytes, uncopied, if nothing had to change.
+    pub body: Bytes,
+    /// What was changed or left out, for `x-routeapi-warnings`.
+    pub warnings: Vec<Warning>,
+    /// The answer's way back.
+    pub exchange: Exchange,
+}
+
+impl Call {
+    /// Reads a request. The body is plain JSON: content encoding has been undone.
+    ///
+    /// # Errors
+    /// When the body is not a JSON object, names no model, or repeats a member that decides routing or limits.
+    pub fn read(endpoint: Endpoint, mut head: Head, body: Bytes) -> Result<Self, Malformed> {
+        let scan = Scan::read(&body).map_err(|error| Malformed {
+            field: None,
+            message: format!("the request body is not valid JSON: {error}"),
+        })?;
+        let reading = Reading {
+            scan: &scan,
+            body: &body,
+        };
+        let model = match &endpoint.model {
+            Some(model) => model.clone(),
+            None => reading.model()?,
+        };
+        let framing = match endpoint.framing {
+            Some(framing) => framing,
+            None if reading.stream()? && endpoint.surface.streams() => Framing::Sse,
+            None => Framing::Whole,
+        };
+        let max_output = reading.max_output(endpoint.surface)?;
+        let include_usage = reading.include_usage()?;
+        head.model.clone_from(&endpoint.model);
+        head.stream = endpoint.framing.is_some_and(|framing| framing != Framing::Whole);
+        let (estimate, decoded) = (OnceLock::new(), OnceLock::new());
+        Ok(Self {
+            endpoint,
+            head,
+            body,
+            scan,
+            model,
+            framing,
+            max_output,
+            include_usage,
+            estimate,
+            decoded,
+        })
+    }
+
+    /// Which call.
+    pub fn surface(&self) -> Surface {
+        self.endpoint.surface
+    }
+
+    /// The model id as the client sent it.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// How the client wants the answer.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The most output tokens that the client allows, if it says.
+    pub fn max_output_tokens(&self) -> Option<u64> {
+        self.max_output
+    }
+
+    /// Input tokens, estimated ([`crate::estimate`]).
+    pub fn estimated_input_tokens(&self) -> u64 {
+        *self.estimate.get_or_init(|| estimate::input_tokens(&self.body))
+    }
+
+    /// Bytes of the body.
+    pub fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The body as it came.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What an upstream must be able to do to serve this.
+    pub fn needs(&self) -> Needs {
+        needs::of(self)
+    }
+
+    /// What the encoder of the answer must know: `id` is one for the answer without a dialect's prefix, `created` is
+    /// in seconds since 1970. What depends on the lane, the exchange adds itself.
+    pub fn reply(&self, id: impl Into<String>, created: i64) -> Reply {
+        let include_usage = self.include_usage == Some(true);
+        Reply {
+            model: self.model.clone(),
+            id: id.into(),
+            created,
+            include_usage,
+            custom_tools: Vec::new(),
+        }
+    }
+
+    /// The request in the neutral representation, decoded on first use.
+    fn decoded(&self) -> Option<&Result<ir::Request, Malformed>> {
+        let codec = codec::codec(self.surface())?;
+        Some(
+            self.decoded
+                .get_or_init(|| codec.decode_request(&self.body, &self.head)),
+        )
+    }
+}
+
+/// The members that decide routing and limits.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    scan: &'a Scan,
+    body: &'a [u8],
+}
+
+impl Reading<'_> {
+    fn model(self) -> Result<String, Malformed> {
+        let Some(value) = self.scan.once(self.body, "model")? else {
+            return Err(wrong("model", "`model` is required"));
+        };
+        match value.text(self.body) {
+            Some(model) if !model.is_empty() => Ok(model.into_owned()),
+            Some(_) => Err(wrong("model", "`model` is empty")),
+            None => Err(wrong("model", "`model` has to be a string")),
+        }
+    }
+
+    fn stream(self) -> Result<bool, Malformed> {
+        match self.scan.once(self.body, "stream")?.map(|value| value.kind) {
+            None | Some(Kind::Null) => Ok(false),
+            Some(Kind::Bool(stream)) => Ok(stream),
+            Some(_) => Err(wrong("stream", "`stream` has to be true or false")),
+        }
+    }
+
+    fn include_usage(self) -> Result<Option<bool>, Malformed> {
+        let options = self.scan.once(self.body, "stream_options")?;
+        let asked = options.and_then(|options| options.member(self.body, "include_usage"));
+        Ok(asked.and_then(|value| {
+            if let Kind::Bool(asked) = value.kind {
+                Some(asked)
+            } else {
+                None
+            }
+        }))
+    }
+
+    fn max_output(self, surface: Surface) -> Result<Option<u64>, Malformed> {
+        let once = |name| {
+            Ok::<_, Malformed>(
+                self.scan
+                    .once(self.body, name)?
+                    .and_then(|value| value.count(self.body)),
+            )
+        };
+        Ok(match surface {
+            Surface::ChatCompletions => once("max_completion_tokens")?.or(once("max_tokens")?),
+            Surface::Responses => once("max_output_tokens")?,
+            Surface::Messages => once("max_tokens")?,
+            Surface::GenerateContent => {
+                let camel = self.scan.once(self.body, "generationConfig")?;
+                let config = camel.or(self.scan.once(self.body, "generation_config")?);
+                let member = |name| config.and_then(|config| config.member(self.body, name));
+                let limit = member("maxOutputTokens").or_else(|| member("max_output_tokens"));
+                limit.and_then(|value| value.count(self.body))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn wrong(field: &str, message: &str) -> Malformed {
+    Malformed {
+        field: Some(field.to_owned()),
+        message: message.to_owned(),
+    }
+}
+
+impl From<Repeated> for Malformed {
+    fn from(repeated: Repeated) -> Self {
+        Self {
+            field: Some(repeated.0.to_owned()),
+            message: repeated.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

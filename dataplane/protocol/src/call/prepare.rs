@@ -1,0 +1,241 @@
+//! From a client's request to an upstream's: which lane, and the request on it.
+
+use bytes::Bytes;
+
+use super::{Call, Destination, Prepared, Unprepared};
+use crate::{
+    codec::{self, Target},
+    dialect::{Family, Framing, Surface},
+    exchange::{Exchange, Lane},
+    inbound::percent_encode,
+    ir::{Request, ToolKind},
+    report::{Mode, Report},
+    scan::{Kind, Value},
+    splice::{self, Edit},
+};
+
+/// The version that Anthropic's API is called with where the client states none (protocols 1.3).
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+impl Call {
+    /// Makes the request for one upstream: passed through where it speaks the client's dialect, translated to the
+    /// dialect that loses least otherwise.
+    ///
+    /// # Errors
+    /// When no lane leads there, the body is not legal, or a field would be lost that the route does not let go.
+    pub fn prepare(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
+        if to.surfaces.contains(&self.surface()) {
+            return Ok(self.pass(to));
+        }
+        let reachable = preferred(self.surface())
+            .iter()
+            .find(|surface| to.surfaces.contains(surface) && codec::codec(**surface).is_some());
+        match reachable {
+            Some(surface) => self.translate(*surface, to, mode),
+            None => Err(Unprepared::Unreachable),
+        }
+    }
+
+    fn pass(&self, to: Destination<'_>) -> Prepared {
+        let model = to.model.unwrap_or(&self.model);
+        let mut edits = if model == self.model {
+            Vec::new()
+        } else {
+            self.model_edits(model)
+        };
+        let usage = self.usage_edit();
+        let hide_usage = usage.is_some();
+        edits.extend(usage);
+        let body = if edits.is_empty() {
+            self.body.clone()
+        } else {
+            Bytes::from(splice::apply(&self.body, edits))
+        };
+        let exchange = Exchange {
+            client: self.surface(),
+            upstream: self.surface(),
+            framing: self.framing,
+            include_usage: self.include_usage == Some(true),
+            lane: Lane::Passthrough { hide_usage },
+        };
+        let headers = self.dialect_headers();
+        Prepared {
+            path: self.pass_path(model),
+            headers,
+            body,
+            warnings: Vec::new(),
+            exchange,
+        }
+    }
+
+    fn translate(&self, upstream: Surface, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
+        let (Some(codec), Some(decoded)) = (codec::codec(upstream), self.decoded()) else {
+            return Err(Unprepared::Unreachable);
+        };
+        let request = decoded.as_ref().map_err(Clone::clone)?;
+        let target = Target {
+            model: to.model.unwrap_or(&self.model),
+            default_max_output: to.default_max_output,
+        };
+        let mut report = Report::new(mode);
+        let encoded = codec.encode_request(request, target, self.surface(), &mut report);
+        let warnings = report.finish()?;
+        let exchange = Exchange {
+            client: self.surface(),
+            upstream,
+            framing: self.framing,
+            include_usage: self.include_usage == Some(true),
+            lane: Lane::Translated {
+                names: encoded.names,
+                custom_tools: custom_tools(request),
+            },
+        };
+        Ok(Prepared {
+            path: encoded.path,
+            headers: encoded.headers,
+            body: encoded.body.into(),
+            warnings,
+            exchange,
+        })
+    }
+
+    /// Where the client named the model in the body: there. A Gemini embedding request repeats the path's model.
+    fn model_edits(&self, model: &str) -> Vec<Edit> {
+        let body = &self.body;
+        let mut edits = Vec::new();
+        let mut rename = |value: Option<&Value>, name: &str| {
+            if let Some(value) = value.filter(|value| matches!(value.kind, Kind::String { .. })) {
+                edits.push(Edit::string(value.span.clone(), name));
+            }
+        };
+        if !self.surface().model_in_path() {
+            rename(self.scan.last(body, "model"), model);
+            return edits;
+        }
+        let resource = resource(model);
+        rename(self.scan.last(body, "model"), &resource);
+        for name in ["generateContentRequest", "generate_content_request"] {
+            let inner = self.scan.last(body, name).and_then(|value| value.member(body, "model"));
+            rename(inner.as_ref(), &resource);
+        }
+        let requests = self
+            .scan
+            .last(body, "requests")
+            .map(|value| value.elements(body))
+            .unwrap_or_default();
+        for request in requests {
+            rename(request.member(body, "model").as_ref(), &resource);
+        }
+        edits
+    }
+
+    /// Asks a Chat upstream for usage in the stream, unless the client has said whether it wants it and said yes.
+    fn usage_edit(&self) -> Option<Edit> {
+        let chat_stream = self.surface() == Surface::ChatCompletions && self.framing == Framing::Sse;
+        if !chat_stream || self.include_usage == Some(true) {
+            return None;
+        }
+        const ASK: &str = "\"include_usage\":true";
+        let Some(options) = self.scan.last(&self.body, "stream_options") else {
+            let start = memchr::memchr(b'{', &self.body)?;
+            let member = format!("\"stream_options\":{{{ASK}}}");
+            return Some(Edit::first_member(start, self.scan.members().is_empty(), &member));
+        };
+        match options.kind {
+            Kind::Null => Some(Edit {
+                span: options.span.clone(),
+                with: format!("{{{ASK}}}").into_bytes(),
+            }),
+            Kind::Object { empty } => Some(match options.member(&self.body, "include_usage") {
+                Some(asked) => Edit {
+                    span: asked.span,
+                    with: b"true".to_vec(),
+                },
+                None => Edit::first_member(options.span.start, empty, ASK),
+            }),
+            // Not ours to mend: the upstream refuses it in its own words.
+            _ => None,
+        }
+    }
+
+    fn dialect_headers(&self) -> Vec<(&'static str, String)> {
+        if self.surface().family() != Family::Anthropic {
+            return Vec::new();
+        }
+        let version = self.head.anthropic_version.as_deref().unwrap_or(ANTHROPIC_VERSION);
+        let mut headers = vec![("anthropic-version", version.to_owned())];
+        if !self.head.anthropic_beta.is_empty() {
+            headers.push(("anthropic-beta", self.head.anthropic_beta.join(",")));
+        }
+        headers
+    }
+
+    fn pass_path(&self, model: &str) -> String {
+        let verb = match (self.surface(), self.framing) {
+            (Surface::GenerateContent, Framing::Whole) => "generateContent",
+            (Surface::GenerateContent, _) => "streamGenerateContent",
+            (Surface::EmbedContent, _) => "embedContent",
+            (Surface::BatchEmbedContents, _) => "batchEmbedContents",
+            (Surface::CountTokens, _) => "countTokens",
+            (surface, _) => return with_query(fixed_path(surface).to_owned(), self.endpoint.query.as_deref()),
+        };
+        let collection = resource(model);
+        let (collection, id) = collection.split_once('/').unwrap_or(("models", &collection));
+        let path = format!("/v1beta/{collection}/{}:{verb}", percent_encode(id));
+        let path = with_query(path, self.endpoint.query.as_deref());
+        if self.framing == Framing::Sse {
+            with_query(path, Some("alt=sse"))
+        } else {
+            path
+        }
+    }
+}
+
+/// The dialects to translate to, least loss first. Responses expresses reasoning that Chat cannot replay.
+const fn preferred(from: Surface) -> &'static [Surface] {
+    match from {
+        Surface::ChatCompletions => &[Surface::Responses, Surface::Messages, Surface::GenerateContent],
+        Surface::Responses => &[Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent],
+        Surface::Messages => &[Surface::Responses, Surface::ChatCompletions, Surface::GenerateContent],
+        Surface::GenerateContent => &[Surface::Responses, Surface::ChatCompletions, Surface::Messages],
+        _ => &[],
+    }
+}
+
+/// The tools that the client knows as free-form, whatever the upstream knows them as.
+fn custom_tools(request: &Request) -> Vec<String> {
+    let custom = request
+        .tools
+        .iter()
+        .filter(|tool| matches!(tool.kind, ToolKind::Custom(_)));
+    custom.map(|tool| tool.name.clone()).collect()
+}
+
+const fn fixed_path(surface: Surface) -> &'static str {
+    match surface {
+        Surface::ChatCompletions => "/chat/completions",
+        Surface::Responses => "/responses",
+        Surface::ResponsesInputTokens => "/responses/input_tokens",
+        Surface::Embeddings => "/embeddings",
+        Surface::Messages => "/v1/messages",
+        Surface::MessagesCountTokens => "/v1/messages/count_tokens",
+        // The others have their model in the path.
+        _ => "",
+    }
+}
+
+/// Google's resource name of a model id.
+fn resource(model: &str) -> String {
+    if model.starts_with("tunedModels/") || model.starts_with("models/") {
+        return model.to_owned();
+    }
+    format!("models/{model}")
+}
+
+fn with_query(mut path: String, query: Option<&str>) -> String {
+    if let Some(query) = query {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(query);
+    }
+    path
+}

@@ -1,0 +1,220 @@
+//! An answer's way back: from the upstream's bytes to the client's, whole or as they come, with what was seen on the way.
+//!
+//! Both lanes stand behind the same types, so that the proxy never asks which one it is on. Nothing here waits or
+//! knows of sockets: bytes in, bytes out. What is seen (usage, content, the end) goes to [`Observed`]; failing to
+//! understand an upstream never disturbs a passed-through answer.
+
+use bytes::Bytes;
+
+use crate::{
+    codec::{NameMap, Reply},
+    dialect::{Framing, Surface},
+    ir::{FinishReason, Usage},
+    lane::{self, passthrough::Passthrough, translated::Translated},
+    problem::{Problem, RetryHints, understand},
+};
+
+/// The way back of one attempt.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub(crate) client: Surface,
+    pub(crate) upstream: Surface,
+    pub(crate) framing: Framing,
+    pub(crate) include_usage: bool,
+    pub(crate) lane: Lane,
+}
+
+/// How the answer travels.
+#[derive(Clone, Debug)]
+pub(crate) enum Lane {
+    /// As it is. `hide_usage`: usage was asked for by the gateway and not by the client.
+    Passthrough { hide_usage: bool },
+    /// Through the neutral representation, with the client's tool names restored.
+    Translated { names: NameMap, custom_tools: Vec<String> },
+}
+
+/// A whole answer for the client.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The body.
+    pub body: Bytes,
+    /// Its content type, where `changed`; the upstream's own otherwise.
+    pub content_type: &'static str,
+    /// What was seen in it.
+    pub observed: Observed,
+    /// Whether the body is not the upstream's, so that its length and encoding headers no longer hold.
+    pub changed: bool,
+}
+
+/// What has been seen of an answer so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// Real content has come: text, reasoning, a call or a finish; no role-only deltas, pings, comments, empty deltas.
+    pub content: bool,
+    /// Token counts, as far as the upstream said.
+    pub usage: Option<Usage>,
+    /// Characters of text, reasoning and arguments that were delivered, for estimates where usage is missing.
+    pub output_chars: u64,
+    /// Why the answer ended (the first candidate's reason).
+    pub finish: Option<FinishReason>,
+    /// The upstream failed, in an event or by stopping early.
+    pub error: Option<Problem>,
+    /// The dialect's terminal event has come.
+    pub complete: bool,
+    /// The upstream's id for the answer.
+    pub response_id: Option<String>,
+    /// The model that answered, as the upstream names it.
+    pub response_model: Option<String>,
+    /// Safety systems stopped the prompt or the answer.
+    pub content_filtered: bool,
+}
+
+/// An answer that arrives in pieces.
+pub struct ResponseStream {
+    lane: StreamLane,
+}
+
+enum StreamLane {
+    Passthrough(Box<Passthrough>),
+    Translated(Box<Translated>),
+}
+
+impl Exchange {
+    /// What the upstream was called with.
+    pub fn surface(&self) -> Surface {
+        self.upstream
+    }
+
+    /// Whether bytes go through as they are.
+    pub fn is_passthrough(&self) -> bool {
+        matches!(self.lane, Lane::Passthrough { .. })
+    }
+
+    /// How the client wants the answer: [`Self::whole`] serves [`Framing::Whole`], [`Self::stream`] the others,
+    /// whatever content type the upstream answers with.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The content type of [`Self::stream`]'s bytes.
+    pub fn stream_content_type(&self) -> &'static str {
+        match self.framing {
+            Framing::Sse => "text/event-stream",
+            Framing::Whole | Framing::JsonArray => "application/json",
+        }
+    }
+
+    /// An upstream's whole answer (status 2xx), for the client.
+    ///
+    /// # Errors
+    /// When it has to be translated and is no answer of the upstream's dialect, or says that it failed.
+    pub fn whole(&self, reply: &Reply, status: u16, content_type: Option<&str>, body: Bytes) -> Result<Whole, Problem> {
+        lane::whole::answer(
+            self,
+            reply,
+            Answer {
+                status,
+                content_type,
+                body,
+            },
+        )
+    }
+
+    /// Starts an answer that arrives in pieces.
+    pub fn stream(&self, reply: &Reply) -> ResponseStream {
+        let mut reply = reply.clone();
+        reply.include_usage = self.include_usage;
+        let lane = match &self.lane {
+            Lane::Passthrough { hide_usage } => {
+                StreamLane::Passthrough(Box::new(Passthrough::new(self, reply, *hide_usage)))
+            }
+            Lane::Translated { names, custom_tools } => {
+                reply.custom_tools.clone_from(custom_tools);
+                StreamLane::Translated(Box::new(Translated::new(self, &reply, names.clone())))
+            }
+        };
+        ResponseStream { lane }
+    }
+
+    /// What an upstream's error answer means. Only the header values that [`RetryHints`] names are looked at.
+    pub fn failure(&self, status: u16, retry: RetryHints<'_>, body: &[u8]) -> Problem {
+        understand::failure(self.upstream.family(), status, retry, body)
+    }
+}
+
+/// An upstream's whole answer.
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<&'a str>,
+    pub(crate) body: Bytes,
+}
+
+impl ResponseStream {
+    /// Takes what the upstream sent; gives what the client gets now, possibly nothing.
+    pub fn push(&mut self, chunk: Bytes) -> Bytes {
+        match &mut self.lane {
+            StreamLane::Passthrough(lane) => lane.push(chunk),
+            StreamLane::Translated(lane) => lane.push(&chunk),
+        }
+    }
+
+    /// The upstream closed its body: the rest, or the dialect's terminal error if it stopped too early.
+    pub fn finish(&mut self) -> Bytes {
+        match &mut self.lane {
+            StreamLane::Passthrough(lane) => lane.finish(),
+            StreamLane::Translated(lane) => lane.finish(),
+        }
+    }
+
+    /// The upstream died, or the gateway stops the answer: the dialect's terminal error, well-formed after whatever
+    /// went out. Nothing if the answer was complete already.
+    pub fn fail(&mut self, problem: &Problem) -> Bytes {
+        match &mut self.lane {
+            StreamLane::Passthrough(lane) => lane.fail(problem),
+            StreamLane::Translated(lane) => lane.fail(problem),
+        }
+    }
+
+    /// What keeps an idle connection open in this dialect (protocols 0.6), if anything is legal now.
+    pub fn heartbeat(&mut self) -> Bytes {
+        match &mut self.lane {
+            StreamLane::Passthrough(lane) => lane.heartbeat(),
+            StreamLane::Translated(lane) => lane.heartbeat(),
+        }
+    }
+
+    /// What has been seen so far.
+    pub fn observed(&self) -> &Observed {
+        match &self.lane {
+            StreamLane::Passthrough(lane) => lane.observed(),
+            StreamLane::Translated(lane) => lane.observed(),
+        }
+    }
+}
+
+impl Observed {
+    /// Takes counts over, member by member: the last value wins, but a zero never replaces a count, because upstreams
+    /// fill counts with zeros before they know them (protocols 2.6).
+    pub(crate) fn count(&mut self, later: Usage) {
+        let mut usage = self.usage.unwrap_or_default();
+        let keep = |new: Option<u64>, old: Option<u64>| if new.unwrap_or(0) == 0 { old.or(new) } else { new };
+        usage.input = keep(later.input, usage.input);
+        usage.cache_read = keep(later.cache_read, usage.cache_read);
+        usage.cache_write = keep(later.cache_write, usage.cache_write);
+        usage.output = keep(later.output, usage.output);
+        usage.reasoning = keep(later.reasoning, usage.reasoning);
+        self.usage = Some(usage);
+    }
+
+    /// Notes why the answer ended.
+    pub(crate) fn finished(&mut self, reason: FinishReason) {
+        self.content_filtered |= matches!(reason, FinishReason::ContentFilter);
+        self.finish.get_or_insert(reason);
+    }
+
+    /// Notes delivered characters.
+    pub(crate) fn delivered(&mut self, chars: u64) {
+        self.content |= chars > 0;
+        self.output_chars = self.output_chars.saturating_add(chars);
+    }
+}

@@ -1,0 +1,193 @@
+//! The list of models in each vendor's shape. Which models exist, and who may see them, is decided elsewhere.
+//!
+//! OpenAI's list has no pages. Anthropic's and Google's page through it; the cursors are model ids, so that a list
+//! which changes between two pages neither repeats nor skips the models that stay. Entries come in the order given.
+
+use serde_json::{Map, Value, json};
+
+use crate::inbound::{ModelList, percent_decode};
+
+/// What a list says of one model.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelEntry<'a> {
+    /// The id that clients send.
+    pub id: &'a str,
+    /// Whose it is, for OpenAI's `owned_by`.
+    pub owned_by: &'a str,
+    /// Seconds since 1970.
+    pub created: i64,
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paging {
+    /// At most so many entries.
+    pub limit: Option<usize>,
+    /// Only what follows this id.
+    pub after: Option<String>,
+    /// Only what precedes this id (Anthropic).
+    pub before: Option<String>,
+}
+
+/// Most entries on a page, whatever a client asks for (both vendors' own limit).
+const MOST: usize = 1_000;
+
+impl Paging {
+    /// Reads `limit`, `after_id`, `before_id`, `pageSize` and `pageToken`. What is not a number, or is 0, sets no limit.
+    pub fn from_query(query: Option<&str>) -> Self {
+        let mut paging = Self::default();
+        for (name, value) in query
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+        {
+            let value = percent_decode(value);
+            match name {
+                "limit" | "pageSize" | "page_size" => paging.limit = value.parse().ok().filter(|limit| *limit > 0),
+                "after_id" | "pageToken" | "page_token" if !value.is_empty() => paging.after = Some(value.into_owned()),
+                "before_id" if !value.is_empty() => paging.before = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        paging
+    }
+
+    /// The entries asked for, and whether more follow.
+    fn of<'e, 'a>(&self, entries: &'e [ModelEntry<'a>]) -> (&'e [ModelEntry<'a>], bool) {
+        let limit = self.limit.unwrap_or(MOST).min(MOST);
+        let place = |id: &String| entries.iter().position(|entry| entry.id == id);
+        if let Some(end) = self.before.as_ref().and_then(place) {
+            let start = end.saturating_sub(limit);
+            return (entries.get(start..end).unwrap_or_default(), start > 0);
+        }
+        let start = self.after.as_ref().and_then(place).map_or(0, |place| place + 1);
+        let rest = entries.get(start..).unwrap_or_default();
+        (rest.get(..limit).unwrap_or(rest), rest.len() > limit)
+    }
+}
+
+/// The list.
+pub fn list(kind: ModelList, entries: &[ModelEntry<'_>], paging: &Paging) -> Vec<u8> {
+    let shown = |page: &[ModelEntry<'_>]| page.iter().map(|entry| one(kind, *entry)).collect::<Vec<_>>();
+    let body = match kind {
+        ModelList::OpenAi => json!({"object": "list", "data": shown(entries)}),
+        ModelList::Anthropic => {
+            let (page, more) = paging.of(entries);
+            let id = |entry: Option<&ModelEntry<'_>>| entry.map(|entry| entry.id.to_owned());
+            json!({"data": shown(page), "has_more": more, "first_id": id(page.first()), "last_id": id(page.last())})
+        }
+        ModelList::Gemini => {
+            let (page, more) = paging.of(entries);
+            let mut body = Map::new();
+            body.insert("models".into(), shown(page).into());
+            if let Some(last) = page.last().filter(|_| more) {
+                body.insert("nextPageToken".into(), last.id.into());
+            }
+            Value::Object(body)
+        }
+    };
+    body.to_string().into_bytes()
+}
+
+/// One entry by itself.
+pub fn get(kind: ModelList, entry: ModelEntry<'_>) -> Vec<u8> {
+    one(kind, entry).to_string().into_bytes()
+}
+
+fn one(kind: ModelList, entry: ModelEntry<'_>) -> Value {
+    match kind {
+        ModelList::OpenAi => {
+            json!({"id": entry.id, "object": "model", "created": entry.created, "owned_by": entry.owned_by})
+        }
+        ModelList::Anthropic => {
+            json!({"type": "model", "id": entry.id, "display_name": entry.id, "created_at": rfc3339(entry.created)})
+        }
+        ModelList::Gemini => json!({
+            "name": format!("models/{}", entry.id),
+            "baseModelId": entry.id,
+            "version": "001",
+            "displayName": entry.id,
+            "supportedGenerationMethods": [
+                "generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"
+            ],
+        }),
+    }
+}
+
+/// UTC, in whole seconds (days to civil date after Howard Hinnant's published algorithm).
+fn rfc3339(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3_600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<ModelEntry<'static>> {
+        ["a", "b", "c"]
+            .map(|id| ModelEntry {
+                id,
+                owned_by: "ns",
+                created: 1_709_210_096,
+            })
+            .to_vec()
+    }
+
+    fn read(kind: ModelList, query: &str) -> Value {
+        serde_json::from_slice(&list(kind, &entries(), &Paging::from_query(Some(query)))).expect("JSON")
+    }
+
+    #[test]
+    fn each_vendor_has_its_shape() {
+        let openai = read(ModelList::OpenAi, "limit=1");
+        assert_eq!(openai["data"].as_array().map(Vec::len), Some(3));
+        assert_eq!(
+            openai["data"][0],
+            json!({"id": "a", "object": "model", "created": 1_709_210_096, "owned_by": "ns"})
+        );
+        let anthropic = read(ModelList::Anthropic, "limit=1000");
+        assert_eq!(anthropic["data"][0]["created_at"], "2024-02-29T12:34:56Z");
+        assert_eq!(
+            (&anthropic["has_more"], &anthropic["last_id"]),
+            (&json!(false), &json!("c"))
+        );
+        let gemini = read(ModelList::Gemini, "");
+        assert_eq!(gemini["models"][2]["name"], "models/c");
+        assert!(gemini.get("nextPageToken").is_none());
+    }
+
+    #[test]
+    fn pages_follow_each_other() {
+        let first = read(ModelList::Gemini, "pageSize=2");
+        assert_eq!(first["nextPageToken"], "b");
+        assert_eq!(
+            read(ModelList::Gemini, "pageSize=2&pageToken=b")["models"][0]["baseModelId"],
+            "c"
+        );
+        let second = read(ModelList::Anthropic, "limit=1&after_id=a");
+        assert_eq!((&second["first_id"], &second["has_more"]), (&json!("b"), &json!(true)));
+        assert_eq!(read(ModelList::Anthropic, "limit=1&before_id=c")["first_id"], "b");
+        assert_eq!(
+            read(ModelList::Anthropic, "limit=0")["data"].as_array().map(Vec::len),
+            Some(3)
+        );
+    }
+}

@@ -1,0 +1,464 @@
+//! One pass over a JSON body: is it JSON at all, and where are its top-level members.
+//!
+//! No tree is built and nothing is copied: a member is a name and the byte range of its value, which is what
+//! [`crate::splice`] needs. The reading is strict (RFC 8259 and UTF-8), because the upstream's reader may be stricter
+//! than ours and a clear 400 with a position is worth more than a foreign one. Nesting is capped at [`MAX_DEPTH`].
+//!
+//! Not decided here: what members mean, and which may not repeat (see [`Scan::once`]). Numbers are not evaluated.
+//! Escaped surrogates may stand alone, as the grammar allows.
+
+use std::{borrow::Cow, ops::Range};
+
+/// Deepest nesting of arrays and objects that is accepted; the same as `serde_json`'s, so that a body that scans can
+/// also be decoded.
+pub const MAX_DEPTH: usize = 127;
+
+/// The body is not the JSON object that a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} at byte {position}")]
+pub struct NotJson {
+    /// Offset of the offending byte, from 0.
+    pub position: usize,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What is wrong at one byte of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The body stops in the middle.
+    #[error("unexpected end")]
+    End,
+    /// A value was due.
+    #[error("expected a value")]
+    Value,
+    /// The body as a whole has to be an object.
+    #[error("expected an object")]
+    Object,
+    /// A member name was due.
+    #[error("expected a member name in double quotes")]
+    Name,
+    /// A colon was due.
+    #[error("expected a colon")]
+    Colon,
+    /// A comma or the end of the array or object was due.
+    #[error("expected a comma or a closing bracket")]
+    Separator,
+    /// A number is not written as JSON writes numbers.
+    #[error("malformed number")]
+    Number,
+    /// A backslash is followed by something that is no escape.
+    #[error("malformed escape")]
+    Escape,
+    /// A control character stands unescaped in a string.
+    #[error("unescaped control character in a string")]
+    Control,
+    /// Not UTF-8.
+    #[error("invalid UTF-8")]
+    Utf8,
+    /// Too many brackets inside each other.
+    #[error("nested too deeply")]
+    Depth,
+    /// Something follows the document.
+    #[error("unexpected text after the document")]
+    Trailing,
+}
+
+/// What a value is, as far as a glance tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number.
+    Number,
+    /// A string; `escaped` if it holds a backslash.
+    String {
+        /// Whether it holds escapes.
+        escaped: bool,
+    },
+    /// An array.
+    Array {
+        /// Whether it has no elements.
+        empty: bool,
+    },
+    /// An object.
+    Object {
+        /// Whether it has no members.
+        empty: bool,
+    },
+}
+
+/// One value, by its place in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// What it is.
+    pub kind: Kind,
+    /// Its bytes, quotes and brackets included.
+    pub span: Range<usize>,
+}
+
+/// One member of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name's bytes, quotes included.
+    pub name: Range<usize>,
+    /// Its value.
+    pub value: Value,
+}
+
+/// The top-level members of a body, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Scan {
+    members: Vec<Member>,
+}
+
+/// A member that decides routing or limits stands in the body twice, so that two readers could read two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is given more than once")]
+pub struct Repeated(pub &'static str);
+
+impl Scan {
+    /// Reads a whole body.
+    ///
+    /// # Errors
+    /// When it is not one JSON object in UTF-8.
+    pub fn read(body: &[u8]) -> Result<Self, NotJson> {
+        if let Err(error) = std::str::from_utf8(body) {
+            return Err(NotJson {
+                position: error.valid_up_to(),
+                fault: Fault::Utf8,
+            });
+        }
+        let mut reader = Reader { body, at: 0 };
+        reader.space();
+        if reader.peek() != Some(b'{') {
+            return Err(reader.fault(if reader.peek().is_none() {
+                Fault::End
+            } else {
+                Fault::Object
+            }));
+        }
+        let mut members = Vec::with_capacity(16);
+        reader.object(1, |member| members.push(member))?;
+        reader.space();
+        if reader.peek().is_some() {
+            return Err(reader.fault(Fault::Trailing));
+        }
+        Ok(Self { members })
+    }
+
+    /// All top-level members in order.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The value of the member called `name`, if there is exactly one.
+    ///
+    /// # Errors
+    /// When there are several.
+    pub fn once(&self, body: &[u8], name: &'static str) -> Result<Option<&Value>, Repeated> {
+        let mut found = self.members.iter().filter(|member| member.is(body, name));
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(Repeated(name));
+        }
+        Ok(first.map(|member| &member.value))
+    }
+
+    /// The value of the last member called `name`, which is how most readers resolve repetition.
+    pub fn last(&self, body: &[u8], name: &str) -> Option<&Value> {
+        self.members
+            .iter()
+            .rev()
+            .find(|member| member.is(body, name))
+            .map(|member| &member.value)
+    }
+}
+
+impl Member {
+    /// Whether it is called `name`, however its name is escaped.
+    pub fn is(&self, body: &[u8], name: &str) -> bool {
+        let written = body.get(self.name.clone()).unwrap_or_default();
+        match written.get(1..written.len().saturating_sub(1)) {
+            Some(plain) if plain == name.as_bytes() => true,
+            Some(plain) if memchr::memchr(b'\\', plain).is_some() => {
+                serde_json::from_slice::<String>(written).is_ok_and(|decoded| decoded == name)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Value {
+    /// The members of an object inside a scanned body; none if it is no object.
+    pub fn members(&self, body: &[u8]) -> Vec<Member> {
+        let mut members = Vec::new();
+        let mut reader = Reader {
+            body,
+            at: self.span.start,
+        };
+        if matches!(self.kind, Kind::Object { .. }) {
+            // The body has been read before, so this cannot fail; if it did, fewer members would be seen.
+            let _ = reader.object(1, |member| members.push(member));
+        }
+        members
+    }
+
+    /// The elements of an array inside a scanned body; none if it is no array.
+    pub fn elements(&self, body: &[u8]) -> Vec<Self> {
+        let mut elements = Vec::new();
+        let mut reader = Reader {
+            body,
+            at: self.span.start,
+        };
+        if matches!(self.kind, Kind::Array { .. }) {
+            let _ = reader.array(1, |element| elements.push(element));
+        }
+        elements
+    }
+
+    /// The value of the last member called `name`, of an object.
+    pub fn member(&self, body: &[u8], name: &str) -> Option<Self> {
+        self.members(body)
+            .into_iter()
+            .rev()
+            .find(|member| member.is(body, name))
+            .map(|member| member.value)
+    }
+
+    /// The bytes.
+    pub fn bytes<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        body.get(self.span.clone()).unwrap_or_default()
+    }
+
+    /// The text of a string; none for other kinds.
+    pub fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
+        let Kind::String { escaped } = self.kind else {
+            return None;
+        };
+        let written = self.bytes(body);
+        if escaped {
+            return serde_json::from_slice::<String>(written).ok().map(Cow::Owned);
+        }
+        std::str::from_utf8(written.get(1..written.len().checked_sub(1)?)?)
+            .ok()
+            .map(Cow::Borrowed)
+    }
+
+    /// A number as a count; none for other kinds and for what is not a whole number from 0.
+    pub fn count(&self, body: &[u8]) -> Option<u64> {
+        match self.kind {
+            Kind::Number => std::str::from_utf8(self.bytes(body)).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+struct Reader<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    fn fault(&self, fault: Fault) -> NotJson {
+        NotJson {
+            position: self.at,
+            fault: if self.at >= self.body.len() { Fault::End } else { fault },
+        }
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// From the opening brace to behind the closing one.
+    fn object(&mut self, depth: usize, mut each: impl FnMut(Member)) -> Result<bool, NotJson> {
+        self.open(depth)?;
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(true);
+        }
+        loop {
+            if self.peek() != Some(b'"') {
+                return Err(self.fault(Fault::Name));
+            }
+            let start = self.at;
+            self.string()?;
+            let name = start..self.at;
+            self.space();
+            if self.peek() != Some(b':') {
+                return Err(self.fault(Fault::Colon));
+            }
+            self.at += 1;
+            let value = self.value(depth)?;
+            each(Member { name, value });
+            if self.close(b'}')? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// From the opening bracket to behind the closing one.
+    fn array(&mut self, depth: usize, mut each: impl FnMut(Value)) -> Result<bool, NotJson> {
+        self.open(depth)?;
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(true);
+        }
+        loop {
+            each(self.value(depth)?);
+            if self.close(b']')? {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn open(&mut self, depth: usize) -> Result<(), NotJson> {
+        if depth > MAX_DEPTH {
+            return Err(self.fault(Fault::Depth));
+        }
+        self.at += 1;
+        self.space();
+        Ok(())
+    }
+
+    /// Behind a member or element: true at the end, false behind a comma.
+    fn close(&mut self, bracket: u8) -> Result<bool, NotJson> {
+        self.space();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                self.space();
+                Ok(false)
+            }
+            Some(byte) if byte == bracket => {
+                self.at += 1;
+                Ok(true)
+            }
+            _ => Err(self.fault(Fault::Separator)),
+        }
+    }
+
+    /// Any value with the space around it; `depth` counts the brackets it stands in.
+    fn value(&mut self, depth: usize) -> Result<Value, NotJson> {
+        self.space();
+        let start = self.at;
+        let kind = match self.peek() {
+            Some(b'"') => Kind::String {
+                escaped: self.string()?,
+            },
+            Some(b'{') => Kind::Object {
+                empty: self.object(depth + 1, drop)?,
+            },
+            Some(b'[') => Kind::Array {
+                empty: self.array(depth + 1, drop)?,
+            },
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.word(b"true", Kind::Bool(true))?,
+            Some(b'f') => self.word(b"false", Kind::Bool(false))?,
+            Some(b'n') => self.word(b"null", Kind::Null)?,
+            _ => return Err(self.fault(Fault::Value)),
+        };
+        Ok(Value {
+            kind,
+            span: start..self.at,
+        })
+    }
+
+    fn word(&mut self, word: &[u8], kind: Kind) -> Result<Kind, NotJson> {
+        for expected in word {
+            if self.peek() != Some(*expected) {
+                return Err(self.fault(Fault::Value));
+            }
+            self.at += 1;
+        }
+        Ok(kind)
+    }
+
+    /// From the opening quote to behind the closing one; whether it holds escapes.
+    fn string(&mut self) -> Result<bool, NotJson> {
+        self.at += 1;
+        let mut escaped = false;
+        loop {
+            let rest = self.body.get(self.at..).unwrap_or_default();
+            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            // Without an early exit the check runs over many bytes at once.
+            let run = rest.get(..plain).unwrap_or_default();
+            if run.iter().fold(false, |found, byte| found | (*byte < 0x20)) {
+                self.at += run.iter().position(|byte| *byte < 0x20).unwrap_or(0);
+                return Err(self.fault(Fault::Control));
+            }
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(_) => self.escape()?,
+                None => return Err(self.fault(Fault::End)),
+            }
+            escaped = true;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), NotJson> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(self.fault(Fault::Escape));
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return Err(self.fault(Fault::Escape)),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Kind, NotJson> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(Kind::Number)
+    }
+
+    fn digits(&mut self) -> Result<(), NotJson> {
+        if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            return Err(self.fault(Fault::Number));
+        }
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

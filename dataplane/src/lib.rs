@@ -7,5 +7,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod file_watch;
+pub mod live;
 pub mod server;
 pub mod spawn;
+pub mod upstream;

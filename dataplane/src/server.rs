@@ -1,8 +1,53 @@
 //! From a socket to a request: accepting, TLS, one hyper connection per socket, and ending well.
 //!
-//! Knows nothing about models, tokens or dialects: it hands each request to the one function it was given and sends back
-//! what that returns.
+//! Knows nothing about models, tokens or dialects: it hands each request to the [`Handle`] it was given and sends back
+//! what that returns. Serves the admin listener too, so both have the same limits.
 
+pub mod accept;
+pub mod connection;
 pub mod drain;
+pub mod limits;
+pub mod metrics;
+pub mod tls;
+
+mod framing;
+mod guarded;
+
+use std::{future::Future, net::SocketAddr};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
 
 pub use drain::Drain;
+pub use limits::Limits;
+pub use metrics::Metrics;
+
+use crate::spawn::Spawner;
+
+/// Answers requests.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// The answer's body. An error of it aborts the connection (HTTP/2: the stream).
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static;
+
+    /// Answers one request. Never fails; a panic is answered with status 500.
+    fn handle(&self, peer: SocketAddr, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// What every connection of a listener shares.
+pub struct Server<H> {
+    /// Answers its requests.
+    pub handler: H,
+    /// What a client may do.
+    pub limits: Limits,
+    /// When to end.
+    pub drain: Drain,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Runs its tasks.
+    pub spawner: Spawner,
+    /// Follows its connections, so that the process can wait for them.
+    pub connections: TaskTracker,
+}

@@ -1,0 +1,193 @@
+//! One client connection: HTTP/1.1 or HTTP/2, with every limit set, from its first byte to a proper end.
+//!
+//! Answers by itself only what must not reach the handler: two lengths (400), too many header fields (431), and a
+//! handler that panicked (500). Which dialect the client speaks is not known here, so these bodies have the members
+//! that all three vendors' SDKs look for.
+
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Handle, Limits, Server,
+    guarded::{Ambiguous, Guarded},
+};
+use crate::spawn::Spawner;
+
+/// One connection, as its requests share it.
+struct Connection<H> {
+    server: Arc<Server<H>>,
+    peer: SocketAddr,
+    ambiguous: Ambiguous,
+    activity: Arc<Activity>,
+}
+
+/// What goes on in one connection.
+#[derive(Debug, Default)]
+struct Activity {
+    requests: AtomicU64,
+    in_flight: AtomicUsize,
+}
+
+/// A response body that is counted until it ends.
+pub struct Tracked<B> {
+    body: Either<B, Full<Bytes>>,
+    _guard: InFlight,
+}
+
+struct InFlight(Arc<Activity>);
+
+/// Serves a connection until either side ends it or the process does.
+pub async fn serve<I, H>(server: &Arc<Server<H>>, peer: SocketAddr, io: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handle,
+{
+    let io = Guarded::new(io, server.limits.header_read, server.metrics.slow_headers.clone());
+    let activity = Arc::new(Activity::default());
+    let shared = Arc::new(Connection {
+        server: Arc::clone(server),
+        peer,
+        ambiguous: io.ambiguous(),
+        activity: Arc::clone(&activity),
+    });
+    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+    let builder = builder(&server.limits, server.spawner.clone());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = server.drain.closing() => None,
+        () = idle(&activity, server.limits.idle) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection ended early");
+    }
+}
+
+fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
+    let mut builder = auto::Builder::new(spawner);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Also runs while the connection rests between requests; `Guarded` times the header section itself.
+        .header_read_timeout(limits.idle)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams)
+        .initial_stream_window_size(limits.h2_stream_window)
+        .initial_connection_window_size(limits.h2_connection_window)
+        .max_pending_accept_reset_streams(limits.h2_pending_resets)
+        .max_local_error_reset_streams(limits.h2_local_resets)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(limits.h2_send_buffer)
+        .keep_alive_interval(limits.h2_ping)
+        .keep_alive_timeout(limits.h2_ping_timeout);
+    builder
+}
+
+/// Resolves when a whole period has passed without a request.
+async fn idle(activity: &Activity, period: std::time::Duration) {
+    loop {
+        let before = activity.requests.load(Ordering::Relaxed);
+        tokio::time::sleep(period).await;
+        if activity.in_flight.load(Ordering::Relaxed) == 0 && activity.requests.load(Ordering::Relaxed) == before {
+            return;
+        }
+    }
+}
+
+async fn answer<H: Handle>(
+    connection: Arc<Connection<H>>,
+    request: Request<Incoming>,
+) -> Result<Response<Tracked<H::Body>>, std::convert::Infallible> {
+    let Connection { server, peer, ambiguous, activity } = &*connection;
+    let ordinal = activity.requests.fetch_add(1, Ordering::Relaxed);
+    activity.in_flight.fetch_add(1, Ordering::Relaxed);
+    let guard = InFlight(Arc::clone(activity));
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut must_close = server.drain.is_closing();
+    let response = if is_http1 && ambiguous.is(ordinal) {
+        must_close = true;
+        server.metrics.ambiguous.inc();
+        refuse(StatusCode::BAD_REQUEST, "the request has both Content-Length and Transfer-Encoding")
+    } else if request.headers().len() > server.limits.headers {
+        refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many header fields")
+    } else {
+        match server.spawner.guard("request", server.handler.handle(*peer, request)).await {
+            Some(response) => response.map(Either::Left),
+            None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed to handle this request"),
+        }
+    };
+    let mut response = response.map(|body| Tracked { body, _guard: guard });
+    if must_close && is_http1 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+fn refuse<B>(status: StatusCode, message: &str) -> Response<Either<B, Full<Bytes>>> {
+    let (kind, word) = if status.is_client_error() {
+        ("invalid_request_error", "INVALID_ARGUMENT")
+    } else {
+        ("api_error", "INTERNAL")
+    };
+    let error = serde_json::json!({ "type": kind, "message": message, "code": status.as_u16(), "status": word });
+    let body = serde_json::json!({ "type": "error", "error": error }).to_string();
+    let mut response = Response::new(Either::Right(Full::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<B> Body for Tracked<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,58 @@
+//! What a client may do before it is cut off. One place for every number, each with its reason.
+
+use std::time::Duration;
+
+/// Limits of a listener.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once. More are turned away with 503.
+    pub connections: usize,
+    /// From a request's first byte (or from the connection's start) to the end of its header section.
+    pub header_read: Duration,
+    /// How long a connection without a request is kept. Longer than what clients' pools keep, so that they close first
+    /// and never reuse a connection in the moment it goes away.
+    pub idle: Duration,
+    /// For the TLS handshake.
+    pub tls_handshake: Duration,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Bytes of a request's header section; also what HTTP/1 may buffer per connection.
+    pub header_bytes: usize,
+    /// HTTP/2 streams at once on a connection.
+    pub h2_streams: u32,
+    /// HTTP/2 flow-control window of a stream, in bytes.
+    pub h2_stream_window: u32,
+    /// HTTP/2 flow-control window of a connection, in bytes.
+    pub h2_connection_window: u32,
+    /// HTTP/2 streams that were reset by the peer and not yet seen by us (rapid reset, CVE-2023-44487).
+    pub h2_pending_resets: usize,
+    /// HTTP/2 streams that we reset because of the peer's errors (CVE-2025-8671), over the connection's life.
+    pub h2_local_resets: usize,
+    /// Bytes of an answer that may wait in an HTTP/2 stream for the peer's window.
+    pub h2_send_buffer: usize,
+    /// Between two HTTP/2 pings to a silent peer.
+    pub h2_ping: Duration,
+    /// For the answer to such a ping.
+    pub h2_ping_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_read: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            tls_handshake: Duration::from_secs(10),
+            headers: 100,
+            header_bytes: 64 << 10,
+            h2_streams: 100,
+            h2_stream_window: 64 << 10,
+            h2_connection_window: 1 << 20,
+            h2_pending_resets: 20,
+            h2_local_resets: 1024,
+            h2_send_buffer: 64 << 10,
+            h2_ping: Duration::from_secs(20),
+            h2_ping_timeout: Duration::from_secs(10),
+        }
+    }
+}

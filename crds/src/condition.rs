@@ -158,7 +158,7 @@ impl Decision {
 pub fn set(conditions: &mut Vec<Condition>, decision: &Decision, generation: Option<i64>, now: &Time) -> bool {
     let mut next = Condition {
         last_transition_time: now.clone(),
-        message: shorten(&decision.message),
+        message: shorten(&decision.message, MAX_MESSAGE),
         observed_generation: generation,
         reason: decision.reason.to_string(),
         status: decision.status.to_string(),
@@ -204,14 +204,16 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn shorten(message: &str) -> String {
-    let Some(end) = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end)) else {
-        return String::new();
-    };
-    match message.get(..end) {
-        Some(head) if message.len() > MAX_MESSAGE => format!("{head}…"),
-        _ => message.to_owned(),
+/// Text of at most this many bytes, cut at a character and marked with an ellipsis if it was longer.
+pub fn shorten(text: &str, most: usize) -> String {
+    const MARK: &str = "…";
+    if text.len() <= most {
+        return text.to_owned();
     }
+    let end = (0..=most.saturating_sub(MARK.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    format!("{}{MARK}", end.and_then(|end| text.get(..end)).unwrap_or_default())
 }
 
 // === the words as written: each variant's own name ===
@@ -278,7 +280,9 @@ mod tests {
         let mut conditions = Vec::new();
         let long = Decision::no(ConditionType::Ready, Reason::Rejected, "é".repeat(40_000));
         set(&mut conditions, &long, None, &at("2026-01-01T00:00:00Z"));
-        assert!(conditions[0].message.len() <= MAX_MESSAGE + "…".len());
+        assert!((MAX_MESSAGE - 1..=MAX_MESSAGE).contains(&conditions[0].message.len()));
         assert!(conditions[0].message.ends_with("é…"));
+        assert_eq!(shorten("short", 5), "short");
+        assert_eq!(shorten("longer", 5), "lo…");
     }
 }

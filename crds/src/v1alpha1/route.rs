@@ -256,7 +256,7 @@ pub struct UpstreamStatus {
     pub reason: Option<String>,
     /// Why not, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 2048))]
     pub message: Option<String>,
 }
 

@@ -48,7 +48,7 @@ impl<'a> Holders<'a> {
             } else if winner != id {
                 let separator = if won.note.is_empty() { "" } else { "; " };
                 won.note += &format!(
-                    "{separator}spec.aliases[{index}]: {:?} belongs to {} and is left out",
+                    "{separator}spec.aliases[{index}]: {:?} is left out, it belongs to {}",
                     alias.to_string(),
                     name(winner, id)
                 );
@@ -61,8 +61,8 @@ impl<'a> Holders<'a> {
 /// The winner as the loser may see it: what another namespace holds is not its business.
 fn name(winner: &ObjectId, loser: &ObjectId) -> String {
     if winner.namespace() == loser.namespace() {
-        format!("the older AIRoute {winner}")
+        format!("AIRoute {winner}, which came first")
     } else {
-        "an older AIRoute in another namespace".to_owned()
+        "an AIRoute in another namespace, which came first".to_owned()
     }
 }

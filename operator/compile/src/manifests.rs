@@ -200,3 +200,68 @@ fn verbatim(texts: Option<Texts>) -> impl Iterator<Item = (String, Vec<u8>)> {
         .into_iter()
         .map(|(key, text)| (key, text.into_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret_manifest(body: &Value) -> Value {
+        let mut value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+        value.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        value
+    }
+
+    #[test]
+    fn a_secret_is_read_as_an_api_server_would() {
+        let mut manifests = Manifests::default();
+        let body = json!({"data": {"a": "b2xk\n", "b": "b2xk"}, "stringData": {"a": "new"}});
+        let id = ObjectId::new("default", "s");
+        let added = Added::Object {
+            kind: "Secret".to_owned(),
+            id: id.clone(),
+        };
+        assert_eq!(manifests.add(&secret_manifest(&body)), Ok(added));
+        let objects = manifests.finish();
+        let data = objects.secrets.get(&id).unwrap();
+        assert_eq!(
+            (data.get("a"), data.get("b"), data.get("c")),
+            (Some(&b"new"[..]), Some(&b"old"[..]), None)
+        );
+        assert_eq!(format!("{data:?}"), r#"{"a", "b"}"#);
+        assert!(objects.namespaces.contains_key("default"));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_in_says_why() {
+        let mut manifests = Manifests::default();
+        let ours = |kind: &str, spec: Value| json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+        let mut error = |value: Value| manifests.add(&value).unwrap_err().to_string();
+        assert!(error(json!({"a": 1})).contains("apiVersion is missing"));
+        assert!(error(json!({"apiVersion": "v1"})).contains("kind is missing"));
+        assert!(error(json!({"apiVersion": "v1", "kind": "Secret"})).contains("metadata.name is missing"));
+        assert!(error(ours("AIRout", json!({}))).contains("AIRout is not a kind"));
+        assert!(error(json!({"apiVersion": "routeapi.dev/v2", "kind": "AIRoute"})).contains("routeapi.dev/v2 AIRoute"));
+        let message = error(ours("AIRoute", json!({"model": "a b", "upstreams": []})));
+        assert!(
+            message.starts_with("AIRoute default/x: ") && message.contains("a b"),
+            "{message}"
+        );
+        assert!(error(secret_manifest(&json!({"data": {"k": "!"}}))).contains("data.k: not base64"));
+
+        let echo = ours("AIProvider", json!({"type": "Echo"}));
+        assert!(manifests.add(&echo).is_ok());
+        assert_eq!(
+            manifests.add(&echo).unwrap_err().to_string(),
+            "AIProvider default/x is defined twice"
+        );
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}});
+        assert_eq!(
+            manifests.add(&deployment),
+            Ok(Added::Ignored {
+                kind: "Deployment".to_owned()
+            })
+        );
+    }
+}

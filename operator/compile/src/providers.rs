@@ -96,9 +96,16 @@ fn judge(
     let credential = credential(spec, id, objects);
     let tls = tls(spec, id, objects);
 
-    let resolved = match credential.as_ref().err().or(tls.as_ref().err()) {
-        None => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
-        Some(problem) => problem.decision(ConditionType::ResolvedRefs),
+    let resolved = match (&address, credential.as_ref().err().or(tls.as_ref().err())) {
+        (
+            Err(Problem {
+                reason: Reason::UnsupportedType,
+                ..
+            }),
+            _,
+        ) => Decision::unknown(ConditionType::ResolvedRefs, Reason::UnsupportedType, "not looked at"),
+        (_, Some(problem)) => problem.decision(ConditionType::ResolvedRefs),
+        (_, None) => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
     };
     let verdict = Verdict {
         generation: object.metadata.generation,

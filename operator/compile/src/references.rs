@@ -109,3 +109,43 @@ fn not_permitted(id: &ObjectId, namespace: &str, field: &str) -> Problem {
         format!("{field}: AIProvider {id} does not exist or its allowedRoutes do not include namespace {namespace:?}");
     Problem::new(Reason::RefNotPermitted, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_without_the_newline_of_its_file() {
+        for (bytes, expected) in [
+            (&b"sk-upstream"[..], Some("sk-upstream")),
+            (b"sk-upstream\n", Some("sk-upstream")),
+            (b"sk-upstream\r\n\r\n", Some("sk-upstream")),
+            (b"", None),
+            (b"\n", None),
+            (b" sk-upstream", None),
+            (b"sk-upstream \n", None),
+            (b"sk-\xc3\xa9", None),
+        ] {
+            let mut objects = Objects::default();
+            let data = [("k".to_owned(), bytes.to_vec())].into_iter().collect();
+            objects.secrets.insert(ObjectId::new("ns", "s"), Arc::new(data));
+            let reference = SecretKeyRef {
+                name: "s".to_owned(),
+                key: "k".to_owned(),
+            };
+            let key = api_key(&objects, "ns", &reference);
+            assert_eq!(
+                key.as_ref().ok().map(Secret::expose),
+                expected,
+                "{}",
+                bytes.escape_ascii()
+            );
+            assert!(
+                api_key(&objects, "other", &reference).is_err(),
+                "never from another namespace"
+            );
+        }
+    }
+}

@@ -10,7 +10,7 @@ use routeapi_channel::{
     snapshot::{Fallback, Price, Route, Timeouts, Upstream},
 };
 use routeapi_crds::{
-    condition::{ConditionType, Decision, Reason},
+    condition::{self, ConditionType, Decision, Reason},
     v1alpha1::{self, AIRoute, AIRouteSpec, UpstreamStatus, Visibility},
     value::Duration,
 };
@@ -23,6 +23,9 @@ use crate::{
     selectors::Namespaces,
     verdict::{Detail, Problem, Verdict, accepted},
 };
+
+/// What the schema of an upstream's status admits, in bytes.
+const MAX_UPSTREAM_MESSAGE: usize = 2048;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const FIRST_CONTENT: Duration = Duration::from_secs(300);
@@ -186,7 +189,7 @@ impl Upstreams {
                 Err(problem) => {
                     status.resolved = false;
                     status.reason = Some(problem.reason.to_string());
-                    status.message = Some(problem.message.clone());
+                    status.message = Some(condition::shorten(&problem.message, MAX_UPSTREAM_MESSAGE));
                     all.problems.push(problem);
                 }
             }

@@ -1,6 +1,8 @@
 //! The harness of the tests that cross crates.
 //!
 //! - [`apiserver`]: a real etcd and kube-apiserver with an admin client, `kubectl`, and Pods that exist as objects only.
+//! - [`upstream`]: the scripted upstream, which speaks the vendors' dialects and fails on demand; the judge of what the
+//!   gateway sends, so it shares no code with the gateway.
 //! - [`process`]: child processes that cannot outlive the test, with the signals that fault tests send.
 //! - [`tools`]: where the compiled programs are (`tests/tools/build`).
 //! - [`wait`]: waiting for a condition instead of sleeping.
@@ -15,4 +17,5 @@
 pub mod apiserver;
 pub mod process;
 pub mod tools;
+pub mod upstream;
 pub mod wait;

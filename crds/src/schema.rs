@@ -36,6 +36,20 @@ pub fn open_api(kind: &str) -> Option<Value> {
     Some(schema)
 }
 
+/// The schema of a kind as plain JSON Schema, for checking manifests without an API server: `null` where the API server
+/// takes it, sets without repetitions, and no unknown fields, which `kubectl` refuses too. It does not know the rules
+/// (`validate_cel` of each kind does) nor that names in a list are unique (`compile` says so). None for kinds that are
+/// not ours.
+pub fn strict(kind: &str) -> Option<Value> {
+    let mut schema = open_api(kind)?;
+    tighten(&mut schema);
+    let properties = schema.get_mut("properties")?.as_object_mut()?;
+    for field in ["apiVersion", "kind", "metadata"] {
+        properties.insert(field.to_owned(), Value::Bool(true));
+    }
+    Some(schema)
+}
+
 /// A definition as the text of its file.
 ///
 /// # Errors
@@ -44,6 +58,29 @@ pub fn to_yaml(definition: &CustomResourceDefinition) -> Result<String, yaml::Wr
     let mut value = serde_json::to_value(definition)?;
     tidy(&mut value);
     Ok(format!("{HEADER}{}", yaml::write(&value)?))
+}
+
+/// OpenAPI as CustomResourceDefinitions use it → JSON Schema.
+fn tighten(schema: &mut Value) {
+    let Some(entries) = schema.as_object_mut() else { return };
+    if entries.remove("nullable") == Some(Value::Bool(true)) {
+        if let Some(type_) = entries.get_mut("type") {
+            *type_ = Value::Array(vec![type_.take(), "null".into()]);
+        }
+        if let Some(Value::Array(words)) = entries.get_mut("enum") {
+            words.push(Value::Null);
+        }
+    }
+    if entries.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set") {
+        entries.insert("uniqueItems".to_owned(), true.into());
+    }
+    if let Some(Value::Object(properties)) = entries.get_mut("properties") {
+        properties.values_mut().for_each(tighten);
+        entries.entry("additionalProperties").or_insert(Value::Bool(false));
+    }
+    for nested in ["items", "additionalProperties"] {
+        entries.get_mut(nested).into_iter().for_each(tighten);
+    }
 }
 
 /// Bounds as whole numbers, and descriptions without the line breaks of the source, which `kubectl explain` would keep.

@@ -95,15 +95,15 @@ pub struct AIProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 
-    /// Settings of type AzureOpenAI.
+    /// Settings of type AzureOpenAI, which this version does not serve yet.
     #[serde(default, rename = "azureOpenAI", skip_serializing_if = "Option::is_none")]
     pub azure_openai: Option<AzureOpenAI>,
 
-    /// Settings of type Bedrock.
+    /// Settings of type Bedrock, which this version does not serve yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bedrock: Option<Bedrock>,
 
-    /// Settings of type VertexAI.
+    /// Settings of type VertexAI, which this version does not serve yet.
     #[serde(default, rename = "vertexAI", skip_serializing_if = "Option::is_none")]
     pub vertex_ai: Option<VertexAI>,
 

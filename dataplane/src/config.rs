@@ -1,4 +1,10 @@
 //! Configuration: where snapshots come from (files, the operator's stream, the last good state on disk), how they become
 //! the tables a request reads, and where those are kept.
 
+pub mod compile;
+pub mod install;
+pub mod last_good;
+pub mod local;
+pub mod runtime;
 pub mod store;
+pub mod subscribe;

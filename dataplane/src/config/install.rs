@@ -1,0 +1,119 @@
+//! Puts a catalog in force: decode, compile, swap. What cannot be used keeps its previous version, or is left out if
+//! there is none, and is reported; everything else of the new state applies.
+
+use std::{collections::BTreeSet, sync::{Arc, Mutex, PoisonError}};
+
+use routeapi_channel::{Catalog, Key, Revision, Snapshot, catalog::Unreadable};
+use routeapi_metering::Share;
+
+use super::{
+    compile,
+    runtime::Runtime,
+    store::{Applied, Origin, Store},
+};
+use crate::{clock, live::Live};
+
+/// Puts configurations in force, one after the other.
+pub struct Installer {
+    store: Arc<Store>,
+    live: Arc<Live>,
+    in_force: Mutex<InForce>,
+}
+
+#[derive(Clone, Default)]
+struct InForce {
+    catalog: Arc<Catalog>,
+    share: Share,
+}
+
+impl Installer {
+    /// Into this store, with the state that outlives configurations.
+    pub fn new(store: Arc<Store>, live: Arc<Live>) -> Self {
+        Self { store, live, in_force: Mutex::default() }
+    }
+
+    /// Where it puts them.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Every resource in force.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.lock().catalog)
+    }
+
+    /// Puts a state in force. `revision` is what its source calls it. Returns what was refused.
+    pub fn install(&self, target: &Catalog, revision: &Revision, origin: Origin) -> Vec<Unreadable> {
+        let mut in_force = self.lock();
+        let (runtime, catalog, rejected) = self.compile(target, &in_force, revision);
+        in_force.catalog = Arc::new(catalog);
+        self.store.apply(
+            runtime,
+            Applied {
+                revision: revision.clone(),
+                catalog: Arc::clone(&in_force.catalog),
+                rejected: rejected.clone(),
+                origin,
+                at: clock::now(),
+            },
+        );
+        rejected
+    }
+
+    /// Changes this process's part of every token's limits.
+    pub fn share(&self, share: Share) {
+        let mut in_force = self.lock();
+        if in_force.share == share {
+            return;
+        }
+        in_force.share = share;
+        let revision = self.store.applied().map_or_else(|| in_force.catalog.revision(), |it| it.revision.clone());
+        let (snapshot, _) = in_force.catalog.decode();
+        let (runtime, _) = compile::compile(&snapshot, &revision, &self.live, share);
+        self.store.replace(runtime);
+    }
+
+    fn compile(
+        &self,
+        target: &Catalog,
+        in_force: &InForce,
+        revision: &Revision,
+    ) -> (Runtime, Catalog, Vec<Unreadable>) {
+        let mut candidate = target.clone();
+        let mut refused = Vec::new();
+        let mut restored = BTreeSet::new();
+        loop {
+            let (snapshot, unreadable) = candidate.decode();
+            let found = if unreadable.is_empty() { self.try_compile(&snapshot, revision, in_force.share) } else { Err(unreadable) };
+            let unusable = match found {
+                Ok(runtime) => return (runtime, candidate, refused),
+                Err(unusable) => unusable,
+            };
+            for problem in unusable {
+                put_back(&mut candidate, &in_force.catalog, &problem.key, &mut restored);
+                if !refused.iter().any(|it: &Unreadable| it.key == problem.key) {
+                    refused.push(problem);
+                }
+            }
+        }
+    }
+
+    fn try_compile(&self, snapshot: &Snapshot, revision: &Revision, share: Share) -> Result<Runtime, Vec<Unreadable>> {
+        let (runtime, refused) = compile::compile(snapshot, revision, &self.live, share);
+        if refused.is_empty() { Ok(runtime) } else { Err(refused) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first time the previous version; if that is not usable either, or there is none, nothing. So each resource is
+/// looked at three times at most, and the loop ends.
+fn put_back(candidate: &mut Catalog, previous: &Catalog, key: &Key, restored: &mut BTreeSet<Key>) {
+    let before = previous.get(key).filter(|_| restored.insert(key.clone()));
+    match before {
+        Some(entry) => candidate.insert(key.clone(), entry.clone()),
+        None => drop(candidate.remove(key)),
+    }
+}

@@ -1,0 +1,161 @@
+//! The last good state on disk, so that a restarted data plane serves without its operator.
+//!
+//! It holds the keys of upstream accounts, so it belongs on a memory-backed volume that dies with the pod; the file is
+//! readable by this user alone and replaced as a whole. A file that cannot be read or was damaged is no state: it is said
+//! so and the process starts empty.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use routeapi_channel::{Catalog, Entry, Key, Revision};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::subscribe::session::Floor;
+
+const FILE: &str = "last-good.json";
+
+/// Of the file's form. Another one is not read.
+const FORM: u32 = 1;
+
+/// A state that was in force.
+#[derive(Debug)]
+pub struct LastGood {
+    /// Its resources.
+    pub catalog: Catalog,
+    /// The floors it came with.
+    pub floor: Floor,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum LastGoodError {
+    /// Cannot be read or written.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// Is not what this program writes.
+    #[error("{0}: {1}")]
+    Form(PathBuf, serde_json::Error),
+    /// Is not the state it says it is.
+    #[error("{0}: is damaged")]
+    Damaged(PathBuf),
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    form: u32,
+    revision: Revision,
+    floor: Floor,
+    resources: Vec<Resource>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Resource {
+    // Flattening would take the body apart, whose bytes its version is about.
+    key: Key,
+    body: Arc<RawValue>,
+}
+
+/// Reads it; none if there is no file.
+///
+/// # Errors
+/// When there is a file that cannot be used.
+pub fn load(directory: &Path) -> Result<Option<LastGood>, LastGoodError> {
+    let path = directory.join(FILE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LastGoodError::Io(path, error)),
+    };
+    let file: File = serde_json::from_slice(&text).map_err(|error| LastGoodError::Form(path.clone(), error))?;
+    let mut catalog = Catalog::default();
+    for Resource { key, body } in file.resources {
+        catalog.insert(key, Entry::new(body));
+    }
+    if file.form != FORM || catalog.revision() != file.revision {
+        return Err(LastGoodError::Damaged(path));
+    }
+    Ok(Some(LastGood { catalog, floor: file.floor }))
+}
+
+/// Writes it, as a whole or not at all.
+///
+/// # Errors
+/// When the directory cannot be written to.
+pub fn save(directory: &Path, catalog: &Catalog, floor: &Floor) -> Result<(), LastGoodError> {
+    let path = directory.join(FILE);
+    let next = directory.join(format!("{FILE}.next"));
+    let resources = catalog.iter().map(|(key, entry)| Resource { key: key.clone(), body: Arc::clone(&entry.body) });
+    let file = File { form: FORM, revision: catalog.revision(), floor: floor.clone(), resources: resources.collect() };
+    let text = serde_json::to_vec(&file).map_err(|error| LastGoodError::Form(path.clone(), error))?;
+    write(&next, &text).and_then(|()| fs::rename(&next, &path)).map_err(|error| LastGoodError::Io(path, error))
+}
+
+/// Writes it beside the runtime's own thread. A failure is told and changes nothing else.
+pub async fn save_soon(directory: PathBuf, catalog: Arc<Catalog>, floor: Floor) {
+    let saved = tokio::task::spawn_blocking(move || save(&directory, &catalog, &floor)).await;
+    match saved {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the last good configuration cannot be saved"),
+        Err(error) => tracing::error!(%error, "saving the last good configuration failed"),
+    }
+}
+
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    // A left-over of a crash may have other permissions.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use routeapi_channel::{Kind, ObjectId};
+
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let mut catalog = Catalog::default();
+        let body = RawValue::from_string(r#"{"b": 1.0, "a": 9007199254740993}"#.to_owned()).unwrap();
+        let key = Key { kind: Kind::Token, id: ObjectId::new("shop", "checkout") };
+        catalog.insert(key, Entry::new(body.into()));
+        catalog
+    }
+
+    #[test]
+    fn what_is_saved_comes_back_and_is_private() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(load(directory.path()).unwrap().is_none());
+        let floor = Floor::from([("apitokens".to_owned(), 7)]);
+        save(directory.path(), &catalog(), &floor).unwrap();
+        save(directory.path(), &catalog(), &floor).unwrap();
+        let found = load(directory.path()).unwrap().unwrap();
+        assert_eq!((found.catalog.revision(), found.floor), (catalog().revision(), floor));
+        let mode = fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_state() {
+        let directory = tempfile::tempdir().unwrap();
+        save(directory.path(), &catalog(), &Floor::new()).unwrap();
+        let path = directory.path().join(FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("checkout", "checkin")).unwrap();
+        assert!(matches!(load(directory.path()), Err(LastGoodError::Damaged(_))));
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert!(matches!(load(directory.path()), Err(LastGoodError::Form(..))));
+    }
+}

@@ -1,0 +1,183 @@
+//! Configuration from manifests on this machine: the same objects a cluster takes, judged as its API server would.
+//!
+//! The way of a manifest: [`files`] reads it, [`expand`] fills `${ENV}` into Secrets, [`admission`] checks it against
+//! the kind's own schema and CEL rules, [`values`] gives each ApiToken a value, and `routeapi_compile` does the rest.
+//! [`reload`] does all of it again when a file changes.
+//!
+//! Nothing stops at the first mistake: a load ends with everything that was found, and whoever asked decides whether the
+//! remains are good enough. Objects of kinds that play no part here are left alone with a notice.
+
+pub mod admission;
+pub mod expand;
+pub mod files;
+pub mod problem;
+pub mod reload;
+pub mod values;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use routeapi_channel::{Kind, ObjectId};
+use routeapi_compile::{Added, Compiled, ManifestError, Manifests, Options, Verdict};
+use routeapi_crds::condition::Status;
+use serde_json::Value;
+
+use self::{
+    admission::Admission,
+    files::Manifest,
+    problem::{Origin, Problem},
+    values::{LocalToken, Values},
+};
+
+/// Reads environment variables; a closure in tests.
+pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
+
+/// What the manifests amount to.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// What they compile to; what has problems is left out as in a cluster.
+    pub compiled: Compiled,
+    /// Every ApiToken with its value.
+    pub tokens: Vec<LocalToken>,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+    /// What is worth knowing and not wrong.
+    pub notices: Vec<Problem>,
+    /// How many objects of each kind were taken in.
+    pub counts: BTreeMap<String, usize>,
+}
+
+/// Where objects came from.
+type Origins = BTreeMap<(String, ObjectId), Origin>;
+
+/// Reads manifests and compiles them.
+pub struct Loader {
+    paths: Vec<PathBuf>,
+    admission: Admission,
+    values: Values,
+}
+
+impl Loader {
+    /// Will read these files and directories. `values` decides what tokens without a Secret get.
+    ///
+    /// # Errors
+    /// When the kinds' own schemas do not compile, which none of this program's does.
+    pub fn new(paths: Vec<PathBuf>, values: Values) -> Result<Self, admission::BadSchema> {
+        Ok(Self {
+            paths,
+            admission: Admission::new()?,
+            values,
+        })
+    }
+
+    /// The files and directories.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Reads everything as it is now. Tokens keep the values they were given before.
+    pub fn load(&mut self, environment: Environment<'_>) -> Loaded {
+        let mut loaded = Loaded::default();
+        let mut manifests = Manifests::default();
+        let mut origins = Origins::new();
+        for manifest in files::read(&self.paths, &mut loaded.problems) {
+            self.take(manifest, environment, &mut manifests, &mut origins, &mut loaded);
+        }
+        let mut objects = manifests.finish();
+        loaded.tokens = self.values.assign(&mut objects, |id, message| {
+            let object = Some(format!("ApiToken {id}"));
+            let origin = origins.get(&("ApiToken".to_owned(), id.clone())).cloned();
+            loaded.problems.push(Problem { origin, object, message });
+        });
+        // Everything here is on one machine, where a server on a loopback address is the usual first upstream.
+        loaded.compiled = routeapi_compile::compile(&objects, &Options { loopback: true });
+        judge(&mut loaded, &origins);
+        loaded
+    }
+
+    fn take(
+        &self,
+        mut manifest: Manifest,
+        environment: Environment<'_>,
+        manifests: &mut Manifests,
+        origins: &mut Origins,
+        loaded: &mut Loaded,
+    ) {
+        let object = describe(&manifest.value);
+        let problem = |message: String| Problem {
+            origin: Some(manifest.origin.clone()),
+            object: object.clone(),
+            message,
+        };
+        let mut found = self.admission.check(&manifest.value);
+        found.extend(expand::secret(&mut manifest.value, environment));
+        if !found.is_empty() {
+            loaded.problems.extend(found.into_iter().map(problem));
+            return;
+        }
+        match manifests.add(&manifest.value) {
+            Ok(Added::Object { kind, id }) => {
+                *loaded.counts.entry(kind.clone()).or_default() += 1;
+                origins.insert((kind, id), manifest.origin);
+            }
+            Ok(Added::Ignored { kind }) => {
+                loaded.notices.push(problem(format!("ignored: kind {kind} plays no part here")));
+            }
+            Err(ManifestError::Invalid { message, .. }) => loaded.problems.push(problem(message)),
+            Err(error @ (ManifestError::Missing(_) | ManifestError::UnknownKind { .. } | ManifestError::Twice { .. })) => {
+                loaded.problems.push(problem(error.to_string()));
+            }
+        }
+    }
+}
+
+/// Turns verdicts into problems and notices.
+fn judge(loaded: &mut Loaded, origins: &Origins) {
+    for (key, verdict) in &loaded.compiled.verdicts {
+        let kind = kind_name(key.kind);
+        let origin = origins.get(&(kind.to_owned(), key.id.clone())).cloned();
+        let about = |message: &str| Problem {
+            origin: origin.clone(),
+            object: Some(format!("{kind} {}", key.id)),
+            message: message.to_owned(),
+        };
+        let (wrong, noted) = said(verdict);
+        loaded.problems.extend(wrong.iter().map(|message| about(message)));
+        loaded.notices.extend(noted.iter().map(|message| about(message)));
+    }
+}
+
+/// What a verdict holds against the object, and what it only remarks.
+fn said(verdict: &Verdict) -> (Vec<String>, Vec<String>) {
+    let mut wrong = Vec::new();
+    let mut noted = Vec::new();
+    for decision in &verdict.decisions {
+        match decision.status {
+            Status::True if decision.message.is_empty() => {}
+            Status::True => noted.push(decision.message.clone()),
+            Status::False | Status::Unknown => wrong.push(format!("{} ({})", decision.message, decision.reason)),
+        }
+    }
+    (wrong, noted)
+}
+
+/// What a resource's kind is called in manifests.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Provider => "AIProvider",
+        Kind::Route => "AIRoute",
+        Kind::Token => "ApiToken",
+    }
+}
+
+/// `Kind namespace/name`, as far as the manifest says.
+fn describe(value: &Value) -> Option<String> {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+    let kind = text("/kind")?;
+    let namespace = text("/metadata/namespace").unwrap_or("default");
+    Some(match text("/metadata/name") {
+        Some(name) if kind == "Namespace" => format!("{kind} {name}"),
+        Some(name) => format!("{kind} {namespace}/{name}"),
+        None => kind.to_owned(),
+    })
+}
+

@@ -1,0 +1,157 @@
+//! Configuration from the operator: keeps one stream open, puts in force what comes, and says so.
+//!
+//! Losing the operator changes nothing for traffic: the last state stays in force without a time limit, a metric tells
+//! its age, and attempts go on with growing waits. [`session`] decides, [`connect`] does the I/O, this file joins them.
+
+pub mod backoff;
+pub mod connect;
+pub mod lines;
+pub mod session;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use routeapi_channel::frame::{FromDataPlane, FromOperator, MAX_LINE};
+use tokio::{sync::mpsc, time::Instant};
+
+use self::{
+    backoff::Backoff,
+    connect::{ConnectError, Connection, Operator},
+    lines::{Lines, TooLong},
+    session::{Effect, ProtocolError, Session, Target},
+};
+use super::{
+    install::Installer,
+    last_good,
+    store::{Link, Origin},
+};
+use crate::{clock, spawn::Spawner};
+
+/// The operator pings every ten seconds; after three missed ones the connection is dead.
+const SILENCE: Duration = Duration::from_secs(35);
+
+/// Who subscribes, and to whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the operator is.
+    pub operator: Operator,
+    /// This pod's name, for messages.
+    pub pod: String,
+    /// Differs for each start of the process.
+    pub instance: String,
+    /// Where the last good state is kept, if anywhere.
+    pub state: Option<PathBuf>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the operator closed the stream")]
+    Closed,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("nothing came for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("the stream broke: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error(transparent)]
+    Line(#[from] TooLong),
+    #[error("a line is no frame: {0}")]
+    Frame(#[from] serde_json::Error),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}
+
+/// Subscribes for as long as it is polled.
+pub async fn run(settings: Settings, installer: Arc<Installer>, mut session: Session, spawner: Spawner) {
+    let mut backoff = Backoff::default();
+    loop {
+        let ended = once(&settings, &installer, &mut session, &spawner).await;
+        let was_up = matches!(installer.store().link(), Link::Up { .. });
+        let Err(ended) = ended;
+        if matches!(ended, Ended::Closed) {
+            backoff.reset();
+        }
+        let wait = backoff.wait(fastrand::f64());
+        if was_up || !matches!(installer.store().link(), Link::Down { reason: Some(_), .. }) {
+            tracing::warn!(reason = %ended, "not connected to the operator; the configuration in force stays");
+        } else {
+            tracing::debug!(reason = %ended, wait_ms = wait.as_millis(), "no connection to the operator");
+        }
+        let since = match installer.store().link() {
+            Link::Down { since, .. } => since,
+            Link::Local | Link::Up { .. } => clock::now(),
+        };
+        installer.store().set_link(Link::Down { since, reason: Some(ended.to_string()) });
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// One connection, from hello to its end.
+async fn once(
+    settings: &Settings,
+    installer: &Installer,
+    session: &mut Session,
+    spawner: &Spawner,
+) -> Result<std::convert::Infallible, Ended> {
+    let hello = session.hello(&settings.pod, &settings.instance);
+    let Connection { say, mut hear } = connect::connect(&settings.operator, hello, spawner).await?;
+    installer.store().set_link(Link::Up { since: clock::now() });
+    tracing::info!(operator = %settings.operator.url, "connected to the operator");
+    let mut lines = Lines::new(MAX_LINE);
+    let mut last = Instant::now();
+    loop {
+        let waiting = session.deadline().map_or(last + SILENCE, Instant::from_std);
+        let deadline = waiting.min(last + SILENCE);
+        let frame = tokio::select! {
+            frame = hear.frame() => frame.ok_or(Ended::Closed)??,
+            () = tokio::time::sleep_until(deadline) => {
+                if last.elapsed() >= SILENCE {
+                    return Err(Ended::Silent);
+                }
+                if let Some(target) = session.due(Instant::now().into_std()) {
+                    tracing::warn!(revision = %target.revision, "an older state has stayed the newest; taking it");
+                    install(settings, installer, session, target, &say).await?;
+                }
+                continue;
+            }
+        };
+        last = Instant::now();
+        for line in lines.push(frame.data_ref().map(Bytes::as_ref).unwrap_or_default())? {
+            let frame: FromOperator = serde_json::from_slice(&line)?;
+            match session.receive(frame, Instant::now().into_std())? {
+                Effect::None => {}
+                Effect::Say(frame) => answer(&say, frame).await?,
+                Effect::Install(target) => install(settings, installer, session, target, &say).await?,
+                Effect::Share(share) => installer.share(share),
+                Effect::Deferred(_) => tracing::warn!("the operator replica is behind the state in force; waiting for a newer one"),
+            }
+        }
+    }
+}
+
+async fn install(
+    settings: &Settings,
+    installer: &Installer,
+    session: &mut Session,
+    target: Target,
+    say: &mpsc::Sender<FromDataPlane>,
+) -> Result<(), Ended> {
+    let refused = installer.install(&target.catalog, &target.revision, Origin::Operator);
+    for problem in &refused {
+        tracing::error!(%problem, "a resource is refused, its previous version stays");
+    }
+    tracing::info!(revision = %target.revision, resources = target.catalog.len(), refused = refused.len(), "configuration in force");
+    let in_force = installer.catalog();
+    let verdict = session.installed(target, Arc::clone(&in_force), refused);
+    answer(say, verdict).await?;
+    if let Some(directory) = &settings.state {
+        last_good::save_soon(directory.clone(), in_force, session.floor().clone()).await;
+    }
+    Ok(())
+}
+
+async fn answer(say: &mpsc::Sender<FromDataPlane>, frame: FromDataPlane) -> Result<(), Ended> {
+    say.send(frame).await.map_err(|_| Ended::Closed)
+}

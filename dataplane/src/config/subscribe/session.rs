@@ -1,0 +1,251 @@
+//! One data plane's side of the configuration stream as a state machine: frames and times in, effects out. No I/O.
+//!
+//! Keeps two states apart: what the operator *told*, by which its differences are counted, and what is *in force* here,
+//! which lacks what had to be refused. A new connection starts from what is in force, so that refused resources come
+//! again and are refused again, where someone can see it.
+//!
+//! Floor rule: a state whose floor (highest resourceVersion seen, by kind) is below the floor in force may come from an
+//! operator replica that lags behind and would bring back a revoked token. It waits for [`PATIENCE`]; if nothing newer
+//! has come by then, it is taken (a restored etcd looks like that for good).
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use routeapi_channel::{
+    Catalog, Entry, Key, Revision,
+    catalog::Unreadable,
+    frame::{FromDataPlane, FromOperator, Held, Hello, PROTOCOL},
+};
+use routeapi_metering::Share;
+
+/// How long a state below the floor has to wait.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A frame that makes no sense where it came. The connection is of no more use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// `begin` inside a transaction.
+    #[error("begin came before the commit of the transaction before")]
+    Nested,
+    /// `put`, `del` or `commit` outside.
+    #[error("{0} came outside a transaction")]
+    Outside(&'static str),
+    /// The transaction starts from a state that is not held.
+    #[error("the transaction starts from state {0}, which is not held")]
+    Base(String),
+    /// A body does not have the version it was sent with.
+    #[error("{0} {1} does not have the version it was sent with")]
+    Version(&'static str, String),
+    /// Lines were lost.
+    #[error("{announced} changes were announced and {came} came")]
+    Count {
+        /// By `begin`.
+        announced: usize,
+        /// Until `commit`.
+        came: usize,
+    },
+    /// The result is not the state that was announced.
+    #[error("the transaction results in state {0} and was announced as {1}")]
+    Revision(String, String),
+    /// A fleet without pods, or a rank outside it.
+    #[error("rank {rank} of {pods} data planes makes no sense")]
+    Fleet {
+        /// As sent.
+        pods: u32,
+        /// As sent.
+        rank: u32,
+    },
+}
+
+/// What a frame leads to.
+#[derive(Debug)]
+pub enum Effect {
+    /// Nothing to do.
+    None,
+    /// Say this.
+    Say(FromDataPlane),
+    /// Put this in force, then call [`Session::installed`] and say what it returns.
+    Install(Target),
+    /// Use this part of limits.
+    Share(Share),
+    /// This state waits until then; call [`Session::due`].
+    Deferred(Instant),
+}
+
+/// A state to put in force.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its resources.
+    pub catalog: Arc<Catalog>,
+    /// Its name.
+    pub revision: Revision,
+    floor: Floor,
+}
+
+/// The highest resourceVersion seen, by kind.
+pub type Floor = BTreeMap<String, u64>;
+
+/// The state of a data plane's configuration, across connections.
+#[derive(Debug, Default)]
+pub struct Session {
+    told: Arc<Catalog>,
+    /// Whether anything is in force.
+    holds: bool,
+    in_force: Arc<Catalog>,
+    floor: Floor,
+    transaction: Option<Transaction>,
+    waiting: Option<Target>,
+    below_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    revision: Revision,
+    catalog: Catalog,
+    announced: usize,
+    came: usize,
+    floor: Floor,
+}
+
+impl Session {
+    /// Starts from what was in force before a restart.
+    pub fn resume(catalog: Arc<Catalog>, floor: Floor) -> Self {
+        Self {
+            told: Arc::clone(&catalog),
+            holds: true,
+            in_force: catalog,
+            floor,
+            ..Self::default()
+        }
+    }
+
+    /// The first line of a connection.
+    pub fn hello(&mut self, pod: &str, instance: &str) -> FromDataPlane {
+        self.told = Arc::clone(&self.in_force);
+        self.transaction = None;
+        self.waiting = None;
+        let held = self.in_force.iter().map(|(key, entry)| Held { key: key.clone(), v: entry.version.clone() });
+        FromDataPlane::Hello(Hello {
+            v: PROTOCOL,
+            pod: pod.to_owned(),
+            instance: instance.to_owned(),
+            revision: self.holds.then(|| self.in_force.revision()),
+            held: held.collect(),
+            floor: self.floor.clone(),
+        })
+    }
+
+    /// Takes in a line.
+    ///
+    /// # Errors
+    /// When it makes no sense here; then the connection has to be made anew.
+    pub fn receive(&mut self, frame: FromOperator, now: Instant) -> Result<Effect, ProtocolError> {
+        match frame {
+            FromOperator::Begin { revision, base, count, floor } => self.begin(revision, base.as_ref(), count, floor)?,
+            FromOperator::Put { t, id, v, body } => {
+                let entry = Entry::new(body);
+                let transaction = self.open("put")?;
+                if entry.version != v {
+                    return Err(ProtocolError::Version("resource", id.to_string()));
+                }
+                transaction.came += 1;
+                transaction.catalog.insert(Key { kind: t, id }, entry);
+            }
+            FromOperator::Del { t, id } => {
+                let transaction = self.open("del")?;
+                transaction.came += 1;
+                transaction.catalog.remove(&Key { kind: t, id });
+            }
+            FromOperator::Commit { revision } => return self.commit(revision, now),
+            FromOperator::Fleet { pods, rank } if rank < pods => return Ok(Effect::Share(Share { of: pods, rank })),
+            FromOperator::Fleet { pods, rank } => return Err(ProtocolError::Fleet { pods, rank }),
+            FromOperator::Ping {} => return Ok(Effect::Say(FromDataPlane::Pong {})),
+        }
+        Ok(Effect::None)
+    }
+
+    /// When the state that waits is to be taken, if one does.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.as_ref().and(self.below_since).map(|since| since + PATIENCE)
+    }
+
+    /// The state that has waited long enough.
+    pub fn due(&mut self, now: Instant) -> Option<Target> {
+        if self.deadline().is_some_and(|deadline| deadline <= now) { self.waiting.take() } else { None }
+    }
+
+    /// Tells what came of a target: the resources in force now, and what was refused.
+    pub fn installed(&mut self, target: Target, in_force: Arc<Catalog>, refused: Vec<Unreadable>) -> FromDataPlane {
+        self.in_force = in_force;
+        self.holds = true;
+        self.floor = target.floor;
+        self.below_since = None;
+        if refused.is_empty() {
+            FromDataPlane::Ack { revision: target.revision }
+        } else {
+            FromDataPlane::Nack { revision: target.revision, errors: refused }
+        }
+    }
+
+    /// The floor in force.
+    pub fn floor(&self) -> &Floor {
+        &self.floor
+    }
+
+    fn open(&mut self, frame: &'static str) -> Result<&mut Transaction, ProtocolError> {
+        self.transaction.as_mut().ok_or(ProtocolError::Outside(frame))
+    }
+
+    fn begin(
+        &mut self,
+        revision: Revision,
+        base: Option<&Revision>,
+        announced: usize,
+        floor: Floor,
+    ) -> Result<(), ProtocolError> {
+        if self.transaction.is_some() {
+            return Err(ProtocolError::Nested);
+        }
+        let catalog = match base {
+            None => Catalog::default(),
+            Some(base) if *base == self.told.revision() => Catalog::clone(&self.told),
+            Some(base) => return Err(ProtocolError::Base(base.to_string())),
+        };
+        self.transaction = Some(Transaction { revision, catalog, announced, came: 0, floor });
+        Ok(())
+    }
+
+    fn commit(&mut self, revision: Revision, now: Instant) -> Result<Effect, ProtocolError> {
+        let transaction = self.transaction.take().ok_or(ProtocolError::Outside("commit"))?;
+        let Transaction { announced, came, .. } = transaction;
+        if announced != came {
+            return Err(ProtocolError::Count { announced, came });
+        }
+        let result = transaction.catalog.revision();
+        if result != revision || result != transaction.revision {
+            return Err(ProtocolError::Revision(result.to_string(), revision.to_string()));
+        }
+        self.told = Arc::new(transaction.catalog);
+        let target = Target { catalog: Arc::clone(&self.told), revision, floor: transaction.floor };
+        self.waiting = None;
+        let unchanged = self.holds && target.revision == self.in_force.revision();
+        if unchanged || !self.is_below(&target.floor) {
+            return Ok(Effect::Install(target));
+        }
+        let deadline = *self.below_since.get_or_insert(now) + PATIENCE;
+        if deadline <= now {
+            return Ok(Effect::Install(target));
+        }
+        self.waiting = Some(target);
+        Ok(Effect::Deferred(deadline))
+    }
+
+    fn is_below(&self, floor: &Floor) -> bool {
+        // A kind that the other side says nothing about is not behind.
+        self.floor.iter().any(|(kind, ours)| floor.get(kind).is_some_and(|theirs| theirs < ours))
+    }
+}
+

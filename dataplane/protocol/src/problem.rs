@@ -1,12 +1,13 @@
 //! A failure in words that every dialect can say.
 
 pub mod render;
+mod retry;
 pub mod understand;
 
 use std::borrow::Cow;
 
 pub use render::render;
-pub use understand::RetryHints;
+pub use retry::RetryHints;
 
 /// What went wrong, independent of who says it and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,21 +1,306 @@
-//! What an upstream's error answer means.
+//! What an upstream's error means, whichever of the loose shapes it comes in (protocols 5, cases 125–139).
+//!
+//! Status first: it is never flattened. Words (type, code, Google's status and reasons) refine it, and the message is
+//! searched only for what vendors have no word for. Bodies that are no JSON are stripped to a line of text. Nothing of
+//! an upstream's message is invented or translated.
 
-use super::{Problem, ProblemKind};
+use serde_json::Value;
+
+use super::{Problem, ProblemKind, RetryHints, retry};
 use crate::dialect::Family;
 
-/// Headers of an error answer that say when to come back.
-#[derive(Clone, Copy)]
-pub struct RetryHints<'a> {
-    /// Looks a header up by its lower-case name.
-    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
-    /// Milliseconds since 1970, now; vendors name points in time.
-    pub now_ms: u64,
+/// Most characters of an upstream's message that are shown.
+const LONGEST_MESSAGE: usize = 2_000;
+
+/// Most bytes of a body without structure that are looked at.
+const LONGEST_TEXT: usize = 16 * 1024;
+
+/// Understands an error answer: status, headers, body.
+pub fn failure(family: Family, status: u16, hints: RetryHints<'_>, body: &[u8]) -> Problem {
+    let said = serde_json::from_slice::<Value>(body).map_or_else(|_| Said::from_text(body), |body| Said::read(&body));
+    let mut problem = said.problem(family, status);
+    problem.retry_after_ms = retry::after(hints).or(said.retry_ms).or_else(|| retry::in_words(&problem.message));
+    problem
 }
 
-/// Understands an error answer of an upstream of this family.
-pub fn failure(_family: Family, status: u16, _retry: RetryHints<'_>, _body: &[u8]) -> Problem {
-    Problem {
-        status,
-        ..Problem::new(ProblemKind::Upstream, "the upstream failed")
+/// Understands an error that came inside an answer with status 200: an event or element that holds `error`, or is one.
+pub(crate) fn event(family: Family, body: &Value) -> Problem {
+    let said = Said::read(body);
+    let status = said.status().unwrap_or(502);
+    let mut problem = said.problem(family, status);
+    problem.retry_after_ms = said.retry_ms.or_else(|| retry::in_words(&problem.message));
+    problem
+}
+
+/// Whether a body's `error` member says that something failed; some servers send `null` or `{}` beside every answer.
+pub(crate) fn is_error(error: &Value) -> bool {
+    match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    }
+}
+
+/// What an error says, out of its shape.
+#[derive(Default)]
+struct Said {
+    message: Option<String>,
+    /// Types, codes, statuses, reasons.
+    words: Vec<String>,
+    code: Option<String>,
+    param: Option<String>,
+    number: Option<u16>,
+    retry_ms: Option<u64>,
+}
+
+impl Said {
+    fn read(body: &Value) -> Self {
+        // Google's OpenAI-compatible endpoints and array mode wrap the object into a list.
+        let body = body.as_array().and_then(|list| list.first()).unwrap_or(body);
+        let mut said = Self::default();
+        // Responses' `response.failed` nests it once more.
+        let nested = body.pointer("/response/error").filter(|error| is_error(error));
+        match nested.or_else(|| body.get("error")) {
+            Some(Value::String(text)) => said.message = Some(text.clone()),
+            Some(error) => said.object(error),
+            None => {}
+        }
+        said.object(body);
+        said
+    }
+
+    /// Takes what an object says, without overriding what an inner one said.
+    fn object(&mut self, object: &Value) {
+        let text = |name: &str| object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let message = ["message", "Message", "detail", "error_description", "msg"].iter().find_map(|name| text(name));
+        let listed = || object.pointer("/detail/0/msg").and_then(Value::as_str);
+        self.message = self.message.take().or_else(|| message.or_else(listed).map(str::to_owned));
+        for name in ["code", "type", "status", "__type", "reason"] {
+            match object.get(name) {
+                Some(Value::String(word)) if !matches!(word.as_str(), "error" | "response.failed") => {
+                    self.words.push(word.clone());
+                    if name == "code" {
+                        self.code.get_or_insert_with(|| word.clone());
+                    }
+                }
+                Some(Value::Number(number)) if matches!(name, "code" | "status") => {
+                    self.number = self.number.or_else(|| number.as_u64().and_then(|number| u16::try_from(number).ok()));
+                }
+                _ => {}
+            }
+        }
+        self.param = self.param.take().or_else(|| text("param").map(str::to_owned));
+        if let Some(inner) = object.get("innererror").and_then(|inner| inner.get("code")).and_then(Value::as_str) {
+            self.words.push(inner.to_owned());
+        }
+        for detail in object.get("details").and_then(Value::as_array).into_iter().flatten() {
+            self.detail(detail);
+        }
+    }
+
+    /// One of Google's details: `RetryInfo`, `ErrorInfo`, `QuotaFailure`.
+    fn detail(&mut self, detail: &Value) {
+        if let Some(delay) = detail.get("retryDelay").and_then(Value::as_str) {
+            self.retry_ms = self.retry_ms.or_else(|| retry::duration(delay));
+        }
+        if let Some(reason) = detail.get("reason").and_then(Value::as_str) {
+            self.words.push(reason.to_owned());
+        }
+        let violations = detail.get("violations").and_then(Value::as_array).into_iter().flatten();
+        self.words.extend(violations.filter_map(|one| one.get("quotaId")?.as_str()).map(str::to_owned));
+    }
+
+    /// A body that is no JSON: tags out, space folded.
+    fn from_text(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body.get(..LONGEST_TEXT).unwrap_or(body));
+        let mut plain = String::new();
+        let mut rest = text.as_ref();
+        while let Some((before, tag)) = rest.split_once('<') {
+            plain.push_str(before);
+            plain.push(' ');
+            let hidden = ["style", "script", "head"].iter().find(|name| tag.starts_with(**name));
+            let close = hidden.map(|name| format!("</{name}>"));
+            let after = close.and_then(|close| tag.split_once(close.as_str())).or_else(|| tag.split_once('>'));
+            rest = after.map_or("", |(_, after)| after);
+        }
+        plain.push_str(rest);
+        let words: Vec<&str> = plain.split_whitespace().collect();
+        let message = words.join(" ").chars().take(300).collect::<String>();
+        Self { message: (!message.is_empty()).then_some(message), ..Self::default() }
+    }
+
+    /// The status that the error itself names, for errors inside a 200.
+    fn status(&self) -> Option<u16> {
+        if let Some(number) = self.number.filter(|number| (400..600).contains(number)) {
+            return Some(number);
+        }
+        self.words.iter().find_map(|word| status_of(word))
+    }
+
+    fn problem(&self, family: Family, status: u16) -> Problem {
+        let message = self.message.clone().unwrap_or_else(|| format!("the upstream answered with status {status}"));
+        let message: String = message.chars().take(LONGEST_MESSAGE).collect();
+        let kind = self.kind(family, status, &message.to_lowercase());
+        Problem {
+            kind,
+            status,
+            message: message.into(),
+            param: self.param.clone().map(Into::into),
+            code: self.code.clone(),
+            retry_after_ms: None,
+        }
+    }
+
+    fn kind(&self, family: Family, status: u16, message: &str) -> ProblemKind {
+        if let Some(kind) = self.words.iter().find_map(|word| kind_of(word)) {
+            return kind;
+        }
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+        match status {
+            400 | 404 | 413 | 422 if says(CONTEXT_LENGTH) => ProblemKind::ContextLength,
+            400 | 403 if says(CONTENT_FILTERED) => ProblemKind::ContentFiltered,
+            400 | 403 if says(&["credit balance is too low"]) => ProblemKind::QuotaExceeded,
+            400 | 422 if says(&["invalid model", "unknown model", "not a valid model"]) => ProblemKind::ModelNotFound,
+            404 if message.contains("model") || family == Family::Gemini => ProblemKind::ModelNotFound,
+            500.. if says(&["overloaded"]) => ProblemKind::Overloaded,
+            _ => by_status(status),
+        }
+    }
+}
+
+/// What vendors say when a prompt is too long and have no word for it.
+const CONTEXT_LENGTH: &[&str] = &[
+    "context length",
+    "context window",
+    "context limit",
+    "prompt is too long",
+    "input is too long",
+    "exceeds the maximum number of tokens",
+    "maximum allowed number of input tokens",
+    "too many input tokens",
+];
+
+/// What vendors say when they refuse content and have no word for it.
+const CONTENT_FILTERED: &[&str] =
+    &["content management policy", "content filtering policy", "violates our usage polic", "safety system"];
+
+/// Words that mean the same with every status.
+fn kind_of(word: &str) -> Option<ProblemKind> {
+    Some(match word {
+        "context_length_exceeded" | "model_context_window_exceeded" | "exceed_context_size_error" => {
+            ProblemKind::ContextLength
+        }
+        "content_filter" | "content_policy_violation" | "moderation_blocked" | "ResponsibleAIPolicyViolation"
+        | "PROHIBITED_CONTENT" => ProblemKind::ContentFiltered,
+        "model_not_found" | "DeploymentNotFound" | "model_not_supported" => ProblemKind::ModelNotFound,
+        "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" | "usage_not_included"
+        | "BILLING_DISABLED" => ProblemKind::QuotaExceeded,
+        "overloaded_error" | "overloaded" | "server_is_overloaded" | "engine_overloaded" | "slow_down" => {
+            ProblemKind::Overloaded
+        }
+        "rate_limit_error" | "rate_limit_exceeded" | "rate_limit_reached" => ProblemKind::RateLimited,
+        "invalid_api_key" | "authentication_error" | "API_KEY_INVALID" | "UNAUTHENTICATED" => {
+            ProblemKind::Authentication
+        }
+        "permission_error" | "PERMISSION_DENIED" => ProblemKind::Permission,
+        "request_too_large" => ProblemKind::TooLarge,
+        "timeout_error" | "DEADLINE_EXCEEDED" => ProblemKind::Timeout,
+        // Google's daily quotas do not come back in a minute.
+        word if word.contains("PerDay") => ProblemKind::QuotaExceeded,
+        _ => return None,
+    })
+}
+
+/// The status that goes with a word, for errors that come without one.
+fn status_of(word: &str) -> Option<u16> {
+    Some(match word {
+        "overloaded_error" => 529,
+        "invalid_request_error" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "invalid_prompt" => 400,
+        "not_found_error" | "NOT_FOUND" => 404,
+        "conflict_error" | "ABORTED" | "ALREADY_EXISTS" => 409,
+        "RESOURCE_EXHAUSTED" => 429,
+        "api_error" | "server_error" | "internal_server_error" | "INTERNAL" => 500,
+        "UNIMPLEMENTED" => 501,
+        "UNAVAILABLE" => 503,
+        word => kind_of(word)?.status(),
+    })
+}
+
+const fn by_status(status: u16) -> ProblemKind {
+    match status {
+        401 => ProblemKind::Authentication,
+        402 => ProblemKind::QuotaExceeded,
+        403 => ProblemKind::Permission,
+        404 | 405 | 410 => ProblemKind::NotFound,
+        408 | 504 => ProblemKind::Timeout,
+        413 => ProblemKind::TooLarge,
+        429 => ProblemKind::RateLimited,
+        503 | 529 => ProblemKind::Overloaded,
+        400..=499 => ProblemKind::InvalidRequest,
+        _ => ProblemKind::Upstream,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn understood(family: Family, status: u16, body: &str) -> Problem {
+        let none = |_: &str| None;
+        failure(family, status, RetryHints { header: &none, now_ms: 0 }, body.as_bytes())
+    }
+
+    #[test]
+    fn every_shape_is_read() {
+        use Family::{Anthropic, Gemini, OpenAi};
+        use ProblemKind::*;
+        let cases = [
+            (OpenAi, 400, r#"{"error":{"message":"m","type":"invalid_request_error","param":"x","code":null}}"#, InvalidRequest),
+            (OpenAi, 400, r#"{"error":{"message":"This model's maximum context length is 8","code":null}}"#, ContextLength),
+            (OpenAi, 400, r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#, ContextLength),
+            (OpenAi, 404, r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#, ModelNotFound),
+            (OpenAi, 404, r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","code":404}"#, ModelNotFound),
+            (OpenAi, 404, r#"{"detail":"Not Found"}"#, NotFound),
+            (OpenAi, 422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, InvalidRequest),
+            (OpenAi, 429, r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#, QuotaExceeded),
+            (OpenAi, 429, r#"{"error":"slow down"}"#, RateLimited),
+            (OpenAi, 400, r#"{"error":{"message":"m","code":"content_filter","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#, ContentFiltered),
+            (OpenAi, 502, "<html><head><title>502</title></head><body><h1>Bad Gateway</h1>\n nginx</body></html>", Upstream),
+            (OpenAi, 503, "", Overloaded),
+            (Anthropic, 529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Overloaded),
+            (Anthropic, 400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}"#, ContextLength),
+            (Anthropic, 404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#, ModelNotFound),
+            (Anthropic, 400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#, QuotaExceeded),
+            (Gemini, 429, r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#, RateLimited),
+            (Gemini, 429, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"RequestsPerDay"}]}]}}"#, QuotaExceeded),
+            (Gemini, 400, r#"{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#, Authentication),
+            (Gemini, 404, r#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#, ModelNotFound),
+        ];
+        for (family, status, body, kind) in cases {
+            let problem = understood(family, status, body);
+            assert_eq!((problem.kind, problem.status), (kind, status), "{body}");
+            assert!(!problem.message.is_empty(), "{body}");
+        }
+        assert_eq!(understood(Family::OpenAi, 502, "<html><head><title>x</title></head><h1>Bad <b>Gateway</b></h1>").message, "Bad Gateway");
+        let full = understood(OpenAi, 400, r#"{"error":{"message":"m","param":"tools","code":"bad"}}"#);
+        assert_eq!((full.param.as_deref(), full.code.as_deref()), (Some("tools"), Some("bad")));
+    }
+
+    #[test]
+    fn errors_inside_an_answer_find_their_status() {
+        let cases = [
+            (r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, 529, ProblemKind::Overloaded),
+            (r#"{"error":{"message":"m","type":"rate_limit_error"},"choices":[]}"#, 429, ProblemKind::RateLimited),
+            (r#"{"error":{"code":503,"message":"m","status":"UNAVAILABLE"}}"#, 503, ProblemKind::Overloaded),
+            (r#"{"error":"boom"}"#, 502, ProblemKind::Upstream),
+            (r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"m"}}}"#, 429, ProblemKind::RateLimited),
+            (r#"{"type":"error","code":"server_error","message":"m"}"#, 500, ProblemKind::Upstream),
+        ];
+        for (body, status, kind) in cases {
+            let problem = event(Family::OpenAi, &serde_json::from_str(body).expect("JSON"));
+            assert_eq!((problem.status, problem.kind), (status, kind), "{body}");
+        }
+        assert!(!is_error(&serde_json::json!({})) && !is_error(&Value::Null) && is_error(&serde_json::json!("x")));
     }
 }

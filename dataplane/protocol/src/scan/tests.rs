@@ -93,7 +93,7 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
         Just(serde_json::Value::Null),
         any::<bool>().prop_map(Into::into),
         any::<i64>().prop_map(Into::into),
-        any::<f64>().prop_map(Into::into),
+        any::<i32>().prop_map(|number| (f64::from(number) / 8.0).into()),
         ".{0,12}".prop_map(Into::into),
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {

@@ -1,0 +1,211 @@
+//! A stream as one JSON array, element by element: what Gemini answers without `alt=sse` (protocols 1.4).
+//!
+//! Reading is tolerant of everything between elements (brackets, commas, white space), because an element is all that
+//! matters: also a bare object without brackets is one. It does not check elements; their readers do.
+
+use super::sse::{MAX_EVENT, SseDecoder, TooLarge};
+
+/// Finds the ends of elements in bytes that arrive in pieces. Holds no bytes itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Boundary {
+    /// Open brackets of the current element.
+    depth: u32,
+    in_string: bool,
+    after_backslash: bool,
+    /// The array's closing bracket has come.
+    pub(crate) closed: bool,
+    /// At least one element has begun.
+    pub(crate) begun: bool,
+}
+
+impl Boundary {
+    /// Where the first element that ends in `bytes` ends; none if there is none. The bytes up to there, or all of
+    /// them, are taken. Elements are objects; other values between them are passed over.
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.in_string {
+                at += self.string(rest);
+                continue;
+            }
+            let Some(place) = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')) else {
+                return None;
+            };
+            at += place + 1;
+            match rest.get(place) {
+                Some(b'"') => self.in_string = true,
+                Some(b'{') => {
+                    self.depth += 1;
+                    self.begun = true;
+                }
+                Some(b'[') if self.depth > 0 => self.depth += 1,
+                Some(b']') if self.depth == 0 => self.closed = true,
+                Some(b'}' | b']') if self.depth > 0 => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Some(at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether the bytes so far end between elements.
+    pub(crate) fn is_between(&self) -> bool {
+        self.depth == 0 && !self.in_string
+    }
+
+    /// Takes the bytes of a string; how many.
+    fn string(&mut self, rest: &[u8]) -> usize {
+        if std::mem::take(&mut self.after_backslash) {
+            return 1;
+        }
+        let Some(place) = memchr::memchr2(b'"', b'\\', rest) else { return rest.len() };
+        if rest.get(place) == Some(&b'"') {
+            self.in_string = false;
+        } else {
+            self.after_backslash = true;
+        }
+        place + 1
+    }
+}
+
+/// The object in what [`Boundary`] cut off: brackets, commas and space before it removed.
+pub(crate) fn element(bytes: &[u8]) -> &[u8] {
+    let start = memchr::memchr(b'{', bytes).unwrap_or(bytes.len());
+    bytes.get(start..).unwrap_or_default()
+}
+
+/// Reads elements out of bytes that arrive in pieces, cut anywhere.
+#[derive(Debug, Default)]
+pub struct ArrayDecoder {
+    held: Vec<u8>,
+    boundary: Boundary,
+}
+
+impl ArrayDecoder {
+    /// A decoder at the start of a body.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes and hands on every element that is complete.
+    ///
+    /// # Errors
+    /// When an element grows beyond [`MAX_EVENT`].
+    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&str)) -> Result<(), TooLarge> {
+        let mut rest = bytes;
+        while let Some(end) = self.boundary.end(rest) {
+            let (head, tail) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            rest = tail;
+            self.hold(head)?;
+            each(&String::from_utf8_lossy(element(&self.held)));
+            self.held.clear();
+        }
+        if self.boundary.is_between() {
+            self.held.clear();
+            return Ok(());
+        }
+        self.hold(rest)
+    }
+
+    fn hold(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+        if self.held.len().saturating_add(bytes.len()) > MAX_EVENT {
+            return Err(TooLarge);
+        }
+        self.held.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Turns the server-sent events of a Gemini encoder into an array.
+#[derive(Debug, Default)]
+pub struct ArrayWriter {
+    events: SseDecoder,
+    begun: bool,
+}
+
+impl ArrayWriter {
+    /// A writer at the start of a body.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes events and appends their data as elements. Bytes between events become white space, which keeps an idle
+    /// connection open (protocols 0.6).
+    pub fn push(&mut self, events: &[u8], out: &mut Vec<u8>) {
+        let before = out.len();
+        let begun = &mut self.begun;
+        // What an encoder writes is far below the limit that could be exceeded here.
+        let _ = self.events.push(events, |frame| {
+            out.extend_from_slice(if *begun { b",\r\n" } else { b"[" });
+            out.extend_from_slice(frame.data.as_bytes());
+            *begun = true;
+        });
+        if out.len() == before && !events.is_empty() {
+            out.push(b'\n');
+        }
+    }
+
+    /// Closes the array.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.begun { b"]" } else { b"[]" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+        let mut elements = Vec::new();
+        let mut decoder = ArrayDecoder::new();
+        for piece in pieces {
+            decoder.push(piece, |element| elements.push(element.to_owned())).expect("small");
+        }
+        elements
+    }
+
+    #[test]
+    fn elements_are_found_at_every_cut() {
+        let text = "[{\"a\":\"}\\\"]é\"}\n,\r\n{\"b\":[{},[1]]}, {}\n]\n";
+        let expected = ["{\"a\":\"}\\\"]é\"}", "{\"b\":[{},[1]]}", "{}"];
+        for size in 1..text.len() {
+            assert_eq!(read(text.as_bytes().chunks(size)), expected, "pieces of {size}");
+        }
+        assert_eq!(read([&b"{\"error\":{}}"[..]].into_iter()), ["{\"error\":{}}"]);
+        assert_eq!(read([&b"[]"[..]].into_iter()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn events_become_elements() {
+        let mut out = Vec::new();
+        let mut writer = ArrayWriter::new();
+        writer.push(b"\n", &mut out);
+        writer.push(b"data: {\"a\":1}\n\ndata: {\"b\":2}\n\n", &mut out);
+        writer.push(b"\n", &mut out);
+        writer.finish(&mut out);
+        let read: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(read, serde_json::json!([{"a": 1}, {"b": 2}]));
+        let mut empty = Vec::new();
+        ArrayWriter::new().finish(&mut empty);
+        assert_eq!(empty, b"[]");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_undoes_writing(texts in prop::collection::vec(".{0,12}", 0..6), size in 1usize..9) {
+            let elements: Vec<String> = texts.iter().map(|text| serde_json::json!({ "text": text }).to_string()).collect();
+            let (mut out, mut writer) = (Vec::new(), ArrayWriter::new());
+            for element in &elements {
+                writer.push(format!("data: {element}\n\n").as_bytes(), &mut out);
+            }
+            writer.finish(&mut out);
+            prop_assert_eq!(read(out.chunks(size)), elements);
+        }
+    }
+}

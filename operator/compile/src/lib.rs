@@ -22,7 +22,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
-pub use manifests::{Added, ManifestError, Manifests};
+pub use manifests::{Added, ManifestError, Manifests, items};
 pub use objects::{Data, Objects};
 pub use routeapi_channel::Key as ObjectRef;
 use routeapi_channel::{Kind, ObjectId, Snapshot};

@@ -1,6 +1,6 @@
 //! Manifests in, [`Objects`] out: what local commands use in place of an API server.
 //!
-//! Takes one JSON value per object, as a cluster would store it; reading files and expanding environment variables is
+//! Takes one JSON value per object, as a cluster would store it ([`items`] unpacks a `List`); reading files and expanding environment variables is
 //! the caller's. Objects without a namespace go to `default`. A namespace that is only mentioned exists without labels.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -69,6 +69,15 @@ pub enum ManifestError {
         /// Its namespace and name.
         id: ObjectId,
     },
+}
+
+/// The objects of a document: itself, or the items of a `List` as `kubectl get -o yaml` writes one.
+pub fn items(document: &Value) -> Vec<&Value> {
+    let is_list = document.get("kind").and_then(Value::as_str) == Some("List");
+    match document.get("items").and_then(Value::as_array) {
+        Some(items) if is_list => items.iter().collect(),
+        _ => vec![document],
+    }
 }
 
 /// As much of a Secret, ConfigMap or Namespace as is needed here.
@@ -231,6 +240,14 @@ mod tests {
         );
         assert_eq!(format!("{data:?}"), r#"{"a", "b"}"#);
         assert!(objects.namespaces.contains_key("default"));
+    }
+
+    #[test]
+    fn a_list_stands_for_its_items() {
+        let (one, two) = (json!({"kind": "Secret"}), json!({"kind": "AIRoute", "items": []}));
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [one, two]});
+        assert_eq!(items(&list), [&one, &two]);
+        assert_eq!(items(&two), [&two]);
     }
 
     #[test]

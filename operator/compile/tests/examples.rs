@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use routeapi_compile::{Compiled, Manifests, Options, compile};
+use routeapi_compile::{Compiled, Manifests, Options, compile, items};
 use routeapi_crds::yaml;
 
 /// Compiles the manifests of a file or directory, with a stand-in for every `${NAME}` of the environment.
@@ -25,9 +25,10 @@ fn load(example: &str) -> Compiled {
     for file in files {
         let text = fs::read_to_string(&file).unwrap().replace("${", "sk-").replace('}', "");
         for document in yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display())) {
-            manifests
-                .add(&document.value)
-                .unwrap_or_else(|error| panic!("{}:{}: {error}", file.display(), document.line));
+            for item in items(&document.value) {
+                let place = format!("{}:{}", file.display(), document.line);
+                manifests.add(item).unwrap_or_else(|error| panic!("{place}: {error}"));
+            }
         }
     }
     let objects = manifests.finish();

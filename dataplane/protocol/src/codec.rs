@@ -3,9 +3,17 @@
 //! A codec's request side is a function; its stream side is a state machine without I/O: events in, bytes out, so that
 //! it can be driven by a test at any cut of the input.
 
+pub mod arguments;
+pub mod chat;
+pub mod effort;
+pub mod extras;
 pub mod field;
+pub mod fold;
 pub mod ids;
 pub mod json;
+pub mod media;
+pub mod pairing;
+pub mod messages;
 pub mod schema;
 pub mod serialise;
 
@@ -136,9 +144,9 @@ pub trait StreamEncoder: Send {
 /// The codec of a surface that can be translated; none for those that only pass through.
 pub fn codec(surface: Surface) -> Option<&'static dyn Codec> {
     match surface {
-        Surface::ChatCompletions
-        | Surface::Messages
-        | Surface::GenerateContent
+        Surface::Messages => Some(&messages::Messages),
+        Surface::ChatCompletions => Some(&chat::Chat),
+        Surface::GenerateContent
         | Surface::Responses
         | Surface::ResponsesInputTokens
         | Surface::Embeddings

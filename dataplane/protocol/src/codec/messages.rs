@@ -1,0 +1,62 @@
+//! Anthropic Messages (protocols 1.3): `POST /v1/messages`, version `2023-06-01`.
+//!
+//! In reading order: a client's request is read by [`request_decode`], an upstream's is written by [`request_encode`];
+//! answers go through [`response`] whole, and through [`stream_decode`] and [`stream_encode`] as events.
+
+mod arguments;
+mod carrier;
+mod content_decode;
+mod content_encode;
+mod context;
+mod conversation;
+mod errors;
+mod finish;
+mod models;
+mod request_decode;
+mod request_encode;
+mod response;
+mod stream_decode;
+mod stream_encode;
+mod thinking;
+mod tools_encode;
+mod usage;
+
+use crate::{
+    codec::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target},
+    dialect::Surface,
+    ir::{Request, Response},
+    problem::Problem,
+    report::Report,
+};
+
+/// The codec of [`Surface::Messages`].
+#[derive(Clone, Copy, Debug)]
+pub struct Messages;
+
+impl Codec for Messages {
+    /// The client's own version and beta headers change nothing here: what they stand for is in the body, and a target
+    /// of another family has neither.
+    fn decode_request(&self, body: &[u8], _head: &Head) -> Result<Request, Malformed> {
+        request_decode::decode(body)
+    }
+
+    fn encode_request(&self, request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+        request_encode::encode(request, target, from, report)
+    }
+
+    fn decode_response(&self, body: &[u8]) -> Result<Response, Problem> {
+        response::decode(body)
+    }
+
+    fn encode_response(&self, response: &Response, reply: &Reply) -> Vec<u8> {
+        response::encode(response, reply)
+    }
+
+    fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
+        Box::new(stream_decode::Decoder::default())
+    }
+
+    fn stream_encoder(&self, reply: &Reply) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(reply))
+    }
+}

@@ -1,0 +1,310 @@
+//! Content blocks of a client's request, and of an upstream's answer.
+//!
+//! Members of known blocks that this program does not know are noted once each, so that a target of another family
+//! reports them. Whole blocks of unknown type are kept as they are; only Anthropic can take them.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::value::RawValue;
+
+use super::carrier::{self, Carried, Place};
+use crate::{
+    codec::{
+        Malformed,
+        json::read::{Object, Spelling, malformed, read},
+    },
+    dialect::Family,
+    ir::{
+        Block, CacheMark, Document, Extra, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown,
+    },
+};
+
+/// Reads blocks and keeps what it does not know.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// Members without a place in the neutral representation.
+    pub extras: Vec<Extra>,
+}
+
+/// The carriers of one turn, on their way to what they belong to.
+#[derive(Default)]
+struct Carriers {
+    for_next_call: Option<Opaque>,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// `content`: a string or a list of blocks.
+    ///
+    /// # Errors
+    /// When it is neither, or a block lacks what its type needs.
+    pub fn content(&mut self, raw: &RawValue) -> Result<Vec<Block>, Malformed> {
+        if raw.get().starts_with('"') {
+            let text = read(raw)?;
+            return Ok(vec![Block::Text(Text {
+                text,
+                ..Text::default()
+            })]);
+        }
+        let elements: Vec<&RawValue> = read(raw).map_err(|_| malformed("must be a string or a list of blocks"))?;
+        let mut blocks = Vec::with_capacity(elements.len());
+        let mut carriers = Carriers::default();
+        for (index, element) in elements.into_iter().enumerate() {
+            let block = self
+                .block(element)
+                .map_err(|error| error.within(&format!("[{index}]")))?;
+            carriers.place(block, &mut blocks);
+        }
+        Ok(blocks)
+    }
+
+    /// One block.
+    fn block(&mut self, raw: &RawValue) -> Result<Block, Malformed> {
+        let mut object = Object::from_raw(raw, Spelling::Exact)?;
+        let kind: String = object.need("type")?;
+        let block = match kind.as_str() {
+            "text" => Block::Text(Text {
+                text: object.need("text")?,
+                cache: cache_mark(&mut object)?,
+                citations: object.take_raw("citations").map(RawValue::to_owned),
+                state: None,
+            }),
+            "image" => Block::Image(Media {
+                source: self.source(&mut object)?,
+                detail: None,
+                cache: cache_mark(&mut object)?,
+            }),
+            "document" => self.document(&mut object)?,
+            "tool_use" => Block::ToolCall(ToolCall {
+                id: object.need("id")?,
+                name: object.need("name")?,
+                arguments: object.take_raw("input").map_or("{}", RawValue::get).to_owned(),
+                state: None,
+                cache: cache_mark(&mut object)?,
+            }),
+            "tool_result" => self.result(&mut object)?,
+            "thinking" => Block::Reasoning(Reasoning {
+                text: object.take("thinking")?.unwrap_or_default(),
+                state: object
+                    .take::<String>("signature")?
+                    .filter(|signature| !signature.is_empty())
+                    .map(native),
+                redacted: false,
+            }),
+            "redacted_thinking" => Block::Reasoning(Reasoning {
+                text: String::new(),
+                state: Some(native(object.need("data")?)),
+                redacted: true,
+            }),
+            "search_result" => search_result(&mut object)?,
+            _ => {
+                return Ok(Block::Unknown(Unknown {
+                    family: Family::Anthropic,
+                    kind,
+                    raw: raw.to_owned(),
+                }));
+            }
+        };
+        self.leftover(object, "messages[].content[].");
+        Ok(block)
+    }
+
+    fn result(&mut self, object: &mut Object<'_>) -> Result<Block, Malformed> {
+        let content = match object.take_raw("content") {
+            Some(content) => self.content(content).map_err(|error| error.within("content"))?,
+            None => Vec::new(),
+        };
+        Ok(Block::ToolResult(ToolResult {
+            call_id: object.need("tool_use_id")?,
+            name: None,
+            content,
+            is_error: object.take("is_error")?,
+            cache: cache_mark(object)?,
+        }))
+    }
+
+    fn document(&mut self, object: &mut Object<'_>) -> Result<Block, Malformed> {
+        let mut citations = object.object("citations")?;
+        Ok(Block::Document(Document {
+            source: self.source(object)?,
+            title: object.take("title")?,
+            context: object.take("context")?,
+            citations: citations
+                .as_mut()
+                .map(|citations| citations.take("enabled"))
+                .transpose()?
+                .flatten(),
+            cache: cache_mark(object)?,
+        }))
+    }
+
+    /// `source` of an image or a document.
+    fn source(&mut self, object: &mut Object<'_>) -> Result<MediaSource, Malformed> {
+        let mut source = object
+            .object("source")?
+            .ok_or_else(|| malformed("is required").within("source"))?;
+        let mut read = |source: &mut Object<'_>| {
+            let kind: String = source.need("type")?;
+            Ok(match kind.as_str() {
+                "base64" => MediaSource::Inline {
+                    mime: source.need("media_type")?,
+                    data: source.need("data")?,
+                },
+                "text" => MediaSource::Inline {
+                    mime: source.take("media_type")?.unwrap_or_else(|| "text/plain".to_owned()),
+                    data: STANDARD.encode(source.need::<String>("data")?),
+                },
+                "content" => MediaSource::Inline {
+                    mime: "text/plain".to_owned(),
+                    data: STANDARD.encode(self.words(source)?),
+                },
+                "url" => MediaSource::Url {
+                    url: source.need("url")?,
+                    mime: None,
+                },
+                "file" => MediaSource::FileId {
+                    family: Family::Anthropic,
+                    id: source.need("file_id")?,
+                },
+                other => return Err(malformed(&format!("unknown source type {other}")).within("type")),
+            })
+        };
+        read(&mut source).map_err(|error: Malformed| error.within("source"))
+    }
+
+    /// The text of a document that is written as blocks. Its pictures are noted as lost.
+    fn words(&mut self, source: &mut Object<'_>) -> Result<String, Malformed> {
+        let Some(raw) = source.take_raw("content") else {
+            return Ok(String::new());
+        };
+        let mut words = Vec::new();
+        for block in self.content(raw).map_err(|error| error.within("content"))? {
+            match block {
+                Block::Text(text) => words.push(text.text),
+                _ => self.note("messages[].content[].source.content[]".to_owned(), raw, true),
+            }
+        }
+        Ok(words.join("\n\n"))
+    }
+
+    /// Notes the members of a block that nobody asked for.
+    pub fn leftover(&mut self, object: Object<'_>, place: &str) {
+        for (name, raw) in object.rest() {
+            self.note(format!("{place}{name}"), raw, false);
+        }
+    }
+
+    /// Notes a member, once.
+    pub fn note(&mut self, field: String, raw: &RawValue, essential: bool) {
+        if self.extras.iter().all(|extra| extra.field != field) {
+            self.extras.push(Extra {
+                family: Family::Anthropic,
+                field: field.into(),
+                raw: raw.to_owned(),
+                essential,
+            });
+        }
+    }
+}
+
+// === impl Carriers ===
+
+impl Carriers {
+    /// Adds a block, unless it is a carrier: then its state goes where it belongs.
+    fn place(&mut self, block: Block, blocks: &mut Vec<Block>) {
+        match block {
+            Block::Reasoning(mut reasoning) if !reasoning.redacted => {
+                let signature = reasoning.state.as_ref().map_or("", |state| state.value.as_str());
+                match carrier::read(signature) {
+                    None => blocks.push(Block::Reasoning(reasoning)),
+                    Some(carried) if carried.belongs_here() => {
+                        reasoning.redacted = carried.place == Place::Redacted;
+                        reasoning.state = carried.state;
+                        blocks.push(Block::Reasoning(reasoning));
+                    }
+                    Some(carried) => self.hang(carried, blocks),
+                }
+            }
+            Block::ToolCall(mut call) => {
+                call.state = self.for_next_call.take();
+                blocks.push(Block::ToolCall(call));
+            }
+            other => blocks.push(other),
+        }
+    }
+
+    fn hang(&mut self, carried: Carried, blocks: &mut [Block]) {
+        let last = blocks.iter_mut().rev();
+        match carried.place {
+            Place::CallBehind => self.for_next_call = carried.state,
+            Place::TextBefore => {
+                let text = last.into_iter().find_map(|block| {
+                    if let Block::Text(text) = block {
+                        Some(text)
+                    } else {
+                        None
+                    }
+                });
+                if let Some(text) = text {
+                    text.state = carried.state;
+                }
+            }
+            Place::CallBefore => {
+                let call = last.into_iter().find_map(|block| {
+                    if let Block::ToolCall(call) = block {
+                        Some(call)
+                    } else {
+                        None
+                    }
+                });
+                if let Some(call) = call {
+                    call.state = carried.state;
+                }
+            }
+            Place::Thought | Place::Redacted => {}
+        }
+    }
+}
+
+// === impl Carried ===
+
+impl Carried {
+    fn belongs_here(&self) -> bool {
+        matches!(self.place, Place::Thought | Place::Redacted)
+    }
+}
+
+/// `cache_control`.
+///
+/// # Errors
+/// When it is no object.
+pub fn cache_mark(object: &mut Object<'_>) -> Result<Option<CacheMark>, Malformed> {
+    let Some(mut control) = object.object("cache_control")? else {
+        return Ok(None);
+    };
+    let ttl = control.take("ttl").map_err(|error| error.within("cache_control"))?;
+    Ok(Some(CacheMark { ttl }))
+}
+
+/// A search result is text with its source; no other dialect has a name for it.
+fn search_result(object: &mut Object<'_>) -> Result<Block, Malformed> {
+    let title: String = object.take("title")?.unwrap_or_default();
+    let source: String = object.take("source")?.unwrap_or_default();
+    let mut text = format!("{title}\n{source}");
+    for mut part in object.objects("content")? {
+        text.push('\n');
+        text.push_str(&part.take::<String>("text")?.unwrap_or_default());
+    }
+    Ok(Block::Text(Text {
+        text,
+        cache: cache_mark(object)?,
+        ..Text::default()
+    }))
+}
+
+const fn native(value: String) -> Opaque {
+    Opaque {
+        family: Family::Anthropic,
+        value,
+    }
+}

@@ -1,0 +1,235 @@
+//! The conversation as Anthropic takes it (protocols 2.2): turns of one role joined, empty ones gone, and every call
+//! answered in the one user message behind it, results first.
+//!
+//! Results are merged before anyone looks for unanswered calls, so that no made-up result stands beside a real one (hard
+//! case 269). A later system message stays where it is, as such where the model takes it there and else as words of the
+//! user with a note in front; it is never hoisted, which would rewrite the cached prefix (hard case 212). Nothing moves
+//! across a user turn.
+
+use super::{content_encode::fits, context::Context};
+use crate::{
+    codec::field::Name,
+    ir::{Block, Request, Role, Text, ToolResult, Turn},
+};
+
+/// Stands before a system message that has to be written as the user's.
+const OPERATOR: &str = "[Message from the operator of this application, not from the user]";
+/// Stands before a result whose call is not there.
+const ORPHAN: &str = "[Result of a tool call that is no longer part of this conversation]";
+/// What the user says where the client sent no turn at all. White space alone is refused.
+const NOTHING_SAID: &str = ".";
+
+/// One message.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub pieces: Vec<Piece<'a>>,
+}
+
+/// A part of a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// A block of the client's.
+    Block(&'a Block),
+    /// Words of ours.
+    Words(&'static str),
+    /// A call that nobody answered.
+    Unanswered(&'a str),
+}
+
+/// Arranges the conversation, stating what it changes.
+pub fn arrange<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<Message<'a>> {
+    let mut messages = Vec::new();
+    for (index, turn) in request.turns.iter().enumerate() {
+        if let Some(message) = message(turn, &request.turns, index, context) {
+            append(message, &mut messages);
+        }
+    }
+    for message in &mut messages {
+        calls_last(message);
+    }
+    let mut messages = answer_calls(messages, context);
+    if messages.is_empty() {
+        context.adapted(Name::Messages, "empty", "placeholder");
+        messages.push(Message {
+            role: Role::User,
+            pieces: vec![Piece::Words(NOTHING_SAID)],
+        });
+    }
+    if messages.last().is_some_and(|last| last.role == Role::Assistant) && !context.abilities.prefill {
+        let field = Name::Messages.field(context.from);
+        context
+            .report
+            .impossible(field, "the model does not continue an assistant message at the end");
+    }
+    messages
+}
+
+/// Whether manual thinking can go on from this history: the last turn with calls begins with reasoning, or some turn has
+/// some (protocols 2.4, rule 5).
+pub fn allows_manual_thinking(messages: &[Message<'_>]) -> bool {
+    let thinks = |message: &Message<'_>| message.blocks().any(|block| matches!(block, Block::Reasoning(_)));
+    let calls = |message: &&Message<'_>| message.calls().next().is_some();
+    messages.iter().rfind(calls).is_none_or(thinks) || messages.iter().any(thinks)
+}
+
+/// One turn as a message, with what cannot be sent left out; none if nothing is left.
+fn message<'a>(turn: &'a Turn, turns: &[Turn], index: usize, context: &mut Context<'_>) -> Option<Message<'a>> {
+    if turn.name.is_some() {
+        context.dropped(Name::Participant);
+    }
+    let blocks: Vec<Piece<'a>> = turn
+        .blocks
+        .iter()
+        .filter(|block| fits(block, context))
+        .map(Piece::Block)
+        .collect();
+    if blocks.is_empty() {
+        return None;
+    }
+    if turn.role != Role::System || stays_system(turns, index, context) {
+        return Some(Message {
+            role: turn.role,
+            pieces: blocks,
+        });
+    }
+    context.adapted(Name::Role, "system", "user");
+    let mut pieces = vec![Piece::Words(OPERATOR)];
+    pieces.extend(blocks);
+    Some(Message {
+        role: Role::User,
+        pieces,
+    })
+}
+
+/// A system message may follow a user turn, and must be the last or be followed by an assistant turn.
+fn stays_system(turns: &[Turn], index: usize, context: &Context<'_>) -> bool {
+    let before = index.checked_sub(1).and_then(|before| turns.get(before));
+    let behind = turns.get(index.saturating_add(1));
+    context.abilities.later_system
+        && before.is_some_and(|turn| turn.role == Role::User)
+        && behind.is_none_or(|turn| turn.role == Role::Assistant)
+}
+
+fn append<'a>(message: Message<'a>, messages: &mut Vec<Message<'a>>) {
+    match messages.last_mut() {
+        Some(last) if last.role == message.role && last.role != Role::System => last.pieces.extend(message.pieces),
+        _ => messages.push(message),
+    }
+}
+
+/// Text behind the last call of a turn goes before the first, so that calls and their results stay neighbours (hard
+/// case 120).
+fn calls_last(message: &mut Message<'_>) {
+    let is_call = |piece: &Piece<'_>| matches!(piece, Piece::Block(Block::ToolCall(_)));
+    let (Some(first), Some(last)) = (
+        message.pieces.iter().position(is_call),
+        message.pieces.iter().rposition(is_call),
+    ) else {
+        return;
+    };
+    let mut place = first;
+    for index in last.saturating_add(1)..message.pieces.len() {
+        if matches!(message.pieces.get(index), Some(Piece::Block(Block::Text(_)))) {
+            let text = message.pieces.remove(index);
+            message.pieces.insert(place, text);
+            place = place.saturating_add(1);
+        }
+    }
+}
+
+/// Puts every call's result first in the message behind it, and makes one up where none is.
+fn answer_calls<'a>(messages: Vec<Message<'a>>, context: &mut Context<'_>) -> Vec<Message<'a>> {
+    let mut answered: Vec<Message<'a>> = Vec::with_capacity(messages.len());
+    for message in messages {
+        let calls: Vec<&str> = answered.last().map(|last| last.calls().collect()).unwrap_or_default();
+        if message.role == Role::User {
+            answered.push(answer(message, &calls, context));
+        } else {
+            if !calls.is_empty() {
+                answered.push(answer(Message::silent(), &calls, context));
+            }
+            answered.push(message);
+        }
+    }
+    answered
+}
+
+fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>) -> Message<'a> {
+    let mut results: Vec<(&str, Piece<'a>)> = Vec::new();
+    let mut others = Vec::new();
+    for piece in message.pieces {
+        let Piece::Block(Block::ToolResult(result)) = piece else {
+            others.push(piece);
+            continue;
+        };
+        if !calls.contains(&result.call_id.as_str()) {
+            context.adapted(Name::ResultId, "result", "text");
+            orphan(result, &mut others, context);
+        } else if let Some((_, earlier)) = results.iter_mut().find(|(id, _)| *id == result.call_id) {
+            // Of two results the later one counts (hard case 166).
+            context.dropped(Name::ResultContent);
+            *earlier = piece;
+        } else {
+            results.push((&result.call_id, piece));
+        }
+    }
+    for call in calls {
+        if !results.iter().any(|(id, _)| id == call) {
+            context.adapted(Name::Call, "unanswered", "answered with an error");
+            results.push((call, Piece::Unanswered(call)));
+        }
+    }
+    let mut pieces: Vec<Piece<'a>> = results.into_iter().map(|(_, piece)| piece).collect();
+    pieces.extend(others);
+    Message {
+        role: Role::User,
+        pieces,
+    }
+}
+
+/// A result without its call, as words and pictures of the user's.
+fn orphan<'a>(result: &'a ToolResult, others: &mut Vec<Piece<'a>>, context: &mut Context<'_>) {
+    others.push(Piece::Words(ORPHAN));
+    others.extend(
+        result
+            .content
+            .iter()
+            .filter(|block| fits(block, context))
+            .map(Piece::Block),
+    );
+}
+
+// === impl Message ===
+
+impl<'a> Message<'a> {
+    const fn silent() -> Self {
+        Self {
+            role: Role::User,
+            pieces: Vec::new(),
+        }
+    }
+
+    /// The client's own blocks.
+    pub fn blocks(&self) -> impl Iterator<Item = &'a Block> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Block(block) => Some(*block),
+            Piece::Words(_) | Piece::Unanswered(_) => None,
+        })
+    }
+
+    /// The ids of the calls in it.
+    fn calls(&self) -> impl Iterator<Item = &'a str> {
+        self.blocks().filter_map(|block| match block {
+            Block::ToolCall(call) => Some(call.id.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// Whether a text says nothing. Anthropic refuses blocks of white space.
+pub fn says_nothing(text: &Text) -> bool {
+    text.text.trim().is_empty()
+}

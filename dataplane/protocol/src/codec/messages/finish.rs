@@ -1,0 +1,68 @@
+//! Why an answer ended, in Anthropic's words (protocols 2.5).
+
+use crate::ir::{Finish, FinishReason};
+
+/// Reads `stop_reason` and `stop_sequence`. A complete call outranks a plain end.
+pub fn read(reason: Option<&str>, stop_sequence: Option<String>, has_call: bool) -> Finish {
+    let reason = match reason {
+        Some("end_turn") | None if has_call => FinishReason::ToolCalls,
+        Some("end_turn") => FinishReason::Stop,
+        Some("stop_sequence") => FinishReason::StopSequence,
+        Some("tool_use") => FinishReason::ToolCalls,
+        Some("max_tokens") => FinishReason::Length,
+        Some("model_context_window_exceeded") => FinishReason::ContextFull,
+        // Classifiers stopped the answer; the model's own declining is ordinary text.
+        Some("refusal") => FinishReason::ContentFilter,
+        Some("pause_turn") => FinishReason::Pause,
+        Some(_) | None => FinishReason::Other,
+    };
+    Finish { reason, stop_sequence }
+}
+
+/// `stop_reason` for a client. A call outranks a plain end (hard case 90); a truncated call does not.
+pub const fn write(reason: FinishReason, has_call: bool) -> &'static str {
+    match reason {
+        FinishReason::Stop | FinishReason::Other if has_call => "tool_use",
+        FinishReason::ToolCalls => "tool_use",
+        FinishReason::Stop | FinishReason::Malformed | FinishReason::Other => "end_turn",
+        FinishReason::StopSequence => "stop_sequence",
+        FinishReason::Length => "max_tokens",
+        FinishReason::ContextFull => "model_context_window_exceeded",
+        FinishReason::ContentFilter | FinishReason::Refusal => "refusal",
+        FinishReason::Pause => "pause_turn",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FinishReason, read, write};
+
+    #[test]
+    fn every_reason_has_its_word() {
+        let rows = [
+            (FinishReason::Stop, false, "end_turn"),
+            (FinishReason::Stop, true, "tool_use"), // hard case 90
+            (FinishReason::ToolCalls, true, "tool_use"),
+            (FinishReason::Length, true, "max_tokens"),
+            (FinishReason::StopSequence, false, "stop_sequence"),
+            (FinishReason::ContextFull, false, "model_context_window_exceeded"),
+            (FinishReason::ContentFilter, false, "refusal"), // hard case 231, the other way
+            (FinishReason::Refusal, false, "refusal"),
+            (FinishReason::Pause, false, "pause_turn"),
+            (FinishReason::Malformed, false, "end_turn"),
+            (FinishReason::Other, false, "end_turn"),
+        ];
+        for (reason, has_call, word) in rows {
+            assert_eq!(write(reason, has_call), word, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn hard_case_231_refusals_are_filtered_content() {
+        assert_eq!(read(Some("refusal"), None, false).reason, FinishReason::ContentFilter);
+        assert_eq!(read(Some("end_turn"), None, true).reason, FinishReason::ToolCalls);
+        assert_eq!(read(Some("max_tokens"), None, true).reason, FinishReason::Length);
+        assert_eq!(read(Some("new_reason"), None, true).reason, FinishReason::Other);
+        assert_eq!(read(None, None, false).reason, FinishReason::Other);
+    }
+}

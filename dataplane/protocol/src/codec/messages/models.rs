@@ -1,0 +1,170 @@
+//! What Anthropic's models take, as data (protocols 2.3 and 1.3). Matched by the exact id, with or without a date behind
+//! it, never by a beginning (hard case 274). A model that is not listed is trusted with everything: the upstream's own
+//! 400 then says what it does not take, and no release of this program is needed for a new model.
+
+/// How a model is told to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thinking {
+    /// It does not think.
+    Never,
+    /// By a number of tokens only.
+    Budget,
+    /// By itself, or by a number.
+    Either,
+    /// By itself only.
+    Adaptive,
+}
+
+/// What a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a model, one column each"
+)]
+pub struct Abilities {
+    /// How it is told to think.
+    pub thinking: Thinking,
+    /// Whether it thinks unless told not to.
+    pub thinks_by_default: bool,
+    /// Whether it takes `output_config.effort`.
+    pub effort: bool,
+    /// Whether it takes effort `xhigh`.
+    pub xhigh: bool,
+    /// Whether it takes `temperature`, `top_p`, `top_k`.
+    pub sampling: bool,
+    /// Whether it takes `temperature` and `top_p` together.
+    pub both_samplings: bool,
+    /// Whether it takes `output_config.format`.
+    pub schema_output: bool,
+    /// Whether it goes on writing an assistant's last turn.
+    pub prefill: bool,
+    /// Whether it takes `role: system` among the messages.
+    pub later_system: bool,
+}
+
+/// A model that is not listed.
+const UNKNOWN: Abilities = Abilities {
+    thinking: Thinking::Either,
+    thinks_by_default: false,
+    effort: true,
+    xhigh: true,
+    sampling: true,
+    both_samplings: true,
+    schema_output: true,
+    prefill: true,
+    later_system: false,
+};
+/// Before 3.7.
+const OLD: Abilities = Abilities {
+    thinking: Thinking::Never,
+    effort: false,
+    schema_output: false,
+    ..UNKNOWN
+};
+/// 3.7 and 4.
+const EARLY_THINKERS: Abilities = Abilities {
+    thinking: Thinking::Budget,
+    effort: false,
+    schema_output: false,
+    ..UNKNOWN
+};
+/// 4.1 and 4.5.
+const BUDGET: Abilities = Abilities {
+    both_samplings: false,
+    schema_output: true,
+    ..EARLY_THINKERS
+};
+/// 4.6: adaptive, a budget still taken.
+const EITHER: Abilities = Abilities {
+    xhigh: false,
+    both_samplings: false,
+    prefill: false,
+    ..UNKNOWN
+};
+/// 4.7 and later.
+const ADAPTIVE: Abilities = Abilities {
+    thinking: Thinking::Adaptive,
+    sampling: false,
+    prefill: false,
+    ..UNKNOWN
+};
+/// 4.8 and its siblings.
+const OPERATED: Abilities = Abilities {
+    later_system: true,
+    ..ADAPTIVE
+};
+
+/// The table.
+const MODELS: &[(&str, Abilities)] = &[
+    ("claude-3-haiku", OLD),
+    ("claude-3-opus", OLD),
+    ("claude-3-sonnet", OLD),
+    ("claude-3-5-haiku", OLD),
+    ("claude-3-5-sonnet", OLD),
+    ("claude-3-7-sonnet", EARLY_THINKERS),
+    ("claude-sonnet-4", EARLY_THINKERS),
+    ("claude-sonnet-4-0", EARLY_THINKERS),
+    ("claude-opus-4", EARLY_THINKERS),
+    ("claude-opus-4-0", EARLY_THINKERS),
+    ("claude-opus-4-1", BUDGET),
+    ("claude-sonnet-4-5", BUDGET),
+    ("claude-haiku-4-5", BUDGET),
+    (
+        "claude-opus-4-5",
+        Abilities {
+            effort: true,
+            xhigh: false,
+            ..BUDGET
+        },
+    ),
+    ("claude-opus-4-6", EITHER),
+    ("claude-sonnet-4-6", EITHER),
+    ("claude-opus-4-7", ADAPTIVE),
+    ("claude-opus-4-8", OPERATED),
+    ("claude-sonnet-5", ADAPTIVE),
+    ("claude-fable-5", OPERATED),
+    ("claude-mythos-5", OPERATED),
+    (
+        "claude-opus-5",
+        Abilities {
+            thinks_by_default: true,
+            ..OPERATED
+        },
+    ),
+];
+
+/// What this model takes.
+pub fn abilities(model: &str) -> Abilities {
+    let base = undated(model);
+    MODELS
+        .iter()
+        .find(|(id, _)| *id == base)
+        .map_or(UNKNOWN, |(_, abilities)| *abilities)
+}
+
+/// The id without `-20250929`, `@20250929` or `-latest`.
+fn undated(model: &str) -> &str {
+    if let Some(base) = model.strip_suffix("-latest") {
+        return base;
+    }
+    match model.rsplit_once(['-', '@']) {
+        Some((base, date)) if date.len() == 8 && date.bytes().all(|digit| digit.is_ascii_digit()) => base,
+        _ => model,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Thinking, UNKNOWN, abilities};
+
+    #[test]
+    fn hard_case_274_ids_match_exactly() {
+        assert_eq!(abilities("claude-opus-4-70"), UNKNOWN);
+        assert_eq!(abilities("claude-opus-4-7").thinking, Thinking::Adaptive);
+        assert_eq!(abilities("claude-opus-4-7-20260401").thinking, Thinking::Adaptive);
+        assert_eq!(abilities("claude-sonnet-4-5@20250929").thinking, Thinking::Budget);
+        assert_eq!(abilities("claude-sonnet-4-20250514").thinking, Thinking::Budget);
+        assert_eq!(abilities("claude-3-5-haiku-latest").thinking, Thinking::Never);
+        assert_eq!(abilities("some-proxy/claude-opus-4-7"), UNKNOWN);
+    }
+}

@@ -1,0 +1,182 @@
+//! Whole answers: an upstream's read, a client's written.
+
+use super::{
+    arguments,
+    carrier::{self, Place},
+    content_decode::Reader,
+    errors::{self, WireError},
+    finish, usage,
+};
+use crate::{
+    codec::{
+        Reply,
+        ids::{ANTHROPIC_CALL_ID, call_id, invented_call_id, prefixed},
+        json::{
+            read::{Object, Spelling},
+            write::{self, Elements},
+        },
+    },
+    dialect::Family,
+    ir::{Block, Candidate, Opaque, Reasoning, Response, ToolCall},
+    problem::{Problem, ProblemKind},
+};
+
+/// Reads an answer.
+///
+/// # Errors
+/// When it is no Messages answer, or an error in spite of its status.
+pub fn decode(body: &[u8]) -> Result<Response, Problem> {
+    let unreadable = |why: crate::codec::Malformed| {
+        Problem::new(
+            ProblemKind::Upstream,
+            format!("the upstream's answer cannot be read: {why}"),
+        )
+    };
+    let mut object = Object::parse(body, Spelling::Exact).map_err(unreadable)?;
+    if let Some(error) = object.take::<WireError>("error").map_err(unreadable)? {
+        return Err(errors::read(error));
+    }
+    let content = object
+        .take_raw("content")
+        .ok_or_else(|| Problem::new(ProblemKind::Upstream, "the upstream's answer has no content"))?;
+    let mut blocks = Reader::default().content(content).map_err(unreadable)?;
+    let has_call = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+    let reason: Option<String> = object.take("stop_reason").map_err(unreadable)?;
+    let stop_sequence = object.take("stop_sequence").map_err(unreadable)?;
+    if let Some(mut details) = object.object("stop_details").map_err(unreadable)?
+        && let Some(explanation) = details.take("explanation").map_err(unreadable)?
+    {
+        blocks.push(Block::Refusal(explanation));
+    }
+    Ok(Response {
+        id: object.take("id").map_err(unreadable)?,
+        model: object.take("model").map_err(unreadable)?,
+        created: None,
+        candidates: vec![Candidate {
+            blocks,
+            finish: finish::read(reason.as_deref(), stop_sequence, has_call),
+        }],
+        usage: object
+            .take::<usage::WireUsage>("usage")
+            .map_err(unreadable)?
+            .map(Into::into),
+    })
+}
+
+/// Writes an answer. Only the first candidate can be said; a request for more was refused on its way in.
+pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
+    let candidate = response.candidates.first();
+    let blocks = candidate
+        .map(|candidate| candidate.blocks.as_slice())
+        .unwrap_or_default();
+    let has_call = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+    let mut body = Vec::with_capacity(512);
+    write::object(&mut body, |o| {
+        o.put("id", &prefixed(response.id.as_deref(), "msg_", &reply.id));
+        o.put("type", "message");
+        o.put("role", "assistant");
+        o.put("model", &reply.model);
+        o.list("content", |list| {
+            blocks.iter().for_each(|block| self::block(block, list))
+        });
+        let reason = candidate.map(|candidate| finish::write(candidate.finish.reason, has_call));
+        o.put("stop_reason", &reason);
+        o.put(
+            "stop_sequence",
+            &candidate.and_then(|candidate| candidate.finish.stop_sequence.as_deref()),
+        );
+        o.object("usage", |members| {
+            usage::write(response.usage.unwrap_or_default(), members)
+        });
+    });
+    body
+}
+
+fn block(block: &Block, to: &mut Elements<'_>) {
+    match block {
+        Block::Text(text) if text.text.is_empty() && text.state.is_none() => {}
+        Block::Text(text) => {
+            if !text.text.is_empty() {
+                to.object(|o| {
+                    o.put("type", "text");
+                    o.put("text", &text.text);
+                    o.put_some("citations", text.citations.as_ref());
+                });
+            }
+            if let Some(state) = &text.state {
+                thinking("", &carrier::write(Place::TextBefore, Some(state)), to); // hard case 145
+            }
+        }
+        Block::Refusal(words) if words.is_empty() => {}
+        Block::Refusal(words) => to.object(|o| {
+            o.put("type", "text");
+            o.put("text", words);
+        }),
+        Block::Reasoning(thought) => reasoning(thought, to),
+        Block::ToolCall(asked) => call(asked, to),
+        Block::Unknown(unknown) if unknown.family == Family::Anthropic => to.put_json(unknown.raw.get()),
+        // What another vendor ran on its side, or media that no Messages answer can hold.
+        Block::Unknown(_)
+        | Block::Image(_)
+        | Block::Audio(_)
+        | Block::Video(_)
+        | Block::Document(_)
+        | Block::ToolResult(_) => {}
+    }
+}
+
+/// Reasoning with Anthropic's own state is Anthropic's own block; any other travels under a tag, so that it is never
+/// taken for native (hard case 97).
+fn reasoning(reasoning: &Reasoning, to: &mut Elements<'_>) {
+    match (&reasoning.state, reasoning.redacted) {
+        (
+            Some(Opaque {
+                family: Family::Anthropic,
+                value,
+            }),
+            true,
+        ) => to.object(|o| {
+            o.put("type", "redacted_thinking");
+            o.put("data", value);
+        }),
+        (
+            Some(Opaque {
+                family: Family::Anthropic,
+                value,
+            }),
+            false,
+        ) => thinking(&reasoning.text, value, to),
+        (None, _) if reasoning.text.is_empty() => {}
+        (state, redacted) => {
+            let place = if redacted { Place::Redacted } else { Place::Thought };
+            thinking(&reasoning.text, &carrier::write(place, state.as_ref()), to);
+        }
+    }
+}
+
+fn call(call: &ToolCall, to: &mut Elements<'_>) {
+    if let Some(state) = &call.state {
+        thinking("", &carrier::write(Place::CallBehind, Some(state)), to);
+    }
+    for (index, input) in arguments::as_objects(&call.arguments).into_iter().enumerate() {
+        let split = (index > 0).then(|| invented_call_id(&call.id, index));
+        let id = split.as_deref().unwrap_or(&call.id);
+        to.object(|o| {
+            o.put("type", "tool_use");
+            o.put("id", &call_id(id, ANTHROPIC_CALL_ID));
+            o.put("name", &call.name);
+            o.put_json("input", &input.json);
+        });
+    }
+}
+
+fn thinking(text: &str, signature: &str, to: &mut Elements<'_>) {
+    to.object(|o| {
+        o.put("type", "thinking");
+        o.put("thinking", text);
+        o.put("signature", signature);
+    });
+}
+
+#[cfg(test)]
+mod tests;

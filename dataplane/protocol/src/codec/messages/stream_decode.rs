@@ -1,0 +1,383 @@
+//! An Anthropic upstream's events (protocols 1.3 and 3.2).
+//!
+//! Usage is cumulative and comes twice: later members replace earlier ones, absent ones leave them (hard cases 219, 220).
+//! A call starts with `input: {}`, which is not its arguments (hard case 73); a start with members is, unless deltas
+//! follow. A signature comes whole before its block ends. What Anthropic ran itself is one foreign block.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    errors::{self, WireError},
+    finish,
+    usage::WireUsage,
+};
+use crate::{
+    codec::StreamDecoder,
+    dialect::Family,
+    framing::sse::Frame,
+    ir::{BlockKind, Delta, Event, Finish, Opaque, Raw, Usage},
+    problem::{Problem, ProblemKind},
+};
+
+/// Reads one answer.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    started: bool,
+    done: bool,
+    /// Open blocks by the upstream's index.
+    blocks: BTreeMap<u32, Open>,
+    /// The number of the next block.
+    next: u32,
+    has_call: bool,
+    usage: Usage,
+    /// Held until `message_stop`.
+    finish: Option<Finish>,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: u32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Text,
+    Thinking {
+        signature: String,
+    },
+    Redacted,
+    Call {
+        /// Arguments that stood in the start; used if no delta follows.
+        whole: Option<String>,
+    },
+    /// Something that Anthropic ran, with the arguments it was given.
+    Foreign {
+        kind: String,
+        raw: Raw,
+        arguments: String,
+    },
+}
+
+/// Every event's members that matter.
+#[derive(Deserialize)]
+struct Wire<'a> {
+    r#type: String,
+    index: Option<u32>,
+    message: Option<WireMessage>,
+    #[serde(borrow)]
+    content_block: Option<&'a RawValue>,
+    delta: Option<WireDelta>,
+    usage: Option<WireUsage>,
+    error: Option<WireError>,
+}
+
+#[derive(Deserialize)]
+struct WireMessage {
+    id: Option<String>,
+    model: Option<String>,
+    usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+struct WireBlock {
+    r#type: String,
+    text: Option<String>,
+    thinking: Option<String>,
+    signature: Option<String>,
+    data: Option<String>,
+    id: Option<String>,
+    name: Option<String>,
+    input: Option<Raw>,
+}
+
+#[derive(Default, Deserialize)]
+struct WireDelta {
+    text: Option<String>,
+    partial_json: Option<String>,
+    thinking: Option<String>,
+    signature: Option<String>,
+    stop_reason: Option<String>,
+    stop_sequence: Option<String>,
+    stop_details: Option<WireStopDetails>,
+}
+
+#[derive(Deserialize)]
+struct WireStopDetails {
+    explanation: Option<String>,
+}
+
+impl StreamDecoder for Decoder {
+    fn push(&mut self, frame: Frame<'_>, out: &mut Vec<Event>) {
+        // A comment that a careless proxy put into a data line, and another dialect's sentinel.
+        if self.done || frame.data.is_empty() || frame.data.starts_with(':') || frame.data == "[DONE]" {
+            return;
+        }
+        match serde_json::from_str::<Wire<'_>>(frame.data) {
+            Ok(wire) => self.event(wire, out),
+            Err(_) => self.fail(
+                Problem::new(ProblemKind::Upstream, "the upstream sent an event that cannot be read"),
+                out,
+            ),
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<Event>) {
+        if self.done {
+            return;
+        }
+        if self.finish.is_some() {
+            self.end(out);
+        } else {
+            self.fail(
+                Problem::new(
+                    ProblemKind::Upstream,
+                    "the upstream's answer ended before it was complete",
+                ),
+                out,
+            );
+        }
+    }
+}
+
+// === impl Decoder ===
+
+impl Decoder {
+    fn event(&mut self, wire: Wire<'_>, out: &mut Vec<Event>) {
+        match wire.r#type.as_str() {
+            "message_start" => self.start(wire.message, out),
+            "content_block_start" => self.block_start(wire.index.unwrap_or_default(), wire.content_block, out),
+            "content_block_delta" => self.delta(wire.index.unwrap_or_default(), wire.delta.unwrap_or_default(), out),
+            "content_block_stop" => {
+                if let Some(open) = self.blocks.remove(&wire.index.unwrap_or_default()) {
+                    close(open, out);
+                }
+            }
+            "message_delta" => self.message_delta(wire.delta.unwrap_or_default(), wire.usage, out),
+            "message_stop" => self.end(out),
+            "ping" => out.push(Event::Ping),
+            "error" => self.fail(errors::read(wire.error.unwrap_or_default()), out),
+            // New kinds of events are no failure.
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, message: Option<WireMessage>, out: &mut Vec<Event>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let (id, model, usage) =
+            message.map_or((None, None, None), |message| (message.id, message.model, message.usage));
+        let usage = usage.map(Usage::from);
+        self.usage.merge(usage.unwrap_or_default());
+        out.push(Event::Start {
+            id,
+            model,
+            created: None,
+            usage,
+        });
+    }
+
+    fn block_start(&mut self, index: u32, raw: Option<&RawValue>, out: &mut Vec<Event>) {
+        self.start(None, out);
+        let block = raw.and_then(|raw| Some((raw, serde_json::from_str::<WireBlock>(raw.get()).ok()?)));
+        let Some((raw, block)) = block else {
+            return self.fail(
+                Problem::new(ProblemKind::Upstream, "the upstream began a block without saying which"),
+                out,
+            );
+        };
+        // An index that is used again ends its former block.
+        if let Some(former) = self.blocks.remove(&index) {
+            close(former, out);
+        }
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        let what = self.open(number, block, raw, out);
+        self.blocks.insert(index, Open { number, what });
+    }
+
+    fn open(&mut self, number: u32, block: WireBlock, raw: &RawValue, out: &mut Vec<Event>) -> What {
+        let mut begin = |kind: BlockKind, delta: Option<Delta>| {
+            out.push(Event::BlockStart {
+                block: number,
+                candidate: 0,
+                kind,
+            });
+            out.extend(delta.map(|delta| Event::BlockDelta { block: number, delta }));
+        };
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        match block.r#type.as_str() {
+            "text" => {
+                begin(BlockKind::Text, said(block.text).map(Delta::Text));
+                What::Text
+            }
+            "thinking" => {
+                begin(
+                    BlockKind::Reasoning { redacted: false },
+                    said(block.thinking).map(Delta::Reasoning),
+                );
+                What::Thinking {
+                    signature: block.signature.unwrap_or_default(),
+                }
+            }
+            "redacted_thinking" => {
+                let state = said(block.data).map(native).map(Delta::State);
+                begin(BlockKind::Reasoning { redacted: true }, state);
+                What::Redacted
+            }
+            "tool_use" => {
+                self.has_call = true;
+                let kind = BlockKind::ToolCall {
+                    id: block.id.unwrap_or_default(),
+                    name: block.name.unwrap_or_default(),
+                };
+                begin(kind, None);
+                What::Call {
+                    whole: block
+                        .input
+                        .filter(|input| !is_empty_object(input))
+                        .map(|input| input.get().to_owned()),
+                }
+            }
+            _ => What::Foreign {
+                kind: block.r#type,
+                raw: raw.to_owned(),
+                arguments: String::new(),
+            },
+        }
+    }
+
+    fn delta(&mut self, index: u32, delta: WireDelta, out: &mut Vec<Event>) {
+        // A delta without a block says nothing that could be placed.
+        let Some(open) = self.blocks.get_mut(&index) else {
+            return;
+        };
+        let grown = match &mut open.what {
+            What::Text => delta.text.map(Delta::Text),
+            What::Thinking { signature } => {
+                if let Some(whole) = delta.signature {
+                    *signature = whole;
+                }
+                delta.thinking.map(Delta::Reasoning)
+            }
+            What::Call { whole } => delta.partial_json.filter(|text| !text.is_empty()).map(|text| {
+                *whole = None;
+                Delta::Arguments(text)
+            }),
+            What::Foreign { arguments, .. } => {
+                arguments.push_str(&delta.partial_json.unwrap_or_default());
+                None
+            }
+            What::Redacted => None,
+        };
+        out.extend(grown.map(|delta| Event::BlockDelta {
+            block: open.number,
+            delta,
+        }));
+    }
+
+    fn message_delta(&mut self, delta: WireDelta, usage: Option<WireUsage>, out: &mut Vec<Event>) {
+        self.start(None, out);
+        if let Some(usage) = usage {
+            self.usage.merge(usage.into());
+            out.push(Event::Usage(self.usage));
+        }
+        if let Some(explanation) = delta.stop_details.and_then(|details| details.explanation) {
+            self.refusal(explanation, out);
+        }
+        if let Some(reason) = delta.stop_reason {
+            self.finish = Some(finish::read(Some(&reason), delta.stop_sequence, self.has_call));
+        }
+    }
+
+    /// Why the answer was stopped, in words for the user.
+    fn refusal(&mut self, explanation: String, out: &mut Vec<Event>) {
+        let block = self.next;
+        self.next = block.saturating_add(1);
+        out.push(Event::BlockStart {
+            block,
+            candidate: 0,
+            kind: BlockKind::Refusal,
+        });
+        out.push(Event::BlockDelta {
+            block,
+            delta: Delta::Text(explanation),
+        });
+        out.push(Event::BlockEnd { block });
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>) {
+        self.start(None, out);
+        for (_, open) in std::mem::take(&mut self.blocks) {
+            close(open, out);
+        }
+        let finish = self
+            .finish
+            .take()
+            .unwrap_or_else(|| finish::read(Some("end_turn"), None, self.has_call));
+        out.push(Event::Finish { candidate: 0, finish });
+        out.push(Event::End);
+        self.done = true;
+    }
+
+    fn fail(&mut self, problem: Problem, out: &mut Vec<Event>) {
+        out.push(Event::Error(problem));
+        self.done = true;
+    }
+}
+
+/// Gives what was held for the block's end.
+fn close(open: Open, out: &mut Vec<Event>) {
+    let block = open.number;
+    let held = match open.what {
+        What::Thinking { signature } if !signature.is_empty() => Some(Delta::State(native(signature))),
+        What::Call { whole: Some(whole) } => Some(Delta::Arguments(whole)),
+        What::Foreign { kind, raw, arguments } => {
+            let raw = with_input(raw, &arguments);
+            out.push(Event::BlockStart {
+                block,
+                candidate: 0,
+                kind: BlockKind::Unknown {
+                    family: Family::Anthropic,
+                    kind,
+                    raw,
+                },
+            });
+            None
+        }
+        What::Text | What::Thinking { .. } | What::Redacted | What::Call { whole: None } => None,
+    };
+    out.extend(held.map(|delta| Event::BlockDelta { block, delta }));
+    out.push(Event::BlockEnd { block });
+}
+
+/// The block with the arguments that came as deltas.
+fn with_input(raw: Raw, arguments: &str) -> Raw {
+    let (Ok(mut members), Ok(input)) = (
+        serde_json::from_str::<BTreeMap<String, Raw>>(raw.get()),
+        serde_json::from_str::<Raw>(arguments),
+    ) else {
+        return raw;
+    };
+    members.insert("input".to_owned(), input);
+    serde_json::value::to_raw_value(&members).unwrap_or(raw)
+}
+
+fn is_empty_object(input: &RawValue) -> bool {
+    let text = input.get();
+    text == "null" || text.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"{}")
+}
+
+const fn native(value: String) -> Opaque {
+    Opaque {
+        family: Family::Anthropic,
+        value,
+    }
+}
+
+#[cfg(test)]
+mod tests;

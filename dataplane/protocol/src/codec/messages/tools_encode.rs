@@ -1,0 +1,113 @@
+//! Tools on offer and the choice among them, written for Anthropic (protocols 2.2, "tools").
+
+use super::{content_encode::mark, context::Context, thinking::Mode};
+use crate::{
+    codec::{
+        field::Name,
+        json::write::{Elements, Members},
+        schema,
+    },
+    dialect::Family,
+    ir::{Raw, Request, Tool, ToolChoice, ToolKind},
+};
+
+/// A free-form tool as a function: its calls carry the text as `input`.
+const FREE_FORM: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#;
+
+/// The tools to send, without those that Anthropic cannot run and those that the choice leaves out.
+pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<&'a Tool> {
+    let allowed = match &request.tool_choice {
+        Some(ToolChoice::Allowed { names, .. }) => Some(names),
+        _ => None,
+    };
+    if allowed.is_some() {
+        context.adapted(Name::ToolChoice, "allowed tools", "only these sent");
+    }
+    let chosen = request
+        .tools
+        .iter()
+        .filter(|tool| allowed.is_none_or(|names| names.contains(&tool.name)));
+    chosen.filter(|tool| can_run(tool, context)).collect()
+}
+
+/// Writes one tool.
+pub fn tool(tool: &Tool, to: &mut Elements<'_>, context: &mut Context<'_>) {
+    let schema = match &tool.kind {
+        ToolKind::Server { raw, .. } => return to.put_json(raw.get()),
+        ToolKind::Function(schema) => schema.as_ref(),
+        ToolKind::Custom(format) => {
+            if format.as_ref().is_some_and(|format| constrains(format)) {
+                context.dropped(Name::ToolFormat);
+            }
+            None
+        }
+    };
+    let schema = match (schema, &tool.kind) {
+        (None, ToolKind::Custom(_)) => FREE_FORM.to_owned(),
+        (None, _) => schema::EMPTY_OBJECT.to_owned(),
+        (Some(schema), _) if tool.strict == Some(true) => {
+            let converted = schema::for_anthropic(schema);
+            if converted.weakened {
+                context.adapted(Name::ToolSchema, "constraint", "description");
+            }
+            converted.schema.get().to_owned()
+        }
+        (Some(schema), _) => schema::as_object(schema).get().to_owned(),
+    };
+    to.object(|o| {
+        o.put("name", context.names.sent(&tool.name));
+        o.put_some("description", tool.description.as_ref());
+        o.put_json("input_schema", &schema);
+        o.put_some("strict", tool.strict);
+        mark(tool.cache.as_ref(), o, context);
+    });
+}
+
+/// Writes `tool_choice`, if there is something to choose from (hard case 189).
+pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut Context<'_>) {
+    let wanted = match (&request.tool_choice, request.parallel_tools) {
+        (None, Some(false)) => &ToolChoice::Auto, // hard case 10
+        (None, Some(true) | None) => return,
+        (Some(wanted), _) => wanted,
+    };
+    let (mut word, mut name) = match wanted {
+        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => ("auto", None),
+        ToolChoice::None => ("none", None),
+        ToolChoice::Required | ToolChoice::Allowed { required: true, .. } => ("any", None),
+        ToolChoice::Named(name) => ("tool", Some(context.names.sent(name).to_owned())),
+    };
+    // Manual thinking and a forced tool exclude each other (hard case 190).
+    if matches!(mode, Mode::Budget(_)) && matches!(word, "any" | "tool") {
+        context.adapted(Name::ToolChoice, "required", "auto");
+        (word, name) = ("auto", None);
+    }
+    to.object("tool_choice", |o| {
+        o.put("type", word);
+        o.put_some("name", name);
+        if word != "none" {
+            o.put_some(
+                "disable_parallel_tool_use",
+                request.parallel_tools.map(|parallel| !parallel),
+            );
+        }
+    });
+}
+
+fn can_run(tool: &Tool, context: &mut Context<'_>) -> bool {
+    match &tool.kind {
+        ToolKind::Server { family, .. } if *family != Family::Anthropic => {
+            context.refused(Name::Tool, "is run by another vendor, not by Anthropic");
+            false
+        }
+        ToolKind::Server { .. } | ToolKind::Function(_) | ToolKind::Custom(_) => true,
+    }
+}
+
+/// Whether a free-form tool's `format` says more than "any text".
+fn constrains(format: &Raw) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        r#type: Option<String>,
+    }
+    serde_json::from_str::<Format>(format.get()).is_ok_and(|format| format.r#type.is_some_and(|kind| kind != "text"))
+}

@@ -7,6 +7,12 @@
 //!
 //! Kept compatible on purpose, so that a later version can be served side by side without a conversion webhook.
 
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::invalid_html_tags,
+    reason = "field comments are plain text: kubectl explain shows them"
+)]
+
 mod namespaces;
 #[expect(
     clippy::duplicated_attributes,

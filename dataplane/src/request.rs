@@ -1,0 +1,154 @@
+//! A request's way. [`handle`] is the whole of it: a line per phase, a file per phase, in calling order; nothing later
+//! calls back to anything earlier.
+//!
+//! What can still be told changes on the way. Until `identify` a request can only be refused; from then on its caller is
+//! named in the record; from `admit` on a settlement is owed; once `relay` has begun the status stands and errors become
+//! events of the client's dialect. The [`settle::Guard`] goes along from the first line to the end of the body.
+
+mod admit;
+mod attempt;
+mod context;
+mod identify;
+mod models;
+mod plan;
+mod read;
+mod refusal;
+mod relay;
+mod respond;
+mod route;
+mod settle;
+
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response, request::Parts};
+use http_body::Body;
+use routeapi_protocol::inbound::{Endpoint, Inbound};
+
+pub use relay::{BodyError, ResponseBody};
+
+use self::{attempt::Answer, context::Context, identify::Caller, refusal::Refusal, settle::Guard};
+use crate::{
+    clock,
+    config::{runtime::Runtime, store::Store},
+    server::Drain,
+    telemetry::{Metrics, RecordSink},
+};
+
+/// What requests share.
+pub struct Gateway {
+    /// The configuration in force.
+    pub config: Arc<Store>,
+    /// Series about requests.
+    pub metrics: Arc<Metrics>,
+    /// Where finished requests are told.
+    pub records: Arc<dyn RecordSink>,
+    /// Whether the process is ending.
+    pub drain: Drain,
+    /// Bounds and patience.
+    pub settings: RequestSettings,
+}
+
+/// Bounds and patience that are the process's own, not a route's.
+#[derive(Clone, Debug)]
+pub struct RequestSettings {
+    /// Largest request body, before and after decompression.
+    pub max_body_bytes: usize,
+    /// Longest wait for the next piece of a request body.
+    pub body_frame_idle: Duration,
+    /// Largest whole answer that is held.
+    pub max_answer_bytes: usize,
+    /// Most bytes of a stream that are held back while no content has come.
+    pub max_held_bytes: usize,
+    /// How long a client hears nothing before a heartbeat keeps its connection open; none for no heartbeats.
+    pub heartbeat: Option<Duration>,
+    /// Output tokens that are assumed, and asked for where a dialect demands a number, if the client sets no bound.
+    pub assumed_output_tokens: u64,
+}
+
+impl Default for RequestSettings {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            body_frame_idle: Duration::from_secs(30),
+            max_answer_bytes: 64 << 20,
+            max_held_bytes: 1 << 20,
+            heartbeat: Some(Duration::from_secs(15)),
+            assumed_output_tokens: 4_096,
+        }
+    }
+}
+
+/// What is handed over.
+enum Served {
+    /// The gateway's own answer.
+    Own(Vec<u8>),
+    /// An upstream's.
+    Upstream(Box<Answer>),
+}
+
+/// Answers a request. Never fails: every way out is a response and a record.
+pub async fn handle<B>(gateway: &Arc<Gateway>, peer: SocketAddr, request: Request<B>) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut guard = Guard::new(gateway, Context::read(clock::now(), peer, &request));
+    // Boxed, so that a connection does not keep room for it while an answer streams or nothing happens.
+    let serving = Box::pin(serve(gateway, request, &mut guard));
+    match AssertUnwindSafe(serving).catch_unwind().await {
+        Ok(Ok(Served::Upstream(answer))) => relay::relay(*answer, guard),
+        Ok(Ok(Served::Own(body))) => respond::own(body, guard),
+        Ok(Err(refusal)) => respond::refuse(refusal, guard),
+        Err(_) => {
+            gateway.metrics.panics().inc();
+            respond::refuse(Refusal::Panicked, guard)
+        }
+    }
+}
+
+async fn serve<B>(gateway: &Arc<Gateway>, request: Request<B>, guard: &mut Guard) -> Result<Served, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let runtime = gateway.config.current();
+    let (head, body) = request.into_parts();
+    let (family, inbound) = route::route(&head);
+    guard.speaks(family);
+    let inbound = inbound?;
+    if inbound == Inbound::Probe {
+        return Ok(Served::Own(Vec::new()));
+    }
+    let caller = identify::identify(&runtime, &head, guard.context().now)?;
+    guard.identified(&caller);
+    match inbound {
+        Inbound::Call(endpoint) => {
+            let answer = call(&runtime, &caller, endpoint, (head, body), guard).await?;
+            Ok(Served::Upstream(Box::new(answer)))
+        }
+        Inbound::ListModels(kind) => Ok(Served::Own(models::list(&runtime, &caller, kind, &head))),
+        Inbound::GetModel { list, id } => Ok(Served::Own(models::get(&runtime, &caller, list, &id)?)),
+        Inbound::Probe => Ok(Served::Own(Vec::new())),
+    }
+}
+
+/// A call for a model, from its body to an upstream's answer.
+async fn call<B>(
+    runtime: &Runtime,
+    caller: &Caller,
+    endpoint: Endpoint,
+    (head, body): (Parts, B),
+    guard: &mut Guard,
+) -> Result<Answer, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let gateway = Arc::clone(guard.gateway());
+    guard.addressed(endpoint.surface);
+    let call = read::read(endpoint, &head, body, &gateway.settings).await?;
+    guard.called(&call);
+    let admission = admit::admit(runtime, caller, &call, &gateway.settings, guard.context().now)?;
+    guard.admitted(&admission.route, admission.reservation);
+    let plan = plan::plan(&admission.route, &call, guard.context())?;
+    attempt::attempt(&plan, &call, &head.headers, guard).await
+}

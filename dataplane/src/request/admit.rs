@@ -1,0 +1,83 @@
+//! May this caller make this call, now: the model is known and open to it, its own list holds it, and its limits have
+//! room. What is granted is held as a reservation until the request is settled.
+//!
+//! A route that the caller's namespace may not see does not exist for it. Decides nothing about upstreams.
+
+use std::sync::Arc;
+
+use routeapi_metering::Ask;
+use routeapi_protocol::call::Call;
+
+use super::{RequestSettings, identify::Caller, refusal::Refusal};
+use crate::{
+    clock::Now,
+    config::runtime::{Route, Runtime},
+    live::Reservation,
+};
+
+/// Granted.
+pub(super) struct Admission {
+    /// What the model id means.
+    pub route: Arc<Route>,
+    /// What may be used; settle it.
+    pub reservation: Reservation,
+}
+
+/// Decides whether the call goes on.
+pub(super) fn admit(
+    runtime: &Runtime,
+    caller: &Caller,
+    call: &Call,
+    settings: &RequestSettings,
+    now: Now,
+) -> Result<Admission, Refusal> {
+    let route = visible(runtime, caller, call.model())?;
+    if !caller.token.may_name(call.model()) {
+        return Err(Refusal::ModelNotAllowed {
+            model: clip(call.model()),
+            token: caller.token.id.to_string(),
+        });
+    }
+    let ask = worst_case(route, call, settings);
+    let reservation = caller
+        .token
+        .account
+        .reserve(now.unix_ms, ask)
+        .map_err(Refusal::LimitReached)?;
+    route.budget.request();
+    Ok(Admission {
+        route: Arc::clone(route),
+        reservation,
+    })
+}
+
+/// The route of a model, if this caller's namespace may know of it.
+pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) -> Result<&'a Arc<Route>, Refusal> {
+    let route = runtime
+        .route(model)
+        .filter(|route| route.is_open_to(caller.token.id.namespace()));
+    route.ok_or_else(|| Refusal::UnknownModel { model: clip(model) })
+}
+
+/// The most that the call is expected to use, at the dearest of the route's upstreams. Where the client sets no bound on
+/// the answer, a usual length is assumed: the true one is settled afterwards.
+fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
+    let input = call.estimated_input_tokens();
+    let answers_with_tokens = !matches!(call.surface().operation(), "embeddings" | "count_tokens");
+    let output = match call.max_output_tokens() {
+        Some(most) if answers_with_tokens => most,
+        None if answers_with_tokens => settings.assumed_output_tokens,
+        _ => 0,
+    };
+    let prices = route.upstreams.iter().filter_map(|upstream| upstream.price.as_ref());
+    let spend = prices.map(|price| price.worst_case(input, output)).max();
+    Ask {
+        tokens: input.saturating_add(output),
+        spend: spend.unwrap_or(0),
+    }
+}
+
+/// A client's model id for messages: bounded, since it may be anything.
+pub(super) fn clip(model: &str) -> String {
+    model.chars().filter(|letter| !letter.is_control()).take(128).collect()
+}

@@ -1,0 +1,293 @@
+//! The walk along the plan: prepare for an upstream, try it, judge a failure, go on to the next.
+//!
+//! - An upstream that cannot be reached from the client's API, or cannot express what it asks for, is passed over
+//!   without an attempt; another that can is tried first.
+//! - One that is cooling down is left for the end and then waited for, if the pause is at most `maxRetryAfter`.
+//! - Of the evicted ones at most one is tried, when nothing else is left: a dead route is not hit once per upstream.
+//! - Going on after an attempt that may be billed, or back to an upstream already asked, takes from the retry budget.
+//! - When all fail, the most telling failure is the answer.
+
+mod failure;
+mod once;
+mod outbound;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use routeapi_protocol::{
+    call::{Call, Destination, Prepared, Unprepared},
+    exchange::ResponseStream,
+    report,
+};
+use tokio::time::sleep_until;
+
+pub(super) use failure::{Cause, Failure, RawError, kind_word};
+
+use self::{failure::Next, once::Try};
+use super::{Gateway, plan::Plan, refusal::Refusal, settle::Guard};
+use crate::{
+    clock,
+    config::runtime::Upstream,
+    live::{Availability, Slot},
+    upstream::UpstreamBody,
+};
+
+/// An upstream's answer that can be handed to the client.
+pub(super) struct Answer {
+    /// Who answered.
+    pub upstream: Arc<Upstream>,
+    /// Its status, 2xx.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Whether they are in the client's dialect.
+    pub same_dialect: bool,
+    /// End of the whole request.
+    pub deadline: Instant,
+    /// What it said.
+    pub body: AnswerBody,
+    /// Held until the body has ended.
+    pub slot: Slot,
+}
+
+/// What an upstream said, in the client's dialect.
+pub(super) enum AnswerBody {
+    /// All of it.
+    Whole {
+        /// The body.
+        bytes: Bytes,
+        /// Its new content type, if the body is not the upstream's own.
+        changed: Option<&'static str>,
+    },
+    /// The beginning, with real content or the end in it, and what follows.
+    Stream {
+        /// What is ready for the client.
+        held: Bytes,
+        /// Turns what follows into the client's dialect.
+        stream: ResponseStream,
+        /// What follows; none if the upstream has ended its answer.
+        rest: Option<UpstreamBody>,
+        /// Of the stream.
+        content_type: &'static str,
+    },
+}
+
+/// Walks the plan until an upstream serves.
+pub(super) async fn attempt(
+    plan: &Plan,
+    call: &Call,
+    client_headers: &HeaderMap,
+    guard: &mut Guard,
+) -> Result<Answer, Refusal> {
+    let gateway = Arc::clone(guard.gateway());
+    let mut walk = Walk::new(plan, call, client_headers, &gateway);
+    for upstream in &plan.upstreams {
+        if let Some(answer) = walk.visit(upstream, guard).await? {
+            return Ok(answer);
+        }
+    }
+    while let Some(upstream) = walk.wait().await {
+        if let Some(answer) = walk.visit_again(&upstream, guard).await? {
+            return Ok(answer);
+        }
+    }
+    Err(walk.verdict())
+}
+
+struct Walk<'a> {
+    plan: &'a Plan,
+    call: &'a Call,
+    client_headers: &'a HeaderMap,
+    gateway: &'a Gateway,
+    attempts: u32,
+    tried_evicted: bool,
+    failures: Vec<Failure>,
+    pausing: Vec<Pausing>,
+    unreachable: Vec<String>,
+    refused: Option<(report::Refusal, String)>,
+}
+
+/// An upstream that asked for a pause.
+struct Pausing {
+    upstream: Arc<Upstream>,
+    until: Instant,
+    asked_before: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(plan: &'a Plan, call: &'a Call, client_headers: &'a HeaderMap, gateway: &'a Gateway) -> Self {
+        Self {
+            plan,
+            call,
+            client_headers,
+            gateway,
+            attempts: 0,
+            tried_evicted: false,
+            failures: Vec::new(),
+            pausing: Vec::new(),
+            unreachable: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// An upstream's turn. None means that the next one is to be tried.
+    async fn visit(&mut self, upstream: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
+        if self.attempts >= self.plan.route.fallback.max_attempts {
+            return Ok(None);
+        }
+        let Some(prepared) = self.prepare(upstream)? else {
+            return Ok(None);
+        };
+        match upstream.health.availability(clock::now().mono) {
+            Availability::CoolingDown(until) => {
+                self.pausing.push(Pausing {
+                    upstream: Arc::clone(upstream),
+                    until,
+                    asked_before: false,
+                });
+                return Ok(None);
+            }
+            Availability::Evicted(_) if std::mem::replace(&mut self.tried_evicted, true) => return Ok(None),
+            Availability::Evicted(_) | Availability::Ready => {}
+        }
+        self.go(upstream, prepared, guard).await
+    }
+
+    /// The turn of an upstream that was waited for.
+    async fn visit_again(&mut self, upstream: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
+        let Some(prepared) = self.prepare(upstream)? else {
+            return Ok(None);
+        };
+        self.go(upstream, prepared, guard).await
+    }
+
+    async fn go(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        prepared: Prepared,
+        guard: &mut Guard,
+    ) -> Result<Option<Answer>, Refusal> {
+        let one = Try {
+            call: self.call,
+            client_headers: self.client_headers,
+            upstream,
+            deadline: self.plan.deadline,
+            settings: &self.gateway.settings,
+        };
+        match one.run(prepared, guard).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(failure) => {
+                self.failed(upstream, failure, guard)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Judges a failure: passes it on as the answer, or notes it and lets the walk go on.
+    fn failed(&mut self, upstream: &Arc<Upstream>, failure: Failure, guard: &mut Guard) -> Result<(), Refusal> {
+        let now = clock::now().mono;
+        if failure.cause != Cause::Busy {
+            self.attempts += 1;
+            guard.fail_attempt(failure.word(), now);
+            failure.tell(upstream, now, self.plan.upstreams.len() == 1);
+        }
+        tracing::debug!(upstream = failure.upstream, cause = failure.word(), "an attempt failed");
+        let goes_on = match failure.next() {
+            Next::Always => true,
+            Next::Never => false,
+            Next::If(condition) => self.plan.leads_on(condition),
+        };
+        let affordable = |failure: &Failure| !failure.may_have_worked() || self.plan.route.budget.try_retry();
+        if !goes_on || (self.attempts < self.plan.route.fallback.max_attempts && !affordable(&failure)) {
+            return Err(Refusal::Upstream(Box::new(failure)));
+        }
+        if let Some(until) = failure.pause().and_then(|pause| now.checked_add(pause)) {
+            self.pausing.push(Pausing {
+                upstream: Arc::clone(upstream),
+                until,
+                asked_before: true,
+            });
+        }
+        self.failures.push(failure);
+        Ok(())
+    }
+
+    fn prepare(&mut self, upstream: &Upstream) -> Result<Option<Prepared>, Refusal> {
+        let to = Destination {
+            surfaces: &upstream.provider.surfaces,
+            model: upstream.model.as_deref(),
+            default_max_output: self.gateway.settings.assumed_output_tokens,
+        };
+        match self.call.prepare(to, self.plan.route.mode) {
+            Ok(prepared) => Ok(Some(prepared)),
+            Err(Unprepared::Malformed(malformed)) => Err(Refusal::Malformed(malformed)),
+            Err(Unprepared::Unreachable) => {
+                let why = format!("{} (a provider of type {:?})", upstream.name, upstream.provider.type_);
+                self.unreachable.push(why);
+                Ok(None)
+            }
+            Err(Unprepared::Refused(field)) => {
+                self.refused.get_or_insert_with(|| (field, upstream.name.clone()));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits for the upstream whose pause ends first, if that is soon enough and another attempt is left.
+    async fn wait(&mut self) -> Option<Arc<Upstream>> {
+        if self.attempts >= self.plan.route.fallback.max_attempts {
+            return None;
+        }
+        let now = clock::now().mono;
+        let longest = now
+            .checked_add(self.plan.route.fallback.max_retry_after)?
+            .min(self.plan.deadline);
+        let soonest = self
+            .pausing
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, pausing)| pausing.until)
+            .map(|(at, _)| at)?;
+        if self.pausing.get(soonest).is_none_or(|pausing| pausing.until > longest) {
+            return None;
+        }
+        let pausing = self.pausing.swap_remove(soonest);
+        if pausing.asked_before && !self.plan.route.budget.try_retry() {
+            return None;
+        }
+        sleep_until(pausing.until.into()).await;
+        Some(pausing.upstream)
+    }
+
+    /// Why nothing served.
+    fn verdict(mut self) -> Refusal {
+        let telling = self
+            .failures
+            .iter()
+            .enumerate()
+            .max_by_key(|(at, failure)| (failure.weight(), *at));
+        if let Some(at) = telling.map(|(at, _)| at) {
+            return Refusal::Upstream(Box::new(self.failures.swap_remove(at)));
+        }
+        if let Some(until) = self.pausing.iter().map(|pausing| pausing.until).min() {
+            let wait = until
+                .saturating_duration_since(clock::now().mono)
+                .max(Duration::from_millis(1));
+            return Refusal::CoolingDown {
+                route: self.plan.route.id.to_string(),
+                wait,
+            };
+        }
+        if let Some((field, upstream)) = self.refused {
+            return Refusal::FieldRefused { field, upstream };
+        }
+        Refusal::NoLane {
+            surface: self.call.surface().name(),
+            upstreams: self.unreachable,
+        }
+    }
+}

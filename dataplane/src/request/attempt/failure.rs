@@ -1,0 +1,245 @@
+//! One failed attempt: what happened, whether another upstream may be tried, and what it says about the upstream's health.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use routeapi_crds::value::FallbackCondition;
+use routeapi_protocol::problem::{Problem, ProblemKind};
+
+use crate::{config::runtime::Upstream, upstream::SendError};
+
+/// The pause of an upstream that answers 429 without saying how long, where others can serve meanwhile.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest pause that an upstream is granted: a vendor's daily quota shall not outlive a corrected setting.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// An attempt that did not serve.
+#[derive(Debug)]
+pub(in crate::request) struct Failure {
+    /// The upstream's name in its route.
+    pub upstream: String,
+    /// What happened.
+    pub cause: Cause,
+    /// In words for the client.
+    pub problem: Problem,
+    /// The upstream's error as it came, where the client speaks the same dialect.
+    pub raw: Option<RawError>,
+}
+
+/// An upstream's error answer, untouched.
+#[derive(Debug)]
+pub(in crate::request) struct RawError {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::request) enum Cause {
+    /// No connection: nothing was sent.
+    Connect,
+    /// No connection in time: nothing was sent.
+    ConnectTimeout,
+    /// The connection broke before the answer's head.
+    Closed,
+    /// The request could not be formed.
+    Unformed,
+    /// All of the provider's `maxConcurrentRequests` are in use.
+    Busy,
+    /// No content within `firstContent`.
+    Silent,
+    /// The deadline of the whole request passed.
+    Deadline,
+    /// The answer ended or broke before any content.
+    Truncated,
+    /// The answer is not one of its dialect, or is too large to hold.
+    Unreadable,
+    /// It answered with an error, as a status or as an event before any content.
+    Answered,
+    /// An error event after content that had not gone out yet.
+    AnsweredLate,
+}
+
+/// Whether another upstream may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// In any case.
+    Always,
+    /// If the route says so.
+    If(FallbackCondition),
+    /// The same request would fail elsewhere, or there is no time.
+    Never,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub(super) fn new(upstream: &Upstream, cause: Cause, problem: Problem) -> Self {
+        Self {
+            upstream: upstream.name.clone(),
+            cause,
+            problem,
+            raw: None,
+        }
+    }
+
+    pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Self {
+        let (cause, kind) = match error {
+            SendError::Connect(_) => (Cause::Connect, ProblemKind::Upstream),
+            SendError::ConnectTimeout(_) => (Cause::ConnectTimeout, ProblemKind::Timeout),
+            SendError::Closed(_) => (Cause::Closed, ProblemKind::Upstream),
+            SendError::Invalid(_) => (Cause::Unformed, ProblemKind::Upstream),
+        };
+        Self::new(
+            upstream,
+            cause,
+            Problem::new(kind, format!("upstream {}: {error}", upstream.name)),
+        )
+    }
+
+    pub(super) fn silent(upstream: &Upstream, patience: Duration) -> Self {
+        let message = format!("upstream {} sent no content within {patience:?}", upstream.name);
+        Self::new(upstream, Cause::Silent, Problem::new(ProblemKind::Timeout, message))
+    }
+
+    pub(super) fn truncated(upstream: &Upstream, how: &str) -> Self {
+        let message = format!("upstream {} {how} before any content", upstream.name);
+        Self::new(upstream, Cause::Truncated, Problem::new(ProblemKind::Upstream, message))
+    }
+
+    /// Whether another upstream may be tried.
+    pub(super) fn next(&self) -> Next {
+        match self.cause {
+            Cause::Busy => Next::Always,
+            Cause::Deadline => Next::Never,
+            Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => {
+                Next::If(FallbackCondition::ConnectFailure)
+            }
+            Cause::Silent => Next::If(FallbackCondition::Timeout),
+            Cause::Truncated | Cause::Unreadable => Next::If(FallbackCondition::ServerError),
+            Cause::Answered | Cause::AnsweredLate => self.next_after_answer(),
+        }
+    }
+
+    fn next_after_answer(&self) -> Next {
+        match self.problem.kind {
+            ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Next::If(FallbackCondition::RateLimited),
+            ProblemKind::Authentication | ProblemKind::Permission => Next::If(FallbackCondition::AuthFailure),
+            ProblemKind::ModelNotFound | ProblemKind::NotFound => Next::If(FallbackCondition::ModelNotFound),
+            ProblemKind::ContentFiltered => Next::If(FallbackCondition::ContentFiltered),
+            ProblemKind::ContextLength => Next::If(FallbackCondition::ContextLengthExceeded),
+            ProblemKind::Overloaded | ProblemKind::Upstream | ProblemKind::Internal => {
+                Next::If(FallbackCondition::ServerError)
+            }
+            ProblemKind::Timeout if self.problem.status >= 500 => Next::If(FallbackCondition::ServerError),
+            ProblemKind::Timeout => Next::If(FallbackCondition::Timeout),
+            ProblemKind::InvalidRequest | ProblemKind::TooLarge => Next::Never,
+        }
+    }
+
+    /// Whether the upstream may have begun work that is billed, so that going on may cost twice.
+    pub(super) fn may_have_worked(&self) -> bool {
+        match self.cause {
+            Cause::Closed
+            | Cause::Silent
+            | Cause::Deadline
+            | Cause::Truncated
+            | Cause::Unreadable
+            | Cause::AnsweredLate => true,
+            Cause::Connect | Cause::ConnectTimeout | Cause::Unformed | Cause::Busy | Cause::Answered => false,
+        }
+    }
+
+    /// How much this failure tells the client: an upstream's own words more than a timeout, that more than "not reached".
+    pub(super) fn weight(&self) -> u8 {
+        match self.cause {
+            Cause::Answered | Cause::AnsweredLate => 3,
+            Cause::Silent | Cause::Deadline | Cause::Truncated | Cause::Unreadable => 2,
+            Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => 1,
+            Cause::Busy => 0,
+        }
+    }
+
+    /// A word for records and metrics.
+    pub(in crate::request) fn word(&self) -> &'static str {
+        match self.cause {
+            Cause::Connect => "connect_failed",
+            Cause::ConnectTimeout => "connect_timeout",
+            Cause::Closed => "connection_closed",
+            Cause::Unformed => "request_unformed",
+            Cause::Busy => "upstream_busy",
+            Cause::Silent => "first_content_timeout",
+            Cause::Deadline => "request_timeout",
+            Cause::Truncated => "truncated",
+            Cause::Unreadable => "unreadable_answer",
+            Cause::Answered | Cause::AnsweredLate => kind_word(self.problem.kind),
+        }
+    }
+
+    /// Tells the upstream's health. `alone` says that no other upstream could serve meanwhile: then only a pause that
+    /// was asked for is kept, not a guessed one.
+    pub(super) fn tell(&self, upstream: &Upstream, now: Instant, alone: bool) {
+        let health = &upstream.health;
+        match self.next() {
+            Next::If(FallbackCondition::RateLimited) => {
+                let guess = (!alone).then_some(DEFAULT_PAUSE);
+                if let Some(pause) = self.pause().or(guess) {
+                    health.cool_down(now, pause);
+                }
+            }
+            Next::If(
+                FallbackCondition::ConnectFailure | FallbackCondition::ServerError | FallbackCondition::Timeout,
+            ) => {
+                if let Some(pause) = self.pause() {
+                    health.cool_down(now, pause);
+                }
+                health.failed(now);
+            }
+            // A rejected key concerns every request; what remains is about this request or this model alone.
+            Next::If(FallbackCondition::AuthFailure) if self.problem.kind == ProblemKind::Authentication => {
+                health.failed(now);
+            }
+            Next::If(
+                FallbackCondition::AuthFailure
+                | FallbackCondition::ModelNotFound
+                | FallbackCondition::ContentFiltered
+                | FallbackCondition::ContextLengthExceeded,
+            )
+            | Next::Always
+            | Next::Never => {}
+        }
+    }
+
+    /// The pause that the upstream asked for.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.problem
+            .retry_after_ms
+            .map(|millis| Duration::from_millis(millis).min(LONGEST_PAUSE))
+    }
+}
+
+/// A problem's kind as a word for records and metrics.
+pub(in crate::request) const fn kind_word(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::InvalidRequest => "invalid_request",
+        ProblemKind::Authentication => "upstream_authentication",
+        ProblemKind::Permission => "upstream_permission",
+        ProblemKind::NotFound => "not_found",
+        ProblemKind::ModelNotFound => "upstream_model_not_found",
+        ProblemKind::TooLarge => "too_large",
+        ProblemKind::ContextLength => "context_length",
+        ProblemKind::ContentFiltered => "content_filtered",
+        ProblemKind::RateLimited => "rate_limited",
+        ProblemKind::QuotaExceeded => "quota_exceeded",
+        ProblemKind::Overloaded => "overloaded",
+        ProblemKind::Timeout => "upstream_timeout",
+        ProblemKind::Upstream => "server_error",
+        ProblemKind::Internal => "internal",
+    }
+}

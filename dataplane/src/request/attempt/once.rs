@@ -1,0 +1,352 @@
+//! One try at one upstream: send, wait for the head, and read until real content has come or the answer is whole.
+//!
+//! Nothing has gone to the client while this runs, so whatever goes wrong here can still be made good elsewhere. What is
+//! read before content (role-only deltas, pings, comments) is held back within a bound. An error event, or an end, before
+//! content is a failure like an error status. Dropping the future drops the connection.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, header::CONTENT_TYPE};
+use http_body::Body;
+use http_body_util::BodyExt;
+use routeapi_protocol::{
+    call::{Call, Prepared},
+    codec::Reply,
+    dialect::Framing,
+    exchange::{Exchange, ResponseStream},
+    problem::{Problem, ProblemKind, RetryHints},
+};
+use tokio::time::timeout_at;
+
+use super::{
+    Answer, AnswerBody,
+    failure::{Cause, Failure, RawError},
+    outbound,
+};
+use crate::{
+    clock,
+    config::runtime::Upstream,
+    live::Slot,
+    request::{RequestSettings, settle::Guard},
+    upstream::{OutboundRequest, UpstreamBody},
+};
+
+/// Longest error body that is read; what is longer says nothing more.
+const MAX_ERROR_BODY: usize = 1 << 20;
+
+/// How long an error body is waited for once its head is there.
+const ERROR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one try needs.
+pub(super) struct Try<'a> {
+    pub call: &'a Call,
+    pub client_headers: &'a HeaderMap,
+    pub upstream: &'a Arc<Upstream>,
+    /// End of the whole request.
+    pub deadline: Instant,
+    pub settings: &'a RequestSettings,
+}
+
+/// What is left of a prepared request once its body is on the way.
+struct WayBack {
+    exchange: Exchange,
+    reply: Reply,
+    slot: Slot,
+}
+
+impl Try<'_> {
+    /// Makes the attempt. The guard knows of it from beginning to end.
+    pub(super) async fn run(&self, prepared: Prepared, guard: &mut Guard) -> Result<Answer, Failure> {
+        let Some(slot) = self.upstream.provider.slots.try_take() else {
+            return Err(self.busy());
+        };
+        let now = clock::now();
+        let content_by = now
+            .mono
+            .checked_add(self.upstream.timeouts.first_content)
+            .unwrap_or(self.deadline);
+        let content_by = content_by.min(self.deadline);
+        let model = self.upstream.model.as_deref().unwrap_or(self.call.model());
+        guard.attempt(self.upstream, model, prepared.warnings, now.mono);
+        let trace = guard.context().trace.as_ref();
+        let same_dialect = prepared
+            .exchange
+            .is_passthrough()
+            .then(|| prepared.exchange.surface().family());
+        let outbound = OutboundRequest {
+            path: prepared.path,
+            headers: outbound::headers(self.client_headers, same_dialect, prepared.headers, trace),
+            body: prepared.body,
+            surface: prepared.exchange.surface(),
+            framing: upstream_framing(&prepared.exchange),
+        };
+        let back = WayBack {
+            exchange: prepared.exchange,
+            reply: self
+                .call
+                .reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
+            slot,
+        };
+        let response = match timeout_at(content_by.into(), self.upstream.client.send(outbound)).await {
+            Err(_) => return Err(self.late()),
+            Ok(Err(error)) => return Err(Failure::unsent(self.upstream, &error)),
+            Ok(Ok(response)) => response,
+        };
+        guard.attempt_status(response.status().as_u16());
+        if !response.status().is_success() {
+            return Err(self.refused(response, &back.exchange).await);
+        }
+        match back.exchange.framing() {
+            Framing::Whole => self.whole(response, back, content_by, guard).await,
+            Framing::Sse | Framing::JsonArray => self.stream(response, back, content_by, guard).await,
+        }
+    }
+
+    /// Reads an answer that comes in one piece.
+    async fn whole(
+        &self,
+        response: Response<UpstreamBody>,
+        back: WayBack,
+        first_by: Instant,
+        guard: &mut Guard,
+    ) -> Result<Answer, Failure> {
+        let (head, mut body) = response.into_parts();
+        let mut bytes = Gathered::default();
+        let mut by = first_by;
+        loop {
+            match timeout_at(by.into(), body.frame()).await {
+                Err(_) => return Err(self.late()),
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(self.unreadable(Cause::Truncated, &error.to_string())),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        bytes.push(data);
+                    }
+                }
+            }
+            if bytes.len() > self.settings.max_answer_bytes {
+                return Err(self.unreadable(Cause::Unreadable, "the answer is larger than the gateway holds"));
+            }
+            let idle = clock::now()
+                .mono
+                .checked_add(self.upstream.timeouts.stream_idle)
+                .unwrap_or(self.deadline);
+            by = idle.min(self.deadline);
+        }
+        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let whole = back
+            .exchange
+            .whole(&back.reply, head.status.as_u16(), content_type, bytes.join());
+        match whole {
+            Err(problem) => Err(Failure::new(self.upstream, Cause::Answered, problem)),
+            Ok(whole) => {
+                guard.observe(&whole.observed);
+                guard.delivered_whole();
+                let body = AnswerBody::Whole {
+                    changed: whole.changed.then_some(whole.content_type),
+                    bytes: whole.body,
+                };
+                Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot))
+            }
+        }
+    }
+
+    /// Reads a stream until real content has come.
+    async fn stream(
+        &self,
+        response: Response<UpstreamBody>,
+        back: WayBack,
+        content_by: Instant,
+        guard: &mut Guard,
+    ) -> Result<Answer, Failure> {
+        let (head, mut rest) = response.into_parts();
+        let mut stream = back.exchange.stream(&back.reply);
+        let mut held = Gathered::default();
+        loop {
+            let ended = match timeout_at(content_by.into(), rest.frame()).await {
+                Err(_) => return Err(self.late()),
+                Ok(Some(Err(error))) => return Err(Failure::truncated(self.upstream, &error.to_string())),
+                Ok(None) => {
+                    held.push(stream.finish());
+                    true
+                }
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        held.push(stream.push(data));
+                    }
+                    false
+                }
+            };
+            let committed = self.judge(&stream, ended, guard)? || held.len() > self.settings.max_held_bytes;
+            if committed {
+                let content_type = back.exchange.stream_content_type();
+                let body = AnswerBody::Stream {
+                    held: held.join(),
+                    stream,
+                    rest: (!ended).then_some(rest),
+                    content_type,
+                };
+                return Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot));
+            }
+        }
+    }
+
+    /// Whether the stream can be handed over now.
+    fn judge(&self, stream: &ResponseStream, ended: bool, guard: &mut Guard) -> Result<bool, Failure> {
+        let observed = stream.observed();
+        guard.observe(observed);
+        if let Some(problem) = &observed.error {
+            // A stream that stopped early says so as an error as well, but the upstream did not.
+            let cause = match (ended, observed.content) {
+                (true, _) => Cause::Truncated,
+                (false, true) => Cause::AnsweredLate,
+                (false, false) => Cause::Answered,
+            };
+            return Err(Failure::new(self.upstream, cause, problem.clone()));
+        }
+        if ended && !observed.complete && !observed.content {
+            return Err(Failure::truncated(self.upstream, "ended its answer"));
+        }
+        Ok(ended || observed.content || observed.complete)
+    }
+
+    /// Reads an error answer.
+    async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange) -> Failure {
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
+        let now = clock::now();
+        let by = now
+            .mono
+            .checked_add(ERROR_PATIENCE)
+            .unwrap_or(self.deadline)
+            .min(self.deadline);
+        let (body, complete) = error_body(body, by).await;
+        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let hints = RetryHints {
+            header: &header,
+            now_ms: now.unix_ms.unsigned_abs(),
+        };
+        let problem = exchange.failure(status, hints, &body);
+        let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
+        let is_error = (400..600).contains(&status);
+        if exchange.is_passthrough() && complete && is_error && !body.is_empty() {
+            failure.raw = Some(RawError {
+                status,
+                headers: head.headers,
+                body,
+            });
+        }
+        failure
+    }
+
+    fn answer(
+        &self,
+        status: http::StatusCode,
+        headers: HeaderMap,
+        exchange: &Exchange,
+        body: AnswerBody,
+        slot: Slot,
+    ) -> Answer {
+        Answer {
+            upstream: Arc::clone(self.upstream),
+            status,
+            headers,
+            same_dialect: exchange.is_passthrough(),
+            deadline: self.deadline,
+            body,
+            slot,
+        }
+    }
+
+    /// A timer ran out: the request's own, or the upstream's.
+    fn late(&self) -> Failure {
+        if clock::now().mono >= self.deadline {
+            let message = format!(
+                "the request took longer than the route allows; upstream {} was last",
+                self.name()
+            );
+            return Failure::new(
+                self.upstream,
+                Cause::Deadline,
+                Problem::new(ProblemKind::Timeout, message),
+            );
+        }
+        Failure::silent(self.upstream, self.upstream.timeouts.first_content)
+    }
+
+    fn busy(&self) -> Failure {
+        let message = format!("upstream {} has no free slot (maxConcurrentRequests)", self.name());
+        let mut problem = Problem::new(ProblemKind::Overloaded, message);
+        problem.retry_after_ms = Some(1_000);
+        Failure::new(self.upstream, Cause::Busy, problem)
+    }
+
+    fn unreadable(&self, cause: Cause, why: &str) -> Failure {
+        let message = format!("upstream {}: {why}", self.name());
+        Failure::new(self.upstream, cause, Problem::new(ProblemKind::Upstream, message))
+    }
+
+    fn name(&self) -> &str {
+        &self.upstream.name
+    }
+}
+
+/// How the upstream is asked to answer: passed-through calls as the client asked, translated streams as events.
+fn upstream_framing(exchange: &Exchange) -> Framing {
+    match exchange.framing() {
+        Framing::JsonArray if !exchange.is_passthrough() => Framing::Sse,
+        framing => framing,
+    }
+}
+
+/// An error's body up to a bound, and whether that is all of it.
+async fn error_body(mut body: UpstreamBody, by: Instant) -> (Bytes, bool) {
+    let mut bytes = Gathered::default();
+    loop {
+        match timeout_at(by.into(), body.frame()).await {
+            Ok(None) => return (bytes.join(), true),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    bytes.push(data);
+                }
+            }
+            Ok(Some(Err(_))) | Err(_) => return (bytes.join(), false),
+        }
+        if bytes.len() > MAX_ERROR_BODY {
+            return (bytes.join(), body.is_end_stream());
+        }
+    }
+}
+
+/// Pieces as one; a single piece is not copied.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    rest: Option<BytesMut>,
+}
+
+impl Gathered {
+    fn push(&mut self, piece: Bytes) {
+        match &mut self.rest {
+            Some(rest) => rest.extend_from_slice(&piece),
+            None if self.first.is_empty() => self.first = piece,
+            None if piece.is_empty() => {}
+            None => self
+                .rest
+                .insert(BytesMut::from(self.first.as_ref()))
+                .extend_from_slice(&piece),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.rest.as_ref().map_or(self.first.len(), BytesMut::len)
+    }
+
+    fn join(self) -> Bytes {
+        self.rest.map_or(self.first, BytesMut::freeze)
+    }
+}

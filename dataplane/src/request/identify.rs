@@ -1,0 +1,158 @@
+//! Who is calling: the presented credential → an ApiToken that is valid now. Decides nothing about what it may do.
+//!
+//! A token may stand in any header that one of the SDKs uses, or in Gemini's `key` parameter. Clients exist that fill two
+//! of them (one for the gateway, one left over), so each is looked up; the complaint is about the first. The value is
+//! hashed at once and neither kept nor logged.
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use routeapi_channel::token_format::{self, Reading};
+use sha2::{Digest, Sha256};
+
+use super::refusal::Refusal;
+use crate::{
+    clock::Now,
+    config::runtime::{Runtime, Token},
+};
+
+/// Headers that hold a bare token, in the order they are looked at after `Authorization`.
+const HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
+
+/// SHA-256 of a presented value.
+pub(super) type Digest256 = [u8; 32];
+
+/// Someone known.
+#[derive(Clone)]
+pub(super) struct Caller {
+    /// The ApiToken.
+    pub token: Arc<Token>,
+    /// What was presented; asks later whether the token still stands.
+    pub digest: Digest256,
+}
+
+/// Finds out who is calling.
+pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Caller, Refusal> {
+    let mut first = None;
+    for value in presented(head) {
+        match look_up(runtime, &value, now) {
+            Ok(caller) => return Ok(caller),
+            Err(refusal) => {
+                first.get_or_insert(refusal);
+            }
+        }
+    }
+    Err(first.unwrap_or(Refusal::NoToken))
+}
+
+/// Whether a token may be used now.
+fn check(token: &Token, now: Now) -> Result<(), Refusal> {
+    let name = || token.id.to_string();
+    if token.suspended {
+        return Err(Refusal::TokenSuspended { token: name() });
+    }
+    if let Some(since) = token.expires.filter(|&at| at <= now.unix_seconds()) {
+        return Err(Refusal::TokenExpired { token: name(), since });
+    }
+    if token.key_not_after.is_some_and(|at| at <= now.unix_seconds()) {
+        return Err(Refusal::KeyRotatedOut { token: name() });
+    }
+    Ok(())
+}
+
+/// Whether a token that was fine when its request began has been taken away since. That its time has run out meanwhile
+/// does not count: what began in time may end.
+pub(super) fn withdrawn(runtime: &Runtime, caller: &Caller) -> Option<Refusal> {
+    match runtime.token(&caller.digest) {
+        None => Some(Refusal::UnknownToken),
+        Some(token) => token.suspended.then(|| Refusal::TokenSuspended {
+            token: token.id.to_string(),
+        }),
+    }
+}
+
+fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> {
+    let digest: Digest256 = Sha256::digest(value.as_bytes()).into();
+    match runtime.token(&digest) {
+        Some(token) => {
+            check(token, now)?;
+            Ok(Caller {
+                token: Arc::clone(token),
+                digest,
+            })
+        }
+        None if runtime.revision.is_none() => Err(Refusal::NotConfigured),
+        None => Err(match token_format::read(value) {
+            Reading::Damaged { .. } => Refusal::MistypedToken,
+            Reading::Minted { .. } | Reading::Foreign => Refusal::UnknownToken,
+        }),
+    }
+}
+
+fn presented(head: &Parts) -> impl Iterator<Item = Cow<'_, str>> {
+    let bearer = bearer(&head.headers).into_iter();
+    let named = HEADERS.iter().filter_map(|&name| head.headers.get(name)?.to_str().ok());
+    let query = head.uri.query().and_then(|query| parameter(query, "key"));
+    bearer
+        .chain(named)
+        .map(|value| Cow::Borrowed(value.trim()))
+        .chain(query)
+        .filter(|value| !value.is_empty())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(value)
+}
+
+/// A query parameter with percent-encoding undone; what is not UTF-8 then is no token.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let raw = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    if !raw.contains('%') {
+        return Some(Cow::Borrowed(raw));
+    }
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let escaped = (byte == b'%').then(|| tail.split_at_checked(2)).flatten();
+        let decoded = escaped.and_then(|(digits, after)| Some((hex::decode(digits).ok()?.pop()?, after)));
+        let (byte, after) = decoded.unwrap_or((byte, tail));
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn finds_a_token_wherever_an_sdk_puts_it() {
+        let cases: [(&str, &[(&str, &str)], &[&str]); 7] = [
+            ("/", &[("authorization", "Bearer a")], &["a"]),
+            ("/", &[("authorization", "bearer  a ")], &["a"]),
+            ("/", &[("authorization", "Basic a"), ("x-api-key", "b")], &["b"]),
+            ("/", &[("x-goog-api-key", "c"), ("api-key", "d")], &["c", "d"]),
+            ("/?alt=sse&key=e%2Df", &[], &["e-f"]),
+            ("/?monkey=x&key=", &[], &[]),
+            ("/?key=g", &[("authorization", "Bearer h")], &["h", "g"]),
+        ];
+        for (uri, headers, expected) in cases {
+            let head = head(uri, headers);
+            assert_eq!(presented(&head).collect::<Vec<_>>(), expected, "{uri} {headers:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which upstreams may serve the call, in which order, and until when. No I/O, and no look at what a protocol can
+//! express: that is asked of each upstream when its turn comes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use routeapi_crds::value::{Capability, FallbackCondition};
+use routeapi_protocol::call::{Call, Needs};
+
+use super::{context::Context, refusal::Refusal};
+use crate::{
+    config::runtime::{Route, Upstream},
+    upstream::balance,
+};
+
+/// The way ahead.
+pub(super) struct Plan {
+    /// What the model id means.
+    pub route: Arc<Route>,
+    /// In the order in which they are to be tried; those left out for now come last.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// When the whole request ends.
+    pub deadline: Instant,
+}
+
+impl Plan {
+    /// Whether this failure leads on to another upstream.
+    pub(super) fn leads_on(&self, condition: FallbackCondition) -> bool {
+        self.route.fallback.conditions.contains(&condition)
+    }
+}
+
+/// Orders the upstreams that have what the call needs.
+pub(super) fn plan(route: &Arc<Route>, call: &Call, context: &Context) -> Result<Plan, Refusal> {
+    let id = || route.id.to_string();
+    if route.upstreams.iter().all(|upstream| upstream.weight == 0) {
+        let problem = route
+            .problem
+            .clone()
+            .unwrap_or_else(|| "it has no upstream with a weight above 0".to_owned());
+        return Err(Refusal::RouteBroken { route: id(), problem });
+    }
+    let needed = needed(call.needs());
+    let mut random = Random(context.seed);
+    let capable: Vec<_> = route
+        .upstreams
+        .iter()
+        .filter(|upstream| has_all(upstream, &needed))
+        .cloned()
+        .collect();
+    let upstreams = balance::order(&capable, context.now.mono, |below| random.below(below));
+    let patience = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
+    let Some(patience) = patience else {
+        return Err(Refusal::NotCapable {
+            route: id(),
+            needs: words(&needed),
+        });
+    };
+    // A deadline too far for the clock is none: a century will do.
+    let century = Duration::from_secs(3_155_760_000);
+    let deadline = context
+        .now
+        .mono
+        .checked_add(patience.min(century))
+        .unwrap_or(context.now.mono);
+    Ok(Plan {
+        route: Arc::clone(route),
+        upstreams,
+        deadline,
+    })
+}
+
+fn has_all(upstream: &Upstream, needed: &[Capability]) -> bool {
+    upstream.capabilities.is_empty() || needed.iter().all(|need| upstream.capabilities.contains(need))
+}
+
+fn needed(needs: Needs) -> Vec<Capability> {
+    let all = [
+        (needs.streaming, Capability::Streaming),
+        (needs.tools, Capability::Tools),
+        (needs.parallel_tools, Capability::ParallelTools),
+        (needs.json_mode, Capability::JSONMode),
+        (needs.json_schema, Capability::JSONSchema),
+        (needs.vision, Capability::Vision),
+        (needs.audio, Capability::Audio),
+        (needs.documents, Capability::Documents),
+        (needs.reasoning, Capability::Reasoning),
+        (needs.embeddings, Capability::Embeddings),
+        (needs.prompt_caching, Capability::PromptCaching),
+    ];
+    all.into_iter()
+        .filter_map(|(need, capability)| need.then_some(capability))
+        .collect()
+}
+
+/// As they are written in an AIRoute.
+fn words(needed: &[Capability]) -> String {
+    let word = |capability: &Capability| serde_json::to_value(capability).ok()?.as_str().map(str::to_owned);
+    needed.iter().filter_map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// SplitMix64: spreads load, guards nothing.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).checked_rem(bound).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_are_named_as_an_airoute_writes_them() {
+        let needs = Needs {
+            tools: true,
+            json_schema: true,
+            ..Needs::default()
+        };
+        assert_eq!(words(&needed(needs)), "Tools, JSONSchema");
+    }
+
+    #[test]
+    fn random_numbers_stay_below_their_bound_and_spread() {
+        let mut random = Random(7);
+        let mut seen = [0; 3];
+        for _ in 0..3_000 {
+            seen[usize::try_from(random.below(3)).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|&count| (850..1_150).contains(&count)), "{seen:?}");
+        assert_eq!(random.below(0), 0);
+    }
+}

@@ -1,0 +1,231 @@
+//! The body of a call: bytes within a cap and within a patience per frame, decompressed, → a call that has been read.
+//!
+//! The cap holds before and after decompression, so a small body that inflates without end is stopped at the cap.
+//! A body that declares too much is refused before a byte of it is read.
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    request::Parts,
+};
+use http_body::Body;
+use http_body_util::BodyExt;
+use routeapi_protocol::{call::Call, codec::Head, inbound::Endpoint};
+use tokio::time::timeout;
+
+use super::{RequestSettings, refusal::Refusal};
+
+mod inflate;
+
+use inflate::Inflate;
+
+/// Reads the body and takes it apart as far as routing needs.
+pub(super) async fn read<B>(
+    endpoint: Endpoint,
+    head: &Parts,
+    body: B,
+    settings: &RequestSettings,
+) -> Result<Call, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let bytes = receive(&head.headers, body, settings).await?;
+    let head = dialect_head(&endpoint, &head.headers);
+    Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)
+}
+
+async fn receive<B>(headers: &HeaderMap, mut body: B, settings: &RequestSettings) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let limit = settings.max_body_bytes;
+    if declared(headers).is_some_and(|length| length > limit as u64) {
+        return Err(Refusal::BodyTooLarge { limit });
+    }
+    let mut sink = Sink::new(headers, limit)?;
+    loop {
+        let next = timeout(settings.body_frame_idle, body.frame()).await;
+        match next.map_err(|_| Refusal::BodyStalled {
+            after: settings.body_frame_idle,
+        })? {
+            None => return sink.finish(),
+            Some(Err(_)) => return Err(Refusal::BodyBroken),
+            Some(Ok(frame)) => {
+                // Trailers mean nothing to these dialects.
+                if let Ok(data) = frame.into_data() {
+                    sink.push(data)?;
+                }
+            }
+        }
+    }
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Where frames go. A body of one frame is not copied.
+enum Sink {
+    Plain {
+        first: Bytes,
+        rest: Option<BytesMut>,
+        limit: usize,
+    },
+    Gzip(Box<Inflate>),
+}
+
+impl Sink {
+    fn new(headers: &HeaderMap, limit: usize) -> Result<Self, Refusal> {
+        let encoding = headers
+            .get(CONTENT_ENCODING)
+            .map_or("identity", |value| value.to_str().unwrap_or("?"));
+        match encoding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Plain {
+                first: Bytes::new(),
+                rest: None,
+                limit,
+            }),
+            "gzip" | "x-gzip" => Ok(Self::Gzip(Box::new(Inflate::new(limit)))),
+            other => Err(Refusal::UnknownEncoding {
+                encoding: other.chars().take(32).collect(),
+            }),
+        }
+    }
+
+    fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
+        match self {
+            Self::Plain { first, rest, limit } => {
+                let held = rest.as_ref().map_or(first.len(), BytesMut::len);
+                if held.saturating_add(data.len()) > *limit {
+                    return Err(Refusal::BodyTooLarge { limit: *limit });
+                }
+                match rest {
+                    Some(rest) => rest.extend_from_slice(&data),
+                    None if first.is_empty() => *first = data,
+                    None => rest.insert(BytesMut::from(first.as_ref())).extend_from_slice(&data),
+                }
+                Ok(())
+            }
+            Self::Gzip(inflate) => inflate.push(&data),
+        }
+    }
+
+    fn finish(self) -> Result<Bytes, Refusal> {
+        match self {
+            Self::Plain { first, rest, .. } => Ok(rest.map_or(first, BytesMut::freeze)),
+            Self::Gzip(inflate) => inflate.finish(),
+        }
+    }
+}
+
+/// What of a dialect stands in headers.
+fn dialect_head(endpoint: &Endpoint, headers: &HeaderMap) -> Head {
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let beta = headers
+        .get_all("anthropic-beta")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    Head {
+        model: endpoint.model.clone(),
+        stream: endpoint
+            .framing
+            .is_some_and(|framing| framing != routeapi_protocol::dialect::Framing::Whole),
+        anthropic_version: headers.get("anthropic-version").and_then(text),
+        anthropic_beta: beta
+            .flat_map(|line| line.split(','))
+            .map(|flag| flag.trim().to_owned())
+            .filter(|flag| !flag.is_empty())
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, io::Write, time::Duration};
+
+    use flate2::{Compression, write::GzEncoder};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    fn settings() -> RequestSettings {
+        RequestSettings {
+            max_body_bytes: 100,
+            body_frame_idle: Duration::from_secs(1),
+            ..RequestSettings::default()
+        }
+    }
+
+    async fn receive_frames(headers: &[(&str, &str)], frames: &[&[u8]]) -> Result<Bytes, Refusal> {
+        let map = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|data| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(data))))
+            .collect();
+        receive(&map, StreamBody::new(futures_util::stream::iter(frames)), &settings()).await
+    }
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn joins_frames_and_stops_at_the_cap() {
+        assert_eq!(receive_frames(&[], &[b"ab", b"", b"cd"]).await.unwrap(), "abcd");
+        assert_eq!(receive_frames(&[], &[&[b'x'; 100]]).await.unwrap().len(), 100);
+        for frames in [&[&[b'x'; 101][..]][..], &[&[b'x'; 60], &[b'x'; 60]]] {
+            assert!(matches!(
+                receive_frames(&[], frames).await,
+                Err(Refusal::BodyTooLarge { limit: 100 })
+            ));
+        }
+        let declared = receive_frames(&[("content-length", "101")], &[]).await;
+        assert!(matches!(declared, Err(Refusal::BodyTooLarge { limit: 100 })));
+    }
+
+    #[tokio::test]
+    async fn inflates_within_the_cap_whatever_the_cuts() {
+        let packed = gzip(b"{\"model\":\"m\"}");
+        for cut in 0..packed.len() {
+            let (a, b) = packed.split_at(cut);
+            let body = receive_frames(&[("content-encoding", "GZIP")], &[a, b]).await.unwrap();
+            assert_eq!(body, "{\"model\":\"m\"}", "cut at {cut}");
+        }
+        let bomb = gzip(&vec![0; 1 << 20]);
+        assert!(bomb.len() > 100);
+        let small_bomb = gzip(&vec![0; 101]);
+        assert!(small_bomb.len() < 100, "the cap acts on what comes out");
+        for bomb in [bomb, small_bomb] {
+            let stopped = receive_frames(&[("content-encoding", "gzip")], &[&bomb]).await;
+            assert!(
+                matches!(stopped, Err(Refusal::BodyTooLarge { limit: 100 })),
+                "{stopped:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn tells_a_broken_encoding_from_an_unknown_one() {
+        let packed = gzip(b"hello");
+        for broken in [&b"not gzip"[..], &packed[..packed.len() - 3], b""] {
+            let read = receive_frames(&[("content-encoding", "gzip")], &[broken]).await;
+            assert!(matches!(read, Err(Refusal::BadEncoding)), "{broken:?} {read:?}");
+        }
+        let unknown = receive_frames(&[("content-encoding", "zstd")], &[]).await;
+        assert!(matches!(unknown, Err(Refusal::UnknownEncoding { encoding }) if encoding == "zstd"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_on_a_client_that_stops_sending() {
+        let stalled = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let read = receive(&HeaderMap::new(), stalled, &settings()).await;
+        assert!(matches!(read, Err(Refusal::BodyStalled { .. })));
+    }
+}

@@ -1,0 +1,216 @@
+//! Every way in which a request can end before an answer, as facts with their words. Which status and shape the client
+//! gets is decided in `respond`.
+
+use std::{fmt, time::Duration};
+
+use routeapi_metering::{Exceeded, ExceededKind};
+use routeapi_protocol::{codec::Malformed, report::Refusal as Field};
+
+use super::attempt::Failure;
+
+/// Why there is no answer. Its text is what the client reads: for a person, without secrets and prompts.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Nothing is served at this path.
+    #[error("there is nothing at this path; see GET /v1/models for the models this gateway serves")]
+    NoSuchPath,
+    /// The path exists for other methods.
+    #[error("this path takes {allow}")]
+    MethodNotAllowed {
+        /// For the `Allow` header.
+        allow: &'static str,
+    },
+    /// This process has no configuration yet.
+    #[error("the gateway has no configuration yet; try again in a moment")]
+    NotConfigured,
+    /// No credential was sent.
+    #[error("no API key was sent: use Authorization: Bearer, x-api-key, x-goog-api-key or ?key=")]
+    NoToken,
+    /// It is not a token that this gateway knows.
+    #[error("the API key is not known to this gateway; it may have been deleted or belong to another one")]
+    UnknownToken,
+    /// It looks like a minted token, but its checksum does not fit.
+    #[error("the API key is damaged: its checksum does not match, so a character was lost or changed in copying")]
+    MistypedToken,
+    /// The ApiToken's time is over.
+    #[error("ApiToken {token} expired at {}", Moment(*since))]
+    TokenExpired {
+        /// `namespace/name`
+        token: String,
+        /// Seconds since 1970.
+        since: i64,
+    },
+    /// This value was replaced by a rotation and its overlap is over.
+    #[error("this key of ApiToken {token} was replaced by a newer one; read it again from the token's Secret")]
+    KeyRotatedOut {
+        /// `namespace/name`
+        token: String,
+    },
+    /// Switched off by whoever owns it.
+    #[error("ApiToken {token} is suspended")]
+    TokenSuspended {
+        /// `namespace/name`
+        token: String,
+    },
+    /// More bytes than allowed, before or after decompression.
+    #[error("the request body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// Allowed bytes.
+        limit: usize,
+    },
+    /// The client stopped sending.
+    #[error("no part of the request body came for {after:?}")]
+    BodyStalled {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The connection broke while the body was read.
+    #[error("the connection broke while the request body was read")]
+    BodyBroken,
+    /// A content encoding that is not undone here.
+    #[error("content-encoding {encoding:?} is not supported: send gzip or none")]
+    UnknownEncoding {
+        /// As sent.
+        encoding: String,
+    },
+    /// The body is not what its content encoding says.
+    #[error("the request body is not valid gzip, though content-encoding says so")]
+    BadEncoding,
+    /// Not legal in the client's dialect.
+    #[error("{0}")]
+    Malformed(Malformed),
+    /// No route has this model, or none that this token may see.
+    #[error("the model {model:?} does not exist or you do not have access to it; GET /v1/models lists yours")]
+    UnknownModel {
+        /// As the client wrote it.
+        model: String,
+    },
+    /// The token's list does not hold this model.
+    #[error("ApiToken {token} may not use the model {model:?}: its models list does not hold it")]
+    ModelNotAllowed {
+        /// As the client wrote it.
+        model: String,
+        /// `namespace/name`
+        token: String,
+    },
+    /// A limit leaves no room.
+    #[error("{}", Limit(.0))]
+    LimitReached(Exceeded),
+    /// None of the route's upstreams resolved.
+    #[error("AIRoute {route} has no usable upstream: {problem}")]
+    RouteBroken {
+        /// `namespace/name`
+        route: String,
+        /// Why, from the operator.
+        problem: String,
+    },
+    /// No upstream has what the request needs.
+    #[error("no upstream of AIRoute {route} can do what this request needs: {needs}")]
+    NotCapable {
+        /// `namespace/name`
+        route: String,
+        /// What is needed.
+        needs: String,
+    },
+    /// No upstream can be reached from this API.
+    #[error("{surface} cannot be served by this model's upstreams: {}", upstreams.join(", "))]
+    NoLane {
+        /// The client's API.
+        surface: &'static str,
+        /// Each upstream and why not.
+        upstreams: Vec<String>,
+    },
+    /// A field that no usable upstream can express.
+    #[error("{field} (upstream {upstream})")]
+    FieldRefused {
+        /// Which and why.
+        field: Field,
+        /// The upstream that cannot.
+        upstream: String,
+    },
+    /// Every upstream asked to be left alone for a while.
+    #[error("every upstream of AIRoute {route} asked for a pause; try again in {} s", wait.as_secs_f64().ceil())]
+    CoolingDown {
+        /// `namespace/name`
+        route: String,
+        /// Until the first may be asked again.
+        wait: Duration,
+    },
+    /// An upstream failed, and no other could take over.
+    #[error("{}", .0.problem.message)]
+    Upstream(Box<Failure>),
+    /// The request's own task panicked.
+    #[error("the gateway failed on this request; the other requests are not affected")]
+    Panicked,
+}
+
+/// A limit that leaves no room, in words.
+struct Limit<'a>(&'a Exceeded);
+
+impl fmt::Display for Limit<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Exceeded {
+            limit,
+            kind,
+            cap,
+            retry_after_ms,
+        } = self.0;
+        match kind {
+            ExceededKind::Concurrency => write!(out, "{cap} requests of this token are in flight already ({limit})")?,
+            ExceededKind::Requests => write!(out, "limit {limit:?} of this token is reached: {cap} requests")?,
+            ExceededKind::Tokens => write!(out, "limit {limit:?} of this token is reached: {cap} tokens")?,
+            ExceededKind::Spend => {
+                let (dollars, nanos) = (cap / 1_000_000_000, cap % 1_000_000_000);
+                write!(
+                    out,
+                    "limit {limit:?} of this token is reached: {dollars}.{nanos:09} USD"
+                )?;
+            }
+        }
+        match retry_after_ms {
+            Some(millis) => write!(out, "; there is room again in {} s", millis.div_ceil(1_000)),
+            None => write!(out, "; there is room again when requests in flight have ended"),
+        }
+    }
+}
+
+/// Seconds since 1970 as RFC 3339.
+struct Moment(i64);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0) {
+            Ok(moment) => write!(out, "{moment}"),
+            Err(_) => write!(out, "{} s after 1970", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_for_people() {
+        let spend = Exceeded {
+            limit: "daily".into(),
+            kind: ExceededKind::Spend,
+            cap: 2_500_000_000,
+            retry_after_ms: None,
+        };
+        let text = Refusal::LimitReached(spend).to_string();
+        assert!(text.contains("\"daily\"") && text.contains("2.500000000 USD"), "{text}");
+        let expired = Refusal::TokenExpired {
+            token: "a/b".into(),
+            since: 0,
+        }
+        .to_string();
+        assert_eq!(expired, "ApiToken a/b expired at 1970-01-01T00:00:00Z");
+        let pause = Refusal::CoolingDown {
+            route: "a/r".into(),
+            wait: Duration::from_millis(1_200),
+        }
+        .to_string();
+        assert!(pause.ends_with("try again in 2 s"), "{pause}");
+    }
+}

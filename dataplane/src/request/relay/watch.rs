@@ -1,0 +1,137 @@
+//! What may end or disturb a stream while its upstream is silent: the idle limit, the request's deadline, the shutdown
+//! deadline, a due heartbeat, and a token that was withdrawn.
+//!
+//! Idle time counts only while the stream really waits for its upstream: a client that reads slowly holds the upstream
+//! back and must not be blamed on it. One timer serves all; it is set anew when it fires, not with each piece.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::{
+    clock,
+    config::runtime::Runtime,
+    request::{Gateway, identify, refusal::Refusal, settle::Guard},
+};
+
+/// Watches one stream.
+pub(super) struct Watch {
+    gateway: Arc<Gateway>,
+    known: Arc<Runtime>,
+    idle: Duration,
+    heartbeat: Option<Duration>,
+    deadline: Instant,
+    /// Since when the stream waits for its upstream; none while it does not.
+    waiting_since: Option<Instant>,
+    /// When the client last got something.
+    last_sent: Instant,
+    timer: Pin<Box<Sleep>>,
+    expired: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The client has heard nothing for a while.
+    HeartbeatDue,
+    /// The upstream has said nothing for too long.
+    Idle(Duration),
+    /// The request has taken too long.
+    DeadlinePassed,
+    /// The process ends.
+    Shutdown,
+}
+
+impl Watch {
+    pub(super) fn new(guard: &Guard, idle: Duration, deadline: Instant) -> Self {
+        let gateway = Arc::clone(guard.gateway());
+        let now = clock::now().mono;
+        Self {
+            known: gateway.config.current(),
+            idle,
+            heartbeat: gateway.settings.heartbeat,
+            deadline,
+            waiting_since: None,
+            last_sent: now,
+            timer: Box::pin(tokio::time::sleep_until(now.into())),
+            expired: Box::pin(gateway.drain.expired_owned()),
+            gateway,
+        }
+    }
+
+    /// The upstream sent something.
+    pub(super) fn heard(&mut self) {
+        self.waiting_since = None;
+    }
+
+    /// Nothing comes from the upstream now.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        if self.expired.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Event::Shutdown);
+        }
+        let now = clock::now().mono;
+        let since = match self.waiting_since {
+            Some(since) => since,
+            None => {
+                // Whatever came last went to the client, so it has heard something as well.
+                self.last_sent = now;
+                *self.waiting_since.insert(now)
+            }
+        };
+        if now >= self.deadline {
+            return Poll::Ready(Event::DeadlinePassed);
+        }
+        if now.saturating_duration_since(since) >= self.idle {
+            return Poll::Ready(Event::Idle(self.idle));
+        }
+        let beat = self.heartbeat.and_then(|every| self.last_sent.checked_add(every));
+        if beat.is_some_and(|at| at <= now) {
+            self.last_sent = now;
+            return Poll::Ready(Event::HeartbeatDue);
+        }
+        let idle_at = since.checked_add(self.idle).unwrap_or(self.deadline);
+        let next = beat.unwrap_or(self.deadline).min(idle_at).min(self.deadline);
+        self.wake_at(next, context)
+    }
+
+    /// Arms the timer, unless it will wake soon enough as it is.
+    fn wake_at(&mut self, next: Instant, context: &mut Context<'_>) -> Poll<Event> {
+        let armed = self.timer.deadline().into_std();
+        if self.timer.is_elapsed() || armed > next {
+            self.timer.as_mut().reset(next.into());
+        }
+        match self.timer.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                // It was armed for an earlier wait. Set for this one, it cannot be ready again without time passing.
+                self.timer.as_mut().reset(next.into());
+                if self.timer.as_mut().poll(context).is_ready() {
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether the token still stands. Costs a pointer comparison while the configuration has not changed.
+    pub(super) fn withdrawn(&mut self, guard: &Guard) -> Option<Refusal> {
+        let current = self.gateway.config.current();
+        if Arc::ptr_eq(&current, &self.known) {
+            return None;
+        }
+        self.known = current;
+        identify::withdrawn(&self.known, guard.caller()?)
+    }
+
+    /// Whether the process ends, for streams whose upstream is never silent.
+    pub(super) fn is_shutdown(&self) -> bool {
+        self.gateway.drain.is_expired()
+    }
+}

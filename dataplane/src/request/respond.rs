@@ -1,0 +1,299 @@
+//! The only place that turns a refusal into status and body in the client's dialect, and that stamps every response with
+//! the gateway's own headers. Matches are exhaustive: a new refusal does not compile until it is given a face here.
+
+mod warnings;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+};
+use routeapi_crds::value::ProviderType;
+use routeapi_metering::{Exceeded, ExceededKind, Outcome};
+use routeapi_protocol::{
+    dialect::Family,
+    problem::{Problem, ProblemKind, render},
+};
+
+pub(super) use warnings::{header as warnings_header, word as warning};
+
+use super::{
+    ResponseBody,
+    attempt::{Cause, Failure, RawError, kind_word},
+    refusal::Refusal,
+    relay,
+    settle::{Ending, Guard},
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
+
+/// Answers a refusal and settles the request.
+pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<ResponseBody> {
+    let message = refusal.to_string();
+    guard.explain(&message);
+    let ending = ending(&refusal);
+    let raw = if let Refusal::Upstream(failure) = &mut refusal {
+        failure.raw.take()
+    } else {
+        None
+    };
+    let mut response = match raw {
+        Some(raw) => unchanged(raw),
+        None => rendered(&refusal, message, &guard),
+    };
+    extra_headers(&refusal, response.headers_mut());
+    stamp(&mut response, &guard);
+    guard.answered(response.status().as_u16());
+    guard.sent(response.body().len());
+    guard.settle(ending);
+    response.map(ResponseBody::full)
+}
+
+/// An answer of the gateway itself.
+pub(super) fn own(body: Vec<u8>, mut guard: Guard) -> Response<ResponseBody> {
+    let mut response = Response::new(Bytes::from(body));
+    if !response.body().is_empty() {
+        response.headers_mut().insert(CONTENT_TYPE, JSON);
+    }
+    stamp(&mut response, &guard);
+    guard.answered(response.status().as_u16());
+    guard.sent(response.body().len());
+    guard.settle(Ending::COMPLETED);
+    response.map(ResponseBody::full)
+}
+
+/// What every response carries: the request's id under our name and the dialect's, and the wish to close when draining.
+pub(super) fn stamp<B>(response: &mut Response<B>, guard: &Guard) {
+    let context = guard.context();
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&context.id) {
+        let dialects = match guard.family() {
+            Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
+            Family::Anthropic => Some(HeaderName::from_static("request-id")),
+            Family::Gemini => None,
+        };
+        // An upstream's own id, passed through, is the one its support asks for.
+        if let Some(name) = dialects.filter(|name| !headers.contains_key(name)) {
+            headers.insert(name, id.clone());
+        }
+        headers.insert(REQUEST_ID, id);
+    }
+    if context.version < Version::HTTP_2 && guard.gateway().drain.is_closing() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// An upstream's error as it came.
+fn unchanged(raw: RawError) -> Response<Bytes> {
+    let mut response = Response::new(raw.body);
+    *response.status_mut() = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.headers_mut() = relay::headers::passed(&raw.headers, true);
+    response
+}
+
+fn rendered(refusal: &Refusal, message: String, guard: &Guard) -> Response<Bytes> {
+    let problem = problem(refusal, message);
+    let (status, body) = render(guard.family(), &problem, &guard.context().id);
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    if let Some(millis) = problem.retry_after_ms {
+        headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000)));
+        headers.insert("retry-after-ms", HeaderValue::from(millis));
+    }
+    response
+}
+
+/// The refusal as every dialect can say it.
+fn problem(refusal: &Refusal, message: String) -> Problem {
+    let (kind, _) = face(refusal);
+    let mut problem = Problem::new(kind, message);
+    match refusal {
+        Refusal::Upstream(failure) => return failure.problem.clone(),
+        Refusal::MethodNotAllowed { .. } => problem.status = 405,
+        Refusal::BodyStalled { .. } => problem.status = 408,
+        Refusal::UnknownEncoding { .. } => problem.status = 415,
+        Refusal::Malformed(malformed) => problem.param = malformed.field.clone().map(Into::into),
+        Refusal::FieldRefused { field, .. } => problem.param = Some(field.field.clone()),
+        Refusal::UnknownModel { .. } | Refusal::ModelNotAllowed { .. } => problem.param = Some("model".into()),
+        Refusal::LimitReached(exceeded) => problem.retry_after_ms = exceeded.retry_after_ms,
+        Refusal::CoolingDown { wait, .. } => {
+            problem.retry_after_ms = u64::try_from(wait.as_millis()).ok();
+        }
+        Refusal::NotConfigured => problem.retry_after_ms = Some(1_000),
+        Refusal::NoSuchPath
+        | Refusal::NoToken
+        | Refusal::UnknownToken
+        | Refusal::MistypedToken
+        | Refusal::TokenExpired { .. }
+        | Refusal::KeyRotatedOut { .. }
+        | Refusal::TokenSuspended { .. }
+        | Refusal::BodyTooLarge { .. }
+        | Refusal::BodyBroken
+        | Refusal::BadEncoding
+        | Refusal::RouteBroken { .. }
+        | Refusal::NotCapable { .. }
+        | Refusal::NoLane { .. }
+        | Refusal::Panicked => {}
+    }
+    problem
+}
+
+/// The kind of problem that a refusal is, and its word in records and metrics.
+fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
+    match refusal {
+        Refusal::NoSuchPath => (ProblemKind::NotFound, "no_such_path"),
+        Refusal::MethodNotAllowed { .. } => (ProblemKind::InvalidRequest, "method_not_allowed"),
+        Refusal::NotConfigured => (ProblemKind::Overloaded, "not_configured"),
+        Refusal::NoToken => (ProblemKind::Authentication, "no_token"),
+        Refusal::UnknownToken => (ProblemKind::Authentication, "unknown_token"),
+        Refusal::MistypedToken => (ProblemKind::Authentication, "mistyped_token"),
+        Refusal::TokenExpired { .. } => (ProblemKind::Authentication, "token_expired"),
+        Refusal::KeyRotatedOut { .. } => (ProblemKind::Authentication, "key_rotated_out"),
+        Refusal::TokenSuspended { .. } => (ProblemKind::Permission, "token_suspended"),
+        Refusal::BodyTooLarge { .. } => (ProblemKind::TooLarge, "body_too_large"),
+        Refusal::BodyStalled { .. } => (ProblemKind::Timeout, "body_stalled"),
+        Refusal::BodyBroken => (ProblemKind::InvalidRequest, "body_broken"),
+        Refusal::UnknownEncoding { .. } => (ProblemKind::InvalidRequest, "unknown_encoding"),
+        Refusal::BadEncoding => (ProblemKind::InvalidRequest, "bad_encoding"),
+        Refusal::Malformed(_) => (ProblemKind::InvalidRequest, "malformed"),
+        Refusal::UnknownModel { .. } => (ProblemKind::ModelNotFound, "unknown_model"),
+        Refusal::ModelNotAllowed { .. } => (ProblemKind::Permission, "model_not_allowed"),
+        Refusal::LimitReached(exceeded) => match exceeded.kind {
+            ExceededKind::Requests => (ProblemKind::RateLimited, "request_limit"),
+            ExceededKind::Tokens => (ProblemKind::RateLimited, "token_limit"),
+            ExceededKind::Spend => (ProblemKind::QuotaExceeded, "spend_limit"),
+            ExceededKind::Concurrency => (ProblemKind::RateLimited, "concurrency_limit"),
+        },
+        Refusal::RouteBroken { .. } => (ProblemKind::Overloaded, "route_broken"),
+        Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
+        // Clients that count tokens fall back to their own estimate on 404 (protocols 1.6).
+        Refusal::NoLane { surface, .. } if surface.ends_with("count_tokens") || surface.ends_with("input_tokens") => {
+            (ProblemKind::NotFound, "no_lane")
+        }
+        Refusal::NoLane { .. } => (ProblemKind::InvalidRequest, "no_lane"),
+        Refusal::FieldRefused { .. } => (ProblemKind::InvalidRequest, "field_refused"),
+        Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),
+        Refusal::Upstream(failure) => (failure.problem.kind, failure.word()),
+        Refusal::Panicked => (ProblemKind::Internal, "panic"),
+    }
+}
+
+/// How the request ended, for its record.
+fn ending(refusal: &Refusal) -> Ending {
+    let outcome = match refusal {
+        Refusal::NoToken
+        | Refusal::UnknownToken
+        | Refusal::MistypedToken
+        | Refusal::TokenExpired { .. }
+        | Refusal::KeyRotatedOut { .. }
+        | Refusal::TokenSuspended { .. }
+        | Refusal::LimitReached(_) => Outcome::LimitStopped,
+        Refusal::BodyBroken => Outcome::ClientCancelled,
+        Refusal::NotConfigured | Refusal::RouteBroken { .. } | Refusal::Panicked => Outcome::GatewayStopped,
+        Refusal::CoolingDown { .. } => Outcome::UpstreamFailed,
+        Refusal::Upstream(failure) => upstream_outcome(failure),
+        // The whole answer, a refusal, was handed over.
+        Refusal::NoSuchPath
+        | Refusal::MethodNotAllowed { .. }
+        | Refusal::BodyTooLarge { .. }
+        | Refusal::BodyStalled { .. }
+        | Refusal::UnknownEncoding { .. }
+        | Refusal::BadEncoding
+        | Refusal::Malformed(_)
+        | Refusal::UnknownModel { .. }
+        | Refusal::ModelNotAllowed { .. }
+        | Refusal::NotCapable { .. }
+        | Refusal::NoLane { .. }
+        | Refusal::FieldRefused { .. } => Outcome::Completed,
+    };
+    Ending::new(outcome, face(refusal).1)
+}
+
+/// An upstream's refusal of the request itself is an answer; everything else is a failure to give one.
+fn upstream_outcome(failure: &Failure) -> Outcome {
+    let about_the_request = matches!(
+        failure.problem.kind,
+        ProblemKind::InvalidRequest | ProblemKind::TooLarge | ProblemKind::ContextLength | ProblemKind::ContentFiltered
+    );
+    match failure.cause {
+        Cause::Deadline => Outcome::GatewayStopped,
+        Cause::Answered if about_the_request => Outcome::Completed,
+        _ => Outcome::UpstreamFailed,
+    }
+}
+
+fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
+    match refusal {
+        Refusal::MethodNotAllowed { allow } => {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        Refusal::NoToken => {
+            headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Refusal::LimitReached(exceeded) => limit_headers(exceeded, headers),
+        // The body was not read to its end, so the connection is of no further use.
+        Refusal::BodyTooLarge { .. } | Refusal::BodyStalled { .. } => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+}
+
+/// The limit by name, and in the headers that OpenAI's SDKs and tools read.
+fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
+    if let Ok(name) = HeaderValue::from_str(&exceeded.limit) {
+        headers.insert("x-routeapi-limit", name);
+    }
+    let names = match exceeded.kind {
+        ExceededKind::Requests => [
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-reset-requests",
+        ],
+        ExceededKind::Tokens => [
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset-tokens",
+        ],
+        ExceededKind::Spend => {
+            // Retrying at once does not help; OpenAI's SDKs honour this.
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            return;
+        }
+        ExceededKind::Concurrency => return,
+    };
+    let [limit, remaining, reset] = names;
+    headers.insert(limit, HeaderValue::from(exceeded.cap));
+    headers.insert(remaining, HeaderValue::from(0));
+    if let Some(millis) = exceeded.retry_after_ms
+        && let Ok(value) = HeaderValue::try_from(format!("{}s", millis.div_ceil(1_000)))
+    {
+        headers.insert(reset, value);
+    }
+}
+
+/// How a stream that is cut says why: the problem, and its word.
+pub(super) fn cut(refusal: &Refusal) -> (Problem, &'static str) {
+    (problem(refusal, refusal.to_string()), face(refusal).1)
+}
+
+/// A problem's word in records and metrics.
+pub(super) fn word(problem: &Problem) -> &'static str {
+    kind_word(problem.kind)
+}
+
+/// `gen_ai.provider.name` (OpenTelemetry GenAI semantic conventions, well-known values; `echo` is ours).
+pub(super) const fn provider_name(kind: ProviderType) -> &'static str {
+    match kind {
+        ProviderType::OpenAI => "openai",
+        ProviderType::Anthropic => "anthropic",
+        ProviderType::Gemini => "gcp.gemini",
+        ProviderType::VertexAI => "gcp.vertex_ai",
+        ProviderType::AzureOpenAI => "azure.ai.openai",
+        ProviderType::Bedrock => "aws.bedrock",
+        ProviderType::Echo => "echo",
+    }
+}

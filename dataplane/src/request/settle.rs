@@ -1,0 +1,406 @@
+//! The guard of a request: whatever way the request ends, it settles exactly once. It owns what must be given back (the
+//! reservation) and what must be told (the record), so dropping it frees and tells everything.
+//!
+//! Made when the head arrives, it travels with the request through every phase and ends in the response body. Dropped
+//! without a word it knows what that means: a panic, a passed shutdown deadline, an answer whose end the client had
+//! already seen, or else a client that went away.
+//!
+//! **What is charged.** A token pays for every attempt's usage, as the gateway's owner does. Decides nothing else: no
+//! retries, no statuses.
+
+mod usage;
+
+use std::{sync::Arc, time::Instant};
+
+use routeapi_metering::{Actual, AttemptRecord, Outcome, Usage, UsageRecord};
+use routeapi_protocol::{
+    call::Call,
+    dialect::{Family, Framing, Surface},
+    exchange::Observed,
+    report::Warning,
+};
+
+pub(super) use usage::Seen;
+
+use super::{Gateway, context::Context, identify::Caller, respond};
+use crate::{
+    clock::{self, Now},
+    config::runtime::{Route, Upstream},
+    live::Reservation,
+    telemetry::{
+        RequestRecord,
+        metrics::{CallFacts, Warned},
+    },
+};
+
+/// One per request.
+pub(super) struct Guard {
+    gateway: Arc<Gateway>,
+    context: Context,
+    family: Family,
+    caller: Option<Caller>,
+    call: Option<CallShape>,
+    route: Option<Arc<Route>>,
+    reservation: Option<Reservation>,
+    past: Vec<AttemptRecord>,
+    /// `gen_ai.provider.name` of each attempt.
+    providers: Vec<&'static str>,
+    current: Option<Attempt>,
+    warnings: Vec<Warning>,
+    status: u16,
+    response_bytes: u64,
+    first_content: Option<Instant>,
+    message: Option<String>,
+    settled: bool,
+}
+
+/// What of a call the record needs, without its body.
+struct CallShape {
+    surface: Surface,
+    model: String,
+    stream: bool,
+    estimated_input: u64,
+}
+
+/// A try at an upstream that has not ended.
+struct Attempt {
+    upstream: Arc<Upstream>,
+    model: String,
+    began: Instant,
+    status: Option<u16>,
+    seen: Seen,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// Seen from the client.
+    pub outcome: Outcome,
+    /// Why, where it did not end well.
+    pub error: Option<&'static str>,
+}
+
+impl Ending {
+    pub(super) const COMPLETED: Self = Self {
+        outcome: Outcome::Completed,
+        error: None,
+    };
+
+    pub(super) const fn new(outcome: Outcome, error: &'static str) -> Self {
+        Self {
+            outcome,
+            error: Some(error),
+        }
+    }
+}
+
+// === impl Guard: what becomes known on the way ===
+
+impl Guard {
+    pub(super) fn new(gateway: &Arc<Gateway>, context: Context) -> Self {
+        gateway.metrics.began();
+        Self {
+            gateway: Arc::clone(gateway),
+            context,
+            family: Family::OpenAi,
+            caller: None,
+            call: None,
+            route: None,
+            reservation: None,
+            past: Vec::new(),
+            providers: Vec::new(),
+            current: None,
+            warnings: Vec::new(),
+            status: 0,
+            response_bytes: 0,
+            first_content: None,
+            message: None,
+            settled: false,
+        }
+    }
+
+    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// In whose dialect the client is spoken to.
+    pub(super) fn family(&self) -> Family {
+        self.family
+    }
+
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+
+    /// What the last attempt changed in the request.
+    pub(super) fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    pub(super) fn speaks(&mut self, family: Family) {
+        self.family = family;
+    }
+
+    pub(super) fn identified(&mut self, caller: &Caller) {
+        self.caller = Some(caller.clone());
+    }
+
+    /// Known from the path alone, so that even a body that cannot be read is recorded under its API.
+    pub(super) fn addressed(&mut self, surface: Surface) {
+        self.call = Some(CallShape {
+            surface,
+            model: String::new(),
+            stream: false,
+            estimated_input: 0,
+        });
+    }
+
+    pub(super) fn called(&mut self, call: &Call) {
+        self.call = Some(CallShape {
+            surface: call.surface(),
+            model: super::admit::clip(call.model()),
+            stream: call.framing() != Framing::Whole,
+            estimated_input: call.estimated_input_tokens(),
+        });
+    }
+
+    pub(super) fn admitted(&mut self, route: &Arc<Route>, reservation: Reservation) {
+        self.route = Some(Arc::clone(route));
+        self.reservation = Some(reservation);
+    }
+
+    /// The status that the client is told.
+    pub(super) fn answered(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// What went wrong, in words. The first word counts.
+    pub(super) fn explain(&mut self, message: &str) {
+        if self.message.is_none() {
+            self.message = Some(message.chars().take(1_024).collect());
+        }
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.response_bytes = self.response_bytes.saturating_add(bytes as u64);
+    }
+
+    // === attempts ===
+
+    /// A request goes out to an upstream.
+    pub(super) fn attempt(&mut self, upstream: &Arc<Upstream>, model: &str, warnings: Vec<Warning>, now: Instant) {
+        self.fail_attempt("superseded", now);
+        self.warnings = warnings;
+        self.providers.push(respond::provider_name(upstream.provider.type_));
+        self.current = Some(Attempt {
+            upstream: Arc::clone(upstream),
+            model: model.to_owned(),
+            began: now,
+            status: None,
+            seen: Seen::default(),
+        });
+    }
+
+    /// The upstream sent its status.
+    pub(super) fn attempt_status(&mut self, status: u16) {
+        if let Some(attempt) = &mut self.current {
+            attempt.status = Some(status);
+        }
+    }
+
+    /// More of the upstream's answer was read. Returns whether content has come.
+    pub(super) fn observe(&mut self, observed: &Observed) -> bool {
+        let Some(attempt) = &mut self.current else { return false };
+        attempt.seen.update(observed);
+        if attempt.seen.content && self.first_content.is_none() {
+            self.first_content = Some(clock::now().mono);
+        }
+        attempt.seen.content
+    }
+
+    /// The answer came in one piece: it is complete, whatever was seen in it.
+    pub(super) fn delivered_whole(&mut self) {
+        if let Some(attempt) = &mut self.current {
+            attempt.seen.whole();
+            self.first_content.get_or_insert_with(|| clock::now().mono);
+        }
+    }
+
+    /// The attempt that runs did not serve.
+    pub(super) fn fail_attempt(&mut self, error: &'static str, now: Instant) {
+        if let Some(attempt) = self.current.take() {
+            self.first_content = None;
+            let record = self.close(attempt, Some(error), now);
+            self.past.push(record);
+        }
+    }
+
+    fn close(&self, attempt: Attempt, error: Option<&'static str>, now: Instant) -> AttemptRecord {
+        let surface = self.call.as_ref().map(|call| call.surface);
+        let input = self.call.as_ref().map_or(0, |call| call.estimated_input);
+        let (usage, usage_source) = attempt.seen.account(surface, input);
+        AttemptRecord {
+            upstream: attempt.upstream.name.clone(),
+            provider: attempt.upstream.provider.id.to_string(),
+            model: attempt.model,
+            status: attempt.status,
+            error,
+            duration_ms: millis(attempt.began, now),
+            cost_nano_usd: attempt.upstream.price.as_ref().map_or(0, |price| price.cost(&usage)),
+            usage,
+            usage_source,
+        }
+    }
+}
+
+// === impl Guard: the end ===
+
+impl Guard {
+    /// The request has ended. Only the first call counts.
+    pub(super) fn settle(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let now = clock::now();
+        self.tell_health(ending, now);
+        if let Some(attempt) = self.current.take() {
+            let record = self.close(attempt, ending.error, now.mono);
+            self.past.push(record);
+        }
+        let record = self.record(ending, now);
+        if let Some(reservation) = self.reservation.take() {
+            // Nothing went out to an upstream: dropping it gives everything back.
+            if !record.usage.attempts.is_empty() {
+                let actual = Actual {
+                    tokens: record.usage.usage.total(),
+                    spend: record.usage.cost_nano_usd,
+                };
+                reservation.settle(now.unix_ms, actual);
+            }
+        }
+        self.emit(record);
+    }
+
+    /// An upstream that answered to the end is well; one that broke off is not. A client that left says nothing.
+    fn tell_health(&self, ending: Ending, now: Now) {
+        let Some(attempt) = &self.current else { return };
+        match ending.outcome {
+            Outcome::Completed => attempt.upstream.health.succeeded(),
+            Outcome::UpstreamFailed => {
+                attempt.upstream.health.failed(now.mono);
+            }
+            Outcome::ClientCancelled | Outcome::LimitStopped | Outcome::GatewayStopped => {}
+        }
+    }
+
+    fn record(&mut self, ending: Ending, now: Now) -> RequestRecord {
+        let attempts = std::mem::take(&mut self.past);
+        let mut usage = Usage::default();
+        attempts.iter().for_each(|attempt| usage.add(attempt.usage));
+        let context = &self.context;
+        let usage = UsageRecord {
+            id: context.id.clone(),
+            time_unix_ms: context.now.unix_ms,
+            duration_ms: millis(context.now.mono, now.mono),
+            first_content_ms: self.first_content.map(|at| millis(context.now.mono, at)),
+            token: self.caller.as_ref().map(|caller| caller.token.id.to_string()),
+            key_id: self.caller.as_ref().map(|caller| caller.token.key_id.clone()),
+            route: self.route.as_ref().map(|route| route.id.to_string()),
+            model: self
+                .call
+                .as_ref()
+                .map(|call| call.model.clone())
+                .filter(|model| !model.is_empty()),
+            surface: self.call.as_ref().map(|call| call.surface.name()),
+            stream: self.call.as_ref().is_some_and(|call| call.stream),
+            status: self.status,
+            outcome: ending.outcome,
+            error: ending.error,
+            usage,
+            usage_source: usage::weakest(&attempts),
+            cost_nano_usd: attempts
+                .iter()
+                .fold(0, |sum: u64, attempt| sum.saturating_add(attempt.cost_nano_usd)),
+            attempts,
+        };
+        RequestRecord {
+            usage,
+            peer: context.peer.to_string(),
+            method: context.method.to_string(),
+            path: context.path.clone(),
+            trace_id: context.trace.as_ref().map(|trace| trace.trace_id.clone()),
+            span_id: context.trace.as_ref().map(|trace| trace.span_id.clone()),
+            response_bytes: self.response_bytes,
+            warnings: self.warnings.iter().map(respond::warning).collect(),
+            message: self.message.take(),
+        }
+    }
+
+    fn emit(&self, record: RequestRecord) {
+        let metrics = &self.gateway.metrics;
+        let facts = self.call.as_ref().map(|call| CallFacts {
+            operation: call.surface.operation(),
+            providers: &self.providers,
+        });
+        if let Some(call) = &self.call {
+            for warning in &self.warnings {
+                let kind = match warning {
+                    Warning::Adapted { .. } => Warned::Adapted,
+                    Warning::Dropped { .. } => Warned::Dropped,
+                };
+                metrics.warned(call.surface.name(), kind);
+            }
+        }
+        metrics.ended(&record.usage, facts);
+        self.gateway.records.record(&Arc::new(record));
+    }
+
+    /// The answer's own code panicked and was caught.
+    pub(super) fn panicked(&mut self) {
+        self.gateway.metrics.panics().inc();
+        self.settle(Ending::new(Outcome::GatewayStopped, "panic"));
+    }
+
+    /// What it means that nobody said how the request ended.
+    fn abandoned(&self) -> Ending {
+        if std::thread::panicking() {
+            return Ending::new(Outcome::GatewayStopped, "panic");
+        }
+        // The terminal event had gone out; clients hang up right after it (protocols 5, case 40).
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|attempt| attempt.seen.complete && self.status != 0)
+        {
+            return Ending::COMPLETED;
+        }
+        if let Some(kind) = self
+            .current
+            .as_ref()
+            .and_then(|attempt| attempt.seen.error)
+            .filter(|_| self.status != 0)
+        {
+            return Ending::new(Outcome::UpstreamFailed, super::attempt::kind_word(kind));
+        }
+        if self.gateway.drain.is_expired() {
+            return Ending::new(Outcome::GatewayStopped, "shutdown");
+        }
+        Ending::new(Outcome::ClientCancelled, "client_cancelled")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(self.abandoned());
+        }
+    }
+}
+
+fn millis(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+}

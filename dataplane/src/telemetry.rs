@@ -1,0 +1,9 @@
+//! What leaves the process about requests: one record each, as a line in the access log and as metrics.
+
+pub mod access_log;
+pub mod metrics;
+pub mod record;
+
+pub use access_log::AccessLog;
+pub use metrics::Metrics;
+pub use record::{RecordSink, RequestRecord};

@@ -1,0 +1,196 @@
+//! The access log: one JSON object per line and request.
+//!
+//! A thread of its own writes, so that a reader who stops reading (a full pipe) never stops a request. The queue is
+//! bounded; when it is full, lines are left out and counted. Dropping the log writes what is queued first, so a clean
+//! stop loses nothing.
+
+use std::{
+    io::{self, BufWriter, Write},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::{RecordSink, RequestRecord};
+
+/// Lines that wait for the writer at most.
+const QUEUE: usize = 16 * 1024;
+
+/// Writes finished requests.
+#[derive(Debug)]
+pub struct AccessLog {
+    queue: Option<SyncSender<Arc<RequestRecord>>>,
+    writer: Option<JoinHandle<()>>,
+    lost: Counter,
+}
+
+impl AccessLog {
+    /// Starts the writer. `lost` counts lines that were left out.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(out: impl Write + Send + 'static, lost: Counter) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(QUEUE);
+        let failed = lost.clone();
+        let writer = thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write(&lines, BufWriter::with_capacity(64 * 1024, out), &failed))?;
+        Ok(Self {
+            queue: Some(queue),
+            writer: Some(writer),
+            lost,
+        })
+    }
+}
+
+/// Writes until the queue is closed; flushes whenever it has run empty.
+fn write(lines: &Receiver<Arc<RequestRecord>>, mut out: impl Write, failed: &Counter) {
+    while let Ok(first) = lines.recv() {
+        let mut next = Some(first);
+        while let Some(record) = next {
+            if line(&mut out, &record).is_err() {
+                failed.inc();
+            }
+            next = lines.try_recv().ok();
+        }
+        // Whatever is wrong with the output shows at the next line, which is then counted.
+        let _ = out.flush();
+    }
+}
+
+fn line(out: &mut impl Write, record: &RequestRecord) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+impl RecordSink for AccessLog {
+    fn record(&self, record: &Arc<RequestRecord>) {
+        let Some(queue) = &self.queue else { return };
+        match queue.try_send(Arc::clone(record)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.lost.inc();
+            }
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            // A panicked writer has lost its lines already.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use routeapi_metering::{Outcome, Usage, UsageRecord, UsageSource};
+
+    use super::*;
+
+    fn record(id: &str) -> Arc<RequestRecord> {
+        Arc::new(RequestRecord {
+            usage: UsageRecord {
+                id: id.to_owned(),
+                time_unix_ms: 1,
+                duration_ms: 2,
+                first_content_ms: None,
+                token: None,
+                key_id: None,
+                route: None,
+                model: None,
+                surface: None,
+                stream: false,
+                status: 200,
+                outcome: Outcome::Completed,
+                error: None,
+                usage: Usage::default(),
+                usage_source: UsageSource::None,
+                cost_nano_usd: 0,
+                attempts: Vec::new(),
+            },
+            peer: "127.0.0.1:1".to_owned(),
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            trace_id: None,
+            span_id: None,
+            response_bytes: 0,
+            warnings: Vec::new(),
+            message: None,
+        })
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn dropping_it_writes_what_is_queued() {
+        let out = Shared::default();
+        let log = AccessLog::start(out.clone(), Counter::default()).unwrap();
+        for at in 0..1_000 {
+            log.record(&record(&at.to_string()));
+        }
+        drop(log);
+        let written = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let ids: Vec<String> = written
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["id"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(ids, (0..1_000).map(|at| at.to_string()).collect::<Vec<_>>());
+    }
+
+    /// An output that takes nothing until it is opened.
+    #[derive(Clone, Default)]
+    struct Stuck(Arc<(Mutex<bool>, Condvar)>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (open, changed) = &*self.0;
+            drop(changed.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_who_stops_reading_costs_lines_and_not_requests() {
+        let (out, lost) = (Stuck::default(), Counter::default());
+        let log = AccessLog::start(out.clone(), lost.clone()).unwrap();
+        let one = record("x");
+        for _ in 0..3 * QUEUE {
+            log.record(&one);
+        }
+        assert!(lost.get() > 0, "the queue is bounded");
+        *out.0.0.lock().unwrap() = true;
+        out.0.1.notify_all();
+    }
+}

@@ -1,0 +1,297 @@
+//! The Prometheus series about requests. Names follow the OpenTelemetry GenAI semantic conventions where they have one,
+//! spelled as Prometheus does (dots become underscores, units are suffixes); the rest begin with `routeapi_`.
+//!
+//! Labels are closed sets or names from the configuration, never anything a client can choose: a model id under a
+//! wildcard route is counted under the route's name.
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use routeapi_metering::{AttemptRecord, Outcome, UsageRecord};
+
+/// Seconds. From a cached refusal to a long reasoning answer.
+const DURATIONS: [f64; 16] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
+];
+
+/// Tokens. The conventions' own advice for `gen_ai.client.token.usage`.
+const TOKENS: [f64; 14] = [
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
+
+type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
+
+/// Every series about requests.
+#[derive(Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    in_flight: Gauge,
+    durations: Histograms<CallLabels>,
+    first_tokens: Histograms<CallLabels>,
+    token_usage: Histograms<TokenLabels>,
+    spend: Family<UpstreamLabels, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
+    warnings: Family<WarningLabels, Counter>,
+    lost_lines: Counter,
+    panics: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    surface: &'static str,
+    status: u16,
+    outcome: Word<Outcome>,
+    error_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    gen_ai_operation_name: &'static str,
+    gen_ai_provider_name: &'static str,
+    route: Arc<str>,
+    error_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    gen_ai_operation_name: &'static str,
+    gen_ai_provider_name: &'static str,
+    gen_ai_token_type: &'static str,
+    route: Arc<str>,
+    upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    route: Arc<str>,
+    upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    route: Arc<str>,
+    upstream: Arc<str>,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WarningLabels {
+    surface: &'static str,
+    kind: Warned,
+}
+
+/// What became of a request field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Warned {
+    /// Sent with another value.
+    Adapted,
+    /// Not sent.
+    Dropped,
+}
+
+/// A closed set as a label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Word<T>(T);
+
+/// What of a finished call the labels need beside its record.
+#[derive(Clone, Copy, Debug)]
+pub struct CallFacts<'a> {
+    /// `gen_ai.operation.name`
+    pub operation: &'static str,
+    /// `gen_ai.provider.name` of each attempt, in order.
+    pub providers: &'a [&'static str],
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Makes the series and names them in a registry.
+    pub fn new(registry: &mut Registry) -> Self {
+        let durations: fn() -> Histogram = || Histogram::new(DURATIONS);
+        let tokens: fn() -> Histogram = || Histogram::new(TOKENS);
+        let metrics = Self {
+            requests: Family::default(),
+            in_flight: Gauge::default(),
+            durations: Family::new_with_constructor(durations),
+            first_tokens: Family::new_with_constructor(durations),
+            token_usage: Family::new_with_constructor(tokens),
+            spend: Family::default(),
+            attempts: Family::default(),
+            warnings: Family::default(),
+            lost_lines: Counter::default(),
+            panics: Counter::default(),
+        };
+        metrics.register(registry);
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let help = "Requests by API, status and how they ended";
+        registry.register("routeapi_requests", help, self.requests.clone());
+        let help = "Requests whose answer has not ended";
+        registry.register("routeapi_requests_in_flight", help, self.in_flight.clone());
+        let help = "From a call's arrival to the end of its answer";
+        let durations = self.durations.clone();
+        registry.register_with_unit("gen_ai_server_request_duration", help, Unit::Seconds, durations);
+        let help = "From a call's arrival to its first content";
+        let first = self.first_tokens.clone();
+        registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first);
+        let help = "Tokens per attempt by type, as reported, counted or estimated";
+        registry.register("gen_ai_client_token_usage", help, self.token_usage.clone());
+        let help = "Cost at the route's prices, in billionths of a US dollar";
+        registry.register("routeapi_spend_nanousd", help, self.spend.clone());
+        let help = "Tries at upstreams by result; result is ok, cancelled or the reason of the failure";
+        registry.register("routeapi_upstream_attempts", help, self.attempts.clone());
+        let help = "Request fields that were changed or dropped for an upstream's protocol";
+        registry.register("routeapi_translation_warnings", help, self.warnings.clone());
+        let help = "Access log lines left out because the output was not read or failed";
+        registry.register("routeapi_access_log_lost_lines", help, self.lost_lines.clone());
+        let help = "Panics that were caught; each is a defect worth reporting";
+        registry.register("routeapi_panics", help, self.panics.clone());
+    }
+
+    /// Counts lines that the access log leaves out.
+    pub fn lost_lines(&self) -> Counter {
+        self.lost_lines.clone()
+    }
+
+    /// Counts caught panics, wherever they happen.
+    pub fn panics(&self) -> Counter {
+        self.panics.clone()
+    }
+
+    /// Requests whose answer has not ended.
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
+    pub(crate) fn began(&self) {
+        self.in_flight.inc();
+    }
+
+    /// Counts a finished request. Called once per request, by its guard.
+    pub(crate) fn ended(&self, record: &UsageRecord, call: Option<CallFacts<'_>>) {
+        self.in_flight.dec();
+        let error_type = record.error.unwrap_or("");
+        let labels = RequestLabels {
+            surface: record.surface.unwrap_or("none"),
+            status: record.status,
+            outcome: Word(record.outcome),
+            error_type,
+        };
+        self.requests.get_or_create(&labels).inc();
+        let (Some(call), Some(route)) = (call, &record.route) else {
+            return;
+        };
+        let route: Arc<str> = Arc::from(route.as_str());
+        let labels = CallLabels {
+            gen_ai_operation_name: call.operation,
+            gen_ai_provider_name: call.providers.last().unwrap_or(&"none"),
+            route: Arc::clone(&route),
+            error_type,
+        };
+        self.durations
+            .get_or_create(&labels)
+            .observe(seconds(record.duration_ms));
+        if let Some(first) = record.first_content_ms {
+            self.first_tokens.get_or_create(&labels).observe(seconds(first));
+        }
+        for (attempt, provider) in record.attempts.iter().zip(call.providers) {
+            self.attempted(attempt, &labels, provider, record.outcome);
+        }
+    }
+
+    fn attempted(&self, attempt: &AttemptRecord, call: &CallLabels, provider: &'static str, outcome: Outcome) {
+        let upstream: Arc<str> = Arc::from(attempt.upstream.as_str());
+        let route = &call.route;
+        let ended_well = if outcome == Outcome::ClientCancelled {
+            "cancelled"
+        } else {
+            "ok"
+        };
+        let labels = AttemptLabels {
+            route: Arc::clone(route),
+            upstream: Arc::clone(&upstream),
+            result: attempt.error.unwrap_or(ended_well),
+        };
+        self.attempts.get_or_create(&labels).inc();
+        if attempt.cost_nano_usd > 0 {
+            let labels = UpstreamLabels {
+                route: Arc::clone(route),
+                upstream: Arc::clone(&upstream),
+            };
+            self.spend.get_or_create(&labels).inc_by(attempt.cost_nano_usd);
+        }
+        for (kind, tokens) in [
+            ("input", attempt.usage.total_input()),
+            ("output", attempt.usage.total_output()),
+        ] {
+            if tokens == 0 {
+                continue;
+            }
+            let labels = TokenLabels {
+                gen_ai_operation_name: call.gen_ai_operation_name,
+                gen_ai_provider_name: provider,
+                gen_ai_token_type: kind,
+                route: Arc::clone(route),
+                upstream: Arc::clone(&upstream),
+            };
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a histogram's sum is a float; counts stay far below 2^53"
+            )]
+            self.token_usage.get_or_create(&labels).observe(tokens as f64);
+        }
+    }
+
+    pub(crate) fn warned(&self, surface: &'static str, kind: Warned) {
+        self.warnings.get_or_create(&WarningLabels { surface, kind }).inc();
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds stay far below 2^53")]
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1_000.0
+}
+
+// === impl labels ===
+
+impl EncodeLabelValue for Word<Outcome> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self.0 {
+            Outcome::Completed => "completed",
+            Outcome::ClientCancelled => "client_cancelled",
+            Outcome::UpstreamFailed => "upstream_failed",
+            Outcome::LimitStopped => "limit_stopped",
+            Outcome::GatewayStopped => "gateway_stopped",
+        }
+        .encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Warned {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self {
+            Self::Adapted => "adapted",
+            Self::Dropped => "dropped",
+        }
+        .encode(encoder)
+    }
+}

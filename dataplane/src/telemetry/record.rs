@@ -1,0 +1,52 @@
+//! One request as it is told to the outside: its usage record, and the HTTP facts around it.
+//!
+//! Field names are an interface: logs are queried by them. Nothing here holds a prompt, an answer or a secret; the path
+//! comes without its query.
+
+use std::sync::Arc;
+
+use routeapi_metering::UsageRecord;
+use serde::Serialize;
+
+/// A finished request.
+#[derive(Clone, Debug, Serialize)]
+pub struct RequestRecord {
+    /// What it used and how it ended.
+    #[serde(flatten)]
+    pub usage: UsageRecord,
+    /// Address of whoever connected.
+    pub peer: String,
+    /// HTTP method.
+    pub method: String,
+    /// Path without query.
+    pub path: String,
+    /// The trace it belongs to, if the client was in one (W3C Trace Context).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// Our span in that trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
+    /// Bytes of answer body handed over.
+    pub response_bytes: u64,
+    /// Request fields that were changed or dropped, as in `x-routeapi-warnings`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What went wrong, in words, where something did. Comes from the gateway or from an upstream's error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Takes finished requests. Called once per request on the request's own task, so it must neither block nor fail.
+pub trait RecordSink: Send + Sync {
+    /// Takes one.
+    fn record(&self, record: &Arc<RequestRecord>);
+}
+
+/// Every sink in turn.
+impl RecordSink for Vec<Arc<dyn RecordSink>> {
+    fn record(&self, record: &Arc<RequestRecord>) {
+        for sink in self {
+            sink.record(record);
+        }
+    }
+}

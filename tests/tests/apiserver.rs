@@ -1,4 +1,10 @@
 //! The control plane of the harness is real: what the other tests rely on holds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests may stop at the first surprise"
+)]
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
@@ -65,8 +71,14 @@ async fn a_bound_token_names_its_pod_and_dies_with_it() {
         format!("system:serviceaccount:{namespace}:gateway")
     );
     let extra = user.extra.unwrap();
-    assert_eq!(extra["authentication.kubernetes.io/pod-name"], [pod.name.clone()]);
-    assert_eq!(extra["authentication.kubernetes.io/pod-uid"], [pod.uid.clone()]);
+    assert_eq!(
+        extra["authentication.kubernetes.io/pod-name"],
+        std::slice::from_ref(&pod.name)
+    );
+    assert_eq!(
+        extra["authentication.kubernetes.io/pod-uid"],
+        std::slice::from_ref(&pod.uid)
+    );
 
     assert_ne!(
         review(&client, &token, "another-audience").await.authenticated,

@@ -1,5 +1,10 @@
 //! The scripted upstream fails exactly as it is told, and its ledger is exact. That its dialects are right is proven by
 //! the official SDKs (`tests/clients/test_upstream_truth.py`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may stop at the first surprise"
+)]
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

@@ -1,0 +1,63 @@
+"""Starts `routeapi run` with manifests that route one model id to each dialect of the scripted upstream."""
+
+import processes
+
+TOKEN = "sk-clients-of-the-test"
+UPSTREAM_KEY = "sk-upstream-only"
+# The model id that a client names, by the dialect of the upstream that serves it.
+MODELS = {"openai": "via-openai", "anthropic": "via-anthropic", "gemini": "via-gemini"}
+TYPES = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
+
+COMMON = f"""\
+apiVersion: v1
+kind: Secret
+metadata: {{name: upstream-key, namespace: default}}
+stringData: {{apiKey: {UPSTREAM_KEY}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: clients, namespace: default, labels: {{routeapi.dev/import: "true"}}}}
+stringData: {{token: {TOKEN}}}
+---
+apiVersion: routeapi.dev/v1alpha1
+kind: ApiToken
+metadata: {{name: clients, namespace: default}}
+spec: {{models: ["*"], secretName: clients}}
+"""
+
+ROUTE = """\
+---
+apiVersion: routeapi.dev/v1alpha1
+kind: AIProvider
+metadata: {{name: {dialect}, namespace: default}}
+spec:
+  type: {type}
+  baseURL: {url}
+  credentials: {{apiKey: {{secretRef: {{name: upstream-key, key: apiKey}}}}}}
+---
+apiVersion: routeapi.dev/v1alpha1
+kind: AIRoute
+metadata: {{name: {model}, namespace: default}}
+spec:
+  model: {model}
+  upstreams:
+    - name: only
+      providerRef: {{name: {dialect}}}
+      model: upstream-{dialect}
+  fallback: {{maxAttempts: 1}}
+"""
+
+
+def manifests(upstream_url):
+    text = COMMON
+    for dialect, model in MODELS.items():
+        url = upstream_url + ("/v1" if dialect == "openai" else "")
+        text += ROUTE.format(dialect=dialect, type=TYPES[dialect], url=url, model=model)
+    return text
+
+
+def start(binary, upstream_url, directory):
+    path = directory / "manifests.yaml"
+    path.write_text(manifests(upstream_url))
+    command = [binary, "run", "-f", str(path), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    return processes.Process(command)

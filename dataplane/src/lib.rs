@@ -5,10 +5,15 @@
 //! every request reads once. [`app`] wires both and is the same for `main` and for tests; [`admin`] answers on its own
 //! listener and runtime, so that a busy gateway can still be asked how it is.
 
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod file_watch;
 pub mod live;
+pub mod request;
 pub mod server;
 pub mod spawn;
+pub mod telemetry;
 pub mod upstream;

@@ -33,29 +33,17 @@ pub(super) fn admit(
 ) -> Result<Admission, Refusal> {
     let route = visible(runtime, caller, call.model())?;
     if !caller.token.may_name(call.model()) {
-        return Err(Refusal::ModelNotAllowed {
-            model: clip(call.model()),
-            token: caller.token.id.to_string(),
-        });
+        return Err(Refusal::ModelNotAllowed { model: clip(call.model()), token: caller.token.id.to_string() });
     }
     let ask = worst_case(route, call, settings);
-    let reservation = caller
-        .token
-        .account
-        .reserve(now.unix_ms, ask)
-        .map_err(Refusal::LimitReached)?;
+    let reservation = caller.token.account.reserve(now.unix_ms, ask).map_err(Refusal::LimitReached)?;
     route.budget.request();
-    Ok(Admission {
-        route: Arc::clone(route),
-        reservation,
-    })
+    Ok(Admission { route: Arc::clone(route), reservation })
 }
 
 /// The route of a model, if this caller's namespace may know of it.
 pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) -> Result<&'a Arc<Route>, Refusal> {
-    let route = runtime
-        .route(model)
-        .filter(|route| route.is_open_to(caller.token.id.namespace()));
+    let route = runtime.route(model).filter(|route| route.is_open_to(caller.token.id.namespace()));
     route.ok_or_else(|| Refusal::UnknownModel { model: clip(model) })
 }
 
@@ -71,10 +59,7 @@ fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
     };
     let prices = route.upstreams.iter().filter_map(|upstream| upstream.price.as_ref());
     let spend = prices.map(|price| price.worst_case(input, output)).max();
-    Ask {
-        tokens: input.saturating_add(output),
-        spend: spend.unwrap_or(0),
-    }
+    Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0) }
 }
 
 /// A client's model id for messages: bounded, since it may be anything.

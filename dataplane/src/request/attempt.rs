@@ -144,11 +144,7 @@ impl<'a> Walk<'a> {
         };
         match upstream.health.availability(clock::now().mono) {
             Availability::CoolingDown(until) => {
-                self.pausing.push(Pausing {
-                    upstream: Arc::clone(upstream),
-                    until,
-                    asked_before: false,
-                });
+                self.pausing.push(Pausing { upstream: Arc::clone(upstream), until, asked_before: false });
                 return Ok(None);
             }
             Availability::Evicted(_) if std::mem::replace(&mut self.tried_evicted, true) => return Ok(None),
@@ -188,7 +184,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Judges a failure: passes it on as the answer, or notes it and lets the walk go on.
-    fn failed(&mut self, upstream: &Arc<Upstream>, failure: Failure, guard: &mut Guard) -> Result<(), Refusal> {
+    fn failed(&mut self, upstream: &Arc<Upstream>, failure: Box<Failure>, guard: &mut Guard) -> Result<(), Refusal> {
         let now = clock::now().mono;
         if failure.cause != Cause::Busy {
             self.attempts += 1;
@@ -203,16 +199,12 @@ impl<'a> Walk<'a> {
         };
         let affordable = |failure: &Failure| !failure.may_have_worked() || self.plan.route.budget.try_retry();
         if !goes_on || (self.attempts < self.plan.route.fallback.max_attempts && !affordable(&failure)) {
-            return Err(Refusal::Upstream(Box::new(failure)));
+            return Err(Refusal::Upstream(failure));
         }
         if let Some(until) = failure.pause().and_then(|pause| now.checked_add(pause)) {
-            self.pausing.push(Pausing {
-                upstream: Arc::clone(upstream),
-                until,
-                asked_before: true,
-            });
+            self.pausing.push(Pausing { upstream: Arc::clone(upstream), until, asked_before: true });
         }
-        self.failures.push(failure);
+        self.failures.push(*failure);
         Ok(())
     }
 
@@ -243,15 +235,8 @@ impl<'a> Walk<'a> {
             return None;
         }
         let now = clock::now().mono;
-        let longest = now
-            .checked_add(self.plan.route.fallback.max_retry_after)?
-            .min(self.plan.deadline);
-        let soonest = self
-            .pausing
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, pausing)| pausing.until)
-            .map(|(at, _)| at)?;
+        let longest = now.checked_add(self.plan.route.fallback.max_retry_after)?.min(self.plan.deadline);
+        let soonest = self.pausing.iter().enumerate().min_by_key(|(_, pausing)| pausing.until).map(|(at, _)| at)?;
         if self.pausing.get(soonest).is_none_or(|pausing| pausing.until > longest) {
             return None;
         }
@@ -265,29 +250,17 @@ impl<'a> Walk<'a> {
 
     /// Why nothing served.
     fn verdict(mut self) -> Refusal {
-        let telling = self
-            .failures
-            .iter()
-            .enumerate()
-            .max_by_key(|(at, failure)| (failure.weight(), *at));
+        let telling = self.failures.iter().enumerate().max_by_key(|(at, failure)| (failure.weight(), *at));
         if let Some(at) = telling.map(|(at, _)| at) {
             return Refusal::Upstream(Box::new(self.failures.swap_remove(at)));
         }
         if let Some(until) = self.pausing.iter().map(|pausing| pausing.until).min() {
-            let wait = until
-                .saturating_duration_since(clock::now().mono)
-                .max(Duration::from_millis(1));
-            return Refusal::CoolingDown {
-                route: self.plan.route.id.to_string(),
-                wait,
-            };
+            let wait = until.saturating_duration_since(clock::now().mono).max(Duration::from_millis(1));
+            return Refusal::CoolingDown { route: self.plan.route.id.to_string(), wait };
         }
         if let Some((field, upstream)) = self.refused {
             return Refusal::FieldRefused { field, upstream };
         }
-        Refusal::NoLane {
-            surface: self.call.surface().name(),
-            upstreams: self.unreachable,
-        }
+        Refusal::NoLane { surface: self.call.surface().name(), upstreams: self.unreachable }
     }
 }

@@ -65,9 +65,7 @@ fn check(token: &Token, now: Now) -> Result<(), Refusal> {
 pub(super) fn withdrawn(runtime: &Runtime, caller: &Caller) -> Option<Refusal> {
     match runtime.token(&caller.digest) {
         None => Some(Refusal::UnknownToken),
-        Some(token) => token.suspended.then(|| Refusal::TokenSuspended {
-            token: token.id.to_string(),
-        }),
+        Some(token) => token.suspended.then(|| Refusal::TokenSuspended { token: token.id.to_string() }),
     }
 }
 
@@ -76,10 +74,7 @@ fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> 
     match runtime.token(&digest) {
         Some(token) => {
             check(token, now)?;
-            Ok(Caller {
-                token: Arc::clone(token),
-                digest,
-            })
+            Ok(Caller { token: Arc::clone(token), digest })
         }
         None if runtime.revision.is_none() => Err(Refusal::NotConfigured),
         None => Err(match token_format::read(value) {
@@ -93,11 +88,7 @@ fn presented(head: &Parts) -> impl Iterator<Item = Cow<'_, str>> {
     let bearer = bearer(&head.headers).into_iter();
     let named = HEADERS.iter().filter_map(|&name| head.headers.get(name)?.to_str().ok());
     let query = head.uri.query().and_then(|query| parameter(query, "key"));
-    bearer
-        .chain(named)
-        .map(|value| Cow::Borrowed(value.trim()))
-        .chain(query)
-        .filter(|value| !value.is_empty())
+    bearer.chain(named).map(|value| Cow::Borrowed(value.trim())).chain(query).filter(|value| !value.is_empty())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -107,9 +98,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// A query parameter with percent-encoding undone; what is not UTF-8 then is no token.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let raw = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    let raw = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     if !raw.contains('%') {
         return Some(Cow::Borrowed(raw));
     }

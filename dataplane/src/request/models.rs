@@ -17,9 +17,7 @@ const OWNER: &str = "routeapi";
 /// The list.
 pub(super) fn list(runtime: &Runtime, caller: &Caller, kind: ModelList, head: &Parts) -> Vec<u8> {
     let namespace = caller.token.id.namespace();
-    let open = runtime
-        .routes()
-        .filter(|route| route.listed && route.is_open_to(namespace));
+    let open = runtime.routes().filter(|route| route.listed && route.is_open_to(namespace));
     let mut entries: Vec<ModelEntry<'_>> = open
         .flat_map(|route| route.models.iter().map(move |pattern| (route, pattern)))
         .filter_map(|(route, pattern)| match pattern {
@@ -41,9 +39,5 @@ pub(super) fn get(runtime: &Runtime, caller: &Caller, kind: ModelList, id: &str)
 }
 
 fn entry<'a>(route: &'a Route, id: &'a str) -> ModelEntry<'a> {
-    ModelEntry {
-        id,
-        owned_by: route.owned_by.as_deref().unwrap_or(OWNER),
-        created: route.created,
-    }
+    ModelEntry { id, owned_by: route.owned_by.as_deref().unwrap_or(OWNER), created: route.created }
 }

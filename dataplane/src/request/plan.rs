@@ -36,40 +36,21 @@ impl Plan {
 pub(super) fn plan(route: &Arc<Route>, call: &Call, context: &Context) -> Result<Plan, Refusal> {
     let id = || route.id.to_string();
     if route.upstreams.iter().all(|upstream| upstream.weight == 0) {
-        let problem = route
-            .problem
-            .clone()
-            .unwrap_or_else(|| "it has no upstream with a weight above 0".to_owned());
+        let problem = route.problem.clone().unwrap_or_else(|| "it has no upstream with a weight above 0".to_owned());
         return Err(Refusal::RouteBroken { route: id(), problem });
     }
     let needed = needed(call.needs());
     let mut random = Random(context.seed);
-    let capable: Vec<_> = route
-        .upstreams
-        .iter()
-        .filter(|upstream| has_all(upstream, &needed))
-        .cloned()
-        .collect();
+    let capable: Vec<_> = route.upstreams.iter().filter(|upstream| has_all(upstream, &needed)).cloned().collect();
     let upstreams = balance::order(&capable, context.now.mono, |below| random.below(below));
     let patience = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
     let Some(patience) = patience else {
-        return Err(Refusal::NotCapable {
-            route: id(),
-            needs: words(&needed),
-        });
+        return Err(Refusal::NotCapable { route: id(), needs: words(&needed) });
     };
     // A deadline too far for the clock is none: a century will do.
     let century = Duration::from_secs(3_155_760_000);
-    let deadline = context
-        .now
-        .mono
-        .checked_add(patience.min(century))
-        .unwrap_or(context.now.mono);
-    Ok(Plan {
-        route: Arc::clone(route),
-        upstreams,
-        deadline,
-    })
+    let deadline = context.now.mono.checked_add(patience.min(century)).unwrap_or(context.now.mono);
+    Ok(Plan { route: Arc::clone(route), upstreams, deadline })
 }
 
 fn has_all(upstream: &Upstream, needed: &[Capability]) -> bool {
@@ -90,9 +71,7 @@ fn needed(needs: Needs) -> Vec<Capability> {
         (needs.embeddings, Capability::Embeddings),
         (needs.prompt_caching, Capability::PromptCaching),
     ];
-    all.into_iter()
-        .filter_map(|(need, capability)| need.then_some(capability))
-        .collect()
+    all.into_iter().filter_map(|(need, capability)| need.then_some(capability)).collect()
 }
 
 /// As they are written in an AIRoute.
@@ -120,11 +99,7 @@ mod tests {
 
     #[test]
     fn needs_are_named_as_an_airoute_writes_them() {
-        let needs = Needs {
-            tools: true,
-            json_schema: true,
-            ..Needs::default()
-        };
+        let needs = Needs { tools: true, json_schema: true, ..Needs::default() };
         assert_eq!(words(&needed(needs)), "Tools, JSONSchema");
     }
 

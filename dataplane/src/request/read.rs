@@ -46,9 +46,7 @@ where
     let mut sink = Sink::new(headers, limit)?;
     loop {
         let next = timeout(settings.body_frame_idle, body.frame()).await;
-        match next.map_err(|_| Refusal::BodyStalled {
-            after: settings.body_frame_idle,
-        })? {
+        match next.map_err(|_| Refusal::BodyStalled { after: settings.body_frame_idle })? {
             None => return sink.finish(),
             Some(Err(_)) => return Err(Refusal::BodyBroken),
             Some(Ok(frame)) => {
@@ -67,29 +65,17 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 
 /// Where frames go. A body of one frame is not copied.
 enum Sink {
-    Plain {
-        first: Bytes,
-        rest: Option<BytesMut>,
-        limit: usize,
-    },
+    Plain { first: Bytes, rest: Option<BytesMut>, limit: usize },
     Gzip(Box<Inflate>),
 }
 
 impl Sink {
     fn new(headers: &HeaderMap, limit: usize) -> Result<Self, Refusal> {
-        let encoding = headers
-            .get(CONTENT_ENCODING)
-            .map_or("identity", |value| value.to_str().unwrap_or("?"));
+        let encoding = headers.get(CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or("?"));
         match encoding.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(Self::Plain {
-                first: Bytes::new(),
-                rest: None,
-                limit,
-            }),
+            "" | "identity" => Ok(Self::Plain { first: Bytes::new(), rest: None, limit }),
             "gzip" | "x-gzip" => Ok(Self::Gzip(Box::new(Inflate::new(limit)))),
-            other => Err(Refusal::UnknownEncoding {
-                encoding: other.chars().take(32).collect(),
-            }),
+            other => Err(Refusal::UnknownEncoding { encoding: other.chars().take(32).collect() }),
         }
     }
 
@@ -122,15 +108,10 @@ impl Sink {
 /// What of a dialect stands in headers.
 fn dialect_head(endpoint: &Endpoint, headers: &HeaderMap) -> Head {
     let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let beta = headers
-        .get_all("anthropic-beta")
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let beta = headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
     Head {
         model: endpoint.model.clone(),
-        stream: endpoint
-            .framing
-            .is_some_and(|framing| framing != routeapi_protocol::dialect::Framing::Whole),
+        stream: endpoint.framing.is_some_and(|framing| framing != routeapi_protocol::dialect::Framing::Whole),
         anthropic_version: headers.get("anthropic-version").and_then(text),
         anthropic_beta: beta
             .flat_map(|line| line.split(','))
@@ -151,22 +132,13 @@ mod tests {
     use super::*;
 
     fn settings() -> RequestSettings {
-        RequestSettings {
-            max_body_bytes: 100,
-            body_frame_idle: Duration::from_secs(1),
-            ..RequestSettings::default()
-        }
+        RequestSettings { max_body_bytes: 100, body_frame_idle: Duration::from_secs(1), ..RequestSettings::default() }
     }
 
     async fn receive_frames(headers: &[(&str, &str)], frames: &[&[u8]]) -> Result<Bytes, Refusal> {
-        let map = headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect();
-        let frames: Vec<_> = frames
-            .iter()
-            .map(|data| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(data))))
-            .collect();
+        let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let frames: Vec<_> =
+            frames.iter().map(|data| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(data)))).collect();
         receive(&map, StreamBody::new(futures_util::stream::iter(frames)), &settings()).await
     }
 
@@ -181,10 +153,7 @@ mod tests {
         assert_eq!(receive_frames(&[], &[b"ab", b"", b"cd"]).await.unwrap(), "abcd");
         assert_eq!(receive_frames(&[], &[&[b'x'; 100]]).await.unwrap().len(), 100);
         for frames in [&[&[b'x'; 101][..]][..], &[&[b'x'; 60], &[b'x'; 60]]] {
-            assert!(matches!(
-                receive_frames(&[], frames).await,
-                Err(Refusal::BodyTooLarge { limit: 100 })
-            ));
+            assert!(matches!(receive_frames(&[], frames).await, Err(Refusal::BodyTooLarge { limit: 100 })));
         }
         let declared = receive_frames(&[("content-length", "101")], &[]).await;
         assert!(matches!(declared, Err(Refusal::BodyTooLarge { limit: 100 })));
@@ -204,10 +173,7 @@ mod tests {
         assert!(small_bomb.len() < 100, "the cap acts on what comes out");
         for bomb in [bomb, small_bomb] {
             let stopped = receive_frames(&[("content-encoding", "gzip")], &[&bomb]).await;
-            assert!(
-                matches!(stopped, Err(Refusal::BodyTooLarge { limit: 100 })),
-                "{stopped:?}"
-            );
+            assert!(matches!(stopped, Err(Refusal::BodyTooLarge { limit: 100 })), "{stopped:?}");
         }
     }
 
@@ -222,10 +188,12 @@ mod tests {
         assert!(matches!(unknown, Err(Refusal::UnknownEncoding { encoding }) if encoding == "zstd"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn gives_up_on_a_client_that_stops_sending() {
         let stalled = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        let read = receive(&HeaderMap::new(), stalled, &settings()).await;
-        assert!(matches!(read, Err(Refusal::BodyStalled { .. })));
+        let patience = Duration::from_millis(5);
+        let settings = RequestSettings { body_frame_idle: patience, ..settings() };
+        let read = receive(&HeaderMap::new(), stalled, &settings).await;
+        assert!(matches!(read, Err(Refusal::BodyStalled { after }) if after == patience));
     }
 }

@@ -149,22 +149,14 @@ struct Limit<'a>(&'a Exceeded);
 
 impl fmt::Display for Limit<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Exceeded {
-            limit,
-            kind,
-            cap,
-            retry_after_ms,
-        } = self.0;
+        let Exceeded { limit, kind, cap, retry_after_ms } = self.0;
         match kind {
             ExceededKind::Concurrency => write!(out, "{cap} requests of this token are in flight already ({limit})")?,
             ExceededKind::Requests => write!(out, "limit {limit:?} of this token is reached: {cap} requests")?,
             ExceededKind::Tokens => write!(out, "limit {limit:?} of this token is reached: {cap} tokens")?,
             ExceededKind::Spend => {
                 let (dollars, nanos) = (cap / 1_000_000_000, cap % 1_000_000_000);
-                write!(
-                    out,
-                    "limit {limit:?} of this token is reached: {dollars}.{nanos:09} USD"
-                )?;
+                write!(out, "limit {limit:?} of this token is reached: {dollars}.{nanos:09} USD")?;
             }
         }
         match retry_after_ms {
@@ -192,25 +184,13 @@ mod tests {
 
     #[test]
     fn words_are_for_people() {
-        let spend = Exceeded {
-            limit: "daily".into(),
-            kind: ExceededKind::Spend,
-            cap: 2_500_000_000,
-            retry_after_ms: None,
-        };
+        let spend =
+            Exceeded { limit: "daily".into(), kind: ExceededKind::Spend, cap: 2_500_000_000, retry_after_ms: None };
         let text = Refusal::LimitReached(spend).to_string();
         assert!(text.contains("\"daily\"") && text.contains("2.500000000 USD"), "{text}");
-        let expired = Refusal::TokenExpired {
-            token: "a/b".into(),
-            since: 0,
-        }
-        .to_string();
+        let expired = Refusal::TokenExpired { token: "a/b".into(), since: 0 }.to_string();
         assert_eq!(expired, "ApiToken a/b expired at 1970-01-01T00:00:00Z");
-        let pause = Refusal::CoolingDown {
-            route: "a/r".into(),
-            wait: Duration::from_millis(1_200),
-        }
-        .to_string();
+        let pause = Refusal::CoolingDown { route: "a/r".into(), wait: Duration::from_millis(1_200) }.to_string();
         assert!(pause.ends_with("try again in 2 s"), "{pause}");
     }
 }

@@ -41,23 +41,13 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
             }
             ResponseBody::whole(bytes, guard)
         }
-        AnswerBody::Stream {
-            held,
-            stream,
-            rest,
-            content_type,
-        } => {
+        AnswerBody::Stream { held, stream, rest, content_type } => {
             headers::rewritten(&mut headers, content_type);
             headers::unbuffered(&mut headers);
             *response.headers_mut() = headers;
             respond::stamp(&mut response, &guard);
             let watch = Watch::new(&guard, answer.upstream.timeouts.stream_idle, answer.deadline);
-            let pieces = Pieces {
-                held,
-                stream,
-                rest,
-                slot: answer.slot,
-            };
+            let pieces = Pieces { held, stream, rest, slot: answer.slot };
             ResponseBody::stream(StreamBody::new(pieces, watch, guard))
         }
     };

@@ -33,11 +33,7 @@ pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<Respons
     let message = refusal.to_string();
     guard.explain(&message);
     let ending = ending(&refusal);
-    let raw = if let Refusal::Upstream(failure) = &mut refusal {
-        failure.raw.take()
-    } else {
-        None
-    };
+    let raw = if let Refusal::Upstream(failure) = &mut refusal { failure.raw.take() } else { None };
     let mut response = match raw {
         Some(raw) => unchanged(raw),
         None => rendered(&refusal, message, &guard),
@@ -248,16 +244,12 @@ fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
         headers.insert("x-routeapi-limit", name);
     }
     let names = match exceeded.kind {
-        ExceededKind::Requests => [
-            "x-ratelimit-limit-requests",
-            "x-ratelimit-remaining-requests",
-            "x-ratelimit-reset-requests",
-        ],
-        ExceededKind::Tokens => [
-            "x-ratelimit-limit-tokens",
-            "x-ratelimit-remaining-tokens",
-            "x-ratelimit-reset-tokens",
-        ],
+        ExceededKind::Requests => {
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
+        }
+        ExceededKind::Tokens => {
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+        }
         ExceededKind::Spend => {
             // Retrying at once does not help; OpenAI's SDKs honour this.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));

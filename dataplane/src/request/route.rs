@@ -27,10 +27,7 @@ fn settle_list(inbound: Inbound, headers: &HeaderMap) -> Inbound {
     let google = headers.contains_key("x-goog-api-key");
     match inbound {
         Inbound::ListModels(list) => Inbound::ListModels(list.with_headers(anthropic, google)),
-        Inbound::GetModel { list, id } => Inbound::GetModel {
-            list: list.with_headers(anthropic, google),
-            id,
-        },
+        Inbound::GetModel { list, id } => Inbound::GetModel { list: list.with_headers(anthropic, google), id },
         other @ (Inbound::Call(_) | Inbound::Probe) => other,
     }
 }

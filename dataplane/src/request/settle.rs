@@ -81,16 +81,10 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    pub(super) const COMPLETED: Self = Self {
-        outcome: Outcome::Completed,
-        error: None,
-    };
+    pub(super) const COMPLETED: Self = Self { outcome: Outcome::Completed, error: None };
 
     pub(super) const fn new(outcome: Outcome, error: &'static str) -> Self {
-        Self {
-            outcome,
-            error: Some(error),
-        }
+        Self { outcome, error: Some(error) }
     }
 }
 
@@ -151,12 +145,7 @@ impl Guard {
 
     /// Known from the path alone, so that even a body that cannot be read is recorded under its API.
     pub(super) fn addressed(&mut self, surface: Surface) {
-        self.call = Some(CallShape {
-            surface,
-            model: String::new(),
-            stream: false,
-            estimated_input: 0,
-        });
+        self.call = Some(CallShape { surface, model: String::new(), stream: false, estimated_input: 0 });
     }
 
     pub(super) fn called(&mut self, call: &Call) {
@@ -275,10 +264,7 @@ impl Guard {
         if let Some(reservation) = self.reservation.take() {
             // Nothing went out to an upstream: dropping it gives everything back.
             if !record.usage.attempts.is_empty() {
-                let actual = Actual {
-                    tokens: record.usage.usage.total(),
-                    spend: record.usage.cost_nano_usd,
-                };
+                let actual = Actual { tokens: record.usage.usage.total(), spend: record.usage.cost_nano_usd };
                 reservation.settle(now.unix_ms, actual);
             }
         }
@@ -310,11 +296,7 @@ impl Guard {
             token: self.caller.as_ref().map(|caller| caller.token.id.to_string()),
             key_id: self.caller.as_ref().map(|caller| caller.token.key_id.clone()),
             route: self.route.as_ref().map(|route| route.id.to_string()),
-            model: self
-                .call
-                .as_ref()
-                .map(|call| call.model.clone())
-                .filter(|model| !model.is_empty()),
+            model: self.call.as_ref().map(|call| call.model.clone()).filter(|model| !model.is_empty()),
             surface: self.call.as_ref().map(|call| call.surface.name()),
             stream: self.call.as_ref().is_some_and(|call| call.stream),
             status: self.status,
@@ -322,9 +304,7 @@ impl Guard {
             error: ending.error,
             usage,
             usage_source: usage::weakest(&attempts),
-            cost_nano_usd: attempts
-                .iter()
-                .fold(0, |sum: u64, attempt| sum.saturating_add(attempt.cost_nano_usd)),
+            cost_nano_usd: attempts.iter().fold(0, |sum: u64, attempt| sum.saturating_add(attempt.cost_nano_usd)),
             attempts,
         };
         RequestRecord {
@@ -342,10 +322,10 @@ impl Guard {
 
     fn emit(&self, record: RequestRecord) {
         let metrics = &self.gateway.metrics;
-        let facts = self.call.as_ref().map(|call| CallFacts {
-            operation: call.surface.operation(),
-            providers: &self.providers,
-        });
+        let facts = self
+            .call
+            .as_ref()
+            .map(|call| CallFacts { operation: call.surface.operation(), providers: &self.providers });
         if let Some(call) = &self.call {
             for warning in &self.warnings {
                 let kind = match warning {
@@ -371,19 +351,10 @@ impl Guard {
             return Ending::new(Outcome::GatewayStopped, "panic");
         }
         // The terminal event had gone out; clients hang up right after it (protocols 5, case 40).
-        if self
-            .current
-            .as_ref()
-            .is_some_and(|attempt| attempt.seen.complete && self.status != 0)
-        {
+        if self.current.as_ref().is_some_and(|attempt| attempt.seen.complete && self.status != 0) {
             return Ending::COMPLETED;
         }
-        if let Some(kind) = self
-            .current
-            .as_ref()
-            .and_then(|attempt| attempt.seen.error)
-            .filter(|_| self.status != 0)
-        {
+        if let Some(kind) = self.current.as_ref().and_then(|attempt| attempt.seen.error).filter(|_| self.status != 0) {
             return Ending::new(Outcome::UpstreamFailed, super::attempt::kind_word(kind));
         }
         if self.gateway.drain.is_expired() {

@@ -80,35 +80,26 @@ pub(super) enum Next {
 // === impl Failure ===
 
 impl Failure {
-    pub(super) fn new(upstream: &Upstream, cause: Cause, problem: Problem) -> Self {
-        Self {
-            upstream: upstream.name.clone(),
-            cause,
-            problem,
-            raw: None,
-        }
+    pub(super) fn new(upstream: &Upstream, cause: Cause, problem: Problem) -> Box<Self> {
+        Box::new(Self { upstream: upstream.name.clone(), cause, problem, raw: None })
     }
 
-    pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Self {
+    pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Box<Self> {
         let (cause, kind) = match error {
             SendError::Connect(_) => (Cause::Connect, ProblemKind::Upstream),
             SendError::ConnectTimeout(_) => (Cause::ConnectTimeout, ProblemKind::Timeout),
             SendError::Closed(_) => (Cause::Closed, ProblemKind::Upstream),
             SendError::Invalid(_) => (Cause::Unformed, ProblemKind::Upstream),
         };
-        Self::new(
-            upstream,
-            cause,
-            Problem::new(kind, format!("upstream {}: {error}", upstream.name)),
-        )
+        Self::new(upstream, cause, Problem::new(kind, format!("upstream {}: {error}", upstream.name)))
     }
 
-    pub(super) fn silent(upstream: &Upstream, patience: Duration) -> Self {
+    pub(super) fn silent(upstream: &Upstream, patience: Duration) -> Box<Self> {
         let message = format!("upstream {} sent no content within {patience:?}", upstream.name);
         Self::new(upstream, Cause::Silent, Problem::new(ProblemKind::Timeout, message))
     }
 
-    pub(super) fn truncated(upstream: &Upstream, how: &str) -> Self {
+    pub(super) fn truncated(upstream: &Upstream, how: &str) -> Box<Self> {
         let message = format!("upstream {} {how} before any content", upstream.name);
         Self::new(upstream, Cause::Truncated, Problem::new(ProblemKind::Upstream, message))
     }
@@ -218,9 +209,7 @@ impl Failure {
 
     /// The pause that the upstream asked for.
     pub(super) fn pause(&self) -> Option<Duration> {
-        self.problem
-            .retry_after_ms
-            .map(|millis| Duration::from_millis(millis).min(LONGEST_PAUSE))
+        self.problem.retry_after_ms.map(|millis| Duration::from_millis(millis).min(LONGEST_PAUSE))
     }
 }
 

@@ -60,23 +60,17 @@ struct WayBack {
 
 impl Try<'_> {
     /// Makes the attempt. The guard knows of it from beginning to end.
-    pub(super) async fn run(&self, prepared: Prepared, guard: &mut Guard) -> Result<Answer, Failure> {
+    pub(super) async fn run(&self, prepared: Prepared, guard: &mut Guard) -> Result<Answer, Box<Failure>> {
         let Some(slot) = self.upstream.provider.slots.try_take() else {
             return Err(self.busy());
         };
         let now = clock::now();
-        let content_by = now
-            .mono
-            .checked_add(self.upstream.timeouts.first_content)
-            .unwrap_or(self.deadline);
+        let content_by = now.mono.checked_add(self.upstream.timeouts.first_content).unwrap_or(self.deadline);
         let content_by = content_by.min(self.deadline);
         let model = self.upstream.model.as_deref().unwrap_or(self.call.model());
         guard.attempt(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
-        let same_dialect = prepared
-            .exchange
-            .is_passthrough()
-            .then(|| prepared.exchange.surface().family());
+        let same_dialect = prepared.exchange.is_passthrough().then(|| prepared.exchange.surface().family());
         let outbound = OutboundRequest {
             path: prepared.path,
             headers: outbound::headers(self.client_headers, same_dialect, prepared.headers, trace),
@@ -86,9 +80,7 @@ impl Try<'_> {
         };
         let back = WayBack {
             exchange: prepared.exchange,
-            reply: self
-                .call
-                .reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
+            reply: self.call.reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
             slot,
         };
         let response = match timeout_at(content_by.into(), self.upstream.client.send(outbound)).await {
@@ -113,7 +105,7 @@ impl Try<'_> {
         back: WayBack,
         first_by: Instant,
         guard: &mut Guard,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Box<Failure>> {
         let (head, mut body) = response.into_parts();
         let mut bytes = Gathered::default();
         let mut by = first_by;
@@ -131,25 +123,18 @@ impl Try<'_> {
             if bytes.len() > self.settings.max_answer_bytes {
                 return Err(self.unreadable(Cause::Unreadable, "the answer is larger than the gateway holds"));
             }
-            let idle = clock::now()
-                .mono
-                .checked_add(self.upstream.timeouts.stream_idle)
-                .unwrap_or(self.deadline);
+            let idle = clock::now().mono.checked_add(self.upstream.timeouts.stream_idle).unwrap_or(self.deadline);
             by = idle.min(self.deadline);
         }
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let whole = back
-            .exchange
-            .whole(&back.reply, head.status.as_u16(), content_type, bytes.join());
+        let whole = back.exchange.whole(&back.reply, head.status.as_u16(), content_type, bytes.join());
         match whole {
             Err(problem) => Err(Failure::new(self.upstream, Cause::Answered, problem)),
             Ok(whole) => {
                 guard.observe(&whole.observed);
                 guard.delivered_whole();
-                let body = AnswerBody::Whole {
-                    changed: whole.changed.then_some(whole.content_type),
-                    bytes: whole.body,
-                };
+                let body =
+                    AnswerBody::Whole { changed: whole.changed.then_some(whole.content_type), bytes: whole.body };
                 Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot))
             }
         }
@@ -162,7 +147,7 @@ impl Try<'_> {
         back: WayBack,
         content_by: Instant,
         guard: &mut Guard,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Box<Failure>> {
         let (head, mut rest) = response.into_parts();
         let mut stream = back.exchange.stream(&back.reply);
         let mut held = Gathered::default();
@@ -184,19 +169,15 @@ impl Try<'_> {
             let committed = self.judge(&stream, ended, guard)? || held.len() > self.settings.max_held_bytes;
             if committed {
                 let content_type = back.exchange.stream_content_type();
-                let body = AnswerBody::Stream {
-                    held: held.join(),
-                    stream,
-                    rest: (!ended).then_some(rest),
-                    content_type,
-                };
+                let body =
+                    AnswerBody::Stream { held: held.join(), stream, rest: (!ended).then_some(rest), content_type };
                 return Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot));
             }
         }
     }
 
     /// Whether the stream can be handed over now.
-    fn judge(&self, stream: &ResponseStream, ended: bool, guard: &mut Guard) -> Result<bool, Failure> {
+    fn judge(&self, stream: &ResponseStream, ended: bool, guard: &mut Guard) -> Result<bool, Box<Failure>> {
         let observed = stream.observed();
         guard.observe(observed);
         if let Some(problem) = &observed.error {
@@ -215,30 +196,19 @@ impl Try<'_> {
     }
 
     /// Reads an error answer.
-    async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange) -> Failure {
+    async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange) -> Box<Failure> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
         let now = clock::now();
-        let by = now
-            .mono
-            .checked_add(ERROR_PATIENCE)
-            .unwrap_or(self.deadline)
-            .min(self.deadline);
+        let by = now.mono.checked_add(ERROR_PATIENCE).unwrap_or(self.deadline).min(self.deadline);
         let (body, complete) = error_body(body, by).await;
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let hints = RetryHints {
-            header: &header,
-            now_ms: now.unix_ms.unsigned_abs(),
-        };
+        let hints = RetryHints { header: &header, now_ms: now.unix_ms.unsigned_abs() };
         let problem = exchange.failure(status, hints, &body);
         let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
         let is_error = (400..600).contains(&status);
         if exchange.is_passthrough() && complete && is_error && !body.is_empty() {
-            failure.raw = Some(RawError {
-                status,
-                headers: head.headers,
-                body,
-            });
+            failure.raw = Some(RawError { status, headers: head.headers, body });
         }
         failure
     }
@@ -263,29 +233,22 @@ impl Try<'_> {
     }
 
     /// A timer ran out: the request's own, or the upstream's.
-    fn late(&self) -> Failure {
+    fn late(&self) -> Box<Failure> {
         if clock::now().mono >= self.deadline {
-            let message = format!(
-                "the request took longer than the route allows; upstream {} was last",
-                self.name()
-            );
-            return Failure::new(
-                self.upstream,
-                Cause::Deadline,
-                Problem::new(ProblemKind::Timeout, message),
-            );
+            let message = format!("the request took longer than the route allows; upstream {} was last", self.name());
+            return Failure::new(self.upstream, Cause::Deadline, Problem::new(ProblemKind::Timeout, message));
         }
         Failure::silent(self.upstream, self.upstream.timeouts.first_content)
     }
 
-    fn busy(&self) -> Failure {
+    fn busy(&self) -> Box<Failure> {
         let message = format!("upstream {} has no free slot (maxConcurrentRequests)", self.name());
         let mut problem = Problem::new(ProblemKind::Overloaded, message);
         problem.retry_after_ms = Some(1_000);
         Failure::new(self.upstream, Cause::Busy, problem)
     }
 
-    fn unreadable(&self, cause: Cause, why: &str) -> Failure {
+    fn unreadable(&self, cause: Cause, why: &str) -> Box<Failure> {
         let message = format!("upstream {}: {why}", self.name());
         Failure::new(self.upstream, cause, Problem::new(ProblemKind::Upstream, message))
     }
@@ -335,10 +298,7 @@ impl Gathered {
             Some(rest) => rest.extend_from_slice(&piece),
             None if self.first.is_empty() => self.first = piece,
             None if piece.is_empty() => {}
-            None => self
-                .rest
-                .insert(BytesMut::from(self.first.as_ref()))
-                .extend_from_slice(&piece),
+            None => self.rest.insert(BytesMut::from(self.first.as_ref())).extend_from_slice(&piece),
         }
     }
 

@@ -115,10 +115,7 @@ mod tests {
 
     #[test]
     fn what_the_codec_asks_for_replaces_the_clients() {
-        let asked = vec![
-            ("anthropic-version", "2023-06-01".to_owned()),
-            ("anthropic-beta", "one,two".to_owned()),
-        ];
+        let asked = vec![("anthropic-version", "2023-06-01".to_owned()), ("anthropic-beta", "one,two".to_owned())];
         assert_eq!(
             sent(Some(Family::Anthropic), asked),
             [

@@ -23,16 +23,8 @@ struct Capped {
 
 impl Inflate {
     pub(super) fn new(limit: usize) -> Self {
-        let sink = Capped {
-            bytes: Vec::new(),
-            limit,
-            overflowed: false,
-        };
-        Self {
-            decoder: MultiGzDecoder::new(sink),
-            limit,
-            received: false,
-        }
+        let sink = Capped { bytes: Vec::new(), limit, overflowed: false };
+        Self { decoder: MultiGzDecoder::new(sink), limit, received: false }
     }
 
     pub(super) fn push(&mut self, data: &[u8]) -> Result<(), Refusal> {

@@ -68,6 +68,7 @@ pub(super) struct Pieces {
     /// The upstream; none once it has ended.
     pub rest: Option<UpstreamBody>,
     /// Freed with the body.
+    #[expect(dead_code, reason = "held for its drop")]
     pub slot: Slot,
 }
 
@@ -75,19 +76,11 @@ pub(super) struct Pieces {
 
 impl ResponseBody {
     pub(in crate::request) fn full(bytes: Bytes) -> Self {
-        Self(if bytes.is_empty() {
-            Kind::Done
-        } else {
-            Kind::Full(bytes)
-        })
+        Self(if bytes.is_empty() { Kind::Done } else { Kind::Full(bytes) })
     }
 
     pub(super) fn whole(bytes: Bytes, guard: Guard) -> Self {
-        Self(if bytes.is_empty() {
-            Kind::Done
-        } else {
-            Kind::Whole(Box::new(WholeBody { bytes, guard }))
-        })
+        Self(if bytes.is_empty() { Kind::Done } else { Kind::Whole(Box::new(WholeBody { bytes, guard })) })
     }
 
     pub(super) fn stream(body: StreamBody) -> Self {
@@ -156,8 +149,7 @@ impl Body for ResponseBody {
 impl Drop for WholeBody {
     fn drop(&mut self) {
         // Unless it was handed over before, the client has not got it.
-        self.guard
-            .settle(Ending::new(Outcome::ClientCancelled, "client_cancelled"));
+        self.guard.settle(Ending::new(Outcome::ClientCancelled, "client_cancelled"));
     }
 }
 
@@ -165,12 +157,7 @@ impl Drop for WholeBody {
 
 impl StreamBody {
     pub(super) fn new(pieces: Pieces, watch: Watch, guard: Guard) -> Self {
-        Self {
-            pieces,
-            watch,
-            guard,
-            ended: false,
-        }
+        Self { pieces, watch, guard, ended: false }
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -261,11 +248,7 @@ impl StreamBody {
         self.ended = true;
         self.guard.explain(&problem.message);
         self.guard.settle(ending);
-        if self.pieces.held.is_empty() {
-            Err(BodyError)
-        } else {
-            Ok(())
-        }
+        if self.pieces.held.is_empty() { Err(BodyError) } else { Ok(()) }
     }
 
     /// The upstream closed its answer. That it came too early shows as an error that was not there before.

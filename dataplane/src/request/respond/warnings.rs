@@ -26,11 +26,7 @@ pub(in crate::request) fn header(warnings: &[Warning]) -> Option<HeaderValue> {
         }
         text.push_str(&next);
     }
-    if text.is_empty() {
-        None
-    } else {
-        HeaderValue::try_from(text).ok()
-    }
+    if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
 }
 
 /// One warning.
@@ -45,10 +41,7 @@ pub(in crate::request) fn word(warning: &Warning) -> String {
 
 fn plain(text: &str) -> String {
     let legal = |letter: char| letter.is_ascii_alphanumeric() || "_.-[]$:/ ".contains(letter);
-    text.chars()
-        .take(LONGEST)
-        .map(|letter| if legal(letter) { letter } else { '_' })
-        .collect()
+    text.chars().take(LONGEST).map(|letter| if legal(letter) { letter } else { '_' }).collect()
 }
 
 #[cfg(test)]
@@ -61,21 +54,11 @@ mod tests {
 
     #[test]
     fn names_fields_and_never_more() {
-        let adapted = Warning::Adapted {
-            field: "reasoning_effort".into(),
-            from: "minimal".into(),
-            to: "low".into(),
-        };
+        let adapted = Warning::Adapted { field: "reasoning_effort".into(), from: "minimal".into(), to: "low".into() };
         let value = header(&[dropped("seed".into()), adapted]).unwrap();
-        assert_eq!(
-            value,
-            "dropped;field=seed, adapted;field=reasoning_effort;from=minimal;to=low"
-        );
+        assert_eq!(value, "dropped;field=seed, adapted;field=reasoning_effort;from=minimal;to=low");
         assert_eq!(header(&[]), None);
-        assert_eq!(
-            header(&[dropped("a\r\nset-cookie: x;ü,".into())]).unwrap(),
-            "dropped;field=a__set-cookie: x___"
-        );
+        assert_eq!(header(&[dropped("a\r\nset-cookie: x;ü,".into())]).unwrap(), "dropped;field=a__set-cookie: x___");
     }
 
     #[test]

@@ -56,21 +56,10 @@ impl Seen {
         let reported = self.usage.map(convert);
         match reported {
             Some(usage) if self.complete || (self.finished && usage.output.is_some()) => (usage, UsageSource::Reported),
-            Some(usage) if !self.content => (
-                Usage {
-                    output: None,
-                    reasoning: None,
-                    ..usage
-                },
-                UsageSource::Reported,
-            ),
+            Some(usage) if !self.content => (Usage { output: None, reasoning: None, ..usage }, UsageSource::Reported),
             None if !self.content && !self.complete => (Usage::default(), UsageSource::None),
             partial => {
-                let source = if self.complete {
-                    UsageSource::Estimated
-                } else {
-                    UsageSource::Counted
-                };
+                let source = if self.complete { UsageSource::Estimated } else { UsageSource::Counted };
                 (self.counted(partial.unwrap_or_default(), estimated_input), source)
             }
         }
@@ -81,9 +70,7 @@ impl Seen {
         let missing = counted.saturating_sub(reported.total_output());
         let output = reported.output.unwrap_or(0).saturating_add(missing);
         Usage {
-            input: reported
-                .input
-                .or_else(|| (reported.total_input() == 0).then_some(estimated_input)),
+            input: reported.input.or_else(|| (reported.total_input() == 0).then_some(estimated_input)),
             output: (output > 0 || reported.output.is_some()).then_some(output),
             ..reported
         }
@@ -91,20 +78,8 @@ impl Seen {
 }
 
 fn convert(usage: ir::Usage) -> Usage {
-    let ir::Usage {
-        input,
-        cache_read,
-        cache_write,
-        output,
-        reasoning,
-    } = usage;
-    Usage {
-        input,
-        cache_read,
-        cache_write,
-        output,
-        reasoning,
-    }
+    let ir::Usage { input, cache_read, cache_write, output, reasoning } = usage;
+    Usage { input, cache_read, cache_write, output, reasoning }
 }
 
 /// The weakest source among the attempts that used something.
@@ -115,11 +90,7 @@ pub(super) fn weakest(attempts: &[AttemptRecord]) -> UsageSource {
         UsageSource::Counted => 2,
         UsageSource::Estimated => 3,
     };
-    attempts
-        .iter()
-        .map(|attempt| attempt.usage_source)
-        .max_by_key(|&source| rank(source))
-        .unwrap_or(UsageSource::None)
+    attempts.iter().map(|attempt| attempt.usage_source).max_by_key(|&source| rank(source)).unwrap_or(UsageSource::None)
 }
 
 #[cfg(test)]
@@ -129,11 +100,7 @@ mod tests {
     const CHAT: Option<Surface> = Some(Surface::ChatCompletions);
 
     fn seen(content: bool, complete: bool, usage: Option<(u64, Option<u64>)>) -> Seen {
-        let usage = usage.map(|(input, output)| ir::Usage {
-            input: Some(input),
-            output,
-            ..ir::Usage::default()
-        });
+        let usage = usage.map(|(input, output)| ir::Usage { input: Some(input), output, ..ir::Usage::default() });
         Seen {
             content,
             complete,
@@ -152,70 +119,35 @@ mod tests {
 
     #[test]
     fn a_final_report_stands_even_if_zero() {
-        assert_eq!(
-            counts(seen(true, true, Some((5, Some(0))))),
-            (Some(5), Some(0), UsageSource::Reported)
-        );
-        let finished = Seen {
-            finished: true,
-            complete: false,
-            ..seen(true, false, Some((5, Some(9))))
-        };
+        assert_eq!(counts(seen(true, true, Some((5, Some(0))))), (Some(5), Some(0), UsageSource::Reported));
+        let finished = Seen { finished: true, complete: false, ..seen(true, false, Some((5, Some(9)))) };
         assert_eq!(counts(finished), (Some(5), Some(9), UsageSource::Reported));
     }
 
     #[test]
     fn an_abort_counts_at_least_what_came() {
-        assert_eq!(
-            counts(seen(true, false, Some((5, Some(1))))),
-            (Some(5), Some(10), UsageSource::Counted)
-        );
-        assert_eq!(
-            counts(seen(true, false, None)),
-            (Some(7), Some(10), UsageSource::Counted)
-        );
-        let tiny = Seen {
-            output_chars: 3,
-            ..seen(true, false, None)
-        };
-        assert_eq!(
-            counts(tiny),
-            (Some(7), Some(3), UsageSource::Counted),
-            "three pieces are three tokens"
-        );
+        assert_eq!(counts(seen(true, false, Some((5, Some(1))))), (Some(5), Some(10), UsageSource::Counted));
+        assert_eq!(counts(seen(true, false, None)), (Some(7), Some(10), UsageSource::Counted));
+        let tiny = Seen { output_chars: 3, ..seen(true, false, None) };
+        assert_eq!(counts(tiny), (Some(7), Some(3), UsageSource::Counted), "three pieces are three tokens");
     }
 
     #[test]
     fn without_content_nothing_is_invented() {
         assert_eq!(counts(seen(false, false, None)), (None, None, UsageSource::None));
-        assert_eq!(
-            counts(seen(false, false, Some((5, Some(1))))),
-            (Some(5), None, UsageSource::Reported)
-        );
+        assert_eq!(counts(seen(false, false, Some((5, Some(1))))), (Some(5), None, UsageSource::Reported));
     }
 
     #[test]
     fn a_whole_answer_without_a_report_is_estimated() {
-        assert_eq!(
-            counts(seen(true, true, None)),
-            (Some(7), Some(10), UsageSource::Estimated)
-        );
-        assert_eq!(
-            seen(true, true, None).account(Some(Surface::CountTokens), 7).1,
-            UsageSource::None
-        );
+        assert_eq!(counts(seen(true, true, None)), (Some(7), Some(10), UsageSource::Estimated));
+        assert_eq!(seen(true, true, None).account(Some(Surface::CountTokens), 7).1, UsageSource::None);
     }
 
     #[test]
     fn cached_input_is_not_estimated_on_top() {
-        let usage = ir::Usage {
-            cache_read: Some(90),
-            ..ir::Usage::default()
-        };
-        let cut = Seen {
-            usage: Some(usage),
-            ..seen(true, false, None)
-        };
+        let usage = ir::Usage { cache_read: Some(90), ..ir::Usage::default() };
+        let cut = Seen { usage: Some(usage), ..seen(true, false, None) };
         let (usage, _) = cut.account(CHAT, 100);
         assert_eq!((usage.input, usage.cache_read), (None, Some(90)));
     }

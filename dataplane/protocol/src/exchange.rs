@@ -206,9 +206,11 @@ impl Observed {
         self.usage = Some(usage);
     }
 
-    /// Notes why the answer ended.
+    /// Notes why the answer ended. An empty answer is an answer, unless it was filtered away.
     pub(crate) fn finished(&mut self, reason: FinishReason) {
-        self.content_filtered |= matches!(reason, FinishReason::ContentFilter);
+        let filtered = matches!(reason, FinishReason::ContentFilter);
+        self.content_filtered |= filtered;
+        self.content |= !filtered;
         self.finish.get_or_insert(reason);
     }
 

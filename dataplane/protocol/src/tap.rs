@@ -1,1 +1,88 @@
-//! What can be seen of an answer that passes through.
+//! What can be seen of an answer that passes through, in a copy and without touching it.
+//!
+//! Events that only carry a piece of text are glanced at, not parsed; those that start, end, count or fail are. An event
+//! that cannot be read is nothing to the tap: the stream goes on, and at worst its usage is missing.
+
+mod chat;
+mod gemini;
+mod glance;
+mod messages;
+mod responses;
+pub(crate) mod usage;
+pub(crate) mod whole;
+
+use serde_json::Value;
+
+use crate::{
+    dialect::{Family, Surface},
+    exchange::Observed,
+    framing::sse::Frame,
+    problem::understand,
+};
+
+/// Watches one answer's events.
+#[derive(Debug)]
+pub(crate) enum Tap {
+    Chat(chat::Chat),
+    Responses(responses::Responses),
+    Messages,
+    Gemini(gemini::Gemini),
+    /// Surfaces whose answers are never streams.
+    Blind,
+}
+
+impl Tap {
+    pub(crate) fn new(surface: Surface) -> Self {
+        match surface {
+            Surface::ChatCompletions => Self::Chat(chat::Chat::default()),
+            Surface::Responses => Self::Responses(responses::Responses::default()),
+            Surface::Messages => Self::Messages,
+            Surface::GenerateContent => Self::Gemini(gemini::Gemini::default()),
+            _ => Self::Blind,
+        }
+    }
+
+    /// Takes one event.
+    pub(crate) fn event(&mut self, frame: Frame<'_>, seen: &mut Observed) {
+        match self {
+            Self::Chat(tap) => tap.event(frame.data, seen),
+            Self::Responses(tap) => tap.event(frame, seen),
+            Self::Messages => messages::event(frame, seen),
+            Self::Gemini(tap) => tap.event(frame.data, seen),
+            Self::Blind => {}
+        }
+    }
+
+    /// The body has ended, and no event is missing: some dialects end with the body (protocols 3.1, rule 4).
+    pub(crate) fn end(&self, seen: &mut Observed) {
+        let ends_with_body = match self {
+            Self::Chat(_) | Self::Gemini(_) | Self::Messages => seen.finish.is_some(),
+            Self::Responses(_) => false,
+            Self::Blind => true,
+        };
+        seen.complete |= ends_with_body && seen.error.is_none();
+    }
+
+    /// The last `sequence_number` of a Responses stream; none before its first event, and for other dialects.
+    pub(crate) fn sequence(&self) -> Option<u64> {
+        match self {
+            Self::Responses(tap) => tap.sequence(),
+            _ => None,
+        }
+    }
+}
+
+/// Notes an error that came inside an answer.
+fn failed(family: Family, body: &Value, seen: &mut Observed) {
+    seen.error.get_or_insert_with(|| understand::event(family, body));
+}
+
+/// Notes id and model of the answer, once.
+fn identified(id: Option<&Value>, model: Option<&Value>, seen: &mut Observed) {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    seen.response_id = seen.response_id.take().or_else(|| text(id));
+    seen.response_model = seen.response_model.take().or_else(|| text(model));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! Chat's chunks.
+
+use serde_json::Value;
+
+use super::{
+    failed,
+    glance::{self, Begins},
+    identified, usage,
+};
+use crate::{dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error};
+
+#[derive(Debug, Default)]
+pub(crate) struct Chat {
+    /// A chunk with the answer's id has been parsed.
+    identified: bool,
+}
+
+impl Chat {
+    pub(super) fn event(&mut self, data: &str, seen: &mut Observed) {
+        if data.trim() == "[DONE]" {
+            seen.complete = seen.error.is_none();
+            return;
+        }
+        let mut matters = !self.identified;
+        delta(data.as_bytes(), seen, |name, value| match (name, value) {
+            (b"finish_reason", Begins::Text(_)) | (b"error", Begins::Text(_)) => matters = true,
+            (b"usage" | b"error", Begins::Other(value)) => matters |= value.first() != Some(&b'n'),
+            _ => {}
+        });
+        if matters && let Ok(chunk) = serde_json::from_str::<Value>(data) {
+            self.parsed(&chunk, seen);
+        }
+    }
+
+    fn parsed(&mut self, chunk: &Value, seen: &mut Observed) {
+        if chunk.get("error").is_some_and(is_error) {
+            failed(Family::OpenAi, chunk, seen);
+            return;
+        }
+        identified(chunk.get("id"), chunk.get("model"), seen);
+        self.identified |= seen.response_id.is_some();
+        if let Some(counts) = chunk.get("usage").filter(|counts| counts.is_object()) {
+            seen.count(usage::openai(counts));
+        }
+        for choice in chunk.get("choices").and_then(Value::as_array).into_iter().flatten() {
+            if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
+                seen.finished(finish(reason));
+            }
+        }
+    }
+}
+
+/// Counts what a choice delivers; other members go to `each`.
+pub(super) fn delta<'a>(json: &'a [u8], seen: &mut Observed, mut each: impl FnMut(&'a [u8], Begins<'a>)) {
+    let mut chars = 0;
+    glance::members(json, |name, value| match (name, value) {
+        (b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"arguments" | b"input", Begins::Text(text)) => {
+            chars += glance::chars(text);
+        }
+        // Only functions and custom tools have names; a call without arguments is content.
+        (b"name", Begins::Text(text)) => seen.content |= !text.is_empty(),
+        (name, value) => each(name, value),
+    });
+    seen.delivered(chars);
+}
+
+pub(super) fn finish(reason: &str) -> FinishReason {
+    match reason {
+        "stop" => FinishReason::Stop,
+        "length" => FinishReason::Length,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" => FinishReason::ContentFilter,
+        _ => FinishReason::Other,
+    }
+}

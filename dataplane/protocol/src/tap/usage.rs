@@ -1,0 +1,99 @@
+//! Token counts of each dialect as disjoint counts (protocols 2.6). Every subtraction stops at zero.
+
+use serde_json::Value;
+
+use crate::ir::Usage;
+
+/// Chat's, Responses' and the embeddings' spelling; input includes cached tokens, output includes reasoning.
+pub(crate) fn openai(usage: &Value) -> Usage {
+    let either = |names: [&str; 2]| names.iter().find_map(|name| usage.get(*name));
+    let inside = |names: [&str; 2], member: &str| either(names)?.get(member)?.as_u64();
+    let details = ["prompt_tokens_details", "input_tokens_details"];
+    let cache_read = inside(details, "cached_tokens");
+    let cache_write = inside(details, "cache_write_tokens");
+    let reasoning = inside(["completion_tokens_details", "output_tokens_details"], "reasoning_tokens");
+    let input = either(["prompt_tokens", "input_tokens"]).and_then(Value::as_u64);
+    let output = either(["completion_tokens", "output_tokens"]).and_then(Value::as_u64);
+    Usage {
+        input: input.map(|all| all.saturating_sub(cache_read.unwrap_or(0)).saturating_sub(cache_write.unwrap_or(0))),
+        cache_read,
+        cache_write,
+        output: output.map(|all| all.saturating_sub(reasoning.unwrap_or(0))),
+        reasoning,
+    }
+}
+
+/// Anthropic's; input excludes the cache, output includes thinking.
+pub(crate) fn anthropic(usage: &Value) -> Usage {
+    let count = |name: &str| usage.get(name).and_then(Value::as_u64);
+    let reasoning = usage.pointer("/output_tokens_details/thinking_tokens").and_then(Value::as_u64);
+    Usage {
+        input: count("input_tokens"),
+        cache_read: count("cache_read_input_tokens"),
+        cache_write: count("cache_creation_input_tokens"),
+        output: count("output_tokens").map(|all| all.saturating_sub(reasoning.unwrap_or(0))),
+        reasoning,
+    }
+}
+
+/// Google's; input includes the cache, and thoughts stand beside candidates, but some backends count them in both.
+pub(crate) fn gemini(usage: &Value) -> Usage {
+    let count = |name: &str| usage.get(name).and_then(Value::as_u64);
+    let (prompt, tools) = (count("promptTokenCount"), count("toolUsePromptTokenCount"));
+    let (cache_read, thoughts) = (count("cachedContentTokenCount"), count("thoughtsTokenCount"));
+    let candidates = count("candidatesTokenCount");
+    let without_thoughts = prompt.unwrap_or(0).saturating_add(tools.unwrap_or(0)).saturating_add(candidates.unwrap_or(0));
+    let inclusive = thoughts.is_some_and(|thoughts| thoughts > 0) && count("totalTokenCount") == Some(without_thoughts);
+    Usage {
+        input: prompt.map(|all| all.saturating_sub(cache_read.unwrap_or(0)).saturating_add(tools.unwrap_or(0))),
+        cache_read,
+        cache_write: None,
+        output: candidates.map(|all| if inclusive { all.saturating_sub(thoughts.unwrap_or(0)) } else { all }),
+        reasoning: thoughts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const fn counts(input: u64, read: u64, write: u64, output: u64, reasoning: u64) -> Usage {
+        Usage {
+            input: Some(input),
+            cache_read: Some(read),
+            cache_write: Some(write),
+            output: Some(output),
+            reasoning: Some(reasoning),
+        }
+    }
+
+    #[test]
+    fn counts_are_disjoint() {
+        let chat = json!({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150,
+            "prompt_tokens_details": {"cached_tokens": 70, "cache_write_tokens": 10},
+            "completion_tokens_details": {"reasoning_tokens": 30}});
+        assert_eq!(openai(&chat), counts(20, 70, 10, 20, 30));
+        let responses = json!({"input_tokens": 100, "output_tokens": 50,
+            "input_tokens_details": {"cached_tokens": 120, "cache_write_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 60}});
+        assert_eq!(openai(&responses), counts(0, 120, 0, 0, 60));
+        assert_eq!(openai(&json!({"input_tokens": 3})), Usage { input: Some(3), ..Usage::default() });
+        let messages = json!({"input_tokens": 20, "cache_read_input_tokens": 70, "cache_creation_input_tokens": 10,
+            "cache_creation": {"ephemeral_5m_input_tokens": 10}, "output_tokens": 50,
+            "output_tokens_details": {"thinking_tokens": 30}});
+        assert_eq!(anthropic(&messages), counts(20, 70, 10, 20, 30));
+    }
+
+    #[test]
+    fn thoughts_are_counted_once() {
+        let apart = json!({"promptTokenCount": 10, "cachedContentTokenCount": 4, "candidatesTokenCount": 50,
+            "thoughtsTokenCount": 30, "totalTokenCount": 90});
+        let inclusive = json!({"promptTokenCount": 10, "candidatesTokenCount": 80, "thoughtsTokenCount": 30,
+            "totalTokenCount": 90});
+        let apart = gemini(&apart);
+        assert_eq!((apart.input, apart.cache_read, apart.output, apart.reasoning), (Some(6), Some(4), Some(50), Some(30)));
+        assert_eq!((gemini(&inclusive).output, gemini(&inclusive).reasoning), (Some(50), Some(30)));
+    }
+}

@@ -9,6 +9,7 @@ pub mod effort;
 pub mod extras;
 pub mod field;
 pub mod fold;
+pub mod gemini;
 pub mod ids;
 pub mod json;
 pub mod media;
@@ -146,8 +147,8 @@ pub fn codec(surface: Surface) -> Option<&'static dyn Codec> {
     match surface {
         Surface::Messages => Some(&messages::Messages),
         Surface::ChatCompletions => Some(&chat::Chat),
-        Surface::GenerateContent
-        | Surface::Responses
+        Surface::GenerateContent => Some(&gemini::Gemini),
+        Surface::Responses
         | Surface::ResponsesInputTokens
         | Surface::Embeddings
         | Surface::MessagesCountTokens

@@ -7,7 +7,7 @@
 //!    `Error`, never a clean end.
 
 use super::{Finish, Opaque, Raw, Usage};
-use crate::problem::Problem;
+use crate::{dialect::Family, problem::Problem};
 
 /// One step of an answer.
 #[derive(Clone, Debug)]
@@ -82,6 +82,8 @@ pub enum BlockKind {
     Refusal,
     /// Something of the upstream's family that the IR has no name for, complete.
     Unknown {
+        /// Whose dialect.
+        family: Family,
         /// Its type as written.
         kind: String,
         /// The whole block.

@@ -33,10 +33,8 @@ impl<'a> Object<'a> {
     /// # Errors
     /// When it is not JSON, or not an object.
     pub fn parse(body: &'a [u8], spelling: Spelling) -> Result<Self, Malformed> {
-        let members = serde_json::from_slice(body).map_err(|error| Malformed {
-            field: None,
-            message: format!("the body is not a JSON object: {error}"),
-        })?;
+        let members = serde_json::from_slice(body)
+            .map_err(|error| Malformed { field: None, message: format!("the body is not a JSON object: {error}") })?;
         Ok(Self::new(members, spelling))
     }
 
@@ -89,9 +87,7 @@ impl<'a> Object<'a> {
     /// When it is something else.
     pub fn object(&mut self, name: &str) -> Result<Option<Self>, Malformed> {
         let spelling = self.spelling;
-        self.take_raw(name)
-            .map(|raw| Self::from_raw(raw, spelling).map_err(|error| error.within(name)))
-            .transpose()
+        self.take_raw(name).map(|raw| Self::from_raw(raw, spelling).map_err(|error| error.within(name))).transpose()
     }
 
     /// Removes a member that is a list of anything.
@@ -119,6 +115,11 @@ impl<'a> Object<'a> {
         self.members.iter().any(|(key, value)| key == name && value.get() != "null")
     }
 
+    /// All that is left, nulls included.
+    pub fn members(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
+        self.members.into_iter()
+    }
+
     /// What nobody took, without nulls.
     pub fn rest(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
         self.members.into_iter().filter(|(_, value)| value.get() != "null")
@@ -135,10 +136,7 @@ pub fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Malformed> {
 
 /// An error without a place yet.
 pub fn malformed(message: &str) -> Malformed {
-    Malformed {
-        field: None,
-        message: message.to_owned(),
-    }
+    Malformed { field: None, message: message.to_owned() }
 }
 
 impl Malformed {
@@ -150,10 +148,7 @@ impl Malformed {
             Some(inner) => format!("{outer}.{inner}"),
             None => outer.to_owned(),
         };
-        Self {
-            field: Some(field),
-            message: self.message,
-        }
+        Self { field: Some(field), message: self.message }
     }
 }
 

@@ -31,6 +31,13 @@ pub fn text(fill: impl FnOnce(&mut Members<'_>)) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// Elements as text, separated but without the brackets around them.
+pub fn elements(fill: impl FnOnce(&mut Elements<'_>)) -> String {
+    let mut out = Vec::new();
+    fill(&mut Elements { out: &mut out, first: true });
+    String::from_utf8(out).unwrap_or_default()
+}
+
 impl Members<'_> {
     /// A member with any value.
     pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {

@@ -1,0 +1,58 @@
+//! OpenAI Chat Completions, and every server that follows it (protocols 1.1).
+//!
+//! Read loosely, written strictly: servers that call themselves compatible leave out roles, repeat indices and put usage
+//! anywhere, while the official clients fail on exactly such things. What this codec does not do: legacy text
+//! completions, and audio answers.
+
+mod carrier;
+mod finish;
+mod messages_decode;
+mod messages_encode;
+mod model;
+mod problem;
+mod request_decode;
+mod request_encode;
+mod response;
+mod stream_decode;
+mod stream_encode;
+mod tools;
+mod usage;
+mod wire;
+
+use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
+use crate::{
+    dialect::Surface,
+    ir::{Request, Response},
+    problem::Problem,
+    report::Report,
+};
+
+/// The codec of `POST /v1/chat/completions`.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat;
+
+impl Codec for Chat {
+    fn decode_request(&self, body: &[u8], head: &Head) -> Result<Request, Malformed> {
+        request_decode::decode(body, head)
+    }
+
+    fn encode_request(&self, request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+        request_encode::encode(request, target, from, report)
+    }
+
+    fn decode_response(&self, body: &[u8]) -> Result<Response, Problem> {
+        response::decode(body)
+    }
+
+    fn encode_response(&self, response: &Response, reply: &Reply) -> Vec<u8> {
+        response::encode(response, reply)
+    }
+
+    fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
+        Box::<stream_decode::Decoder>::default()
+    }
+
+    fn stream_encoder(&self, reply: &Reply) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(reply))
+    }
+}

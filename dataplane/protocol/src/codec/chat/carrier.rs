@@ -1,0 +1,99 @@
+//! Reasoning state inside Chat messages (protocols 2.4): `reasoning_details` for every family, and Google's own
+//! `extra_content.google.thought_signature` for what hangs on a call.
+//!
+//! The client is the storage: it sends back what it was given, or nothing. A detail says in `format` whose it is; one of
+//! an unknown format cannot be given to anyone and is left to the caller to report.
+
+use crate::{
+    codec::{
+        Malformed,
+        json::{
+            read::{Object, Spelling},
+            write::Elements,
+        },
+    },
+    dialect::Family,
+    ir::{Opaque, Reasoning},
+};
+
+/// What one detail says.
+#[derive(Debug)]
+pub enum Detail {
+    /// A block of reasoning.
+    Reasoning(Reasoning),
+    /// State without words of a family that hangs it on the visible text (Gemini).
+    OnText(Opaque),
+}
+
+/// How `format` names a family.
+const fn format(family: Family) -> &'static str {
+    match family {
+        Family::OpenAi => "openai-responses-v1",
+        Family::Anthropic => "anthropic-claude-v1",
+        Family::Gemini => "google-gemini-v1",
+    }
+}
+
+fn family(format: &str) -> Option<Family> {
+    match format.split('-').next()? {
+        "openai" => Some(Family::OpenAi),
+        "anthropic" => Some(Family::Anthropic),
+        "google" => Some(Family::Gemini),
+        _ => None,
+    }
+}
+
+/// Reads one element of `reasoning_details`; none if it belongs to nobody we know and holds no words.
+pub fn decode(mut detail: Object<'_>) -> Result<Option<Detail>, Malformed> {
+    let kind: String = detail.take("type")?.unwrap_or_default();
+    let text: Option<String> = match detail.take("text")? {
+        Some(text) => Some(text),
+        None => detail.take("summary")?,
+    };
+    let value: Option<String> = match detail.take("signature")? {
+        Some(signature) => Some(signature),
+        None => detail.take("data")?,
+    };
+    let family = detail.take::<String>("format")?.as_deref().and_then(family);
+    let state = family.zip(value).map(|(family, value)| Opaque { family, value });
+    let encrypted = kind == "reasoning.encrypted";
+    Ok(match (text, state) {
+        (None, None) => None,
+        (None, Some(state)) if encrypted && state.family == Family::Gemini => Some(Detail::OnText(state)),
+        (text, state) => Some(Detail::Reasoning(Reasoning {
+            redacted: encrypted && text.is_none(),
+            text: text.unwrap_or_default(),
+            state,
+        })),
+    })
+}
+
+/// Writes one detail. `index` is mandatory: a client that merges deltas fails without it.
+pub fn encode(text: Option<&str>, state: &Opaque, redacted: bool, index: usize, out: &mut Elements<'_>) {
+    out.object(|out| {
+        if redacted || text.is_none() {
+            out.put("type", "reasoning.encrypted");
+            out.put("data", &state.value);
+        } else {
+            out.put("type", "reasoning.text");
+            out.put_some("text", text);
+            out.put("signature", &state.value);
+        }
+        out.put("format", format(state.family));
+        out.put("index", &index);
+    });
+}
+
+/// Takes Gemini's signature off a call.
+pub fn take_call_state(call: &mut Object<'_>) -> Result<Option<Opaque>, Malformed> {
+    let Some(raw) = call.take_raw("extra_content") else { return Ok(None) };
+    let value = read_signature(raw).map_err(|error| error.within("extra_content"))?;
+    Ok(value.map(|value| Opaque { family: Family::Gemini, value }))
+}
+
+fn read_signature(raw: &serde_json::value::RawValue) -> Result<Option<String>, Malformed> {
+    match Object::from_raw(raw, Spelling::Exact)?.object("google")? {
+        Some(mut google) => google.take("thought_signature"),
+        None => Ok(None),
+    }
+}

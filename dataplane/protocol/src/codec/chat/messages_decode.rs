@@ -1,0 +1,285 @@
+//! `messages`: from roles and parts to turns and blocks.
+//!
+//! The leading run of `system` and `developer` messages is the system prompt, later ones stay in place. Neighbouring
+//! `tool` messages are one user turn. The old `function_call` and `function` messages become calls and results with
+//! invented ids. Members nobody knows are noted as extras.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::{
+    carrier::{self, Detail},
+    tools::{cache_mark, wrap_custom},
+};
+use crate::{
+    codec::{
+        Malformed, ids,
+        json::read::{Object, Spelling, malformed, read},
+        media,
+    },
+    dialect::Family,
+    ir::{
+        Block, Document, Extra, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Turn,
+        Unknown,
+    },
+};
+
+/// Reads all messages into the request.
+pub fn decode(messages: Vec<Object<'_>>, request: &mut Request) -> Result<(), Malformed> {
+    let mut history = History { request, functions: 0, after_tool: false };
+    for (index, message) in messages.into_iter().enumerate() {
+        history.message(message, index).map_err(|error| error.within(&format!("messages[{index}]")))?;
+    }
+    Ok(())
+}
+
+/// The conversation so far.
+struct History<'r> {
+    request: &'r mut Request,
+    /// Old-style function calls seen; pairs them with their results.
+    functions: usize,
+    /// Whether the last turn is a run of tool messages.
+    after_tool: bool,
+}
+
+impl History<'_> {
+    fn message(&mut self, mut message: Object<'_>, index: usize) -> Result<(), Malformed> {
+        let role: String = message.need("role")?;
+        let after_tool = std::mem::take(&mut self.after_tool);
+        match role.as_str() {
+            "system" | "developer" => {
+                let blocks = self.content(&mut message)?;
+                if self.request.turns.is_empty() {
+                    self.request.system.extend(blocks);
+                } else {
+                    self.turn(Role::System, blocks, &mut message)?;
+                }
+            }
+            "user" => {
+                let blocks = self.content(&mut message)?;
+                self.turn(Role::User, blocks, &mut message)?;
+            }
+            "assistant" => {
+                let blocks = self.assistant(&mut message, index)?;
+                self.turn(Role::Assistant, blocks, &mut message)?;
+            }
+            "tool" | "function" => self.result(&mut message, &role, after_tool)?,
+            other => return Err(malformed(&format!("unknown role {other:?}")).within("role")),
+        }
+        self.note("messages[]", message);
+        Ok(())
+    }
+
+    fn turn(&mut self, role: Role, blocks: Vec<Block>, message: &mut Object<'_>) -> Result<(), Malformed> {
+        let name = message.take("name")?;
+        self.request.turns.push(Turn { role, blocks, name });
+        Ok(())
+    }
+
+    fn result(&mut self, message: &mut Object<'_>, role: &str, after_tool: bool) -> Result<(), Malformed> {
+        let call_id = if role == "tool" { message.need("tool_call_id")? } else { function_id(self.functions) };
+        let result = Block::ToolResult(ToolResult {
+            call_id,
+            name: message.take("name")?,
+            content: self.content(message)?,
+            is_error: None,
+            cache: message.take_raw("cache_control").map(cache_mark).transpose()?,
+        });
+        self.after_tool = true;
+        match self.request.turns.last_mut() {
+            Some(turn) if after_tool => turn.blocks.push(result),
+            _ => self.request.turns.push(Turn { role: Role::User, blocks: vec![result], name: None }),
+        }
+        Ok(())
+    }
+
+    /// Reasoning, then words, then calls: Chat keeps them apart, so their order is lost already.
+    fn assistant(&mut self, message: &mut Object<'_>, index: usize) -> Result<Vec<Block>, Malformed> {
+        let (mut blocks, on_text) = self.reasoning(message)?;
+        blocks.extend(self.content(message)?);
+        if let Some(state) = on_text {
+            match blocks
+                .iter_mut()
+                .rev()
+                .find_map(|block| if let Block::Text(text) = block { Some(text) } else { None })
+            {
+                Some(text) => text.state = Some(state),
+                None => blocks.push(Block::Reasoning(Reasoning {
+                    text: String::new(),
+                    state: Some(state),
+                    redacted: false,
+                })),
+            }
+        }
+        if let Some(refusal) = message.take::<String>("refusal")? {
+            blocks.push(Block::Refusal(refusal));
+        }
+        if let Some(audio) = message.take_raw("audio") {
+            blocks.push(unknown("audio", audio));
+        }
+        for (position, call) in message.objects("tool_calls")?.into_iter().enumerate() {
+            let place = format!("tool_calls[{position}]");
+            let block = self.call(call, index, position).map_err(|error| error.within(&place))?;
+            blocks.push(block);
+        }
+        if let Some(mut call) = message.object("function_call")? {
+            self.functions = self.functions.saturating_add(1);
+            blocks.push(Block::ToolCall(ToolCall {
+                id: function_id(self.functions),
+                name: call.need("name").map_err(|error| error.within("function_call"))?,
+                arguments: arguments(&mut call)?,
+                state: None,
+                cache: None,
+            }));
+        }
+        Ok(blocks)
+    }
+
+    /// Reasoning of an earlier answer: what `reasoning_details` say, else the plain text of one of its two names; and
+    /// state that hangs on the visible text.
+    fn reasoning(&mut self, message: &mut Object<'_>) -> Result<(Vec<Block>, Option<Opaque>), Malformed> {
+        let plain: Option<String> = message.take("reasoning_content")?;
+        let alias: Option<String> = message.take("reasoning")?;
+        let (mut blocks, mut on_text) = (Vec::new(), None);
+        for detail in message.objects("reasoning_details")? {
+            match carrier::decode(detail).map_err(|error| error.within("reasoning_details"))? {
+                Some(Detail::Reasoning(reasoning)) => blocks.push(Block::Reasoning(reasoning)),
+                Some(Detail::OnText(state)) => on_text = Some(state),
+                None => self.request.extras.push(Extra {
+                    family: Family::OpenAi,
+                    field: "messages[].reasoning_details".into(),
+                    raw: RawValue::NULL.to_owned(),
+                    essential: false,
+                }),
+            }
+        }
+        if let Some(text) = plain.or(alias).filter(|text| !text.is_empty() && blocks.is_empty()) {
+            blocks.push(Block::Reasoning(Reasoning { text, state: None, redacted: false }));
+        }
+        Ok((blocks, on_text))
+    }
+
+    fn call(&mut self, mut call: Object<'_>, message: usize, position: usize) -> Result<Block, Malformed> {
+        let id: Option<String> = call.take("id")?;
+        let id =
+            id.filter(|id| !id.is_empty()).unwrap_or_else(|| ids::invented_call_id(&message.to_string(), position));
+        let state = carrier::take_call_state(&mut call)?;
+        let cache = call.take_raw("cache_control").map(cache_mark).transpose()?;
+        let (name, arguments) = body_of_call(&mut call)?;
+        for known in ["type", "index"] {
+            call.take_raw(known);
+        }
+        self.note("messages[].tool_calls[]", call);
+        Ok(Block::ToolCall(ToolCall { id, name, arguments, state, cache }))
+    }
+
+    /// `content`, a string or a list of parts.
+    fn content(&mut self, message: &mut Object<'_>) -> Result<Vec<Block>, Malformed> {
+        let Some(raw) = message.take_raw("content") else { return Ok(Vec::new()) };
+        if raw.get().starts_with('"') {
+            let text: String = read(raw).map_err(|error| error.within("content"))?;
+            return Ok(vec![Block::Text(Text { text, ..Text::default() })]);
+        }
+        let parts: Vec<&RawValue> =
+            read(raw).map_err(|_| malformed("must be a string or a list of parts").within("content"))?;
+        let blocks = parts.into_iter().enumerate();
+        blocks.map(|(index, raw)| self.part(raw).map_err(|error| error.within(&format!("content[{index}]")))).collect()
+    }
+
+    fn part(&mut self, raw: &RawValue) -> Result<Block, Malformed> {
+        let mut part = Object::from_raw(raw, Spelling::Exact)?;
+        let kind: String = part.need("type")?;
+        let breakpoint = part.take_raw("prompt_cache_breakpoint");
+        let cache = part.take_raw("cache_control").or(breakpoint).map(cache_mark).transpose()?;
+        let block = match kind.as_str() {
+            "text" | "input_text" | "output_text" => {
+                Block::Text(Text { text: part.need("text")?, cache, ..Text::default() })
+            }
+            "refusal" => Block::Refusal(part.need("refusal")?),
+            "image_url" => Block::Image(picture(&mut part, "image_url", cache)?),
+            "video_url" => Block::Video(picture(&mut part, "video_url", cache)?),
+            "input_audio" => {
+                let mut audio =
+                    part.object("input_audio")?.ok_or_else(|| malformed("is required").within("input_audio"))?;
+                let (data, format): (Cow<'_, str>, Cow<'_, str>) = (audio.need("data")?, audio.need("format")?);
+                let source = media::inline(&media::audio_mime(&format), &data);
+                Block::Audio(Media { source, detail: None, cache })
+            }
+            "file" => {
+                let file = part.object("file")?.ok_or_else(|| malformed("is required").within("file"))?;
+                Block::Document(Document { cache, ..document(file).map_err(|error| error.within("file"))? })
+            }
+            _ => return Ok(unknown(&kind, raw)),
+        };
+        self.note("messages[].content[]", part);
+        Ok(block)
+    }
+
+    /// Keeps what nobody took.
+    fn note(&mut self, place: &str, rest: Object<'_>) {
+        let extras = rest.rest().map(|(name, raw)| Extra {
+            family: Family::OpenAi,
+            field: format!("{place}.{name}").into(),
+            raw: raw.to_owned(),
+            essential: false,
+        });
+        self.request.extras.extend(extras);
+    }
+}
+
+/// Name and arguments of a call of either type.
+pub fn body_of_call(call: &mut Object<'_>) -> Result<(String, String), Malformed> {
+    if let Some(mut custom) = call.object("custom")? {
+        let named =
+            custom.need("name").and_then(|name| Ok((name, wrap_custom(&custom.need::<Cow<'_, str>>("input")?))));
+        return named.map_err(|error| error.within("custom"));
+    }
+    let mut function = call.object("function")?.ok_or_else(|| malformed("is required").within("function"))?;
+    let named = function.need("name").and_then(|name| Ok((name, arguments(&mut function)?)));
+    named.map_err(|error| error.within("function"))
+}
+
+/// `arguments`: a string of JSON text; some clients send the object itself.
+fn arguments(function: &mut Object<'_>) -> Result<String, Malformed> {
+    match function.take_raw("arguments") {
+        None => Ok(String::new()),
+        Some(raw) if raw.get().starts_with('"') => read(raw).map_err(|error| error.within("arguments")),
+        Some(raw) => Ok(raw.get().to_owned()),
+    }
+}
+
+/// `{"url", "detail"}`, or the address alone as some clients write it.
+fn picture(part: &mut Object<'_>, member: &str, cache: Option<crate::ir::CacheMark>) -> Result<Media, Malformed> {
+    let raw = part.take_raw(member).ok_or_else(|| malformed("is required").within(member))?;
+    let (url, detail): (String, Option<String>) = if raw.get().starts_with('"') {
+        (read(raw)?, None)
+    } else {
+        let mut image = Object::from_raw(raw, Spelling::Exact).map_err(|error| error.within(member))?;
+        let both = image.need("url").and_then(|url| Ok((url, image.take("detail")?)));
+        both.map_err(|error| error.within(member))?
+    };
+    Ok(Media { source: media::from_url(&url), detail, cache })
+}
+
+fn document(mut file: Object<'_>) -> Result<Document, Malformed> {
+    let title: Option<String> = file.take("filename")?;
+    let source = if let Some(id) = file.take("file_id")? {
+        MediaSource::FileId { family: Family::OpenAi, id }
+    } else {
+        let data: String = file.need("file_data")?;
+        media::parse_data_url(&data).unwrap_or_else(|| {
+            let mime = title.as_deref().and_then(media::mime_of_name).unwrap_or("application/pdf");
+            media::inline(mime, &data)
+        })
+    };
+    Ok(Document { source, title, context: None, citations: None, cache: None })
+}
+
+fn unknown(kind: &str, raw: &RawValue) -> Block {
+    Block::Unknown(Unknown { family: Family::OpenAi, kind: kind.to_owned(), raw: raw.to_owned() })
+}
+
+fn function_id(position: usize) -> String {
+    ids::invented_call_id("function", position)
+}

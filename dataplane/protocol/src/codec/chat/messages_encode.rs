@@ -1,0 +1,296 @@
+//! `messages` for an upstream.
+//!
+//! Chat keeps words and calls apart, wants results as messages of their own, and takes only words in them: pictures of a
+//! result follow in a user message that names the call. Reasoning of other vendors is dropped whole.
+
+use std::borrow::Cow;
+
+use super::{request_encode::is_custom, tools::unwrap_custom};
+use crate::{
+    codec::{
+        NameMap,
+        field::Name,
+        ids,
+        json::write::{Elements, Members},
+        media,
+        pairing::{Neighbours, Part, paired, text_of},
+    },
+    dialect::{Family, Surface},
+    ir::{Block, Document, Media, MediaSource, Request, Role, Text, ToolCall, ToolResult},
+    report::Report,
+};
+
+/// Marks a result as a failure, which this dialect has no member for.
+const FAILED: &str = "[tool error] ";
+
+/// Writes all messages.
+pub fn encode(request: &Request, names: &NameMap, from: Surface, report: &mut Report, out: &mut Elements<'_>) {
+    let mut writer = Writer { request, names, from, report };
+    writer.system(out);
+    for part in paired(&request.turns, Neighbours::Keep) {
+        match part.role {
+            Role::System => writer.later_system(&part, out),
+            Role::User => writer.user(&part, out),
+            Role::Assistant => writer.assistant(&part, out),
+        }
+    }
+}
+
+struct Writer<'a> {
+    request: &'a Request,
+    names: &'a NameMap,
+    from: Surface,
+    report: &'a mut Report,
+}
+
+impl Writer<'_> {
+    fn system(&mut self, out: &mut Elements<'_>) {
+        let mut texts: Vec<&str> = Vec::new();
+        for block in &self.request.system {
+            match block {
+                Block::Text(text) => {
+                    self.mark(text.cache.is_some());
+                    texts.push(&text.text);
+                }
+                _ => self.report.refused(Name::System.field(self.from), "the upstream takes only text here"),
+            }
+        }
+        if !texts.is_empty() {
+            message(out, "system", None, |out| out.put("content", &texts.join("\n\n")));
+        }
+    }
+
+    fn later_system(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
+        let blocks: Vec<Block> = part.blocks.iter().map(|block| block.as_ref().clone()).collect();
+        message(out, "system", part.name, |out| out.put("content", &text_of(&blocks)));
+    }
+
+    /// Results first, each a message; then their pictures; then what the user said.
+    fn user(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
+        let mut attached: Vec<(&ToolResult, &Block)> = Vec::new();
+        let mut said: Vec<&Block> = Vec::new();
+        for block in &part.blocks {
+            match block.as_ref() {
+                Block::ToolResult(result) => {
+                    self.mark(result.cache.is_some());
+                    self.result(result, out);
+                    attached
+                        .extend(result.content.iter().filter(|block| !is_words(block)).map(|block| (result, block)));
+                }
+                other => said.push(other),
+            }
+        }
+        if !attached.is_empty() {
+            message(out, "user", None, |out| {
+                out.list("content", |out| {
+                    for (result, block) in attached {
+                        let id = ids::call_id(&result.call_id, ids::CHAT_CALL_ID);
+                        text(&format!("Attachment of tool result {id}:"), out);
+                        self.part(block, out);
+                    }
+                });
+            });
+        }
+        if !said.is_empty() {
+            self.said(&said, part.name, out);
+        }
+    }
+
+    /// One text is a string, anything else a list of parts. A message that says nothing is skipped.
+    fn said(&mut self, said: &[&Block], name: Option<&str>, out: &mut Elements<'_>) {
+        match said {
+            [Block::Text(only)] => {
+                self.mark(only.cache.is_some());
+                message(out, "user", name, |out| out.put("content", &only.text));
+            }
+            blocks => message(out, "user", name, |out| {
+                out.list("content", |out| blocks.iter().for_each(|block| self.part(block, out)));
+            }),
+        }
+    }
+
+    fn result(&mut self, result: &ToolResult, out: &mut Elements<'_>) {
+        let words = text_of(&result.content);
+        let content = if result.is_error == Some(true) { Cow::Owned(format!("{FAILED}{words}")) } else { words.into() };
+        message(out, "tool", None, |out| {
+            out.put("tool_call_id", &ids::call_id(&result.call_id, ids::CHAT_CALL_ID));
+            out.put("content", &content);
+        });
+    }
+
+    fn assistant(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
+        let (mut words, mut refusal, mut reasoning) = (String::new(), None::<String>, String::new());
+        let mut calls: Vec<&ToolCall> = Vec::new();
+        for block in &part.blocks {
+            match block.as_ref() {
+                Block::Text(text) => {
+                    self.mark(text.cache.is_some());
+                    if text.citations.is_some() {
+                        self.report.dropped(Name::Citations.field(self.from));
+                    }
+                    words.push_str(&text.text);
+                }
+                Block::Refusal(text) => refusal.get_or_insert_default().push_str(text),
+                Block::ToolCall(call) => calls.push(call),
+                Block::Reasoning(block) if self.from == Surface::ChatCompletions && block.state.is_none() => {
+                    reasoning.push_str(&block.text);
+                }
+                Block::Reasoning(_) => self.report.dropped(Name::Reasoning.field(self.from)),
+                other => self.refuse(other),
+            }
+        }
+        if words.is_empty() && refusal.is_none() && calls.is_empty() {
+            return;
+        }
+        let request = self.request;
+        let names = self.names;
+        message(out, "assistant", part.name, |out| {
+            out.put("content", &(!words.is_empty()).then_some(&words));
+            out.put_some("refusal", refusal.as_deref());
+            out.put_some("reasoning_content", (!reasoning.is_empty()).then_some(&reasoning));
+            if !calls.is_empty() {
+                out.list("tool_calls", |out| {
+                    calls.iter().for_each(|call| out.object(|out| encode_call(call, request, names, out)));
+                });
+            }
+        });
+    }
+
+    fn part(&mut self, block: &Block, out: &mut Elements<'_>) {
+        match block {
+            Block::Text(Text { text: words, cache, .. }) => {
+                self.mark(cache.is_some());
+                text(words, out);
+            }
+            Block::Refusal(words) => text(words, out),
+            Block::Image(image) => self.image(image, out),
+            Block::Audio(audio) => self.audio(audio, out),
+            Block::Document(document) => self.document(document, out),
+            Block::Unknown(unknown) if unknown.family == Family::OpenAi && self.from == Surface::ChatCompletions => {
+                out.put(&unknown.raw);
+            }
+            other => self.refuse(other),
+        }
+    }
+
+    fn image(&mut self, image: &Media, out: &mut Elements<'_>) {
+        self.mark(image.cache.is_some());
+        let url = match &image.source {
+            MediaSource::Inline { mime, data } => Cow::Owned(media::to_data_url(mime, data)),
+            MediaSource::Url { url, .. } => Cow::Borrowed(url.as_str()),
+            MediaSource::FileId { .. } => {
+                self.report.refused(Name::Image.field(self.from), "the upstream takes no file ids for images");
+                return;
+            }
+        };
+        out.object(|out| {
+            out.put("type", "image_url");
+            out.object("image_url", |out| {
+                out.put("url", &url);
+                out.put_some("detail", image.detail.as_deref());
+            });
+        });
+    }
+
+    fn audio(&mut self, audio: &Media, out: &mut Elements<'_>) {
+        match &audio.source {
+            MediaSource::Inline { mime, data } if media::audio_format(mime).is_some() => out.object(|out| {
+                out.put("type", "input_audio");
+                out.object("input_audio", |out| {
+                    out.put("data", data);
+                    out.put_some("format", media::audio_format(mime));
+                });
+            }),
+            _ => self.report.refused(Name::Audio.field(self.from), "the upstream takes only inline wav and mp3"),
+        }
+    }
+
+    fn document(&mut self, document: &Document, out: &mut Elements<'_>) {
+        self.mark(document.cache.is_some());
+        if document.citations == Some(true) {
+            self.report.dropped(Name::DocumentCitations.field(self.from));
+        }
+        if document.context.is_some() {
+            self.report.dropped(Name::DocumentContext.field(self.from));
+        }
+        let file = |out: &mut Elements<'_>, fill: &dyn Fn(&mut Members<'_>)| {
+            out.object(|out| {
+                out.put("type", "file");
+                out.object("file", fill);
+            });
+        };
+        match &document.source {
+            MediaSource::Inline { mime, data } => file(out, &|out| {
+                out.put("filename", document.title.as_deref().unwrap_or("document"));
+                out.put("file_data", &media::to_data_url(mime, data));
+            }),
+            MediaSource::FileId { family: Family::OpenAi, id } => file(out, &|out| out.put("file_id", id)),
+            MediaSource::Url { .. } => {
+                self.report.refused(Name::Document.field(self.from), "the upstream takes no addresses of documents");
+            }
+            MediaSource::FileId { .. } => {
+                self.report.refused(Name::Document.field(self.from), "a file id of another vendor means nothing there");
+            }
+        }
+    }
+
+    fn refuse(&mut self, block: &Block) {
+        let (name, why) = match block {
+            Block::Video(_) => (Name::Video, Cow::Borrowed("the upstream takes no video")),
+            Block::Unknown(unknown) => {
+                (Name::Block, format!("the upstream has no block of type {}", unknown.kind).into())
+            }
+            Block::Reasoning(_) => {
+                self.report.dropped(Name::Reasoning.field(self.from));
+                return;
+            }
+            _ => (Name::Block, Cow::Borrowed("the upstream takes no such block in this place")),
+        };
+        self.report.refused(name.field(self.from), why);
+    }
+
+    /// Breakpoints are hints here: caching is implicit.
+    fn mark(&mut self, is_marked: bool) {
+        if is_marked {
+            self.report.dropped(Name::CacheMark.field(self.from));
+        }
+    }
+}
+
+fn encode_call(call: &ToolCall, request: &Request, names: &NameMap, out: &mut Members<'_>) {
+    out.put("id", &ids::call_id(&call.id, ids::CHAT_CALL_ID));
+    let name = names.sent(&call.name);
+    if is_custom(request, &call.name) {
+        out.put("type", "custom");
+        out.object("custom", |out| {
+            out.put("name", name);
+            out.put("input", &unwrap_custom(&call.arguments));
+        });
+    } else {
+        let blank = call.arguments.trim().is_empty();
+        out.put("type", "function");
+        out.object("function", |out| {
+            out.put("name", name);
+            out.put("arguments", if blank { "{}" } else { &call.arguments });
+        });
+    }
+}
+
+fn message(out: &mut Elements<'_>, role: &str, name: Option<&str>, fill: impl FnOnce(&mut Members<'_>)) {
+    out.object(|out| {
+        out.put("role", role);
+        out.put_some("name", name);
+        fill(out);
+    });
+}
+
+fn text(words: &str, out: &mut Elements<'_>) {
+    out.object(|out| {
+        out.put("type", "text");
+        out.put("text", words);
+    });
+}
+
+const fn is_words(block: &Block) -> bool {
+    matches!(block, Block::Text(_) | Block::Refusal(_))
+}

@@ -1,0 +1,230 @@
+//! Whole answers, both ways.
+
+use std::borrow::Cow;
+
+use super::{
+    carrier::{self, Detail},
+    finish,
+    messages_decode::body_of_call,
+    problem, tools, usage,
+};
+use crate::{
+    codec::{
+        Malformed, Reply, ids,
+        json::{
+            read::{Object, Spelling, malformed, read},
+            write::{self, Elements, Members},
+        },
+    },
+    dialect::Family,
+    ir::{Block, Candidate, FinishReason, Opaque, Reasoning, Response, Text, ToolCall},
+    problem::Problem,
+};
+
+/// Reads an upstream's answer.
+pub fn decode(body: &[u8]) -> Result<Response, Problem> {
+    let unreadable = |error: Malformed| problem::unreadable(&error);
+    let mut top = Object::parse(body, Spelling::Exact).map_err(unreadable)?;
+    if let Some(problem) = top.take_raw("error").and_then(problem::decode) {
+        return Err(problem);
+    }
+    if !top.has("choices") {
+        return Err(unreadable(malformed("is required").within("choices")));
+    }
+    decode_completion(top).map_err(unreadable)
+}
+
+fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
+    let mut response = Response {
+        id: top.take("id")?,
+        model: top.take("model")?,
+        created: top.take("created")?,
+        ..Response::default()
+    };
+    let seed = response.id.clone().unwrap_or_default();
+    for (index, choice) in top.objects("choices")?.into_iter().enumerate() {
+        let candidate = decode_choice(choice, &format!("{seed}{index}"));
+        response.candidates.push(candidate.map_err(|error| error.within(&format!("choices[{index}]")))?);
+    }
+    if let Some(counts) = top.object("usage")? {
+        response.usage = Some(usage::decode(counts).map_err(|error| error.within("usage"))?);
+    }
+    Ok(response)
+}
+
+fn decode_choice(mut choice: Object<'_>, seed: &str) -> Result<Candidate, Malformed> {
+    let reason: Option<String> = choice.take("finish_reason")?;
+    let blocks = match choice.object("message")? {
+        Some(message) => decode_message(message, seed).map_err(|error| error.within("message"))?,
+        None => Vec::new(),
+    };
+    let called = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+    Ok(Candidate { finish: finish::decode(reason.as_deref().unwrap_or_default(), called).into(), blocks })
+}
+
+fn decode_message(mut message: Object<'_>, seed: &str) -> Result<Vec<Block>, Malformed> {
+    let mut blocks = Vec::new();
+    let plain: Option<String> = message.take("reasoning_content")?;
+    let alias: Option<String> = message.take("reasoning")?;
+    let mut on_text = None;
+    for detail in message.objects("reasoning_details")? {
+        match carrier::decode(detail)? {
+            Some(Detail::Reasoning(reasoning)) => blocks.push(Block::Reasoning(reasoning)),
+            Some(Detail::OnText(state)) => on_text = Some(state),
+            None => {}
+        }
+    }
+    if let Some(text) = plain.or(alias).filter(|text| !text.is_empty() && blocks.is_empty()) {
+        blocks.push(Block::Reasoning(Reasoning { text, state: None, redacted: false }));
+    }
+    let text = words(&mut message)?;
+    if !text.is_empty() || on_text.is_some() {
+        blocks.push(Block::Text(Text { text, state: on_text, ..Text::default() }));
+    }
+    if let Some(refusal) = message.take::<String>("refusal")?.filter(|refusal| !refusal.is_empty()) {
+        blocks.push(Block::Refusal(refusal));
+    }
+    for (position, mut call) in message.objects("tool_calls")?.into_iter().enumerate() {
+        let id: Option<String> = call.take("id")?;
+        let state = carrier::take_call_state(&mut call)?;
+        let (name, arguments) =
+            body_of_call(&mut call).map_err(|error| error.within(&format!("tool_calls[{position}]")))?;
+        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| ids::invented_call_id(seed, position));
+        blocks.push(Block::ToolCall(ToolCall { id, name, arguments, state, cache: None }));
+    }
+    if let Some(mut call) = message.object("function_call")? {
+        let arguments: Option<String> = call.take("arguments")?;
+        blocks.push(Block::ToolCall(ToolCall {
+            id: ids::invented_call_id(seed, 0),
+            name: call.need("name")?,
+            arguments: arguments.unwrap_or_default(),
+            state: None,
+            cache: None,
+        }));
+    }
+    Ok(blocks)
+}
+
+/// `content`: a string, or the parts that some servers send.
+fn words(message: &mut Object<'_>) -> Result<String, Malformed> {
+    let Some(raw) = message.take_raw("content") else { return Ok(String::new()) };
+    if raw.get().starts_with('"') {
+        return read(raw);
+    }
+    let mut text = String::new();
+    for raw in read::<Vec<&serde_json::value::RawValue>>(raw).map_err(|error| error.within("content"))? {
+        let mut part = Object::from_raw(raw, Spelling::Exact)?;
+        text.push_str(&part.take::<Cow<'_, str>>("text")?.unwrap_or_default());
+    }
+    Ok(text)
+}
+
+/// Writes an answer for a client.
+pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
+    let mut body = Vec::new();
+    write::object(&mut body, |out| {
+        out.put("id", &ids::prefixed(response.id.as_deref(), "chatcmpl-", &reply.id));
+        out.put("object", "chat.completion");
+        out.put("created", &response.created.unwrap_or(reply.created));
+        out.put("model", &reply.model);
+        out.list("choices", |out| {
+            for (index, candidate) in response.candidates.iter().enumerate() {
+                out.object(|out| {
+                    out.put("index", &index);
+                    out.object("message", |out| encode_message(&candidate.blocks, reply, out));
+                    out.put("logprobs", &None::<bool>);
+                    let refused = candidate.blocks.iter().any(|block| matches!(block, Block::Refusal(_)));
+                    out.put("finish_reason", finish::encode(candidate.finish.reason, refused));
+                });
+            }
+            if out.is_empty() {
+                out.object(nothing);
+            }
+        });
+        usage::encode(&response.usage.unwrap_or_default(), out);
+    });
+    body
+}
+
+/// The choice that stands for a prompt which was blocked: clients read the first choice without asking.
+fn nothing(out: &mut Members<'_>) {
+    out.put("index", &0);
+    out.object("message", |out| {
+        out.put("role", "assistant");
+        out.put("content", &None::<&str>);
+        out.put("refusal", &None::<&str>);
+    });
+    out.put("logprobs", &None::<bool>);
+    out.put("finish_reason", finish::encode(FinishReason::ContentFilter, false));
+}
+
+fn encode_message(blocks: &[Block], reply: &Reply, out: &mut Members<'_>) {
+    let (mut words, mut refusal, mut reasoning) = (None::<String>, None::<String>, None::<String>);
+    let mut details: Vec<(Option<&str>, &Opaque, bool)> = Vec::new();
+    let mut calls: Vec<&ToolCall> = Vec::new();
+    for block in blocks {
+        match block {
+            Block::Text(text) => {
+                words.get_or_insert_default().push_str(&text.text);
+                details.extend(text.state.as_ref().map(|state| (None, state, false)));
+            }
+            Block::Refusal(text) => refusal.get_or_insert_default().push_str(text),
+            Block::Reasoning(block) => {
+                if !block.text.is_empty() {
+                    reasoning.get_or_insert_default().push_str(&block.text);
+                }
+                let text = (!block.redacted).then_some(block.text.as_str());
+                details.extend(block.state.as_ref().map(|state| (text, state, block.redacted)));
+            }
+            Block::ToolCall(call) => calls.push(call),
+            // What other vendors' servers did by themselves is not the client's to run.
+            _ => {}
+        }
+    }
+    out.put("role", "assistant");
+    out.put("content", &words);
+    out.put("refusal", &refusal);
+    out.put_some("reasoning_content", reasoning);
+    if !details.is_empty() {
+        out.list("reasoning_details", |out| {
+            for (index, (text, state, redacted)) in details.into_iter().enumerate() {
+                carrier::encode(text, state, redacted, index, out);
+            }
+        });
+    }
+    if !calls.is_empty() {
+        out.list("tool_calls", |out| encode_calls(&calls, reply, out));
+    }
+}
+
+fn encode_calls(calls: &[&ToolCall], reply: &Reply, out: &mut Elements<'_>) {
+    for call in calls {
+        out.object(|out| {
+            out.put("id", &call.id);
+            if reply.custom_tools.contains(&call.name) {
+                out.put("type", "custom");
+                out.object("custom", |out| {
+                    out.put("name", &call.name);
+                    out.put("input", &tools::unwrap_custom(&call.arguments));
+                });
+            } else {
+                let blank = call.arguments.trim().is_empty();
+                out.put("type", "function");
+                out.object("function", |out| {
+                    out.put("name", &call.name);
+                    out.put("arguments", if blank { "{}" } else { &call.arguments });
+                });
+            }
+            if let Some(state) = call.state.as_ref().filter(|state| state.family == Family::Gemini) {
+                write_call_state(state, out);
+            }
+        });
+    }
+}
+
+/// Google's own shape for a signature that hangs on a call.
+pub fn write_call_state(state: &Opaque, out: &mut Members<'_>) {
+    out.object("extra_content", |out| {
+        out.object("google", |out| out.put("thought_signature", &state.value));
+    });
+}

@@ -1,0 +1,305 @@
+//! An upstream's chunks as events (protocols 3.2, row Chat).
+//!
+//! Read as loosely as compatible servers demand: `delta` may be missing, reasoning has two names, arguments may come
+//! before the name, several calls may share one index, usage may ride anywhere. `Finish` is held until `[DONE]` or the
+//! end, because usage may follow it. An end with a choice unfinished and no `[DONE]` is a truncation.
+
+mod calls;
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use self::calls::Calls;
+use super::{
+    carrier::{self, Detail},
+    finish, problem, usage,
+    wire::{Choice, Chunk, Delta as WireDelta},
+};
+use crate::{
+    codec::{
+        StreamDecoder,
+        json::read::{Object, Spelling},
+    },
+    framing::sse::Frame,
+    ir::{BlockKind, Delta, Event, Opaque},
+    problem::{Problem, ProblemKind},
+};
+
+/// The decoder of one stream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    started: bool,
+    over: bool,
+    /// The upstream's id: seed of invented call ids.
+    id: String,
+    blocks: Blocks,
+    choices: BTreeMap<u32, Answer>,
+}
+
+/// Numbers blocks.
+#[derive(Debug, Default)]
+struct Blocks(u32);
+
+/// One choice so far.
+#[derive(Debug, Default)]
+struct Answer {
+    /// The open block of words, if one is.
+    open: Option<(Words, u32)>,
+    calls: Calls,
+    finish: Option<String>,
+}
+
+/// Blocks of words, of which one is open at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Words {
+    Text,
+    Reasoning,
+    Refusal,
+}
+
+impl StreamDecoder for Decoder {
+    fn push(&mut self, frame: Frame<'_>, out: &mut Vec<Event>) {
+        let data = frame.data.trim();
+        if self.over || data.is_empty() {
+            return;
+        }
+        if data == "[DONE]" {
+            self.end(out);
+        } else if data.starts_with(':') {
+            // A comment that some server wrapped into data.
+            out.push(Event::Ping);
+        } else {
+            match serde_json::from_str::<Chunk<'_>>(data) {
+                Ok(chunk) => self.chunk(&chunk, out),
+                Err(error) => self.fail(
+                    Problem::new(ProblemKind::Upstream, format!("the upstream sent an unreadable chunk: {error}")),
+                    out,
+                ),
+            }
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<Event>) {
+        if self.over {
+            return;
+        }
+        if !self.choices.is_empty() && self.choices.values().all(|answer| answer.finish.is_some()) {
+            self.end(out);
+        } else {
+            self.fail(Problem::new(ProblemKind::Upstream, "the upstream's answer was cut off (truncated)"), out);
+        }
+    }
+}
+
+impl Decoder {
+    fn chunk(&mut self, chunk: &Chunk<'_>, out: &mut Vec<Event>) {
+        if let Some(problem) = chunk.error.and_then(problem::decode) {
+            return self.fail(problem, out);
+        }
+        let choices = chunk.choices.as_deref().unwrap_or_default();
+        let has_id = chunk.id.as_deref().is_some_and(|id| !id.is_empty());
+        // Azure's first chunk has neither: it tells about the prompt's filters.
+        if has_id || !choices.is_empty() {
+            self.start(chunk, out);
+        }
+        for choice in choices {
+            if let Err(problem) = self.choice(choice, out) {
+                return self.fail(problem, out);
+            }
+        }
+        if let Some(raw) = chunk.usage.filter(|raw| raw.get() != "null") {
+            match Object::from_raw(raw, Spelling::Exact).and_then(usage::decode) {
+                Ok(usage) => {
+                    self.start(chunk, out);
+                    out.push(Event::Usage(usage));
+                }
+                Err(error) => self.fail(problem::unreadable(&error.within("usage")), out),
+            }
+        }
+    }
+
+    fn start(&mut self, chunk: &Chunk<'_>, out: &mut Vec<Event>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let id = chunk.id.as_deref().filter(|id| !id.is_empty()).map(str::to_owned);
+        self.id = id.clone().unwrap_or_default();
+        out.push(Event::Start {
+            id,
+            model: chunk.model.as_deref().filter(|model| !model.is_empty()).map(str::to_owned),
+            created: chunk.created.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            usage: None,
+        });
+    }
+
+    fn choice(&mut self, choice: &Choice<'_>, out: &mut Vec<Event>) -> Result<(), Problem> {
+        let index = choice.index.unwrap_or(0);
+        let seed = format!("{}{index}", self.id);
+        let answer = self.choices.entry(index).or_default();
+        if let Some(delta) = &choice.delta {
+            let mut growing = Growing { answer, blocks: &mut self.blocks, index, seed: &seed, out };
+            growing.delta(delta)?;
+        }
+        if let Some(reason) = choice.finish_reason.as_deref().filter(|reason| !reason.is_empty()) {
+            let answer = self.choices.entry(index).or_default();
+            answer.finish.get_or_insert_with(|| reason.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The legal end: closes what is open and releases what was held.
+    fn end(&mut self, out: &mut Vec<Event>) {
+        if !self.started {
+            self.started = true;
+            out.push(Event::Start { id: None, model: None, created: None, usage: None });
+        }
+        if self.choices.is_empty() {
+            self.choices.insert(0, Answer::default());
+        }
+        let mut finishes = Vec::new();
+        for (index, mut answer) in std::mem::take(&mut self.choices) {
+            let seed = format!("{}{index}", self.id);
+            let mut growing = Growing { answer: &mut answer, blocks: &mut self.blocks, index, seed: &seed, out };
+            if let Err(problem) = growing.close() {
+                return self.fail(problem, out);
+            }
+            let reason = finish::decode(answer.finish.as_deref().unwrap_or_default(), !answer.calls.is_empty());
+            finishes.push(Event::Finish { candidate: index, finish: reason.into() });
+        }
+        out.append(&mut finishes);
+        out.push(Event::End);
+        self.over = true;
+    }
+
+    fn fail(&mut self, problem: Problem, out: &mut Vec<Event>) {
+        self.over = true;
+        if !std::mem::replace(&mut self.started, true) {
+            out.push(Event::Start { id: None, model: None, created: None, usage: None });
+        }
+        out.push(Event::Error(problem));
+    }
+}
+
+/// One choice while a chunk is applied to it.
+struct Growing<'a> {
+    answer: &'a mut Answer,
+    blocks: &'a mut Blocks,
+    index: u32,
+    seed: &'a str,
+    out: &'a mut Vec<Event>,
+}
+
+impl Growing<'_> {
+    /// Reasoning, then words, then calls: the order in which a chunk that holds everything means it.
+    fn delta(&mut self, delta: &WireDelta<'_>) -> Result<(), Problem> {
+        let reasoning = delta.reasoning_content.as_deref().filter(|text| !text.is_empty());
+        if let Some(text) = reasoning.or(delta.reasoning.as_deref()) {
+            self.words(Words::Reasoning, text);
+        }
+        if let Some(details) = delta.reasoning_details {
+            self.details(details);
+        }
+        self.words(Words::Text, delta.content.as_deref().unwrap_or_default());
+        self.words(Words::Refusal, delta.refusal.as_deref().unwrap_or_default());
+        let calls = delta.tool_calls.as_deref().unwrap_or_default();
+        if !calls.is_empty() || delta.function_call.is_some() {
+            self.close_words();
+        }
+        let mut place = calls::Place { blocks: self.blocks, candidate: self.index, out: self.out };
+        for call in calls {
+            self.answer.calls.push(call, &mut place)?;
+        }
+        if let Some(function) = &delta.function_call {
+            self.answer.calls.push_legacy(function, self.seed, &mut place)?;
+        }
+        Ok(())
+    }
+
+    fn words(&mut self, kind: Words, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let block = self.open(kind);
+        let delta = match kind {
+            Words::Reasoning => Delta::Reasoning(text.to_owned()),
+            Words::Text | Words::Refusal => Delta::Text(text.to_owned()),
+        };
+        self.out.push(Event::BlockDelta { block, delta });
+    }
+
+    fn open(&mut self, kind: Words) -> u32 {
+        if let Some((open, block)) = self.answer.open
+            && open == kind
+        {
+            return block;
+        }
+        self.close_words();
+        let block = self.blocks.next();
+        self.answer.open = Some((kind, block));
+        let kind = match kind {
+            Words::Text => BlockKind::Text,
+            Words::Reasoning => BlockKind::Reasoning { redacted: false },
+            Words::Refusal => BlockKind::Refusal,
+        };
+        self.out.push(Event::BlockStart { block, candidate: self.index, kind });
+        block
+    }
+
+    /// State that rides in `reasoning_details`. Words in them are those of `reasoning` again.
+    fn details(&mut self, raw: &RawValue) {
+        let Ok(details) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else { return };
+        for raw in details {
+            match Object::from_raw(raw, Spelling::Exact).and_then(carrier::decode) {
+                Ok(Some(Detail::OnText(state))) => self.state(Words::Text, state),
+                Ok(Some(Detail::Reasoning(reasoning))) => match reasoning.state {
+                    Some(state) if reasoning.redacted => self.redacted(state),
+                    Some(state) => self.state(Words::Reasoning, state),
+                    None => {}
+                },
+                // Nobody's state: not ours to carry, and no reason to stop an answer.
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+
+    fn state(&mut self, kind: Words, state: Opaque) {
+        let block = self.open(kind);
+        self.out.push(Event::BlockDelta { block, delta: Delta::State(state) });
+        if kind == Words::Reasoning {
+            self.close_words();
+        }
+    }
+
+    fn redacted(&mut self, state: Opaque) {
+        self.close_words();
+        let block = self.blocks.next();
+        self.out.push(Event::BlockStart {
+            block,
+            candidate: self.index,
+            kind: BlockKind::Reasoning { redacted: true },
+        });
+        self.out.push(Event::BlockDelta { block, delta: Delta::State(state) });
+        self.out.push(Event::BlockEnd { block });
+    }
+
+    fn close_words(&mut self) {
+        if let Some((_, block)) = self.answer.open.take() {
+            self.out.push(Event::BlockEnd { block });
+        }
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        self.close_words();
+        let mut place = calls::Place { blocks: self.blocks, candidate: self.index, out: self.out };
+        self.answer.calls.close(self.seed, &mut place)
+    }
+}
+
+impl Blocks {
+    fn next(&mut self) -> u32 {
+        let block = self.0;
+        self.0 = self.0.saturating_add(1);
+        block
+    }
+}

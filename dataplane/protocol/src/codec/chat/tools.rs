@@ -1,0 +1,155 @@
+//! Tools, the choice among them, and the text of free-form calls.
+
+use serde_json::value::RawValue;
+
+use crate::{
+    codec::{
+        Malformed, NameMap,
+        json::{
+            read::{Object, Spelling, malformed, read},
+            write::{self, Members},
+        },
+    },
+    dialect::Family,
+    ir::{CacheMark, Tool, ToolChoice, ToolKind},
+};
+
+/// Reads one element of `tools`.
+pub fn decode(raw: &RawValue) -> Result<Tool, Malformed> {
+    let mut tool = Object::from_raw(raw, Spelling::Exact)?;
+    let kind: String = tool.take("type")?.unwrap_or_else(|| "function".to_owned());
+    let cache = tool.take_raw("cache_control").map(cache_mark).transpose()?;
+    match kind.as_str() {
+        "function" => {
+            let function = tool.object("function")?.ok_or_else(|| malformed("is required").within("function"))?;
+            decode_function(function, cache).map_err(|error| error.within("function"))
+        }
+        "custom" => {
+            let mut custom = tool.object("custom")?.ok_or_else(|| malformed("is required").within("custom"))?;
+            Ok(Tool {
+                name: custom.need("name").map_err(|error| error.within("custom"))?,
+                description: custom.take("description").map_err(|error| error.within("custom"))?,
+                kind: ToolKind::Custom(custom.take_raw("format").map(ToOwned::to_owned)),
+                strict: None,
+                cache,
+            })
+        }
+        _ => Ok(Tool {
+            name: kind.clone(),
+            description: None,
+            kind: ToolKind::Server { family: Family::OpenAi, kind, raw: raw.to_owned() },
+            strict: None,
+            cache,
+        }),
+    }
+}
+
+/// Reads a function, as it stands in `tools[].function` and in the old `functions[]`.
+pub fn decode_function(mut function: Object<'_>, cache: Option<CacheMark>) -> Result<Tool, Malformed> {
+    Ok(Tool {
+        name: function.need("name")?,
+        description: function.take("description")?,
+        kind: ToolKind::Function(function.take_raw("parameters").map(ToOwned::to_owned)),
+        strict: function.take("strict")?,
+        cache,
+    })
+}
+
+/// Reads a cache breakpoint, whichever of its two names it had.
+pub fn cache_mark(raw: &RawValue) -> Result<CacheMark, Malformed> {
+    let ttl = Object::from_raw(raw, Spelling::Exact)?.take("ttl").map_err(|error| error.within("cache_control"))?;
+    Ok(CacheMark { ttl })
+}
+
+/// Reads `tool_choice`, or the old `function_call`.
+pub fn decode_choice(raw: &RawValue) -> Result<ToolChoice, Malformed> {
+    if raw.get().starts_with('"') {
+        return match read::<String>(raw)?.as_str() {
+            "auto" => Ok(ToolChoice::Auto),
+            "none" => Ok(ToolChoice::None),
+            "required" | "any" => Ok(ToolChoice::Required),
+            other => Err(malformed(&format!("unknown choice {other:?}; it is one of auto, none, required"))),
+        };
+    }
+    let mut choice = Object::from_raw(raw, Spelling::Exact)?;
+    if let Some(mut allowed) = choice.object("allowed_tools")? {
+        let required = allowed.take::<String>("mode")?.as_deref() == Some("required");
+        let names = allowed.objects("tools")?.into_iter().map(choice_name).collect::<Result<_, _>>()?;
+        return Ok(ToolChoice::Allowed { names, required });
+    }
+    choice_name(choice).map(ToolChoice::Named)
+}
+
+/// The tool that `{"type":"function","function":{"name":…}}` names, in any of its spellings.
+fn choice_name(mut choice: Object<'_>) -> Result<String, Malformed> {
+    for member in ["function", "custom"] {
+        if let Some(mut named) = choice.object(member)? {
+            return named.need("name").map_err(|error| error.within(member));
+        }
+    }
+    choice.need("name")
+}
+
+/// Writes a function or free-form tool.
+pub fn encode(tool: &Tool, names: &NameMap, out: &mut Members<'_>) {
+    let fill = |out: &mut Members<'_>| {
+        out.put("name", names.sent(&tool.name));
+        out.put_some("description", tool.description.as_deref());
+    };
+    match &tool.kind {
+        ToolKind::Function(schema) => {
+            out.put("type", "function");
+            out.object("function", |out| {
+                fill(out);
+                out.put_some("parameters", schema.as_ref());
+                out.put_some("strict", tool.strict);
+            });
+        }
+        ToolKind::Custom(format) => {
+            out.put("type", "custom");
+            out.object("custom", |out| {
+                fill(out);
+                out.put_some("format", format.as_ref());
+            });
+        }
+        ToolKind::Server { .. } => {}
+    }
+}
+
+/// Writes `tool_choice`. `is_custom` says which names are free-form tools.
+pub fn encode_choice(choice: &ToolChoice, names: &NameMap, is_custom: &dyn Fn(&str) -> bool, out: &mut Members<'_>) {
+    let named = |name: &str, out: &mut Members<'_>| {
+        let kind = if is_custom(name) { "custom" } else { "function" };
+        out.put("type", kind);
+        out.object(kind, |out| out.put("name", names.sent(name)));
+    };
+    match choice {
+        ToolChoice::Auto => out.put("tool_choice", "auto"),
+        ToolChoice::None => out.put("tool_choice", "none"),
+        ToolChoice::Required => out.put("tool_choice", "required"),
+        ToolChoice::Named(name) => out.object("tool_choice", |out| named(name, out)),
+        ToolChoice::Allowed { names: allowed, required } => out.object("tool_choice", |out| {
+            out.put("type", "allowed_tools");
+            out.object("allowed_tools", |out| {
+                out.put("mode", if *required { "required" } else { "auto" });
+                out.list("tools", |out| {
+                    for name in allowed {
+                        out.object(|out| named(name, out));
+                    }
+                });
+            });
+        }),
+    }
+}
+
+/// The arguments that stand for a free-form call's text.
+pub fn wrap_custom(input: &str) -> String {
+    write::text(|out| out.put("input", input))
+}
+
+/// The text of a free-form call; the arguments themselves if the model did not keep to the wrapper.
+pub fn unwrap_custom(arguments: &str) -> String {
+    Object::parse(arguments.as_bytes(), Spelling::Exact)
+        .and_then(|mut object| object.need("input"))
+        .unwrap_or_else(|_| arguments.to_owned())
+}

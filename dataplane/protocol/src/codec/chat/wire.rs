@@ -1,0 +1,89 @@
+//! Chunks of a stream as they come, with only the members that matter. Typed, because this is read once per token.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// `chat.completion.chunk`
+#[derive(Debug, Deserialize)]
+pub struct Chunk<'a> {
+    #[serde(borrow, default)]
+    pub id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub model: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub created: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default)]
+    pub usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub error: Option<&'a RawValue>,
+}
+
+/// One element of `choices`.
+#[derive(Debug, Deserialize)]
+pub struct Choice<'a> {
+    #[serde(default)]
+    pub index: Option<u32>,
+    #[serde(borrow, default)]
+    pub delta: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    pub finish_reason: Option<Cow<'a, str>>,
+}
+
+/// What a choice grows by. Content of another type than a string is not known to come in streams.
+#[derive(Debug, Deserialize)]
+pub struct Delta<'a> {
+    #[serde(borrow, default)]
+    pub content: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub refusal: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub reasoning_content: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub reasoning: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub reasoning_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub tool_calls: Option<Vec<Call<'a>>>,
+    #[serde(borrow, default)]
+    pub function_call: Option<Function<'a>>,
+}
+
+/// One element of `tool_calls`.
+#[derive(Debug, Deserialize)]
+pub struct Call<'a> {
+    #[serde(default)]
+    pub index: Option<u64>,
+    #[serde(borrow, default)]
+    pub id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub function: Option<Function<'a>>,
+    #[serde(borrow, default)]
+    pub extra_content: Option<ExtraContent<'a>>,
+}
+
+/// A piece of a function call.
+#[derive(Debug, Default, Deserialize)]
+pub struct Function<'a> {
+    #[serde(borrow, default)]
+    pub name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub arguments: Option<Cow<'a, str>>,
+}
+
+/// Google's extension.
+#[derive(Debug, Deserialize)]
+pub struct ExtraContent<'a> {
+    #[serde(borrow, default)]
+    pub google: Option<Google<'a>>,
+}
+
+/// Google's extension.
+#[derive(Debug, Deserialize)]
+pub struct Google<'a> {
+    #[serde(borrow, default)]
+    pub thought_signature: Option<Cow<'a, str>>,
+}

@@ -1,0 +1,97 @@
+//! How hard to think, between words and token budgets (protocols 2.3).
+//!
+//! No vendor publishes a table from effort to budget; the figures here are our choice, in one place.
+
+use crate::ir::{Effort, ReasoningControl};
+
+/// The word of OpenAI's vocabulary.
+pub fn parse(word: &str) -> Option<Effort> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "none" => Effort::None,
+        "minimal" => Effort::Minimal,
+        "low" => Effort::Low,
+        "medium" => Effort::Medium,
+        "high" => Effort::High,
+        "xhigh" => Effort::XHigh,
+        "max" => Effort::Max,
+        _ => return None,
+    })
+}
+
+/// How OpenAI spells it.
+pub const fn word(effort: Effort) -> &'static str {
+    match effort {
+        Effort::None => "none",
+        Effort::Minimal => "minimal",
+        Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High => "high",
+        Effort::XHigh => "xhigh",
+        Effort::Max => "max",
+    }
+}
+
+/// Whether reasoning is explicitly off, however the client said so.
+pub fn is_off(control: &ReasoningControl) -> bool {
+    control.enabled == Some(false) || control.effort == Some(Effort::None) || control.budget == Some(0)
+}
+
+/// The effort asked for: the word, or what a budget comes to. A budget that the model decides on (-1) is none.
+pub fn asked(control: &ReasoningControl) -> Option<Effort> {
+    if is_off(control) {
+        return Some(Effort::None);
+    }
+    control.effort.or_else(|| control.budget.filter(|budget| *budget > 0).map(of_budget))
+}
+
+/// The effort that a budget comes to.
+pub const fn of_budget(tokens: i64) -> Effort {
+    match tokens {
+        ..=1024 => Effort::Minimal,
+        1025..=2048 => Effort::Low,
+        2049..=8192 => Effort::Medium,
+        8193..=24_576 => Effort::High,
+        _ => Effort::XHigh,
+    }
+}
+
+/// The budget that an effort comes to.
+pub const fn budget(effort: Effort) -> i64 {
+    match effort {
+        Effort::None => 0,
+        Effort::Minimal => 512,
+        Effort::Low => 1024,
+        Effort::Medium => 8192,
+        Effort::High => 24_576,
+        Effort::XHigh | Effort::Max => 32_768,
+    }
+}
+
+/// The nearest of `allowed` (ascending): the next weaker one, or the weakest there is.
+pub fn nearest(effort: Effort, allowed: &[Effort]) -> Option<Effort> {
+    allowed.iter().rev().find(|known| **known <= effort).or_else(|| allowed.first()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{asked, nearest, of_budget};
+    use crate::ir::{Effort, ReasoningControl};
+
+    #[test]
+    fn zero_is_off_and_minus_one_is_nothing() {
+        let budget = |budget| ReasoningControl { budget: Some(budget), ..ReasoningControl::default() };
+        assert_eq!(asked(&budget(0)), Some(Effort::None));
+        assert_eq!(asked(&budget(-1)), None);
+        assert_eq!(asked(&budget(4096)), Some(Effort::Medium));
+        assert_eq!(asked(&ReasoningControl::default()), None);
+        assert_eq!(of_budget(100_000), Effort::XHigh);
+    }
+
+    #[test]
+    fn nearest_never_thinks_harder_unless_it_must() {
+        let allowed = [Effort::Low, Effort::Medium, Effort::High];
+        assert_eq!(nearest(Effort::Max, &allowed), Some(Effort::High));
+        assert_eq!(nearest(Effort::None, &allowed), Some(Effort::Low));
+        assert_eq!(nearest(Effort::Low, &[]), None);
+    }
+}

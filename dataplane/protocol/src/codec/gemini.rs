@@ -1,0 +1,62 @@
+//! Google's GenerateContent (protocols 1.4).
+//!
+//! Bodies are protobuf JSON: member names in two spellings, enums in any case, bytes in either base64 alphabet. What is
+//! written is always `camelCase` and standard base64. Calls may lack ids, which are then invented by position; results
+//! need the tool's name, which is looked up. Both streams and whole answers are read by one decoder, for a chunk *is* a
+//! whole answer. What this codec does not do: media answers for clients of other dialects, and partial arguments
+//! (Vertex), which nobody asks for here.
+
+mod carrier;
+mod contents_decode;
+mod contents_encode;
+mod finish;
+mod generation;
+mod model;
+mod openapi;
+mod problem;
+mod request_decode;
+mod request_encode;
+mod response;
+mod stream_decode;
+mod stream_encode;
+mod tools_decode;
+mod tools_encode;
+mod usage;
+
+use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
+use crate::{
+    dialect::Surface,
+    ir::{Request, Response},
+    problem::Problem,
+    report::Report,
+};
+
+/// The codec of `:generateContent` and `:streamGenerateContent`.
+#[derive(Clone, Copy, Debug)]
+pub struct Gemini;
+
+impl Codec for Gemini {
+    fn decode_request(&self, body: &[u8], head: &Head) -> Result<Request, Malformed> {
+        request_decode::decode(body, head)
+    }
+
+    fn encode_request(&self, request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+        request_encode::encode(request, target, from, report)
+    }
+
+    fn decode_response(&self, body: &[u8]) -> Result<Response, Problem> {
+        response::decode(body)
+    }
+
+    fn encode_response(&self, response: &Response, reply: &Reply) -> Vec<u8> {
+        response::encode(response, reply)
+    }
+
+    fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
+        Box::<stream_decode::Decoder>::default()
+    }
+
+    fn stream_encoder(&self, reply: &Reply) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(reply))
+    }
+}

@@ -1,0 +1,218 @@
+//! `contents`: from roles and parts to turns and blocks.
+//!
+//! Calls without ids get ids by position, and a result is paired with the open call of its id, else of its name, in
+//! order. Media are told apart by their type. Members nobody knows are noted as extras.
+
+use serde_json::value::RawValue;
+
+use super::carrier;
+use crate::{
+    codec::{
+        Malformed, ids,
+        json::read::{Object, Spelling, malformed, read},
+        media,
+    },
+    dialect::Family,
+    ir::{
+        Block, Document, Extra, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Turn,
+        Unknown,
+    },
+};
+
+/// Parts of which the whole is kept, for Google's eyes only.
+const SERVER_PARTS: [&str; 4] = ["executableCode", "codeExecutionResult", "toolCall", "toolResponse"];
+
+/// Reads all contents into the request.
+pub fn decode(contents: Vec<Object<'_>>, request: &mut Request) -> Result<(), Malformed> {
+    let mut history = History { extras: &mut request.extras, open: Vec::new() };
+    for (index, content) in contents.into_iter().enumerate() {
+        let turn = history.content(content, index).map_err(|error| error.within(&format!("contents[{index}]")))?;
+        request.turns.push(turn);
+    }
+    Ok(())
+}
+
+/// Reads `systemInstruction`, which some clients send as a string.
+pub fn decode_system(raw: &RawValue, extras: &mut Vec<Extra>) -> Result<Vec<Block>, Malformed> {
+    if raw.get().starts_with('"') {
+        return Ok(vec![Block::Text(Text { text: read(raw)?, ..Text::default() })]);
+    }
+    let mut history = History { extras, open: Vec::new() };
+    let content = Object::from_raw(raw, Spelling::Proto)?;
+    Ok(history.content(content, 0)?.blocks)
+}
+
+struct History<'r> {
+    extras: &'r mut Vec<Extra>,
+    /// Calls of the model's last turn that have no result yet: id and name.
+    open: Vec<(String, String)>,
+}
+
+impl History<'_> {
+    fn content(&mut self, mut content: Object<'_>, index: usize) -> Result<Turn, Malformed> {
+        let role = match content.take::<String>("role")?.as_deref() {
+            None | Some("" | "user" | "function" | "tool") => Role::User,
+            Some("model") => Role::Assistant,
+            Some("system") => Role::System,
+            Some(other) => return Err(malformed(&format!("unknown role {other:?}")).within("role")),
+        };
+        if role == Role::Assistant {
+            self.open.clear();
+        }
+        let mut blocks = Vec::new();
+        for (position, part) in content.list("parts")?.into_iter().enumerate() {
+            let block = self.part(part, &format!("{index}"), position);
+            blocks.extend(block.map_err(|error| error.within(&format!("parts[{position}]")))?);
+        }
+        self.note("contents[]", content);
+        Ok(Turn { role, blocks, name: None })
+    }
+
+    fn part(&mut self, raw: &RawValue, turn: &str, position: usize) -> Result<Option<Block>, Malformed> {
+        let mut part = Object::from_raw(raw, Spelling::Proto)?;
+        let thought = part.take::<bool>("thought")?.unwrap_or(false);
+        let carried = part.take::<String>("thoughtSignature")?.as_deref().and_then(carrier::read);
+        if let Some(kind) = SERVER_PARTS.iter().find(|kind| part.has(kind)) {
+            return Ok(Some(unknown(kind, raw)));
+        }
+        let redacted = carried.as_ref().is_some_and(|carried| carried.redacted);
+        let state = carried.map(|carried| carried.state);
+        let block = if let Some(mut call) = part.object("functionCall")? {
+            let block = self.call(&mut call, turn, position, state).map_err(|error| error.within("functionCall"))?;
+            self.note("contents[].parts[].functionCall", call);
+            Some(block)
+        } else if let Some(mut result) = part.object("functionResponse")? {
+            let block = self.result(&mut result, turn, position).map_err(|error| error.within("functionResponse"))?;
+            self.note("contents[].parts[].functionResponse", result);
+            Some(block)
+        } else if let Some(mut inline) = part.object("inlineData")? {
+            Some(inline_data(&mut inline).map_err(|error| error.within("inlineData"))?)
+        } else if let Some(mut file) = part.object("fileData")? {
+            Some(file_data(&mut file).map_err(|error| error.within("fileData"))?)
+        } else {
+            words(part.take("text")?, thought, redacted, state)
+        };
+        self.note("contents[].parts[]", part);
+        Ok(block)
+    }
+
+    fn call(
+        &mut self,
+        call: &mut Object<'_>,
+        turn: &str,
+        position: usize,
+        state: Option<Opaque>,
+    ) -> Result<Block, Malformed> {
+        let name: String = call.need("name")?;
+        let id = match call.take::<String>("id")?.filter(|id| !id.is_empty()) {
+            Some(id) => id,
+            None => ids::invented_call_id(turn, position),
+        };
+        self.open.push((id.clone(), name.clone()));
+        let arguments = call.take_raw("args").map(|raw| raw.get().to_owned()).unwrap_or_default();
+        Ok(Block::ToolCall(ToolCall { id, name, arguments, state, cache: None }))
+    }
+
+    fn result(&mut self, result: &mut Object<'_>, turn: &str, position: usize) -> Result<Block, Malformed> {
+        let name: String = result.need("name")?;
+        let id: Option<String> = result.take("id")?;
+        let id = id.filter(|id| !id.is_empty());
+        let paired = self.open.iter().position(|(known, of)| match &id {
+            Some(id) => known == id,
+            None => *of == name,
+        });
+        let call_id = match paired.map(|at| self.open.remove(at)) {
+            Some((known, _)) => known,
+            None => id.unwrap_or_else(|| ids::invented_call_id(turn, position)),
+        };
+        let (text, failed) = match result.take_raw("response") {
+            Some(raw) => outcome(raw)?,
+            None => (String::new(), false),
+        };
+        let mut content = vec![Block::Text(Text { text, ..Text::default() })];
+        for mut part in result.objects("parts")? {
+            if let Some(mut inline) = part.object("inlineData")? {
+                content.push(inline_data(&mut inline)?);
+            } else if let Some(mut file) = part.object("fileData")? {
+                content.push(file_data(&mut file)?);
+            }
+            self.note("contents[].parts[].functionResponse.parts[]", part);
+        }
+        let is_error = failed.then_some(true);
+        Ok(Block::ToolResult(ToolResult { call_id, name: Some(name), content, is_error, cache: None }))
+    }
+
+    /// Keeps what nobody took.
+    fn note(&mut self, place: &str, rest: Object<'_>) {
+        let extras = rest.rest().map(|(name, raw)| Extra {
+            family: Family::Gemini,
+            field: format!("{place}.{name}").into(),
+            raw: raw.to_owned(),
+            essential: false,
+        });
+        self.extras.extend(extras);
+    }
+}
+
+/// What a result says, and whether it is a failure: `{"output": …}` and `{"error": …}` are the convention, anything else
+/// is the result itself.
+fn outcome(raw: &RawValue) -> Result<(String, bool), Malformed> {
+    let text = |raw: &RawValue| match read::<String>(raw) {
+        Ok(text) => text,
+        Err(_) => raw.get().to_owned(),
+    };
+    let object = Object::from_raw(raw, Spelling::Exact).map_err(|error| error.within("response"))?;
+    let members: Vec<_> = object.members().collect();
+    Ok(match members.as_slice() {
+        [(name, value)] if name == "output" => (text(value), false),
+        [(name, value)] if name == "error" => (text(value), true),
+        _ => (raw.get().to_owned(), false),
+    })
+}
+
+fn words(text: Option<String>, thought: bool, redacted: bool, state: Option<Opaque>) -> Option<Block> {
+    // State of another vendor only ever hung on reasoning.
+    let foreign = state.as_ref().is_some_and(|state| state.family != Family::Gemini);
+    if text.is_none() && state.is_none() {
+        return None;
+    }
+    let text = text.unwrap_or_default();
+    Some(if thought || foreign {
+        Block::Reasoning(Reasoning { text, state, redacted })
+    } else {
+        Block::Text(Text { text, state, ..Text::default() })
+    })
+}
+
+fn inline_data(inline: &mut Object<'_>) -> Result<Block, Malformed> {
+    let (mime, data): (String, String) = (inline.need("mimeType")?, inline.need("data")?);
+    let title = inline.take("displayName")?;
+    Ok(of_type(&mime, media::inline(&mime, &data), title))
+}
+
+fn file_data(file: &mut Object<'_>) -> Result<Block, Malformed> {
+    let url: String = file.need("fileUri")?;
+    let mime: Option<String> = file.take("mimeType")?;
+    let title = file.take("displayName")?;
+    let kind = mime.clone().or_else(|| media::mime_of_name(&url).map(str::to_owned)).unwrap_or_default();
+    let stored = url.starts_with("gs://")
+        || url.starts_with("files/")
+        || url.starts_with("https://generativelanguage.googleapis.com/");
+    let source =
+        if stored { MediaSource::FileId { family: Family::Gemini, id: url } } else { MediaSource::Url { url, mime } };
+    Ok(of_type(&kind, source, title))
+}
+
+fn of_type(mime: &str, source: MediaSource, title: Option<String>) -> Block {
+    let plain = |source| Media { source, detail: None, cache: None };
+    match mime.split('/').next() {
+        Some("image") => Block::Image(plain(source)),
+        Some("audio") => Block::Audio(plain(source)),
+        Some("video") => Block::Video(plain(source)),
+        _ => Block::Document(Document { source, title, context: None, citations: None, cache: None }),
+    }
+}
+
+fn unknown(kind: &str, raw: &RawValue) -> Block {
+    Block::Unknown(Unknown { family: Family::Gemini, kind: kind.to_owned(), raw: raw.to_owned() })
+}

@@ -1,0 +1,153 @@
+//! `generationConfig` for an upstream.
+
+use super::model::{self, Capability, Thinking};
+use crate::{
+    codec::{effort, field::Name, json::write::Members, schema},
+    dialect::Surface,
+    ir::{Effort, Extra, OutputFormat, Request},
+    report::Report,
+};
+
+/// Most stop texts.
+const MAX_STOPS: usize = 5;
+/// Where extras of `generationConfig` were found.
+const PREFIX: &str = "generationConfig.";
+
+/// Writes the member, unless nothing is set.
+pub fn encode(
+    request: &Request,
+    extras: &[&Extra],
+    capability: Capability,
+    from: Surface,
+    report: &mut Report,
+    out: &mut Members<'_>,
+) {
+    out.object("generationConfig", |out| {
+        limits(request, from, report, out);
+        sampling(request, capability, from, report, out);
+        output(&request.output, capability, from, report, out);
+        thinking(request, capability, from, report, out);
+        for extra in extras {
+            if let Some(name) = extra.field.strip_prefix(PREFIX).filter(|name| !name.contains('.')) {
+                out.put(name, &extra.raw);
+            }
+        }
+    });
+}
+
+fn limits(request: &Request, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+    match request.max_output {
+        Some(0) if from != Surface::GenerateContent => {
+            report
+                .refused(Name::MaxOutput.field(from), "an answer without output cannot be asked for at this upstream");
+        }
+        limit => out.put_some("maxOutputTokens", limit),
+    }
+    if request.stop.len() > MAX_STOPS && from != Surface::GenerateContent {
+        report.refused(Name::Stop.field(from), "the upstream takes at most 5 stop texts");
+    } else if !request.stop.is_empty() {
+        out.put("stopSequences", &request.stop);
+    }
+    out.put_some("candidateCount", request.candidates.filter(|n| *n != 1 || from == Surface::GenerateContent));
+}
+
+fn sampling(request: &Request, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+    let sampling = &request.sampling;
+    out.put_some("temperature", sampling.temperature.as_ref());
+    out.put_some("topP", sampling.top_p.as_ref());
+    out.put_some("topK", sampling.top_k.as_ref());
+    if let Some(seed) = &sampling.seed {
+        if seed.as_i64().is_some_and(|seed| i32::try_from(seed).is_ok()) {
+            out.put("seed", seed);
+        } else {
+            report.dropped(Name::Seed.field(from));
+        }
+    }
+    let penalties = [
+        ("presencePenalty", Name::PresencePenalty, &sampling.presence_penalty),
+        ("frequencyPenalty", Name::FrequencyPenalty, &sampling.frequency_penalty),
+    ];
+    for (member, name, penalty) in penalties {
+        match penalty {
+            Some(_) if capability.third => report.dropped(name.field(from)),
+            penalty => out.put_some(member, penalty.as_ref()),
+        }
+    }
+    if from == Surface::GenerateContent {
+        out.put_some("responseLogprobs", sampling.logprobs);
+        out.put_some("logprobs", sampling.top_logprobs.as_ref());
+    } else if sampling.logprobs == Some(true) {
+        report.refused(Name::Logprobs.field(from), "log probabilities cannot be translated between dialects");
+    }
+}
+
+fn output(format: &OutputFormat, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+    match format {
+        OutputFormat::Text => {}
+        OutputFormat::JsonObject => out.put("responseMimeType", "application/json"),
+        OutputFormat::JsonSchema { schema, .. } => {
+            out.put("responseMimeType", "application/json");
+            if capability.json_schema {
+                out.put("responseJsonSchema", schema);
+            } else {
+                let converted = schema::for_gemini(schema);
+                if converted.weakened {
+                    report.adapted(Name::OutputSchema.field(from), "JSON Schema", "the subset the model takes");
+                }
+                out.put("responseSchema", &converted.schema);
+            }
+        }
+    }
+}
+
+/// One of `thinkingBudget` and `thinkingLevel`, never both: that is refused.
+fn thinking(request: &Request, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+    let control = &request.reasoning;
+    let asked = effort::asked(control);
+    let field = if control.budget.is_some() { Name::Budget } else { Name::Effort }.field(from);
+    let mut budget = None;
+    let mut level = None;
+    match capability.thinking {
+        Thinking::None => {
+            if asked.is_some_and(|effort| effort != Effort::None) {
+                report.dropped(field);
+            }
+        }
+        Thinking::Level(levels) => {
+            level = asked.and_then(|asked| {
+                let level = model::level(asked, levels)?;
+                if level != asked && asked != Effort::Minimal {
+                    report.adapted(field, effort::word(asked), effort::word(level));
+                }
+                Some(effort::word(level).to_ascii_uppercase())
+            });
+        }
+        Thinking::Budget { min, max, can_disable } => {
+            let wanted = match (asked, control.budget) {
+                (Some(Effort::None), _) => Some(0),
+                (_, Some(budget)) => Some(budget),
+                (Some(effort), None) => Some(effort::budget(effort).min(max).max(min)),
+                (None, None) => control.adaptive.then_some(-1),
+            };
+            budget = wanted.map(|wanted| {
+                let legal = match wanted {
+                    0 if can_disable => 0,
+                    ..0 => -1,
+                    wanted => wanted.clamp(min, max),
+                };
+                if legal != wanted {
+                    report.adapted(field, wanted.to_string(), legal.to_string());
+                }
+                legal
+            });
+        }
+    }
+    let visible = control.visible.filter(|_| capability.thinking != Thinking::None);
+    if budget.is_some() || level.is_some() || visible.is_some() {
+        out.object("thinkingConfig", |out| {
+            out.put_some("includeThoughts", visible);
+            out.put_some("thinkingBudget", budget);
+            out.put_some("thinkingLevel", level);
+        });
+    }
+}

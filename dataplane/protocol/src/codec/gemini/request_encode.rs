@@ -1,0 +1,62 @@
+//! A request for an upstream of this dialect: path, and the members around `contents`.
+
+use super::{contents_encode, generation, model, tools_encode};
+use crate::{
+    codec::{Encoded, Target, extras, field::Name, ids, json::write},
+    dialect::{Family, Surface},
+    ir::Request,
+    report::Report,
+};
+
+/// Writes the request, stating every change.
+pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+    let names = ids::tool_names(request, ids::GEMINI_TOOL_NAME);
+    let capability = model::capability(target.model);
+    let extras = extras::native(request, Surface::GenerateContent, from, report);
+    let mut body = Vec::new();
+    write::object(&mut body, |out| {
+        contents_encode::encode(request, &names, capability, from, report, out);
+        tools_encode::encode(request, &names, capability, from, report, out);
+        generation::encode(request, &extras, capability, from, report, out);
+        out.put_some("serviceTier", service_tier(request, from, report));
+        for extra in extras.iter().filter(|extra| !extra.field.contains('.')) {
+            out.put(&extra.field, &extra.raw);
+        }
+    });
+    if request.user.is_some() {
+        report.dropped(Name::User.field(from));
+    }
+    Encoded { path: path(target.model, request.stream), headers: Vec::new(), body, names }
+}
+
+fn path(model: &str, stream: bool) -> String {
+    let verb = if stream { ":streamGenerateContent?alt=sse" } else { ":generateContent" };
+    let folder = if model.contains('/') { "" } else { "models/" };
+    let mut path = format!("/v1beta/{folder}");
+    for byte in model.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path.push_str(verb);
+    path
+}
+
+fn service_tier<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<&'r str> {
+    let tier = request.service_tier.as_deref()?;
+    if from.family() == Family::Gemini {
+        return Some(tier);
+    }
+    match tier {
+        "auto" => None,
+        "default" | "standard" | "standard_only" => Some("standard"),
+        "flex" => Some("flex"),
+        "priority" | "fast" => Some("priority"),
+        _ => {
+            report.dropped(Name::ServiceTier.field(from));
+            None
+        }
+    }
+}

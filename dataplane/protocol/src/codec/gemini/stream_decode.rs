@@ -1,0 +1,266 @@
+//! An upstream's chunks as events (protocols 3.2, row Gemini). Chunks are answers in themselves, so whole answers are
+//! read here too.
+//!
+//! Parts of one kind grow one block; another kind, or a signature of its own, begins the next. A signed part keeps its
+//! signature to itself. The reason for the end is held until the end, since old servers state it in every chunk and usage
+//! may follow it. An end without any reason, and without word that the prompt was blocked, is a truncation.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::{carrier, finish, problem, usage};
+use crate::{
+    codec::{
+        Malformed, StreamDecoder, ids,
+        json::read::{Object, Spelling, malformed},
+    },
+    dialect::Family,
+    framing::sse::Frame,
+    ir::{BlockKind, Delta, Event, FinishReason, Opaque, Usage},
+    problem::{Problem, ProblemKind},
+};
+
+/// The decoder of one stream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    started: bool,
+    over: bool,
+    /// The document is whole: an answer without a reason is taken as it is.
+    whole: bool,
+    blocked: bool,
+    /// Seed of invented call ids.
+    id: String,
+    calls: usize,
+    next_block: u32,
+    candidates: BTreeMap<u32, Candidate>,
+    usage: Usage,
+}
+
+#[derive(Debug, Default)]
+struct Candidate {
+    /// The open block, and whether it is a thought.
+    open: Option<(u32, bool)>,
+    called: bool,
+    finish: Option<String>,
+}
+
+impl StreamDecoder for Decoder {
+    fn push(&mut self, frame: Frame<'_>, out: &mut Vec<Event>) {
+        let data = frame.data.trim();
+        if self.over || data.is_empty() || data == "[DONE]" {
+            return;
+        }
+        if data.starts_with(':') {
+            out.push(Event::Ping);
+            return;
+        }
+        match self.document(data, out) {
+            Ok(()) => {}
+            Err(problem) => self.fail(problem, out),
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<Event>) {
+        if self.over {
+            return;
+        }
+        let finished = !self.candidates.is_empty() && self.candidates.values().all(|one| one.finish.is_some());
+        if finished || self.blocked || self.whole {
+            self.end(out);
+        } else {
+            self.fail(Problem::new(ProblemKind::Upstream, "the upstream's answer was cut off (truncated)"), out);
+        }
+    }
+}
+
+impl Decoder {
+    /// Reads a whole answer.
+    pub fn whole(document: &str, out: &mut Vec<Event>) {
+        let mut decoder = Self { whole: true, ..Self::default() };
+        decoder.push(Frame { event: None, data: document }, out);
+        decoder.finish(out);
+    }
+
+    /// One chunk; errors come wrapped into a list from some endpoints.
+    fn document(&mut self, data: &str, out: &mut Vec<Event>) -> Result<(), Problem> {
+        let unreadable = |error: Malformed| problem::unreadable(&error);
+        if data.starts_with('[') {
+            let chunks: Vec<&RawValue> = serde_json::from_str(data)
+                .map_err(|error| unreadable(malformed(&format!("the chunk is not JSON: {error}"))))?;
+            return chunks.into_iter().try_for_each(|chunk| self.document(chunk.get(), out));
+        }
+        let mut chunk = Object::parse(data.as_bytes(), Spelling::Proto).map_err(unreadable)?;
+        if let Some(error) = chunk.object("error").map_err(unreadable)? {
+            return Err(problem::decode(error));
+        }
+        // Code Assist puts the answer into an envelope.
+        match chunk.object("response").map_err(unreadable)? {
+            Some(inner) => self.chunk(inner, out),
+            None => self.chunk(chunk, out),
+        }
+        .map_err(unreadable)
+    }
+
+    fn chunk(&mut self, mut chunk: Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        self.start(&mut chunk, out)?;
+        if let Some(feedback) = chunk.object("promptFeedback")? {
+            self.blocked |= feedback.has("blockReason");
+        }
+        for (position, candidate) in chunk.objects("candidates")?.into_iter().enumerate() {
+            self.candidate(candidate, out).map_err(|error| error.within(&format!("candidates[{position}]")))?;
+        }
+        if let Some(counts) = chunk.object("usageMetadata")? {
+            usage::settle(&mut self.usage, usage::decode(counts).map_err(|error| error.within("usageMetadata"))?);
+            out.push(Event::Usage(self.usage));
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, chunk: &mut Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        let (id, model) = (chunk.take("responseId")?, chunk.take("modelVersion")?);
+        if !std::mem::replace(&mut self.started, true) {
+            self.id = Option::clone(&id).unwrap_or_default();
+            out.push(Event::Start { id, model, created: None, usage: None });
+        }
+        Ok(())
+    }
+
+    fn candidate(&mut self, mut candidate: Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        let index = candidate.take("index")?.unwrap_or(0_u32);
+        self.candidates.entry(index).or_default();
+        if let Some(mut content) = candidate.object("content")? {
+            for (position, part) in content.list("parts")?.into_iter().enumerate() {
+                self.part(index, part, out).map_err(|error| error.within(&format!("content.parts[{position}]")))?;
+            }
+        }
+        if let Some(reason) = candidate.take::<String>("finishReason")?
+            && let Some(known) = self.candidates.get_mut(&index)
+            && reason != "FINISH_REASON_UNSPECIFIED"
+        {
+            known.finish = Some(reason);
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, candidate: u32, raw: &RawValue, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        let mut part = Object::from_raw(raw, Spelling::Proto)?;
+        let thought = part.take::<bool>("thought")?.unwrap_or(false);
+        let state = part.take::<String>("thoughtSignature")?.map(|value| carrier::native(&value).state);
+        if let Some(mut call) = part.object("functionCall")? {
+            return self.call(candidate, &mut call, state, out).map_err(|error| error.within("functionCall"));
+        }
+        let text: Option<String> = part.take("text")?;
+        match part.rest().next() {
+            Some((kind, _)) if text.is_none() => {
+                let kind = BlockKind::Unknown { family: Family::Gemini, kind: kind.into_owned(), raw: raw.to_owned() };
+                let block = self.open(candidate, kind, out);
+                out.push(Event::BlockEnd { block });
+            }
+            _ => self.words(candidate, text.unwrap_or_default(), thought, state, out),
+        }
+        Ok(())
+    }
+
+    fn words(&mut self, candidate: u32, text: String, thought: bool, state: Option<Opaque>, out: &mut Vec<Event>) {
+        let open = self.candidates.get(&candidate).and_then(|candidate| candidate.open);
+        if text.is_empty() && state.is_none() {
+            return;
+        }
+        let block = match open {
+            Some((block, kind)) if kind == thought && state.is_none() => block,
+            _ => {
+                let kind = if thought { BlockKind::Reasoning { redacted: false } } else { BlockKind::Text };
+                let block = self.open(candidate, kind, out);
+                if let Some(candidate) = self.candidates.get_mut(&candidate) {
+                    candidate.open = Some((block, thought));
+                }
+                block
+            }
+        };
+        if !text.is_empty() {
+            let delta = if thought { Delta::Reasoning(text) } else { Delta::Text(text) };
+            out.push(Event::BlockDelta { block, delta });
+        }
+        if let Some(state) = state {
+            out.push(Event::BlockDelta { block, delta: Delta::State(state) });
+            self.close(candidate, out);
+        }
+    }
+
+    fn call(
+        &mut self,
+        candidate: u32,
+        call: &mut Object<'_>,
+        state: Option<Opaque>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Malformed> {
+        if call.has("partialArgs") || call.take::<bool>("willContinue")? == Some(true) {
+            return Err(malformed("the upstream sent partial arguments, which were not asked for"));
+        }
+        let name: String = call.need("name")?;
+        let arguments = call.take_raw("args").map_or("", RawValue::get);
+        let id = match call.take::<String>("id")?.filter(|id| !id.is_empty()) {
+            Some(id) => id,
+            // Without an id of the answer, its calls tell it apart.
+            None if self.id.is_empty() => ids::invented_call_id(&format!("{name}{arguments}"), self.calls),
+            None => ids::invented_call_id(&self.id, self.calls),
+        };
+        self.calls = self.calls.saturating_add(1);
+        let block = self.open(candidate, BlockKind::ToolCall { id, name }, out);
+        if let Some(state) = state {
+            out.push(Event::BlockDelta { block, delta: Delta::State(state) });
+        }
+        if !arguments.is_empty() {
+            out.push(Event::BlockDelta { block, delta: Delta::Arguments(arguments.to_owned()) });
+        }
+        out.push(Event::BlockEnd { block });
+        if let Some(candidate) = self.candidates.get_mut(&candidate) {
+            candidate.called = true;
+        }
+        Ok(())
+    }
+
+    /// Starts a block, closing the one that is open.
+    fn open(&mut self, candidate: u32, kind: BlockKind, out: &mut Vec<Event>) -> u32 {
+        self.close(candidate, out);
+        let block = self.next_block;
+        self.next_block = block.saturating_add(1);
+        out.push(Event::BlockStart { block, candidate, kind });
+        block
+    }
+
+    fn close(&mut self, candidate: u32, out: &mut Vec<Event>) {
+        if let Some((block, _)) = self.candidates.get_mut(&candidate).and_then(|candidate| candidate.open.take()) {
+            out.push(Event::BlockEnd { block });
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>) {
+        self.over = true;
+        self.ensure_start(out);
+        for index in self.candidates.keys().copied().collect::<Vec<_>>() {
+            self.close(index, out);
+        }
+        if self.candidates.is_empty() {
+            out.push(Event::Finish { candidate: 0, finish: FinishReason::ContentFilter.into() });
+        }
+        for (index, candidate) in std::mem::take(&mut self.candidates) {
+            let reason = finish::decode(candidate.finish.as_deref().unwrap_or_default(), candidate.called);
+            out.push(Event::Finish { candidate: index, finish: reason.into() });
+        }
+        out.push(Event::End);
+    }
+
+    fn fail(&mut self, problem: Problem, out: &mut Vec<Event>) {
+        self.over = true;
+        self.ensure_start(out);
+        out.push(Event::Error(problem));
+    }
+
+    fn ensure_start(&mut self, out: &mut Vec<Event>) {
+        if !std::mem::replace(&mut self.started, true) {
+            out.push(Event::Start { id: None, model: None, created: None, usage: None });
+        }
+    }
+}

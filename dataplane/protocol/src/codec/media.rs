@@ -1,0 +1,117 @@
+//! Pictures, sounds and documents between data URLs, base64 alphabets and media types.
+
+use std::borrow::Cow;
+
+use crate::ir::MediaSource;
+
+/// An address as a source: a base64 data URL is inline, anything else is an address.
+pub fn from_url(url: &str) -> MediaSource {
+    parse_data_url(url).unwrap_or_else(|| MediaSource::Url { url: url.to_owned(), mime: None })
+}
+
+/// A base64 data URL as inline media; none if it is something else.
+pub fn parse_data_url(url: &str) -> Option<MediaSource> {
+    let rest = url.strip_prefix("data:")?;
+    let (head, data) = rest.split_once(',')?;
+    let head = head.strip_suffix(";base64")?;
+    Some(inline(head, data))
+}
+
+/// Inline media with its media type and its base64 in canonical form.
+pub fn inline(mime: &str, data: &str) -> MediaSource {
+    MediaSource::Inline { mime: plain_mime(mime), data: standard_base64(data).into_owned() }
+}
+
+/// Media as a data URL.
+pub fn to_data_url(mime: &str, data: &str) -> String {
+    format!("data:{mime};base64,{data}")
+}
+
+/// Without parameters, lower case, and with the one common misspelling mended.
+fn plain_mime(mime: &str) -> String {
+    let plain = mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if plain == "image/jpg" { "image/jpeg".to_owned() } else { plain }
+}
+
+/// Base64 in the standard alphabet with padding, from either alphabet, padded or not, wrapped or not.
+pub fn standard_base64(data: &str) -> Cow<'_, str> {
+    let is_standard = data.len() % 4 == 0 && !data.bytes().any(|b| matches!(b, b'-' | b'_') || b.is_ascii_whitespace());
+    if is_standard {
+        return Cow::Borrowed(data);
+    }
+    let mut out: String = data
+        .chars()
+        .filter(|c| !c.is_ascii_whitespace() && *c != '=')
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
+    while !out.len().is_multiple_of(4) {
+        out.push('=');
+    }
+    Cow::Owned(out)
+}
+
+/// OpenAI's word for a sound's format; it knows two.
+pub fn audio_format(mime: &str) -> Option<&'static str> {
+    match mime {
+        "audio/wav" | "audio/x-wav" | "audio/wave" => Some("wav"),
+        "audio/mpeg" | "audio/mp3" => Some("mp3"),
+        _ => None,
+    }
+}
+
+/// The media type of OpenAI's word for a sound's format.
+pub fn audio_mime(format: &str) -> String {
+    match format {
+        "mp3" => "audio/mpeg".to_owned(),
+        other => format!("audio/{other}"),
+    }
+}
+
+/// The media type that a file's name or address suggests.
+pub fn mime_of_name(name: &str) -> Option<&'static str> {
+    let path = name.split(['?', '#']).next().unwrap_or_default();
+    let (_, extension) = path.rsplit_once('.')?;
+    Some(match extension.to_ascii_lowercase().as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "heic" => "image/heic",
+        "pdf" => "application/pdf",
+        "txt" => "text/plain",
+        "md" => "text/markdown",
+        "csv" => "text/csv",
+        "html" => "text/html",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wav",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_url, mime_of_name, standard_base64};
+    use crate::ir::MediaSource;
+
+    #[test]
+    fn data_urls_and_addresses() {
+        let inline = MediaSource::Inline { mime: "image/jpeg".into(), data: "AAE=".into() };
+        assert_eq!(from_url("data:image/jpg;charset=x;base64,AAE="), inline);
+        let url = MediaSource::Url { url: "https://x/y.png".into(), mime: None };
+        assert_eq!(from_url("https://x/y.png"), url);
+        assert_eq!(mime_of_name("https://x/y.PNG?size=1"), Some("image/png"));
+    }
+
+    #[test]
+    fn either_alphabet_becomes_the_standard_one() {
+        assert_eq!(standard_base64("-_8"), "+/8=");
+        assert_eq!(standard_base64("+/8="), "+/8=");
+        assert_eq!(standard_base64("QU\nJD"), "QUJD");
+    }
+}

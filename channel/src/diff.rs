@@ -25,6 +25,13 @@ impl Diff {
         Self { put, del }
     }
 
+    /// From one state to another.
+    pub fn between_catalogs(held: &Catalog, target: &Catalog) -> Self {
+        let put = target.iter().filter(|(key, entry)| held.get(key) != Some(*entry)).map(|(key, _)| key.clone()).collect();
+        let del = held.iter().filter(|(key, _)| target.get(key).is_none()).map(|(key, _)| key.clone()).collect();
+        Self { put, del }
+    }
+
     /// Whether both states are the same.
     pub fn is_empty(&self) -> bool {
         self.put.is_empty() && self.del.is_empty()

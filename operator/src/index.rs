@@ -1,0 +1,280 @@
+//! Every watched object by key, and what to wake when one changes.
+//!
+//! Watches write through [`Index::apply`], [`Index::delete`] and [`Index::listed`]; the compile task, the token task and
+//! the status task read. An object that cannot be decoded keeps its last readable version in force and is remembered as
+//! [`Broken`], so that its status can say why. Changes that no data plane could notice (a status) do not wake the
+//! compile task. No I/O, no clock.
+
+mod kinds;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::error_boundary::InvalidObject;
+use routeapi_channel::ObjectId;
+use routeapi_compile::Objects;
+use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
+use tokio::sync::{Notify, watch};
+
+pub use kinds::Indexed;
+
+/// The store. One per operator.
+#[derive(Debug)]
+pub struct Index {
+    tables: Mutex<Tables>,
+    changed: watch::Sender<u64>,
+    touched: watch::Sender<u64>,
+    tokens_touched: Notify,
+    ready: watch::Sender<bool>,
+}
+
+/// One table per kind.
+#[derive(Debug, Default)]
+pub struct Tables {
+    providers: Table<Arc<AIProvider>>,
+    routes: Table<Arc<AIRoute>>,
+    tokens: Table<Arc<ApiToken>>,
+    secrets: Table<Arc<routeapi_compile::Data>>,
+    config_maps: Table<Arc<routeapi_compile::Data>>,
+    namespaces: Table<BTreeMap<String, String>>,
+    floor: BTreeMap<String, u64>,
+    awaited: BTreeSet<Scope>,
+    touched_tokens: BTreeSet<ObjectId>,
+}
+
+/// The objects of one kind.
+#[derive(Debug)]
+struct Table<T> {
+    held: BTreeMap<ObjectId, T>,
+    broken: BTreeMap<ObjectId, Broken>,
+}
+
+/// One watch: a kind in one namespace, or in all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// Plural name of the kind.
+    pub plural: &'static str,
+    /// None: all namespaces, or a kind that has none.
+    pub namespace: Option<String>,
+}
+
+/// An object that this version cannot read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// Tells objects of the same name apart.
+    pub uid: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What one compilation needs.
+#[derive(Debug)]
+pub struct View {
+    /// Everything readable.
+    pub objects: Objects,
+    /// AIProviders, AIRoutes and ApiTokens whose newest version is not.
+    pub broken: BTreeMap<routeapi_compile::ObjectRef, Broken>,
+    /// The highest resourceVersion seen per kind.
+    pub floor: BTreeMap<String, u64>,
+}
+
+// === impl Index ===
+
+impl Index {
+    /// An empty store that is ready once each of these scopes was listed.
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Arc<Self> {
+        let awaited: BTreeSet<_> = scopes.into_iter().collect();
+        Arc::new(Self {
+            ready: watch::Sender::new(awaited.is_empty()),
+            tables: Mutex::new(Tables { awaited, ..Tables::default() }),
+            changed: watch::Sender::new(0),
+            touched: watch::Sender::new(0),
+            tokens_touched: Notify::new(),
+        })
+    }
+
+    /// Takes in a new or changed object, or notes that it cannot be read.
+    pub fn apply<K: Indexed>(&self, object: Result<K, InvalidObject>) {
+        let mut tables = self.lock();
+        let changed = match object {
+            Ok(object) => {
+                let id = id_of(object.meta());
+                tables.raise(K::PLURAL, object.meta().resource_version.as_deref());
+                let next = object.hold();
+                let table = K::table(&mut tables);
+                let was_broken = table.broken.remove(&id).is_some();
+                let same = table.held.get(&id).is_some_and(|held| K::same(held, &next));
+                table.held.insert(id.clone(), next);
+                if !same {
+                    tables.note(K::PLURAL, &id);
+                }
+                was_broken || !same
+            }
+            Err(InvalidObject { error, metadata }) => {
+                tables.raise(K::PLURAL, metadata.resource_version.as_deref());
+                let id = id_of(&metadata);
+                let uid = metadata.uid.unwrap_or_default();
+                let next = Broken { generation: metadata.generation, uid, message: error };
+                K::table(&mut tables).broken.insert(id, next.clone()) != Some(next)
+            }
+        };
+        drop(tables);
+        self.wake(changed);
+    }
+
+    /// Takes an object out.
+    pub fn delete<K: Indexed>(&self, metadata: &ObjectMeta) {
+        let id = id_of(metadata);
+        let mut tables = self.lock();
+        tables.raise(K::PLURAL, metadata.resource_version.as_deref());
+        tables.note(K::PLURAL, &id);
+        let table = K::table(&mut tables);
+        let changed = table.held.remove(&id).is_some() | table.broken.remove(&id).is_some();
+        drop(tables);
+        self.wake(changed);
+    }
+
+    /// A list is complete: what it did not hold is gone.
+    pub fn listed<K: Indexed>(&self, scope: &Scope, seen: &BTreeSet<ObjectId>) {
+        let mut tables = self.lock();
+        let inside = |id: &ObjectId| scope.namespace.as_ref().is_none_or(|it| it == id.namespace());
+        let table = K::table(&mut tables);
+        let keep = |id: &ObjectId| !inside(id) || seen.contains(id);
+        let gone: Vec<_> = table.held.keys().filter(|id| !keep(id)).cloned().collect();
+        table.held.retain(|id, _| keep(id));
+        table.broken.retain(|id, _| keep(id));
+        gone.iter().for_each(|id| tables.note(K::PLURAL, id));
+        tables.awaited.remove(scope);
+        let ready = tables.awaited.is_empty();
+        drop(tables);
+        self.wake(!gone.is_empty());
+        self.ready.send_if_modified(|held| !std::mem::replace(held, ready) && ready);
+    }
+
+    /// A state of at least this resourceVersion is about to be listed.
+    pub fn raise(&self, plural: &'static str, resource_version: Option<&str>) {
+        self.lock().raise(plural, resource_version);
+    }
+
+    /// What is there now, for one compilation.
+    pub fn view(&self) -> View {
+        use routeapi_channel::{Key, Kind};
+        let tables = self.lock();
+        let key = |kind, id: &ObjectId| Key { kind, id: id.clone() };
+        let broken = std::iter::empty()
+            .chain(tables.providers.broken.iter().map(|(id, it)| (key(Kind::Provider, id), it.clone())))
+            .chain(tables.routes.broken.iter().map(|(id, it)| (key(Kind::Route, id), it.clone())))
+            .chain(tables.tokens.broken.iter().map(|(id, it)| (key(Kind::Token, id), it.clone())))
+            .collect();
+        let objects = Objects {
+            providers: tables.providers.held.values().cloned().collect(),
+            routes: tables.routes.held.values().cloned().collect(),
+            tokens: tables.tokens.held.values().cloned().collect(),
+            secrets: tables.secrets.held.clone(),
+            config_maps: tables.config_maps.held.clone(),
+            namespaces: tables.namespaces.held.iter().map(|(id, it)| (id.name().to_owned(), it.clone())).collect(),
+        };
+        View { objects, broken, floor: tables.floor.clone() }
+    }
+
+    /// One AIProvider as last read.
+    pub fn provider(&self, id: &ObjectId) -> Option<Arc<AIProvider>> {
+        self.lock().providers.held.get(id).cloned()
+    }
+
+    /// One AIRoute as last read.
+    pub fn route(&self, id: &ObjectId) -> Option<Arc<AIRoute>> {
+        self.lock().routes.held.get(id).cloned()
+    }
+
+    /// One ApiToken as last read.
+    pub fn token(&self, id: &ObjectId) -> Option<Arc<ApiToken>> {
+        self.lock().tokens.held.get(id).cloned()
+    }
+
+    /// The ids of every ApiToken.
+    pub fn token_ids(&self) -> Vec<ObjectId> {
+        self.lock().tokens.held.keys().cloned().collect()
+    }
+
+    /// Waits for ApiTokens that were touched since the last call, and takes them.
+    pub async fn touched_tokens(&self) -> BTreeSet<ObjectId> {
+        loop {
+            let touched = std::mem::take(&mut self.lock().touched_tokens);
+            if !touched.is_empty() {
+                return touched;
+            }
+            self.tokens_touched.notified().await;
+        }
+    }
+
+    /// Moves when something changed that compiles to something else.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Moves with every event, statuses included.
+    pub fn touched(&self) -> watch::Receiver<u64> {
+        self.touched.subscribe()
+    }
+
+    /// Whether every kind was listed once.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// The watches that have not listed yet.
+    pub fn awaited(&self) -> Vec<Scope> {
+        self.lock().awaited.iter().cloned().collect()
+    }
+
+    fn wake(&self, changed: bool) {
+        if changed {
+            self.changed.send_modify(|count| *count += 1);
+        }
+        self.touched.send_modify(|count| *count += 1);
+        self.tokens_touched.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Tables ===
+
+impl Tables {
+    /// resourceVersions are compared as integers, which Kubernetes promises since 1.35 and held before.
+    fn raise(&mut self, plural: &'static str, resource_version: Option<&str>) {
+        if let Some(seen) = resource_version.and_then(|text| text.parse::<u64>().ok()) {
+            let floor = self.floor.entry(plural.to_owned()).or_default();
+            *floor = (*floor).max(seen);
+        }
+    }
+
+    fn note(&mut self, plural: &'static str, id: &ObjectId) {
+        if plural == <ApiToken as Indexed>::PLURAL {
+            self.touched_tokens.insert(id.clone());
+        }
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { held: BTreeMap::new(), broken: BTreeMap::new() }
+    }
+}
+
+/// The key of an object; kinds without namespaces have an empty one.
+pub fn id_of(metadata: &ObjectMeta) -> ObjectId {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    ObjectId::new(text(&metadata.namespace), text(&metadata.name))
+}
+
+#[cfg(test)]
+mod tests;

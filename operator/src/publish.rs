@@ -1,0 +1,209 @@
+//! Compiles the index whenever it changed, and hands the result to everyone who waits for it.
+//!
+//! A burst of changes is one compilation: after the first change it waits until nothing came for `quiet`, but never
+//! longer than `max`. Nothing is published before every kind was listed once, so a data plane is never told of a
+//! partial state. Every replica publishes; equal objects give an equal revision on all of them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use routeapi_channel::{Catalog, Key, Kind, Revision, frame::FromOperator};
+use routeapi_compile::{Compiled, Detail, Options, Verdict};
+use routeapi_crds::condition::{ConditionType, Decision, Reason};
+use tokio::{sync::watch, time};
+use tracing::{error, info};
+
+use crate::{
+    index::{Broken, Index, View},
+    settings::Settings,
+    telemetry::Metrics,
+};
+
+/// How many past states can be told apart in the acknowledgements of other replicas.
+const HISTORY: usize = 64;
+
+/// One compiled state.
+#[derive(Debug)]
+pub struct Publication {
+    /// Snapshot and verdicts. Verdicts of unreadable objects are those of their newest version.
+    pub compiled: Compiled,
+    /// The unreadable ones.
+    pub broken: BTreeMap<Key, Broken>,
+    /// The snapshot taken apart.
+    pub catalog: Arc<Catalog>,
+    /// Its name.
+    pub revision: Revision,
+    /// The highest resourceVersion seen per kind.
+    pub floor: BTreeMap<String, u64>,
+    /// Each resource's `put` line, serialised once for all streams.
+    lines: BTreeMap<Key, Bytes>,
+}
+
+/// Where publications are found. Empty until every kind was listed.
+#[derive(Debug)]
+pub struct Publisher {
+    current: watch::Sender<Option<Arc<Publication>>>,
+    history: Mutex<VecDeque<(Revision, Arc<Catalog>)>>,
+    quiet: Duration,
+    max: Duration,
+    readable_secrets: Vec<String>,
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    /// With nothing published.
+    pub fn new(settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            current: watch::Sender::new(None),
+            history: Mutex::default(),
+            quiet: settings.debounce_quiet.into(),
+            max: settings.debounce_max.into(),
+            readable_secrets: settings.provider_namespaces(),
+        })
+    }
+
+    /// The newest publication and those to come.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Publication>>> {
+        self.current.subscribe()
+    }
+
+    /// A state that was published lately.
+    pub fn recall(&self, revision: &Revision) -> Option<Arc<Catalog>> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.iter().find(|(held, _)| held == revision).map(|(_, catalog)| Arc::clone(catalog))
+    }
+
+    /// Compiles and publishes until aborted.
+    pub async fn run(self: Arc<Self>, index: Arc<Index>, metrics: Arc<Metrics>) {
+        let mut changed = index.changed();
+        if index.ready().wait_for(|ready| *ready).await.is_err() {
+            return;
+        }
+        loop {
+            changed.mark_unchanged();
+            let started = Instant::now();
+            let view = index.view();
+            let previous = self.current.borrow().clone();
+            let readable = self.readable_secrets.clone();
+            match tokio::task::spawn_blocking(move || Publication::of(view, previous.as_deref(), &readable)).await {
+                Ok(Ok(publication)) => self.publish(publication, started.elapsed(), &metrics),
+                Ok(Err(error)) => error!(%error, "a resource does not serialise; the last state stays in force"),
+                Err(error) => error!(%error, "compilation failed; the last state stays in force"),
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+            self.settle(&mut changed).await;
+        }
+    }
+
+    async fn settle(&self, changed: &mut watch::Receiver<u64>) {
+        let end = time::Instant::now() + self.max;
+        while let Ok(Ok(())) = time::timeout_at(end.min(time::Instant::now() + self.quiet), changed.changed()).await {
+            if time::Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    fn publish(&self, next: Publication, took: Duration, metrics: &Metrics) {
+        metrics.compiled(took, &next.compiled.verdicts);
+        let previous = self.current.borrow().clone();
+        let differs = previous.as_ref().is_none_or(|held| held.revision != next.revision);
+        if differs {
+            let diff = routeapi_channel::diff::Diff::between_catalogs(
+                previous.as_ref().map_or(&Catalog::default(), |held| &held.catalog),
+                &next.catalog,
+            );
+            let (put, del, millis) = (diff.put.len(), diff.del.len(), took.as_millis());
+            info!(revision = %next.revision, resources = next.catalog.len(), put, del, millis, "published");
+            metrics.published();
+            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            history.push_front((next.revision.clone(), Arc::clone(&next.catalog)));
+            history.truncate(HISTORY);
+        }
+        self.current.send_replace(Some(Arc::new(next)));
+    }
+}
+
+// === impl Publication ===
+
+impl Publication {
+    /// Compiles a view. What did not change since the previous publication is shared with it.
+    fn of(view: View, previous: Option<&Self>, readable_secrets: &[String]) -> Result<Self, serde_json::Error> {
+        let mut compiled = routeapi_compile::compile(&view.objects, &Options::default());
+        for (key, broken) in &view.broken {
+            compiled.verdicts.insert(key.clone(), unreadable(key.kind, broken));
+        }
+        explain_hidden_secrets(&mut compiled, readable_secrets);
+        let catalog = Catalog::of(&compiled.snapshot)?;
+        let mut lines = BTreeMap::new();
+        for (key, entry) in catalog.iter() {
+            let unchanged = previous.filter(|held| held.catalog.get(key) == Some(entry));
+            let line = match unchanged.and_then(|held| held.lines.get(key)) {
+                Some(line) => line.clone(),
+                None => line(&FromOperator::Put {
+                    t: key.kind,
+                    id: key.id.clone(),
+                    v: entry.version.clone(),
+                    body: Arc::clone(&entry.body),
+                })?,
+            };
+            lines.insert(key.clone(), line);
+        }
+        let revision = catalog.revision();
+        Ok(Self { compiled, broken: view.broken, catalog: Arc::new(catalog), revision, floor: view.floor, lines })
+    }
+
+    /// The `put` line of a resource of this state.
+    pub fn put_line(&self, key: &Key) -> Option<&Bytes> {
+        self.lines.get(key)
+    }
+
+    /// Whether this state knows a token's key.
+    pub fn has_token_key(&self, token: &routeapi_channel::ObjectId, key_id: &str) -> bool {
+        let tokens = &self.compiled.snapshot.tokens;
+        tokens.get(token).is_some_and(|token| token.keys.iter().any(|key| key.id == key_id))
+    }
+}
+
+/// A frame as a line.
+///
+/// # Errors
+/// None for the frames of this crate.
+pub fn line(frame: &FromOperator) -> Result<Bytes, serde_json::Error> {
+    let mut text = serde_json::to_vec(frame)?;
+    text.push(b'\n');
+    Ok(text.into())
+}
+
+fn unreadable(kind: Kind, broken: &Broken) -> Verdict {
+    let message = format!("cannot be read by this version: {}", broken.message);
+    let detail = match kind {
+        Kind::Provider => Detail::Provider { attached_routes: 0 },
+        Kind::Route => Detail::Route { upstreams: Vec::new() },
+        Kind::Token => Detail::Token { expires: None, suspended: false },
+    };
+    let decisions = vec![Decision::no(ConditionType::Accepted, Reason::InvalidConfig, message)];
+    Verdict { generation: broken.generation, decisions, detail }
+}
+
+/// A Secret that exists but may not be read looks like one that does not exist: the message has to say so.
+fn explain_hidden_secrets(compiled: &mut Compiled, readable: &[String]) {
+    for (key, verdict) in &mut compiled.verdicts {
+        let hidden = key.kind == Kind::Provider && !readable.iter().any(|it| it == key.id.namespace());
+        let unresolved = |it: &&mut Decision| matches!(it.reason, Reason::SecretNotFound | Reason::CertificateNotFound);
+        for decision in verdict.decisions.iter_mut().filter(unresolved).filter(|_| hidden) {
+            let allowed = readable.join(", ");
+            decision.message.push_str(&format!("; the operator may read Secrets and ConfigMaps in {allowed} only"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

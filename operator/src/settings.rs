@@ -1,0 +1,155 @@
+//! Flags and environment of `routeapi-operator run`. Every flag has a variable `ROUTEAPI_…`; the chart sets the names
+//! that depend on the release. No decisions are made here, and no defaults of the kinds.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use routeapi_crds::value::Duration;
+
+/// What the operator is told at its start.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// Where data planes connect (HTTP/2 over TLS).
+    #[arg(long, env = "ROUTEAPI_LISTEN", default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+
+    /// Where /metrics, /livez and /readyz are served (HTTP).
+    #[arg(long, env = "ROUTEAPI_ADMIN", default_value = "0.0.0.0:9090")]
+    pub admin: SocketAddr,
+
+    /// The operator's own namespace: of its Lease, its certificates and, by default, of AIProviders.
+    #[arg(long, env = "ROUTEAPI_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+
+    /// What this replica is called in the Lease; its pod name.
+    #[arg(long, env = "ROUTEAPI_IDENTITY", default_value = "routeapi-operator")]
+    pub identity: String,
+
+    /// Namespaces whose AIProviders, AIRoutes and ApiTokens count. Default: all.
+    #[arg(long, env = "ROUTEAPI_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// Namespaces where Secrets and ConfigMaps that AIProviders name may be read. Default: the operator's own.
+    #[arg(long, env = "ROUTEAPI_PROVIDER_NAMESPACES", value_delimiter = ',')]
+    pub provider_namespaces: Vec<String>,
+
+    /// Only objects with these labels (key=value,…) belong to this installation.
+    #[arg(long, env = "ROUTEAPI_SELECTOR")]
+    pub selector: Option<String>,
+
+    /// ServiceAccounts (namespace/name) that data planes run as.
+    #[arg(long = "data-plane-service-account", env = "ROUTEAPI_DATA_PLANE_SERVICE_ACCOUNT", value_delimiter = ',')]
+    pub data_planes: Vec<Account>,
+
+    /// ServiceAccount (namespace/name) of the operator's own replicas, which may read each other's acknowledgements.
+    #[arg(long = "operator-service-account", env = "ROUTEAPI_OPERATOR_SERVICE_ACCOUNT")]
+    pub operator: Option<Account>,
+
+    /// host:port of all replicas (a headless Service). Default: this is the only one.
+    #[arg(long, env = "ROUTEAPI_PEERS")]
+    pub peers: Option<String>,
+
+    /// File with this replica's own token for the audience routeapi-config, for reading from peers.
+    #[arg(long, env = "ROUTEAPI_PEER_TOKEN_FILE", default_value = "/var/run/secrets/routeapi/peer/token")]
+    pub peer_token_file: std::path::PathBuf,
+
+    /// Base URL that is written into tokens' Secrets, without a version segment.
+    #[arg(long, env = "ROUTEAPI_GATEWAY_URL", default_value = "http://routeapi.default.svc")]
+    pub gateway_url: String,
+
+    /// Name of the Service that data planes connect to; the certificate is for it.
+    #[arg(long, env = "ROUTEAPI_SERVICE", default_value = "routeapi-operator")]
+    pub service: String,
+
+    /// DNS suffix of the cluster.
+    #[arg(long, env = "ROUTEAPI_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
+
+    /// Secret that the operator keeps its CA and certificate in.
+    #[arg(long, env = "ROUTEAPI_TLS_SECRET", default_value = "routeapi-config-tls")]
+    pub tls_secret: String,
+
+    /// Secret (kubernetes.io/tls, with ca.crt) that somebody else maintains, cert-manager for instance; the operator then
+    /// has no CA of its own.
+    #[arg(long, env = "ROUTEAPI_TLS_EXISTING_SECRET")]
+    pub tls_existing_secret: Option<String>,
+
+    /// ConfigMap that the CA certificates are published in for data planes to mount.
+    #[arg(long, env = "ROUTEAPI_CA_CONFIG_MAP", default_value = "routeapi-config-ca")]
+    pub ca_config_map: String,
+
+    /// How long a new CA is published before it is used: kubelets need up to two minutes to update mounted files.
+    #[arg(long, env = "ROUTEAPI_CA_PROPAGATION", default_value = "150s")]
+    pub ca_propagation: Duration,
+
+    /// The Lease that decides which replica writes.
+    #[arg(long, env = "ROUTEAPI_LEASE", default_value = "routeapi-operator")]
+    pub lease: String,
+
+    /// A burst of changes is compiled once it has been quiet for this long,
+    #[arg(long, env = "ROUTEAPI_DEBOUNCE_QUIET", default_value = "20ms")]
+    pub debounce_quiet: Duration,
+
+    /// or, if it does not end, after this long.
+    #[arg(long, env = "ROUTEAPI_DEBOUNCE_MAX", default_value = "250ms")]
+    pub debounce_max: Duration,
+
+    /// How often every token's Secret is compared with its status.
+    #[arg(long, env = "ROUTEAPI_RESYNC", default_value = "10m")]
+    pub resync: Duration,
+}
+
+/// A ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Not `namespace/name`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not namespace/name")]
+pub struct InvalidAccount(String);
+
+impl Settings {
+    /// Namespaces whose Secrets and ConfigMaps are watched.
+    pub fn provider_namespaces(&self) -> Vec<String> {
+        match self.provider_namespaces.as_slice() {
+            [] => vec![self.namespace.clone()],
+            named => named.to_vec(),
+        }
+    }
+
+    /// The names that the serving certificate is for; the first is the one that peers ask for.
+    pub fn dns_names(&self) -> Vec<String> {
+        let (service, namespace, domain) = (&self.service, &self.namespace, &self.cluster_domain);
+        vec![
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.{domain}"),
+            format!("{service}.{namespace}"),
+            service.clone(),
+            "localhost".to_owned(),
+        ]
+    }
+}
+
+impl Account {
+    /// As the API server names it.
+    pub fn user_name(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+}
+
+impl FromStr for Account {
+    type Err = InvalidAccount;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAccount> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(InvalidAccount(text.to_owned())),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Verdicts and acknowledgements become conditions, written by the lease holder.
+//!
+//! `decide` says (pure) what each status should say and whether that is worth a write; this file writes it, paced, with
+//! events on transitions. Validity is not judged here again. An object whose status cannot be read (see
+//! `index::Broken`) is told so once per version.
+
+pub mod decide;
+mod write;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
+};
+use kube::{
+    Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use routeapi_channel::{Key, Kind, ObjectId};
+use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    parts::Parts,
+    publish::Publication,
+    push::ack::{Progress, Standing},
+    settings::Settings,
+    telemetry::Outcome,
+    tokens::plan::Finding,
+    writer::Pace,
+};
+use decide::{Facts, Wanted};
+use write::{Shown, Written};
+
+/// Changes are gathered for this long before statuses are looked at.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// How soon a failed write is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How often statuses are looked at when nothing happens: tokens expire.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+type Findings = BTreeMap<ObjectId, Finding>;
+
+/// Writes statuses.
+pub struct Statuses {
+    parts: Parts,
+    findings: watch::Receiver<Findings>,
+    recorder: Recorder,
+}
+
+/// What the leader remembers between looks.
+struct Memory {
+    pace: Pace,
+    /// Since when an object has been waiting for data planes.
+    waiting: BTreeMap<Key, Instant>,
+    /// What was written, until the watch shows it.
+    written: BTreeMap<Key, Written>,
+    retry: BTreeMap<Key, Instant>,
+    since: Instant,
+}
+
+/// An object's metadata and conditions as the index has them.
+struct Current {
+    metadata: ObjectMeta,
+    reference: ObjectReference,
+    conditions: Vec<Condition>,
+    shown: Shown,
+}
+
+// === impl Statuses ===
+
+impl Statuses {
+    /// By these settings.
+    pub fn new(settings: &Settings, parts: &Parts, findings: watch::Receiver<Findings>) -> Self {
+        let reporter =
+            Reporter { controller: "routeapi-operator".to_owned(), instance: Some(settings.identity.clone()) };
+        Self { recorder: Recorder::new(parts.client.clone(), reporter), parts: parts.clone(), findings }
+    }
+
+    /// Writes while this replica is the leader, until aborted.
+    pub async fn run(mut self, mut leader: watch::Receiver<bool>) {
+        loop {
+            if leader.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            self.parts.metrics.leads(true);
+            tokio::select! {
+                () = self.lead() => {}
+                _ = leader.wait_for(|leads| !*leads) => {}
+            }
+            self.parts.metrics.leads(false);
+        }
+    }
+
+    async fn lead(&mut self) {
+        let now = Instant::now();
+        let mut memory = Memory {
+            pace: Pace::new(now),
+            waiting: BTreeMap::new(),
+            written: BTreeMap::new(),
+            retry: BTreeMap::new(),
+            since: now,
+        };
+        let mut publications = self.parts.publisher.subscribe();
+        let (mut acks, mut touched) = (self.parts.acks.changed(), self.parts.index.touched());
+        loop {
+            let current = publications.borrow_and_update().clone();
+            acks.mark_unchanged();
+            touched.mark_unchanged();
+            self.findings.mark_unchanged();
+            let wait = match current {
+                Some(publication) => self.look(&publication, &mut memory).await,
+                None => LOOK_AGAIN,
+            };
+            tokio::select! {
+                _ = publications.changed() => {}
+                _ = acks.changed() => {}
+                _ = touched.changed() => {}
+                _ = self.findings.changed() => {}
+                () = time::sleep(wait) => continue,
+            }
+            time::sleep(GATHER).await;
+        }
+    }
+
+    /// Looks at every object; how long until something may be due.
+    async fn look(&self, publication: &Publication, memory: &mut Memory) -> Duration {
+        let standing = self.parts.acks.standing(|revision| self.parts.publisher.recall(revision));
+        let findings = self.findings.borrow().clone();
+        let verdicts = &publication.compiled.verdicts;
+        memory.pace.retain(|key| verdicts.contains_key(key));
+        memory.written.retain(|key, _| verdicts.contains_key(key));
+        memory.waiting.retain(|key, _| verdicts.contains_key(key));
+        memory.retry.retain(|key, _| verdicts.contains_key(key));
+        let mut wait = LOOK_AGAIN;
+        let mut due = Vec::new();
+        for key in verdicts.keys() {
+            match self.wanted(key, publication, &standing, &findings, memory) {
+                Some(Ok(write)) => due.push((key.clone(), write)),
+                Some(Err(later)) => wait = wait.min(later),
+                None => {}
+            }
+        }
+        for (key, (current, wanted)) in due {
+            match memory.pace.admit(&key, Instant::now()) {
+                Ok(()) => self.write(&key, &current, wanted, memory).await,
+                Err(later) => wait = wait.min(later),
+            }
+        }
+        wait.max(Duration::from_millis(10))
+    }
+
+    /// What should be written of an object now, or when to look again.
+    fn wanted(
+        &self,
+        key: &Key,
+        publication: &Publication,
+        standing: &Standing,
+        findings: &Findings,
+        memory: &mut Memory,
+    ) -> Option<Result<(Current, Wanted), Duration>> {
+        let now = Instant::now();
+        if let Some(left) = memory.retry.get(key).map(|at| at.saturating_duration_since(now)).filter(|it| !it.is_zero())
+        {
+            return Some(Err(left));
+        }
+        let verdict = publication.compiled.verdicts.get(key)?;
+        let current = match publication.broken.get(key) {
+            Some(broken) => Current::unreadable(key, &broken.uid),
+            None => self.current(key)?,
+        };
+        if memory.written.get(key).is_some_and(|written| written.is_newer_than(&current.metadata)) {
+            return None; // the watch has not shown what was written last
+        }
+        // Of an unreadable object an older version is in force, which says nothing about this one.
+        let entry = publication.catalog.get(key).filter(|_| !publication.broken.contains_key(key));
+        let progress = entry.map(|entry| standing.of(key, &entry.version));
+        let complete = progress.as_ref().is_none_or(Progress::complete);
+        let since = match complete {
+            true => {
+                memory.waiting.remove(key);
+                now
+            }
+            false => *memory.waiting.entry(key.clone()).or_insert(now),
+        };
+        let facts = Facts {
+            verdict,
+            progress,
+            finding: (key.kind == Kind::Token).then(|| findings.get(&key.id).copied()),
+            held: &current.conditions,
+            waited: now.duration_since(since),
+            led: now.duration_since(memory.since),
+            now: Timestamp::now(),
+        };
+        let (wanted, later) = decide::decide(&facts);
+        let news = wanted.filter(|wanted| match &current.shown {
+            Shown::Nothing => !memory.written.get(key).is_some_and(|it| it.says(wanted, &current.metadata)),
+            shown => wanted.differs_from(&current.conditions) || shown.differs(&verdict.detail),
+        });
+        news.map(|wanted| Ok((current, wanted))).or(later.map(Err))
+    }
+
+    fn current(&self, key: &Key) -> Option<Current> {
+        match key.kind {
+            Kind::Provider => self.parts.index.provider(&key.id).map(|it| Current::of_provider(&it)),
+            Kind::Route => self.parts.index.route(&key.id).map(|it| Current::of_route(&it)),
+            Kind::Token => self.parts.index.token(&key.id).map(|it| Current::of_token(&it)),
+        }
+    }
+
+    async fn write(&self, key: &Key, current: &Current, wanted: Wanted, memory: &mut Memory) {
+        let mut conditions = current.conditions.clone();
+        let now = Time(Timestamp::now());
+        let flips = wanted.write_into(&mut conditions, &now);
+        let body = write::body(key, &current.metadata, &wanted, &conditions);
+        match write::apply(&self.parts.client, key, &body).await {
+            Ok(version) => {
+                self.parts.metrics.wrote("status", Outcome::Written);
+                memory.retry.remove(key);
+                memory.written.insert(key.clone(), Written::new(&current.metadata, version, wanted));
+                self.announce(&current.reference, &flips).await;
+            }
+            Err(error) => {
+                let gone = matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
+                self.parts.metrics.wrote("status", if gone { Outcome::Conflict } else { Outcome::Failed });
+                if gone {
+                    debug!(object = %key.id, %error, "gone or made anew meanwhile");
+                } else {
+                    warn!(object = %key.id, %error, "cannot write a status");
+                }
+                memory.retry.insert(key.clone(), Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// An event for each condition that changed its answer.
+    async fn announce(&self, about: &ObjectReference, flips: &[decide::Flip]) {
+        for flip in flips {
+            let event = Event {
+                type_: if flip.good { EventType::Normal } else { EventType::Warning },
+                reason: flip.reason.clone(),
+                note: Some(flip.note.clone()),
+                action: flip.type_.clone(),
+                secondary: None,
+            };
+            let published = time::timeout(RETRY, self.recorder.publish(&event, about)).await;
+            if !matches!(published, Ok(Ok(()))) {
+                debug!(reason = flip.reason, "event was not recorded");
+            }
+        }
+    }
+}
+
+// === impl Current ===
+
+impl Current {
+    fn of_provider(object: &AIProvider) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        Self::of(object, status.conditions, Shown::Provider(status.attached_routes))
+    }
+
+    fn of_route(object: &AIRoute) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        Self::of(object, status.conditions, Shown::Route(status.upstreams))
+    }
+
+    fn of_token(object: &ApiToken) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        Self::of(object, status.conditions, Shown::Token)
+    }
+
+    fn of<K: Resource<DynamicType = ()>>(object: &K, conditions: Vec<Condition>, shown: Shown) -> Self {
+        Self { metadata: object.meta().clone(), reference: object.object_ref(&()), conditions, shown }
+    }
+
+    /// Of an object whose newest version cannot be read: nothing is known of its status.
+    fn unreadable(key: &Key, uid: &str) -> Self {
+        let metadata = ObjectMeta {
+            name: Some(key.id.name().to_owned()),
+            namespace: Some(key.id.namespace().to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectMeta::default()
+        };
+        let reference = ObjectReference {
+            api_version: Some(write::API_VERSION.to_owned()),
+            kind: Some(write::kind(key.kind).to_owned()),
+            name: metadata.name.clone(),
+            namespace: metadata.namespace.clone(),
+            uid: metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        Self { metadata, reference, conditions: Vec::new(), shown: Shown::Nothing }
+    }
+}

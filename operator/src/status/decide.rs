@@ -1,0 +1,232 @@
+//! What a status should say. Pure: verdict, acknowledgements and what is written already go in, decisions come out.
+//!
+//! `Programmed` is true only when every connected data-plane pod has acknowledged the version that this generation
+//! compiles to; a refusal is said at once, in the pod's words. Pods come and go, so what is true already stays true for
+//! [`GRACE`] while acknowledgements are outstanding: scaling up, or an operator that restarts, rewrites no status. For a
+//! new generation nothing is said for [`SETTLE`], in which most acknowledgements arrive, and then `Unknown`.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use routeapi_compile::{Detail, Verdict};
+use routeapi_crds::condition::{self, ConditionType, Decision, Reason, Status};
+
+use crate::{push::ack::Progress, tokens::plan::Finding};
+
+/// How long acknowledgements may be outstanding before that is said.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the first word about a new generation waits for acknowledgements.
+pub const SETTLE: Duration = Duration::from_millis(500);
+
+/// The longest note that an event may have.
+const LONGEST_NOTE: usize = 1000;
+
+/// All that counts.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// What compile says.
+    pub verdict: &'a Verdict,
+    /// How far the compiled resource has got; none if there is none.
+    pub progress: Option<Progress>,
+    /// Of an ApiToken: what was found out about its Secret, if that is known yet.
+    pub finding: Option<Option<Finding>>,
+    /// What the status says now.
+    pub held: &'a [Condition],
+    /// Since when acknowledgements have been outstanding.
+    pub waited: Duration,
+    /// Since when this replica has been the one that writes.
+    pub led: Duration,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What a status should say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The generation that it is about.
+    pub generation: Option<i64>,
+    /// Conditions to set. Those that are not here stay as they are.
+    pub decisions: Vec<Decision>,
+    /// Other fields of the status.
+    pub detail: Detail,
+    /// How far the compiled resource has got.
+    pub progress: Option<Progress>,
+}
+
+/// A condition that changed its answer, worth an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flip {
+    /// The condition.
+    pub type_: String,
+    /// Whether that is good news.
+    pub good: bool,
+    /// Why, for programs.
+    pub reason: String,
+    /// Why, for people.
+    pub note: String,
+}
+
+/// Decides what to say, if anything yet, and when to decide again if nothing changes until then.
+pub fn decide(facts: &Facts<'_>) -> (Option<Wanted>, Option<Duration>) {
+    let mut decisions = facts.verdict.decisions.clone();
+    let mut further = Vec::new();
+    if let Some(finding) = facts.finding {
+        let secret = finding.map(secret_ready).or_else(|| kept(facts, ConditionType::SecretReady));
+        further.push(secret.unwrap_or_else(|| {
+            Decision::unknown(ConditionType::SecretReady, Reason::Pending, "the Secret was not looked at yet")
+        }));
+    }
+    let (programmed, later) = match programmed(facts) {
+        Programmed::Now(decision) => (decision, None),
+        Programmed::Until(decision, later) => (decision, Some(later)),
+        Programmed::Later(later) => return (None, Some(later)),
+    };
+    further.push(programmed);
+    decisions.push(facts.verdict.ready(&further, facts.now.as_second()));
+    decisions.extend(further);
+    let wanted = Wanted {
+        generation: facts.verdict.generation,
+        decisions,
+        detail: facts.verdict.detail.clone(),
+        progress: facts.progress.clone(),
+    };
+    (Some(wanted), later.or_else(|| expiry(facts)))
+}
+
+enum Programmed {
+    Now(Decision),
+    /// Said now, but time alone will change it.
+    Until(Decision, Duration),
+    /// Nothing worth saying yet.
+    Later(Duration),
+}
+
+fn programmed(facts: &Facts<'_>) -> Programmed {
+    const TYPE: ConditionType = ConditionType::Programmed;
+    let Some(progress) = &facts.progress else {
+        let cause = facts.verdict.decisions.iter().find(|decision| !decision.holds());
+        return Programmed::Now(match cause {
+            Some(cause) => Decision::no(TYPE, cause.reason, format!("not sent to data planes: {}", cause.message)),
+            None => Decision::unknown(TYPE, Reason::Pending, "there is nothing to send yet"),
+        });
+    };
+    let summary = format!("{}/{} data-plane pods acknowledged", progress.acknowledged, progress.connected);
+    if let Some(text) = &progress.rejection {
+        return Programmed::Now(Decision::no(TYPE, Reason::Rejected, text));
+    }
+    if progress.complete() {
+        return Programmed::Now(Decision::yes_but(TYPE, Reason::Programmed, summary));
+    }
+    let (reason, text) = match progress.connected {
+        0 => (Reason::NoDataPlane, "no data-plane pod is connected".to_owned()),
+        _ => (Reason::Propagating, summary),
+    };
+    let waited = facts.waited.min(facts.led);
+    if waited >= GRACE {
+        return Programmed::Now(Decision::no(TYPE, reason, text));
+    }
+    if let Some(decision) = kept(facts, TYPE) {
+        return Programmed::Until(decision, GRACE - waited);
+    }
+    if waited < SETTLE {
+        return Programmed::Later(SETTLE - waited);
+    }
+    Programmed::Until(Decision::unknown(TYPE, reason, text), GRACE - waited)
+}
+
+/// What the status says already about this generation.
+fn kept(facts: &Facts<'_>, type_: ConditionType) -> Option<Decision> {
+    let held = condition::find(facts.held, type_).filter(|it| it.observed_generation == facts.verdict.generation)?;
+    let reasons = [
+        Reason::SecretReady,
+        Reason::SecretNotOwned,
+        Reason::SecretKeyMissing,
+        Reason::Minting,
+        Reason::Programmed,
+        Reason::Propagating,
+        Reason::NoDataPlane,
+        Reason::Rejected,
+    ];
+    let reason = reasons.into_iter().find(|reason| reason.to_string() == held.reason)?;
+    let status = [Status::True, Status::False, Status::Unknown].into_iter().find(|it| it.to_string() == held.status)?;
+    Some(Decision { type_, status, reason, message: held.message.clone() })
+}
+
+fn secret_ready(finding: Finding) -> Decision {
+    const TYPE: ConditionType = ConditionType::SecretReady;
+    match finding {
+        Finding::Ready => Decision::yes(TYPE, Reason::SecretReady),
+        Finding::Minting => Decision::no(TYPE, Reason::Minting, "the token is being made"),
+        Finding::NotOwned => Decision::no(
+            TYPE,
+            Reason::SecretNotOwned,
+            "spec.secretName: a Secret of this name exists and is not this token's; delete it, choose another name, or \
+             label it routeapi.dev/import=true to take its value over",
+        ),
+        Finding::KeyMissing => {
+            Decision::no(TYPE, Reason::SecretKeyMissing, "the Secret to take over has no value under the key token")
+        }
+    }
+}
+
+fn expiry(facts: &Facts<'_>) -> Option<Duration> {
+    let Detail::Token { expires: Some(end), .. } = facts.verdict.detail else { return None };
+    u64::try_from(end - facts.now.as_second()).ok().filter(|left| *left > 0).map(Duration::from_secs)
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// Whether a status should be written. Numbers in the message of what is true are refreshed on other occasions only.
+    pub fn differs_from(&self, held: &[Condition]) -> bool {
+        self.decisions.iter().any(|decision| {
+            condition::find(held, decision.type_).is_none_or(|held| {
+                held.status != decision.status.to_string()
+                    || held.reason != decision.reason.to_string()
+                    || held.observed_generation != self.generation
+                    || (!decision.holds() && held.message != decision.message && held.message.len() < LONGEST_NOTE)
+            })
+        })
+    }
+
+    /// Sets the conditions; returns those that changed their answer.
+    pub fn write_into(&self, conditions: &mut Vec<Condition>, now: &Time) -> Vec<Flip> {
+        let mut flips = Vec::new();
+        for decision in &self.decisions {
+            let before = condition::find(conditions, decision.type_).map(|held| held.status.clone());
+            condition::set(conditions, decision, self.generation, now);
+            let changed = before.as_deref() != Some(decision.status.to_string().as_str());
+            let ready = decision.type_ == ConditionType::Ready;
+            // One event per cause: `Ready` repeats the cause of a failure, and the others the news that all is well.
+            let news = match decision.status {
+                Status::True => ready,
+                Status::False => !ready || self.cause_is_ready(),
+                Status::Unknown => false,
+            };
+            if changed && news {
+                flips.push(Flip::of(decision));
+            }
+        }
+        flips
+    }
+
+    /// Whether nothing but `Ready` itself stands in the way (suspended, expired).
+    fn cause_is_ready(&self) -> bool {
+        self.decisions.iter().all(|decision| decision.holds() || decision.type_ == ConditionType::Ready)
+    }
+}
+
+impl Flip {
+    fn of(decision: &Decision) -> Self {
+        let mut note = if decision.message.is_empty() { "all is well".to_owned() } else { decision.message.clone() };
+        while note.len() > LONGEST_NOTE {
+            note.pop();
+        }
+        Self { type_: decision.type_.to_string(), good: decision.holds(), reason: decision.reason.to_string(), note }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! One guarded watch per kind and namespace into the index.
+//!
+//! Guarded: an object that cannot be decoded is handed on as broken and never stops the stream. A watch that fails is
+//! started again with back-off, forever; what it missed comes with the next list.
+
+use std::{collections::BTreeSet, pin::pin, sync::Arc};
+
+use futures_util::TryStreamExt;
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Namespace, Secret},
+};
+use kube::{
+    Api, Client, Resource,
+    api::ListParams,
+    core::error_boundary::DeserializeGuard,
+    runtime::{WatchStreamExt, watcher, watcher::Event},
+};
+use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::{
+    index::{Index, Indexed, Scope, id_of},
+    parts::Parts,
+    settings::Settings,
+    telemetry::Metrics,
+};
+
+/// Helm keeps whole releases in Secrets of this type; none of them is a credential.
+const NOT_HELM: &str = "type!=helm.sh/release.v1";
+
+/// What all watches share.
+#[derive(Clone)]
+struct Watches {
+    client: Client,
+    index: Arc<Index>,
+    metrics: Arc<Metrics>,
+}
+
+/// Every watch that these settings ask for, before any has started.
+pub fn scopes(settings: &Settings) -> Vec<Scope> {
+    let ours = [AIProvider::PLURAL, AIRoute::PLURAL, ApiToken::PLURAL];
+    let theirs = [Secret::PLURAL, ConfigMap::PLURAL];
+    let all = |plurals: &[&'static str], namespaces: &[Option<String>]| -> Vec<Scope> {
+        let pairs = plurals.iter().flat_map(|plural| namespaces.iter().map(move |it| (*plural, it.clone())));
+        pairs.map(|(plural, namespace)| Scope { plural, namespace }).collect()
+    };
+    let mut scopes = all(&ours, &watched(settings));
+    scopes.extend(all(&theirs, &provider_namespaces(settings)));
+    scopes.push(Scope { plural: Namespace::PLURAL, namespace: None });
+    scopes
+}
+
+/// Starts them. They run until aborted.
+pub fn start(tasks: &mut JoinSet<()>, settings: &Settings, parts: &Parts) {
+    let watches =
+        Watches { client: parts.client.clone(), index: Arc::clone(&parts.index), metrics: Arc::clone(&parts.metrics) };
+    let config = watcher::Config::default();
+    let ours = match &settings.selector {
+        Some(selector) => config.clone().labels(selector),
+        None => config.clone(),
+    };
+    for namespace in watched(settings) {
+        tasks.spawn(watches.clone().in_namespace::<AIProvider>(namespace.clone(), ours.clone()));
+        tasks.spawn(watches.clone().in_namespace::<AIRoute>(namespace.clone(), ours.clone()));
+        tasks.spawn(watches.clone().in_namespace::<ApiToken>(namespace, ours.clone()));
+    }
+    for namespace in provider_namespaces(settings) {
+        tasks.spawn(watches.clone().in_namespace::<Secret>(namespace.clone(), config.clone().fields(NOT_HELM)));
+        tasks.spawn(watches.clone().in_namespace::<ConfigMap>(namespace, config.clone()));
+    }
+    tasks.spawn(watches.in_cluster::<Namespace>(config));
+}
+
+fn watched(settings: &Settings) -> Vec<Option<String>> {
+    match settings.watch_namespaces.as_slice() {
+        [] => vec![None],
+        named => named.iter().cloned().map(Some).collect(),
+    }
+}
+
+fn provider_namespaces(settings: &Settings) -> Vec<Option<String>> {
+    settings.provider_namespaces().into_iter().map(Some).collect()
+}
+
+// === impl Watches ===
+
+impl Watches {
+    async fn in_namespace<K>(self, namespace: Option<String>, config: watcher::Config)
+    where
+        K: Indexed + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api = match &namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        self.run::<K>(api, namespace, config).await;
+    }
+
+    async fn in_cluster<K: Indexed + Resource<Scope = ClusterResourceScope>>(self, config: watcher::Config) {
+        let api = Api::all(self.client.clone());
+        self.run::<K>(api, None, config).await;
+    }
+
+    async fn run<K: Indexed>(self, api: Api<DeserializeGuard<K>>, namespace: Option<String>, config: watcher::Config) {
+        let scope = Scope { plural: K::PLURAL, namespace };
+        let mut events = pin!(watcher(api.clone(), config).default_backoff());
+        let mut seen = BTreeSet::new();
+        loop {
+            match events.try_next().await {
+                Ok(Some(event)) => self.take::<K>(event, &scope, &mut seen, &api).await,
+                Ok(None) => return,
+                Err(error) => {
+                    self.metrics.watch_failed(K::PLURAL);
+                    let namespace = scope.namespace.as_deref().unwrap_or("*");
+                    warn!(kind = K::PLURAL, namespace, %error, "watch failed, it will be started again");
+                }
+            }
+        }
+    }
+
+    async fn take<K: Indexed>(
+        &self,
+        event: Event<DeserializeGuard<K>>,
+        scope: &Scope,
+        seen: &mut BTreeSet<routeapi_channel::ObjectId>,
+        api: &Api<DeserializeGuard<K>>,
+    ) {
+        match event {
+            Event::Init => {
+                seen.clear();
+                self.raise_floor::<K>(api).await;
+            }
+            Event::InitApply(object) => {
+                seen.insert(id_of(object.meta()));
+                self.apply::<K>(object);
+            }
+            Event::Apply(object) => self.apply::<K>(object),
+            Event::Delete(object) => self.index.delete::<K>(object.meta()),
+            Event::InitDone => {
+                debug!(kind = K::PLURAL, objects = seen.len(), "listed");
+                self.index.listed::<K>(scope, &std::mem::take(seen));
+            }
+        }
+    }
+
+    /// A list that follows is at least as new as one that is asked for now. Objects alone do not tell how new: the last
+    /// event may have been a deletion, and a floor below it would make data planes take this state for an older one.
+    async fn raise_floor<K: Indexed>(&self, api: &Api<DeserializeGuard<K>>) {
+        if let Ok(list) = api.list_metadata(&ListParams::default().limit(1)).await {
+            self.index.raise(K::PLURAL, list.metadata.resource_version.as_deref());
+        }
+    }
+
+    fn apply<K: Indexed>(&self, object: DeserializeGuard<K>) {
+        if let Err(broken) = &object.0 {
+            let id = id_of(&broken.metadata);
+            warn!(kind = K::PLURAL, object = %id, error = %broken.error, "object cannot be read");
+        }
+        self.index.apply::<K>(object.0);
+    }
+}

@@ -1,0 +1,417 @@
+//! Wiring, in order and without decisions: bind every listener, put the first configuration in force, then run. `main` and
+//! tests start the same thing; tests use port 0.
+//!
+//! Two runtimes on two threads: one with a worker per core for traffic, one single-threaded for the admin listener and
+//! the source of configuration, so that neither keeps the other waiting.
+
+mod ending;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use prometheus_client::registry::Registry;
+use routeapi_channel::Catalog;
+use routeapi_compile::Compiled;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::{Admin, Heart},
+    clock,
+    config::{
+        install::Installer,
+        last_good,
+        local::{self, Loaded, Loader, problem::Problem},
+        runtime,
+        store::{Link, Origin, Store},
+        subscribe::{self, session::Session},
+    },
+    live::Live,
+    request::{self, Gateway, RequestSettings, ResponseBody},
+    server::{
+        self, Drain, Handle, Limits, Server,
+        accept,
+        tls::{Tls, TlsError, TlsFiles},
+    },
+    spawn::Spawner,
+    telemetry::{AccessLog, Metrics, RecordSink},
+    upstream::Reach,
+};
+
+/// Everything that can be chosen about a process.
+pub struct Settings {
+    /// Plain traffic.
+    pub listen: SocketAddr,
+    /// TLS traffic, if any.
+    pub listen_tls: Option<(SocketAddr, TlsFiles)>,
+    /// Admin.
+    pub admin: SocketAddr,
+    /// Where configuration comes from.
+    pub source: Source,
+    /// What clients may do to connections.
+    pub limits: Limits,
+    /// What clients may do with requests.
+    pub requests: RequestSettings,
+    /// How to end.
+    pub ending: Ending,
+    /// Threads for traffic; none for one per core.
+    pub workers: Option<usize>,
+    /// Where the access log goes; none for nowhere.
+    pub access_log: Option<Box<dyn io::Write + Send>>,
+}
+
+/// Where configuration comes from.
+pub enum Source {
+    /// Manifests, already loaded once.
+    Files {
+        /// Reads them again.
+        loader: Loader,
+        /// The first load, in force from the start.
+        loaded: Loaded,
+        /// Told of each later load that is in force.
+        on_reload: Box<dyn FnMut(&Loaded) + Send>,
+    },
+    /// The operator's stream.
+    Operator(subscribe::Settings),
+}
+
+/// How long each stage of the end lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// From the signal until no new connections are taken: load balancers need it to notice.
+    pub delay: Duration,
+    /// From then until streams that still run are ended.
+    pub timeout: Duration,
+    /// Whether SIGTERM and SIGINT end the process; a second one at once.
+    pub on_signals: bool,
+}
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    /// The serving certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The configuration does not serialise, which no snapshot does.
+    #[error("the configuration cannot be put in force: {0}")]
+    Catalog(#[from] serde_json::Error),
+    /// Threads or their event queues.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A process that runs. Dropping it ends it without patience.
+pub struct Running {
+    /// Where plain traffic is served.
+    pub gateway: SocketAddr,
+    /// Where TLS traffic is served, if it is.
+    pub gateway_tls: Option<SocketAddr>,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
+    /// What is in force.
+    pub store: Arc<Store>,
+    stop: CancellationToken,
+    drain: Drain,
+    done: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts processes.
+pub struct App;
+
+/// Listeners, bound before anything runs.
+struct Bound {
+    gateway: TcpListener,
+    gateway_tls: Option<(TcpListener, Arc<Tls>)>,
+    admin: TcpListener,
+}
+
+/// What both runtimes need.
+struct Shared {
+    installer: Arc<Installer>,
+    drain: Drain,
+    spawner: Spawner,
+    limits: Limits,
+    server_metrics: server::Metrics,
+    connections: TaskTracker,
+    heart: Heart,
+}
+
+#[derive(Clone)]
+struct Requests(Arc<Gateway>);
+
+impl Handle for Requests {
+    type Body = ResponseBody;
+
+    async fn handle(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {
+        request::handle(&self.0, peer, request).await
+    }
+}
+
+impl App {
+    /// Binds, configures and runs. Returns when connections are accepted.
+    ///
+    /// # Errors
+    /// When an address is taken, the certificate is unusable or the system has no more threads.
+    pub fn start(settings: Settings) -> Result<Running, StartError> {
+        let mut registry = Registry::default();
+        let metrics = Arc::new(Metrics::new(&mut registry));
+        let server_metrics = server::Metrics::default();
+        server_metrics.register(&mut registry);
+        let bound = bind(&settings, &server_metrics)?;
+        let (gateway_at, admin_at) = (bound.gateway.local_addr()?, bound.admin.local_addr()?);
+        let tls_at = bound.gateway_tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+
+        let shared = Shared {
+            installer: Arc::new(installer(&settings.source)),
+            drain: Drain::new(),
+            spawner: Spawner::new(metrics.panics()),
+            limits: settings.limits,
+            server_metrics,
+            connections: TaskTracker::new(),
+            heart: Heart::default(),
+        };
+        let source = Configure::first(settings.source, &shared.installer)?;
+        let records: Arc<dyn RecordSink> = match settings.access_log {
+            Some(out) => Arc::new(AccessLog::start(out, metrics.lost_lines())?),
+            None => Arc::new(Vec::new()),
+        };
+        let gateway = Arc::new(Gateway {
+            config: Arc::clone(shared.installer.store()),
+            metrics,
+            records,
+            drain: shared.drain.clone(),
+            settings: settings.requests,
+        });
+        let admin = Admin::new(registry, Arc::clone(shared.installer.store()), shared.drain.clone(), shared.heart.clone());
+
+        let traffic = traffic_runtime(settings.workers)?;
+        let control = Builder::new_current_thread().enable_all().build()?;
+        let (stop, done) = (CancellationToken::new(), CancellationToken::new());
+        let mut running = Running {
+            gateway: gateway_at,
+            gateway_tls: tls_at,
+            admin: admin_at,
+            store: Arc::clone(shared.installer.store()),
+            stop: stop.clone(),
+            drain: shared.drain.clone(),
+            done: done.clone(),
+            thread: None,
+        };
+        let Bound { gateway: plain, gateway_tls, admin: admin_listener } = bound;
+        serve(&traffic, &shared, Requests(Arc::clone(&gateway)), plain, gateway_tls)?;
+        let admin_listener = listener(&control, admin_listener)?;
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            control.block_on(run_control(&shared, admin, admin_listener, source, stop, settings.ending));
+            // Whatever is left after the last words is cut here; the records of cut requests are written by their guards.
+            traffic.shutdown_timeout(Duration::from_millis(500));
+            control.shutdown_background();
+            // The last holder of the access log writes what is queued.
+            drop(gateway);
+            done.cancel();
+        })?;
+        running.thread = Some(thread);
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// Begins the end, as a signal would.
+    pub fn shutdown(&self) {
+        self.stop.cancel();
+    }
+
+    /// How far the end has come.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Resolves when everything has ended.
+    pub async fn done(&self) {
+        self.done.cancelled().await;
+    }
+
+    /// Waits, blocking, until everything has ended.
+    pub fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.drain.expire();
+        self.stop.cancel();
+    }
+}
+
+fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartError> {
+    let bind = |address: SocketAddr| {
+        let listener = TcpListener::bind(address).map_err(|error| StartError::Bind(address, error))?;
+        listener.set_nonblocking(true)?;
+        Ok::<_, StartError>(listener)
+    };
+    let gateway_tls = match &settings.listen_tls {
+        Some((address, files)) => {
+            let tls = Tls::load(files.clone(), metrics.clone())?;
+            Some((bind(*address)?, Arc::new(tls)))
+        }
+        None => None,
+    };
+    Ok(Bound {
+        gateway: bind(settings.listen)?,
+        gateway_tls,
+        admin: bind(settings.admin)?,
+    })
+}
+
+fn installer(source: &Source) -> Installer {
+    let (link, reach) = match source {
+        Source::Files { .. } => (Link::Local, Reach::Anywhere),
+        Source::Operator(_) => (Link::Down { since: clock::now(), reason: None }, Reach::NotThisHost),
+    };
+    let store = Arc::new(Store::new(runtime::Runtime::default(), link));
+    Installer::new(store, Arc::new(Live::new(reach)))
+}
+
+fn traffic_runtime(workers: Option<usize>) -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().thread_name("traffic");
+    if let Some(workers) = workers {
+        builder.worker_threads(workers.max(1));
+    }
+    builder.build()
+}
+
+fn listener(runtime: &Runtime, listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    let _context = runtime.enter();
+    tokio::net::TcpListener::from_std(listener)
+}
+
+fn serve(
+    traffic: &Runtime,
+    shared: &Shared,
+    requests: Requests,
+    plain: TcpListener,
+    tls: Option<(TcpListener, Arc<Tls>)>,
+) -> io::Result<()> {
+    let slots = accept::slots(shared.limits.connections);
+    let server = Arc::new(shared.server(requests));
+    let plain = listener(traffic, plain)?;
+    let _context = traffic.enter();
+    shared.spawner.spawn("accept", accept::accept(Arc::clone(&server), plain, None, Arc::clone(&slots)));
+    if let Some((socket, tls)) = tls {
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        let following = Arc::clone(&tls);
+        shared.spawner.spawn("certificate watch", async move { following.follow().await });
+        shared.spawner.spawn("accept TLS", accept::accept(server, socket, Some(tls), slots));
+    }
+    shared.spawner.spawn("heartbeat", shared.heart.clone().beat());
+    Ok(())
+}
+
+async fn run_control(
+    shared: &Shared,
+    admin: Admin,
+    listener: tokio::net::TcpListener,
+    source: Configure,
+    stop: CancellationToken,
+    ending: Ending,
+) {
+    // Keeps answering until the very end, so that the end can be watched: it gets a drain of its own.
+    let server = Arc::new(Server { drain: Drain::new(), connections: TaskTracker::new(), ..shared.server(admin) });
+    let slots = accept::slots(shared.limits.connections);
+    tokio::select! {
+        () = ending::end(ending, &stop, &shared.drain, &shared.connections) => {}
+        () = accept::accept(server, listener, None, slots) => {}
+        () = source.follow(Arc::clone(&shared.installer), shared.spawner.clone()) => {}
+    }
+}
+
+impl Shared {
+    fn server<H>(&self, handler: H) -> Server<H> {
+        Server {
+            handler,
+            limits: self.limits.clone(),
+            drain: self.drain.clone(),
+            metrics: self.server_metrics.clone(),
+            spawner: self.spawner.clone(),
+            connections: self.connections.clone(),
+        }
+    }
+}
+
+/// A source of configuration whose first state, if it had one, is in force.
+enum Configure {
+    Files(Box<Loader>, Compiled, Box<dyn FnMut(&Loaded) + Send>),
+    Operator(subscribe::Settings, Session),
+}
+
+impl Configure {
+    fn first(source: Source, installer: &Installer) -> Result<Self, StartError> {
+        match source {
+            Source::Files { loader, loaded, on_reload } => {
+                install_files(installer, &loaded)?;
+                Ok(Self::Files(Box::new(loader), loaded.compiled, on_reload))
+            }
+            Source::Operator(settings) => {
+                let session = settings.state.as_ref().and_then(|directory| restore(directory, installer));
+                Ok(Self::Operator(settings, session.unwrap_or_default()))
+            }
+        }
+    }
+
+    async fn follow(self, installer: Arc<Installer>, spawner: Spawner) {
+        match self {
+            Self::Operator(settings, session) => subscribe::run(settings, installer, session, spawner).await,
+            Self::Files(loader, compiled, mut on_reload) => {
+                let apply = |loaded: &Loaded| match install_files(&installer, loaded) {
+                    Ok(()) => {
+                        tracing::info!("the changed manifests are in force");
+                        on_reload(loaded);
+                    }
+                    Err(error) => tracing::error!(%error, "the changed manifests cannot be put in force"),
+                };
+                let refuse = |problems: &[Problem]| {
+                    tracing::error!(problems = problems.len(), "the changed manifests are refused; what ran keeps running");
+                    problems.iter().for_each(|problem| tracing::error!("{problem}"));
+                };
+                let environment = |name: &str| std::env::var(name).ok();
+                local::reload::follow(*loader, &environment, compiled, apply, refuse).await;
+            }
+        }
+    }
+}
+
+fn install_files(installer: &Installer, loaded: &Loaded) -> Result<(), StartError> {
+    let catalog = Catalog::of(&loaded.compiled.snapshot)?;
+    for problem in installer.install(&catalog, &catalog.revision(), Origin::Files) {
+        tracing::error!(%problem, "a resource is refused");
+    }
+    Ok(())
+}
+
+/// Serves from the last good state. Without one, or with one that is damaged, the operator is waited for.
+fn restore(directory: &PathBuf, installer: &Installer) -> Option<Session> {
+    let found = last_good::load(directory).unwrap_or_else(|error| {
+        tracing::error!(%error, "the last good configuration cannot be used");
+        None
+    })?;
+    let revision = found.catalog.revision();
+    let refused = installer.install(&found.catalog, &revision, Origin::LastGood);
+    tracing::info!(%revision, resources = found.catalog.len(), refused = refused.len(), "serving from the last good configuration");
+    Some(Session::resume(installer.catalog(), found.floor))
+}

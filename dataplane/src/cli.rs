@@ -1,0 +1,123 @@
+//! The command line: what each command takes, and the exit code it ends with.
+//!
+//! Results go to standard output, everything said about the work to standard error. Exit code 0 means done, 1 that what
+//! was asked about is wrong, 2 that the command line is.
+
+mod check;
+mod explain;
+mod manifests;
+mod options;
+mod output;
+mod render;
+mod run;
+mod serve;
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// One address and one kind of key for every model vendor: adapts protocols, falls back, limits and meters.
+#[derive(Debug, Parser)]
+#[command(name = "routeapi", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Form of what is said on standard error.
+    #[arg(long, value_enum, global = true, default_value_t = LogFormat::Auto, env = "ROUTEAPI_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// How much is said: error, warn, info, debug or trace, or per module as in tracing's EnvFilter.
+    #[arg(long, global = true, default_value = "info", env = "ROUTEAPI_LOG", value_name = "FILTER")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  routeapi run -f examples/quickstart.yaml          a gateway on this machine, without network or keys
+  routeapi check -f manifests/                      every mistake, before a cluster sees it
+  routeapi explain -f manifests/ --as chat req.json what would be sent where, and what it may cost";
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a gateway on this machine from the manifests a cluster takes.
+    Run(run::Args),
+    /// Run a gateway in a pod, configured by the operator's stream.
+    Serve(Box<serve::Args>),
+    /// Say everything that is wrong with manifests.
+    Check(check::Args),
+    /// Show the snapshot that manifests compile to, secrets redacted.
+    Render(render::Args),
+    /// Show what would become of one request. Sends nothing.
+    Explain(explain::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(self) -> ExitCode {
+        self.start_log();
+        let result = match self.command {
+            Command::Run(args) => run::run(args),
+            Command::Serve(args) => serve::serve(*args),
+            Command::Check(args) => check::check(&args),
+            Command::Render(args) => render::render(&args),
+            Command::Explain(args) => explain::explain(&args),
+        };
+        match result {
+            Ok(code) => code,
+            // Whoever reads our output has seen enough; `routeapi render … | head` is no failure.
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn start_log(&self) {
+        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        let json = match self.log_format {
+            LogFormat::Auto => !io::stderr().is_terminal(),
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        };
+        // Fails only when a log was started before, which is then as good.
+        let _ = if json {
+            log.json().flatten_event(true).try_init()
+        } else {
+            log.with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
+        };
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

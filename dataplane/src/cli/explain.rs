@@ -1,0 +1,263 @@
+//! `routeapi explain`: what would become of one request. Nothing is sent, and no credential is shown.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::{Args as ClapArgs, ValueEnum};
+use routeapi_channel::{Catalog, ObjectId, Snapshot, snapshot::Token};
+use routeapi_metering::{Nanos, Share};
+use routeapi_protocol::{
+    call::{Call, Destination, Prepared, Unprepared},
+    codec::Head,
+    inbound::{self, Inbound},
+    report::Warning,
+};
+
+use super::manifests::{self, Manifests};
+use crate::{
+    config::{
+        compile,
+        local::kind_name,
+        runtime::{Route, Upstream},
+    },
+    live::Live,
+    request::{RequestSettings, lacking},
+    upstream::Reach,
+};
+
+const REDACTED: &str = "<redacted>";
+
+const EXAMPLES: &str = "\
+Examples:
+  routeapi explain -f examples/multi-vendor --as chat request.json
+  routeapi explain -f manifests/ --as gemini --model gemini-2.5-pro --stream request.json
+  echo '{\"model\":\"hello\",\"messages\":[]}' | routeapi explain -f examples/quickstart.yaml --as chat -";
+
+/// What `explain` takes.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifests: Manifests,
+    /// The API that the client would call.
+    #[arg(long = "as", value_enum, value_name = "API")]
+    api: Api,
+    /// The model; needed for gemini, whose requests name it in the path.
+    #[arg(long, value_name = "ID", required_if_eq("api", "gemini"))]
+    model: Option<String>,
+    /// Ask for a stream, as gemini does in the path. Elsewhere the request itself says so.
+    #[arg(long)]
+    stream: bool,
+    /// The request's body, or - for standard input.
+    #[arg(value_name = "REQUEST.json")]
+    request: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Api {
+    /// OpenAI Chat Completions.
+    Chat,
+    /// OpenAI Responses.
+    Responses,
+    /// Anthropic Messages.
+    Messages,
+    /// Gemini generateContent.
+    Gemini,
+    /// OpenAI Embeddings.
+    Embeddings,
+}
+
+/// What is known of the call before any upstream is looked at.
+struct Explained<'a> {
+    call: &'a Call,
+    route: &'a Route,
+    output: u64,
+    default_max_output: u64,
+}
+
+/// Explains.
+pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
+    let loaded = args.manifests.look()?;
+    manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
+    let snapshot = &loaded.compiled.snapshot;
+    let live = Live::new(Reach::Anywhere);
+    let revision = Catalog::of(snapshot)?.revision();
+    let (runtime, refused) = compile::compile(snapshot, &revision, &live, Share::default());
+    for problem in &refused {
+        let name = format!("{} {}", kind_name(problem.key.kind), problem.key.id);
+        writeln!(io::stderr().lock(), "error: {name}: {}", problem.message)?;
+    }
+    let call = read(args)?;
+    let Some(route) = runtime.route(call.model()) else {
+        bail!("no AIRoute serves model {:?}", call.model());
+    };
+    let settings = RequestSettings::default();
+    let explained = Explained {
+        call: &call,
+        route,
+        output: call.max_output_tokens().unwrap_or(settings.assumed_output_tokens),
+        default_max_output: settings.assumed_output_tokens,
+    };
+    let out = &mut io::stdout().lock();
+    explained.head(out, &callers(snapshot, &explained))?;
+    let reachable = explained.upstreams(out)?;
+    Ok(if reachable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(args: &Args) -> anyhow::Result<Call> {
+    let name = args.request.display();
+    let body = if args.request.as_os_str() == "-" {
+        io::read_to_string(io::stdin()).context("standard input")?.into_bytes()
+    } else {
+        fs::read(&args.request).with_context(|| name.to_string())?
+    };
+    let model = args.model.as_deref().unwrap_or_default();
+    let (path, query) = match (args.api, args.stream) {
+        (Api::Chat, _) => ("/v1/chat/completions".to_owned(), None),
+        (Api::Responses, _) => ("/v1/responses".to_owned(), None),
+        (Api::Messages, _) => ("/v1/messages".to_owned(), None),
+        (Api::Embeddings, _) => ("/v1/embeddings".to_owned(), None),
+        (Api::Gemini, false) => (format!("/v1beta/models/{model}:generateContent"), None),
+        (Api::Gemini, true) => (format!("/v1beta/models/{model}:streamGenerateContent"), Some("alt=sse")),
+    };
+    match inbound::route("POST", &path, query)? {
+        Inbound::Call(endpoint) => {
+            Call::read(endpoint, Head::default(), Bytes::from(body)).map_err(|error| anyhow::anyhow!("{name}: {error}"))
+        }
+        Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe => bail!("{path} is no call for a model"),
+    }
+}
+
+/// The tokens that may make this call.
+fn callers<'a>(snapshot: &'a Snapshot, explained: &Explained<'_>) -> Vec<&'a ObjectId> {
+    let may = |(id, token): (&'a ObjectId, &Token)| {
+        let named = token.models.iter().any(|pattern| pattern.matches(explained.call.model()));
+        (named && !token.suspended && explained.route.is_open_to(id.namespace())).then_some(id)
+    };
+    snapshot.tokens.iter().filter_map(may).collect()
+}
+
+impl Explained<'_> {
+    fn head(&self, out: &mut impl Write, callers: &[&ObjectId]) -> io::Result<()> {
+        let Self { call, route, .. } = self;
+        writeln!(out, "model       {}", call.model())?;
+        writeln!(out, "route       {} (translation {:?}, at most {} attempts)", route.id, route.mode, route.fallback.max_attempts)?;
+        let callers: Vec<String> = callers.iter().map(ToString::to_string).collect();
+        writeln!(out, "tokens      {}", if callers.is_empty() { "none may call it".to_owned() } else { callers.join(", ") })?;
+        let bound = if call.max_output_tokens().is_some() { "the client's bound" } else { "assumed, the client sets no bound" };
+        writeln!(out, "input       about {} tokens (estimated)", call.estimated_input_tokens())?;
+        writeln!(out, "output      at most {} tokens ({bound})", self.output)?;
+        match &route.problem {
+            Some(problem) => writeln!(out, "problem     {problem}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether any upstream would take it.
+    fn upstreams(&self, out: &mut impl Write) -> io::Result<bool> {
+        let mut reachable = false;
+        let mut dearest: Option<Nanos> = None;
+        for (index, upstream) in self.route.upstreams.iter().enumerate() {
+            writeln!(out, "\n{}. {}", index + 1, self.title(upstream))?;
+            if upstream.weight == 0 {
+                writeln!(out, "   left out: weight 0 takes no part")?;
+                continue;
+            }
+            let lacks = lacking(upstream, self.call);
+            if !lacks.is_empty() {
+                writeln!(out, "   left out: its capabilities lack {lacks}")?;
+                continue;
+            }
+            let to = Destination {
+                surfaces: &upstream.provider.surfaces,
+                model: upstream.model.as_deref(),
+                default_max_output: self.default_max_output,
+            };
+            match self.call.prepare(to, self.route.mode) {
+                Ok(prepared) => {
+                    reachable = true;
+                    request(out, upstream, &prepared)?;
+                    dearest = dearest.max(self.price(out, upstream)?);
+                }
+                Err(Unprepared::Refused(refusal)) => writeln!(out, "   refused   {refusal}")?,
+                Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_))) => writeln!(out, "   refused   {error}")?,
+            }
+        }
+        writeln!(out)?;
+        match (reachable, dearest) {
+            (false, _) => writeln!(out, "no upstream would take this request")?,
+            (true, Some(most)) => writeln!(out, "worst case  {} for the upstream that serves", dollars(most))?,
+            (true, None) => writeln!(out, "worst case  unknown: no price is set")?,
+        }
+        Ok(reachable)
+    }
+
+    fn title(&self, upstream: &Upstream) -> String {
+        let peers = self.route.upstreams.iter().filter(|it| it.priority == upstream.priority);
+        let total: u32 = peers.map(|it| it.weight).sum();
+        let share = (u64::from(upstream.weight) * 100).checked_div(u64::from(total)).unwrap_or(0);
+        let Upstream { name, provider, priority, .. } = upstream;
+        format!("{name}: AIProvider {} ({:?}), priority {priority}, {share} % of it", provider.id, provider.type_)
+    }
+
+    fn price(&self, out: &mut impl Write, upstream: &Upstream) -> io::Result<Option<Nanos>> {
+        let most = upstream.price.map(|price| price.worst_case(self.call.estimated_input_tokens(), self.output));
+        match most {
+            Some(most) => writeln!(out, "   price     at most {}", dollars(most))?,
+            None => writeln!(out, "   price     unknown: the upstream has no price")?,
+        }
+        Ok(most)
+    }
+}
+
+fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) -> io::Result<()> {
+    let lane = if prepared.exchange.is_passthrough() { "passed through" } else { "translated" };
+    let url = match upstream.client.base() {
+        Some(base) => base.join(&prepared.path).map_err(io::Error::other)?.to_string(),
+        None => format!("(built in) {}", prepared.path),
+    };
+    writeln!(out, "   {lane} as {:?}", prepared.exchange.surface())?;
+    writeln!(out, "   POST {url}")?;
+    for (name, value) in &prepared.headers {
+        writeln!(out, "   {name}: {value}")?;
+    }
+    if let Some((name, _)) = upstream.client.credential() {
+        writeln!(out, "   {name}: {REDACTED}")?;
+    }
+    writeln!(out, "   content-type: application/json\n")?;
+    writeln!(out, "   {}\n", String::from_utf8_lossy(&prepared.body))?;
+    for warning in &prepared.warnings {
+        match warning {
+            Warning::Adapted { field, from, to } => writeln!(out, "   adapted   {field}: {from} becomes {to}")?,
+            Warning::Dropped { field } => writeln!(out, "   dropped   {field}")?,
+        }
+    }
+    Ok(())
+}
+
+/// Nano-dollars as dollars, without zeros at the end.
+fn dollars(nanos: Nanos) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    let short = text.trim_end_matches('0');
+    let cents = text.find('.').map_or(text.len(), |dot| dot + 3);
+    format!("${}", text.get(..short.len().max(cents)).unwrap_or(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_shows_cents_and_what_is_below_them() {
+        assert_eq!(dollars(0), "$0.00");
+        assert_eq!(dollars(1_500_000_000), "$1.50");
+        assert_eq!(dollars(12_345), "$0.000012345");
+    }
+}

@@ -1,0 +1,44 @@
+//! Options that `run` and `serve` share, and how option values are read.
+
+use std::time::Duration;
+
+use clap::Args;
+use routeapi_crds::value;
+
+use crate::{request::RequestSettings, server::Limits};
+
+/// What clients may do.
+#[derive(Debug, Args)]
+pub(super) struct Clients {
+    /// Client connections at once; more are answered with 503.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
+    max_connections: usize,
+    /// Largest request body in bytes, before and after decompression.
+    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_body_bytes)]
+    max_body_bytes: usize,
+    /// How long a streaming client hears nothing before it gets a heartbeat; 0s for never.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    heartbeat: Duration,
+    /// Threads for traffic. Default: one per core.
+    #[arg(long, value_name = "N", env = "ROUTEAPI_WORKERS")]
+    pub(super) workers: Option<usize>,
+}
+
+impl Clients {
+    pub(super) fn limits(&self) -> Limits {
+        Limits { connections: self.max_connections, ..Limits::default() }
+    }
+
+    pub(super) fn requests(&self) -> RequestSettings {
+        RequestSettings {
+            max_body_bytes: self.max_body_bytes,
+            heartbeat: Some(self.heartbeat).filter(|it| !it.is_zero()),
+            ..RequestSettings::default()
+        }
+    }
+}
+
+/// Durations are written as in manifests: `500ms`, `30s`, `1m30s`.
+pub(super) fn duration(text: &str) -> Result<Duration, value::InvalidDuration> {
+    text.parse::<value::Duration>().map(Duration::from)
+}

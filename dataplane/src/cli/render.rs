@@ -1,0 +1,35 @@
+//! `routeapi render`: the snapshot that manifests compile to.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Args as ClapArgs;
+use routeapi_crds::yaml;
+
+use super::manifests::{self, Manifests};
+
+const EXAMPLES: &str = "\
+Examples:
+  routeapi render -f examples/quickstart.yaml
+
+Prints what a data plane would be told, upstream keys redacted. What has problems is left out, as in a cluster, and the
+exit code is 1. A token without a Secret shows the hash of a placeholder.";
+
+/// What `render` takes.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifests: Manifests,
+}
+
+/// Prints YAML.
+pub(super) fn render(args: &Args) -> anyhow::Result<ExitCode> {
+    let loaded = args.manifests.look()?;
+    manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
+    let text = yaml::write(&loaded.compiled.snapshot.redacted())?;
+    io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(if loaded.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

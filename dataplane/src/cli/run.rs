@@ -1,0 +1,86 @@
+//! `routeapi run`: a gateway on this machine.
+
+use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
+
+use clap::Args as ClapArgs;
+
+use super::{
+    manifests::{self, Manifests},
+    options::Clients,
+    output,
+};
+use crate::{
+    app::{App, Ending, Settings, Source},
+    config::local::{Loaded, values::Values},
+};
+
+/// Nobody balances load onto a workstation.
+const ENDING: Ending = Ending {
+    delay: Duration::ZERO,
+    timeout: Duration::from_secs(5),
+    on_signals: true,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  routeapi run -f examples/quickstart.yaml
+  OPENAI_API_KEY=sk-... routeapi run -f examples/multi-vendor --listen 127.0.0.1:8081
+
+Manifests are read again when they change; a broken edit changes nothing and says why. Upstreams on this machine
+(http://127.0.0.1:11434/v1) are allowed. A token's value comes from the key `token` of its Secret; without one it is
+made and printed.";
+
+/// What `run` takes.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifests: Manifests,
+    /// Where to serve.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where to serve /metrics, /livez, /readyz and /config.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    admin: SocketAddr,
+    /// Write one JSON line per request to standard error.
+    #[arg(long)]
+    access_log: bool,
+    #[command(flatten)]
+    clients: Clients,
+}
+
+/// Runs until it is told to stop.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut loader = args.manifests.loader(Values::random())?;
+    let loaded = loader.load(&manifests::environment);
+    manifests::tell(&mut io::stderr().lock(), "note", &loaded.notices)?;
+    if !loaded.problems.is_empty() {
+        manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut welcome = Vec::new();
+    let shown = Loaded { compiled: loaded.compiled.clone(), tokens: loaded.tokens.clone(), ..Loaded::default() };
+    let mut known: Vec<_> = loaded.tokens.iter().map(|token| token.id.clone()).collect();
+    let on_reload = move |loaded: &Loaded| {
+        let new: Vec<_> = loaded.tokens.iter().filter(|token| !known.contains(&token.id)).cloned().collect();
+        known = loaded.tokens.iter().map(|token| token.id.clone()).collect();
+        if let Err(error) = output::tokens(&mut io::stdout().lock(), &new) {
+            tracing::warn!(%error, "new tokens cannot be shown");
+        }
+    };
+    let running = App::start(Settings {
+        listen: args.listen,
+        listen_tls: None,
+        admin: args.admin,
+        source: Source::Files { loader, loaded, on_reload: Box::new(on_reload) },
+        limits: args.clients.limits(),
+        requests: args.clients.requests(),
+        ending: ENDING,
+        workers: args.clients.workers,
+        access_log: args.access_log.then(|| Box::new(io::stderr()) as Box<dyn io::Write + Send>),
+    })?;
+    output::welcome(&mut welcome, running.gateway, running.admin, &shown)?;
+    io::Write::write_all(&mut io::stdout().lock(), &welcome)?;
+    running.join();
+    Ok(ExitCode::SUCCESS)
+}

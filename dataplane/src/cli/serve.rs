@@ -1,0 +1,105 @@
+//! `routeapi serve`: a gateway in a pod.
+
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Args as ClapArgs;
+use http::Uri;
+
+use super::options::{Clients, duration};
+use crate::{
+    app::{App, Ending, Settings, Source},
+    config::subscribe::{self, connect::Operator},
+    server::tls::TlsFiles,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  routeapi serve --operator https://routeapi-operator.routeapi-system.svc:8443 \\
+    --operator-ca /var/run/secrets/routeapi/ca/ca.crt --state-dir /var/run/routeapi
+
+Ready once a configuration is in force: the operator's, or the one that was in force before a restart. On SIGTERM it
+stops being ready, serves on for --drain-delay, then takes no new connections, and after --drain-timeout ends the
+streams that still run with an error of their own dialect. The pod's grace period has to be longer than both and 5 s.";
+
+/// What `serve` takes.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The operator's stream, https://HOST:PORT.
+    #[arg(long, value_name = "URL", env = "ROUTEAPI_OPERATOR")]
+    operator: Uri,
+    /// PEM certificates of the operator's CA; read again for each connection.
+    #[arg(long, value_name = "FILE", env = "ROUTEAPI_OPERATOR_CA")]
+    operator_ca: PathBuf,
+    /// ServiceAccount token with audience routeapi-config; read again for each connection.
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/routeapi/token", env = "ROUTEAPI_TOKEN_FILE")]
+    token_file: PathBuf,
+    /// Keep the last good configuration here, to serve after a restart without the operator. It holds upstream keys:
+    /// use a memory-backed volume that dies with the pod.
+    #[arg(long, value_name = "DIR", env = "ROUTEAPI_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// This pod's name, for messages.
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "routeapi")]
+    pod_name: String,
+    /// Where to serve.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Where to serve TLS, if --tls-cert and --tls-key are given.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    listen_tls: SocketAddr,
+    /// PEM certificate chain; replaced while running when the file changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM private key of --tls-cert.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Where to serve /metrics, /livez, /readyz and /config.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
+    admin: SocketAddr,
+    /// From SIGTERM until no new connections are taken.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    drain_delay: Duration,
+    /// From then until streams that still run are ended.
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    drain_timeout: Duration,
+    /// Write no access log (one JSON line per request on standard output).
+    #[arg(long)]
+    no_access_log: bool,
+    #[command(flatten)]
+    clients: Clients,
+}
+
+/// Serves until it is told to stop.
+pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    let files = args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
+    let subscription = subscribe::Settings {
+        operator: Operator { url: args.operator, ca: args.operator_ca, token: args.token_file },
+        pod: args.pod_name,
+        instance: instance()?,
+        state: args.state_dir,
+    };
+    let running = App::start(Settings {
+        listen: args.listen,
+        listen_tls: files.map(|files| (args.listen_tls, files)),
+        admin: args.admin,
+        source: Source::Operator(subscription),
+        limits: args.clients.limits(),
+        requests: args.clients.requests(),
+        ending: Ending { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
+        workers: args.clients.workers,
+        access_log: (!args.no_access_log).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>),
+    })?;
+    tracing::info!(
+        gateway = %running.gateway,
+        gateway_tls = running.gateway_tls.map(tracing::field::display),
+        admin = %running.admin,
+        "listening"
+    );
+    running.join();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells one start of a pod from the next.
+fn instance() -> anyhow::Result<String> {
+    Ok(format!("{:016x}", getrandom::u64()?))
+}

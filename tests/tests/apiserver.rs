@@ -120,3 +120,12 @@ async fn data_outlives_a_crash_of_the_server() {
     println!("API server ready again after {took:?}");
     api.kubectl(&["get", "namespace", &namespace]).await.unwrap();
 }
+
+#[tokio::test]
+async fn our_kinds_are_served_and_explained() {
+    let api = ApiServer::shared().await;
+    let names = api.apply_crds().await.unwrap();
+    assert_eq!(names, ["aiproviders.routeapi.dev", "airoutes.routeapi.dev", "apitokens.routeapi.dev"]);
+    let text = api.kubectl(&["explain", "airoute.spec"]).await.unwrap();
+    assert!(text.contains("upstreams") && !text.contains("<no description>"), "{text}");
+}

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::exchange::Exchange;
 use crate::{
-    codec::{self, Head, Malformed, Reply},
+    codec::{Head, Malformed, Reply},
     dialect::{Framing, Surface},
     estimate,
     inbound::Endpoint,
@@ -172,15 +172,6 @@ impl Call {
             include_usage,
             custom_tools: Vec::new(),
         }
-    }
-
-    /// The request in the neutral representation, decoded on first use.
-    fn decoded(&self) -> Option<&Result<ir::Request, Malformed>> {
-        let codec = codec::codec(self.surface())?;
-        Some(
-            self.decoded
-                .get_or_init(|| codec.decode_request(&self.body, &self.head)),
-        )
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     codec::{NameMap, Reply},
     dialect::{Framing, Surface},
     ir::{FinishReason, Usage},
-    lane::{self, passthrough::Passthrough, translated::Translated},
+    lane::{self, Codecs, passthrough::Passthrough, translated::Translated},
     problem::{Problem, RetryHints, understand},
 };
 
@@ -30,7 +30,7 @@ pub(crate) enum Lane {
     /// As it is. `hide_usage`: usage was asked for by the gateway and not by the client.
     Passthrough { hide_usage: bool },
     /// Through the neutral representation, with the client's tool names restored.
-    Translated { names: NameMap, custom_tools: Vec<String> },
+    Translated { codecs: Codecs, names: NameMap, custom_tools: Vec<String> },
 }
 
 /// A whole answer for the client.
@@ -128,9 +128,10 @@ impl Exchange {
             Lane::Passthrough { hide_usage } => {
                 StreamLane::Passthrough(Box::new(Passthrough::new(self, reply, *hide_usage)))
             }
-            Lane::Translated { names, custom_tools } => {
+            Lane::Translated { codecs, names, custom_tools } => {
                 reply.custom_tools.clone_from(custom_tools);
-                StreamLane::Translated(Box::new(Translated::new(self, &reply, names.clone())))
+                let ends = (self.upstream, self.framing);
+                StreamLane::Translated(Box::new(Translated::between(*codecs, ends, &reply, names.clone())))
             }
         };
         ResponseStream { lane }

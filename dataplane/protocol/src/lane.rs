@@ -1,5 +1,51 @@
-//! The two ways an answer travels.
+//! The two ways an answer travels: as it is, or through the neutral representation.
 
+mod fold;
+mod hide;
+mod observe;
 pub(crate) mod passthrough;
+mod terminal;
 pub(crate) mod translated;
+mod unfold;
 pub(crate) mod whole;
+
+use std::fmt;
+
+use crate::{
+    codec::{self, Codec},
+    dialect::Surface,
+    problem::{Problem, ProblemKind},
+};
+
+/// The two codecs of a translation.
+#[derive(Clone, Copy)]
+pub(crate) struct Codecs {
+    pub(crate) upstream: &'static dyn Codec,
+    pub(crate) client: &'static dyn Codec,
+}
+
+impl Codecs {
+    /// Both codecs, if both dialects can be translated.
+    pub(crate) fn between(upstream: Surface, client: Surface) -> Option<Self> {
+        Some(Self { upstream: codec::codec(upstream)?, client: codec::codec(client)? })
+    }
+}
+
+impl fmt::Debug for Codecs {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Codecs")
+    }
+}
+
+/// The upstream's body ended before its answer did.
+fn truncated() -> Problem {
+    Problem::new(ProblemKind::Upstream, "the upstream closed the stream before the answer was complete")
+}
+
+/// The upstream's answer is not what it should be.
+fn unreadable(what: &'static str) -> Problem {
+    Problem::new(ProblemKind::Upstream, what)
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::{Call, Destination, Prepared, Unprepared};
 use crate::{
-    codec::{self, Target},
+    codec::Target,
     dialect::{Family, Framing, Surface},
     exchange::{Exchange, Lane},
     inbound::percent_encode,
     ir::{Request, ToolKind},
+    lane::Codecs,
     report::{Mode, Report},
     scan::{Kind, Value},
     splice::{self, Edit},
@@ -27,13 +28,13 @@ impl Call {
         if to.surfaces.contains(&self.surface()) {
             return Ok(self.pass(to));
         }
-        let reachable = preferred(self.surface())
-            .iter()
-            .find(|surface| to.surfaces.contains(surface) && codec::codec(**surface).is_some());
-        match reachable {
-            Some(surface) => self.translate(*surface, to, mode),
-            None => Err(Unprepared::Unreachable),
+        let spoken = preferred(self.surface()).iter().filter(|surface| to.surfaces.contains(surface));
+        for surface in spoken {
+            if let Some(codecs) = Codecs::between(*surface, self.surface()) {
+                return self.translate(*surface, codecs, to, mode);
+            }
         }
+        Err(Unprepared::Unreachable)
     }
 
     fn pass(&self, to: Destination<'_>) -> Prepared {
@@ -68,17 +69,21 @@ impl Call {
         }
     }
 
-    fn translate(&self, upstream: Surface, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
-        let (Some(codec), Some(decoded)) = (codec::codec(upstream), self.decoded()) else {
-            return Err(Unprepared::Unreachable);
-        };
+    fn translate(
+        &self,
+        upstream: Surface,
+        codecs: Codecs,
+        to: Destination<'_>,
+        mode: Mode,
+    ) -> Result<Prepared, Unprepared> {
+        let decoded = self.decoded.get_or_init(|| codecs.client.decode_request(&self.body, &self.head));
         let request = decoded.as_ref().map_err(Clone::clone)?;
         let target = Target {
             model: to.model.unwrap_or(&self.model),
             default_max_output: to.default_max_output,
         };
         let mut report = Report::new(mode);
-        let encoded = codec.encode_request(request, target, self.surface(), &mut report);
+        let encoded = codecs.upstream.encode_request(request, target, self.surface(), &mut report);
         let warnings = report.finish()?;
         let exchange = Exchange {
             client: self.surface(),
@@ -86,6 +91,7 @@ impl Call {
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
             lane: Lane::Translated {
+                codecs,
                 names: encoded.names,
                 custom_tools: custom_tools(request),
             },

@@ -1,1 +1,193 @@
-//! tests
+use super::*;
+use crate::report::Mode;
+
+fn endpoint(surface: Surface) -> Endpoint {
+    Endpoint { surface, model: None, framing: None, query: None }
+}
+
+fn read(surface: Surface, body: &str) -> Result<Call, Malformed> {
+    Call::read(endpoint(surface), Head::default(), Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn chat(body: &str) -> Call {
+    read(Surface::ChatCompletions, body).expect("a legal body")
+}
+
+fn to<'a>(surfaces: &'a [Surface], model: Option<&'a str>) -> Destination<'a> {
+    Destination { surfaces, model, default_max_output: 4_096 }
+}
+
+fn passed(call: &Call, model: Option<&str>) -> Prepared {
+    let surfaces = [call.surface()];
+    call.prepare(to(&surfaces, model), Mode::Default).expect("the same dialect")
+}
+
+fn text(prepared: &Prepared) -> &str {
+    std::str::from_utf8(&prepared.body).expect("UTF-8")
+}
+
+#[test]
+fn only_the_model_changes() {
+    // Protocols 5, cases 18, 19, 24 and 36.
+    let body = r#" {"x_future":{"a":[1,null]},"temperature":1.0,"seed":9007199254740993,"e":1e3,
+        "tools":[{"function":{"parameters":{"properties":{"model":{"type":"string"}}}}}],"model" : "m\u0061",
+        "messages":[{"role":"user","content":"\u00e9 \"model\":\"x\""}],"dup":1,"dup":2} "#;
+    let call = chat(body);
+    assert_eq!(call.model(), "ma");
+    let prepared = passed(&call, Some("up-1"));
+    assert_eq!(text(&prepared), body.replace(r#""m\u0061""#, r#""up-1""#));
+    assert_eq!(prepared.path, "/chat/completions");
+    let untouched = passed(&call, None);
+    assert_eq!(untouched.body.as_ptr(), call.body().as_ptr(), "not even copied");
+}
+
+#[test]
+fn usage_is_asked_for_unless_the_client_did() {
+    let cases = [
+        (r#"{"model":"m","stream":true}"#, r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#),
+        (
+            r#"{"model":"m","stream":true,"stream_options":null}"#,
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":false}}"#,
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"model":"m","stream":true,"stream_options":{"x":1}}"#,
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true,"x":1}}"#,
+        ),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(text(&passed(&chat(body), None)), expected);
+    }
+    for body in [r#"{"model":"m"}"#, r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#] {
+        assert_eq!(text(&passed(&chat(body), None)), body);
+    }
+    let responses = read(Surface::Responses, r#"{"model":"m","stream":true}"#).expect("legal");
+    assert_eq!(text(&passed(&responses, None)), r#"{"model":"m","stream":true}"#);
+}
+
+#[test]
+fn gemini_names_its_model_in_path_and_nested_requests() {
+    let endpoint = Endpoint {
+        surface: Surface::BatchEmbedContents,
+        model: Some("org/e:1".into()),
+        framing: Some(Framing::Whole),
+        query: None,
+    };
+    let body = r#"{"requests":[{"model":"models/org/e:1","content":{}},{"content":{"model":"x"}}]}"#;
+    let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
+    assert_eq!(passed(&call, None).path, "/v1beta/models/org%2Fe:1:batchEmbedContents");
+    let renamed = passed(&call, Some("up"));
+    assert_eq!(renamed.path, "/v1beta/models/up:batchEmbedContents");
+    assert_eq!(text(&renamed), body.replace("models/org/e:1", "models/up"));
+    let streamed = Endpoint {
+        surface: Surface::GenerateContent,
+        model: Some("tunedModels/t".into()),
+        framing: Some(Framing::Sse),
+        query: Some("x=1".into()),
+    };
+    let call = Call::read(streamed, Head::default(), "{}".into()).expect("legal");
+    assert_eq!(passed(&call, None).path, "/v1beta/tunedModels/t:streamGenerateContent?x=1&alt=sse");
+}
+
+#[test]
+fn anthropic_headers_and_query_travel() {
+    let head = Head {
+        anthropic_version: Some("2026-10-21".into()),
+        anthropic_beta: vec!["a".into(), "unknown-2".into()],
+        ..Head::default()
+    };
+    let endpoint = Endpoint { query: Some("beta=true".into()), ..endpoint(Surface::Messages) };
+    let call = Call::read(endpoint, head, r#"{"model":"m"}"#.into()).expect("legal");
+    let prepared = passed(&call, None);
+    assert_eq!(prepared.path, "/v1/messages?beta=true");
+    let expected = [("anthropic-version", "2026-10-21".to_owned()), ("anthropic-beta", "a,unknown-2".to_owned())];
+    assert_eq!(prepared.headers, expected);
+    let old = passed(&read(Surface::Messages, r#"{"model":"m"}"#).expect("legal"), None);
+    assert_eq!(old.headers, [("anthropic-version", "2023-06-01".to_owned())]);
+}
+
+#[test]
+fn what_cannot_be_routed_is_refused_with_its_field() {
+    let cases = [
+        (r#"{"model":"a","\u006dodel":"b"}"#, Some("model"), "`model` is given more than once"),
+        (r#"{"messages":[]}"#, Some("model"), "`model` is required"),
+        (r#"{"model":1}"#, Some("model"), "`model` has to be a string"),
+        (r#"{"model":"m","stream":"yes"}"#, Some("stream"), "`stream` has to be true or false"),
+        (r#"{"model":"m","stream":true,"stream":false}"#, Some("stream"), "`stream` is given more than once"),
+        (r#"{"model":"m","max_tokens":1,"max_tokens":2}"#, Some("max_tokens"), "`max_tokens` is given more than once"),
+        (r#"{"model":"m",}"#, None, "the request body is not valid JSON: expected a member name in double quotes at byte 13"),
+    ];
+    for (body, field, message) in cases {
+        let refused = read(Surface::ChatCompletions, body).expect_err(body);
+        assert_eq!((refused.field.as_deref(), refused.message.as_str()), (field, message));
+    }
+}
+
+#[test]
+fn limits_and_framing_are_read_per_dialect() {
+    let call = chat(r#"{"model":"m","stream":true,"max_tokens":5,"max_completion_tokens":0}"#);
+    assert_eq!((call.max_output_tokens(), call.framing()), (Some(0), Framing::Sse));
+    let embeddings = read(Surface::Embeddings, r#"{"model":"m","stream":true}"#).expect("legal");
+    assert_eq!(embeddings.framing(), Framing::Whole);
+    let gemini = Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
+    let body = r#"{"generation_config":{"max_output_tokens":7}}"#;
+    assert_eq!(Call::read(gemini, Head::default(), body.into()).expect("legal").max_output_tokens(), Some(7));
+    assert!(chat(r#"{"model":"m","stream_options":{"include_usage":true}}"#).reply("x", 1).include_usage);
+}
+
+#[test]
+fn needs_are_seen_where_they_stand() {
+    let needs = |surface, body: &str| read(surface, body).expect("legal").needs();
+    let plain = r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"{\"type\":\"image\"}"}}]},{"role":"user","content":"image_url"}],"tools":[]}"#;
+    assert_eq!(needs(Surface::ChatCompletions, plain), Needs::default());
+    let rich = r#"{"model":"m","stream":true,"parallel_tool_calls":true,"tools":[{}],"response_format":{"type":"json_schema"},
+        "reasoning_effort":"low","messages":[{"content":[{"type":"image_url"},{"type":"input_audio"},{"type":"file"}]}]}"#;
+    let everything = Needs { embeddings: false, json_mode: false, prompt_caching: false, ..all() };
+    assert_eq!(needs(Surface::ChatCompletions, rich), everything);
+    let messages = r#"{"model":"m","thinking":{"type":"adaptive"},"system":[{"type":"text","cache_control":{"type":"ephemeral"}}],
+        "messages":[{"content":[{"type":"tool_result","content":[{"type":"image"}]}]}]}"#;
+    let expected = Needs { vision: true, reasoning: true, prompt_caching: true, ..Needs::default() };
+    assert_eq!(needs(Surface::Messages, messages), expected);
+    let responses = r#"{"model":"m","text":{"format":{"type":"json_object"}},"reasoning":{"effort":"none"},
+        "input":[{"type":"function_call_output","output":[{"type":"input_file"}]}]}"#;
+    assert_eq!(needs(Surface::Responses, responses), Needs { json_mode: true, documents: true, ..Needs::default() });
+    let gemini = r#"{"model":"m","generationConfig":{"responseMimeType":"application/json","thinkingConfig":{"thinkingBudget":0}},
+        "contents":[{"parts":[{"inline_data":{"mime_type":"audio/wav"}},{"fileData":{"mimeType":"video/mp4"}}]}]}"#;
+    let endpoint = Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
+    let call = Call::read(endpoint, Head::default(), gemini.into()).expect("legal");
+    assert_eq!(call.needs(), Needs { json_mode: true, audio: true, vision: true, ..Needs::default() });
+    assert!(needs(Surface::Embeddings, r#"{"model":"m","input":"x"}"#).embeddings);
+}
+
+const fn all() -> Needs {
+    Needs {
+        streaming: true,
+        tools: true,
+        parallel_tools: true,
+        json_mode: true,
+        json_schema: true,
+        vision: true,
+        audio: true,
+        documents: true,
+        reasoning: true,
+        embeddings: true,
+        prompt_caching: true,
+    }
+}
+
+#[test]
+fn the_lane_follows_what_the_upstream_speaks() {
+    let call = chat(r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#);
+    let surfaces = [Surface::Messages, Surface::MessagesCountTokens];
+    let translated = call.prepare(to(&surfaces, Some("claude")), Mode::Default).expect("a lane");
+    assert!(!translated.exchange.is_passthrough());
+    assert_eq!((translated.exchange.surface(), translated.path.as_str()), (Surface::Messages, "/v1/messages"));
+    assert!(text(&translated).contains("\"max_tokens\":4096"), "{}", text(&translated));
+    let unreachable = call.prepare(to(&[Surface::Embeddings], None), Mode::Default);
+    assert_eq!(unreachable.err(), Some(Unprepared::Unreachable));
+    let bad = chat(r#"{"model":"m","messages":7}"#).prepare(to(&surfaces, None), Mode::Default);
+    assert!(matches!(bad, Err(Unprepared::Malformed(_))), "{bad:?}");
+}

@@ -28,9 +28,7 @@ impl Boundary {
                 at += self.string(rest);
                 continue;
             }
-            let Some(place) = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')) else {
-                return None;
-            };
+            let place = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))?;
             at += place + 1;
             match rest.get(place) {
                 Some(b'"') => self.in_string = true,

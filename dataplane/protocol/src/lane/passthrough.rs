@@ -1,30 +1,264 @@
-//! Passes events through.
+//! Events of one dialect on both sides: the upstream's bytes go to the client as they came, up to the last complete
+//! event; a tap reads along.
+//!
+//! The unfinished tail is held, so that an upstream that dies in the middle of an event leaves the client with whole
+//! events and a terminal error. A tail beyond [`LONGEST_HELD`] goes out raw; the event is closed first then, should an
+//! error have to follow. A body that is not framed as asked for (one JSON document, an array) is converted by the codec
+//! of its own dialect instead.
+
 use bytes::Bytes;
 
-use crate::{codec::Reply, exchange::{Exchange, Observed}, problem::Problem};
+use super::{Codecs, hide, terminal, translated::Translated, truncated, unreadable};
+use crate::{
+    codec::{NameMap, Reply},
+    dialect::{Framing, Surface},
+    exchange::{Exchange, Observed},
+    framing::{
+        json_array,
+        sse::{self, Block, Frame, MAX_EVENT},
+    },
+    problem::Problem,
+    tap::Tap,
+};
 
-#[derive(Debug)]
+/// Most bytes of an unfinished event that wait for its end.
+const LONGEST_HELD: usize = 64 * 1024;
+
 pub(crate) struct Passthrough {
-    observed: Observed,
+    surface: Surface,
+    framing: Framing,
+    reply: Reply,
+    hide_usage: bool,
+    tap: Tap,
+    seen: Observed,
+    ends: Ends,
+    /// The unfinished event.
+    held: Vec<u8>,
+    /// How much of it went out already.
+    sent: usize,
+    /// Something other than white space has come.
+    begun: bool,
+    /// A byte order mark can no longer come.
+    past_mark: bool,
+    /// Elements of an array went out.
+    elements: bool,
+    /// A terminal error of our own went out.
+    over: bool,
+    /// Takes over when the body is not framed as asked for.
+    converted: Option<Box<Translated>>,
+}
+
+enum Ends {
+    Sse(sse::Boundary),
+    Array(json_array::Boundary),
 }
 
 impl Passthrough {
-    pub(crate) fn new(_exchange: &Exchange, _reply: Reply, _hide_usage: bool) -> Self {
-        Self { observed: Observed::default() }
+    pub(crate) fn new(exchange: &Exchange, reply: Reply, hide_usage: bool) -> Self {
+        let ends = match exchange.framing {
+            Framing::JsonArray => Ends::Array(json_array::Boundary::default()),
+            Framing::Sse | Framing::Whole => Ends::Sse(sse::Boundary::default()),
+        };
+        Self {
+            surface: exchange.upstream,
+            framing: exchange.framing,
+            reply,
+            hide_usage,
+            tap: Tap::new(exchange.upstream),
+            seen: Observed::default(),
+            ends,
+            held: Vec::new(),
+            sent: 0,
+            begun: false,
+            past_mark: false,
+            elements: false,
+            over: false,
+            converted: None,
+        }
     }
-    pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
-        chunk
-    }
-    pub(crate) fn finish(&mut self) -> Bytes {
-        Bytes::new()
-    }
-    pub(crate) fn fail(&mut self, _problem: &Problem) -> Bytes {
-        Bytes::new()
-    }
-    pub(crate) fn heartbeat(&mut self) -> Bytes {
-        Bytes::new()
-    }
+
     pub(crate) fn observed(&self) -> &Observed {
-        &self.observed
+        self.converted.as_ref().map_or(&self.seen, |lane| lane.observed())
+    }
+
+    pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
+        if self.over {
+            return Bytes::new();
+        }
+        if let Some(lane) = &mut self.converted {
+            return lane.push(&chunk);
+        }
+        if !self.begun {
+            let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return chunk };
+            self.begun = true;
+            if !self.is_framed_as_asked(*first) {
+                return self.convert(&chunk);
+            }
+        }
+        self.pass(&chunk)
+    }
+
+    pub(crate) fn finish(&mut self) -> Bytes {
+        if self.over {
+            return Bytes::new();
+        }
+        if let Some(lane) = &mut self.converted {
+            return lane.finish();
+        }
+        let mut out = self.last_event();
+        self.tap.end(&mut self.seen);
+        if self.seen.complete {
+            match &self.ends {
+                Ends::Array(ends) if !ends.closed => out.push(b']'),
+                // Line ends, a comment: what stands behind the last event.
+                _ => out.extend_from_slice(self.held.get(self.sent..).unwrap_or_default()),
+            }
+        } else if self.seen.error.is_none() {
+            out.extend(self.end_with(&truncated()));
+        }
+        out.into()
+    }
+
+    pub(crate) fn fail(&mut self, problem: &Problem) -> Bytes {
+        if let Some(lane) = &mut self.converted {
+            return lane.fail(problem);
+        }
+        if self.over || self.seen.complete || self.seen.error.is_some() {
+            return Bytes::new();
+        }
+        self.end_with(problem).into()
+    }
+
+    pub(crate) fn heartbeat(&mut self) -> Bytes {
+        if let Some(lane) = &mut self.converted {
+            return lane.heartbeat();
+        }
+        if self.over || self.sent > 0 || self.seen.complete || self.seen.error.is_some() {
+            return Bytes::new();
+        }
+        terminal::heartbeat(self.surface, self.framing, &self.past()).into()
+    }
+
+    fn is_framed_as_asked(&self, first: u8) -> bool {
+        match self.ends {
+            Ends::Sse(_) => !matches!(first, b'{' | b'['),
+            Ends::Array(_) => first == b'[',
+        }
+    }
+
+    /// Another framing than asked for: through the dialect's own codec, there and back.
+    fn convert(&mut self, chunk: &[u8]) -> Bytes {
+        let Some(codecs) = Codecs::between(self.surface, self.surface) else {
+            let problem = unreadable("the upstream answered without events where a stream was asked for");
+            return self.end_with(&problem).into();
+        };
+        let ends = (self.surface, self.framing);
+        let mut lane = Box::new(Translated::between(codecs, ends, &self.reply, NameMap::default()));
+        let out = lane.push(chunk);
+        self.converted = Some(lane);
+        out
+    }
+
+    /// Forwards what is complete. Without a held tail and without edits no byte is copied.
+    fn pass(&mut self, chunk: &Bytes) -> Bytes {
+        let mut out = (self.hide_usage || !self.held.is_empty()).then(Vec::new);
+        let mut at = 0;
+        while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(end) = self.next_end(rest) else { break };
+            let piece = rest.get(..end).unwrap_or(rest);
+            at += end;
+            if self.held.is_empty() {
+                self.event(piece, 0, out.as_mut());
+            } else {
+                self.held.extend_from_slice(piece);
+                let (event, sent) = (std::mem::take(&mut self.held), std::mem::take(&mut self.sent));
+                self.event(&event, sent, out.as_mut());
+            }
+        }
+        self.held.extend_from_slice(chunk.get(at..).unwrap_or_default());
+        if self.held.len() > LONGEST_HELD {
+            let raw = self.held.get(self.sent..).unwrap_or_default();
+            out.get_or_insert_with(|| chunk.get(..at).unwrap_or_default().to_vec()).extend_from_slice(raw);
+            self.sent = self.held.len();
+            if self.held.len() > MAX_EVENT {
+                // Too large to be looked at: what follows of it is no event to the tap, and goes out as well.
+                self.held = b" ".to_vec();
+                self.sent = 1;
+            }
+        }
+        out.map_or_else(|| chunk.slice(..at), Bytes::from)
+    }
+
+    fn next_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        match &mut self.ends {
+            Ends::Sse(ends) => ends.end(bytes),
+            Ends::Array(ends) => ends.end(bytes),
+        }
+    }
+
+    /// Shows one complete event to the tap and, if bytes are being copied, appends it. `sent` bytes went out before.
+    fn event(&mut self, event: &[u8], sent: usize, out: Option<&mut Vec<u8>>) {
+        let start = if std::mem::replace(&mut self.past_mark, true) { event } else { sse::without_mark(event) };
+        let mut hidden = None;
+        match self.ends {
+            Ends::Array(_) => {
+                self.elements = true;
+                let data = String::from_utf8_lossy(json_array::element(event));
+                self.tap.event(Frame { event: None, data: &data }, &mut self.seen);
+            }
+            Ends::Sse(_) => {
+                if let Some(block) = Block::read(start) {
+                    self.tap.event(block.frame(), &mut self.seen);
+                    if self.hide_usage && sent == 0 {
+                        hidden = Some(hide::usage(event, block.frame().data).unwrap_or_default());
+                    }
+                }
+            }
+        }
+        if let Some(out) = out {
+            out.extend_from_slice(hidden.as_deref().unwrap_or_else(|| event.get(sent..).unwrap_or_default()));
+        }
+    }
+
+    /// At the end of the body: an event that only lacks its empty line. A cut event is not sent.
+    fn last_event(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let whole = matches!(self.ends, Ends::Sse(_))
+            && Block::read(&self.held).is_some_and(|block| {
+                let data = block.frame().data;
+                data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
+            });
+        if whole {
+            let (event, sent) = (std::mem::take(&mut self.held), std::mem::take(&mut self.sent));
+            self.event(&event, sent, Some(&mut out));
+            self.tap.end(&mut self.seen);
+            if !out.is_empty() && !self.seen.complete {
+                // Whatever follows must not run into it.
+                out.extend_from_slice(b"\n\n");
+            }
+        }
+        out
+    }
+
+    /// The terminal error, behind whatever went out.
+    fn end_with(&mut self, problem: &Problem) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.sent > 0 {
+            out.extend_from_slice(b"\n\n");
+        }
+        out.extend(terminal::error(self.surface, self.framing, problem, &self.past()));
+        self.over = true;
+        self.held = Vec::new();
+        self.seen.error.get_or_insert_with(|| problem.clone());
+        out
+    }
+
+    fn past(&self) -> terminal::Past<'_> {
+        terminal::Past {
+            reply: &self.reply,
+            seen: &self.seen,
+            sequence: self.tap.sequence(),
+            elements: self.elements,
+        }
     }
 }

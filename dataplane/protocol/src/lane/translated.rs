@@ -1,29 +1,160 @@
-//! Translates events.
+//! Events of one dialect in, events of another out, through the neutral representation.
+//!
+//! How the upstream frames its answer is read off its first byte and not off headers, which some leave out: events, an
+//! array, or one whole document, which is unfolded into the events it could have come as.
+
 use bytes::Bytes;
 
-use crate::{codec::{NameMap, Reply}, exchange::{Exchange, Observed}, problem::Problem};
+use super::{Codecs, observe, truncated, unfold, unreadable, whole};
+use crate::{
+    codec::{NameMap, Reply, StreamDecoder, StreamEncoder},
+    dialect::{Framing, Surface},
+    exchange::Observed,
+    framing::{
+        json_array::{ArrayDecoder, ArrayWriter},
+        sse::{Frame, MAX_EVENT, SseDecoder},
+    },
+    ir::{BlockKind, Event},
+    problem::Problem,
+};
 
 pub(crate) struct Translated {
-    observed: Observed,
+    codecs: Codecs,
+    upstream: Surface,
+    input: Input,
+    decoder: Box<dyn StreamDecoder>,
+    encoder: Box<dyn StreamEncoder>,
+    array: Option<ArrayWriter>,
+    names: NameMap,
+    seen: Observed,
+    events: Vec<Event>,
+    /// `End` or `Error` went out.
+    over: bool,
+}
+
+/// How the upstream frames its answer.
+enum Input {
+    /// Nothing but white space so far.
+    Unknown,
+    Sse(SseDecoder),
+    Array(ArrayDecoder),
+    Whole(Vec<u8>),
 }
 
 impl Translated {
-    pub(crate) fn new(_exchange: &Exchange, _reply: &Reply, _names: NameMap) -> Self {
-        Self { observed: Observed::default() }
+    /// From the upstream's surface to a client's framing (`ends`).
+    pub(crate) fn between(codecs: Codecs, ends: (Surface, Framing), reply: &Reply, names: NameMap) -> Self {
+        Self {
+            codecs,
+            upstream: ends.0,
+            input: Input::Unknown,
+            decoder: codecs.upstream.stream_decoder(),
+            encoder: codecs.client.stream_encoder(reply),
+            array: (ends.1 == Framing::JsonArray).then(ArrayWriter::new),
+            names,
+            seen: Observed::default(),
+            events: Vec::new(),
+            over: false,
+        }
     }
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Bytes {
-        Bytes::copy_from_slice(chunk)
-    }
-    pub(crate) fn finish(&mut self) -> Bytes {
-        Bytes::new()
-    }
-    pub(crate) fn fail(&mut self, _problem: &Problem) -> Bytes {
-        Bytes::new()
-    }
-    pub(crate) fn heartbeat(&mut self) -> Bytes {
-        Bytes::new()
-    }
+
     pub(crate) fn observed(&self) -> &Observed {
-        &self.observed
+        &self.seen
+    }
+
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Bytes {
+        if self.over {
+            return Bytes::new();
+        }
+        if matches!(self.input, Input::Unknown) {
+            let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Bytes::new() };
+            self.input = match first {
+                b'{' => Input::Whole(Vec::new()),
+                b'[' => Input::Array(ArrayDecoder::new()),
+                _ => Input::Sse(SseDecoder::new()),
+            };
+        }
+        let (decoder, events) = (&mut self.decoder, &mut self.events);
+        let fits = match &mut self.input {
+            Input::Unknown => true,
+            Input::Sse(input) => input.push(chunk, |frame| decoder.push(frame, events)).is_ok(),
+            Input::Array(input) => {
+                input.push(chunk, |data| decoder.push(Frame { event: None, data }, events)).is_ok()
+            }
+            Input::Whole(body) => {
+                body.extend_from_slice(chunk);
+                body.len() <= MAX_EVENT
+            }
+        };
+        if !fits {
+            self.events.push(Event::Error(unreadable("the upstream sent an event that is too large")));
+        }
+        self.written()
+    }
+
+    pub(crate) fn finish(&mut self) -> Bytes {
+        if self.over {
+            return Bytes::new();
+        }
+        let (decoder, events) = (&mut self.decoder, &mut self.events);
+        match std::mem::replace(&mut self.input, Input::Unknown) {
+            Input::Whole(body) => match whole::decode(self.upstream, self.codecs, &body) {
+                Ok(response) => unfold::events(response, events),
+                Err(problem) => events.push(Event::Error(problem)),
+            },
+            Input::Sse(mut input) => {
+                input.finish(|frame| decoder.push(frame, events));
+                decoder.finish(events);
+            }
+            Input::Unknown | Input::Array(_) => decoder.finish(events),
+        }
+        // A decoder that says neither how it ended nor that it failed has not seen the end.
+        self.events.push(Event::Error(truncated()));
+        self.written()
+    }
+
+    pub(crate) fn fail(&mut self, problem: &Problem) -> Bytes {
+        if self.over {
+            return Bytes::new();
+        }
+        self.events.push(Event::Error(problem.clone()));
+        self.written()
+    }
+
+    pub(crate) fn heartbeat(&mut self) -> Bytes {
+        let mut out = Vec::new();
+        if !self.over {
+            self.encoder.heartbeat(&mut out);
+            if self.array.is_some() {
+                out = b"\n".to_vec();
+            }
+        }
+        out.into()
+    }
+
+    /// Encodes the events that are waiting; nothing after the end.
+    fn written(&mut self) -> Bytes {
+        let mut out = Vec::new();
+        for mut event in self.events.drain(..) {
+            if self.over {
+                break;
+            }
+            if let Event::BlockStart { kind: BlockKind::ToolCall { name, .. }, .. } = &mut event {
+                let original = self.names.original(name);
+                if original != name {
+                    *name = original.to_owned();
+                }
+            }
+            observe::event(&event, &mut self.seen);
+            self.over = matches!(event, Event::End | Event::Error(_));
+            self.encoder.push(&event, &mut out);
+        }
+        let Some(array) = &mut self.array else { return out.into() };
+        let mut elements = Vec::new();
+        array.push(&out, &mut elements);
+        if self.over {
+            array.finish(&mut elements);
+        }
+        elements.into()
     }
 }

@@ -1,6 +1,94 @@
-//! Whole answers.
-use crate::{codec::Reply, exchange::{Answer, Exchange, Observed, Whole}, problem::Problem};
+//! Whole answers, on both lanes.
 
-pub(crate) fn answer(_exchange: &Exchange, _reply: &Reply, answer: Answer<'_>) -> Result<Whole, Problem> {
-    Ok(Whole { body: answer.body, content_type: "application/json", observed: Observed::default(), changed: false })
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{Codecs, fold, observe, unreadable};
+use crate::{
+    codec::{NameMap, Reply},
+    dialect::Surface,
+    exchange::{Answer, Exchange, Lane, Whole},
+    framing::sse::SseDecoder,
+    ir::{Block, Response},
+    problem::{Problem, understand},
+    tap,
+};
+
+const JSON: &str = "application/json";
+
+/// The answer for the client.
+///
+/// # Errors
+/// When it has to be translated and cannot, or says that it failed.
+pub(crate) fn answer(exchange: &Exchange, reply: &Reply, answer: Answer<'_>) -> Result<Whole, Problem> {
+    let events = are_events(&answer);
+    match &exchange.lane {
+        Lane::Passthrough { .. } if events => match Codecs::between(exchange.upstream, exchange.client) {
+            Some(codecs) => translate(exchange, codecs, &NameMap::default(), (reply, &answer.body)),
+            None => Err(unreadable("the upstream answered with events where a whole answer was asked for")),
+        },
+        Lane::Passthrough { .. } => {
+            let observed = tap::whole::look(exchange.upstream, &answer.body);
+            Ok(Whole { body: answer.body, content_type: JSON, observed, changed: false })
+        }
+        Lane::Translated { codecs, names, custom_tools } => {
+            let reply = Reply { custom_tools: custom_tools.clone(), ..reply.clone() };
+            translate(exchange, *codecs, names, (&reply, &answer.body))
+        }
+    }
+}
+
+fn translate(
+    exchange: &Exchange,
+    codecs: Codecs,
+    names: &NameMap,
+    (reply, body): (&Reply, &Bytes),
+) -> Result<Whole, Problem> {
+    let mut response = if begins_like_json(body) {
+        decode(exchange.upstream, codecs, body)?
+    } else {
+        from_events(codecs, body)?
+    };
+    restore_names(&mut response, names);
+    let observed = observe::response(&response);
+    let body = codecs.client.encode_response(&response, reply).into();
+    Ok(Whole { body, content_type: JSON, observed, changed: true })
+}
+
+/// Reads an upstream's whole JSON, which may say that it failed in spite of its status.
+pub(super) fn decode(upstream: Surface, codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {
+    let has_error = memchr::memmem::find(body, b"\"error\"").is_some();
+    if has_error
+        && let Ok(value) = serde_json::from_slice::<Value>(body)
+        && value.get("error").or_else(|| value.pointer("/0/error")).is_some_and(understand::is_error)
+    {
+        return Err(understand::event(upstream.family(), &value));
+    }
+    codecs.upstream.decode_response(body)
+}
+
+fn from_events(codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {
+    let (mut events, mut decoder, mut frames) = (Vec::new(), codecs.upstream.stream_decoder(), SseDecoder::new());
+    let read = frames.push(body, |frame| decoder.push(frame, &mut events));
+    read.map_err(|_| unreadable("the upstream sent an event that is too large"))?;
+    frames.finish(|frame| decoder.push(frame, &mut events));
+    decoder.finish(&mut events);
+    fold::response(events)
+}
+
+fn restore_names(response: &mut Response, names: &NameMap) {
+    for block in response.candidates.iter_mut().flat_map(|candidate| &mut candidate.blocks) {
+        if let Block::ToolCall(call) = block {
+            call.name = names.original(&call.name).to_owned();
+        }
+    }
+}
+
+fn are_events(answer: &Answer<'_>) -> bool {
+    let stated = answer.content_type.is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"));
+    (200..300).contains(&answer.status) && stated && !begins_like_json(&answer.body)
+}
+
+fn begins_like_json(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'['))
 }

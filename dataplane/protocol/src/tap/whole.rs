@@ -36,15 +36,10 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Observed {
             count(member("usage"), Family::OpenAi, &mut seen);
         }
         Surface::Responses => {
-            let mut parsed: Value = serde_json::from_slice(body).unwrap_or_default();
-            let chars = messages::delivered(span("output"));
-            seen.delivered(chars);
+            let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+            seen.delivered(messages::delivered(span("output")));
             seen.complete = false;
-            responses::response(&parsed, &Value::Null, &mut seen);
-            if let Some(problem) = &mut seen.error {
-                let envelope = serde_json::json!({ "error": parsed["error"].take() });
-                *problem = crate::problem::understand::event(Family::OpenAi, &envelope);
-            }
+            responses::response(&parsed, &parsed, &mut seen);
         }
         Surface::Messages => {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);

@@ -1,0 +1,61 @@
+//! What neutral events and answers say about an answer.
+
+use crate::{
+    exchange::Observed,
+    ir::{Block, BlockKind, Delta, Event, Response},
+};
+
+/// Takes one event.
+pub(super) fn event(event: &Event, seen: &mut Observed) {
+    match event {
+        Event::Start { id, model, usage, .. } => {
+            seen.response_id = seen.response_id.take().or_else(|| id.clone());
+            seen.response_model = seen.response_model.take().or_else(|| model.clone());
+            if let Some(usage) = usage {
+                seen.count(*usage);
+            }
+        }
+        Event::BlockStart { kind, .. } => {
+            seen.content |= matches!(kind, BlockKind::ToolCall { .. } | BlockKind::Unknown { .. });
+        }
+        Event::BlockDelta { delta: Delta::Text(text) | Delta::Arguments(text) | Delta::Reasoning(text), .. } => {
+            seen.delivered(text.chars().count() as u64);
+        }
+        Event::Usage(usage) => seen.count(*usage),
+        Event::Finish { finish, .. } => seen.finished(finish.reason),
+        Event::Error(problem) => {
+            seen.error.get_or_insert_with(|| problem.clone());
+        }
+        Event::End => seen.complete = seen.error.is_none(),
+        Event::BlockDelta { delta: Delta::State(_), .. } | Event::BlockEnd { .. } | Event::Ping => {}
+    }
+}
+
+/// Takes a whole answer.
+pub(super) fn response(response: &Response) -> Observed {
+    let mut seen = Observed {
+        complete: true,
+        response_id: response.id.clone(),
+        response_model: response.model.clone(),
+        ..Observed::default()
+    };
+    if let Some(usage) = response.usage {
+        seen.count(usage);
+    }
+    for candidate in &response.candidates {
+        for block in &candidate.blocks {
+            match block {
+                Block::Text(text) => seen.delivered(text.text.chars().count() as u64),
+                Block::Reasoning(reasoning) => seen.delivered(reasoning.text.chars().count() as u64),
+                Block::Refusal(text) => seen.delivered(text.chars().count() as u64),
+                Block::ToolCall(call) => {
+                    seen.content = true;
+                    seen.delivered(call.arguments.chars().count() as u64);
+                }
+                _ => seen.content = true,
+            }
+        }
+        seen.finished(candidate.finish.reason);
+    }
+    seen
+}

@@ -1,0 +1,100 @@
+//! What a stream that failed ends with, in each dialect (protocols 1.1–1.4, and 5, cases 127 and 131).
+//!
+//! Never an end marker: a `[DONE]`, `message_stop` or `response.completed` would make a cut answer look whole.
+
+use crate::{
+    codec::Reply,
+    dialect::{Framing, Surface},
+    exchange::Observed,
+    framing::sse,
+    problem::{Problem, render},
+};
+
+/// What of a stream's past its terminal error depends on.
+pub(super) struct Past<'a> {
+    pub(super) reply: &'a Reply,
+    pub(super) seen: &'a Observed,
+    /// The last `sequence_number` that went out (Responses).
+    pub(super) sequence: Option<u64>,
+    /// Elements have gone out (JSON arrays).
+    pub(super) elements: bool,
+}
+
+/// The terminal error.
+pub(super) fn error(surface: Surface, framing: Framing, problem: &Problem, past: &Past<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match (surface, framing) {
+        (Surface::Messages, _) => {
+            let data = format!("{{\"type\":\"error\",\"error\":{}}}", render::anthropic_error(problem));
+            sse::write(&mut out, Some("error"), data.as_bytes());
+        }
+        (Surface::Responses, _) => responses(&mut out, problem, past),
+        (Surface::GenerateContent, Framing::JsonArray) => {
+            let lead = if past.elements { ",\r\n" } else { "[" };
+            out.extend_from_slice(format!("{lead}{{\"error\":{}}}]", render::gemini_error(problem)).as_bytes());
+        }
+        (Surface::GenerateContent, _) => {
+            sse::write(&mut out, None, format!("{{\"error\":{}}}", render::gemini_error(problem)).as_bytes());
+        }
+        _ => sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes()),
+    }
+    out
+}
+
+/// `response.failed`, after a `response.created` if none went out, because clients insist on it being first.
+fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let id = past.seen.response_id.clone().unwrap_or_else(|| format!("resp_{}", past.reply.id));
+    let model = past.seen.response_model.as_deref().unwrap_or(&past.reply.model);
+    let object = |status: &str, error: &str| {
+        format!(
+            "{{\"id\":{},\"object\":\"response\",\"created_at\":{},\"status\":\"{status}\",\"error\":{error},\
+             \"incomplete_details\":null,\"instructions\":null,\"model\":{},\"output\":[],\
+             \"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[],\"usage\":null}}",
+            text(&id),
+            past.reply.created,
+            text(model)
+        )
+    };
+    let mut event = |kind: &str, sequence: u64, object: &str| {
+        let data = format!("{{\"type\":\"{kind}\",\"sequence_number\":{sequence},\"response\":{object}}}");
+        sse::write(out, Some(kind), data.as_bytes());
+    };
+    let next = past.sequence.map_or(0, |last| last.saturating_add(1));
+    let begun = past.sequence.is_some() || past.seen.response_id.is_some();
+    if !begun {
+        event("response.created", next, &object("in_progress", "null"));
+    }
+    let failed = format!(
+        "{{\"code\":{},\"message\":{}}}",
+        text(render::responses_code(problem)),
+        text(&problem.message)
+    );
+    event("response.failed", next + u64::from(!begun), &object("failed", &failed));
+}
+
+/// What keeps an idle connection open (protocols 0.6); nothing where nothing is legal.
+pub(super) fn heartbeat(surface: Surface, framing: Framing, past: &Past<'_>) -> Vec<u8> {
+    match (surface, framing) {
+        (Surface::ChatCompletions, _) if past.seen.finish.is_none() => {
+            let text = |text: &str| serde_json::Value::from(text).to_string();
+            let id = past.seen.response_id.clone().unwrap_or_else(|| format!("chatcmpl-{}", past.reply.id));
+            let model = past.seen.response_model.as_deref().unwrap_or(&past.reply.model);
+            let data = format!(
+                "{{\"id\":{},\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},\
+                 \"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":null}}]}}",
+                text(&id),
+                past.reply.created,
+                text(model)
+            );
+            let mut out = Vec::new();
+            sse::write(&mut out, None, data.as_bytes());
+            out
+        }
+        // A repeated `response.in_progress` would break the upstream's own numbering; comments are legal.
+        (Surface::Responses, _) => b": keepalive\n\n".to_vec(),
+        (Surface::Messages, _) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
+        (Surface::GenerateContent, _) => b"\n".to_vec(),
+        _ => Vec::new(),
+    }
+}

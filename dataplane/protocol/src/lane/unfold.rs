@@ -1,0 +1,46 @@
+//! A whole answer as the events it could have come as (protocols 5, case 60: an upstream that ignores `stream`).
+
+use crate::ir::{Block, BlockKind, Delta, Event, Response, Unknown};
+
+/// Appends the events.
+pub(super) fn events(response: Response, out: &mut Vec<Event>) {
+    let Response { id, model, created, candidates, usage } = response;
+    out.push(Event::Start { id, model, created, usage: None });
+    let (mut next, mut finishes) = (0, Vec::new());
+    for (candidate, answer) in (0_u32..).zip(candidates) {
+        for block in answer.blocks {
+            let Some((kind, deltas)) = parts(block) else { continue };
+            out.push(Event::BlockStart { block: next, candidate, kind });
+            out.extend(deltas.into_iter().map(|delta| Event::BlockDelta { block: next, delta }));
+            out.push(Event::BlockEnd { block: next });
+            next += 1;
+        }
+        finishes.push(Event::Finish { candidate, finish: answer.finish });
+    }
+    out.extend(usage.map(Event::Usage));
+    out.extend(finishes);
+    out.push(Event::End);
+}
+
+/// A block as its start and its deltas; none for media, which events have no words for in any dialect.
+fn parts(block: Block) -> Option<(BlockKind, Vec<Delta>)> {
+    let with = |first: Option<Delta>, state| first.into_iter().chain(state).collect();
+    Some(match block {
+        Block::Text(text) => {
+            let words = (!text.text.is_empty()).then_some(Delta::Text(text.text));
+            (BlockKind::Text, with(words, text.state.map(Delta::State)))
+        }
+        Block::Reasoning(reasoning) => {
+            let words = (!reasoning.text.is_empty()).then_some(Delta::Reasoning(reasoning.text));
+            let kind = BlockKind::Reasoning { redacted: reasoning.redacted };
+            (kind, with(words, reasoning.state.map(Delta::State)))
+        }
+        Block::ToolCall(call) => {
+            let arguments = (!call.arguments.is_empty()).then_some(Delta::Arguments(call.arguments));
+            (BlockKind::ToolCall { id: call.id, name: call.name }, with(arguments, call.state.map(Delta::State)))
+        }
+        Block::Refusal(text) => (BlockKind::Refusal, vec![Delta::Text(text)]),
+        Block::Unknown(Unknown { family, kind, raw }) => (BlockKind::Unknown { family, kind, raw }, Vec::new()),
+        Block::Image(_) | Block::Audio(_) | Block::Video(_) | Block::Document(_) | Block::ToolResult(_) => return None,
+    })
+}

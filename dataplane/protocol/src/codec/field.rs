@@ -11,10 +11,7 @@ use crate::{
 
 /// What can be warned about or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "each is a member of the neutral representation, or the block it names"
-)]
+#[expect(missing_docs, reason = "each is a member of the neutral representation, or the block it names")]
 pub enum Name {
     // the request
     Model,
@@ -106,36 +103,22 @@ impl Name {
             Self::System => ["messages[].role=system", "instructions", "system", "systemInstruction"],
             Self::Messages => ["messages", "input", "messages", "contents"],
             Self::Tools => ["tools"; 4],
-            Self::ToolChoice => [
-                "tool_choice",
-                "tool_choice",
-                "tool_choice",
-                "toolConfig.functionCallingConfig",
-            ],
-            Self::ParallelTools => [
-                "parallel_tool_calls",
-                "parallel_tool_calls",
-                "tool_choice.disable_parallel_tool_use",
-                "toolConfig",
-            ],
-            Self::Output => [
-                "response_format",
-                "text.format",
-                "output_config.format",
-                "generationConfig.responseMimeType",
-            ],
+            Self::ToolChoice => ["tool_choice", "tool_choice", "tool_choice", "toolConfig.functionCallingConfig"],
+            Self::ParallelTools => {
+                ["parallel_tool_calls", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use", "toolConfig"]
+            }
+            Self::Output => {
+                ["response_format", "text.format", "output_config.format", "generationConfig.responseMimeType"]
+            }
             Self::OutputSchema => [
                 "response_format.json_schema.schema",
                 "text.format.schema",
                 "output_config.format.schema",
                 "generationConfig.responseJsonSchema",
             ],
-            Self::MaxOutput => [
-                "max_completion_tokens",
-                "max_output_tokens",
-                "max_tokens",
-                "generationConfig.maxOutputTokens",
-            ],
+            Self::MaxOutput => {
+                ["max_completion_tokens", "max_output_tokens", "max_tokens", "generationConfig.maxOutputTokens"]
+            }
             Self::Stop => ["stop", "stop", "stop_sequences", "generationConfig.stopSequences"],
             Self::Candidates => ["n", "n", "n", "generationConfig.candidateCount"],
             Self::User => ["user", "user", "metadata.user_id", "labels"],
@@ -158,51 +141,27 @@ impl Name {
                 "thinking.budget_tokens",
                 "generationConfig.thinkingConfig.thinkingBudget",
             ],
-            Self::Thinking => [
-                "reasoning_effort",
-                "reasoning",
-                "thinking",
-                "generationConfig.thinkingConfig",
-            ],
+            Self::Thinking => ["reasoning_effort", "reasoning", "thinking", "generationConfig.thinkingConfig"],
             Self::Visible => [
                 "reasoning_effort",
                 "reasoning.summary",
                 "thinking.display",
                 "generationConfig.thinkingConfig.includeThoughts",
             ],
-            Self::Temperature => [
-                "temperature",
-                "temperature",
-                "temperature",
-                "generationConfig.temperature",
-            ],
+            Self::Temperature => ["temperature", "temperature", "temperature", "generationConfig.temperature"],
             Self::TopP => ["top_p", "top_p", "top_p", "generationConfig.topP"],
             Self::TopK => ["top_k", "top_k", "top_k", "generationConfig.topK"],
             Self::Seed => ["seed", "seed", "seed", "generationConfig.seed"],
-            Self::PresencePenalty => [
-                "presence_penalty",
-                "presence_penalty",
-                "presence_penalty",
-                "generationConfig.presencePenalty",
-            ],
-            Self::FrequencyPenalty => [
-                "frequency_penalty",
-                "frequency_penalty",
-                "frequency_penalty",
-                "generationConfig.frequencyPenalty",
-            ],
-            Self::Logprobs => [
-                "logprobs",
-                "include=message.output_text.logprobs",
-                "logprobs",
-                "generationConfig.responseLogprobs",
-            ],
-            Self::TopLogprobs => [
-                "top_logprobs",
-                "top_logprobs",
-                "top_logprobs",
-                "generationConfig.logprobs",
-            ],
+            Self::PresencePenalty => {
+                ["presence_penalty", "presence_penalty", "presence_penalty", "generationConfig.presencePenalty"]
+            }
+            Self::FrequencyPenalty => {
+                ["frequency_penalty", "frequency_penalty", "frequency_penalty", "generationConfig.frequencyPenalty"]
+            }
+            Self::Logprobs => {
+                ["logprobs", "include=message.output_text.logprobs", "logprobs", "generationConfig.responseLogprobs"]
+            }
+            Self::TopLogprobs => ["top_logprobs", "top_logprobs", "top_logprobs", "generationConfig.logprobs"],
             _ => self.block_row(),
         }
     }
@@ -259,12 +218,9 @@ impl Name {
                 "messages[].content[].title",
                 "contents[].parts[].fileData.displayName",
             ],
-            Self::DocumentContext => [
-                "messages[].content[]",
-                "input[].content[]",
-                "messages[].content[].context",
-                "contents[].parts[]",
-            ],
+            Self::DocumentContext => {
+                ["messages[].content[]", "input[].content[]", "messages[].content[].context", "contents[].parts[]"]
+            }
             Self::DocumentCitations | Self::Citations => [
                 "messages[].content[]",
                 "input[].content[].annotations",
@@ -277,24 +233,16 @@ impl Name {
                 "messages[].content[].thinking",
                 "contents[].parts[].thought",
             ],
-            Self::Refusal => [
-                "messages[].refusal",
-                "input[].content[].refusal",
-                "messages[].content[]",
-                "contents[].parts[]",
-            ],
+            Self::Refusal => {
+                ["messages[].refusal", "input[].content[].refusal", "messages[].content[]", "contents[].parts[]"]
+            }
             Self::CacheMark => [
                 "messages[].content[].cache_control",
                 "input[].content[].prompt_cache_breakpoint",
                 "messages[].content[].cache_control",
                 "cachedContent",
             ],
-            Self::Block => [
-                "messages[].content[]",
-                "input[]",
-                "messages[].content[]",
-                "contents[].parts[]",
-            ],
+            Self::Block => ["messages[].content[]", "input[]", "messages[].content[]", "contents[].parts[]"],
             _ => self.tool_row(),
         }
     }
@@ -332,32 +280,21 @@ impl Name {
                 "contents[].parts[].functionResponse",
             ],
             Self::Tool => ["tools[]", "tools[]", "tools[]", "tools[].functionDeclarations[]"],
-            Self::ToolName => [
-                "tools[].function.name",
-                "tools[].name",
-                "tools[].name",
-                "tools[].functionDeclarations[].name",
-            ],
+            Self::ToolName => {
+                ["tools[].function.name", "tools[].name", "tools[].name", "tools[].functionDeclarations[].name"]
+            }
             Self::ToolSchema => [
                 "tools[].function.parameters",
                 "tools[].parameters",
                 "tools[].input_schema",
                 "tools[].functionDeclarations[].parameters",
             ],
-            Self::ToolStrict => [
-                "tools[].function.strict",
-                "tools[].strict",
-                "tools[].strict",
-                "tools[].functionDeclarations[]",
-            ],
+            Self::ToolStrict => {
+                ["tools[].function.strict", "tools[].strict", "tools[].strict", "tools[].functionDeclarations[]"]
+            }
             Self::ToolFormat => ["tools[].custom.format", "tools[].format", "tools[]", "tools[]"],
             // `Call`, and the fallback of the rows above.
-            _ => [
-                "messages[].tool_calls[]",
-                "input[]",
-                "messages[].content[]",
-                "contents[].parts[].functionCall",
-            ],
+            _ => ["messages[].tool_calls[]", "input[]", "messages[].content[]", "contents[].parts[].functionCall"],
         }
     }
 }
@@ -390,25 +327,13 @@ mod tests {
         let rows = [
             (Name::MaxOutput, Surface::ChatCompletions, "max_completion_tokens"),
             (Name::MaxOutput, Surface::Messages, "max_tokens"),
-            (
-                Name::MaxOutput,
-                Surface::GenerateContent,
-                "generationConfig.maxOutputTokens",
-            ),
+            (Name::MaxOutput, Surface::GenerateContent, "generationConfig.maxOutputTokens"),
             (Name::MaxOutput, Surface::Responses, "max_output_tokens"),
             (Name::Stop, Surface::GenerateContent, "generationConfig.stopSequences"),
             (Name::Effort, Surface::ChatCompletions, "reasoning_effort"),
-            (
-                Name::Temperature,
-                Surface::GenerateContent,
-                "generationConfig.temperature",
-            ),
+            (Name::Temperature, Surface::GenerateContent, "generationConfig.temperature"),
             (Name::Image, Surface::ChatCompletions, "messages[].content[].image_url"),
-            (
-                Name::CallArguments,
-                Surface::ChatCompletions,
-                "messages[].tool_calls[].function.arguments",
-            ),
+            (Name::CallArguments, Surface::ChatCompletions, "messages[].tool_calls[].function.arguments"),
             (Name::ToolSchema, Surface::Messages, "tools[].input_schema"),
             (Name::Call, Surface::GenerateContent, "contents[].parts[].functionCall"),
         ];

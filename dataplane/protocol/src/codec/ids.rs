@@ -24,45 +24,20 @@ pub struct Alphabet {
 }
 
 /// Call ids toward Chat servers: any characters, 40 of them at most on some models.
-pub const CHAT_CALL_ID: Alphabet = Alphabet {
-    max: 40,
-    extra: " !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~",
-    starts_with_letter: false,
-};
+pub const CHAT_CALL_ID: Alphabet =
+    Alphabet { max: 40, extra: " !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~", starts_with_letter: false };
 /// Call ids on Responses: any characters, at most 64.
-pub const RESPONSES_CALL_ID: Alphabet = Alphabet {
-    max: 64,
-    ..CHAT_CALL_ID
-};
+pub const RESPONSES_CALL_ID: Alphabet = Alphabet { max: 64, ..CHAT_CALL_ID };
 /// `tool_use.id` on Anthropic: no stated length.
-pub const ANTHROPIC_CALL_ID: Alphabet = Alphabet {
-    max: usize::MAX,
-    extra: "",
-    starts_with_letter: false,
-};
+pub const ANTHROPIC_CALL_ID: Alphabet = Alphabet { max: usize::MAX, extra: "", starts_with_letter: false };
 /// `functionCall.id` on Gemini: nothing is stated, so only control characters and others beyond ASCII are replaced.
-pub const GEMINI_CALL_ID: Alphabet = Alphabet {
-    max: usize::MAX,
-    ..CHAT_CALL_ID
-};
+pub const GEMINI_CALL_ID: Alphabet = Alphabet { max: usize::MAX, ..CHAT_CALL_ID };
 /// Tool names on Chat and Responses.
-pub const OPENAI_TOOL_NAME: Alphabet = Alphabet {
-    max: 64,
-    extra: "",
-    starts_with_letter: false,
-};
+pub const OPENAI_TOOL_NAME: Alphabet = Alphabet { max: 64, extra: "", starts_with_letter: false };
 /// Tool names on Anthropic.
-pub const ANTHROPIC_TOOL_NAME: Alphabet = Alphabet {
-    max: 128,
-    extra: "",
-    starts_with_letter: false,
-};
+pub const ANTHROPIC_TOOL_NAME: Alphabet = Alphabet { max: 128, extra: "", starts_with_letter: false };
 /// Tool names on Gemini.
-pub const GEMINI_TOOL_NAME: Alphabet = Alphabet {
-    max: 128,
-    extra: ".:",
-    starts_with_letter: true,
-};
+pub const GEMINI_TOOL_NAME: Alphabet = Alphabet { max: 128, extra: ".:", starts_with_letter: true };
 
 /// Hex digits of the hash that keeps rewritten identifiers apart.
 const HASH_DIGITS: usize = 8;
@@ -75,11 +50,7 @@ const SMUGGLED: &str = "__thought__";
 /// hash of the original behind, so that two ids which differ only in illegal characters stay two.
 pub fn call_id(id: &str, alphabet: Alphabet) -> Cow<'_, str> {
     let id = id.split_once(SMUGGLED).map_or(id, |(own, _)| own);
-    if alphabet.takes(id) {
-        Cow::Borrowed(id)
-    } else {
-        Cow::Owned(alphabet.rewrite(id))
-    }
+    if alphabet.takes(id) { Cow::Borrowed(id) } else { Cow::Owned(alphabet.rewrite(id)) }
 }
 
 /// An id for a call that came without one: the same for the same `seed` and `position`, and for nothing else. `seed`
@@ -202,10 +173,7 @@ mod tests {
 
     #[test]
     fn illegal_characters_do_not_make_two_ids_one() {
-        let (dot, colon) = (
-            call_id("f.Bash", ANTHROPIC_CALL_ID),
-            call_id("f:Bash", ANTHROPIC_CALL_ID),
-        );
+        let (dot, colon) = (call_id("f.Bash", ANTHROPIC_CALL_ID), call_id("f:Bash", ANTHROPIC_CALL_ID));
         assert!(dot.starts_with("f_Bash_") && colon.starts_with("f_Bash_"));
         assert_ne!(dot, colon);
         assert!(ANTHROPIC_CALL_ID.takes(&call_id("größe", ANTHROPIC_CALL_ID)));

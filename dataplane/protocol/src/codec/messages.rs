@@ -3,13 +3,11 @@
 //! In reading order: a client's request is read by [`request_decode`], an upstream's is written by [`request_encode`];
 //! answers go through [`response`] whole, and through [`stream_decode`] and [`stream_encode`] as events.
 
-mod arguments;
 mod carrier;
 mod content_decode;
 mod content_encode;
 mod context;
 mod conversation;
-mod errors;
 mod finish;
 mod models;
 mod request_decode;

@@ -53,17 +53,11 @@ pub fn as_object(schema: &RawValue) -> Raw {
 fn convert(schema: &RawValue, dialect: convert::Dialect) -> Converted {
     let root = tree::parse(schema);
     if !matches!(root, Node::Object(_)) {
-        return Converted {
-            schema: schema.to_owned(),
-            weakened: false,
-        };
+        return Converted { schema: schema.to_owned(), weakened: false };
     }
     let mut converter = Converter::new(&root, dialect);
     let converted = converter.schema(&root, 0);
-    Converted {
-        weakened: converter.weakened(),
-        schema: converted.into_raw().unwrap_or_else(|| schema.to_owned()),
-    }
+    Converted { weakened: converter.weakened(), schema: converted.into_raw().unwrap_or_else(|| schema.to_owned()) }
 }
 
 #[cfg(test)]

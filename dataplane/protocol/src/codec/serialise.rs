@@ -84,11 +84,7 @@ impl Serialiser {
     /// When too much waits; the answer cannot go on then.
     pub fn grow(&mut self, number: u32, delta: &Delta, sink: &mut impl Sink) -> Result<(), Overflow> {
         let Delta::Arguments(text) = delta else {
-            return if is_empty(delta) {
-                Ok(())
-            } else {
-                self.deliver(number, delta, sink)
-            };
+            return if is_empty(delta) { Ok(()) } else { self.deliver(number, delta, sink) };
         };
         let mut rest = text.as_str();
         while let Some(block) = self.open_block(number).filter(|_| !rest.is_empty()) {
@@ -135,6 +131,8 @@ impl Serialiser {
     fn deliver(&mut self, number: u32, delta: &Delta, sink: &mut impl Sink) -> Result<(), Overflow> {
         if self.live.as_ref().is_some_and(|live| live.number == number) {
             sink.grow(delta);
+            // Its arguments may be complete now, and others may have waited for that.
+            self.settle(sink);
             return Ok(());
         }
         if let Some(block) = self.open_block(number) {
@@ -142,11 +140,7 @@ impl Serialiser {
             self.waiting_bytes = self.waiting_bytes.saturating_add(size(delta));
         }
         self.settle(sink);
-        if self.waiting_bytes > MAX_WAITING_BYTES {
-            Err(Overflow)
-        } else {
-            Ok(())
-        }
+        if self.waiting_bytes > MAX_WAITING_BYTES { Err(Overflow) } else { Ok(()) }
     }
 
     /// Ends a call whose arguments are complete, and puts another one of the same tool behind it.
@@ -166,8 +160,8 @@ impl Serialiser {
     fn settle(&mut self, sink: &mut impl Sink) {
         loop {
             if let Some(live) = &self.live {
-                let others_speak = self.waiting.iter().any(Pending::speaks);
-                if !live.ended && !(others_speak && live.may_close()) {
+                let gives_way = live.may_close() && self.waiting.iter().any(Pending::speaks);
+                if !live.ended && !gives_way {
                     return;
                 }
                 sink.close();

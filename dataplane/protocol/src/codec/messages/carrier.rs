@@ -39,9 +39,7 @@ pub struct Carried {
 /// The signature that carries this state.
 pub fn write(place: Place, state: Option<&Opaque>) -> String {
     let family = state.map_or_else(|| NO_FAMILY.to_owned(), |state| state.family.to_string());
-    let payload = state
-        .map(|state| URL_SAFE_NO_PAD.encode(&state.value))
-        .unwrap_or_default();
+    let payload = state.map(|state| URL_SAFE_NO_PAD.encode(&state.value)).unwrap_or_default();
     format!("{TAG}{family}.{}.{payload}", place.word())
 }
 
@@ -65,13 +63,7 @@ pub fn read(signature: &str) -> Option<Carried> {
 // === impl Place ===
 
 impl Place {
-    const ALL: [Self; 5] = [
-        Self::Thought,
-        Self::Redacted,
-        Self::TextBefore,
-        Self::CallBehind,
-        Self::CallBefore,
-    ];
+    const ALL: [Self; 5] = [Self::Thought, Self::Redacted, Self::TextBefore, Self::CallBehind, Self::CallBefore];
 
     const fn word(self) -> &'static str {
         match self {
@@ -95,17 +87,11 @@ mod tests {
 
     #[test]
     fn state_comes_back_as_it_went() {
-        let state = Opaque {
-            family: Family::Gemini,
-            value: "a.b/c+d==".to_owned(),
-        };
+        let state = Opaque { family: Family::Gemini, value: "a.b/c+d==".to_owned() };
         for place in Place::ALL {
             let signature = write(place, Some(&state));
             assert!(signature.starts_with("gw1.gemini."), "{signature}");
-            let expected = Carried {
-                place,
-                state: Some(state.clone()),
-            };
+            let expected = Carried { place, state: Some(state.clone()) };
             assert_eq!(read(&signature), Some(expected));
         }
         let none = write(Place::Thought, None);
@@ -114,14 +100,8 @@ mod tests {
 
     #[test]
     fn native_signatures_are_not_ours() {
-        for native in [
-            "",
-            "EqQBCkYIBxgCKkD",
-            "gw1.",
-            "gw1.gemini.thought.***",
-            "gw1.x.thought.",
-            "gw2.gemini.thought.",
-        ] {
+        for native in ["", "EqQBCkYIBxgCKkD", "gw1.", "gw1.gemini.thought.***", "gw1.x.thought.", "gw2.gemini.thought."]
+        {
             assert_eq!(read(native), None, "{native}");
         }
     }

@@ -41,18 +41,13 @@ impl Reader {
     pub fn content(&mut self, raw: &RawValue) -> Result<Vec<Block>, Malformed> {
         if raw.get().starts_with('"') {
             let text = read(raw)?;
-            return Ok(vec![Block::Text(Text {
-                text,
-                ..Text::default()
-            })]);
+            return Ok(vec![Block::Text(Text { text, ..Text::default() })]);
         }
         let elements: Vec<&RawValue> = read(raw).map_err(|_| malformed("must be a string or a list of blocks"))?;
         let mut blocks = Vec::with_capacity(elements.len());
         let mut carriers = Carriers::default();
         for (index, element) in elements.into_iter().enumerate() {
-            let block = self
-                .block(element)
-                .map_err(|error| error.within(&format!("[{index}]")))?;
+            let block = self.block(element).map_err(|error| error.within(&format!("[{index}]")))?;
             carriers.place(block, &mut blocks);
         }
         Ok(blocks)
@@ -69,11 +64,9 @@ impl Reader {
                 citations: object.take_raw("citations").map(RawValue::to_owned),
                 state: None,
             }),
-            "image" => Block::Image(Media {
-                source: self.source(&mut object)?,
-                detail: None,
-                cache: cache_mark(&mut object)?,
-            }),
+            "image" => {
+                Block::Image(Media { source: self.source(&mut object)?, detail: None, cache: cache_mark(&mut object)? })
+            }
             "document" => self.document(&mut object)?,
             "tool_use" => Block::ToolCall(ToolCall {
                 id: object.need("id")?,
@@ -85,10 +78,7 @@ impl Reader {
             "tool_result" => self.result(&mut object)?,
             "thinking" => Block::Reasoning(Reasoning {
                 text: object.take("thinking")?.unwrap_or_default(),
-                state: object
-                    .take::<String>("signature")?
-                    .filter(|signature| !signature.is_empty())
-                    .map(native),
+                state: object.take::<String>("signature")?.filter(|signature| !signature.is_empty()).map(native),
                 redacted: false,
             }),
             "redacted_thinking" => Block::Reasoning(Reasoning {
@@ -98,11 +88,7 @@ impl Reader {
             }),
             "search_result" => search_result(&mut object)?,
             _ => {
-                return Ok(Block::Unknown(Unknown {
-                    family: Family::Anthropic,
-                    kind,
-                    raw: raw.to_owned(),
-                }));
+                return Ok(Block::Unknown(Unknown { family: Family::Anthropic, kind, raw: raw.to_owned() }));
             }
         };
         self.leftover(object, "messages[].content[].");
@@ -129,43 +115,27 @@ impl Reader {
             source: self.source(object)?,
             title: object.take("title")?,
             context: object.take("context")?,
-            citations: citations
-                .as_mut()
-                .map(|citations| citations.take("enabled"))
-                .transpose()?
-                .flatten(),
+            citations: citations.as_mut().map(|citations| citations.take("enabled")).transpose()?.flatten(),
             cache: cache_mark(object)?,
         }))
     }
 
     /// `source` of an image or a document.
     fn source(&mut self, object: &mut Object<'_>) -> Result<MediaSource, Malformed> {
-        let mut source = object
-            .object("source")?
-            .ok_or_else(|| malformed("is required").within("source"))?;
+        let mut source = object.object("source")?.ok_or_else(|| malformed("is required").within("source"))?;
         let mut read = |source: &mut Object<'_>| {
             let kind: String = source.need("type")?;
             Ok(match kind.as_str() {
-                "base64" => MediaSource::Inline {
-                    mime: source.need("media_type")?,
-                    data: source.need("data")?,
-                },
+                "base64" => MediaSource::Inline { mime: source.need("media_type")?, data: source.need("data")? },
                 "text" => MediaSource::Inline {
                     mime: source.take("media_type")?.unwrap_or_else(|| "text/plain".to_owned()),
                     data: STANDARD.encode(source.need::<String>("data")?),
                 },
-                "content" => MediaSource::Inline {
-                    mime: "text/plain".to_owned(),
-                    data: STANDARD.encode(self.words(source)?),
-                },
-                "url" => MediaSource::Url {
-                    url: source.need("url")?,
-                    mime: None,
-                },
-                "file" => MediaSource::FileId {
-                    family: Family::Anthropic,
-                    id: source.need("file_id")?,
-                },
+                "content" => {
+                    MediaSource::Inline { mime: "text/plain".to_owned(), data: STANDARD.encode(self.words(source)?) }
+                }
+                "url" => MediaSource::Url { url: source.need("url")?, mime: None },
+                "file" => MediaSource::FileId { family: Family::Anthropic, id: source.need("file_id")? },
                 other => return Err(malformed(&format!("unknown source type {other}")).within("type")),
             })
         };
@@ -197,12 +167,7 @@ impl Reader {
     /// Notes a member, once.
     pub fn note(&mut self, field: String, raw: &RawValue, essential: bool) {
         if self.extras.iter().all(|extra| extra.field != field) {
-            self.extras.push(Extra {
-                family: Family::Anthropic,
-                field: field.into(),
-                raw: raw.to_owned(),
-                essential,
-            });
+            self.extras.push(Extra { family: Family::Anthropic, field: field.into(), raw: raw.to_owned(), essential });
         }
     }
 }
@@ -238,25 +203,18 @@ impl Carriers {
         match carried.place {
             Place::CallBehind => self.for_next_call = carried.state,
             Place::TextBefore => {
-                let text = last.into_iter().find_map(|block| {
-                    if let Block::Text(text) = block {
-                        Some(text)
-                    } else {
-                        None
-                    }
-                });
+                let text =
+                    last.into_iter().find_map(|block| if let Block::Text(text) = block { Some(text) } else { None });
                 if let Some(text) = text {
                     text.state = carried.state;
                 }
             }
             Place::CallBefore => {
-                let call = last.into_iter().find_map(|block| {
-                    if let Block::ToolCall(call) = block {
-                        Some(call)
-                    } else {
-                        None
-                    }
-                });
+                let call = last.into_iter().find_map(
+                    |block| {
+                        if let Block::ToolCall(call) = block { Some(call) } else { None }
+                    },
+                );
                 if let Some(call) = call {
                     call.state = carried.state;
                 }
@@ -295,16 +253,9 @@ fn search_result(object: &mut Object<'_>) -> Result<Block, Malformed> {
         text.push('\n');
         text.push_str(&part.take::<String>("text")?.unwrap_or_default());
     }
-    Ok(Block::Text(Text {
-        text,
-        cache: cache_mark(object)?,
-        ..Text::default()
-    }))
+    Ok(Block::Text(Text { text, cache: cache_mark(object)?, ..Text::default() }))
 }
 
 const fn native(value: String) -> Opaque {
-    Opaque {
-        family: Family::Anthropic,
-        value,
-    }
+    Opaque { family: Family::Anthropic, value }
 }

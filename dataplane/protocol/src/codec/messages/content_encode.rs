@@ -5,12 +5,12 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    arguments,
     context::Context,
     conversation::{Piece, says_nothing},
 };
 use crate::{
     codec::{
+        arguments,
         field::Name,
         ids::{ANTHROPIC_CALL_ID, call_id},
         json::write::{Elements, Members},
@@ -44,13 +44,11 @@ pub fn fits(block: &Block, context: &mut Context<'_>) -> bool {
             if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
                 context.dropped(Name::ImageDetail);
             }
-            picture(&media.source)
-                .map_err(|why| context.refused(Name::Image, why))
-                .is_ok()
+            picture(&media.source).map_err(|why| context.refused(Name::Image, why)).is_ok()
         }
-        Block::Document(document) => paper(&document.source)
-            .map_err(|why| context.refused(Name::Document, why))
-            .is_ok(),
+        Block::Document(document) => {
+            paper(&document.source).map_err(|why| context.refused(Name::Document, why)).is_ok()
+        }
         Block::Audio(_) => {
             context.refused(Name::Audio, "Anthropic takes no audio");
             false
@@ -254,9 +252,7 @@ fn paper(source: &MediaSource) -> Result<Source<'_>, &'static str> {
             PDF => Ok(Source::Base64 { mime: PDF, data }),
             text if text.starts_with("text/") || text == "application/json" => {
                 let bytes = STANDARD.decode(data).map_err(|_| "the document is not base64")?;
-                String::from_utf8(bytes)
-                    .map(Source::Text)
-                    .map_err(|_| "the document is not UTF-8 text")
+                String::from_utf8(bytes).map(Source::Text).map_err(|_| "the document is not UTF-8 text")
             }
             _ => Err("Anthropic takes PDF and plain text documents"),
         },
@@ -269,10 +265,7 @@ fn elsewhere(source: &MediaSource) -> Result<Source<'_>, &'static str> {
         MediaSource::Url { url, .. } if url.starts_with("https://") || url.starts_with("http://") => {
             Ok(Source::Url(url))
         }
-        MediaSource::FileId {
-            family: Family::Anthropic,
-            id,
-        } => Ok(Source::File(id)),
+        MediaSource::FileId { family: Family::Anthropic, id } => Ok(Source::File(id)),
         MediaSource::FileId { .. } => Err("file ids of another vendor mean nothing to Anthropic"),
         MediaSource::Url { .. } | MediaSource::Inline { .. } => Err("Anthropic fetches http and https addresses only"),
     }

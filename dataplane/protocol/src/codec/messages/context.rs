@@ -34,13 +34,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// For one request.
     pub const fn new(from: Surface, abilities: Abilities, names: NameMap, report: &'a mut Report) -> Self {
-        Self {
-            from,
-            abilities,
-            names,
-            report,
-            skipped_marks: 0,
-        }
+        Self { from, abilities, names, report, skipped_marks: 0 }
     }
 
     /// The field is sent with another value.
@@ -79,11 +73,7 @@ impl<'a> Context<'a> {
         };
         let seconds = seconds(written);
         // The nearest that is not shorter; beyond the longest, the longest.
-        let sent = if seconds.is_some_and(|seconds| seconds <= SHORT) {
-            "5m"
-        } else {
-            "1h"
-        };
+        let sent = if seconds.is_some_and(|seconds| seconds <= SHORT) { "5m" } else { "1h" };
         if seconds != Some(SHORT) && seconds != Some(LONG) {
             self.adapted(Name::CacheMark, "ttl", sent);
         }

@@ -53,16 +53,11 @@ pub fn arrange<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<Messa
     let mut messages = answer_calls(messages, context);
     if messages.is_empty() {
         context.adapted(Name::Messages, "empty", "placeholder");
-        messages.push(Message {
-            role: Role::User,
-            pieces: vec![Piece::Words(NOTHING_SAID)],
-        });
+        messages.push(Message { role: Role::User, pieces: vec![Piece::Words(NOTHING_SAID)] });
     }
     if messages.last().is_some_and(|last| last.role == Role::Assistant) && !context.abilities.prefill {
         let field = Name::Messages.field(context.from);
-        context
-            .report
-            .impossible(field, "the model does not continue an assistant message at the end");
+        context.report.impossible(field, "the model does not continue an assistant message at the end");
     }
     messages
 }
@@ -80,28 +75,17 @@ fn message<'a>(turn: &'a Turn, turns: &[Turn], index: usize, context: &mut Conte
     if turn.name.is_some() {
         context.dropped(Name::Participant);
     }
-    let blocks: Vec<Piece<'a>> = turn
-        .blocks
-        .iter()
-        .filter(|block| fits(block, context))
-        .map(Piece::Block)
-        .collect();
+    let blocks: Vec<Piece<'a>> = turn.blocks.iter().filter(|block| fits(block, context)).map(Piece::Block).collect();
     if blocks.is_empty() {
         return None;
     }
     if turn.role != Role::System || stays_system(turns, index, context) {
-        return Some(Message {
-            role: turn.role,
-            pieces: blocks,
-        });
+        return Some(Message { role: turn.role, pieces: blocks });
     }
     context.adapted(Name::Role, "system", "user");
     let mut pieces = vec![Piece::Words(OPERATOR)];
     pieces.extend(blocks);
-    Some(Message {
-        role: Role::User,
-        pieces,
-    })
+    Some(Message { role: Role::User, pieces })
 }
 
 /// A system message may follow a user turn, and must be the last or be followed by an assistant turn.
@@ -124,10 +108,8 @@ fn append<'a>(message: Message<'a>, messages: &mut Vec<Message<'a>>) {
 /// case 120).
 fn calls_last(message: &mut Message<'_>) {
     let is_call = |piece: &Piece<'_>| matches!(piece, Piece::Block(Block::ToolCall(_)));
-    let (Some(first), Some(last)) = (
-        message.pieces.iter().position(is_call),
-        message.pieces.iter().rposition(is_call),
-    ) else {
+    let (Some(first), Some(last)) = (message.pieces.iter().position(is_call), message.pieces.iter().rposition(is_call))
+    else {
         return;
     };
     let mut place = first;
@@ -184,32 +166,20 @@ fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>
     }
     let mut pieces: Vec<Piece<'a>> = results.into_iter().map(|(_, piece)| piece).collect();
     pieces.extend(others);
-    Message {
-        role: Role::User,
-        pieces,
-    }
+    Message { role: Role::User, pieces }
 }
 
 /// A result without its call, as words and pictures of the user's.
 fn orphan<'a>(result: &'a ToolResult, others: &mut Vec<Piece<'a>>, context: &mut Context<'_>) {
     others.push(Piece::Words(ORPHAN));
-    others.extend(
-        result
-            .content
-            .iter()
-            .filter(|block| fits(block, context))
-            .map(Piece::Block),
-    );
+    others.extend(result.content.iter().filter(|block| fits(block, context)).map(Piece::Block));
 }
 
 // === impl Message ===
 
 impl<'a> Message<'a> {
     const fn silent() -> Self {
-        Self {
-            role: Role::User,
-            pieces: Vec::new(),
-        }
+        Self { role: Role::User, pieces: Vec::new() }
     }
 
     /// The client's own blocks.

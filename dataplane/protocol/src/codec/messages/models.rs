@@ -17,10 +17,7 @@ pub enum Thinking {
 
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts about a model, one column each"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a model, one column each")]
 pub struct Abilities {
     /// How it is told to think.
     pub thinking: Thinking,
@@ -55,44 +52,18 @@ const UNKNOWN: Abilities = Abilities {
     later_system: false,
 };
 /// Before 3.7.
-const OLD: Abilities = Abilities {
-    thinking: Thinking::Never,
-    effort: false,
-    schema_output: false,
-    ..UNKNOWN
-};
+const OLD: Abilities = Abilities { thinking: Thinking::Never, effort: false, schema_output: false, ..UNKNOWN };
 /// 3.7 and 4.
-const EARLY_THINKERS: Abilities = Abilities {
-    thinking: Thinking::Budget,
-    effort: false,
-    schema_output: false,
-    ..UNKNOWN
-};
+const EARLY_THINKERS: Abilities =
+    Abilities { thinking: Thinking::Budget, effort: false, schema_output: false, ..UNKNOWN };
 /// 4.1 and 4.5.
-const BUDGET: Abilities = Abilities {
-    both_samplings: false,
-    schema_output: true,
-    ..EARLY_THINKERS
-};
+const BUDGET: Abilities = Abilities { both_samplings: false, schema_output: true, ..EARLY_THINKERS };
 /// 4.6: adaptive, a budget still taken.
-const EITHER: Abilities = Abilities {
-    xhigh: false,
-    both_samplings: false,
-    prefill: false,
-    ..UNKNOWN
-};
+const EITHER: Abilities = Abilities { xhigh: false, both_samplings: false, prefill: false, ..UNKNOWN };
 /// 4.7 and later.
-const ADAPTIVE: Abilities = Abilities {
-    thinking: Thinking::Adaptive,
-    sampling: false,
-    prefill: false,
-    ..UNKNOWN
-};
+const ADAPTIVE: Abilities = Abilities { thinking: Thinking::Adaptive, sampling: false, prefill: false, ..UNKNOWN };
 /// 4.8 and its siblings.
-const OPERATED: Abilities = Abilities {
-    later_system: true,
-    ..ADAPTIVE
-};
+const OPERATED: Abilities = Abilities { later_system: true, ..ADAPTIVE };
 
 /// The table.
 const MODELS: &[(&str, Abilities)] = &[
@@ -109,14 +80,7 @@ const MODELS: &[(&str, Abilities)] = &[
     ("claude-opus-4-1", BUDGET),
     ("claude-sonnet-4-5", BUDGET),
     ("claude-haiku-4-5", BUDGET),
-    (
-        "claude-opus-4-5",
-        Abilities {
-            effort: true,
-            xhigh: false,
-            ..BUDGET
-        },
-    ),
+    ("claude-opus-4-5", Abilities { effort: true, xhigh: false, ..BUDGET }),
     ("claude-opus-4-6", EITHER),
     ("claude-sonnet-4-6", EITHER),
     ("claude-opus-4-7", ADAPTIVE),
@@ -124,22 +88,13 @@ const MODELS: &[(&str, Abilities)] = &[
     ("claude-sonnet-5", ADAPTIVE),
     ("claude-fable-5", OPERATED),
     ("claude-mythos-5", OPERATED),
-    (
-        "claude-opus-5",
-        Abilities {
-            thinks_by_default: true,
-            ..OPERATED
-        },
-    ),
+    ("claude-opus-5", Abilities { thinks_by_default: true, ..OPERATED }),
 ];
 
 /// What this model takes.
 pub fn abilities(model: &str) -> Abilities {
     let base = undated(model);
-    MODELS
-        .iter()
-        .find(|(id, _)| *id == base)
-        .map_or(UNKNOWN, |(_, abilities)| *abilities)
+    MODELS.iter().find(|(id, _)| *id == base).map_or(UNKNOWN, |(_, abilities)| *abilities)
 }
 
 /// The id without `-20250929`, `@20250929` or `-latest`.

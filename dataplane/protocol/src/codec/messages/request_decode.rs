@@ -97,22 +97,15 @@ fn turn(mut message: Object<'_>, reader: &mut Reader) -> Result<Turn, Malformed>
         "system" => Role::System,
         other => return Err(malformed(&format!("unknown role {other}")).within("role")),
     };
-    let content: &RawValue = message
-        .take_raw("content")
-        .ok_or_else(|| malformed("is required").within("content"))?;
+    let content: &RawValue = message.take_raw("content").ok_or_else(|| malformed("is required").within("content"))?;
     let blocks = reader.content(content).map_err(|error| error.within("content"))?;
     reader.leftover(message, "messages[].");
-    Ok(Turn {
-        role,
-        blocks,
-        name: None,
-    })
+    Ok(Turn { role, blocks, name: None })
 }
 
 fn tools(object: &mut Object<'_>, reader: &mut Reader) -> Result<Vec<Tool>, Malformed> {
     let list = object.list("tools")?.into_iter().enumerate();
-    list.map(|(index, raw)| tool(raw, reader).map_err(|error| error.within(&format!("tools[{index}]"))))
-        .collect()
+    list.map(|(index, raw)| tool(raw, reader).map_err(|error| error.within(&format!("tools[{index}]")))).collect()
 }
 
 /// A client's own tool often has no `type` (hard case 169); any other type is a tool that Anthropic runs or defines.
@@ -123,11 +116,7 @@ fn tool(raw: &RawValue, reader: &mut Reader) -> Result<Tool, Malformed> {
         Some(kind) if kind != "custom" => Ok(Tool {
             name: object.take("name")?.unwrap_or_else(|| kind.clone()),
             description: None,
-            kind: ToolKind::Server {
-                family: Family::Anthropic,
-                kind,
-                raw: raw.to_owned(),
-            },
+            kind: ToolKind::Server { family: Family::Anthropic, kind, raw: raw.to_owned() },
             strict: None,
             cache: None,
         }),
@@ -174,10 +163,7 @@ fn thinking(object: &mut Object<'_>, reader: &mut Reader) -> Result<ReasoningCon
         let mut thinking = Object::from_raw(raw, Spelling::Exact)?;
         let kind: String = thinking.need("type")?;
         let visible = thinking.take::<String>("display")?.map(|display| display != "omitted");
-        let mut control = ReasoningControl {
-            visible,
-            ..ReasoningControl::default()
-        };
+        let mut control = ReasoningControl { visible, ..ReasoningControl::default() };
         match kind.as_str() {
             "enabled" => {
                 control.enabled = Some(true);
@@ -209,9 +195,7 @@ fn output_config(object: &mut Object<'_>, request: &mut Request, reader: &mut Re
         reader.leftover(config, "output_config.");
     }
     let Some(mut format) = format else { return Ok(()) };
-    let schema = format
-        .take_raw("schema")
-        .ok_or_else(|| place(malformed("is required").within("format.schema")))?;
+    let schema = format.take_raw("schema").ok_or_else(|| place(malformed("is required").within("format.schema")))?;
     request.output = OutputFormat::JsonSchema {
         name: format.take("name").map_err(place)?,
         description: None,

@@ -15,13 +15,14 @@ use super::{
 use crate::{
     codec::{
         Encoded, Target,
+        extras::native,
         field::Name,
         ids::{ANTHROPIC_TOOL_NAME, tool_names},
         json::write::{self, Members},
         schema,
     },
-    dialect::{Family, Surface},
-    ir::{Block, CacheMark, Extra, OutputFormat, Request, Role, Tool},
+    dialect::Surface,
+    ir::{Block, CacheMark, OutputFormat, Request, Role, Tool},
     report::Report,
 };
 
@@ -72,29 +73,14 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
 fn draft<'a>(request: &'a Request, target: Target<'_>, context: &mut Context<'_>) -> Draft<'a> {
     refuse_the_impossible(request, context);
     let max_output = request.max_output.unwrap_or(target.default_max_output);
-    let system: Vec<&Block> = request
-        .system
-        .iter()
-        .filter(|block| content_encode::fits(block, context))
-        .collect();
+    let system: Vec<&Block> = request.system.iter().filter(|block| content_encode::fits(block, context)).collect();
     let messages = arrange(request, context);
     let tools = offered(request, context);
-    let plan = thinking::plan(
-        &request.reasoning,
-        max_output,
-        allows_manual_thinking(&messages),
-        context,
-    );
+    let plan = thinking::plan(&request.reasoning, max_output, allows_manual_thinking(&messages), context);
     let marks = tools.iter().filter(|tool| tool.cache.is_some()).count();
     let blocks = system.iter().copied().chain(messages.iter().flat_map(Message::blocks));
     context.expect_marks(marks.saturating_add(blocks.map(marks_in).sum()));
-    Draft {
-        max_output,
-        system,
-        messages,
-        tools,
-        plan,
-    }
+    Draft { max_output, system, messages, tools, plan }
 }
 
 /// What no Messages request can say and no client can do without.
@@ -102,11 +88,7 @@ fn refuse_the_impossible(request: &Request, context: &mut Context<'_>) {
     if request.candidates.is_some_and(|count| count != 1) {
         context.refused(Name::Candidates, "Anthropic gives one answer per request"); // hard case 209
     }
-    let wants_top = request
-        .sampling
-        .top_logprobs
-        .as_ref()
-        .is_some_and(|count| count.as_u64() != Some(0));
+    let wants_top = request.sampling.top_logprobs.as_ref().is_some_and(|count| count.as_u64() != Some(0));
     if request.sampling.logprobs == Some(true) || wants_top {
         context.refused(Name::Logprobs, "Anthropic gives no log probabilities");
     }
@@ -125,12 +107,7 @@ fn tools(request: &Request, draft: &Draft<'_>, to: &mut Members<'_>, context: &m
     if draft.tools.is_empty() {
         return;
     }
-    to.list("tools", |list| {
-        draft
-            .tools
-            .iter()
-            .for_each(|tool| tools_encode::tool(tool, list, context))
-    });
+    to.list("tools", |list| draft.tools.iter().for_each(|tool| tools_encode::tool(tool, list, context)));
     tools_encode::choice(request, draft.plan.mode, to, context);
 }
 
@@ -279,21 +256,13 @@ fn bookkeeping(request: &Request, to: &mut Members<'_>, context: &mut Context<'_
             to.put("service_tier", "auto");
         }
     }
-    for extra in &request.extras {
-        write_extra(extra, to, context);
-    }
-}
-
-fn write_extra(extra: &Extra, to: &mut Members<'_>, context: &mut Context<'_>) {
-    let is_plain = !extra.field.contains(['.', '[']);
-    if extra.family == Family::Anthropic && is_plain {
-        to.put(&extra.field, &extra.raw);
-    } else if extra.essential {
-        context
-            .report
-            .refused(extra.field.clone(), "Anthropic has no equivalent");
-    } else {
-        context.report.dropped(extra.field.clone());
+    // Positions of messages, tools and inner objects do not survive the neutral representation.
+    for extra in native(request, Surface::Messages, context.from, context.report) {
+        if extra.field.contains('.') {
+            context.report.dropped(extra.field.clone());
+        } else {
+            to.put(&extra.field, &extra.raw);
+        }
     }
 }
 

@@ -1,15 +1,13 @@
 //! Whole answers: an upstream's read, a client's written.
 
 use super::{
-    arguments,
     carrier::{self, Place},
     content_decode::Reader,
-    errors::{self, WireError},
     finish, usage,
 };
 use crate::{
     codec::{
-        Reply,
+        Reply, arguments,
         ids::{ANTHROPIC_CALL_ID, call_id, invented_call_id, prefixed},
         json::{
             read::{Object, Spelling},
@@ -18,7 +16,7 @@ use crate::{
     },
     dialect::Family,
     ir::{Block, Candidate, Opaque, Reasoning, Response, ToolCall},
-    problem::{Problem, ProblemKind},
+    problem::{Problem, ProblemKind, understand},
 };
 
 /// Reads an answer.
@@ -27,14 +25,11 @@ use crate::{
 /// When it is no Messages answer, or an error in spite of its status.
 pub fn decode(body: &[u8]) -> Result<Response, Problem> {
     let unreadable = |why: crate::codec::Malformed| {
-        Problem::new(
-            ProblemKind::Upstream,
-            format!("the upstream's answer cannot be read: {why}"),
-        )
+        Problem::new(ProblemKind::Upstream, format!("the upstream's answer cannot be read: {why}"))
     };
     let mut object = Object::parse(body, Spelling::Exact).map_err(unreadable)?;
-    if let Some(error) = object.take::<WireError>("error").map_err(unreadable)? {
-        return Err(errors::read(error));
+    if let Some(error) = object.take::<serde_json::Value>("error").map_err(unreadable)? {
+        return Err(understand::event(Family::Anthropic, &serde_json::json!({ "error": error })));
     }
     let content = object
         .take_raw("content")
@@ -52,23 +47,15 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
         id: object.take("id").map_err(unreadable)?,
         model: object.take("model").map_err(unreadable)?,
         created: None,
-        candidates: vec![Candidate {
-            blocks,
-            finish: finish::read(reason.as_deref(), stop_sequence, has_call),
-        }],
-        usage: object
-            .take::<usage::WireUsage>("usage")
-            .map_err(unreadable)?
-            .map(Into::into),
+        candidates: vec![Candidate { blocks, finish: finish::read(reason.as_deref(), stop_sequence, has_call) }],
+        usage: object.take::<usage::WireUsage>("usage").map_err(unreadable)?.map(Into::into),
     })
 }
 
 /// Writes an answer. Only the first candidate can be said; a request for more was refused on its way in.
 pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
     let candidate = response.candidates.first();
-    let blocks = candidate
-        .map(|candidate| candidate.blocks.as_slice())
-        .unwrap_or_default();
+    let blocks = candidate.map(|candidate| candidate.blocks.as_slice()).unwrap_or_default();
     let has_call = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
     let mut body = Vec::with_capacity(512);
     write::object(&mut body, |o| {
@@ -76,18 +63,11 @@ pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
         o.put("type", "message");
         o.put("role", "assistant");
         o.put("model", &reply.model);
-        o.list("content", |list| {
-            blocks.iter().for_each(|block| self::block(block, list))
-        });
+        o.list("content", |list| blocks.iter().for_each(|block| self::block(block, list)));
         let reason = candidate.map(|candidate| finish::write(candidate.finish.reason, has_call));
         o.put("stop_reason", &reason);
-        o.put(
-            "stop_sequence",
-            &candidate.and_then(|candidate| candidate.finish.stop_sequence.as_deref()),
-        );
-        o.object("usage", |members| {
-            usage::write(response.usage.unwrap_or_default(), members)
-        });
+        o.put("stop_sequence", &candidate.and_then(|candidate| candidate.finish.stop_sequence.as_deref()));
+        o.object("usage", |members| usage::write(response.usage.unwrap_or_default(), members));
     });
     body
 }
@@ -129,23 +109,11 @@ fn block(block: &Block, to: &mut Elements<'_>) {
 /// taken for native (hard case 97).
 fn reasoning(reasoning: &Reasoning, to: &mut Elements<'_>) {
     match (&reasoning.state, reasoning.redacted) {
-        (
-            Some(Opaque {
-                family: Family::Anthropic,
-                value,
-            }),
-            true,
-        ) => to.object(|o| {
+        (Some(Opaque { family: Family::Anthropic, value }), true) => to.object(|o| {
             o.put("type", "redacted_thinking");
             o.put("data", value);
         }),
-        (
-            Some(Opaque {
-                family: Family::Anthropic,
-                value,
-            }),
-            false,
-        ) => thinking(&reasoning.text, value, to),
+        (Some(Opaque { family: Family::Anthropic, value }), false) => thinking(&reasoning.text, value, to),
         (None, _) if reasoning.text.is_empty() => {}
         (state, redacted) => {
             let place = if redacted { Place::Redacted } else { Place::Thought };

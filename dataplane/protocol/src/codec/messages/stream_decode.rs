@@ -9,17 +9,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    errors::{self, WireError},
-    finish,
-    usage::WireUsage,
-};
+use super::{finish, usage::WireUsage};
 use crate::{
     codec::StreamDecoder,
     dialect::Family,
     framing::sse::Frame,
     ir::{BlockKind, Delta, Event, Finish, Opaque, Raw, Usage},
-    problem::{Problem, ProblemKind},
+    problem::{Problem, ProblemKind, understand},
 };
 
 /// Reads one answer.
@@ -72,7 +68,8 @@ struct Wire<'a> {
     content_block: Option<&'a RawValue>,
     delta: Option<WireDelta>,
     usage: Option<WireUsage>,
-    error: Option<WireError>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -118,10 +115,9 @@ impl StreamDecoder for Decoder {
         }
         match serde_json::from_str::<Wire<'_>>(frame.data) {
             Ok(wire) => self.event(wire, out),
-            Err(_) => self.fail(
-                Problem::new(ProblemKind::Upstream, "the upstream sent an event that cannot be read"),
-                out,
-            ),
+            Err(_) => {
+                self.fail(Problem::new(ProblemKind::Upstream, "the upstream sent an event that cannot be read"), out);
+            }
         }
     }
 
@@ -132,13 +128,7 @@ impl StreamDecoder for Decoder {
         if self.finish.is_some() {
             self.end(out);
         } else {
-            self.fail(
-                Problem::new(
-                    ProblemKind::Upstream,
-                    "the upstream's answer ended before it was complete",
-                ),
-                out,
-            );
+            self.fail(Problem::new(ProblemKind::Upstream, "the upstream's answer ended before it was complete"), out);
         }
     }
 }
@@ -159,7 +149,11 @@ impl Decoder {
             "message_delta" => self.message_delta(wire.delta.unwrap_or_default(), wire.usage, out),
             "message_stop" => self.end(out),
             "ping" => out.push(Event::Ping),
-            "error" => self.fail(errors::read(wire.error.unwrap_or_default()), out),
+            "error" => {
+                let error: Option<serde_json::Value> =
+                    wire.error.and_then(|error| serde_json::from_str(error.get()).ok());
+                self.fail(understand::event(Family::Anthropic, &serde_json::json!({ "error": error })), out);
+            }
             // New kinds of events are no failure.
             _ => {}
         }
@@ -173,22 +167,15 @@ impl Decoder {
             message.map_or((None, None, None), |message| (message.id, message.model, message.usage));
         let usage = usage.map(Usage::from);
         self.usage.merge(usage.unwrap_or_default());
-        out.push(Event::Start {
-            id,
-            model,
-            created: None,
-            usage,
-        });
+        out.push(Event::Start { id, model, created: None, usage });
     }
 
     fn block_start(&mut self, index: u32, raw: Option<&RawValue>, out: &mut Vec<Event>) {
         self.start(None, out);
         let block = raw.and_then(|raw| Some((raw, serde_json::from_str::<WireBlock>(raw.get()).ok()?)));
         let Some((raw, block)) = block else {
-            return self.fail(
-                Problem::new(ProblemKind::Upstream, "the upstream began a block without saying which"),
-                out,
-            );
+            return self
+                .fail(Problem::new(ProblemKind::Upstream, "the upstream began a block without saying which"), out);
         };
         // An index that is used again ends its former block.
         if let Some(former) = self.blocks.remove(&index) {
@@ -202,11 +189,7 @@ impl Decoder {
 
     fn open(&mut self, number: u32, block: WireBlock, raw: &RawValue, out: &mut Vec<Event>) -> What {
         let mut begin = |kind: BlockKind, delta: Option<Delta>| {
-            out.push(Event::BlockStart {
-                block: number,
-                candidate: 0,
-                kind,
-            });
+            out.push(Event::BlockStart { block: number, candidate: 0, kind });
             out.extend(delta.map(|delta| Event::BlockDelta { block: number, delta }));
         };
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -216,13 +199,8 @@ impl Decoder {
                 What::Text
             }
             "thinking" => {
-                begin(
-                    BlockKind::Reasoning { redacted: false },
-                    said(block.thinking).map(Delta::Reasoning),
-                );
-                What::Thinking {
-                    signature: block.signature.unwrap_or_default(),
-                }
+                begin(BlockKind::Reasoning { redacted: false }, said(block.thinking).map(Delta::Reasoning));
+                What::Thinking { signature: block.signature.unwrap_or_default() }
             }
             "redacted_thinking" => {
                 let state = said(block.data).map(native).map(Delta::State);
@@ -231,23 +209,14 @@ impl Decoder {
             }
             "tool_use" => {
                 self.has_call = true;
-                let kind = BlockKind::ToolCall {
-                    id: block.id.unwrap_or_default(),
-                    name: block.name.unwrap_or_default(),
-                };
+                let kind =
+                    BlockKind::ToolCall { id: block.id.unwrap_or_default(), name: block.name.unwrap_or_default() };
                 begin(kind, None);
                 What::Call {
-                    whole: block
-                        .input
-                        .filter(|input| !is_empty_object(input))
-                        .map(|input| input.get().to_owned()),
+                    whole: block.input.filter(|input| !is_empty_object(input)).map(|input| input.get().to_owned()),
                 }
             }
-            _ => What::Foreign {
-                kind: block.r#type,
-                raw: raw.to_owned(),
-                arguments: String::new(),
-            },
+            _ => What::Foreign { kind: block.r#type, raw: raw.to_owned(), arguments: String::new() },
         }
     }
 
@@ -274,10 +243,7 @@ impl Decoder {
             }
             What::Redacted => None,
         };
-        out.extend(grown.map(|delta| Event::BlockDelta {
-            block: open.number,
-            delta,
-        }));
+        out.extend(grown.map(|delta| Event::BlockDelta { block: open.number, delta }));
     }
 
     fn message_delta(&mut self, delta: WireDelta, usage: Option<WireUsage>, out: &mut Vec<Event>) {
@@ -298,15 +264,8 @@ impl Decoder {
     fn refusal(&mut self, explanation: String, out: &mut Vec<Event>) {
         let block = self.next;
         self.next = block.saturating_add(1);
-        out.push(Event::BlockStart {
-            block,
-            candidate: 0,
-            kind: BlockKind::Refusal,
-        });
-        out.push(Event::BlockDelta {
-            block,
-            delta: Delta::Text(explanation),
-        });
+        out.push(Event::BlockStart { block, candidate: 0, kind: BlockKind::Refusal });
+        out.push(Event::BlockDelta { block, delta: Delta::Text(explanation) });
         out.push(Event::BlockEnd { block });
     }
 
@@ -315,10 +274,7 @@ impl Decoder {
         for (_, open) in std::mem::take(&mut self.blocks) {
             close(open, out);
         }
-        let finish = self
-            .finish
-            .take()
-            .unwrap_or_else(|| finish::read(Some("end_turn"), None, self.has_call));
+        let finish = self.finish.take().unwrap_or_else(|| finish::read(Some("end_turn"), None, self.has_call));
         out.push(Event::Finish { candidate: 0, finish });
         out.push(Event::End);
         self.done = true;
@@ -341,11 +297,7 @@ fn close(open: Open, out: &mut Vec<Event>) {
             out.push(Event::BlockStart {
                 block,
                 candidate: 0,
-                kind: BlockKind::Unknown {
-                    family: Family::Anthropic,
-                    kind,
-                    raw,
-                },
+                kind: BlockKind::Unknown { family: Family::Anthropic, kind, raw },
             });
             None
         }
@@ -357,10 +309,9 @@ fn close(open: Open, out: &mut Vec<Event>) {
 
 /// The block with the arguments that came as deltas.
 fn with_input(raw: Raw, arguments: &str) -> Raw {
-    let (Ok(mut members), Ok(input)) = (
-        serde_json::from_str::<BTreeMap<String, Raw>>(raw.get()),
-        serde_json::from_str::<Raw>(arguments),
-    ) else {
+    let (Ok(mut members), Ok(input)) =
+        (serde_json::from_str::<BTreeMap<String, Raw>>(raw.get()), serde_json::from_str::<Raw>(arguments))
+    else {
         return raw;
     };
     members.insert("input".to_owned(), input);
@@ -373,10 +324,7 @@ fn is_empty_object(input: &RawValue) -> bool {
 }
 
 const fn native(value: String) -> Opaque {
-    Opaque {
-        family: Family::Anthropic,
-        value,
-    }
+    Opaque { family: Family::Anthropic, value }
 }
 
 #[cfg(test)]

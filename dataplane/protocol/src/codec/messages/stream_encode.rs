@@ -5,13 +5,12 @@
 //! first content, and the finish is held until the end, for counts may follow it.
 
 use super::{
-    arguments,
     carrier::{self, Place},
-    errors, finish, usage,
+    finish, usage,
 };
 use crate::{
     codec::{
-        Reply, StreamEncoder,
+        Reply, StreamEncoder, arguments,
         ids::{ANTHROPIC_CALL_ID, call_id, prefixed},
         json::write::{self, Members},
         serialise::{Serialiser, Sink},
@@ -19,7 +18,7 @@ use crate::{
     dialect::Family,
     framing::sse,
     ir::{BlockKind, Delta, Event, Finish, FinishReason, Opaque, Usage},
-    problem::{Problem, ProblemKind},
+    problem::{Problem, ProblemKind, render},
 };
 
 /// Writes one answer.
@@ -110,15 +109,12 @@ impl Encoder {
     }
 
     fn fail(&mut self, problem: &Problem, out: &mut Vec<u8>) {
-        errors::write(problem, out);
+        event(out, "error", |o| o.put_json("error", &render::anthropic_error(problem)));
         self.done = true;
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) {
-        self.serialiser.flush(&mut Writer {
-            wire: &mut self.wire,
-            out,
-        });
+        self.serialiser.flush(&mut Writer { wire: &mut self.wire, out });
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
@@ -150,17 +146,10 @@ impl StreamEncoder for Encoder {
             }
             _ => self.start(None, out),
         }
-        let mut writer = Writer {
-            wire: &mut self.wire,
-            out,
-        };
+        let mut writer = Writer { wire: &mut self.wire, out };
         match event {
             // Only the first candidate can be said; blocks of others are unknown to the serialiser from here on.
-            Event::BlockStart {
-                block,
-                candidate: 0,
-                kind,
-            } => {
+            Event::BlockStart { block, candidate: 0, kind } => {
                 self.serialiser.start(*block, kind.clone(), &mut writer);
             }
             Event::BlockDelta { block, delta } => {
@@ -190,15 +179,8 @@ impl StreamEncoder for Encoder {
 impl Sink for Writer<'_> {
     fn open(&mut self, kind: &BlockKind) {
         self.wire.open = match kind {
-            BlockKind::Text | BlockKind::Refusal => Open::Text {
-                begun: false,
-                state: None,
-            },
-            BlockKind::Reasoning { redacted } => Open::Reasoning {
-                begun: false,
-                redacted: *redacted,
-                state: None,
-            },
+            BlockKind::Text | BlockKind::Refusal => Open::Text { begun: false, state: None },
+            BlockKind::Reasoning { redacted } => Open::Reasoning { begun: false, redacted: *redacted, state: None },
             BlockKind::ToolCall { id, name } => Open::Call {
                 id: call_id(id, ANTHROPIC_CALL_ID).into_owned(),
                 name: name.clone(),
@@ -206,11 +188,7 @@ impl Sink for Writer<'_> {
                 state: None,
                 odd: None,
             },
-            BlockKind::Unknown {
-                family: Family::Anthropic,
-                raw,
-                ..
-            } => {
+            BlockKind::Unknown { family: Family::Anthropic, raw, .. } => {
                 event(self.out, "content_block_start", |o| {
                     o.put("index", &self.wire.next);
                     o.put("content_block", raw);
@@ -228,12 +206,7 @@ impl Sink for Writer<'_> {
         match (&mut open, delta) {
             (Open::Text { begun, .. }, Delta::Text(text)) => self.text(begun, text),
             (Open::Reasoning { begun, .. }, Delta::Reasoning(text)) => self.thought(begun, text),
-            (
-                Open::Call {
-                    id, name, begun, odd, ..
-                },
-                Delta::Arguments(text),
-            ) => {
+            (Open::Call { id, name, begun, odd, .. }, Delta::Arguments(text)) => {
                 if !*begun {
                     self.begin_call(begun, id, name);
                     if !text.trim_start().starts_with(['{']) && !text.trim().is_empty() {
@@ -268,13 +241,7 @@ impl Sink for Writer<'_> {
                 }
             }
             Open::Reasoning { begun, redacted, state } => self.close_thought(begun, redacted, state.as_ref()),
-            Open::Call {
-                id,
-                name,
-                mut begun,
-                state,
-                odd,
-            } => {
+            Open::Call { id, name, mut begun, state, odd } => {
                 if !begun {
                     self.begin_call(&mut begun, &id, &name);
                 }

@@ -8,7 +8,10 @@ use super::{
     models::{Abilities, Thinking},
 };
 use crate::{
-    codec::field::Name,
+    codec::{
+        effort::{is_off, of_budget},
+        field::Name,
+    },
     ir::{Effort, ReasoningControl},
 };
 
@@ -46,15 +49,8 @@ pub enum Mode {
 pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, context: &mut Context<'_>) -> Plan {
     let abilities = context.abilities;
     if is_off(control) {
-        let mode = if abilities.thinks_by_default {
-            Mode::Disabled
-        } else {
-            Mode::Unsaid
-        };
-        return Plan {
-            mode,
-            ..Plan::default()
-        };
+        let mode = if abilities.thinks_by_default { Mode::Disabled } else { Mode::Unsaid };
+        return Plan { mode, ..Plan::default() };
     }
     let wants_mode = control.budget.is_some() || control.adaptive || control.enabled == Some(true);
     let shows = control.visible == Some(true);
@@ -90,10 +86,6 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
     plan
 }
 
-fn is_off(control: &ReasoningControl) -> bool {
-    control.enabled == Some(false) || control.effort == Some(Effort::None) || control.budget == Some(0)
-}
-
 /// A budget within Anthropic's bounds, or no thinking where there is no room for one (hard case 200) or where the
 /// history forbids it (hard case 160).
 fn manual(budget: u64, max_output: u64, history_allows: bool, context: &mut Context<'_>) -> Mode {
@@ -103,15 +95,7 @@ fn manual(budget: u64, max_output: u64, history_allows: bool, context: &mut Cont
     }
     let sent = budget.clamp(MIN_BUDGET, max_output.saturating_sub(1));
     if sent != budget {
-        context.adapted(
-            Name::Budget,
-            "budget",
-            if sent > budget {
-                "minimum"
-            } else {
-                "below the output limit"
-            },
-        );
+        context.adapted(Name::Budget, "budget", if sent > budget { "minimum" } else { "below the output limit" });
     }
     Mode::Budget(sent)
 }
@@ -127,7 +111,7 @@ fn effort(
     let converted = match control.budget {
         Some(budget) if budget > 0 && mode == Mode::Adaptive => {
             context.adapted(Name::Budget, "budget", "effort");
-            Some(effort_of(budget))
+            Some(of_budget(budget))
         }
         _ => None,
     };
@@ -159,7 +143,7 @@ fn effort(
     })
 }
 
-/// No vendor states these figures; they are ours (protocols 2.3).
+/// No vendor states these figures; they are ours, for Anthropic's models of that time (protocols 2.3).
 const fn budget_of(effort: Effort) -> u64 {
     match effort {
         Effort::None | Effort::Minimal | Effort::Low => 1024,
@@ -167,16 +151,6 @@ const fn budget_of(effort: Effort) -> u64 {
         Effort::High => 16_384,
         Effort::XHigh => 24_576,
         Effort::Max => 32_768,
-    }
-}
-
-const fn effort_of(budget: i64) -> Effort {
-    match budget {
-        ..=1024 => Effort::Minimal,
-        1025..=2048 => Effort::Low,
-        2049..=8192 => Effort::Medium,
-        8193..=24_576 => Effort::High,
-        _ => Effort::XHigh,
     }
 }
 
@@ -193,151 +167,44 @@ mod tests {
         report::{Mode as Strictness, Report},
     };
 
-    fn decide(model: &str, control: ReasoningControl, max_output: u64) -> (Plan, Vec<String>) {
+    fn decide(model: &str, control: &ReasoningControl, max_output: u64) -> (Plan, Vec<String>) {
         let mut report = Report::new(Strictness::Default);
-        let mut context = Context::new(
-            Surface::ChatCompletions,
-            abilities(model),
-            NameMap::default(),
-            &mut report,
-        );
-        let plan = plan(&control, max_output, true, &mut context);
+        let mut context = Context::new(Surface::ChatCompletions, abilities(model), NameMap::default(), &mut report);
+        let plan = plan(control, max_output, true, &mut context);
         (plan, report.finish().unwrap().iter().map(ToString::to_string).collect())
     }
 
     fn effort(effort: Effort) -> ReasoningControl {
-        ReasoningControl {
-            effort: Some(effort),
-            ..ReasoningControl::default()
-        }
+        ReasoningControl { effort: Some(effort), ..ReasoningControl::default() }
     }
 
     fn budget(budget: i64) -> ReasoningControl {
-        ReasoningControl {
-            budget: Some(budget),
-            ..ReasoningControl::default()
-        }
+        ReasoningControl { budget: Some(budget), ..ReasoningControl::default() }
     }
 
     #[test]
     fn efforts_and_budgets() {
         let rows = [
             ("unset", "m", ReasoningControl::default(), 9000, Mode::Unsaid, None, 0),
-            (
-                "hard case 201",
-                "claude-opus-4-6",
-                effort(Effort::High),
-                9000,
-                Mode::Unsaid,
-                Some("high"),
-                0,
-            ),
-            (
-                "unknown model",
-                "m",
-                effort(Effort::Max),
-                9000,
-                Mode::Unsaid,
-                Some("max"),
-                0,
-            ),
-            (
-                "minimal",
-                "m",
-                effort(Effort::Minimal),
-                9000,
-                Mode::Unsaid,
-                Some("low"),
-                1,
-            ),
-            (
-                "xhigh on 4.6",
-                "claude-opus-4-6",
-                effort(Effort::XHigh),
-                9000,
-                Mode::Unsaid,
-                Some("high"),
-                1,
-            ),
-            (
-                "xhigh on 4.7",
-                "claude-opus-4-7",
-                effort(Effort::XHigh),
-                9000,
-                Mode::Unsaid,
-                Some("xhigh"),
-                0,
-            ),
-            (
-                "effort on 4.5",
-                "claude-sonnet-4-5",
-                effort(Effort::Medium),
-                9000,
-                Mode::Budget(4096),
-                None,
-                0,
-            ),
-            (
-                "hard case 204",
-                "claude-3-5-haiku",
-                effort(Effort::High),
-                9000,
-                Mode::Unsaid,
-                None,
-                1,
-            ),
+            ("hard case 201", "claude-opus-4-6", effort(Effort::High), 9000, Mode::Unsaid, Some("high"), 0),
+            ("unknown model", "m", effort(Effort::Max), 9000, Mode::Unsaid, Some("max"), 0),
+            ("minimal", "m", effort(Effort::Minimal), 9000, Mode::Unsaid, Some("low"), 1),
+            ("xhigh on 4.6", "claude-opus-4-6", effort(Effort::XHigh), 9000, Mode::Unsaid, Some("high"), 1),
+            ("xhigh on 4.7", "claude-opus-4-7", effort(Effort::XHigh), 9000, Mode::Unsaid, Some("xhigh"), 0),
+            ("effort on 4.5", "claude-sonnet-4-5", effort(Effort::Medium), 9000, Mode::Budget(4096), None, 0),
+            ("hard case 204", "claude-3-5-haiku", effort(Effort::High), 9000, Mode::Unsaid, None, 1),
             ("budget", "m", budget(2048), 9000, Mode::Budget(2048), None, 0),
-            (
-                "hard case 200, capped",
-                "m",
-                budget(9000),
-                9000,
-                Mode::Budget(8999),
-                None,
-                1,
-            ),
+            ("hard case 200, capped", "m", budget(9000), 9000, Mode::Budget(8999), None, 1),
             ("hard case 200, no room", "m", budget(2048), 1024, Mode::Unsaid, None, 1),
             ("too small", "m", budget(100), 9000, Mode::Budget(1024), None, 1),
-            (
-                "hard case 202",
-                "claude-opus-4-7",
-                budget(4096),
-                9000,
-                Mode::Adaptive,
-                Some("medium"),
-                1,
-            ),
+            ("hard case 202", "claude-opus-4-7", budget(4096), 9000, Mode::Adaptive, Some("medium"), 1),
             ("hard case 6", "m", budget(0), 9000, Mode::Unsaid, None, 0),
-            (
-                "off where on by default",
-                "claude-opus-5",
-                effort(Effort::None),
-                9000,
-                Mode::Disabled,
-                None,
-                0,
-            ),
-            (
-                "hard case 8",
-                "claude-opus-4-6",
-                budget(-1),
-                9000,
-                Mode::Adaptive,
-                None,
-                0,
-            ),
-            (
-                "dynamic on 4.5",
-                "claude-sonnet-4-5",
-                budget(-1),
-                9000,
-                Mode::Budget(4096),
-                None,
-                0,
-            ),
+            ("off where on by default", "claude-opus-5", effort(Effort::None), 9000, Mode::Disabled, None, 0),
+            ("hard case 8", "claude-opus-4-6", budget(-1), 9000, Mode::Adaptive, None, 0),
+            ("dynamic on 4.5", "claude-sonnet-4-5", budget(-1), 9000, Mode::Budget(4096), None, 0),
         ];
         for (name, model, control, max_output, mode, effort, warnings) in rows {
-            let (plan, warned) = decide(model, control, max_output);
+            let (plan, warned) = decide(model, &control, max_output);
             assert_eq!((plan.mode, plan.effort), (mode, effort), "{name}");
             assert_eq!(warned.len(), warnings, "{name}: {warned:?}");
         }
@@ -345,14 +212,8 @@ mod tests {
 
     #[test]
     fn thoughts_are_shown_when_asked_for() {
-        let control = ReasoningControl {
-            visible: Some(true),
-            ..effort(Effort::High)
-        };
-        let (plan, _) = decide("claude-opus-4-6", control, 9000);
-        assert_eq!(
-            (plan.mode, plan.display, plan.effort),
-            (Mode::Adaptive, Some("summarized"), Some("high"))
-        );
+        let control = ReasoningControl { visible: Some(true), ..effort(Effort::High) };
+        let (plan, _) = decide("claude-opus-4-6", &control, 9000);
+        assert_eq!((plan.mode, plan.display, plan.effort), (Mode::Adaptive, Some("summarized"), Some("high")));
     }
 }

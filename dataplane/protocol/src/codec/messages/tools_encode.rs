@@ -23,10 +23,7 @@ pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<&'a T
     if allowed.is_some() {
         context.adapted(Name::ToolChoice, "allowed tools", "only these sent");
     }
-    let chosen = request
-        .tools
-        .iter()
-        .filter(|tool| allowed.is_none_or(|names| names.contains(&tool.name)));
+    let chosen = request.tools.iter().filter(|tool| allowed.is_none_or(|names| names.contains(&tool.name)));
     chosen.filter(|tool| can_run(tool, context)).collect()
 }
 
@@ -36,7 +33,7 @@ pub fn tool(tool: &Tool, to: &mut Elements<'_>, context: &mut Context<'_>) {
         ToolKind::Server { raw, .. } => return to.put_json(raw.get()),
         ToolKind::Function(schema) => schema.as_ref(),
         ToolKind::Custom(format) => {
-            if format.as_ref().is_some_and(|format| constrains(format)) {
+            if format.as_ref().is_some_and(constrains) {
                 context.dropped(Name::ToolFormat);
             }
             None
@@ -85,10 +82,7 @@ pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut
         o.put("type", word);
         o.put_some("name", name);
         if word != "none" {
-            o.put_some(
-                "disable_parallel_tool_use",
-                request.parallel_tools.map(|parallel| !parallel),
-            );
+            o.put_some("disable_parallel_tool_use", request.parallel_tools.map(|parallel| !parallel));
         }
     });
 }

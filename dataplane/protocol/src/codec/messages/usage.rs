@@ -29,9 +29,7 @@ pub fn write(usage: Usage, to: &mut Members<'_>) {
     to.put_some("cache_read_input_tokens", usage.cache_read);
     to.put("output_tokens", &usage.total_output());
     if let Some(thinking) = usage.reasoning {
-        to.object("output_tokens_details", |details| {
-            details.put("thinking_tokens", &thinking)
-        });
+        to.object("output_tokens_details", |details| details.put("thinking_tokens", &thinking));
     }
 }
 
@@ -68,19 +66,8 @@ mod tests {
 
     #[test]
     fn hard_case_221_cached_tokens_are_not_counted_twice() {
-        let usage = Usage {
-            input: Some(20),
-            cache_read: Some(80),
-            output: Some(3),
-            ..Usage::default()
-        };
-        assert_eq!(
-            text(|o| write(usage, o)),
-            r#"{"input_tokens":20,"cache_read_input_tokens":80,"output_tokens":3}"#
-        );
-        assert_eq!(
-            text(|o| write(Usage::default(), o)),
-            r#"{"input_tokens":0,"output_tokens":0}"#
-        );
+        let usage = Usage { input: Some(20), cache_read: Some(80), output: Some(3), ..Usage::default() };
+        assert_eq!(text(|o| write(usage, o)), r#"{"input_tokens":20,"cache_read_input_tokens":80,"output_tokens":3}"#);
+        assert_eq!(text(|o| write(Usage::default(), o)), r#"{"input_tokens":0,"output_tokens":0}"#);
     }
 }

@@ -49,18 +49,7 @@ pub const GEMINI: Dialect = Dialect {
 /// Anthropic's structured outputs: no numeric, length or count bounds.
 pub const ANTHROPIC: Dialect = Dialect {
     keeps: &["type", "title", "enum", "const", "required", "default"],
-    formats: &[
-        "date-time",
-        "time",
-        "date",
-        "duration",
-        "email",
-        "hostname",
-        "uri",
-        "ipv4",
-        "ipv6",
-        "uuid",
-    ],
+    formats: &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"],
     openapi: false,
     closed_objects: true,
 };
@@ -101,12 +90,7 @@ struct Draft {
 impl<'a> Converter<'a> {
     /// For this document.
     pub const fn new(root: &'a Node, dialect: Dialect) -> Self {
-        Self {
-            root,
-            dialect,
-            produced: 0,
-            weakened: false,
-        }
+        Self { root, dialect, produced: 0, weakened: false }
     }
 
     /// Whether some constraint is no longer enforced.
@@ -179,11 +163,7 @@ impl<'a> Converter<'a> {
             }
             "allOf" => self.all_of(value, depth, draft),
             "type" => self.types(value, draft),
-            "format"
-                if value
-                    .as_text()
-                    .is_some_and(|format| self.dialect.formats.contains(&format.as_str())) =>
-            {
+            "format" if value.as_text().is_some_and(|format| self.dialect.formats.contains(&format.as_str())) => {
                 draft.put(keyword, value.clone());
             }
             "enum" if self.dialect.openapi => self.openapi_enum(value, draft),
@@ -208,12 +188,7 @@ impl<'a> Converter<'a> {
         let Node::Object(members) = value else {
             return Node::Object(Vec::new());
         };
-        Node::Object(
-            members
-                .iter()
-                .map(|(name, schema)| (name.clone(), self.schema(schema, depth)))
-                .collect(),
-        )
+        Node::Object(members.iter().map(|(name, schema)| (name.clone(), self.schema(schema, depth))).collect())
     }
 
     fn items(&mut self, value: &Node, depth: usize, draft: &mut Draft) {
@@ -247,11 +222,7 @@ impl<'a> Converter<'a> {
 
     fn alternatives(&mut self, value: &Node, depth: usize, draft: &mut Draft) {
         let Node::Array(elements) = value else { return };
-        let is_null = |schema: &Node| {
-            schema
-                .get("type")
-                .is_some_and(|kind| kind.as_text().as_deref() == Some("null"))
-        };
+        let is_null = |schema: &Node| schema.get("type").is_some_and(|kind| kind.as_text().as_deref() == Some("null"));
         if self.dialect.openapi && elements.iter().any(is_null) {
             draft.put("nullable", Node::truth(true));
         }
@@ -312,11 +283,7 @@ impl<'a> Converter<'a> {
         if elements.iter().any(|element| is(element, "null")) {
             draft.put("nullable", Node::truth(true));
         }
-        let others: Vec<Node> = elements
-            .iter()
-            .filter(|element| !is(element, "null"))
-            .cloned()
-            .collect();
+        let others: Vec<Node> = elements.iter().filter(|element| !is(element, "null")).cloned().collect();
         if others.iter().all(|element| element.as_text().is_some()) {
             draft.put_if_absent("enum", Node::Array(others));
         } else {
@@ -335,10 +302,7 @@ impl<'a> Converter<'a> {
 
     fn complete(&mut self, mut draft: Draft) -> Node {
         let is_object = draft.has("properties")
-            || draft
-                .members
-                .iter()
-                .any(|(name, value)| name == "type" && value.as_text().as_deref() == Some("object"));
+            || draft.members.iter().any(|(name, value)| name == "type" && value.as_text().as_deref() == Some("object"));
         if self.dialect.closed_objects && is_object {
             draft.put("additionalProperties", Node::truth(false));
         }
@@ -368,13 +332,7 @@ impl Draft {
 
     /// Adds the members or elements of `value` to those that are there.
     fn join(&mut self, name: &str, value: Node) {
-        match (
-            self.members
-                .iter_mut()
-                .find(|(taken, _)| taken == name)
-                .map(|(_, old)| old),
-            value,
-        ) {
+        match (self.members.iter_mut().find(|(taken, _)| taken == name).map(|(_, old)| old), value) {
             (Some(Node::Object(old)), Node::Object(more)) => {
                 more.into_iter().for_each(|(key, schema)| {
                     if !old.iter().any(|(taken, _)| *taken == key) {
@@ -394,8 +352,7 @@ impl Draft {
             words.push(format!("({})", self.notes.join("; ")));
         }
         if !words.is_empty() {
-            self.members
-                .push(("description".to_owned(), Node::text(&words.join(" "))));
+            self.members.push(("description".to_owned(), Node::text(&words.join(" "))));
         }
         Node::Object(self.members)
     }

@@ -16,26 +16,14 @@ fn gemini_subset() {
             r#"{"type":"object","properties":{"n":{"type":"integer","minimum":0,"description":"(exclusiveMinimum: 0)"}},"description":"(propertyNames: {\"pattern\":\"^a\"})"}"#,
         ),
         ("hard case 181: const", r#"{"const":"a"}"#, r#"{"enum":["a"]}"#),
-        (
-            "const of a number",
-            r#"{"type":"integer","const":1}"#,
-            r#"{"type":"integer","description":"(enum: [1])"}"#,
-        ),
+        ("const of a number", r#"{"type":"integer","const":1}"#, r#"{"type":"integer","description":"(enum: [1])"}"#),
         (
             "hard case 182: tuples",
             r#"{"type":"array","prefixItems":[{"type":"string"},{"type":"number"}]}"#,
             r#"{"type":"array","items":{"anyOf":[{"type":"string"},{"type":"number"}]},"description":"(prefixItems: [{\"type\":\"string\"},{\"type\":\"number\"}])"}"#,
         ),
-        (
-            "hard case 183: type arrays",
-            r#"{"type":["string","null"]}"#,
-            r#"{"nullable":true,"type":"string"}"#,
-        ),
-        (
-            "two types",
-            r#"{"type":["string","integer"]}"#,
-            r#"{"anyOf":[{"type":"string"},{"type":"integer"}]}"#,
-        ),
+        ("hard case 183: type arrays", r#"{"type":["string","null"]}"#, r#"{"nullable":true,"type":"string"}"#),
+        ("two types", r#"{"type":["string","integer"]}"#, r#"{"anyOf":[{"type":"string"},{"type":"integer"}]}"#),
         (
             "optional by alternatives",
             r#"{"anyOf":[{"type":"string"},{"type":"null"}],"default":null}"#,
@@ -110,11 +98,7 @@ fn hard_case_185_circular_references_end() {
         for converted in [for_gemini(&raw(schema)), for_anthropic(&raw(schema))] {
             assert!(converted.weakened, "{schema}");
             assert!(!converted.schema.get().contains("$ref"), "{schema}");
-            assert!(
-                converted.schema.get().len() < 200_000,
-                "{schema}: {}",
-                converted.schema.get().len()
-            );
+            assert!(converted.schema.get().len() < 200_000, "{schema}: {}", converted.schema.get().len());
         }
     }
 }
@@ -122,10 +106,7 @@ fn hard_case_185_circular_references_end() {
 #[test]
 fn a_root_without_a_type_becomes_an_object() {
     assert_eq!(as_object(&raw("{}")).get(), r#"{"type":"object"}"#);
-    assert_eq!(
-        as_object(&raw(r#"{"b":1.0,"type":"object"}"#)).get(),
-        r#"{"b":1.0,"type":"object"}"#
-    );
+    assert_eq!(as_object(&raw(r#"{"b":1.0,"type":"object"}"#)).get(), r#"{"b":1.0,"type":"object"}"#);
     assert_eq!(
         as_object(&raw(r#"{"properties":{"z":{},"a":{}}}"#)).get(),
         r#"{"type":"object","properties":{"z":{},"a":{}}}"#

@@ -42,13 +42,7 @@ fn parse_at(raw: &RawValue, depth: usize) -> Node {
         Some(b'{') => serde_json::from_str::<Members>(raw.get()).map_or_else(
             |_| leaf(),
             |members| {
-                Node::Object(
-                    members
-                        .0
-                        .into_iter()
-                        .map(|(name, value)| (name, parse_at(&value, below)))
-                        .collect(),
-                )
+                Node::Object(members.0.into_iter().map(|(name, value)| (name, parse_at(&value, below))).collect())
             },
         ),
         Some(b'[') => serde_json::from_str::<Vec<Raw>>(raw.get()).map_or_else(

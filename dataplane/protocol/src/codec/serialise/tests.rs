@@ -59,10 +59,7 @@ fn run(script: &[&str]) -> String {
             let kind = match letter {
                 't' => BlockKind::Text,
                 'k' => BlockKind::Reasoning { redacted: false },
-                _ => BlockKind::ToolCall {
-                    id: format!("id{number}"),
-                    name: format!("f{number}"),
-                },
+                _ => BlockKind::ToolCall { id: format!("id{number}"), name: format!("f{number}") },
             };
             serialiser.start(number, kind, &mut tape);
         }
@@ -81,57 +78,21 @@ fn blocks_go_out_one_after_the_other() {
             &["c0", "c1", "0:{\"a\"", "1:{\"b\"", "0::1}", "1::2}"],
             "[f0{\"a\":1}][f1{\"b\":2}]",
         ),
-        (
-            "second call streams once the first is whole",
-            &["c0", "0:{}", "c1", "1:{", "1:}"],
-            "[f0{}][f1{}]",
-        ),
-        (
-            "hard case 87: reasoning after text",
-            &["t0", "0:a", "k1", "1:why", "0:b"],
-            "[text:a][think:why][text:b]",
-        ),
-        (
-            "hard case 89: empty text",
-            &["t0", "0:", "c1", "1:{}", "0.", "1."],
-            "[f1{}]",
-        ),
-        (
-            "hard case 99: waits until the end",
-            &["c0", "c1", "0:{", "1:{\"x\":1}"],
-            "[f0{][f1{\"x\":1}]",
-        ),
-        (
-            "text waits behind an unfinished call",
-            &["c0", "0:{", "t1", "1:hi", "0:}"],
-            "[f0{}][text:hi]",
-        ),
+        ("second call streams once the first is whole", &["c0", "0:{}", "c1", "1:{", "1:}"], "[f0{}][f1{}]"),
+        ("hard case 87: reasoning after text", &["t0", "0:a", "k1", "1:why", "0:b"], "[text:a][think:why][text:b]"),
+        ("hard case 89: empty text", &["t0", "0:", "c1", "1:{}", "0.", "1."], "[f1{}]"),
+        ("hard case 99: waits until the end", &["c0", "c1", "0:{", "1:{\"x\":1}"], "[f0{][f1{\"x\":1}]"),
+        ("text waits behind an unfinished call", &["c0", "0:{", "t1", "1:hi", "0:}"], "[f0{}][text:hi]"),
         ("a call without arguments", &["c0", "0.", "c1", "1."], "[f0][f1]"),
-        (
-            "such a call after open text",
-            &["t0", "0:a", "c1", "1.", "0:b", "0."],
-            "[text:a][f1][text:b]",
-        ),
-        (
-            "braces in strings",
-            &["c0", "c1", "0:{\"a\":\"}", "1:{}", "0:\\\"}\"}"],
-            "[f0{\"a\":\"}\\\"}\"}][f1{}]",
-        ),
-        (
-            "hard case 174: glued objects",
-            &["c0", "0:{\"a\":1}{\"a\":2}", "0."],
-            "[f0{\"a\":1}][f0{\"a\":2}]",
-        ),
+        ("such a call after open text", &["t0", "0:a", "c1", "1.", "0:b", "0."], "[text:a][f1][text:b]"),
+        ("braces in strings", &["c0", "c1", "0:{\"a\":\"}", "1:{}", "0:\\\"}\"}"], "[f0{\"a\":\"}\\\"}\"}][f1{}]"),
+        ("hard case 174: glued objects", &["c0", "0:{\"a\":1}{\"a\":2}", "0."], "[f0{\"a\":1}][f0{\"a\":2}]"),
         (
             "glued in a later delta",
             &["c0", "0:{\"a\":1}", "0: \n", "0:{\"a\":", "0:2}", "0."],
             "[f0{\"a\":1}][f0{\"a\":2}]",
         ),
-        (
-            "glued while waiting",
-            &["c0", "c1", "0:{", "1:{}{\"z\":1}", "0:}"],
-            "[f0{}][f1{}][f1{\"z\":1}]",
-        ),
+        ("glued while waiting", &["c0", "c1", "0:{", "1:{}{\"z\":1}", "0:}"], "[f0{}][f1{}][f1{\"z\":1}]"),
     ];
     for (name, script, expected) in rows {
         assert_eq!(run(script), expected, "{name}");
@@ -152,14 +113,9 @@ fn a_glued_call_has_an_id_of_its_own() {
         fn close(&mut self) {}
     }
     let (mut serialiser, mut ids) = (Serialiser::default(), Ids::default());
-    let kind = BlockKind::ToolCall {
-        id: "call_1".to_owned(),
-        name: "f".to_owned(),
-    };
+    let kind = BlockKind::ToolCall { id: "call_1".to_owned(), name: "f".to_owned() };
     serialiser.start(0, kind, &mut ids);
-    serialiser
-        .grow(0, &Delta::Arguments("{}{}{}".to_owned()), &mut ids)
-        .unwrap();
+    serialiser.grow(0, &Delta::Arguments("{}{}{}".to_owned()), &mut ids).unwrap();
     serialiser.flush(&mut ids);
     assert_eq!(ids.0.len(), 3);
     assert_eq!(ids.0[0], "call_1");
@@ -170,15 +126,10 @@ fn a_glued_call_has_an_id_of_its_own() {
 fn what_waits_is_bounded() {
     let (mut serialiser, mut tape) = (Serialiser::default(), Tape::default());
     for number in 0..2 {
-        let kind = BlockKind::ToolCall {
-            id: format!("id{number}"),
-            name: "f".to_owned(),
-        };
+        let kind = BlockKind::ToolCall { id: format!("id{number}"), name: "f".to_owned() };
         serialiser.start(number, kind, &mut tape);
     }
-    serialiser
-        .grow(0, &Delta::Arguments("{".to_owned()), &mut tape)
-        .unwrap();
+    serialiser.grow(0, &Delta::Arguments("{".to_owned()), &mut tape).unwrap();
     let much = Delta::Arguments(format!("{{\"a\":\"{}", "x".repeat(MAX_WAITING_BYTES)));
     assert_eq!(serialiser.grow(1, &much, &mut tape), Err(Overflow));
 }

@@ -11,11 +11,8 @@ fn request(members: &str) -> Request {
 
 fn body(members: &str) -> String {
     let comma = if members.is_empty() { "" } else { "," };
-    let messages = if members.contains("\"messages\"") {
-        ""
-    } else {
-        r#","messages":[{"role":"user","content":"hi"}]"#
-    };
+    let messages =
+        if members.contains("\"messages\"") { "" } else { r#","messages":[{"role":"user","content":"hi"}]"# };
     format!(r#"{{"model":"m","max_tokens":9{messages}{comma}{members}}}"#)
 }
 
@@ -81,11 +78,7 @@ fn hard_case_169_tools_without_a_type() {
 fn tool_choice_and_parallel_calls() {
     let rows = [
         (r#"{"type":"auto"}"#, ToolChoice::Auto, None),
-        (
-            r#"{"type":"any","disable_parallel_tool_use":true}"#,
-            ToolChoice::Required,
-            Some(false),
-        ),
+        (r#"{"type":"any","disable_parallel_tool_use":true}"#, ToolChoice::Required, Some(false)),
         (
             r#"{"type":"tool","name":"f","disable_parallel_tool_use":false}"#,
             ToolChoice::Named("f".to_owned()),
@@ -103,28 +96,10 @@ fn tool_choice_and_parallel_calls() {
 #[test]
 fn reasoning_settings() {
     let rows = [
-        (
-            r#""thinking":{"type":"enabled","budget_tokens":2048}"#,
-            Some(true),
-            Some(2048),
-            false,
-            None,
-        ),
-        (
-            r#""thinking":{"type":"adaptive","display":"summarized"}"#,
-            Some(true),
-            None,
-            true,
-            None,
-        ),
+        (r#""thinking":{"type":"enabled","budget_tokens":2048}"#, Some(true), Some(2048), false, None),
+        (r#""thinking":{"type":"adaptive","display":"summarized"}"#, Some(true), None, true, None),
         (r#""thinking":{"type":"disabled"}"#, Some(false), None, false, None),
-        (
-            r#""output_config":{"effort":"xhigh"}"#,
-            None,
-            None,
-            false,
-            Some(Effort::XHigh),
-        ),
+        (r#""output_config":{"effort":"xhigh"}"#, None, None, false, Some(Effort::XHigh)),
     ];
     for (members, enabled, budget, adaptive, effort) in rows {
         let read = request(members).reasoning;
@@ -151,14 +126,10 @@ fn media_and_results() {
            {"type":"new_thing","x":1}"#,
         "user",
     );
-    let Block::ToolResult(result) = &blocks[0] else {
-        panic!()
-    };
+    let Block::ToolResult(result) = &blocks[0] else { panic!() };
     assert_eq!((result.is_error, result.content.len()), (Some(false), 2)); // hard case 13
     assert!(matches!(&blocks[1], Block::ToolResult(empty) if empty.content.is_empty())); // hard case 179
-    let Block::Document(document) = &blocks[2] else {
-        panic!()
-    };
+    let Block::Document(document) = &blocks[2] else { panic!() };
     assert_eq!(document.citations, Some(true));
     assert!(matches!(&document.source, MediaSource::Inline { mime, data } if mime == "text/plain" && data == "aGk="));
     assert!(matches!(&blocks[3], Block::Unknown(unknown) if unknown.kind == "new_thing")); // hard case 23
@@ -167,10 +138,7 @@ fn media_and_results() {
 #[test]
 fn hard_case_143_carried_state_returns_to_its_place() {
     let carrier = |place, value: &str| {
-        let state = crate::ir::Opaque {
-            family: Family::Gemini,
-            value: value.to_owned(),
-        };
+        let state = crate::ir::Opaque { family: Family::Gemini, value: value.to_owned() };
         let signature = super::super::carrier::write(place, Some(&state));
         format!(r#"{{"type":"thinking","thinking":"","signature":"{signature}"}}"#)
     };
@@ -205,15 +173,8 @@ fn native_reasoning_is_anthropics_own() {
 fn what_has_no_name_is_noted() {
     let read =
         request(r#""x_future":{"a":[1,null]},"container":"c","metadata":{"user_id":"u","x":1},"inference_geo":null"#);
-    let extras: Vec<(&str, bool)> = read
-        .extras
-        .iter()
-        .map(|extra| (extra.field.as_ref(), extra.essential))
-        .collect();
-    assert_eq!(
-        extras,
-        [("metadata.x", false), ("x_future", false), ("container", true)]
-    );
+    let extras: Vec<(&str, bool)> = read.extras.iter().map(|extra| (extra.field.as_ref(), extra.essential)).collect();
+    assert_eq!(extras, [("metadata.x", false), ("x_future", false), ("container", true)]);
     assert_eq!(read.user.as_deref(), Some("u"));
 }
 
@@ -224,22 +185,13 @@ fn illegal_bodies_name_the_place() {
         (r#"{"model":"m","messages":[]}"#, Some("max_tokens")),
         (r#"{"max_tokens":1,"messages":[]}"#, Some("model")),
         (r#"{"model":"m","max_tokens":1}"#, Some("messages")),
-        (
-            r#"{"model":"m","max_tokens":1,"messages":[{"role":"robot","content":""}]}"#,
-            Some("messages[0].role"),
-        ),
+        (r#"{"model":"m","max_tokens":1,"messages":[{"role":"robot","content":""}]}"#, Some("messages[0].role")),
         (
             r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text"}]}]}"#,
             Some("messages[0].content[0].text"),
         ),
-        (
-            r#"{"model":"m","max_tokens":1,"messages":[],"thread":{"type":"create"}}"#,
-            Some("thread"),
-        ), // hard case 280
-        (
-            r#"{"model":"m","max_tokens":1,"messages":[],"tool_choice":{"type":"x"}}"#,
-            Some("tool_choice.type"),
-        ),
+        (r#"{"model":"m","max_tokens":1,"messages":[],"thread":{"type":"create"}}"#, Some("thread")), // hard case 280
+        (r#"{"model":"m","max_tokens":1,"messages":[],"tool_choice":{"type":"x"}}"#, Some("tool_choice.type")),
     ];
     for (body, field) in rows {
         assert_eq!(decode(body.as_bytes()).unwrap_err().field.as_deref(), field, "{body}");

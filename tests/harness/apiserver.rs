@@ -62,9 +62,7 @@ impl ApiServer {
     /// When it does not start; the end of its log is in the message.
     pub async fn shared() -> &'static Self {
         static SHARED: tokio::sync::OnceCell<ApiServer> = tokio::sync::OnceCell::const_new();
-        SHARED
-            .get_or_init(|| async { Self::start().await.expect("the API server starts") })
-            .await
+        SHARED.get_or_init(|| async { Self::start().await.expect("the API server starts") }).await
     }
 
     /// Starts a server of its own, and waits until it is ready to serve.
@@ -177,11 +175,7 @@ impl ApiServer {
         drop(stdin);
         let output = child.wait_with_output().await?;
         if !output.status.success() {
-            bail!(
-                "kubectl {}: {}",
-                args.join(" "),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
         fed?;
         Ok(String::from_utf8(output.stdout)?)
@@ -192,12 +186,7 @@ impl ApiServer {
     /// # Errors
     /// When it is not running.
     pub fn kill(&self) -> Result<()> {
-        self.server
-            .lock()
-            .unwrap()
-            .take()
-            .context("the API server is not running")?
-            .kill()
+        self.server.lock().unwrap().take().context("the API server is not running")?.kill()
     }
 
     /// Stops the API server with SIGTERM and waits; how long that took. It ends its watches in order.
@@ -206,12 +195,7 @@ impl ApiServer {
     /// When it is not running, or still runs after 70 s (it lets requests in flight finish for up to 60).
     pub fn stop(&self) -> Result<Duration> {
         let started = Instant::now();
-        let child = self
-            .server
-            .lock()
-            .unwrap()
-            .take()
-            .context("the API server is not running")?;
+        let child = self.server.lock().unwrap().take().context("the API server is not running")?;
         child.terminate(Duration::from_secs(70))?;
         Ok(started.elapsed())
     }
@@ -231,12 +215,7 @@ impl ApiServer {
     /// # Errors
     /// When it is not running.
     pub fn pause(&self) -> Result<()> {
-        self.server
-            .lock()
-            .unwrap()
-            .as_ref()
-            .context("the API server is not running")?
-            .pause()
+        self.server.lock().unwrap().as_ref().context("the API server is not running")?.pause()
     }
 
     /// Ends [`ApiServer::pause`].
@@ -244,12 +223,7 @@ impl ApiServer {
     /// # Errors
     /// When it is not running.
     pub fn resume(&self) -> Result<()> {
-        self.server
-            .lock()
-            .unwrap()
-            .as_ref()
-            .context("the API server is not running")?
-            .resume()
+        self.server.lock().unwrap().as_ref().context("the API server is not running")?.resume()
     }
 
     /// A number that no other call on this server gets, for names.
@@ -276,11 +250,7 @@ impl ApiServer {
         // One client per look: a connection that was refused must not be remembered.
         loop {
             let ready = match self.client().await {
-                Ok(client) => {
-                    client
-                        .request_text(http::Request::get("/readyz").body(Vec::new())?)
-                        .await
-                }
+                Ok(client) => client.request_text(http::Request::get("/readyz").body(Vec::new())?).await,
                 Err(e) => bail!("no client for the API server: {e:#}"),
             };
             if ready.is_ok_and(|text| text.trim() == "ok") {
@@ -307,10 +277,7 @@ impl ApiServer {
 
     fn program(&self) -> Result<Program> {
         let pki = &self.pki;
-        let program = Program::new(
-            tools::control_plane("kube-apiserver")?,
-            self.dir.path().join("kube-apiserver.log"),
-        );
+        let program = Program::new(tools::control_plane("kube-apiserver")?, self.dir.path().join("kube-apiserver.log"));
         Ok(program.args([
             format!("--etcd-servers={}", self.etcd_url),
             "--bind-address=127.0.0.1".into(),
@@ -328,10 +295,7 @@ impl ApiServer {
             format!("--tls-private-key-file={}", pki.server_key.display()),
             format!("--service-account-issuer={ISSUER}"),
             format!("--service-account-key-file={}", pki.service_account_public.display()),
-            format!(
-                "--service-account-signing-key-file={}",
-                pki.service_account_key.display()
-            ),
+            format!("--service-account-signing-key-file={}", pki.service_account_key.display()),
             "--profiling=false".into(),
             "--event-ttl=1h".into(),
         ]))
@@ -366,10 +330,7 @@ fn remove_leftovers() {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|n| n.strip_prefix(DIRECTORY_PREFIX))
-            .and_then(|n| n.split('-').next());
+        let owner = name.to_str().and_then(|n| n.strip_prefix(DIRECTORY_PREFIX)).and_then(|n| n.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             let _ = std::fs::remove_dir_all(entry.path()); // another test binary may be removing it as well
         }

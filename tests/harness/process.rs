@@ -30,12 +30,7 @@ pub struct Program {
 impl Program {
     /// A program whose output goes to `log`.
     pub fn new(path: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            log: log.into(),
-        }
+        Self { path: path.into(), args: Vec::new(), env: Vec::new(), log: log.into() }
     }
 
     /// Adds arguments.
@@ -69,25 +64,11 @@ impl Child {
     /// When the executable or the log file cannot be opened.
     pub fn start(program: &Program) -> Result<Self> {
         let (reply, answer) = mpsc::channel();
-        starter()
-            .lock()
-            .unwrap()
-            .send((program.clone(), reply))
-            .context("the starting thread is gone")?;
+        starter().lock().unwrap().send((program.clone(), reply)).context("the starting thread is gone")?;
         let child = answer.recv().context("the starting thread is gone")??;
         let pid = Pid::from_child(&child);
-        let name = program
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(Self {
-            child: Mutex::new(child),
-            pid,
-            log: program.log.clone(),
-            name,
-        })
+        let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { child: Mutex::new(child), pid, log: program.log.clone(), name })
     }
 
     /// The operating system's id of the process.
@@ -108,11 +89,7 @@ impl Child {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        bail!(
-            "{} (pid {}) was still running {limit:?} after SIGTERM",
-            self.name,
-            self.id()
-        )
+        bail!("{} (pid {}) was still running {limit:?} after SIGTERM", self.name, self.id())
     }
 
     /// Ends it at once (SIGKILL), as a crash does, and waits until it is gone.
@@ -152,9 +129,7 @@ impl Child {
 
     /// All that it has written so far.
     pub fn log(&self) -> String {
-        std::fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The last `lines` of what it has written, for error messages.

@@ -9,9 +9,7 @@ use std::sync::OnceLock;
 
 /// The repository's root directory.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the tests are a directory of the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a directory of the repository")
 }
 
 /// The path of `etcd`, `kube-apiserver` or `kubectl`.
@@ -41,11 +39,6 @@ fn build(tools: &[&str]) -> Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot run {}", script.display()))?;
-    ensure!(
-        output.status.success(),
-        "{} {} failed",
-        script.display(),
-        tools.join(" ")
-    );
+    ensure!(output.status.success(), "{} {} failed", script.display(), tools.join(" "));
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

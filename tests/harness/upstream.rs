@@ -185,12 +185,7 @@ impl Upstream {
 
     /// The script of requests for one model.
     pub fn on_model(&self, model: &str, script: Script) {
-        self.shared
-            .scripts
-            .lock()
-            .unwrap()
-            .models
-            .insert(model.to_owned(), script);
+        self.shared.scripts.lock().unwrap().models.insert(model.to_owned(), script);
     }
 
     /// The script of one request: the next that no earlier call claimed.
@@ -223,10 +218,7 @@ impl Upstream {
 
     /// Requests that are not over.
     pub fn in_flight(&self) -> usize {
-        self.ledger()
-            .iter()
-            .filter(|entry| entry.outcome == Outcome::Open)
-            .count()
+        self.ledger().iter().filter(|entry| entry.outcome == Outcome::Open).count()
     }
 
     /// Connections that are open now.
@@ -357,8 +349,7 @@ impl Tls {
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::new(Vec::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.distinguished_name
-            .push(rcgen::DnType::CommonName, "scripted upstream CA");
+        ca.distinguished_name.push(rcgen::DnType::CommonName, "scripted upstream CA");
         let ca_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
         let key = KeyPair::generate()?;
@@ -372,9 +363,6 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], private)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self {
-            ca_pem,
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-        })
+        Ok(Self { ca_pem, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 }

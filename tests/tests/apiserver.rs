@@ -13,20 +13,10 @@ use routeapi_tests::apiserver::{ApiServer, until};
 use std::time::Duration;
 
 async fn review(client: &kube::Client, token: &str, audience: &str) -> TokenReviewStatus {
-    let spec = TokenReviewSpec {
-        token: Some(token.to_owned()),
-        audiences: Some(vec![audience.to_owned()]),
-    };
-    let object = TokenReview {
-        spec,
-        ..TokenReview::default()
-    };
+    let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![audience.to_owned()]) };
+    let object = TokenReview { spec, ..TokenReview::default() };
     let api: Api<TokenReview> = Api::all(client.clone());
-    api.create(&PostParams::default(), &object)
-        .await
-        .unwrap()
-        .status
-        .unwrap()
+    api.create(&PostParams::default(), &object).await.unwrap().status.unwrap()
 }
 
 #[tokio::test]
@@ -34,9 +24,7 @@ async fn kubectl_and_the_client_see_the_same_server() {
     let api = ApiServer::shared().await;
     let namespace = api.namespace("same").await.unwrap();
     let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {zero: \"0\"}\n";
-    api.kubectl_with_input(&["-n", &namespace, "apply", "-f", "-"], manifest)
-        .await
-        .unwrap();
+    api.kubectl_with_input(&["-n", &namespace, "apply", "-f", "-"], manifest).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(api.client().await.unwrap(), &namespace);
     assert_eq!(maps.get("settings").await.unwrap().data.unwrap()["zero"], "0");
     let version = api.kubectl(&["version"]).await.unwrap();
@@ -46,11 +34,7 @@ async fn kubectl_and_the_client_see_the_same_server() {
 #[tokio::test]
 async fn kubectl_reports_what_the_server_said() {
     let api = ApiServer::shared().await;
-    let error = api
-        .kubectl(&["get", "airoute-nobody-knows"])
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = api.kubectl(&["get", "airoute-nobody-knows"]).await.unwrap_err().to_string();
     assert!(error.contains("doesn't have a resource type"), "{error}");
 }
 
@@ -66,32 +50,18 @@ async fn a_bound_token_names_its_pod_and_dies_with_it() {
     assert_eq!(status.authenticated, Some(true), "{:?}", status.error);
     assert_eq!(status.audiences.unwrap(), ["routeapi-config"]);
     let user = status.user.unwrap();
-    assert_eq!(
-        user.username.unwrap(),
-        format!("system:serviceaccount:{namespace}:gateway")
-    );
+    assert_eq!(user.username.unwrap(), format!("system:serviceaccount:{namespace}:gateway"));
     let extra = user.extra.unwrap();
-    assert_eq!(
-        extra["authentication.kubernetes.io/pod-name"],
-        std::slice::from_ref(&pod.name)
-    );
-    assert_eq!(
-        extra["authentication.kubernetes.io/pod-uid"],
-        std::slice::from_ref(&pod.uid)
-    );
+    assert_eq!(extra["authentication.kubernetes.io/pod-name"], std::slice::from_ref(&pod.name));
+    assert_eq!(extra["authentication.kubernetes.io/pod-uid"], std::slice::from_ref(&pod.uid));
 
-    assert_ne!(
-        review(&client, &token, "another-audience").await.authenticated,
-        Some(true)
-    );
+    assert_ne!(review(&client, &token, "another-audience").await.authenticated, Some(true));
 
     pod.delete().await.unwrap();
     // The server remembers a good token for up to 10 s.
-    let (_, took) = until(
-        "the token of a deleted pod is refused",
-        Duration::from_secs(20),
-        || async { (review(&client, &token, "routeapi-config").await.authenticated != Some(true)).then_some(()) },
-    )
+    let (_, took) = until("the token of a deleted pod is refused", Duration::from_secs(20), || async {
+        (review(&client, &token, "routeapi-config").await.authenticated != Some(true)).then_some(())
+    })
     .await;
     println!("token refused {took:?} after its pod was deleted");
 }
@@ -104,10 +74,7 @@ async fn rbac_refuses_what_nobody_granted() {
     let client = api.client_for(&namespace, &token).await.unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
     let error = accounts.list(&ListParams::default()).await.unwrap_err();
-    assert!(
-        matches!(&error, kube::Error::Api(status) if status.code == 403),
-        "{error}"
-    );
+    assert!(matches!(&error, kube::Error::Api(status) if status.code == 403), "{error}");
 }
 
 #[tokio::test]

@@ -1,10 +1,6 @@
 //! The scripted upstream fails exactly as it is told, and its ledger is exact. That its dialects are right is proven by
 //! the official SDKs (`tests/clients/test_upstream_truth.py`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests may stop at the first surprise"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may stop at the first surprise")]
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -68,14 +64,8 @@ async fn the_ledger_and_the_reported_usage_agree() {
         assert_eq!(&said["usage"][name], value, "{name}");
     }
     let truth = &upstream.ledger()[0];
-    assert_eq!(
-        (truth.input_tokens, truth.cached_tokens, truth.output_tokens),
-        (3, 2, 3)
-    );
-    assert_eq!(
-        (truth.delivered_tokens, truth.outcome, truth.streamed),
-        (3, Outcome::Completed, true)
-    );
+    assert_eq!((truth.input_tokens, truth.cached_tokens, truth.output_tokens), (3, 2, 3));
+    assert_eq!((truth.delivered_tokens, truth.outcome, truth.streamed), (3, Outcome::Completed, true));
     assert_eq!(upstream.in_flight(), 0);
 }
 
@@ -102,11 +92,7 @@ async fn illegal_bodies_are_refused_in_the_dialects_words() {
             {"role": "user", "content": "y"}]}),
             "tool_call_ids",
         ),
-        (
-            "/v1/messages",
-            json!({"model": "m", "messages": [{"role": "user", "content": "x"}]}),
-            "max_tokens",
-        ),
+        ("/v1/messages", json!({"model": "m", "messages": [{"role": "user", "content": "x"}]}), "max_tokens"),
         (
             "/v1/messages",
             json!({"model": "m", "max_tokens": 5, "messages": [{"role": "system", "content": "x"}]}),
@@ -141,10 +127,7 @@ async fn illegal_bodies_are_refused_in_the_dialects_words() {
         let response = client(false).request(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path} {body}");
         let error: Value = serde_json::from_slice(&drain(response).await.0).unwrap();
-        assert!(
-            error["error"]["message"].as_str().unwrap().contains(words),
-            "{words}: {error}"
-        );
+        assert!(error["error"]["message"].as_str().unwrap().contains(words), "{words}: {error}");
     }
     assert!(upstream.ledger().iter().all(|entry| entry.outcome == Outcome::Refused));
 }
@@ -159,11 +142,7 @@ async fn the_newer_anthropic_version_refuses_sampling() {
             .header("anthropic-version", version)
             .body(Full::from(body.to_string()))
             .unwrap();
-        assert_eq!(
-            client(false).request(request).await.unwrap().status(),
-            status,
-            "{version}"
-        );
+        assert_eq!(client(false).request(request).await.unwrap().status(), status, "{version}");
     }
 }
 
@@ -172,9 +151,7 @@ async fn every_cut_is_where_and_how_the_script_says() {
     let upstream = Upstream::start(Script::new()).await;
     let whole = {
         upstream.enqueue(Script::new().text("größe größe größe"));
-        drain(client(false).request(chat(&upstream, &streamed())).await.unwrap())
-            .await
-            .0
+        drain(client(false).request(chat(&upstream, &streamed())).await.unwrap()).await.0
     };
     let ends: Vec<usize> = (1..whole.len()).filter(|at| whole[..*at].ends_with(b"\n\n")).collect();
     let inside_char = whole.iter().position(|byte| !byte.is_ascii()).unwrap() + 1;
@@ -194,10 +171,7 @@ async fn every_cut_is_where_and_how_the_script_says() {
         let error = error.unwrap_or_default();
         match how {
             CutHow::End => assert_eq!(error, ""),
-            CutHow::Close => assert!(
-                error.contains("EOF") || error.contains("before message completed"),
-                "{error}"
-            ),
+            CutHow::Close => assert!(error.contains("EOF") || error.contains("before message completed"), "{error}"),
             CutHow::Reset => assert!(error.contains("reset"), "{error}"),
         }
         let entry = upstream.ledger().pop().unwrap();
@@ -208,9 +182,7 @@ async fn every_cut_is_where_and_how_the_script_says() {
 #[tokio::test]
 async fn a_client_that_leaves_is_seen_at_once_with_what_it_got() {
     for http2 in [false, true] {
-        let script = Script::new()
-            .chunks(1000, "word ")
-            .delay_chunk(Duration::from_millis(2));
+        let script = Script::new().chunks(1000, "word ").delay_chunk(Duration::from_millis(2));
         let upstream = Upstream::start(script).await;
         let client = client(http2);
         let mut body = client.request(chat(&upstream, &streamed())).await.unwrap().into_body();
@@ -250,14 +222,7 @@ async fn killed_it_resets_and_comes_back_on_its_port() {
     assert!(chain(&refused).contains("refused"), "{}", chain(&refused));
     upstream.restart().await.unwrap();
     upstream.set(Script::new());
-    assert_eq!(
-        client(false)
-            .request(chat(&upstream, &streamed()))
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(client(false).request(chat(&upstream, &streamed())).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -281,10 +246,7 @@ async fn scripts_are_taken_from_queue_then_model_then_default() {
         let mut body = streamed();
         body["model"] = json!(model);
         let response = client(false).request(chat(&upstream, &body)).await.unwrap();
-        seen.push((
-            response.status().as_u16(),
-            response.headers().get("retry-after").cloned(),
-        ));
+        seen.push((response.status().as_u16(), response.headers().get("retry-after").cloned()));
     }
     assert_eq!(seen, [(502, None), (429, Some("7".parse().unwrap())), (500, None)]);
 }
@@ -294,10 +256,7 @@ async fn usage_can_be_left_out_or_wrong_while_the_ledger_is_right() {
     let upstream = Upstream::start(Script::new()).await;
     for (usage, said) in [
         (UsageScript::Absent, Value::Null),
-        (
-            UsageScript::Odd(json!({"prompt_tokens": -1})),
-            json!({"prompt_tokens": -1}),
-        ),
+        (UsageScript::Odd(json!({"prompt_tokens": -1})), json!({"prompt_tokens": -1})),
     ] {
         upstream.enqueue(Script::new().usage(usage));
         let body = json!({"model": "m", "messages": [{"role": "user", "content": "a b"}]});
@@ -315,25 +274,16 @@ async fn a_compressed_stream_unpacks_to_the_plain_one() {
     assert_eq!(response.headers()["content-encoding"], "gzip");
     let (packed, _) = drain(response).await;
     let mut text = String::new();
-    flate2::read::GzDecoder::new(packed.as_slice())
-        .read_to_string(&mut text)
-        .unwrap();
+    flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
     assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
 }
 
 #[tokio::test]
 async fn heartbeats_alone_go_on_until_the_client_leaves() {
     let upstream = Upstream::start(Script::new().only_heartbeats()).await;
-    let mut body = client(false)
-        .request(chat(&upstream, &streamed()))
-        .await
-        .unwrap()
-        .into_body();
+    let mut body = client(false).request(chat(&upstream, &streamed())).await.unwrap().into_body();
     for _ in 0..3 {
-        assert_eq!(
-            body.frame().await.unwrap().unwrap().into_data().unwrap(),
-            ": keep-alive\n\n"
-        );
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), ": keep-alive\n\n");
     }
     drop(body);
     let entry = upstream.wait_ended(1, LIMIT).await;
@@ -362,14 +312,9 @@ async fn tls_offers_http2_and_its_own_ca() {
         .build();
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let response = client.request(chat(&upstream, &streamed())).await.unwrap();
-    assert_eq!(
-        (response.version(), response.status()),
-        (http::Version::HTTP_2, StatusCode::UNAUTHORIZED)
-    );
+    assert_eq!((response.version(), response.status()), (http::Version::HTTP_2, StatusCode::UNAUTHORIZED));
     let mut request = chat(&upstream, &streamed());
-    request
-        .headers_mut()
-        .insert("authorization", "Bearer sk-up".parse().unwrap());
+    request.headers_mut().insert("authorization", "Bearer sk-up".parse().unwrap());
     assert_eq!(client.request(request).await.unwrap().status(), StatusCode::OK);
     assert_eq!(upstream.accepted_connections(), 1);
 }

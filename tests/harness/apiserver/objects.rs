@@ -32,16 +32,10 @@ impl ApiServer {
     pub async fn namespace_named(&self, name: &str, labels: &[(&str, &str)]) -> Result<()> {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let object = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some(labels),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
             ..Namespace::default()
         };
-        Api::all(self.client().await?)
-            .create(&PostParams::default(), &object)
-            .await?;
+        Api::all(self.client().await?).create(&PostParams::default(), &object).await?;
         self.ensure_service_account(name, "default").await
     }
 
@@ -52,12 +46,7 @@ impl ApiServer {
     pub async fn ensure_service_account(&self, namespace: &str, name: &str) -> Result<()> {
         let api: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
-        api.patch(
-            name,
-            &PatchParams::apply("routeapi-tests").force(),
-            &Patch::Apply(object),
-        )
-        .await?;
+        api.patch(name, &PatchParams::apply("routeapi-tests").force(), &Patch::Apply(object)).await?;
         Ok(())
     }
 
@@ -95,17 +84,9 @@ impl ApiServer {
             "metadata": {"name": name, "labels": labels},
             "spec": {"serviceAccountName": account, "containers": [{"name": "main", "image": "routeapi.dev/none:0"}]},
         }))?;
-        let made = Api::<Pod>::namespaced(client.clone(), namespace)
-            .create(&PostParams::default(), &object)
-            .await?;
+        let made = Api::<Pod>::namespaced(client.clone(), namespace).create(&PostParams::default(), &object).await?;
         let uid = made.metadata.uid.context("the server gives uids")?;
-        Ok(FakePod {
-            client,
-            namespace: namespace.to_owned(),
-            name,
-            uid,
-            account: account.to_owned(),
-        })
+        Ok(FakePod { client, namespace: namespace.to_owned(), name, uid, account: account.to_owned() })
     }
 
     /// Applies every CRD in `crds/*.yaml` and waits until the server serves them; their names.
@@ -120,17 +101,12 @@ impl ApiServer {
         ensure!(!files.is_empty(), "there is no CRD in {}", dir.display());
         for file in &files {
             let file = file.to_str().context("paths are UTF-8")?;
-            self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file])
-                .await?;
+            self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file]).await?;
         }
         let api: Api<CustomResourceDefinition> = Api::all(self.client().await?);
         let ours = || async {
             let list = api.list(&ListParams::default()).await.ok()?;
-            let ours: Vec<_> = list
-                .items
-                .into_iter()
-                .filter(|crd| crd.spec.group == "routeapi.dev")
-                .collect();
+            let ours: Vec<_> = list.items.into_iter().filter(|crd| crd.spec.group == "routeapi.dev").collect();
             let served = !ours.is_empty() && ours.iter().all(is_established);
             served.then(|| ours.into_iter().filter_map(|crd| crd.metadata.name).collect())
         };
@@ -140,9 +116,7 @@ impl ApiServer {
 
 fn is_established(crd: &CustomResourceDefinition) -> bool {
     let conditions = crd.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|c| c.type_ == "Established" && c.status == "True")
+    conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
 }
 
 /// A Pod that exists as an object only: enough to hold the identity of a data plane.
@@ -181,9 +155,7 @@ impl FakePod {
             "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
             "conditions": [condition("Ready"), condition("ContainersReady")],
         }});
-        self.api()
-            .patch_status(&self.name, &PatchParams::default(), &Patch::Merge(status))
-            .await?;
+        self.api().patch_status(&self.name, &PatchParams::default(), &Patch::Merge(status)).await?;
         Ok(())
     }
 
@@ -192,9 +164,7 @@ impl FakePod {
     /// # Errors
     /// When the server refuses.
     pub async fn delete(&self) -> Result<()> {
-        self.api()
-            .delete(&self.name, &DeleteParams::default().grace_period(0))
-            .await?;
+        self.api().delete(&self.name, &DeleteParams::default().grace_period(0)).await?;
         Ok(())
     }
 
@@ -224,8 +194,6 @@ async fn request_token(
         ..TokenRequest::default()
     };
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let answer = api
-        .create_token_request(account, &PostParams::default(), &request)
-        .await?;
+    let answer = api.create_token_request(account, &PostParams::default(), &request).await?;
     Ok(answer.status.context("the server answers with a token")?.token)
 }

@@ -28,13 +28,7 @@ impl Pki {
         let ca_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
 
-        let names = [
-            "localhost",
-            "127.0.0.1",
-            "kubernetes",
-            "kubernetes.default",
-            "kubernetes.default.svc",
-        ];
+        let names = ["localhost", "127.0.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
         let mut server = CertificateParams::new(names.map(String::from))?;
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
@@ -44,9 +38,7 @@ impl Pki {
         let mut admin = CertificateParams::new(Vec::new())?;
         admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         admin.distinguished_name.push(DnType::CommonName, "admin");
-        admin
-            .distinguished_name
-            .push(DnType::OrganizationName, "system:masters");
+        admin.distinguished_name.push(DnType::OrganizationName, "system:masters");
         let admin_key = KeyPair::generate()?;
         let admin_pem = admin.signed_by(&admin_key, &issuer)?.pem();
 

@@ -58,26 +58,11 @@ impl Call {
 impl Answer {
     pub fn decide(id: u64, ask: &Ask, script: &Script) -> Self {
         let calls = calls(id, ask, script);
-        let (pieces, finish) = if calls.is_empty() {
-            text(ask, script)
-        } else {
-            (Vec::new(), Finish::Tools)
-        };
+        let (pieces, finish) = if calls.is_empty() { text(ask, script) } else { (Vec::new(), Finish::Tools) };
         let per_choice = pieces.len() as u64 + calls.iter().map(Call::tokens).sum::<u64>();
         let output = per_choice * ask.choices.max(1) as u64;
-        let usage = Usage {
-            input: ask.input_tokens,
-            cached: script.cached_tokens.min(ask.input_tokens),
-            output,
-        };
-        Self {
-            id,
-            pieces,
-            calls,
-            finish,
-            usage,
-            said: script.usage.clone(),
-        }
+        let usage = Usage { input: ask.input_tokens, cached: script.cached_tokens.min(ask.input_tokens), output };
+        Self { id, pieces, calls, finish, usage, said: script.usage.clone() }
     }
 
     pub fn text(&self) -> String {
@@ -106,27 +91,16 @@ fn calls(id: u64, ask: &Ask, script: &Script) -> Vec<Call> {
     let Some(first) = offered.first() else {
         return Vec::new();
     };
-    let count = if script.parallel_tools && !ask.one_tool_only {
-        2
-    } else {
-        1
-    };
+    let count = if script.parallel_tools && !ask.one_tool_only { 2 } else { 1 };
     let call = |nth: usize| {
         let tool = offered.get(nth).unwrap_or(first);
-        Call {
-            id: format!("call_{id}_{nth}"),
-            name: tool.name.clone(),
-            arguments: arguments(&tool.schema, nth),
-        }
+        Call { id: format!("call_{id}_{nth}"), name: tool.name.clone(), arguments: arguments(&tool.schema, nth) }
     };
     (0..count).map(call).collect()
 }
 
 fn text(ask: &Ask, script: &Script) -> (Vec<String>, Finish) {
-    let full = script
-        .pieces
-        .clone()
-        .unwrap_or_else(|| words(&script.text.clone().unwrap_or_else(|| quote(ask))));
+    let full = script.pieces.clone().unwrap_or_else(|| words(&script.text.clone().unwrap_or_else(|| quote(ask))));
     let (mut pieces, mut finish) = stopped(full, &ask.stop);
     if let Some(limit) = ask.max_output.and_then(|limit| usize::try_from(limit).ok())
         && limit < pieces.len()
@@ -140,10 +114,7 @@ fn text(ask: &Ask, script: &Script) -> (Vec<String>, Finish) {
 /// Ends the text before the first stop sequence in it.
 fn stopped(pieces: Vec<String>, stop: &[String]) -> (Vec<String>, Finish) {
     let whole = pieces.concat();
-    let found = stop
-        .iter()
-        .filter_map(|s| whole.find(s.as_str()).map(|at| (at, s)))
-        .min_by_key(|(at, _)| *at);
+    let found = stop.iter().filter_map(|s| whole.find(s.as_str()).map(|at| (at, s))).min_by_key(|(at, _)| *at);
     let Some((end, sequence)) = found else {
         return (pieces, Finish::Stop);
     };

@@ -23,11 +23,7 @@ pub(super) fn ask(body: &Value, version: Option<&str>, counting: bool, tolerant:
     if !tolerant {
         body.only(MEMBERS)?;
     }
-    let mut ask = Ask {
-        model: body.string("model")?.to_owned(),
-        choices: 1,
-        ..Ask::default()
-    };
+    let mut ask = Ask { model: body.string("model")?.to_owned(), choices: 1, ..Ask::default() };
     match version {
         Some("2023-06-01") => {}
         Some("2026-10-21") => {
@@ -38,10 +34,7 @@ pub(super) fn ask(body: &Value, version: Option<&str>, counting: bool, tolerant:
             }
         }
         Some(other) => {
-            return Err(Refusal::invalid(
-                "anthropic-version",
-                format!("\"{other}\" is not a valid version"),
-            ));
+            return Err(Refusal::invalid("anthropic-version", format!("\"{other}\" is not a valid version")));
         }
         None => return Err(Refusal::invalid("anthropic-version", "header is required")),
     }
@@ -66,10 +59,7 @@ fn settings(body: &Members<'_>, ask: &mut Ask) -> Check {
     }
     ask.stop = body.strings("stop_sequences", 8191)?;
     if ask.stop.iter().any(|sequence| sequence.trim().is_empty()) {
-        return Err(Refusal::invalid(
-            "stop_sequences",
-            "each stop sequence must contain non-whitespace",
-        ));
+        return Err(Refusal::invalid("stop_sequences", "each stop sequence must contain non-whitespace"));
     }
     match body.get("system") {
         Some(Value::String(text)) => ask.count(text),
@@ -113,10 +103,7 @@ fn tools(body: &Members<'_>, ask: &mut Ask) -> Check {
         _ => {}
     }
     if ask.tools.is_empty() && body.array("tools")?.is_empty() {
-        return Err(Refusal::invalid(
-            "tool_choice",
-            "may only be specified while providing tools",
-        ));
+        return Err(Refusal::invalid("tool_choice", "may only be specified while providing tools"));
     }
     Ok(())
 }
@@ -131,10 +118,7 @@ fn messages(messages: &[Value], ask: &mut Ask) -> Check {
         message.only("role content")?;
         let role = message.one_of("role", &["user", "assistant", "system"])?;
         if i == 0 && role != "user" {
-            return Err(Refusal::invalid(
-                message.at,
-                "the first message must use the \"user\" role",
-            ));
+            return Err(Refusal::invalid(message.at, "the first message must use the \"user\" role"));
         }
         let content = Content::read(&message, role, ask)?;
         if role == "user" {
@@ -146,11 +130,7 @@ fn messages(messages: &[Value], ask: &mut Ask) -> Check {
         }
         open.extend(content.calls);
     }
-    if open.is_empty() {
-        Ok(())
-    } else {
-        Err(unanswered(&open, "messages"))
-    }
+    if open.is_empty() { Ok(()) } else { Err(unanswered(&open, "messages")) }
 }
 
 fn answered(open: &mut Vec<String>, content: &Content, at: &str) -> Check {
@@ -161,11 +141,7 @@ fn answered(open: &mut Vec<String>, content: &Content, at: &str) -> Check {
         };
         open.remove(known);
     }
-    if open.is_empty() {
-        Ok(())
-    } else {
-        Err(unanswered(open, at))
-    }
+    if open.is_empty() { Ok(()) } else { Err(unanswered(open, at)) }
 }
 
 fn unanswered(open: &[String], at: &str) -> Refusal {
@@ -192,14 +168,7 @@ impl Content {
             return Ok(content);
         }
         let allowed: &[&str] = match role {
-            "user" => &[
-                "text",
-                "image",
-                "document",
-                "tool_result",
-                "search_result",
-                "container_upload",
-            ],
+            "user" => &["text", "image", "document", "tool_result", "search_result", "container_upload"],
             "assistant" => &["text", "tool_use", "thinking", "redacted_thinking", "server_tool_use"],
             _ => &["text"],
         };
@@ -232,10 +201,7 @@ impl Content {
                 name(block.string("name")?, &block.place("name"), 128, "")?;
                 let input = block.need("input")?;
                 if !input.is_object() {
-                    return Err(Refusal::invalid(
-                        block.place("input"),
-                        "Input should be a valid dictionary",
-                    ));
+                    return Err(Refusal::invalid(block.place("input"), "Input should be a valid dictionary"));
                 }
                 ask.count(&input.to_string());
                 self.calls.push(block.string("id")?.to_owned());
@@ -253,18 +219,13 @@ impl Content {
 fn nonempty<'a>(block: &Members<'a>) -> Check<&'a str> {
     let text = block.string("text")?;
     if text.is_empty() {
-        return Err(Refusal::invalid(
-            block.at.clone(),
-            "text content blocks must be non-empty",
-        ));
+        return Err(Refusal::invalid(block.at.clone(), "text content blocks must be non-empty"));
     }
     Ok(text)
 }
 
 fn image(block: &Members<'_>, ask: &mut Ask) -> Check {
-    let source = block
-        .object("source")?
-        .ok_or_else(|| Refusal::invalid(block.place("source"), "Field required"))?;
+    let source = block.object("source")?.ok_or_else(|| Refusal::invalid(block.place("source"), "Field required"))?;
     if source.one_of("type", &["base64", "url", "file"])? == "base64" {
         let mime = source.one_of("media_type", IMAGES)?;
         ask.image(mime, base64_len(source.string("data")?, &source.place("data"), false)?);
@@ -283,10 +244,7 @@ fn result(block: &Members<'_>, ask: &mut Ask) -> Check<String> {
     let mut texts = Vec::new();
     for (i, part) in block.array("content")?.iter().enumerate() {
         let part = Members::of(part, block.place(&format!("content.{i}")))?;
-        match part.one_of(
-            "type",
-            &["text", "image", "document", "search_result", "tool_reference"],
-        )? {
+        match part.one_of("type", &["text", "image", "document", "search_result", "tool_reference"])? {
             "text" => {
                 ask.count(part.string("text")?);
                 texts.push(part.string("text")?);
@@ -327,11 +285,7 @@ fn tool_use(call: &Call, input: &Value) -> Value {
 
 pub(super) fn whole(ask: &Ask, answer: &Answer) -> Value {
     let mut document = message(ask, answer);
-    let mut content: Vec<Value> = answer
-        .calls
-        .iter()
-        .map(|call| tool_use(call, &call.arguments))
-        .collect();
+    let mut content: Vec<Value> = answer.calls.iter().map(|call| tool_use(call, &call.arguments)).collect();
     if content.is_empty() && !answer.pieces.is_empty() {
         content.push(json!({"type": "text", "text": answer.text()}));
     }

@@ -70,18 +70,12 @@ impl Ask {
 
     pub fn image(&mut self, mime: &str, bytes: usize) {
         self.input_tokens += 85;
-        self.images.push(Image {
-            mime: mime.to_owned(),
-            bytes,
-        });
+        self.images.push(Image { mime: mime.to_owned(), bytes });
     }
 
     pub fn tool(&mut self, name: &str, schema: Option<&Value>) {
         self.input_tokens += 12;
-        self.tools.push(Tool {
-            name: name.to_owned(),
-            schema: schema.cloned().unwrap_or(Value::Null),
-        });
+        self.tools.push(Tool { name: name.to_owned(), schema: schema.cloned().unwrap_or(Value::Null) });
     }
 }
 
@@ -99,12 +93,7 @@ fn argument(name: &str, schema: &Value, salt: usize) -> Value {
         return first.clone();
     }
     // Gemini spells types in capitals.
-    match schema["type"]
-        .as_str()
-        .unwrap_or_default()
-        .to_ascii_lowercase()
-        .as_str()
-    {
+    match schema["type"].as_str().unwrap_or_default().to_ascii_lowercase().as_str() {
         "integer" | "number" => Value::from(salt),
         "boolean" => Value::Bool(false),
         "array" => Value::Array(vec![argument(name, &schema["items"], salt)]),

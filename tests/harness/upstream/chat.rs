@@ -22,10 +22,7 @@ pub(super) fn ask(body: &Value, tolerant: bool) -> Check<Ask> {
     if !tolerant {
         body.only(MEMBERS)?;
     }
-    let mut ask = Ask {
-        model: body.string("model")?.to_owned(),
-        ..Ask::default()
-    };
+    let mut ask = Ask { model: body.string("model")?.to_owned(), ..Ask::default() };
     settings(&body, &mut ask)?;
     tools(&body, &mut ask)?;
     messages(body.array("messages")?, &mut ask)?;
@@ -50,31 +47,21 @@ fn settings(body: &Members<'_>, ask: &mut Ask) -> Check {
         }
         ask.include_usage = options.flag("include_usage")?.unwrap_or(false);
     }
-    let (old, new) = (
-        body.integer("max_tokens", 1)?,
-        body.integer("max_completion_tokens", 1)?,
-    );
+    let (old, new) = (body.integer("max_tokens", 1)?, body.integer("max_completion_tokens", 1)?);
     if old.is_some() && new.is_some() {
-        return Err(Refusal::invalid(
-            "max_tokens",
-            "cannot be set together with max_completion_tokens",
-        ));
+        return Err(Refusal::invalid("max_tokens", "cannot be set together with max_completion_tokens"));
     }
     ask.max_output = new.or(old);
     if let Some(format) = body.object("response_format")? {
         let kind = format.one_of("type", &["text", "json_object", "json_schema"])?;
         if kind == "json_schema" {
-            let schema = format
-                .object("json_schema")?
-                .ok_or_else(|| Refusal::invalid(format.place(kind), "required"))?;
+            let schema =
+                format.object("json_schema")?.ok_or_else(|| Refusal::invalid(format.place(kind), "required"))?;
             name(schema.string("name")?, &schema.place("name"), 64, "")?;
         }
     }
     if body.get("reasoning_effort").is_some() {
-        body.one_of(
-            "reasoning_effort",
-            &["none", "minimal", "low", "medium", "high", "xhigh", "max"],
-        )?;
+        body.one_of("reasoning_effort", &["none", "minimal", "low", "medium", "high", "xhigh", "max"])?;
     }
     Ok(())
 }
@@ -85,9 +72,7 @@ fn tools(body: &Members<'_>, ask: &mut Ask) -> Check {
         if tool.one_of("type", &["function", "custom"])? == "custom" {
             continue;
         }
-        let function = tool
-            .object("function")?
-            .ok_or_else(|| Refusal::invalid(tool.place("function"), "required"))?;
+        let function = tool.object("function")?.ok_or_else(|| Refusal::invalid(tool.place("function"), "required"))?;
         function.only("name description parameters strict")?;
         name(function.string("name")?, &function.place("name"), 64, "")?;
         function.flag("strict")?;
@@ -105,11 +90,7 @@ fn tools(body: &Members<'_>, ask: &mut Ask) -> Check {
     match body.get("tool_choice") {
         Some(Value::String(word)) => {
             body.one_of("tool_choice", &["none", "auto", "required"])?;
-            ask.tool_mode = if word == "none" {
-                ToolMode::Never
-            } else {
-                ToolMode::Auto
-            };
+            ask.tool_mode = if word == "none" { ToolMode::Never } else { ToolMode::Auto };
         }
         Some(choice) => {
             let choice = Members::of(choice, "tool_choice")?;
@@ -135,15 +116,9 @@ fn messages(messages: &[Value], ask: &mut Ask) -> Check {
     let mut open: Vec<String> = Vec::new();
     for (i, message) in messages.iter().enumerate() {
         let message = Members::of(message, format!("messages[{i}]"))?;
-        let role = message.one_of(
-            "role",
-            &["developer", "system", "user", "assistant", "tool", "function"],
-        )?;
+        let role = message.one_of("role", &["developer", "system", "user", "assistant", "tool", "function"])?;
         if role != "tool" && !open.is_empty() {
-            let text = format!(
-                "tool_call_ids without a tool message right after the call: {}",
-                open.join(", ")
-            );
+            let text = format!("tool_call_ids without a tool message right after the call: {}", open.join(", "));
             return Err(Refusal::invalid(message.at, text));
         }
         if role != "tool" {
@@ -154,10 +129,7 @@ fn messages(messages: &[Value], ask: &mut Ask) -> Check {
             "tool" => {
                 let id = message.string("tool_call_id")?;
                 let Some(at) = open.iter().position(|known| known == id) else {
-                    return Err(Refusal::invalid(
-                        message.at,
-                        format!("no preceding tool call has the id '{id}'"),
-                    ));
+                    return Err(Refusal::invalid(message.at, format!("no preceding tool call has the id '{id}'")));
                 };
                 open.remove(at);
                 let text = parts(&message, &["text"], ask)?;
@@ -170,10 +142,7 @@ fn messages(messages: &[Value], ask: &mut Ask) -> Check {
     if open.is_empty() {
         return Ok(());
     }
-    Err(Refusal::invalid(
-        "messages",
-        "tool calls must be followed by tool messages for each 'tool_call_id'",
-    ))
+    Err(Refusal::invalid("messages", "tool calls must be followed by tool messages for each 'tool_call_id'"))
 }
 
 fn assistant(message: &Members<'_>, ask: &mut Ask) -> Check<Vec<String>> {
@@ -181,10 +150,7 @@ fn assistant(message: &Members<'_>, ask: &mut Ask) -> Check<Vec<String>> {
     if message.get("content").is_some() {
         parts(message, &["text", "refusal"], ask)?;
     } else if calls.is_empty() && message.get("refusal").is_none() {
-        return Err(Refusal::invalid(
-            message.place("content"),
-            "required unless there are tool_calls",
-        ));
+        return Err(Refusal::invalid(message.place("content"), "required unless there are tool_calls"));
     }
     let mut ids = Vec::new();
     for (i, call) in calls.iter().enumerate() {
@@ -215,9 +181,8 @@ fn parts(message: &Members<'_>, allowed: &[&str], ask: &mut Ask) -> Check<String
                 texts.push(part.string("text")?.to_owned());
             }
             "image_url" => {
-                let image = part
-                    .object("image_url")?
-                    .ok_or_else(|| Refusal::invalid(part.place("image_url"), "required"))?;
+                let image =
+                    part.object("image_url")?.ok_or_else(|| Refusal::invalid(part.place("image_url"), "required"))?;
                 let (mime, bytes) = image_url(image.string("url")?, &image.place("url"))?;
                 ask.image(&mime, bytes);
             }
@@ -280,18 +245,11 @@ pub(super) fn events(ask: &Ask, answer: &Answer) -> Vec<Event> {
         Event::data(&chunk)
     };
     let delta = |index: usize, delta: Value, finish: Value| {
-        chunk(
-            json!([{"index": index, "delta": delta, "finish_reason": finish, "logprobs": null}]),
-            None,
-        )
+        chunk(json!([{"index": index, "delta": delta, "finish_reason": finish, "logprobs": null}]), None)
     };
     let mut events = Vec::new();
     for index in 0..ask.choices {
-        events.push(delta(
-            index,
-            json!({"role": "assistant", "content": "", "refusal": null}),
-            Value::Null,
-        ));
+        events.push(delta(index, json!({"role": "assistant", "content": "", "refusal": null}), Value::Null));
         for piece in &answer.pieces {
             events.push(delta(index, json!({"content": piece}), Value::Null).worth(1));
         }

@@ -23,20 +23,12 @@ impl<'a> Members<'a> {
     }
 
     pub fn place(&self, name: &str) -> String {
-        if self.at.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.at)
-        }
+        if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
 
     /// Refuses members that are not in the list (names separated by spaces).
     pub fn only(&self, known: &str) -> Check {
-        match self
-            .map
-            .keys()
-            .find(|name| !known.split_whitespace().any(|k| k == *name))
-        {
+        match self.map.keys().find(|name| !known.split_whitespace().any(|k| k == *name)) {
             Some(name) => Err(Refusal::invalid(self.place(name), "unknown member")),
             None => Ok(()),
         }
@@ -52,21 +44,16 @@ impl<'a> Members<'a> {
     }
 
     pub fn need(&self, name: &str) -> Check<&'a Value> {
-        self.get(name)
-            .ok_or_else(|| Refusal::invalid(self.place(name), "field required"))
+        self.get(name).ok_or_else(|| Refusal::invalid(self.place(name), "field required"))
     }
 
     pub fn string(&self, name: &str) -> Check<&'a str> {
         let value = self.need(name)?;
-        value
-            .as_str()
-            .ok_or_else(|| Refusal::invalid(self.place(name), "a string is expected"))
+        value.as_str().ok_or_else(|| Refusal::invalid(self.place(name), "a string is expected"))
     }
 
     pub fn object(&self, name: &str) -> Check<Option<Members<'a>>> {
-        self.get(name)
-            .map(|value| Members::of(value, self.place(name)))
-            .transpose()
+        self.get(name).map(|value| Members::of(value, self.place(name))).transpose()
     }
 
     pub fn array(&self, name: &str) -> Check<&'a [Value]> {
@@ -87,26 +74,18 @@ impl<'a> Members<'a> {
 
     pub fn number(&self, name: &str, low: f64, high: f64) -> Check<Option<f64>> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let number = value
-            .as_f64()
-            .ok_or_else(|| Refusal::invalid(self.place(name), "a number is expected"))?;
+        let number = value.as_f64().ok_or_else(|| Refusal::invalid(self.place(name), "a number is expected"))?;
         if (low..=high).contains(&number) {
             return Ok(Some(number));
         }
-        Err(Refusal::invalid(
-            self.place(name),
-            format!("must be between {low} and {high}"),
-        ))
+        Err(Refusal::invalid(self.place(name), format!("must be between {low} and {high}")))
     }
 
     pub fn integer(&self, name: &str, low: u64) -> Check<Option<u64>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         match value.as_u64().filter(|number| *number >= low) {
             Some(number) => Ok(Some(number)),
-            None => Err(Refusal::invalid(
-                self.place(name),
-                format!("an integer of at least {low} is expected"),
-            )),
+            None => Err(Refusal::invalid(self.place(name), format!("an integer of at least {low} is expected"))),
         }
     }
 
@@ -116,10 +95,9 @@ impl<'a> Members<'a> {
         match self.get(name) {
             None => Ok(Vec::new()),
             Some(Value::String(one)) => Ok(vec![one.clone()]),
-            Some(Value::Array(items)) if items.len() <= most => items
-                .iter()
-                .map(|item| item.as_str().map(String::from).ok_or_else(wrong))
-                .collect(),
+            Some(Value::Array(items)) if items.len() <= most => {
+                items.iter().map(|item| item.as_str().map(String::from).ok_or_else(wrong)).collect()
+            }
             Some(_) => Err(wrong()),
         }
     }
@@ -129,10 +107,7 @@ impl<'a> Members<'a> {
         if allowed.contains(&value) {
             return Ok(value);
         }
-        Err(Refusal::invalid(
-            self.place(name),
-            format!("'{value}' is not one of {}", allowed.join(", ")),
-        ))
+        Err(Refusal::invalid(self.place(name), format!("'{value}' is not one of {}", allowed.join(", "))))
     }
 }
 
@@ -151,9 +126,7 @@ pub(super) fn base64_len(text: &str, at: &str, url_safe: bool) -> Check<usize> {
         Err(_) if url_safe => URL_SAFE.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)),
         other => other,
     };
-    decoded
-        .map(|bytes| bytes.len())
-        .map_err(|_| Refusal::invalid(at, "invalid base64 data"))
+    decoded.map(|bytes| bytes.len()).map_err(|_| Refusal::invalid(at, "invalid base64 data"))
 }
 
 /// The type and size of an image URL: `data:` is decoded, anything else must be HTTP(S).
@@ -164,9 +137,7 @@ pub(super) fn image_url(url: &str, at: &str) -> Check<(String, usize)> {
             false => Err(Refusal::invalid(at, "an http, https or data URL is expected")),
         };
     };
-    let (mime, text) = data
-        .split_once(";base64,")
-        .ok_or_else(|| Refusal::invalid(at, "data URLs must be base64"))?;
+    let (mime, text) = data.split_once(";base64,").ok_or_else(|| Refusal::invalid(at, "data URLs must be base64"))?;
     if !mime.starts_with("image/") {
         return Err(Refusal::invalid(at, format!("'{mime}' is not an image type")));
     }

@@ -86,12 +86,7 @@ fn obey(shared: &Shared, method: &Method, path: &str, body: &[u8]) -> Result<Val
         ("GET", "/_received") => Ok(shared.records.received().iter().map(Received::to_json).collect()),
         ("GET", "/_ledger") => Ok(json!(shared.records.ledger())),
         ("GET", "/_state") => {
-            let open = shared
-                .records
-                .ledger()
-                .iter()
-                .filter(|entry| entry.outcome == Outcome::Open)
-                .count();
+            let open = shared.records.ledger().iter().filter(|entry| entry.outcome == Outcome::Open).count();
             Ok(json!({"in_flight": open, "open_connections": shared.open_connections(),
                 "accepted_connections": shared.accepted.load(Ordering::Relaxed)}))
         }

@@ -21,18 +21,11 @@ impl Event {
 
     /// `event:` named by the value's `type`, and `data:`.
     pub fn named(value: &Value) -> Self {
-        Self::raw(format!(
-            "event: {}\ndata: {value}\n\n",
-            value["type"].as_str().unwrap_or_default()
-        ))
+        Self::raw(format!("event: {}\ndata: {value}\n\n", value["type"].as_str().unwrap_or_default()))
     }
 
     pub fn raw(text: impl Into<String>) -> Self {
-        Self {
-            bytes: Bytes::from(text.into()),
-            content: false,
-            tokens: 0,
-        }
+        Self { bytes: Bytes::from(text.into()), content: false, tokens: 0 }
     }
 
     /// Marks it as content of so many tokens.

@@ -24,11 +24,7 @@ pub(super) fn ask(model: &str, body: &Value, tolerant: bool) -> Check<Ask> {
     if !tolerant {
         body.only(MEMBERS)?;
     }
-    let mut ask = Ask {
-        model: model.to_owned(),
-        choices: 1,
-        ..Ask::default()
-    };
+    let mut ask = Ask { model: model.to_owned(), choices: 1, ..Ask::default() };
     if let Some(settings) = body.either("generationConfig", "generation_config") {
         read_settings(&Members::of(settings, "generationConfig")?, tolerant, &mut ask)?;
     }
@@ -62,10 +58,7 @@ fn read_settings(settings: &Members<'_>, tolerant: bool, ask: &mut Ask) -> Check
         && thinking.get("thinkingBudget").is_some()
         && thinking.get("thinkingLevel").is_some()
     {
-        return Err(Refusal::invalid(
-            thinking.at,
-            "thinkingBudget and thinkingLevel cannot be set together",
-        ));
+        return Err(Refusal::invalid(thinking.at, "thinkingBudget and thinkingLevel cannot be set together"));
     }
     Ok(())
 }
@@ -82,19 +75,13 @@ fn tools(body: &Members<'_>, ask: &mut Ask) -> Check {
             let word = declaration.string("name")?;
             name(word, &declaration.place("name"), 128, ".:")?;
             if word.starts_with(|c: char| !(c.is_ascii_alphabetic() || c == '_')) {
-                return Err(Refusal::invalid(
-                    declaration.place("name"),
-                    "must start with a letter or underscore",
-                ));
+                return Err(Refusal::invalid(declaration.place("name"), "must start with a letter or underscore"));
             }
             if let Some(parameters) = declaration.get("parameters") {
                 openapi(parameters, &declaration.place("parameters"))?;
             }
             let schema = declaration.get("parameters");
-            ask.tool(
-                word,
-                schema.or(declaration.either("parametersJsonSchema", "parameters_json_schema")),
-            );
+            ask.tool(word, schema.or(declaration.either("parametersJsonSchema", "parameters_json_schema")));
         }
     }
     let Some(config) = body.either("toolConfig", "tool_config") else {
@@ -105,19 +92,12 @@ fn tools(body: &Members<'_>, ask: &mut Ask) -> Check {
         return Ok(());
     };
     let calling = Members::of(calling, "toolConfig.functionCallingConfig")?;
-    let mode = calling
-        .get("mode")
-        .and_then(Value::as_str)
-        .unwrap_or("AUTO")
-        .to_ascii_uppercase();
+    let mode = calling.get("mode").and_then(Value::as_str).unwrap_or("AUTO").to_ascii_uppercase();
     let allowed = calling.strings("allowedFunctionNames", 128)?;
     match mode.as_str() {
         "NONE" => ask.tool_mode = ToolMode::Never,
         "AUTO" if !allowed.is_empty() => {
-            return Err(Refusal::invalid(
-                calling.at,
-                "allowedFunctionNames may only be set with mode ANY",
-            ));
+            return Err(Refusal::invalid(calling.at, "allowedFunctionNames may only be set with mode ANY"));
         }
         "AUTO" | "VALIDATED" => {}
         "ANY" => {
@@ -126,10 +106,7 @@ fn tools(body: &Members<'_>, ask: &mut Ask) -> Check {
             }
         }
         other => {
-            return Err(Refusal::invalid(
-                calling.place("mode"),
-                format!("invalid value '{other}'"),
-            ));
+            return Err(Refusal::invalid(calling.place("mode"), format!("invalid value '{other}'")));
         }
     }
     Ok(())
@@ -140,29 +117,17 @@ fn openapi(schema: &Value, at: &str) -> Check {
     let Some(map) = schema.as_object() else {
         return Err(Refusal::invalid(at, "an object is expected"));
     };
-    for refused in [
-        "$schema",
-        "$ref",
-        "$defs",
-        "additionalProperties",
-        "oneOf",
-        "allOf",
-        "const",
-        "not",
-        "patternProperties",
-    ] {
+    for refused in
+        ["$schema", "$ref", "$defs", "additionalProperties", "oneOf", "allOf", "const", "not", "patternProperties"]
+    {
         if map.contains_key(refused) {
-            return Err(Refusal::invalid(
-                at,
-                format!("Unknown name \"{refused}\": Cannot find field."),
-            ));
+            return Err(Refusal::invalid(at, format!("Unknown name \"{refused}\": Cannot find field.")));
         }
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         openapi(property, &format!("{at}.properties.{name}"))?;
     }
-    map.get("items")
-        .map_or(Ok(()), |items| openapi(items, &format!("{at}.items")))
+    map.get("items").map_or(Ok(()), |items| openapi(items, &format!("{at}.items")))
 }
 
 fn contents(contents: &[Value], ask: &mut Ask) -> Check {
@@ -200,11 +165,7 @@ fn contents(contents: &[Value], ask: &mut Ask) -> Check {
             ask.tool_results = turn.results.into_iter().map(|(_, result)| result).collect();
         }
     }
-    if open.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::invalid("contents", "function calls without their responses"))
-    }
+    if open.is_empty() { Ok(()) } else { Err(Refusal::invalid("contents", "function calls without their responses")) }
 }
 
 fn sorted(names: &[String]) -> Vec<&String> {
@@ -229,10 +190,8 @@ impl Turn {
             ("functionCall", "function_call"),
             ("functionResponse", "function_response"),
         ];
-        let found: Vec<_> = kinds
-            .iter()
-            .filter_map(|(camel, snake)| Some((*camel, part.either(camel, snake)?)))
-            .collect();
+        let found: Vec<_> =
+            kinds.iter().filter_map(|(camel, snake)| Some((*camel, part.either(camel, snake)?))).collect();
         let [(kind, value)] = found.as_slice() else {
             return Err(Refusal::invalid(
                 part.at.clone(),
@@ -242,9 +201,7 @@ impl Turn {
         let at = part.place(kind);
         match *kind {
             "text" => {
-                let text = value
-                    .as_str()
-                    .ok_or_else(|| Refusal::invalid(at, "a string is expected"))?;
+                let text = value.as_str().ok_or_else(|| Refusal::invalid(at, "a string is expected"))?;
                 ask.count(text);
                 self.texts.push(text.to_owned());
             }
@@ -277,10 +234,7 @@ impl Turn {
 
 /// By convention `{"output": …}` or `{"error": …}`, else the object itself.
 fn result_text(response: &Value) -> String {
-    let inner = ["output", "result", "error"]
-        .iter()
-        .find_map(|name| response.get(name))
-        .unwrap_or(response);
+    let inner = ["output", "result", "error"].iter().find_map(|name| response.get(name)).unwrap_or(response);
     inner.as_str().map_or_else(|| inner.to_string(), String::from)
 }
 
@@ -296,11 +250,7 @@ fn document(ask: &Ask, answer: &Answer, parts: &[Value], last: bool) -> Value {
     let candidate = |index: usize| {
         let mut candidate = json!({"content": {"role": "model", "parts": parts}, "index": index});
         if last {
-            candidate["finishReason"] = json!(if answer.finish == Finish::Length {
-                "MAX_TOKENS"
-            } else {
-                "STOP"
-            });
+            candidate["finishReason"] = json!(if answer.finish == Finish::Length { "MAX_TOKENS" } else { "STOP" });
         }
         candidate
     };

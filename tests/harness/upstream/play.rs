@@ -54,12 +54,7 @@ impl Played {
     pub fn start(play: Play, exchange: Exchange, length: Option<u64>) -> Self {
         let (sender, steps) = mpsc::channel(1);
         tokio::spawn(play.run(sender));
-        Self {
-            steps,
-            exchange,
-            length,
-            over: false,
-        }
+        Self { steps, exchange, length, over: false }
     }
 }
 
@@ -177,15 +172,7 @@ impl Play {
 
     async fn cut(&self, out: &mpsc::Sender<Step>, cut: Cut, event: Event, keep: usize) -> Option<()> {
         if keep > 0 {
-            self.send(
-                out,
-                Event {
-                    bytes: event.bytes.slice(..keep),
-                    content: false,
-                    tokens: 0,
-                },
-            )
-            .await?;
+            self.send(out, Event { bytes: event.bytes.slice(..keep), content: false, tokens: 0 }).await?;
         }
         if cut.how == CutHow::End {
             return out.send(Step::End(Outcome::Failed)).await.ok();

@@ -30,10 +30,7 @@ pub struct Received {
 impl Received {
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON.
@@ -150,10 +147,7 @@ impl Records {
             ended_unix: None,
             refusal: None,
         });
-        Exchange {
-            id,
-            records: Arc::clone(self),
-        }
+        Exchange { id, records: Arc::clone(self) }
     }
 }
 

@@ -16,24 +16,12 @@ impl Refusal {
     /// 400.
     pub fn invalid(param: impl Into<String>, message: impl std::fmt::Display) -> Self {
         let param = param.into();
-        let message = if param.is_empty() {
-            message.to_string()
-        } else {
-            format!("{param}: {message}")
-        };
-        Self {
-            status: 400,
-            message,
-            param: Some(param),
-        }
+        let message = if param.is_empty() { message.to_string() } else { format!("{param}: {message}") };
+        Self { status: 400, message, param: Some(param) }
     }
 
     pub fn of(status: u16, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            param: None,
-        }
+        Self { status, message: message.into(), param: None }
     }
 
     /// The error document.

@@ -21,12 +21,7 @@ pub(super) fn ask(body: &Value, tolerant: bool) -> Check<Ask> {
     if !tolerant {
         body.only(MEMBERS)?;
     }
-    let mut ask = Ask {
-        model: body.string("model")?.to_owned(),
-        choices: 1,
-        sse: true,
-        ..Ask::default()
-    };
+    let mut ask = Ask { model: body.string("model")?.to_owned(), choices: 1, sse: true, ..Ask::default() };
     body.number("temperature", 0.0, 2.0)?;
     body.number("top_p", 0.0, 1.0)?;
     body.flag("store")?;
@@ -64,11 +59,7 @@ fn tools(body: &Members<'_>, ask: &mut Ask) -> Check {
     match body.get("tool_choice") {
         Some(Value::String(word)) => {
             body.one_of("tool_choice", &["none", "auto", "required"])?;
-            ask.tool_mode = if word == "none" {
-                ToolMode::Never
-            } else {
-                ToolMode::Auto
-            };
+            ask.tool_mode = if word == "none" { ToolMode::Never } else { ToolMode::Auto };
         }
         Some(choice) => {
             let choice = Members::of(choice, "tool_choice")?;
@@ -116,10 +107,7 @@ fn items(items: &[Value], ask: &mut Ask) -> Check {
     }
     match open.first() {
         None => Ok(()),
-        Some(id) => Err(Refusal::invalid(
-            "input",
-            format!("No tool output found for function call {id}."),
-        )),
+        Some(id) => Err(Refusal::invalid("input", format!("No tool output found for function call {id}."))),
     }
 }
 
@@ -232,22 +220,14 @@ pub(super) fn events(ask: &Ask, answer: &Answer) -> Vec<Event> {
         call_events(index, call, &mut out);
     }
     let last = whole(ask, answer);
-    let kind = if answer.finish == Finish::Length {
-        "response.incomplete"
-    } else {
-        "response.completed"
-    };
+    let kind = if answer.finish == Finish::Length { "response.incomplete" } else { "response.completed" };
     out.push(kind, json!({"response": last}), None);
     out.0
 }
 
 fn text_events(answer: &Answer, out: &mut Numbered) {
     let item = format!("msg_{}", answer.id);
-    let status = if answer.finish == Finish::Length {
-        "incomplete"
-    } else {
-        "completed"
-    };
+    let status = if answer.finish == Finish::Length { "incomplete" } else { "completed" };
     let here = |extra: Value| {
         let mut value = json!({"item_id": item, "output_index": 0, "content_index": 0});
         for (name, member) in extra.as_object().into_iter().flatten() {
@@ -257,29 +237,13 @@ fn text_events(answer: &Answer, out: &mut Numbered) {
     };
     let added = json!({"output_index": 0, "item": text_item(answer, "in_progress", &json!([]))});
     out.push("response.output_item.added", added, None);
-    out.push(
-        "response.content_part.added",
-        here(json!({"part": text_part("")})),
-        None,
-    );
+    out.push("response.content_part.added", here(json!({"part": text_part("")})), None);
     for piece in &answer.pieces {
-        out.push(
-            "response.output_text.delta",
-            here(json!({"delta": piece, "logprobs": []})),
-            Some(1),
-        );
+        out.push("response.output_text.delta", here(json!({"delta": piece, "logprobs": []})), Some(1));
     }
     let text = answer.text();
-    out.push(
-        "response.output_text.done",
-        here(json!({"text": text, "logprobs": []})),
-        None,
-    );
-    out.push(
-        "response.content_part.done",
-        here(json!({"part": text_part(&text)})),
-        None,
-    );
+    out.push("response.output_text.done", here(json!({"text": text, "logprobs": []})), None);
+    out.push("response.content_part.done", here(json!({"part": text_part(&text)})), None);
     let done = json!({"output_index": 0, "item": text_item(answer, status, &json!([text_part(&text)]))});
     out.push("response.output_item.done", done, None);
 }

@@ -35,22 +35,13 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> (Dialect
         ("POST", "/v1/messages/count_tokens") => return (Dialect::Anthropic, Endpoint::CountTokens),
         _ => {}
     }
-    let models = ["/v1beta/models", "/v1/models"]
-        .iter()
-        .find_map(|prefix| path.strip_prefix(prefix));
+    let models = ["/v1beta/models", "/v1/models"].iter().find_map(|prefix| path.strip_prefix(prefix));
     let rest = models.map(|rest| rest.strip_prefix('/').unwrap_or(rest));
     let dialect = vendor(path, headers);
     match (method.as_str(), rest) {
         ("POST", Some(rest)) if let Some((model, verb)) = rest.rsplit_once(':') => {
             let sse = uri.query().unwrap_or_default().split('&').any(|pair| pair == "alt=sse");
-            (
-                Dialect::Gemini,
-                Endpoint::Gemini {
-                    model: decode(model),
-                    verb: verb.to_owned(),
-                    sse,
-                },
-            )
+            (Dialect::Gemini, Endpoint::Gemini { model: decode(model), verb: verb.to_owned(), sse })
         }
         ("GET", Some("")) => (dialect, Endpoint::Models(None)),
         ("GET", Some(id)) => (dialect, Endpoint::Models(Some(decode(id)))),

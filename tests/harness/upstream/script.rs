@@ -133,14 +133,7 @@ impl Script {
     /// An error status with a body in the request's dialect.
     #[must_use]
     pub fn failing(status: u16) -> Self {
-        Self {
-            status: Some(Failure {
-                status,
-                body: None,
-                content_type: None,
-            }),
-            ..Self::default()
-        }
+        Self { status: Some(Failure { status, body: None, content_type: None }), ..Self::default() }
     }
 
     /// 429 with `retry-after` in seconds.
@@ -159,10 +152,7 @@ impl Script {
     /// Never answers, not even with a head.
     #[must_use]
     pub fn silent() -> Self {
-        Self {
-            stall_headers: true,
-            ..Self::default()
-        }
+        Self { stall_headers: true, ..Self::default() }
     }
 
     /// The answer's text.

@@ -40,9 +40,7 @@ pub(super) struct Scripts {
 impl Scripts {
     fn pick(&mut self, model: &str) -> Script {
         let queued = self.queue.pop_front();
-        queued
-            .or_else(|| self.models.get(model).cloned())
-            .unwrap_or_else(|| self.default.clone())
+        queued.or_else(|| self.models.get(model).cloned()).unwrap_or_else(|| self.default.clone())
     }
 }
 
@@ -61,10 +59,7 @@ impl Shared {
     pub fn new(default: Script, key: Option<String>, control: bool) -> Self {
         Self {
             records: Arc::default(),
-            scripts: Mutex::new(Scripts {
-                default,
-                ..Scripts::default()
-            }),
+            scripts: Mutex::new(Scripts { default, ..Scripts::default() }),
             key,
             control,
             paused: watch::Sender::new(false),
@@ -99,11 +94,7 @@ pub(super) async fn exchange(
             method: head.method.to_string(),
             path: path.to_owned(),
             version: format!("{:?}", head.version),
-            headers: head
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), text(value)))
-                .collect(),
+            headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
             body: body.clone(),
             at,
         },
@@ -121,12 +112,7 @@ pub(super) async fn exchange(
 
     let allowed = authorized(dialect, &head.headers, head.uri.query(), shared.key.as_deref());
     let reply = allowed.and_then(|()| answer(&endpoint, dialect, &body, &head.headers, &script, &exchange));
-    let stage = Stage {
-        dialect,
-        script,
-        line,
-        paused,
-    };
+    let stage = Stage { dialect, script, line, paused };
     Ok(match reply {
         Err(refusal) => stage.refuse(&refusal, exchange),
         Ok(_) if stage.script.status.is_some() => stage.fail(exchange),
@@ -157,10 +143,7 @@ fn authorized(dialect: Dialect, headers: &HeaderMap, query: Option<&str>, key: O
     let Some(key) = key else { return Ok(()) };
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let mut query = query
-        .unwrap_or_default()
-        .split('&')
-        .filter_map(|pair| pair.strip_prefix("key="));
+    let mut query = query.unwrap_or_default().split('&').filter_map(|pair| pair.strip_prefix("key="));
     let given = match dialect {
         Dialect::Chat | Dialect::Responses => bearer,
         Dialect::Anthropic => header("x-api-key").or(bearer),
@@ -197,14 +180,7 @@ fn answer(
     let tolerant = script.tolerate_unknown;
     let version = headers.get("anthropic-version").and_then(|value| value.to_str().ok());
     let counted = |ask: &Ask, document: Value| {
-        exchange.produced(
-            &ask.model,
-            false,
-            super::answer::Usage {
-                input: ask.input_tokens,
-                ..Default::default()
-            },
-        );
+        exchange.produced(&ask.model, false, super::answer::Usage { input: ask.input_tokens, ..Default::default() });
         Ok(Reply::Document(document, 0))
     };
     match endpoint {
@@ -214,10 +190,7 @@ fn answer(
         }
         Endpoint::InputTokens => {
             let ask = responses::ask(&body, tolerant)?;
-            counted(
-                &ask,
-                json!({"object": "response.input_tokens", "input_tokens": ask.input_tokens}),
-            )
+            counted(&ask, json!({"object": "response.input_tokens", "input_tokens": ask.input_tokens}))
         }
         Endpoint::Embeddings => {
             let (model, document, usage) = side::openai_embeddings(&body, script)?;
@@ -272,11 +245,7 @@ fn generate(dialect: Dialect, ask: &Ask, script: &Script, exchange: &Exchange) -
     let error = refusal.body(dialect, &request_id(exchange.id));
     let sse = "text/event-stream; charset=utf-8";
     let (events, heartbeat, error) = match dialect {
-        Dialect::Chat => (
-            chat::events(ask, &answer),
-            Event::raw(": keep-alive\n\n"),
-            Event::data(&error),
-        ),
+        Dialect::Chat => (chat::events(ask, &answer), Event::raw(": keep-alive\n\n"), Event::data(&error)),
         Dialect::Responses => {
             // `error_after` counts deltas; four events open the answer.
             let sent = script.error_after.map_or(0, |contents| contents + 4);
@@ -285,29 +254,15 @@ fn generate(dialect: Dialect, ask: &Ask, script: &Script, exchange: &Exchange) -
         }
         Dialect::Anthropic => {
             let overloaded = scripted(529).body(dialect, &request_id(exchange.id));
-            (
-                anthropic::events(ask, &answer),
-                anthropic::ping(),
-                Event::named(&overloaded),
-            )
+            (anthropic::events(ask, &answer), anthropic::ping(), Event::named(&overloaded))
         }
         Dialect::Gemini if ask.sse => (gemini::events(ask, &answer), Event::raw("\n"), Event::data(&error)),
         Dialect::Gemini => {
             let open = if script.error_after == Some(0) { "[" } else { ",\r\n" };
             let error = Event::raw(format!("{open}{error}]"));
             let events = gemini::events(ask, &answer);
-            return Reply::Stream {
-                events,
-                heartbeat: Event::raw("\n"),
-                error,
-                content_type: "application/json",
-            };
+            return Reply::Stream { events, heartbeat: Event::raw("\n"), error, content_type: "application/json" };
         }
     };
-    Reply::Stream {
-        events,
-        heartbeat,
-        error,
-        content_type: sse,
-    }
+    Reply::Stream { events, heartbeat, error, content_type: sse }
 }

@@ -17,9 +17,7 @@ fn words(text: &str) -> u64 {
 
 /// A vector that depends on the text alone; each number is exact in 32 bits.
 fn vector(text: &str, dimensions: u64) -> Vec<f32> {
-    let seed = text
-        .bytes()
-        .fold(7_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let seed = text.bytes().fold(7_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let number = |i: u64| f32::from(u8::try_from((u64::from(seed) + i * 37) % 256).unwrap_or_default()) / 256.0;
     (0..dimensions).map(number).collect()
 }
@@ -66,14 +64,7 @@ pub(super) fn openai_embeddings(body: &Value, script: &Script) -> Check<(String,
         UsageScript::Absent => {}
         UsageScript::Odd(value) => document["usage"] = value.clone(),
     }
-    Ok((
-        model,
-        document,
-        Usage {
-            input: tokens,
-            ..Usage::default()
-        },
-    ))
+    Ok((model, document, Usage { input: tokens, ..Usage::default() }))
 }
 
 /// Gemini `:embedContent` (one) and `:batchEmbedContents` (several).
@@ -98,19 +89,14 @@ pub(super) fn gemini_embeddings(body: &Value, batch: bool) -> Check<(Value, Usag
         return Err(Refusal::invalid("requests", "at least one is expected"));
     }
     let usage = json!({"promptTokenCount": tokens, "totalTokenCount": tokens});
-    Ok((
-        json!({"embeddings": embeddings, "usageMetadata": usage}),
-        counted(tokens),
-    ))
+    Ok((json!({"embeddings": embeddings, "usageMetadata": usage}), counted(tokens)))
 }
 
 fn gemini_embedding(request: &Members<'_>) -> Check<(Value, u64)> {
     request.only(
         "model content taskType title outputDimensionality task_type output_dimensionality config embedContentConfig",
     )?;
-    let content = request
-        .object("content")?
-        .ok_or_else(|| Refusal::invalid(request.place("content"), "required"))?;
+    let content = request.object("content")?.ok_or_else(|| Refusal::invalid(request.place("content"), "required"))?;
     let mut text = String::new();
     for part in content.array("parts")? {
         text += Members::of(part, content.place("parts"))?.string("text")?;
@@ -120,10 +106,7 @@ fn gemini_embedding(request: &Members<'_>) -> Check<(Value, u64)> {
 }
 
 fn counted(tokens: u64) -> Usage {
-    Usage {
-        input: tokens,
-        ..Usage::default()
-    }
+    Usage { input: tokens, ..Usage::default() }
 }
 
 /// `GET /v1/models[/{id}]` in OpenAI's shape.

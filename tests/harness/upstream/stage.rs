@@ -51,11 +51,7 @@ impl Stage {
         exchange.end(Outcome::Failed);
         exchange.note(|entry| entry.output_tokens = 0);
         let failure = self.script.status.take().expect("the caller looked");
-        let own = || {
-            scripted(failure.status)
-                .body(self.dialect, &request_id(exchange.id))
-                .to_string()
-        };
+        let own = || scripted(failure.status).body(self.dialect, &request_id(exchange.id)).to_string();
         let body = failure.body.clone().unwrap_or_else(own);
         let content_type = failure.content_type.as_deref().unwrap_or("application/json").to_owned();
         self.whole(failure.status, body.into(), &content_type, 0, exchange)
@@ -66,16 +62,10 @@ impl Stage {
             Reply::Document(document, tokens) => {
                 self.whole(200, document.to_string().into(), "application/json", tokens, exchange)
             }
-            Reply::Stream {
-                events,
-                heartbeat,
-                error,
-                content_type,
-            } => {
+            Reply::Stream { events, heartbeat, error, content_type } => {
                 let head = self.head(200, content_type, exchange.id);
                 exchange.note(|entry| entry.status = 200);
-                head.body(Played::start(self.play(events, heartbeat, error), exchange, None))
-                    .expect("a legal response")
+                head.body(Played::start(self.play(events, heartbeat, error), exchange, None)).expect("a legal response")
             }
         }
     }
@@ -90,11 +80,7 @@ impl Stage {
     ) -> Response<Played> {
         let head = self.head(status, content_type, exchange.id);
         exchange.note(|entry| entry.status = status);
-        let event = Event {
-            bytes: body,
-            content: true,
-            tokens,
-        };
+        let event = Event { bytes: body, content: true, tokens };
         let play = self.play(vec![event], Event::raw("\n"), Event::raw(""));
         let script = &play.script;
         let open_ended = script.only_heartbeats
@@ -102,8 +88,7 @@ impl Stage {
             || script.stall_after.is_some()
             || script.cut.is_some_and(|cut| cut.how == CutHow::End);
         let length = (!open_ended).then(|| play.events.iter().map(|event| event.bytes.len() as u64).sum());
-        head.body(Played::start(play, exchange, length))
-            .expect("a legal response")
+        head.body(Played::start(play, exchange, length)).expect("a legal response")
     }
 
     fn head(&self, status: u16, content_type: &str, id: u64) -> http::response::Builder {
@@ -115,30 +100,20 @@ impl Stage {
             head = head.header("content-encoding", "gzip");
         }
         head = match self.dialect {
-            Dialect::Chat | Dialect::Responses => head
-                .header("x-request-id", request_id(id))
-                .header("x-ratelimit-remaining-requests", "99"),
-            Dialect::Anthropic => head
-                .header("request-id", request_id(id))
-                .header("anthropic-ratelimit-requests-remaining", "99"),
+            Dialect::Chat | Dialect::Responses => {
+                head.header("x-request-id", request_id(id)).header("x-ratelimit-remaining-requests", "99")
+            }
+            Dialect::Anthropic => {
+                head.header("request-id", request_id(id)).header("anthropic-ratelimit-requests-remaining", "99")
+            }
             Dialect::Gemini => head,
         };
-        self.script
-            .headers
-            .iter()
-            .fold(head, |head, (name, value)| head.header(name, value))
+        self.script.headers.iter().fold(head, |head, (name, value)| head.header(name, value))
     }
 
     fn play(self, events: Vec<Event>, heartbeat: Event, error: Event) -> Play {
         let events = if self.script.gzip { compressed(&events) } else { events };
-        Play {
-            events,
-            heartbeat,
-            error,
-            script: self.script,
-            line: self.line,
-            paused: self.paused,
-        }
+        Play { events, heartbeat, error, script: self.script, line: self.line, paused: self.paused }
     }
 }
 
@@ -148,17 +123,11 @@ fn compressed(events: &[Event]) -> Vec<Event> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let last = events.len().saturating_sub(1);
     let pack = |(nth, event): (usize, &Event)| {
-        encoder
-            .write_all(&event.bytes)
-            .and_then(|()| encoder.flush())
-            .expect("memory does not fail");
+        encoder.write_all(&event.bytes).and_then(|()| encoder.flush()).expect("memory does not fail");
         if nth == last {
             encoder.try_finish().expect("memory does not fail");
         }
-        Event {
-            bytes: Bytes::from(std::mem::take(encoder.get_mut())),
-            ..event.clone()
-        }
+        Event { bytes: Bytes::from(std::mem::take(encoder.get_mut())), ..event.clone() }
     };
     events.iter().enumerate().map(pack).collect()
 }

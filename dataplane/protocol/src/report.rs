@@ -72,7 +72,7 @@ impl Report {
         if self.mode == Mode::Strict {
             self.refusals.push(Refusal { why: format!("would be changed from {from} to {to}").into(), field });
         } else {
-            self.warnings.push(Warning::Adapted { field, from, to });
+            self.warn(Warning::Adapted { field, from, to });
         }
     }
 
@@ -82,14 +82,14 @@ impl Report {
         if self.mode == Mode::Strict {
             self.refusals.push(Refusal { field, why: "is not supported by the upstream".into() });
         } else {
-            self.warnings.push(Warning::Dropped { field });
+            self.warn(Warning::Dropped { field });
         }
     }
 
     /// Something the caller relies on is not sent: refused, but dropped in lenient mode.
     pub fn refused(&mut self, field: impl Into<Field>, why: impl Into<Cow<'static, str>>) {
         if self.mode == Mode::Lenient {
-            self.warnings.push(Warning::Dropped { field: field.into() });
+            self.warn(Warning::Dropped { field: field.into() });
         } else {
             self.refusals.push(Refusal { field: field.into(), why: why.into() });
         }
@@ -98,6 +98,13 @@ impl Report {
     /// The request cannot be formed without it: refused in every mode.
     pub fn impossible(&mut self, field: impl Into<Field>, why: impl Into<Cow<'static, str>>) {
         self.refusals.push(Refusal { field: field.into(), why: why.into() });
+    }
+
+    /// Says a thing once, however many messages it holds for.
+    fn warn(&mut self, warning: Warning) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// The warnings, or the first refusal.

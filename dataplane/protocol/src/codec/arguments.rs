@@ -23,24 +23,12 @@ pub struct Object {
 pub fn as_object(arguments: &str) -> Object {
     let text = arguments.trim();
     if text.is_empty() {
-        return Object {
-            json: EMPTY.to_owned(),
-            wrapped: false,
-        };
+        return Object { json: EMPTY.to_owned(), wrapped: false };
     }
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(value) if value.get().starts_with('{') => Object {
-            json: value.get().to_owned(),
-            wrapped: false,
-        },
-        Ok(value) => Object {
-            json: write::text(|o| o.put_json(WRAPPER, value.get())),
-            wrapped: true,
-        },
-        Err(_) => Object {
-            json: write::text(|o| o.put(WRAPPER, arguments)),
-            wrapped: true,
-        },
+        Ok(value) if value.get().starts_with('{') => Object { json: value.get().to_owned(), wrapped: false },
+        Ok(value) => Object { json: write::text(|o| o.put_json(WRAPPER, value.get())), wrapped: true },
+        Err(_) => Object { json: write::text(|o| o.put(WRAPPER, arguments)), wrapped: true },
     }
 }
 
@@ -65,7 +53,7 @@ mod tests {
             ("", "{}", false),
             (" \n", "{}", false),
             (r#" {"n":0,"b":false,"s":"","f":1.0} "#, r#"{"n":0,"b":false,"s":"","f":1.0}"#, false), // hard case 14
-            (r#""text""#, r#"{"_raw":"text"}"#, true),                                              // hard case 175
+            (r#""text""#, r#"{"_raw":"text"}"#, true),                                               // hard case 175
             ("null", r#"{"_raw":null}"#, true),
             ("[1]", r#"{"_raw":[1]}"#, true),
             (r#"{"a":"#, r#"{"_raw":"{\"a\":"}"#, true),

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{request_encode::is_custom, tools::unwrap_custom};
+use super::{carrier, request_encode::is_custom, response::write_call_state, tools::unwrap_custom};
 use crate::{
     codec::{
         NameMap,
@@ -16,7 +16,7 @@ use crate::{
         pairing::{Neighbours, Part, paired, text_of},
     },
     dialect::{Family, Surface},
-    ir::{Block, Document, Media, MediaSource, Request, Role, Text, ToolCall, ToolResult},
+    ir::{Block, Document, Media, MediaSource, Opaque, Request, Role, Text, ToolCall, ToolResult},
     report::Report,
 };
 
@@ -121,6 +121,7 @@ impl Writer<'_> {
     fn assistant(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
         let (mut words, mut refusal, mut reasoning) = (String::new(), None::<String>, String::new());
         let mut calls: Vec<&ToolCall> = Vec::new();
+        let mut details: Vec<(Option<&str>, &Opaque, bool)> = Vec::new();
         for block in &part.blocks {
             match block.as_ref() {
                 Block::Text(text) => {
@@ -128,11 +129,14 @@ impl Writer<'_> {
                     if text.citations.is_some() {
                         self.report.dropped(Name::Citations.field(self.from));
                     }
+                    details.extend(text.state.as_ref().map(|state| (None, state, false)));
                     words.push_str(&text.text);
                 }
                 Block::Refusal(text) => refusal.get_or_insert_default().push_str(text),
                 Block::ToolCall(call) => calls.push(call),
-                Block::Reasoning(block) if self.from == Surface::ChatCompletions && block.state.is_none() => {
+                Block::Reasoning(block) if self.from == Surface::ChatCompletions => {
+                    let text = (!block.redacted).then_some(block.text.as_str());
+                    details.extend(block.state.as_ref().map(|state| (text, state, block.redacted)));
                     reasoning.push_str(&block.text);
                 }
                 Block::Reasoning(_) => self.report.dropped(Name::Reasoning.field(self.from)),
@@ -142,15 +146,35 @@ impl Writer<'_> {
         if words.is_empty() && refusal.is_none() && calls.is_empty() {
             return;
         }
-        let request = self.request;
-        let names = self.names;
+        let carries = self.from == Surface::ChatCompletions;
+        if !carries && (!details.is_empty() || calls.iter().any(|call| call.state.is_some())) {
+            // State of a vendor that this dialect's servers are not.
+            self.report.dropped(Name::Reasoning.field(self.from));
+        }
+        details.retain(|_| carries);
+        self.mark(calls.iter().any(|call| call.cache.is_some()));
+        let (request, names) = (self.request, self.names);
         message(out, "assistant", part.name, |out| {
             out.put("content", &(!words.is_empty()).then_some(&words));
             out.put_some("refusal", refusal.as_deref());
             out.put_some("reasoning_content", (!reasoning.is_empty()).then_some(&reasoning));
+            if !details.is_empty() {
+                out.list("reasoning_details", |out| {
+                    for (index, (text, state, redacted)) in details.into_iter().enumerate() {
+                        carrier::encode(text, state, redacted, index, out);
+                    }
+                });
+            }
             if !calls.is_empty() {
                 out.list("tool_calls", |out| {
-                    calls.iter().for_each(|call| out.object(|out| encode_call(call, request, names, out)));
+                    for call in &calls {
+                        out.object(|out| {
+                            encode_call(call, request, names, out);
+                            if let Some(state) = call.state.as_ref().filter(|_| carries) {
+                                write_call_state(state, out);
+                            }
+                        });
+                    }
                 });
             }
         });

@@ -174,9 +174,6 @@ impl Decoder {
 
     fn fail(&mut self, problem: Problem, out: &mut Vec<Event>) {
         self.over = true;
-        if !std::mem::replace(&mut self.started, true) {
-            out.push(Event::Start { id: None, model: None, created: None, usage: None });
-        }
         out.push(Event::Error(problem));
     }
 }

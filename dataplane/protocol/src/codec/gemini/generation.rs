@@ -2,7 +2,12 @@
 
 use super::model::{self, Capability, Thinking};
 use crate::{
-    codec::{effort, field::Name, json::write::Members, schema},
+    codec::{
+        effort,
+        field::Name,
+        json::write::{self, Members},
+        schema,
+    },
     dialect::Surface,
     ir::{Effort, Extra, OutputFormat, Request},
     report::Report,
@@ -22,7 +27,7 @@ pub fn encode(
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
-    out.object("generationConfig", |out| {
+    let config = write::text(|out| {
         limits(request, from, report, out);
         sampling(request, capability, from, report, out);
         output(&request.output, capability, from, report, out);
@@ -33,6 +38,9 @@ pub fn encode(
             }
         }
     });
+    if config != "{}" {
+        out.put_json("generationConfig", &config);
+    }
 }
 
 fn limits(request: &Request, from: Surface, report: &mut Report, out: &mut Members<'_>) {

@@ -42,6 +42,8 @@ struct Candidate {
     /// The open block, and whether it is a thought.
     open: Option<(u32, bool)>,
     called: bool,
+    /// Some block has come.
+    spoke: bool,
     finish: Option<String>,
 }
 
@@ -224,6 +226,7 @@ impl Decoder {
     /// Starts a block, closing the one that is open.
     fn open(&mut self, candidate: u32, kind: BlockKind, out: &mut Vec<Event>) -> u32 {
         self.close(candidate, out);
+        self.candidates.entry(candidate).or_default().spoke = true;
         let block = self.next_block;
         self.next_block = block.saturating_add(1);
         out.push(Event::BlockStart { block, candidate, kind });
@@ -237,8 +240,14 @@ impl Decoder {
     }
 
     fn end(&mut self, out: &mut Vec<Event>) {
+        if let Some(reason) = self.came_to_nothing() {
+            let message = format!("the model's answer came to nothing: {reason}");
+            return self.fail(Problem::new(ProblemKind::Upstream, message), out);
+        }
         self.over = true;
-        self.ensure_start(out);
+        if !std::mem::replace(&mut self.started, true) {
+            out.push(Event::Start { id: None, model: None, created: None, usage: None });
+        }
         for index in self.candidates.keys().copied().collect::<Vec<_>>() {
             self.close(index, out);
         }
@@ -252,15 +261,21 @@ impl Decoder {
         out.push(Event::End);
     }
 
-    fn fail(&mut self, problem: Problem, out: &mut Vec<Event>) {
-        self.over = true;
-        self.ensure_start(out);
-        out.push(Event::Error(problem));
+    /// The reason, if all there is of the answer is that the model wrote a call which cannot be read: as a plain end that
+    /// would be an empty success (hard case 233).
+    fn came_to_nothing(&self) -> Option<&str> {
+        let mut reasons = self.candidates.values().map(|candidate| match candidate.finish.as_deref() {
+            Some(reason) if !candidate.spoke && finish::decode(reason, false) == FinishReason::Malformed => {
+                Some(reason)
+            }
+            _ => None,
+        });
+        let first = reasons.next().flatten();
+        first.filter(|_| reasons.all(|reason| reason.is_some()))
     }
 
-    fn ensure_start(&mut self, out: &mut Vec<Event>) {
-        if !std::mem::replace(&mut self.started, true) {
-            out.push(Event::Start { id: None, model: None, created: None, usage: None });
-        }
+    fn fail(&mut self, problem: Problem, out: &mut Vec<Event>) {
+        self.over = true;
+        out.push(Event::Error(problem));
     }
 }

@@ -1,0 +1,173 @@
+//! The golden files: where they are, and what every test over them needs.
+
+#![allow(dead_code, reason = "each test program uses its part of it")]
+
+use std::{fs, path::PathBuf};
+
+use routeapi_protocol::{
+    codec::{Reply, StreamDecoder, codec},
+    dialect::Surface,
+    framing::sse::SseDecoder,
+    ir::Event,
+};
+
+/// A folder of golden files.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Clients' requests.
+    Requests,
+    /// Upstreams' whole answers.
+    Responses,
+    /// Upstreams' streams.
+    Streams,
+}
+
+/// One input.
+pub struct Case {
+    pub name: String,
+    pub surface: Surface,
+    pub input: Vec<u8>,
+}
+
+const ALL: [Surface; 4] = [Surface::ChatCompletions, Surface::Responses, Surface::Messages, Surface::GenerateContent];
+
+/// The surfaces that have a codec.
+pub fn surfaces() -> Vec<Surface> {
+    ALL.into_iter().filter(|surface| codec(*surface).is_some()).collect()
+}
+
+/// Models of one dialect whose encodings differ.
+pub fn models(surface: Surface) -> &'static [&'static str] {
+    match surface {
+        Surface::ChatCompletions => &["gpt-4.1", "gpt-5.4", "qwen3"],
+        Surface::Messages => &["claude-sonnet-4-5", "claude-opus-4-7"],
+        Surface::GenerateContent => &["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-1.5-pro"],
+        _ => &["a-model"],
+    }
+}
+
+/// What the client of every golden answer asked for.
+pub fn client_reply() -> Reply {
+    Reply {
+        model: "the-clients-model".into(),
+        id: "0123456789abcdef".into(),
+        created: 1_700_000_000,
+        include_usage: true,
+        custom_tools: vec!["free_form".into()],
+    }
+}
+
+/// Every case of one kind.
+pub fn cases(kind: Kind) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for surface in surfaces() {
+        let Ok(files) = fs::read_dir(folder(kind, surface)) else { continue };
+        for file in files {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if let Some((name, extension)) = name.split_once('.')
+                && matches!(extension, "json" | "sse")
+            {
+                cases.push(Case { name: name.to_owned(), surface, input: fs::read(&path).unwrap() });
+            }
+        }
+    }
+    cases.sort_by(|a, b| (a.surface.name(), &a.name).cmp(&(b.surface.name(), &b.name)));
+    assert!(!cases.is_empty(), "no golden {kind:?}");
+    cases
+}
+
+/// Compares what `snapshot` makes of every case, for every other dialect and its own, with the file beside the case.
+pub fn check(kind: Kind, snapshot: impl Fn(&Case, Surface) -> String) {
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut wrong = Vec::new();
+    for case in cases(kind) {
+        for target in surfaces() {
+            let path = folder(kind, case.surface).join(format!("{}.to_{}.txt", case.name, target.name()));
+            let actual = snapshot(&case, target);
+            if update {
+                fs::write(&path, actual).unwrap();
+                continue;
+            }
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            if expected != actual {
+                wrong.push(format!("--- {}\n{expected}+++ now\n{actual}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} golden files differ (UPDATE=1 rewrites them)\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn folder(kind: Kind, surface: Surface) -> PathBuf {
+    let kind = match kind {
+        Kind::Requests => "requests",
+        Kind::Responses => "responses",
+        Kind::Streams => "streams",
+    };
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(kind).join(surface.name())
+}
+
+/// The events of a stream that arrives in these pieces.
+pub fn decode_stream(surface: Surface, pieces: &[&[u8]]) -> Vec<Event> {
+    let mut frames = SseDecoder::new();
+    let mut decoder = codec(surface).unwrap().stream_decoder();
+    let mut events = Vec::new();
+    for piece in pieces {
+        frames.push(piece, |frame| decoder.push(frame, &mut events)).unwrap();
+    }
+    frames.finish(|frame| decoder.push(frame, &mut events));
+    StreamDecoder::finish(decoder.as_mut(), &mut events);
+    events
+}
+
+/// JSON with one member per line, its order and its numbers as they are.
+pub fn prettied(json: &[u8]) -> String {
+    serde_json::from_slice::<serde_json::Value>(json)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(json)));
+    let text = std::str::from_utf8(json).unwrap();
+    let (mut out, mut depth, mut in_string, mut escaped) = (String::new(), 0_usize, false, false);
+    let mut last = ' ';
+    for c in text.chars().filter(|c| !matches!(c, '\n' | '\r')) {
+        if in_string {
+            out.push(c);
+            in_string = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+            last = c;
+            continue;
+        }
+        match c {
+            '{' | '[' => {
+                out.push(c);
+                depth += 1;
+                newline(&mut out, depth);
+            }
+            '}' | ']' => {
+                depth -= 1;
+                if matches!(last, '{' | '[') {
+                    out.truncate(out.trim_end().len());
+                } else {
+                    newline(&mut out, depth);
+                }
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                newline(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            ' ' | '\t' => continue,
+            _ => {
+                in_string = c == '"';
+                out.push(c);
+            }
+        }
+        last = c;
+    }
+    out.push('\n');
+    out
+}
+
+fn newline(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.push_str(&"  ".repeat(depth));
+}

@@ -1,0 +1,141 @@
+//! Every golden request, answer and stream of one dialect, translated into every other one and compared with the file
+//! beside it. `UPDATE=1 cargo test -p routeapi-protocol --test golden` rewrites the files; the diff is the review.
+//!
+//! A dialect joins as soon as `codec::codec` knows its surface: nothing here names a codec.
+
+#[path = "corpus/corpus.rs"]
+mod corpus;
+
+use corpus::{Case, Kind, client_reply, decode_stream, models, prettied, surfaces};
+use routeapi_protocol::{
+    codec::{Codec, Head, Target, codec},
+    dialect::Surface,
+    ir::{Event, Request, Usage},
+    report::{Mode, Report},
+};
+
+#[test]
+fn requests() {
+    corpus::check(Kind::Requests, |case, target| {
+        let request = decode(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let mut snapshot = String::new();
+        let mut last = String::new();
+        for model in models(target) {
+            let section = sent(&request, case.surface, target, model);
+            // A second model is worth a section only if it is told something else.
+            if section.replace(model, "MODEL") != last {
+                snapshot.push_str(&section);
+            }
+            last = section.replace(model, "MODEL");
+        }
+        snapshot
+    });
+}
+
+/// What goes to one model, or why nothing does.
+fn sent(request: &Request, from: Surface, to: Surface, model: &str) -> String {
+    let mut report = Report::new(Mode::Default);
+    let target = Target { model, default_max_output: 8192 };
+    let encoded = encoder(to).encode_request(request, target, from, &mut report);
+    let mut section = format!("## {model}\n");
+    match report.finish() {
+        Err(refusal) => section.push_str(&format!("refused: {refusal}\n")),
+        Ok(warnings) => {
+            section.push_str(&format!("POST {}\n", encoded.path));
+            for (name, value) in &encoded.headers {
+                section.push_str(&format!("{name}: {value}\n"));
+            }
+            section.push_str(&prettied(&encoded.body));
+            for warning in warnings {
+                section.push_str(&format!("warning: {warning}\n"));
+            }
+        }
+    }
+    section
+}
+
+fn decode(case: &Case) -> Result<Request, String> {
+    let head =
+        Head { model: Some("the-clients-model".into()), stream: case.name.ends_with("stream"), ..Head::default() };
+    encoder(case.surface).decode_request(&case.input, &head).map_err(|error| format!("{:?}: {error}", error.field))
+}
+
+fn encoder(surface: Surface) -> &'static dyn Codec {
+    codec(surface).unwrap()
+}
+
+#[test]
+fn answers() {
+    corpus::check(Kind::Responses, |case, client| match encoder(case.surface).decode_response(&case.input) {
+        Err(problem) => format!("problem: {problem:?}\n"),
+        Ok(response) => {
+            let body = encoder(client).encode_response(&response, &client_reply());
+            format!("{}usage: {}\n", prettied(&body), counts(response.usage))
+        }
+    });
+}
+
+#[test]
+fn streams() {
+    corpus::check(Kind::Streams, |case, client| {
+        let mut encoder = encoder(client).stream_encoder(&client_reply());
+        let mut out = Vec::new();
+        let mut usage = None::<Usage>;
+        for event in decode_stream(case.surface, &[&case.input]) {
+            encoder.push(&event, &mut out);
+            match event {
+                Event::Start { usage: Some(new), .. } | Event::Usage(new) => usage.get_or_insert_default().merge(new),
+                _ => {}
+            }
+        }
+        format!("{}usage: {}\n", String::from_utf8(out).unwrap(), counts(usage))
+    });
+}
+
+fn counts(usage: Option<Usage>) -> String {
+    usage.map_or_else(|| "none".to_owned(), |usage| format!("{usage:?}"))
+}
+
+/// Illegal bodies: the client is told which member is wrong, in its own words.
+#[test]
+fn refusals_of_illegal_bodies() {
+    let rows = [
+        (Surface::ChatCompletions, "[]", "None: the body is not a JSON object"),
+        (Surface::ChatCompletions, r#"{"model":"m"}"#, r#"Some("messages"): is required"#),
+        (
+            Surface::ChatCompletions,
+            r#"{"model":"m","messages":[{"role":"elf"}]}"#,
+            r#"Some("messages[0].role"): unknown role"#,
+        ),
+        (
+            Surface::ChatCompletions,
+            r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#,
+            r#"Some("messages[0].content[0].image_url"): is required"#,
+        ),
+        (Surface::ChatCompletions, r#"{"model":"m","messages":[],"temperature":"hot"}"#, r#"Some("temperature"): "#),
+        (Surface::ChatCompletions, r#"{"model":"m","messages":[],"max_tokens":-1}"#, r#"Some("max_tokens"): "#),
+        (
+            Surface::GenerateContent,
+            r#"{"contents":[{"parts":[{"text":1}]}]}"#,
+            r#"Some("contents[0].parts[0].text"): "#,
+        ),
+        (Surface::GenerateContent, "{}", r#"Some("contents"): is required"#),
+        (
+            Surface::GenerateContent,
+            r#"{"contents":[],"toolConfig":{"functionCallingConfig":{"mode":"SOME"}}}"#,
+            r#"Some("toolConfig.functionCallingConfig.mode"): unknown mode"#,
+        ),
+    ];
+    for (surface, body, expected) in rows {
+        let case = Case { name: "illegal".into(), surface, input: body.into() };
+        let error = decode(&case).map(|_| ()).unwrap_err();
+        assert!(error.starts_with(expected), "{body}: {error}");
+    }
+}
+
+/// Nothing that names a codec may go missing from the matrix.
+#[test]
+fn the_matrix_is_not_empty() {
+    let known = surfaces();
+    assert!(known.len() >= 2 && known.contains(&Surface::ChatCompletions) && known.contains(&Surface::GenerateContent));
+}

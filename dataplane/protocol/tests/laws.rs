@@ -1,0 +1,345 @@
+//! What holds for every codec and every input (protocols 3.1): the contract of events, cuts that change nothing, streams
+//! that say what whole answers say, and no panic whatever arrives.
+
+#[path = "corpus/corpus.rs"]
+mod corpus;
+
+use std::collections::BTreeMap;
+
+use corpus::{Kind, cases, client_reply, decode_stream, surfaces};
+use proptest::prelude::*;
+use routeapi_protocol::{
+    codec::{Head, Target, codec, fold::Fold},
+    dialect::Surface,
+    framing::sse::{Frame, SseDecoder},
+    ir::{Block, Event, Response, Usage},
+    report::{Mode, Report},
+};
+
+/// Hard cases 44 and 45: wherever the network cuts a stream, the same events come out.
+#[test]
+fn cuts_change_nothing() {
+    for case in cases(Kind::Streams) {
+        let whole = format!("{:?}", decode_stream(case.surface, &[&case.input]));
+        for at in 0..=case.input.len() {
+            let (head, tail) = case.input.split_at(at);
+            let cut = format!("{:?}", decode_stream(case.surface, &[head, tail]));
+            assert_eq!(cut, whole, "{}/{} cut at byte {at}", case.surface, case.name);
+        }
+        let bytes: Vec<&[u8]> = case.input.chunks(1).collect();
+        assert_eq!(format!("{:?}", decode_stream(case.surface, &bytes)), whole, "{} byte by byte", case.name);
+    }
+}
+
+/// A stream that ends anywhere ends in exactly one legal way.
+#[test]
+fn every_prefix_keeps_the_contract() {
+    for case in cases(Kind::Streams) {
+        for at in 0..=case.input.len() {
+            let head = &case.input[..at];
+            let events = decode_stream(case.surface, &[head]);
+            keeps_the_contract(&events).unwrap_or_else(|broken| {
+                panic!("{}/{} up to byte {at}: {broken}\n{events:#?}", case.surface, case.name);
+            });
+        }
+    }
+}
+
+/// The four rules at the head of `ir::event`. An error may come before anything has begun.
+fn keeps_the_contract(events: &[Event]) -> Result<(), String> {
+    let (mut open, mut seen) = (BTreeMap::new(), Vec::new());
+    let (mut started, mut over) = (false, false);
+    for event in events {
+        if over {
+            return Err(format!("{event:?} after the end"));
+        }
+        if !started && !matches!(event, Event::Start { .. } | Event::Ping | Event::Error(_)) {
+            return Err(format!("{event:?} before the start"));
+        }
+        match event {
+            Event::Start { .. } if started => return Err("a second start".into()),
+            Event::Start { .. } => started = true,
+            Event::BlockStart { block, candidate, .. } => {
+                if seen.contains(block) {
+                    return Err(format!("block {block} twice"));
+                }
+                seen.push(*block);
+                open.insert(*block, *candidate);
+            }
+            Event::BlockDelta { block, .. } if !open.contains_key(block) => return Err(format!("{block} is not open")),
+            Event::BlockEnd { block } => {
+                open.remove(block).ok_or_else(|| format!("{block} is not open"))?;
+            }
+            Event::Finish { candidate, .. } if open.values().any(|of| of == candidate) => {
+                return Err(format!("candidate {candidate} finishes with an open block"));
+            }
+            Event::Error(_) | Event::End => over = true,
+            _ => {}
+        }
+    }
+    let finished = events.iter().any(|event| matches!(event, Event::Finish { .. }));
+    let ended = matches!(events.last(), Some(Event::End));
+    if !over || ended != finished {
+        return Err("neither an end with a finish, nor an error".into());
+    }
+    Ok(())
+}
+
+#[test]
+fn usage_never_shrinks() {
+    for case in cases(Kind::Streams) {
+        let mut known = Usage::default();
+        for event in decode_stream(case.surface, &[&case.input]) {
+            if let Event::Usage(later) | Event::Start { usage: Some(later), .. } = event {
+                let before = known;
+                known.merge(later);
+                assert!(
+                    known.total_input() >= before.total_input() && known.total_output() >= before.total_output(),
+                    "{}: {before:?} became {known:?}",
+                    case.name
+                );
+            }
+        }
+    }
+}
+
+/// What a codec writes as a stream and reads back is what it writes whole and reads back.
+#[test]
+fn streams_say_what_whole_answers_say() {
+    for case in cases(Kind::Streams) {
+        let events = decode_stream(case.surface, &[&case.input]);
+        let Some(response) = folded(events.clone()) else { continue };
+        for client in surfaces() {
+            let codec = codec(client).unwrap();
+            let reply = routeapi_protocol::codec::Reply { custom_tools: Vec::new(), ..client_reply() };
+            let whole = codec.decode_response(&codec.encode_response(&response, &reply)).unwrap();
+            let mut encoder = codec.stream_encoder(&reply);
+            let mut bytes = Vec::new();
+            events.iter().for_each(|event| encoder.push(event, &mut bytes));
+            let streamed = folded(decode_stream(client, &[&bytes])).unwrap_or_else(|| {
+                panic!("{} to {client}: not a complete stream\n{}", case.name, String::from_utf8_lossy(&bytes));
+            });
+            assert_eq!(gist(&streamed), gist(&whole), "{}/{} to {client}", case.surface, case.name);
+        }
+    }
+}
+
+/// What an upstream sent whole comes back from any dialect as the same words and calls.
+#[test]
+fn answers_survive_a_hop() {
+    for case in cases(Kind::Responses) {
+        let Ok(response) = codec(case.surface).unwrap().decode_response(&case.input) else { continue };
+        let own = codec(case.surface).unwrap();
+        let reply = routeapi_protocol::codec::Reply { custom_tools: Vec::new(), ..client_reply() };
+        let again = own.decode_response(&own.encode_response(&response, &reply)).unwrap();
+        assert_eq!(gist(&again), gist(&response), "{}/{}", case.surface, case.name);
+        assert_eq!(totals(&again), totals(&response), "{}/{}", case.surface, case.name);
+    }
+}
+
+fn totals(response: &Response) -> (u64, u64) {
+    let usage = response.usage.unwrap_or_default();
+    (usage.total_input(), usage.total_output())
+}
+
+fn folded(events: Vec<Event>) -> Option<Response> {
+    let mut fold = Fold::default();
+    for event in events {
+        fold.push(event).ok()?;
+    }
+    Some(fold.finish())
+}
+
+/// The part of an answer that every dialect can say, per candidate: words by kind, calls, and the reason for the end.
+fn gist(response: &Response) -> Vec<String> {
+    let candidate = |candidate: &routeapi_protocol::ir::Candidate| {
+        let (mut words, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
+        for block in &candidate.blocks {
+            match block {
+                Block::Text(text) => words.push_str(&text.text),
+                Block::Refusal(text) => words.push_str(text),
+                Block::Reasoning(reasoning) => thoughts.push_str(&reasoning.text),
+                Block::ToolCall(call) => calls.push(format!("{} {}", call.name, arguments(&call.arguments))),
+                _ => {}
+            }
+        }
+        format!("{words:?} thinking {thoughts:?} calling {calls:?} then {:?}", candidate.finish.reason)
+    };
+    response.candidates.iter().map(candidate).collect()
+}
+
+/// Arguments as a client reads them. What is no object is wrapped by dialects that need one, so it is only named.
+fn arguments(text: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(if text.trim().is_empty() { "{}" } else { text }) {
+        Ok(object) if object.is_object() && object.get("_raw").is_none() => object.to_string(),
+        _ => "no object".to_owned(),
+    }
+}
+
+/// JSON of any shape, biased to the member names that the dialects know.
+fn any_json() -> impl Strategy<Value = String> {
+    const NAMES: [&str; 40] = [
+        "model",
+        "messages",
+        "role",
+        "content",
+        "type",
+        "text",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "id",
+        "index",
+        "choices",
+        "delta",
+        "finish_reason",
+        "usage",
+        "error",
+        "contents",
+        "parts",
+        "functionCall",
+        "args",
+        "functionResponse",
+        "response",
+        "candidates",
+        "usageMetadata",
+        "inlineData",
+        "tools",
+        "functionDeclarations",
+        "generationConfig",
+        "thinkingConfig",
+        "system",
+        "input",
+        "content_block",
+        "message",
+        "stop_reason",
+        "image_url",
+        "source",
+        "reasoning_details",
+        "extra_content",
+        "promptFeedback",
+    ];
+    const WORDS: [&str; 14] = [
+        "user",
+        "assistant",
+        "tool",
+        "system",
+        "model",
+        "text",
+        "function",
+        "stop",
+        "STOP",
+        "{\"a\":1}",
+        "tool_use",
+        "data:image/png;base64,AA",
+        "",
+        "gw1.anthropic.thought.x",
+    ];
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|truth| truth.to_string()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        (0_u8..3).prop_map(|number| number.to_string()),
+        proptest::sample::select(&WORDS[..]).prop_map(|word| serde_json::to_string(word).unwrap()),
+        ".{0,8}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+    ];
+    leaf.prop_recursive(6, 64, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|list| format!("[{}]", list.join(","))),
+            prop::collection::vec((proptest::sample::select(&NAMES[..]), inner), 0..6).prop_map(|members| {
+                let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+/// Runs everything that reads this document.
+fn read_everywhere(body: &str) {
+    let head = Head { model: Some("m".into()), ..Head::default() };
+    for surface in surfaces() {
+        let own = codec(surface).unwrap();
+        if let Ok(request) = own.decode_request(body.as_bytes(), &head) {
+            for to in surfaces() {
+                let mut report = Report::new(Mode::Lenient);
+                let target = Target { model: "gemini-3-pro", default_max_output: 100 };
+                let encoded = codec(to).unwrap().encode_request(&request, target, surface, &mut report);
+                assert_json(&encoded.body);
+            }
+        }
+        if let Ok(response) = own.decode_response(body.as_bytes()) {
+            for to in surfaces() {
+                assert_json(&codec(to).unwrap().encode_response(&response, &client_reply()));
+            }
+        }
+        let mut decoder = own.stream_decoder();
+        let mut events = Vec::new();
+        for _ in 0..2 {
+            decoder.push(Frame { event: None, data: body }, &mut events);
+        }
+        decoder.finish(&mut events);
+        keeps_the_contract(&events).unwrap();
+        write_everywhere(&events);
+    }
+}
+
+/// Every client gets frames that are JSON, whatever the events say.
+fn write_everywhere(events: &[Event]) {
+    for client in surfaces() {
+        let mut encoder = codec(client).unwrap().stream_encoder(&client_reply());
+        let mut bytes = Vec::new();
+        events.iter().for_each(|event| encoder.push(event, &mut bytes));
+        let mut frames = SseDecoder::new();
+        let mut check = |frame: Frame<'_>| {
+            if frame.data != "[DONE]" {
+                assert_json(frame.data.as_bytes());
+            }
+        };
+        frames.push(&bytes, &mut check).unwrap();
+        frames.finish(&mut check);
+    }
+}
+
+fn assert_json(body: &[u8]) {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(body)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_json_is_read_without_a_panic(body in any_json()) {
+        read_everywhere(&body);
+    }
+
+    #[test]
+    fn requests_of_any_content_are_read_without_a_panic(content in any_json(), part in any_json()) {
+        read_everywhere(&format!(r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"user","content":{content}}},{part}]}}"#));
+        read_everywhere(&format!(r#"{{"contents":[{{"role":"model","parts":{content}}},{{"parts":[{part}]}}]}}"#));
+    }
+
+    #[test]
+    fn answers_of_any_content_are_read_without_a_panic(delta in any_json(), part in any_json()) {
+        read_everywhere(&format!(r#"{{"choices":[{{"index":0,"delta":{delta},"message":{delta},"finish_reason":"stop"}}]}}"#));
+        read_everywhere(&format!(r#"{{"candidates":[{{"content":{{"parts":[{part},{delta}]}},"finishReason":"STOP"}}]}}"#));
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        let head = Head { model: Some("m".into()), ..Head::default() };
+        for surface in surfaces() {
+            let own = codec(surface).unwrap();
+            let _ = own.decode_request(&bytes, &head);
+            let _ = own.decode_response(&bytes);
+            keeps_the_contract(&decode_stream(surface, &[&bytes])).unwrap();
+        }
+    }
+}
+
+/// The matrix holds at least the dialects of this crate.
+#[test]
+fn the_dialects_are_there() {
+    assert!(surfaces().contains(&Surface::ChatCompletions) && surfaces().contains(&Surface::GenerateContent));
+}

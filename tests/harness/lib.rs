@@ -4,6 +4,7 @@
 //! - [`upstream`]: the scripted upstream, which speaks the vendors' dialects and fails on demand; the judge of what the
 //!   gateway sends, so it shares no code with the gateway.
 //! - [`process`]: child processes that cannot outlive the test, with the signals that fault tests send.
+//! - [`helm`]: helm, run for real on this repository's chart.
 //! - [`tools`]: where the compiled programs are (`tests/tools/build`).
 //! - [`wait`]: waiting for a condition instead of sleeping.
 #![allow(
@@ -15,6 +16,7 @@
 )]
 
 pub mod apiserver;
+pub mod helm;
 pub mod process;
 pub mod tools;
 pub mod upstream;

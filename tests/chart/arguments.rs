@@ -1,0 +1,139 @@
+//! What the Deployments tell the programs, the programs understand: every flag and every variable is theirs.
+
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser as _};
+use routeapi_crds::value::Duration;
+use routeapi_dataplane::cli::Cli;
+use routeapi_operator::settings::Settings;
+use routeapi_tests::helm::{self, arguments, of_kind, template};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Values that between them render every argument.
+fn all_ways() -> [Vec<String>; 4] {
+    let set = |value: &str| vec!["--set".to_owned(), value.to_owned()];
+    [
+        Vec::new(),
+        vec!["-f".to_owned(), helm::values("everything-values.yaml")],
+        vec!["-f".to_owned(), helm::values("least-values.yaml")],
+        set("dataPlane.tls.existingSecret=serving"),
+    ]
+}
+
+fn deployment(args: &[String], component: &str) -> Value {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let objects = template("rel", "sys", &args).unwrap();
+    let of = |it: &&&Value| it["metadata"]["labels"]["app.kubernetes.io/component"] == component;
+    of_kind(&objects, "Deployment").iter().find(of).map(|found| (**found).clone()).unwrap()
+}
+
+/// Variables that a container is given and its own arguments do not refer to.
+fn variables(deployment: &Value) -> BTreeSet<String> {
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let args = container["args"].to_string();
+    let names = container["env"].as_array().unwrap().iter().map(|variable| variable["name"].as_str().unwrap());
+    names.filter(|name| !args.contains(&format!("$({name})"))).map(str::to_owned).collect()
+}
+
+fn known(command: &clap::Command) -> BTreeSet<String> {
+    let own = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env())
+        .map(|name| name.to_string_lossy().into_owned());
+    own.chain(command.get_subcommands().flat_map(known)).collect()
+}
+
+fn settings(args: &[String]) -> Settings {
+    let command = Settings::augment_args(clap::Command::new("run"));
+    let matches = command.try_get_matches_from(args).unwrap_or_else(|refused| panic!("{args:?}: {refused}"));
+    Settings::from_arg_matches(&matches).unwrap()
+}
+
+#[test]
+fn the_operator_understands_its_arguments() {
+    for values in all_ways() {
+        let found = deployment(&values, "operator");
+        let args = arguments(&found, &[("POD_NAME", "operator-0"), ("POD_NAMESPACE", "sys")]);
+        assert_eq!(args[0], "run", "{args:?}");
+        let settings = settings(&args);
+        assert_eq!((settings.identity.as_str(), settings.namespace.as_str()), ("operator-0", "sys"));
+        assert_eq!(settings.data_planes.len(), 1, "without an account no data plane may connect");
+        let mut readable = known(&Settings::augment_args(clap::Command::new("run")));
+        readable.insert("ROUTEAPI_LOG".to_owned()); // read before there are settings
+        let given = variables(&found);
+        assert!(given.is_subset(&readable), "{:?} mean nothing to it", given.difference(&readable));
+    }
+}
+
+#[test]
+fn the_names_that_both_sides_use_are_the_same() {
+    for values in all_ways() {
+        let (operator, gateway) = (deployment(&values, "operator"), deployment(&values, "data-plane"));
+        let settings = settings(&arguments(&operator, &[("POD_NAME", "operator-0"), ("POD_NAMESPACE", "sys")]));
+        let pod = &gateway["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], settings.data_planes[0].name.as_str());
+        let own = &operator["spec"]["template"]["spec"]["serviceAccountName"];
+        assert_eq!(own, settings.operator.as_ref().unwrap().name.as_str());
+        let mounted = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "operator-ca").unwrap();
+        assert_eq!(mounted["configMap"]["name"], settings.ca_config_map.as_str());
+        let address = format!("--operator=https://{}:8443", settings.dns_names()[0]);
+        assert!(arguments(&gateway, &[]).contains(&address), "{address}");
+        assert_eq!(settings.peers.unwrap(), address.trim_start_matches("--operator=https://"));
+    }
+}
+
+#[test]
+fn the_gateway_understands_its_arguments() {
+    for values in all_ways() {
+        let found = deployment(&values, "data-plane");
+        let args = arguments(&found, &[]);
+        assert_eq!(args[0], "serve", "{args:?}");
+        Cli::try_parse_from(["routeapi".to_owned()].iter().chain(&args))
+            .unwrap_or_else(|refused| panic!("{args:?}: {refused}"));
+        let (given, readable) = (variables(&found), known(&Cli::command()));
+        assert!(given.is_subset(&readable), "{:?} mean nothing to it", given.difference(&readable));
+        assert!(given.contains("POD_NAME"));
+    }
+}
+
+#[test]
+fn a_stopping_gateway_is_given_the_time_it_asks_for() {
+    for values in all_ways() {
+        let found = deployment(&values, "data-plane");
+        let time = |flag: &str| -> std::time::Duration {
+            let args = arguments(&found, &[]);
+            let text = args.iter().find_map(|arg| arg.strip_prefix(flag)).unwrap();
+            text.parse::<Duration>().unwrap().into()
+        };
+        let asked = time("--drain-delay=") + time("--drain-timeout=");
+        let given = found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+        // Its own words (`serve --help`): longer than both and 5 s.
+        assert!(given >= asked.as_secs() + 5, "{given} s for {asked:?}");
+    }
+}
+
+#[test]
+fn every_mounted_volume_and_named_port_is_there() {
+    for values in all_ways() {
+        for component in ["operator", "data-plane"] {
+            let found = deployment(&values, component);
+            let pod = &found["spec"]["template"]["spec"];
+            let container = &pod["containers"][0];
+            let names = |list: &Value| -> BTreeSet<String> {
+                let list = list.as_array().cloned().unwrap_or_default();
+                list.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+            };
+            assert_eq!(names(&container["volumeMounts"]), names(&pod["volumes"]), "{component}");
+            let ports = names(&container["ports"]);
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                assert!(ports.contains(container[probe]["httpGet"]["port"].as_str().unwrap()), "{component} {probe}");
+            }
+            let files = arguments(&found, &[]);
+            let files = files.iter().filter_map(|arg| arg.split_once("=/")).map(|(_, path)| format!("/{path}"));
+            let mounts = container["volumeMounts"].as_array().unwrap();
+            for file in files {
+                let below = |mount: &Value| file.starts_with(mount["mountPath"].as_str().unwrap());
+                assert!(mounts.iter().any(below), "{component}: nothing is mounted at {file}");
+            }
+        }
+    }
+}

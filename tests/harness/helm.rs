@@ -1,0 +1,84 @@
+//! Helm, run for real on this repository's chart.
+
+use crate::tools;
+use anyhow::{Context, Result, ensure};
+use routeapi_crds::yaml;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What templates are rendered for. Our helm is built without the version of a cluster in it.
+const KUBERNETES: &str = "--kube-version=1.34.4";
+
+/// The chart's directory.
+pub fn chart() -> PathBuf {
+    tools::repository().join("charts/routeapi")
+}
+
+/// A values file of the chart's `ci` directory.
+pub fn values(name: &str) -> String {
+    chart().join("ci").join(name).display().to_string()
+}
+
+/// Runs helm; its stdout.
+///
+/// # Errors
+/// When it exits with a status other than 0: all it said.
+pub fn helm<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, kubeconfig: Option<&Path>) -> Result<String> {
+    let home = tempfile::tempdir()?; // its caches and repositories are nobody else's
+    let mut command = Command::new(tools::helm()?);
+    command.args(args).env("HOME", home.path());
+    for directory in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+        command.env(directory, home.path());
+    }
+    command.env("KUBECONFIG", kubeconfig.unwrap_or(Path::new("/dev/null")));
+    let output = command.output().context("helm starts")?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(output.status.success(), "{}{}", said(&output.stdout), said(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// `helm lint --strict` with these further arguments.
+///
+/// # Errors
+/// When it finds anything.
+pub fn lint(args: &[&str]) -> Result<String> {
+    let chart = chart().display().to_string();
+    helm(["lint", "--strict", KUBERNETES, &chart].iter().chain(args), None)
+}
+
+/// The objects of release `release` in namespace `namespace`, with these further arguments.
+///
+/// # Errors
+/// When the values are refused or a template fails.
+pub fn template(release: &str, namespace: &str, args: &[&str]) -> Result<Vec<Value>> {
+    let chart = chart().display().to_string();
+    let fixed = ["template", release, &chart, "--namespace", namespace, KUBERNETES];
+    let text = helm(fixed.iter().chain(args), None)?;
+    Ok(yaml::read(&text)?.into_iter().map(|document| document.value).collect())
+}
+
+/// Installs the chart into a real API server, without waiting for pods that no node will run.
+///
+/// # Errors
+/// When the server or the chart refuses.
+pub fn install(release: &str, namespace: &str, kubeconfig: &Path, args: &[&str]) -> Result<String> {
+    let chart = chart().display().to_string();
+    let fixed = ["install", release, &chart, "--namespace", namespace];
+    helm(fixed.iter().chain(args), Some(kubeconfig))
+}
+
+/// The objects of a kind.
+pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+/// The arguments of a Deployment's only container, `$(NAME)` filled in as a kubelet does.
+pub fn arguments(deployment: &Value, variables: &[(&str, &str)]) -> Vec<String> {
+    let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+    let fill = |text: &str| {
+        variables.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("$({name})"), value))
+    };
+    args.into_iter().flatten().filter_map(Value::as_str).map(fill).collect()
+}

@@ -107,7 +107,10 @@ impl Election {
             lease.metadata.name = Some(self.name.clone());
             lease.spec = Some(self.spec(None));
             return match self.api.create(&PostParams::default(), &lease).await {
-                Ok(_) => Ok(self.hold(started)),
+                Ok(_) => {
+                    self.hold(started);
+                    Ok(())
+                }
                 Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
                 Err(error) => Err(error),
             };
@@ -120,7 +123,10 @@ impl Election {
         }
         let spec = self.spec(lease.spec.as_ref());
         match self.api.replace(&self.name, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await {
-            Ok(_) => Ok(self.hold(started)),
+            Ok(_) => {
+                self.hold(started);
+                Ok(())
+            }
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
             Err(error) => Err(error),
         }

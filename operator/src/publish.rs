@@ -141,6 +141,10 @@ impl Publication {
             compiled.verdicts.insert(key.clone(), unreadable(key.kind, broken));
         }
         explain_hidden_secrets(&mut compiled, readable_secrets);
+        Self::from_compiled(compiled, view, previous)
+    }
+
+    fn from_compiled(compiled: Compiled, view: View, previous: Option<&Self>) -> Result<Self, serde_json::Error> {
         let catalog = Catalog::of(&compiled.snapshot)?;
         let mut lines = BTreeMap::new();
         for (key, entry) in catalog.iter() {
@@ -158,6 +162,15 @@ impl Publication {
         }
         let revision = catalog.revision();
         Ok(Self { compiled, broken: view.broken, catalog: Arc::new(catalog), revision, floor: view.floor, lines })
+    }
+
+    /// Of a snapshot without verdicts.
+    #[cfg(test)]
+    pub(crate) fn of_snapshot(snapshot: routeapi_channel::Snapshot) -> Self {
+        let view =
+            View { objects: routeapi_compile::Objects::default(), broken: BTreeMap::new(), floor: BTreeMap::new() };
+        let compiled = Compiled { snapshot, verdicts: BTreeMap::new() };
+        Self::from_compiled(compiled, view, None).unwrap()
     }
 
     /// The `put` line of a resource of this state.

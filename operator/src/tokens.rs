@@ -137,31 +137,31 @@ impl Tokens {
                     let now = Instant::now();
                     touched.into_iter().for_each(|id| queue.at(id, now));
                 }
-                Some(Ok((id, done))) = working.join_next() => self.finished(&mut queue, id, done),
+                Some(Ok((id, done))) = working.join_next() => self.finished(&mut queue, &id, &done),
                 () = queue.wait(), if working.len() < AT_ONCE => {}
             }
         }
     }
 
-    fn finished(&self, queue: &mut Queue, id: ObjectId, done: Result<Option<Duration>, TokenError>) {
+    fn finished(&self, queue: &mut Queue, id: &ObjectId, done: &Result<Option<Duration>, TokenError>) {
         let wait = match done {
             Ok(None) => {
-                self.findings.send_if_modified(|findings| findings.remove(&id).is_some());
-                return queue.done(&id, None);
+                self.findings.send_if_modified(|findings| findings.remove(id).is_some());
+                return queue.done(id, None);
             }
             Ok(Some(wait)) => {
-                queue.succeeded(&id);
-                wait
+                queue.succeeded(id);
+                *wait
             }
             Err(error) => {
-                let wait = queue.failed(&id, RETRY, LONGEST_RETRY);
+                let wait = queue.failed(id, RETRY, LONGEST_RETRY);
                 let conflict = matches!(error, TokenError::Conflict(_));
                 self.parts.metrics.wrote("token", if conflict { Outcome::Conflict } else { Outcome::Failed });
                 warn!(token = %id, %error, retry_ms = wait.as_millis(), "token");
                 wait
             }
         };
-        queue.done(&id, Some(Instant::now() + wait));
+        queue.done(id, Some(Instant::now() + wait));
     }
 
     /// Brings one token to where it should be; when to look again, none if it is gone.

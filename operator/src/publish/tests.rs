@@ -1,1 +1,93 @@
+use std::collections::BTreeSet;
 
+use clap::Parser;
+use routeapi_crds::v1alpha1::AIProvider;
+use serde_json::json;
+
+use super::*;
+use crate::index::Indexed;
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn provider(name: &str) -> AIProvider {
+    serde_json::from_value(json!({
+        "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIProvider",
+        "metadata": {"name": name, "namespace": "ai", "uid": name, "generation": 1},
+        "spec": {"type": "Echo"},
+    }))
+    .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_before_the_lists_and_one_state_for_a_burst() {
+    let scope = crate::index::Scope { plural: AIProvider::PLURAL, namespace: None };
+    let index = Index::new([scope.clone()]);
+    let publisher = Publisher::new(&Flags::parse_from(["test"]).settings);
+    let mut publications = publisher.subscribe();
+    tokio::spawn(Arc::clone(&publisher).run(Arc::clone(&index), Arc::default()));
+    index.apply(Ok(provider("a")));
+    time::sleep(Duration::from_secs(5)).await;
+    assert!(publications.borrow().is_none(), "the list is not complete");
+
+    index.listed::<AIProvider>(&scope, &BTreeSet::from([routeapi_channel::ObjectId::new("ai", "a")]));
+    publications.changed().await.unwrap();
+    let first = publications.borrow_and_update().clone().unwrap();
+    assert_eq!(first.catalog.len(), 1);
+
+    for name in ["b", "c", "d"] {
+        index.apply(Ok(provider(name)));
+        time::sleep(Duration::from_millis(10)).await;
+    }
+    publications.changed().await.unwrap();
+    let second = publications.borrow_and_update().clone().unwrap();
+    assert_eq!(second.catalog.len(), 4, "10 ms apart is one burst");
+    assert!(publisher.recall(&first.revision).is_some());
+    let key = Key { kind: Kind::Provider, id: routeapi_channel::ObjectId::new("ai", "a") };
+    let lines = [&first, &second].map(|it| it.put_line(&key).unwrap().as_ptr());
+    assert_eq!(lines[0], lines[1], "what did not change is shared, not serialised again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_without_end_is_cut_after_the_longest_wait() {
+    let index = Index::new([]);
+    let publisher = Publisher::new(&Flags::parse_from(["test"]).settings);
+    let mut publications = publisher.subscribe();
+    tokio::spawn(Arc::clone(&publisher).run(Arc::clone(&index), Arc::default()));
+    publications.changed().await.unwrap();
+    publications.mark_unchanged();
+    let storm = tokio::spawn(async move {
+        for at in 0.. {
+            index.apply(Ok(provider(&format!("p{at}"))));
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let started = time::Instant::now();
+    publications.changed().await.unwrap();
+    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    storm.abort();
+}
+
+#[test]
+fn an_unreadable_object_and_a_hidden_secret_say_so() {
+    let index = Index::new([]);
+    let mut elsewhere = provider("x");
+    elsewhere.metadata.namespace = Some("team".into());
+    let mut value = serde_json::to_value(&elsewhere).unwrap();
+    value["spec"] =
+        json!({"type": "OpenAI", "credentials": {"apiKey": {"secretRef": {"name": "key", "key": "apiKey"}}}});
+    index.apply(Ok(serde_json::from_value::<AIProvider>(value).unwrap()));
+    let metadata = provider("broken").metadata;
+    index.apply::<AIProvider>(Err(kube::core::error_boundary::InvalidObject { error: "spec.type".into(), metadata }));
+    let publication = Publication::of(index.view(), None, &["ai".to_owned()]).unwrap();
+    let text = |namespace: &str, name: &str| {
+        let id = routeapi_channel::ObjectId::new(namespace, name);
+        let verdict = &publication.compiled.verdicts[&Key { kind: Kind::Provider, id }];
+        verdict.decisions.iter().find(|it| !it.holds()).unwrap().message.clone()
+    };
+    assert!(text("team", "x").contains("may read Secrets and ConfigMaps in ai only"), "{}", text("team", "x"));
+    assert!(text("ai", "broken").contains("spec.type"));
+}

@@ -91,7 +91,7 @@ impl Peers {
             };
             for address in &addresses {
                 let asked = time::timeout(PATIENCE, self.ask(*address)).await.unwrap_or(Err(Unanswered::TimedOut));
-                self.note(address.to_string(), asked, &mut failures);
+                self.note(&address.to_string(), asked, &mut failures);
             }
             for gone in self.acks.known_peers() {
                 if !addresses.iter().any(|address| address.to_string() == gone) {
@@ -101,18 +101,18 @@ impl Peers {
         }
     }
 
-    fn note(&self, peer: String, asked: Result<Vec<PodReport>, Unanswered>, failures: &mut BTreeMap<String, u32>) {
+    fn note(&self, peer: &str, asked: Result<Vec<PodReport>, Unanswered>, failures: &mut BTreeMap<String, u32>) {
         match asked {
             Ok(reports) => {
-                failures.remove(&peer);
-                self.acks.peer(&peer, Some(reports));
+                failures.remove(peer);
+                self.acks.peer(peer, Some(reports));
             }
             Err(error) => {
                 debug!(peer, %error, "peer does not answer");
-                let count = failures.entry(peer.clone()).or_default();
+                let count = failures.entry(peer.to_owned()).or_default();
                 *count += 1;
                 if *count >= FAILURES {
-                    self.acks.peer(&peer, None);
+                    self.acks.peer(peer, None);
                 }
             }
         }

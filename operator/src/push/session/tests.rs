@@ -1,1 +1,266 @@
+//! A session over an in-memory stream: what a data plane hears for what it says.
 
+use std::{collections::BTreeMap, convert::Infallible};
+
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use routeapi_channel::{Key, Kind, ObjectId, frame::Held as HeldLine};
+use routeapi_crds::value::ModelPattern;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::*;
+use crate::{publish::Publication, push::lines::Outgoing};
+
+/// The pod's end of a stream.
+struct Pod {
+    say: mpsc::UnboundedSender<Bytes>,
+    hear: Outgoing,
+    buffer: Vec<u8>,
+    ended: JoinHandle<Ended>,
+}
+
+struct Operator {
+    publications: watch::Sender<Option<Arc<Publication>>>,
+    sources: Sources,
+}
+
+impl Operator {
+    fn new(first: Option<Publication>) -> Self {
+        let publications = watch::Sender::new(first.map(Arc::new));
+        let sources = Sources {
+            publications: publications.subscribe(),
+            acks: AckBook::new(),
+            metrics: Arc::default(),
+            shutdown: CancellationToken::new(),
+        };
+        Self { publications, sources }
+    }
+
+    fn connect(&self, uid: &str) -> Pod {
+        let (say, mut said) = mpsc::unbounded_channel::<Bytes>();
+        let stream = futures_util::stream::poll_fn(move |context| {
+            said.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk))))
+        });
+        let (outbox, hear) = Outbox::new();
+        let pod = PodName { namespace: "ai".into(), name: uid.into() };
+        let peer = Peer { uid: uid.into(), pod, expires: None };
+        let sources = self.sources.clone();
+        let ended = tokio::spawn(async move {
+            run(|_| peer, sources, StreamBody::new(stream), outbox, std::future::pending()).await
+        });
+        Pod { say, hear, buffer: Vec::new(), ended }
+    }
+}
+
+impl Pod {
+    fn say(&self, frame: &FromDataPlane) {
+        let mut line = serde_json::to_vec(frame).unwrap();
+        line.push(b'\n');
+        self.say.send(line.into()).unwrap();
+    }
+
+    fn hello(&self, revision: Option<Revision>, held: Vec<HeldLine>) {
+        let hello = Hello { v: 1, pod: "p".into(), instance: "i".into(), revision, held, floor: BTreeMap::default() };
+        self.say(&FromDataPlane::Hello(hello));
+    }
+
+    async fn hear(&mut self) -> FromOperator {
+        loop {
+            if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<_> = self.buffer.drain(..=at).collect();
+                return serde_json::from_slice(&line).unwrap();
+            }
+            let frame = self.hear.frame().await.expect("the session goes on").unwrap();
+            self.buffer.extend(frame.into_data().unwrap());
+        }
+    }
+
+    /// (base, names put, names deleted, revision)
+    async fn transaction(&mut self) -> (Option<Revision>, Vec<String>, Vec<String>, Revision) {
+        let mut frame = self.hear().await;
+        while matches!(frame, FromOperator::Fleet { .. } | FromOperator::Ping {}) {
+            frame = self.hear().await;
+        }
+        let FromOperator::Begin { revision, base, count, .. } = frame else { panic!("not a begin: {frame:?}") };
+        let (mut put, mut del) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            match self.hear().await {
+                FromOperator::Put { id, .. } => put.push(id.name().to_owned()),
+                FromOperator::Del { id, .. } => del.push(id.name().to_owned()),
+                other => panic!("neither put nor del: {other:?}"),
+            }
+        }
+        let FromOperator::Commit { revision: committed } = self.hear().await else { panic!("not a commit") };
+        assert_eq!(committed, revision);
+        (base, put, del, revision)
+    }
+}
+
+/// A state with these tokens; the number makes versions differ.
+fn state(tokens: &[(&str, u32)]) -> Publication {
+    let mut snapshot = routeapi_channel::Snapshot::default();
+    for (name, number) in tokens {
+        let token = routeapi_channel::snapshot::Token {
+            keys: Vec::new(),
+            models: vec!["*".parse::<ModelPattern>().unwrap()],
+            limits: Vec::new(),
+            max_concurrent_requests: Some(*number),
+            expires: None,
+            suspended: false,
+        };
+        snapshot.tokens.insert(ObjectId::new("shop", *name), token);
+    }
+    Publication::of_snapshot(snapshot)
+}
+
+fn key(name: &str) -> Key {
+    Key { kind: Kind::Token, id: ObjectId::new("shop", name) }
+}
+
+#[tokio::test]
+async fn everything_comes_first_then_differences_and_acknowledgements_are_noted() {
+    let first = state(&[("a", 1), ("b", 1)]);
+    let operator = Operator::new(Some(first));
+    let mut pod = operator.connect("1");
+    pod.hello(None, vec![]);
+    let (base, put, del, revision) = pod.transaction().await;
+    assert_eq!((base, put, del), (None, vec!["a".to_owned(), "b".to_owned()], vec![]));
+    pod.say(&FromDataPlane::Ack { revision: revision.clone() });
+    assert!(matches!(pod.hear().await, FromOperator::Fleet { pods: 1, rank: 0 }), "after the first commit");
+    assert_eq!(operator.sources.acks.local()[0].revision, Some(revision.clone()));
+
+    operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("c", 1)]))));
+    let (base, put, del, _) = pod.transaction().await;
+    assert_eq!((base, put, del), (Some(revision), vec!["a".to_owned(), "c".to_owned()], vec!["b".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_pod_that_holds_the_state_is_sent_nothing_but_a_commit() {
+    let current = state(&[("a", 1), ("b", 1)]);
+    let held =
+        current.catalog.iter().map(|(key, entry)| HeldLine { key: key.clone(), v: entry.version.clone() }).collect();
+    let revision = current.revision.clone();
+    let operator = Operator::new(Some(current));
+    let mut pod = operator.connect("1");
+    pod.hello(Some(revision.clone()), held);
+    let (base, put, del, committed) = pod.transaction().await;
+    assert_eq!((base, put.len(), del.len(), &committed), (Some(revision.clone()), 0, 0, &revision));
+    assert_eq!(operator.sources.metrics.puts(), 0);
+}
+
+#[tokio::test]
+async fn what_is_published_while_a_pod_works_is_merged_into_one_later_state() {
+    let operator = Operator::new(Some(state(&[("a", 1)])));
+    let mut pod = operator.connect("1");
+    pod.hello(None, vec![]);
+    let (.., first) = pod.transaction().await;
+    for number in 2..50 {
+        operator.publications.send_replace(Some(Arc::new(state(&[("a", number), ("b", number)]))));
+    }
+    pod.say(&FromDataPlane::Ack { revision: first });
+    let (_, put, _, revision) = pod.transaction().await;
+    assert_eq!(put, ["a", "b"]);
+    assert_eq!(revision, state(&[("a", 49), ("b", 49)]).revision, "the newest, not the next");
+}
+
+#[tokio::test]
+async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
+    let operator = Operator::new(Some(state(&[("a", 1), ("b", 1)])));
+    let mut pod = operator.connect("1");
+    pod.hello(None, vec![]);
+    let (.., revision) = pod.transaction().await;
+    let error = routeapi_channel::catalog::Unreadable { key: key("a"), message: "unknown field".into() };
+    pod.say(&FromDataPlane::Nack { revision, errors: vec![error] });
+    assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
+    let noted = &operator.sources.acks.local()[0].refused;
+    assert_eq!((noted.len(), noted[0].message.as_str()), (1, "unknown field"));
+
+    operator.publications.send_replace(Some(Arc::new(state(&[("a", 1), ("b", 2)]))));
+    let (_, put, _, revision) = pod.transaction().await;
+    assert_eq!(put, ["b"], "the refused version is not sent again");
+    pod.say(&FromDataPlane::Ack { revision });
+    operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("b", 2)]))));
+    let (_, put, _, revision) = pod.transaction().await;
+    assert_eq!(put, ["a"]);
+    assert_eq!(operator.sources.acks.local()[0].refused.len(), 1, "an answer about something else mends nothing");
+    let mut changed = operator.sources.acks.changed();
+    changed.mark_unchanged();
+    pod.say(&FromDataPlane::Ack { revision });
+    changed.changed().await.unwrap();
+    assert!(operator.sources.acks.local()[0].refused.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_there_is_a_state() {
+    let operator = Operator::new(None);
+    let mut pod = operator.connect("1");
+    pod.hello(None, vec![]);
+    operator.publications.send_replace(Some(Arc::new(state(&[]))));
+    let (_, put, ..) = pod.transaction().await;
+    assert!(put.is_empty(), "an empty state is a state");
+}
+
+#[tokio::test]
+async fn who_does_not_keep_to_the_protocol_is_sent_away() {
+    let operator = Operator::new(Some(state(&[])));
+    let pod = operator.connect("1");
+    pod.say(&FromDataPlane::Pong {});
+    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "no hello");
+
+    let pod = operator.connect("2");
+    let hello = Hello {
+        v: 99,
+        pod: "p".into(),
+        instance: "i".into(),
+        revision: None,
+        held: vec![],
+        floor: BTreeMap::default(),
+    };
+    pod.say(&FromDataPlane::Hello(hello));
+    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "another version");
+
+    let mut pod = operator.connect("3");
+    pod.hello(None, vec![]);
+    pod.transaction().await;
+    pod.say(&FromDataPlane::Ack { revision: state(&[("x", 1)]).revision });
+    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "an answer to nothing");
+    assert!(operator.sources.acks.local().is_empty(), "and its place is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_pod_is_given_up_and_a_talking_one_is_not() {
+    let operator = Operator::new(None);
+    let silent = operator.connect("1");
+    silent.hello(None, vec![]);
+    let mut talking = operator.connect("2");
+    talking.hello(None, vec![]);
+    for _ in 0..10 {
+        assert!(matches!(talking.hear().await, FromOperator::Ping {}));
+        talking.say(&FromDataPlane::Pong {});
+    }
+    assert!(matches!(silent.ended.await.unwrap(), Ended::Silent));
+    assert!(!talking.ended.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_stream_of_a_pod_ends_when_a_newer_one_opens() {
+    let operator = Operator::new(None);
+    let mut older = operator.connect("1");
+    older.hello(None, vec![]);
+    assert!(matches!(older.hear().await, FromOperator::Ping {}));
+    let newer = operator.connect("1");
+    newer.hello(None, vec![]);
+    assert!(matches!(older.ended.await.unwrap(), Ended::Superseded));
+    assert_eq!(operator.sources.acks.local().len(), 1);
+}
+
+#[tokio::test]
+async fn shutdown_ends_the_response_in_order() {
+    let operator = Operator::new(Some(state(&[])));
+    let mut pod = operator.connect("1");
+    pod.hello(None, vec![]);
+    pod.transaction().await;
+    operator.sources.shutdown.cancel();
+    assert!(matches!(pod.ended.await.unwrap(), Ended::Shutdown));
+    assert!(pod.hear.frame().await.is_none(), "an end, not an error");
+}

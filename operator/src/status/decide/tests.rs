@@ -1,1 +1,145 @@
+use super::*;
 
+fn verdict(decisions: Vec<Decision>) -> Verdict {
+    Verdict { generation: Some(3), decisions, detail: Detail::Provider { attached_routes: 0 } }
+}
+
+fn good() -> Verdict {
+    verdict(vec![
+        Decision::yes(ConditionType::Accepted, Reason::Accepted),
+        Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
+    ])
+}
+
+fn progress(acknowledged: usize, connected: usize) -> Option<Progress> {
+    Some(Progress { acknowledged, connected, rejection: None })
+}
+
+fn facts<'a>(verdict: &'a Verdict, progress: Option<Progress>, held: &'a [Condition], waited: u64) -> Facts<'a> {
+    Facts {
+        verdict,
+        progress,
+        finding: None,
+        held,
+        waited: Duration::from_millis(waited),
+        led: Duration::from_secs(3600),
+        now: Timestamp::from_second(1_800_000_000).unwrap(),
+    }
+}
+
+fn condition(wanted: &Wanted, type_: ConditionType) -> (Status, Reason, &str) {
+    let decision = wanted.decisions.iter().find(|it| it.type_ == type_).unwrap();
+    (decision.status, decision.reason, &decision.message)
+}
+
+fn written(wanted: &Wanted) -> Vec<Condition> {
+    let mut conditions = Vec::new();
+    wanted.write_into(&mut conditions, &Time(Timestamp::from_second(1_800_000_000).unwrap()));
+    conditions
+}
+
+#[test]
+fn all_pods_have_it_so_it_is_programmed_and_ready() {
+    let verdict = good();
+    let (wanted, later) = decide(&facts(&verdict, progress(3, 3), &[], 0));
+    let wanted = wanted.unwrap();
+    let programmed = condition(&wanted, ConditionType::Programmed);
+    assert_eq!(programmed, (Status::True, Reason::Programmed, "3/3 data-plane pods acknowledged"));
+    assert_eq!(condition(&wanted, ConditionType::Ready).0, Status::True);
+    assert_eq!(later, None);
+    assert!(!wanted.differs_from(&written(&wanted)), "once written it is not written again");
+}
+
+#[test]
+fn more_pods_are_no_news() {
+    let verdict = good();
+    let held = written(&decide(&facts(&verdict, progress(3, 3), &[], 0)).0.unwrap());
+    assert!(!decide(&facts(&verdict, progress(4, 4), &held, 0)).0.unwrap().differs_from(&held));
+    let joining = decide(&facts(&verdict, progress(4, 5), &held, 9_000));
+    assert!(!joining.0.unwrap().differs_from(&held), "a pod that joins has its time");
+    assert_eq!(joining.1, Some(Duration::from_secs(1)));
+    let stuck = decide(&facts(&verdict, progress(4, 5), &held, 10_000)).0.unwrap();
+    let programmed = condition(&stuck, ConditionType::Programmed);
+    assert_eq!(programmed, (Status::False, Reason::Propagating, "4/5 data-plane pods acknowledged"));
+    assert!(stuck.differs_from(&held));
+}
+
+#[test]
+fn a_new_generation_is_given_a_moment_before_anything_is_said() {
+    let mut older = good();
+    older.generation = Some(2);
+    let held = written(&decide(&facts(&older, progress(3, 3), &[], 0)).0.unwrap());
+    let verdict = good();
+    assert_eq!(decide(&facts(&verdict, progress(0, 3), &held, 100)), (None, Some(Duration::from_millis(400))));
+    let wanted = decide(&facts(&verdict, progress(1, 3), &held, 600)).0.unwrap();
+    assert_eq!(condition(&wanted, ConditionType::Programmed).0, Status::Unknown);
+    assert_eq!(condition(&wanted, ConditionType::Ready).0, Status::Unknown);
+}
+
+#[test]
+fn a_refusal_is_said_at_once_in_the_pods_words() {
+    let verdict = good();
+    let text = "pod ai/gw-1: unknown field `shiny`";
+    let refused = Some(Progress { acknowledged: 2, connected: 3, rejection: Some(text.into()) });
+    let wanted = decide(&facts(&verdict, refused, &[], 0)).0.unwrap();
+    assert_eq!(condition(&wanted, ConditionType::Programmed), (Status::False, Reason::Rejected, text));
+    assert_eq!(condition(&wanted, ConditionType::Ready), (Status::False, Reason::Rejected, text));
+}
+
+#[test]
+fn an_operator_that_starts_does_not_take_absent_pods_for_gone() {
+    let verdict = good();
+    let held = written(&decide(&facts(&verdict, progress(3, 3), &[], 0)).0.unwrap());
+    let mut starting = facts(&verdict, progress(0, 0), &held, 60_000);
+    starting.led = Duration::from_secs(2);
+    assert!(!decide(&starting).0.unwrap().differs_from(&held));
+    starting.led = Duration::from_secs(11);
+    let wanted = decide(&starting).0.unwrap();
+    assert_eq!(condition(&wanted, ConditionType::Programmed).1, Reason::NoDataPlane);
+}
+
+#[test]
+fn what_compile_refused_is_not_programmed_for_the_same_reason() {
+    let conflict = Decision::no(ConditionType::Accepted, Reason::ModelConflict, "spec.model: taken by ai/older");
+    let verdict = verdict(vec![conflict]);
+    let wanted = decide(&facts(&verdict, None, &[], 0)).0.unwrap();
+    let (status, reason, text) = condition(&wanted, ConditionType::Programmed);
+    assert_eq!((status, reason), (Status::False, Reason::ModelConflict));
+    assert!(text.contains("taken by ai/older"));
+    let flips = wanted.write_into(&mut Vec::new(), &Time(Timestamp::UNIX_EPOCH));
+    let told: Vec<_> = flips.iter().map(|flip| (flip.type_.as_str(), flip.good)).collect();
+    assert_eq!(told, [("Accepted", false), ("Programmed", false)], "an event per cause, none for the summary");
+}
+
+#[test]
+fn a_token_needs_its_secret_and_says_when_it_expires() {
+    let now = 1_800_000_000;
+    let detail = Detail::Token { expires: Some(now + 60), suspended: false };
+    let decisions = vec![Decision::yes(ConditionType::Accepted, Reason::Accepted)];
+    let verdict = Verdict { generation: Some(1), decisions, detail };
+    let mut token = facts(&verdict, progress(1, 1), &[], 0);
+    token.finding = Some(Some(Finding::NotOwned));
+    let wanted = decide(&token).0.unwrap();
+    assert_eq!(condition(&wanted, ConditionType::SecretReady).1, Reason::SecretNotOwned);
+    assert_eq!(condition(&wanted, ConditionType::Ready).1, Reason::SecretNotOwned);
+
+    token.finding = Some(Some(Finding::Ready));
+    let (wanted, later) = decide(&token);
+    assert!(condition(&wanted.unwrap(), ConditionType::Ready).0 == Status::True);
+    assert_eq!(later, Some(Duration::from_secs(60)), "looked at again when it expires");
+    token.now = Timestamp::from_second(now + 60).unwrap();
+    assert_eq!(condition(&decide(&token).0.unwrap(), ConditionType::Ready).1, Reason::Expired);
+}
+
+#[test]
+fn a_secret_that_was_not_looked_at_yet_keeps_what_its_status_says() {
+    let decisions = vec![Decision::yes(ConditionType::Accepted, Reason::Accepted)];
+    let detail = Detail::Token { expires: None, suspended: false };
+    let verdict = Verdict { generation: Some(1), decisions, detail };
+    let mut token = facts(&verdict, progress(1, 1), &[], 0);
+    token.finding = Some(Some(Finding::Ready));
+    let held = written(&decide(&token).0.unwrap());
+    token.finding = Some(None);
+    token.held = &held;
+    assert!(!decide(&token).0.unwrap().differs_from(&held), "a new leader flips nothing");
+}

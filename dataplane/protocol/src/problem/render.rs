@@ -11,11 +11,9 @@ pub fn render(family: Family, problem: &Problem, request_id: &str) -> (u16, Vec<
     let status = status(family, problem);
     let body = match family {
         Family::OpenAi => format!("{{\"error\":{}}}", openai_error(problem)),
-        Family::Anthropic => format!(
-            "{{\"type\":\"error\",\"error\":{},\"request_id\":{}}}",
-            anthropic_error(problem),
-            text(request_id)
-        ),
+        Family::Anthropic => {
+            format!("{{\"type\":\"error\",\"error\":{},\"request_id\":{}}}", anthropic_error(problem), text(request_id))
+        }
         Family::Gemini => format!("{{\"error\":{}}}", gemini_error(problem)),
     };
     (status, body.into_bytes())
@@ -62,16 +60,19 @@ pub(crate) fn responses_code(problem: &Problem) -> &str {
 }
 
 /// Anthropic's error object, without its envelope.
+///
+/// A request that continues a message thread is refused in the words that make the SDK send the whole history instead
+/// (hard case 280); only a Messages request has a member `thread`.
 pub(crate) fn anthropic_error(problem: &Problem) -> String {
     let message = match &problem.param {
         Some(param) if !problem.message.contains(param.as_ref()) => format!("{param}: {}", problem.message),
         _ => problem.message.to_string(),
     };
-    format!(
-        "{{\"type\":{},\"message\":{}}}",
-        text(anthropic_type(problem)),
-        text(&message)
-    )
+    let details = match problem.param.as_deref() {
+        Some("thread") => r#","details":{"error_code":"thread_unsupported_request","unsupported":["thread"]}"#,
+        _ => "",
+    };
+    format!("{{\"type\":{},\"message\":{}{details}}}", text(anthropic_type(problem)), text(&message))
 }
 
 /// Google's error object, without its envelope. The code is a number and comes first.
@@ -80,11 +81,7 @@ pub(crate) fn gemini_error(problem: &Problem) -> String {
     let mut details = String::new();
     if let Some(ms) = problem.retry_after_ms {
         let (seconds, rest) = (ms / 1000, ms % 1000);
-        let fraction = if rest == 0 {
-            String::new()
-        } else {
-            format!(".{rest:03}")
-        };
+        let fraction = if rest == 0 { String::new() } else { format!(".{rest:03}") };
         details = format!(
             ",\"details\":[{{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"{seconds}{fraction}s\"}}]"
         );
@@ -127,11 +124,7 @@ const fn keeps_code(kind: ProblemKind) -> bool {
 fn anthropic_type(problem: &Problem) -> &'static str {
     match problem.kind {
         ProblemKind::InvalidRequest | ProblemKind::ContextLength | ProblemKind::ContentFiltered => {
-            if problem.status == 409 {
-                "conflict_error"
-            } else {
-                "invalid_request_error"
-            }
+            if problem.status == 409 { "conflict_error" } else { "invalid_request_error" }
         }
         ProblemKind::TooLarge => "request_too_large",
         ProblemKind::Authentication => "authentication_error",
@@ -183,6 +176,16 @@ mod tests {
     }
 
     #[test]
+    fn hard_case_280_a_thread_is_refused_in_the_words_of_the_sdk() {
+        let problem = Problem::new(ProblemKind::InvalidRequest, "not here").at("thread");
+        let (status, body) = render(Family::Anthropic, &problem, "r");
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let details = serde_json::json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
+        assert_eq!((status, &body["error"]["details"]), (400, &details));
+        assert_eq!(body["error"]["type"], "invalid_request_error");
+    }
+
+    #[test]
     fn each_family_gets_its_own_shape_and_words() {
         let problem = Problem::new(ProblemKind::ModelNotFound, "no model \"x\"").at("model");
         assert_eq!(
@@ -195,19 +198,13 @@ mod tests {
         );
         assert_eq!(
             shown(Family::Gemini, &problem),
-            (
-                404,
-                r#"{"error":{"code":404,"message":"no model \"x\"","status":"NOT_FOUND"}}"#.into()
-            )
+            (404, r#"{"error":{"code":404,"message":"no model \"x\"","status":"NOT_FOUND"}}"#.into())
         );
     }
 
     #[test]
     fn overload_is_529_for_anthropic_alone() {
-        let problem = Problem {
-            status: 529,
-            ..Problem::new(ProblemKind::Overloaded, "busy")
-        };
+        let problem = Problem { status: 529, ..Problem::new(ProblemKind::Overloaded, "busy") };
         let seen = [Family::OpenAi, Family::Anthropic, Family::Gemini].map(|family| status(family, &problem));
         assert_eq!(seen, [503, 529, 503]);
     }

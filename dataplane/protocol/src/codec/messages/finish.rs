@@ -19,10 +19,20 @@ pub fn read(reason: Option<&str>, stop_sequence: Option<String>, has_call: bool)
     Finish { reason, stop_sequence }
 }
 
+/// What of an answer's content bears upon its `stop_reason`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said {
+    /// A call.
+    pub call: bool,
+    /// A refusal of the model's own, which other dialects mark on the text and not on the end.
+    pub refusal: bool,
+}
+
 /// `stop_reason` for a client. A call outranks a plain end (hard case 90); a truncated call does not.
-pub const fn write(reason: FinishReason, has_call: bool) -> &'static str {
+pub const fn write(reason: FinishReason, said: Said) -> &'static str {
     match reason {
-        FinishReason::Stop | FinishReason::Other if has_call => "tool_use",
+        FinishReason::Stop | FinishReason::Other if said.call => "tool_use",
+        FinishReason::Stop if said.refusal => "refusal",
         FinishReason::ToolCalls => "tool_use",
         FinishReason::Stop | FinishReason::Malformed | FinishReason::Other => "end_turn",
         FinishReason::StopSequence => "stop_sequence",
@@ -35,7 +45,7 @@ pub const fn write(reason: FinishReason, has_call: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{FinishReason, read, write};
+    use super::{FinishReason, Said, read, write};
 
     #[test]
     fn every_reason_has_its_word() {
@@ -52,9 +62,13 @@ mod tests {
             (FinishReason::Malformed, false, "end_turn"),
             (FinishReason::Other, false, "end_turn"),
         ];
-        for (reason, has_call, word) in rows {
-            assert_eq!(write(reason, has_call), word, "{reason:?}");
+        for (reason, call, word) in rows {
+            assert_eq!(write(reason, Said { call, refusal: false }), word, "{reason:?}");
         }
+        let refused = |call| Said { call, refusal: true };
+        assert_eq!(write(FinishReason::Stop, refused(false)), "refusal");
+        assert_eq!(write(FinishReason::Stop, refused(true)), "tool_use");
+        assert_eq!(write(FinishReason::Length, refused(false)), "max_tokens");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::{
     carrier::{self, Place},
     content_decode::Reader,
-    finish, usage,
+    finish::{self, Said},
+    usage,
 };
 use crate::{
     codec::{
@@ -56,7 +57,10 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
 pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
     let candidate = response.candidates.first();
     let blocks = candidate.map(|candidate| candidate.blocks.as_slice()).unwrap_or_default();
-    let has_call = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+    let said = Said {
+        call: blocks.iter().any(|block| matches!(block, Block::ToolCall(_))),
+        refusal: blocks.iter().any(|block| matches!(block, Block::Refusal(_))),
+    };
     let mut body = Vec::with_capacity(512);
     write::object(&mut body, |o| {
         o.put("id", &prefixed(response.id.as_deref(), "msg_", &reply.id));
@@ -64,7 +68,7 @@ pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
         o.put("role", "assistant");
         o.put("model", &reply.model);
         o.list("content", |list| blocks.iter().for_each(|block| self::block(block, list)));
-        let reason = candidate.map(|candidate| finish::write(candidate.finish.reason, has_call));
+        let reason = candidate.map(|candidate| finish::write(candidate.finish.reason, said));
         o.put("stop_reason", &reason);
         o.put("stop_sequence", &candidate.and_then(|candidate| candidate.finish.stop_sequence.as_deref()));
         o.object("usage", |members| usage::write(response.usage.unwrap_or_default(), members));

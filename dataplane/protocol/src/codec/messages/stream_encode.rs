@@ -6,7 +6,8 @@
 
 use super::{
     carrier::{self, Place},
-    finish, usage,
+    finish::{self, Said},
+    usage,
 };
 use crate::{
     codec::{
@@ -38,8 +39,8 @@ pub struct Encoder {
 struct Wire {
     /// The number of the next block to start.
     next: u32,
-    /// A call was written.
-    has_call: bool,
+    /// What was written.
+    said: Said,
     open: Open,
 }
 
@@ -122,7 +123,7 @@ impl Encoder {
         let finish = self.finish.take().unwrap_or_else(|| FinishReason::Stop.into());
         event(out, "message_delta", |o| {
             o.object("delta", |delta| {
-                delta.put("stop_reason", finish::write(finish.reason, self.wire.has_call));
+                delta.put("stop_reason", finish::write(finish.reason, self.wire.said));
                 delta.put("stop_sequence", &finish.stop_sequence);
             });
             o.object("usage", |members| usage::write(self.usage, members));
@@ -178,6 +179,7 @@ impl StreamEncoder for Encoder {
 
 impl Sink for Writer<'_> {
     fn open(&mut self, kind: &BlockKind) {
+        self.wire.said.refusal |= matches!(kind, BlockKind::Refusal);
         self.wire.open = match kind {
             BlockKind::Text | BlockKind::Refusal => Open::Text { begun: false, state: None },
             BlockKind::Reasoning { redacted } => Open::Reasoning { begun: false, redacted: *redacted, state: None },
@@ -308,7 +310,7 @@ impl Writer<'_> {
 
     fn begin_call(&mut self, begun: &mut bool, id: &str, name: &str) {
         *begun = true;
-        self.wire.has_call = true;
+        self.wire.said.call = true;
         self.begin(|block| {
             block.put("type", "tool_use");
             block.put("id", id);

@@ -77,11 +77,12 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
     };
     plan.effort = effort(control, abilities, plan.mode, context);
     match (plan.mode, control.visible) {
-        (Mode::Budget(_) | Mode::Adaptive, Some(visible)) => {
+        // Models that know budgets only show their thoughts anyway.
+        (Mode::Budget(_) | Mode::Adaptive, Some(visible)) if abilities.thinking != Thinking::Budget => {
             plan.display = Some(if visible { "summarized" } else { "omitted" });
         }
         (Mode::Unsaid | Mode::Disabled, Some(true)) => context.dropped(Name::Visible),
-        (_, Some(false) | None) => {}
+        _ => {}
     }
     plan
 }

@@ -149,6 +149,11 @@ fn text_and_calls() {
             "message_start [0 text a 0] [1 thinking w gw1.none.thought. 1] [2 text b 2] end_turn message_stop",
         ),
         (
+            "a refusal of the model's own",
+            vec![start(), begin(0, BlockKind::Refusal), say(0, "no"), end(0), finish(Stop), Event::End],
+            "message_start [0 text no 0] refusal message_stop",
+        ),
+        (
             "hard case 88: one message_start",
             vec![start(), start(), finish(Stop), Event::End],
             "message_start end_turn message_stop",

@@ -89,10 +89,7 @@ impl Call {
             field: None,
             message: format!("the request body is not valid JSON: {error}"),
         })?;
-        let reading = Reading {
-            scan: &scan,
-            body: &body,
-        };
+        let reading = Reading { scan: &scan, body: &body };
         let model = match &endpoint.model {
             Some(model) => model.clone(),
             None => reading.model()?,
@@ -107,18 +104,7 @@ impl Call {
         head.model.clone_from(&endpoint.model);
         head.stream = endpoint.framing.is_some_and(|framing| framing != Framing::Whole);
         let (estimate, decoded) = (OnceLock::new(), OnceLock::new());
-        Ok(Self {
-            endpoint,
-            head,
-            body,
-            scan,
-            model,
-            framing,
-            max_output,
-            include_usage,
-            estimate,
-            decoded,
-        })
+        Ok(Self { endpoint, head, body, scan, model, framing, max_output, include_usage, estimate, decoded })
     }
 
     /// Which call.
@@ -165,13 +151,7 @@ impl Call {
     /// in seconds since 1970. What depends on the lane, the exchange adds itself.
     pub fn reply(&self, id: impl Into<String>, created: i64) -> Reply {
         let include_usage = self.include_usage == Some(true);
-        Reply {
-            model: self.model.clone(),
-            id: id.into(),
-            created,
-            include_usage,
-            custom_tools: Vec::new(),
-        }
+        Reply { model: self.model.clone(), id: id.into(), created, include_usage, custom_tools: Vec::new() }
     }
 }
 
@@ -205,23 +185,11 @@ impl Reading<'_> {
     fn include_usage(self) -> Result<Option<bool>, Malformed> {
         let options = self.scan.once(self.body, "stream_options")?;
         let asked = options.and_then(|options| options.member(self.body, "include_usage"));
-        Ok(asked.and_then(|value| {
-            if let Kind::Bool(asked) = value.kind {
-                Some(asked)
-            } else {
-                None
-            }
-        }))
+        Ok(asked.and_then(|value| if let Kind::Bool(asked) = value.kind { Some(asked) } else { None }))
     }
 
     fn max_output(self, surface: Surface) -> Result<Option<u64>, Malformed> {
-        let once = |name| {
-            Ok::<_, Malformed>(
-                self.scan
-                    .once(self.body, name)?
-                    .and_then(|value| value.count(self.body)),
-            )
-        };
+        let once = |name| Ok::<_, Malformed>(self.scan.once(self.body, name)?.and_then(|value| value.count(self.body)));
         Ok(match surface {
             Surface::ChatCompletions => once("max_completion_tokens")?.or(once("max_tokens")?),
             Surface::Responses => once("max_output_tokens")?,
@@ -239,18 +207,12 @@ impl Reading<'_> {
 }
 
 fn wrong(field: &str, message: &str) -> Malformed {
-    Malformed {
-        field: Some(field.to_owned()),
-        message: message.to_owned(),
-    }
+    Malformed { field: Some(field.to_owned()), message: message.to_owned() }
 }
 
 impl From<Repeated> for Malformed {
     fn from(repeated: Repeated) -> Self {
-        Self {
-            field: Some(repeated.0.to_owned()),
-            message: repeated.to_string(),
-        }
+        Self { field: Some(repeated.0.to_owned()), message: repeated.to_string() }
     }
 }
 

@@ -64,11 +64,7 @@ fn media_tokens(piece: &[u8]) -> Option<u64> {
         return None;
     }
     if payload.starts_with(b"JVBER") {
-        return Some(
-            (payload.len() as u64)
-                .div_ceil(PDF_PAGE_BYTES)
-                .saturating_mul(PDF_PAGE_TOKENS),
-        );
+        return Some((payload.len() as u64).div_ceil(PDF_PAGE_BYTES).saturating_mul(PDF_PAGE_TOKENS));
     }
     Some(MEDIA_TOKENS)
 }
@@ -79,10 +75,7 @@ mod tests {
 
     #[test]
     fn text_counts_by_bytes() {
-        let body = format!(
-            r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#,
-            "word ".repeat(400)
-        );
+        let body = format!(r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#, "word ".repeat(400));
         let tokens = input_tokens(body.as_bytes());
         assert!((500..=520).contains(&tokens), "{tokens}");
         assert_eq!(input_tokens(b""), 0);

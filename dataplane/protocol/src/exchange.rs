@@ -109,15 +109,7 @@ impl Exchange {
     /// # Errors
     /// When it has to be translated and is no answer of the upstream's dialect, or says that it failed.
     pub fn whole(&self, reply: &Reply, status: u16, content_type: Option<&str>, body: Bytes) -> Result<Whole, Problem> {
-        lane::whole::answer(
-            self,
-            reply,
-            Answer {
-                status,
-                content_type,
-                body,
-            },
-        )
+        lane::whole::answer(self, reply, Answer { status, content_type, body })
     }
 
     /// Starts an answer that arrives in pieces.

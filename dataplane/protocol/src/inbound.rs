@@ -104,34 +104,21 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
     if rest.is_empty() {
         return match method {
             "GET" | "HEAD" => Ok(Inbound::Probe),
-            _ => Err(NoSuchPath::MethodNotAllowed {
-                family: prefix.family(),
-                allow: "GET, HEAD",
-            }),
+            _ => Err(NoSuchPath::MethodNotAllowed { family: prefix.family(), allow: "GET, HEAD" }),
         };
     }
     if let Some(surface) = by_body(rest) {
-        let endpoint = Endpoint {
-            surface,
-            model: None,
-            framing: None,
-            query: kept_query(query),
-        };
+        let endpoint = Endpoint { surface, model: None, framing: None, query: kept_query(query) };
         return post_only(method, surface.family(), Inbound::Call(endpoint));
     }
     if let Some(inbound) = models(prefix, rest, query) {
         return match (&inbound, method) {
             (Inbound::Call(endpoint), _) => post_only(method, endpoint.surface.family(), inbound),
             (_, "GET" | "HEAD") => Ok(inbound),
-            _ => Err(NoSuchPath::MethodNotAllowed {
-                family: prefix.family(),
-                allow: "GET, HEAD",
-            }),
+            _ => Err(NoSuchPath::MethodNotAllowed { family: prefix.family(), allow: "GET, HEAD" }),
         };
     }
-    Err(NoSuchPath::NotFound {
-        family: family_of(prefix, rest),
-    })
+    Err(NoSuchPath::NotFound { family: family_of(prefix, rest) })
 }
 
 /// The version segments that a path began with.
@@ -210,18 +197,10 @@ fn models(prefix: Prefix, rest: &str, query: Option<&str>) -> Option<Inbound> {
             (true, false) => Framing::JsonArray,
         };
         let model = Some(model_of(resource)?);
-        return Some(Inbound::Call(Endpoint {
-            surface,
-            model,
-            framing: Some(framing),
-            query: kept_query(query),
-        }));
+        return Some(Inbound::Call(Endpoint { surface, model, framing: Some(framing), query: kept_query(query) }));
     }
     let id = rest.strip_prefix("models/")?;
-    (!id.is_empty()).then(|| Inbound::GetModel {
-        list,
-        id: percent_decode(id).into_owned(),
-    })
+    (!id.is_empty()).then(|| Inbound::GetModel { list, id: percent_decode(id).into_owned() })
 }
 
 fn verb_surface(verb: &str) -> Option<(Surface, bool)> {
@@ -260,10 +239,7 @@ fn kept_query(query: Option<&str>) -> Option<String> {
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         let name = percent_decode(name);
-        if matches!(
-            name.as_ref(),
-            "key" | "alt" | "$alt" | "access_token" | "oauth_token" | "api_key"
-        ) {
+        if matches!(name.as_ref(), "key" | "alt" | "$alt" | "access_token" | "oauth_token" | "api_key") {
             continue;
         }
         if !kept.is_empty() {
@@ -275,18 +251,11 @@ fn kept_query(query: Option<&str>) -> Option<String> {
 }
 
 fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .unwrap_or_default()
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 fn post_only(method: &str, family: Family, inbound: Inbound) -> Result<Inbound, NoSuchPath> {
-    if method == "POST" {
-        Ok(inbound)
-    } else {
-        Err(NoSuchPath::MethodNotAllowed { family, allow: "POST" })
-    }
+    if method == "POST" { Ok(inbound) } else { Err(NoSuchPath::MethodNotAllowed { family, allow: "POST" }) }
 }
 
 fn family_of(prefix: Prefix, rest: &str) -> Family {
@@ -353,21 +322,12 @@ mod tests {
     #[test]
     fn every_base_url_leads_to_the_same_call() {
         let cases = [
-            (
-                Surface::ChatCompletions,
-                &["/chat/completions", "/v1/chat/completions", "//v1/chat/completions/"][..],
-            ),
+            (Surface::ChatCompletions, &["/chat/completions", "/v1/chat/completions", "//v1/chat/completions/"][..]),
             (Surface::Responses, &["/responses", "/v1/responses"]),
-            (
-                Surface::ResponsesInputTokens,
-                &["/responses/input_tokens", "/v1/responses/input_tokens"],
-            ),
+            (Surface::ResponsesInputTokens, &["/responses/input_tokens", "/v1/responses/input_tokens"]),
             (Surface::Embeddings, &["/embeddings", "/v1/embeddings"]),
             (Surface::Messages, &["/v1/messages", "/v1/v1/messages", "/messages"]),
-            (
-                Surface::MessagesCountTokens,
-                &["/v1/messages/count_tokens", "/v1/v1/messages/count_tokens"],
-            ),
+            (Surface::MessagesCountTokens, &["/v1/messages/count_tokens", "/v1/v1/messages/count_tokens"]),
         ];
         for (surface, paths) in cases {
             for path in paths {
@@ -378,33 +338,16 @@ mod tests {
 
     #[test]
     fn gemini_paths_name_model_and_framing() {
-        for prefix in [
-            "/v1beta",
-            "/v1",
-            "/v1beta/v1beta",
-            "/v1/v1beta",
-            "/v1beta/v1",
-            "/v1/v1",
-            "",
-        ] {
+        for prefix in ["/v1beta", "/v1", "/v1beta/v1beta", "/v1/v1beta", "/v1beta/v1", "/v1/v1", ""] {
             let whole = call(&format!("{prefix}/models/gemini-x:generateContent"), None);
-            assert_eq!(
-                (whole.surface, whole.model.as_deref()),
-                (Surface::GenerateContent, Some("gemini-x"))
-            );
+            assert_eq!((whole.surface, whole.model.as_deref()), (Surface::GenerateContent, Some("gemini-x")));
             assert_eq!(whole.framing, Some(Framing::Whole));
         }
         let stream = |query| call("/v1beta/models/m:streamGenerateContent", query).framing;
         assert_eq!(stream(Some("alt=sse&key=sk-1")), Some(Framing::Sse));
         assert_eq!(stream(Some("key=sk-1")), Some(Framing::JsonArray));
-        assert_eq!(
-            call("/v1beta/models/m:batchEmbedContents", None).surface,
-            Surface::BatchEmbedContents
-        );
-        assert_eq!(
-            call("/v1beta/models/m:embedContent", None).surface,
-            Surface::EmbedContent
-        );
+        assert_eq!(call("/v1beta/models/m:batchEmbedContents", None).surface, Surface::BatchEmbedContents);
+        assert_eq!(call("/v1beta/models/m:embedContent", None).surface, Surface::EmbedContent);
         assert_eq!(call("/v1beta/models/m:countTokens", None).surface, Surface::CountTokens);
     }
 
@@ -415,75 +358,37 @@ mod tests {
         assert_eq!(model("/v1beta/models/a%252Fb:generateContent"), "a%2Fb");
         assert_eq!(model("/v1beta/models/bad%zz:generateContent"), "bad%zz");
         assert_eq!(model("/v1beta/tunedModels/mine:generateContent"), "tunedModels/mine");
-        assert_eq!(
-            model("/v1/projects/p/locations/l/publishers/google/models/m:generateContent"),
-            "m"
-        );
+        assert_eq!(model("/v1/projects/p/locations/l/publishers/google/models/m:generateContent"), "m");
         assert_eq!(percent_encode("org/näme:1"), "org%2Fn%C3%A4me:1");
     }
 
     #[test]
     fn queries_keep_the_dialect_and_lose_credentials() {
-        assert_eq!(
-            call("/v1/messages", Some("beta=true")).query.as_deref(),
-            Some("beta=true")
-        );
-        let gemini = call(
-            "/v1beta/models/m:generateContent",
-            Some("key=sk-1&alt=json&%24fields=x&k%65y=sk-2"),
-        );
+        assert_eq!(call("/v1/messages", Some("beta=true")).query.as_deref(), Some("beta=true"));
+        let gemini = call("/v1beta/models/m:generateContent", Some("key=sk-1&alt=json&%24fields=x&k%65y=sk-2"));
         assert_eq!(gemini.query.as_deref(), Some("%24fields=x"));
     }
 
     #[test]
     fn lists_probes_and_refusals() {
-        assert_eq!(
-            route("GET", "/v1/models", Some("limit=1000")),
-            Ok(Inbound::ListModels(ModelList::OpenAi))
-        );
-        assert_eq!(
-            route("GET", "/models", None),
-            Ok(Inbound::ListModels(ModelList::OpenAi))
-        );
-        assert_eq!(
-            route("GET", "/v1/v1/models", None),
-            Ok(Inbound::ListModels(ModelList::Anthropic))
-        );
-        assert_eq!(
-            route("GET", "/v1beta/models", None),
-            Ok(Inbound::ListModels(ModelList::Gemini))
-        );
-        assert_eq!(
-            route("GET", "/v1/models", Some("pageSize=5")),
-            Ok(Inbound::ListModels(ModelList::Gemini))
-        );
+        assert_eq!(route("GET", "/v1/models", Some("limit=1000")), Ok(Inbound::ListModels(ModelList::OpenAi)));
+        assert_eq!(route("GET", "/models", None), Ok(Inbound::ListModels(ModelList::OpenAi)));
+        assert_eq!(route("GET", "/v1/v1/models", None), Ok(Inbound::ListModels(ModelList::Anthropic)));
+        assert_eq!(route("GET", "/v1beta/models", None), Ok(Inbound::ListModels(ModelList::Gemini)));
+        assert_eq!(route("GET", "/v1/models", Some("pageSize=5")), Ok(Inbound::ListModels(ModelList::Gemini)));
         assert_eq!(ModelList::OpenAi.with_headers(true, false), ModelList::Anthropic);
-        let one = Inbound::GetModel {
-            list: ModelList::OpenAi,
-            id: "org/m:1".into(),
-        };
+        let one = Inbound::GetModel { list: ModelList::OpenAi, id: "org/m:1".into() };
         assert_eq!(route("GET", "/v1/models/org%2Fm:1", None), Ok(one));
         for path in ["/", "", "/v1", "/v1beta/"] {
             assert_eq!(route("HEAD", path, None), Ok(Inbound::Probe), "{path}");
         }
-        let not_post = NoSuchPath::MethodNotAllowed {
-            family: Family::Anthropic,
-            allow: "POST",
-        };
+        let not_post = NoSuchPath::MethodNotAllowed { family: Family::Anthropic, allow: "POST" };
         assert_eq!(route("GET", "/v1/messages", None), Err(not_post));
-        assert_eq!(
-            route("POST", "/v1/nothing", None),
-            Err(NoSuchPath::NotFound { family: Family::OpenAi })
-        );
-        assert_eq!(
-            route("POST", "/v1beta/nothing", None),
-            Err(NoSuchPath::NotFound { family: Family::Gemini })
-        );
+        assert_eq!(route("POST", "/v1/nothing", None), Err(NoSuchPath::NotFound { family: Family::OpenAi }));
+        assert_eq!(route("POST", "/v1beta/nothing", None), Err(NoSuchPath::NotFound { family: Family::Gemini }));
         assert_eq!(
             route("POST", "/v1/messages/batches", None),
-            Err(NoSuchPath::NotFound {
-                family: Family::Anthropic
-            })
+            Err(NoSuchPath::NotFound { family: Family::Anthropic })
         );
     }
 }

@@ -36,11 +36,7 @@ impl Paging {
     /// Reads `limit`, `after_id`, `before_id`, `pageSize` and `pageToken`. What is not a number, or is 0, sets no limit.
     pub fn from_query(query: Option<&str>) -> Self {
         let mut paging = Self::default();
-        for (name, value) in query
-            .unwrap_or_default()
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-        {
+        for (name, value) in query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
             let value = percent_decode(value);
             match name {
                 "limit" | "pageSize" | "page_size" => paging.limit = value.parse().ok().filter(|limit| *limit > 0),
@@ -124,13 +120,7 @@ mod tests {
     use super::*;
 
     fn entries() -> Vec<ModelEntry<'static>> {
-        ["a", "b", "c"]
-            .map(|id| ModelEntry {
-                id,
-                owned_by: "ns",
-                created: 1_709_210_096,
-            })
-            .to_vec()
+        ["a", "b", "c"].map(|id| ModelEntry { id, owned_by: "ns", created: 1_709_210_096 }).to_vec()
     }
 
     fn read(kind: ModelList, query: &str) -> Value {
@@ -147,10 +137,7 @@ mod tests {
         );
         let anthropic = read(ModelList::Anthropic, "limit=1000");
         assert_eq!(anthropic["data"][0]["created_at"], "2024-02-29T12:34:56Z");
-        assert_eq!(
-            (&anthropic["has_more"], &anthropic["last_id"]),
-            (&json!(false), &json!("c"))
-        );
+        assert_eq!((&anthropic["has_more"], &anthropic["last_id"]), (&json!(false), &json!("c")));
         let gemini = read(ModelList::Gemini, "");
         assert_eq!(gemini["models"][2]["name"], "models/c");
         assert!(gemini.get("nextPageToken").is_none());
@@ -160,16 +147,10 @@ mod tests {
     fn pages_follow_each_other() {
         let first = read(ModelList::Gemini, "pageSize=2");
         assert_eq!(first["nextPageToken"], "b");
-        assert_eq!(
-            read(ModelList::Gemini, "pageSize=2&pageToken=b")["models"][0]["baseModelId"],
-            "c"
-        );
+        assert_eq!(read(ModelList::Gemini, "pageSize=2&pageToken=b")["models"][0]["baseModelId"], "c");
         let second = read(ModelList::Anthropic, "limit=1&after_id=a");
         assert_eq!((&second["first_id"], &second["has_more"]), (&json!("b"), &json!(true)));
         assert_eq!(read(ModelList::Anthropic, "limit=1&before_id=c")["first_id"], "b");
-        assert_eq!(
-            read(ModelList::Anthropic, "limit=0")["data"].as_array().map(Vec::len),
-            Some(3)
-        );
+        assert_eq!(read(ModelList::Anthropic, "limit=0")["data"].as_array().map(Vec::len), Some(3));
     }
 }

@@ -62,14 +62,7 @@ pub enum ProblemKind {
 impl Problem {
     /// A problem with its kind's usual status.
     pub fn new(kind: ProblemKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            status: kind.status(),
-            message: message.into(),
-            param: None,
-            code: None,
-            retry_after_ms: None,
-        }
+        Self { kind, status: kind.status(), message: message.into(), param: None, code: None, retry_after_ms: None }
     }
 
     /// With the field to blame.

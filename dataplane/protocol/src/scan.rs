@@ -126,19 +126,12 @@ impl Scan {
     /// When it is not one JSON object in UTF-8.
     pub fn read(body: &[u8]) -> Result<Self, NotJson> {
         if let Err(error) = std::str::from_utf8(body) {
-            return Err(NotJson {
-                position: error.valid_up_to(),
-                fault: Fault::Utf8,
-            });
+            return Err(NotJson { position: error.valid_up_to(), fault: Fault::Utf8 });
         }
         let mut reader = Reader { body, at: 0 };
         reader.space();
         if reader.peek() != Some(b'{') {
-            return Err(reader.fault(if reader.peek().is_none() {
-                Fault::End
-            } else {
-                Fault::Object
-            }));
+            return Err(reader.fault(if reader.peek().is_none() { Fault::End } else { Fault::Object }));
         }
         let mut members = Vec::with_capacity(16);
         reader.object(1, |member| members.push(member))?;
@@ -169,11 +162,7 @@ impl Scan {
 
     /// The value of the last member called `name`, which is how most readers resolve repetition.
     pub fn last(&self, body: &[u8], name: &str) -> Option<&Value> {
-        self.members
-            .iter()
-            .rev()
-            .find(|member| member.is(body, name))
-            .map(|member| &member.value)
+        self.members.iter().rev().find(|member| member.is(body, name)).map(|member| &member.value)
     }
 }
 
@@ -195,10 +184,7 @@ impl Value {
     /// The members of an object inside a scanned body; none if it is no object.
     pub fn members(&self, body: &[u8]) -> Vec<Member> {
         let mut members = Vec::new();
-        let mut reader = Reader {
-            body,
-            at: self.span.start,
-        };
+        let mut reader = Reader { body, at: self.span.start };
         if matches!(self.kind, Kind::Object { .. }) {
             // The body has been read before, so this cannot fail; if it did, fewer members would be seen.
             let _ = reader.object(1, |member| members.push(member));
@@ -209,10 +195,7 @@ impl Value {
     /// The elements of an array inside a scanned body; none if it is no array.
     pub fn elements(&self, body: &[u8]) -> Vec<Self> {
         let mut elements = Vec::new();
-        let mut reader = Reader {
-            body,
-            at: self.span.start,
-        };
+        let mut reader = Reader { body, at: self.span.start };
         if matches!(self.kind, Kind::Array { .. }) {
             let _ = reader.array(1, |element| elements.push(element));
         }
@@ -221,11 +204,7 @@ impl Value {
 
     /// The value of the last member called `name`, of an object.
     pub fn member(&self, body: &[u8], name: &str) -> Option<Self> {
-        self.members(body)
-            .into_iter()
-            .rev()
-            .find(|member| member.is(body, name))
-            .map(|member| member.value)
+        self.members(body).into_iter().rev().find(|member| member.is(body, name)).map(|member| member.value)
     }
 
     /// The bytes.
@@ -242,9 +221,7 @@ impl Value {
         if escaped {
             return serde_json::from_slice::<String>(written).ok().map(Cow::Owned);
         }
-        std::str::from_utf8(written.get(1..written.len().checked_sub(1)?)?)
-            .ok()
-            .map(Cow::Borrowed)
+        std::str::from_utf8(written.get(1..written.len().checked_sub(1)?)?).ok().map(Cow::Borrowed)
     }
 
     /// A number as a count; none for other kinds and for what is not a whole number from 0.
@@ -267,10 +244,7 @@ impl Reader<'_> {
     }
 
     fn fault(&self, fault: Fault) -> NotJson {
-        NotJson {
-            position: self.at,
-            fault: if self.at >= self.body.len() { Fault::End } else { fault },
-        }
+        NotJson { position: self.at, fault: if self.at >= self.body.len() { Fault::End } else { fault } }
     }
 
     fn space(&mut self) {
@@ -352,25 +326,16 @@ impl Reader<'_> {
         self.space();
         let start = self.at;
         let kind = match self.peek() {
-            Some(b'"') => Kind::String {
-                escaped: self.string()?,
-            },
-            Some(b'{') => Kind::Object {
-                empty: self.object(depth + 1, drop)?,
-            },
-            Some(b'[') => Kind::Array {
-                empty: self.array(depth + 1, drop)?,
-            },
+            Some(b'"') => Kind::String { escaped: self.string()? },
+            Some(b'{') => Kind::Object { empty: self.object(depth + 1, drop)? },
+            Some(b'[') => Kind::Array { empty: self.array(depth + 1, drop)? },
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.word(b"true", Kind::Bool(true))?,
             Some(b'f') => self.word(b"false", Kind::Bool(false))?,
             Some(b'n') => self.word(b"null", Kind::Null)?,
             _ => return Err(self.fault(Fault::Value)),
         };
-        Ok(Value {
-            kind,
-            span: start..self.at,
-        })
+        Ok(Value { kind, span: start..self.at })
     }
 
     fn word(&mut self, word: &[u8], kind: Kind) -> Result<Kind, NotJson> {

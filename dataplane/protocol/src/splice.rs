@@ -17,10 +17,7 @@ pub struct Edit {
 impl Edit {
     /// Puts another string in the place of a value.
     pub fn string(span: Range<usize>, text: &str) -> Self {
-        Self {
-            span,
-            with: serde_json::Value::from(text).to_string().into_bytes(),
-        }
+        Self { span, with: serde_json::Value::from(text).to_string().into_bytes() }
     }
 
     /// Puts a member in front of the first one of an object that begins at `start`. `empty` says whether the object
@@ -28,10 +25,7 @@ impl Edit {
     pub fn first_member(start: usize, empty: bool, member: &str) -> Self {
         let place = start.saturating_add(1);
         let comma = if empty { "" } else { "," };
-        Self {
-            span: place..place,
-            with: format!("{member}{comma}").into_bytes(),
-        }
+        Self { span: place..place, with: format!("{member}{comma}").into_bytes() }
     }
 }
 
@@ -66,18 +60,9 @@ mod tests {
     #[test]
     fn edits_touch_only_their_range() {
         let body = br#"{"a":1.0,"model":"x","b":"\u00e9"}"#;
-        let edited = apply(
-            body,
-            vec![
-                Edit::string(17..20, "new \"m\""),
-                Edit::first_member(0, false, "\"z\":0"),
-            ],
-        );
+        let edited = apply(body, vec![Edit::string(17..20, "new \"m\""), Edit::first_member(0, false, "\"z\":0")]);
         assert_eq!(edited, br#"{"z":0,"a":1.0,"model":"new \"m\"","b":"\u00e9"}"#);
-        assert_eq!(
-            apply(b"{}", vec![Edit::first_member(0, true, "\"z\":0")]),
-            br#"{"z":0}"#
-        );
+        assert_eq!(apply(b"{}", vec![Edit::first_member(0, true, "\"z\":0")]), br#"{"z":0}"#);
     }
 
     proptest! {

@@ -40,14 +40,7 @@ pub struct Needs {
 pub(super) fn of(call: &Call) -> Needs {
     let embeddings = matches!(call.surface().operation(), "embeddings");
     let streaming = call.framing() != Framing::Whole;
-    let mut look = Look {
-        call,
-        needs: Needs {
-            streaming,
-            embeddings,
-            ..Needs::default()
-        },
-    };
+    let mut look = Look { call, needs: Needs { streaming, embeddings, ..Needs::default() } };
     match call.surface() {
         Surface::ChatCompletions => look.chat(),
         Surface::Responses | Surface::ResponsesInputTokens => look.responses(),
@@ -77,9 +70,7 @@ impl Look<'_> {
     }
 
     fn is(&self, value: Option<&Value>, words: &[&str]) -> bool {
-        value
-            .and_then(|value| value.text(&self.call.body))
-            .is_some_and(|text| words.contains(&text.as_ref()))
+        value.and_then(|value| value.text(&self.call.body)).is_some_and(|text| words.contains(&text.as_ref()))
     }
 
     fn elements(&self, value: Option<&Value>) -> Vec<Value> {
@@ -87,10 +78,7 @@ impl Look<'_> {
     }
 
     fn some_elements(&self, name: &str) -> bool {
-        matches!(
-            self.top(name).map(|value| value.kind),
-            Some(Kind::Array { empty: false })
-        )
+        matches!(self.top(name).map(|value| value.kind), Some(Kind::Array { empty: false }))
     }
 
     fn chat(&mut self) {
@@ -147,29 +135,18 @@ impl Look<'_> {
         self.needs.tools = self.some_elements("tools");
         let config = self.either("generationConfig", "generation_config").cloned();
         let any = |look: &Self, names: [&str; 2]| {
-            names
-                .iter()
-                .find_map(|name| look.member(config.as_ref(), name))
-                .filter(|value| is_set(Some(value)))
+            names.iter().find_map(|name| look.member(config.as_ref(), name)).filter(|value| is_set(Some(value)))
         };
-        let schemas = [
-            ["responseSchema", "response_schema"],
-            ["responseJsonSchema", "response_json_schema"],
-        ];
+        let schemas = [["responseSchema", "response_schema"], ["responseJsonSchema", "response_json_schema"]];
         self.needs.json_schema = schemas.into_iter().any(|names| any(self, names).is_some());
         let mime = any(self, ["responseMimeType", "response_mime_type"]);
         self.needs.json_mode = !self.needs.json_schema && self.is(mime.as_ref(), &["application/json"]);
         let thinking = any(self, ["thinkingConfig", "thinking_config"]);
-        let budget = ["thinkingBudget", "thinking_budget"]
-            .iter()
-            .find_map(|name| self.member(thinking.as_ref(), name));
+        let budget = ["thinkingBudget", "thinking_budget"].iter().find_map(|name| self.member(thinking.as_ref(), name));
         let off = budget.is_some_and(|budget| budget.count(&self.call.body) == Some(0));
         self.needs.reasoning = thinking.is_some() && !off;
         let modalities = any(self, ["responseModalities", "response_modalities"]);
-        self.needs.audio = self
-            .elements(modalities.as_ref())
-            .iter()
-            .any(|one| self.is(Some(one), &["AUDIO", "audio"]));
+        self.needs.audio = self.elements(modalities.as_ref()).iter().any(|one| self.is(Some(one), &["AUDIO", "audio"]));
         for content in self.elements(self.top("contents")) {
             let parts = self.member(Some(&content), "parts");
             for part in self.elements(parts.as_ref()) {
@@ -211,12 +188,8 @@ impl Look<'_> {
 
     fn gemini_part(&mut self, part: &Value) {
         for (camel, snake) in [("inlineData", "inline_data"), ("fileData", "file_data")] {
-            let data = self
-                .member(Some(part), camel)
-                .or_else(|| self.member(Some(part), snake));
-            let mime = ["mimeType", "mime_type"]
-                .iter()
-                .find_map(|name| self.member(data.as_ref(), name));
+            let data = self.member(Some(part), camel).or_else(|| self.member(Some(part), snake));
+            let mime = ["mimeType", "mime_type"].iter().find_map(|name| self.member(data.as_ref(), name));
             let Some(mime) = mime.as_ref().and_then(|mime| mime.text(&self.call.body)) else {
                 continue;
             };

@@ -39,19 +39,11 @@ impl Call {
 
     fn pass(&self, to: Destination<'_>) -> Prepared {
         let model = to.model.unwrap_or(&self.model);
-        let mut edits = if model == self.model {
-            Vec::new()
-        } else {
-            self.model_edits(model)
-        };
+        let mut edits = if model == self.model { Vec::new() } else { self.model_edits(model) };
         let usage = self.usage_edit();
         let hide_usage = usage.is_some();
         edits.extend(usage);
-        let body = if edits.is_empty() {
-            self.body.clone()
-        } else {
-            Bytes::from(splice::apply(&self.body, edits))
-        };
+        let body = if edits.is_empty() { self.body.clone() } else { Bytes::from(splice::apply(&self.body, edits)) };
         let exchange = Exchange {
             client: self.surface(),
             upstream: self.surface(),
@@ -60,13 +52,7 @@ impl Call {
             lane: Lane::Passthrough { hide_usage },
         };
         let headers = self.dialect_headers();
-        Prepared {
-            path: self.pass_path(model),
-            headers,
-            body,
-            warnings: Vec::new(),
-            exchange,
-        }
+        Prepared { path: self.pass_path(model), headers, body, warnings: Vec::new(), exchange }
     }
 
     fn translate(
@@ -78,10 +64,7 @@ impl Call {
     ) -> Result<Prepared, Unprepared> {
         let decoded = self.decoded.get_or_init(|| codecs.client.decode_request(&self.body, &self.head));
         let request = decoded.as_ref().map_err(Clone::clone)?;
-        let target = Target {
-            model: to.model.unwrap_or(&self.model),
-            default_max_output: to.default_max_output,
-        };
+        let target = Target { model: to.model.unwrap_or(&self.model), default_max_output: to.default_max_output };
         let mut report = Report::new(mode);
         let encoded = codecs.upstream.encode_request(request, target, self.surface(), &mut report);
         let warnings = report.finish()?;
@@ -90,19 +73,9 @@ impl Call {
             upstream,
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
-            lane: Lane::Translated {
-                codecs,
-                names: encoded.names,
-                custom_tools: custom_tools(request),
-            },
+            lane: Lane::Translated { codecs, names: encoded.names, custom_tools: custom_tools(request) },
         };
-        Ok(Prepared {
-            path: encoded.path,
-            headers: encoded.headers,
-            body: encoded.body.into(),
-            warnings,
-            exchange,
-        })
+        Ok(Prepared { path: encoded.path, headers: encoded.headers, body: encoded.body.into(), warnings, exchange })
     }
 
     /// Where the client named the model in the body: there. A Gemini embedding request repeats the path's model.
@@ -124,11 +97,7 @@ impl Call {
             let inner = self.scan.last(body, name).and_then(|value| value.member(body, "model"));
             rename(inner.as_ref(), &resource);
         }
-        let requests = self
-            .scan
-            .last(body, "requests")
-            .map(|value| value.elements(body))
-            .unwrap_or_default();
+        let requests = self.scan.last(body, "requests").map(|value| value.elements(body)).unwrap_or_default();
         for request in requests {
             rename(request.member(body, "model").as_ref(), &resource);
         }
@@ -148,15 +117,9 @@ impl Call {
             return Some(Edit::first_member(start, self.scan.members().is_empty(), &member));
         };
         match options.kind {
-            Kind::Null => Some(Edit {
-                span: options.span.clone(),
-                with: format!("{{{ASK}}}").into_bytes(),
-            }),
+            Kind::Null => Some(Edit { span: options.span.clone(), with: format!("{{{ASK}}}").into_bytes() }),
             Kind::Object { empty } => Some(match options.member(&self.body, "include_usage") {
-                Some(asked) => Edit {
-                    span: asked.span,
-                    with: b"true".to_vec(),
-                },
+                Some(asked) => Edit { span: asked.span, with: b"true".to_vec() },
                 None => Edit::first_member(options.span.start, empty, ASK),
             }),
             // Not ours to mend: the upstream refuses it in its own words.
@@ -189,11 +152,7 @@ impl Call {
         let (collection, id) = collection.split_once('/').unwrap_or(("models", &collection));
         let path = format!("/v1beta/{collection}/{}:{verb}", percent_encode(id));
         let path = with_query(path, self.endpoint.query.as_deref());
-        if self.framing == Framing::Sse {
-            with_query(path, Some("alt=sse"))
-        } else {
-            path
-        }
+        if self.framing == Framing::Sse { with_query(path, Some("alt=sse")) } else { path }
     }
 }
 
@@ -210,10 +169,7 @@ const fn preferred(from: Surface) -> &'static [Surface] {
 
 /// The tools that the client knows as free-form, whatever the upstream knows them as.
 fn custom_tools(request: &Request) -> Vec<String> {
-    let custom = request
-        .tools
-        .iter()
-        .filter(|tool| matches!(tool.kind, ToolKind::Custom(_)));
+    let custom = request.tools.iter().filter(|tool| matches!(tool.kind, ToolKind::Custom(_)));
     custom.map(|tool| tool.name.clone()).collect()
 }
 

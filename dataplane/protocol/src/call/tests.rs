@@ -118,7 +118,11 @@ fn what_cannot_be_routed_is_refused_with_its_field() {
         (r#"{"model":"m","stream":"yes"}"#, Some("stream"), "`stream` has to be true or false"),
         (r#"{"model":"m","stream":true,"stream":false}"#, Some("stream"), "`stream` is given more than once"),
         (r#"{"model":"m","max_tokens":1,"max_tokens":2}"#, Some("max_tokens"), "`max_tokens` is given more than once"),
-        (r#"{"model":"m",}"#, None, "the request body is not valid JSON: expected a member name in double quotes at byte 13"),
+        (
+            r#"{"model":"m",}"#,
+            None,
+            "the request body is not valid JSON: expected a member name in double quotes at byte 13",
+        ),
     ];
     for (body, field, message) in cases {
         let refused = read(Surface::ChatCompletions, body).expect_err(body);
@@ -132,7 +136,8 @@ fn limits_and_framing_are_read_per_dialect() {
     assert_eq!((call.max_output_tokens(), call.framing()), (Some(0), Framing::Sse));
     let embeddings = read(Surface::Embeddings, r#"{"model":"m","stream":true}"#).expect("legal");
     assert_eq!(embeddings.framing(), Framing::Whole);
-    let gemini = Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
+    let gemini =
+        Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
     let body = r#"{"generation_config":{"max_output_tokens":7}}"#;
     assert_eq!(Call::read(gemini, Head::default(), body.into()).expect("legal").max_output_tokens(), Some(7));
     assert!(chat(r#"{"model":"m","stream_options":{"include_usage":true}}"#).reply("x", 1).include_usage);
@@ -156,7 +161,8 @@ fn needs_are_seen_where_they_stand() {
     assert_eq!(needs(Surface::Responses, responses), Needs { json_mode: true, documents: true, ..Needs::default() });
     let gemini = r#"{"model":"m","generationConfig":{"responseMimeType":"application/json","thinkingConfig":{"thinkingBudget":0}},
         "contents":[{"parts":[{"inline_data":{"mime_type":"audio/wav"}},{"fileData":{"mimeType":"video/mp4"}}]}]}"#;
-    let endpoint = Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
+    let endpoint =
+        Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
     let call = Call::read(endpoint, Head::default(), gemini.into()).expect("legal");
     assert_eq!(call.needs(), Needs { json_mode: true, audio: true, vision: true, ..Needs::default() });
     assert!(needs(Surface::Embeddings, r#"{"model":"m","input":"x"}"#).embeddings);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ir::{Block, BlockKind, Candidate, Delta, Event, FinishReason, Reasoning, Response, Text, ToolCall, Unknown, Usage},
+    ir::{
+        Block, BlockKind, Candidate, Delta, Event, FinishReason, Reasoning, Response, Text, ToolCall, Unknown, Usage,
+    },
     problem::Problem,
 };
 

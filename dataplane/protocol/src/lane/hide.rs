@@ -49,7 +49,10 @@ mod tests {
         assert_eq!(hidden(r#"{"choices":[{"x":1.0}], "usage": null}"#), kept(r#"{"choices":[{"x":1.0}]}"#));
         assert_eq!(hidden(r#"{"usage":null,"choices":[{}]}"#), kept(r#"{"choices":[{}]}"#));
         assert_eq!(hidden(r#"{"usage":null}"#), kept("{}"));
-        assert_eq!(hidden(r#"{"choices":[{"usage":1}],"t":"usage"}"#), kept(r#"{"choices":[{"usage":1}],"t":"usage"}"#));
+        assert_eq!(
+            hidden(r#"{"choices":[{"usage":1}],"t":"usage"}"#),
+            kept(r#"{"choices":[{"usage":1}],"t":"usage"}"#)
+        );
         assert_eq!(hidden("[DONE]"), kept("[DONE]"));
     }
 }

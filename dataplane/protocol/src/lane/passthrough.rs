@@ -254,11 +254,6 @@ impl Passthrough {
     }
 
     fn past(&self) -> terminal::Past<'_> {
-        terminal::Past {
-            reply: &self.reply,
-            seen: &self.seen,
-            sequence: self.tap.sequence(),
-            elements: self.elements,
-        }
+        terminal::Past { reply: &self.reply, seen: &self.seen, sequence: self.tap.sequence(), elements: self.elements }
     }
 }

@@ -65,11 +65,8 @@ fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
     if !begun {
         event("response.created", next, &object("in_progress", "null"));
     }
-    let failed = format!(
-        "{{\"code\":{},\"message\":{}}}",
-        text(render::responses_code(problem)),
-        text(&problem.message)
-    );
+    let failed =
+        format!("{{\"code\":{},\"message\":{}}}", text(render::responses_code(problem)), text(&problem.message));
     event("response.failed", next + u64::from(!begun), &object("failed", &failed));
 }
 

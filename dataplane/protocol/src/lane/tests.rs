@@ -118,7 +118,9 @@ fn whole_chunks_are_not_copied() {
 fn a_cut_stream_ends_in_the_dialects_error() {
     let terminal = |surface: Surface, framing: Framing| match (surface, framing) {
         (Surface::ChatCompletions, _) => "data: {\"error\":{\"message\":",
-        (Surface::Messages, _) => "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":",
+        (Surface::Messages, _) => {
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":"
+        }
         (Surface::Responses, _) => "\"type\":\"response.failed\"",
         (_, Framing::JsonArray) => "{\"error\":{\"code\":502,\"message\":",
         _ => "data: {\"error\":{\"code\":502,\"message\":",
@@ -133,8 +135,12 @@ fn a_cut_stream_ends_in_the_dialects_error() {
             assert_eq!(stream.observed().error.as_ref().map(|problem| problem.status), Some(502));
             assert!(!stream.observed().complete);
             if framing == Framing::JsonArray {
-                let read: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("cut at {cut}: {out}"));
-                assert_eq!(read.as_array().and_then(|list| list.last()).map(|last| last["error"]["code"] == 502), Some(true));
+                let read: serde_json::Value =
+                    serde_json::from_str(&out).unwrap_or_else(|_| panic!("cut at {cut}: {out}"));
+                assert_eq!(
+                    read.as_array().and_then(|list| list.last()).map(|last| last["error"]["code"] == 502),
+                    Some(true)
+                );
             } else {
                 assert!(out.ends_with("\n\n"));
             }
@@ -148,7 +154,10 @@ fn a_cut_stream_ends_in_the_dialects_error() {
 fn responses_errors_continue_the_numbering() {
     let begun = &RESPONSES.as_bytes()[..RESPONSES.find("event: response.completed").expect("there")];
     let (out, _) = run(stream(Surface::Responses, Framing::Sse, Surface::Responses), &[begun]);
-    assert!(out.contains("\"type\":\"response.failed\",\"sequence_number\":2,\"response\":{\"id\":\"resp_1\""), "{out}");
+    assert!(
+        out.contains("\"type\":\"response.failed\",\"sequence_number\":2,\"response\":{\"id\":\"resp_1\""),
+        "{out}"
+    );
     let (out, _) = run(stream(Surface::Responses, Framing::Sse, Surface::Responses), &[b": hi\n\n"]);
     let created = out.find("\"type\":\"response.created\",\"sequence_number\":0").expect("created first");
     assert!(created < out.find("\"type\":\"response.failed\",\"sequence_number\":1").expect("then failed"));
@@ -187,15 +196,18 @@ fn an_endless_event_goes_out_raw_and_is_closed_before_an_error() {
     let end = stream.fail(&Problem::new(ProblemKind::Timeout, "too slow"));
     assert!(end.starts_with(b"\n\ndata: {\"error\":{\"message\":\"too slow\""));
     let mut whole = self::stream(Surface::ChatCompletions, Framing::Sse, Surface::ChatCompletions);
-    let event = format!("data: {{\"id\":\"c\",\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "y".repeat(100_000));
-    let out: Vec<u8> = event.as_bytes().chunks(9_000).flat_map(|piece| whole.push(Bytes::copy_from_slice(piece))).collect();
+    let event =
+        format!("data: {{\"id\":\"c\",\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "y".repeat(100_000));
+    let out: Vec<u8> =
+        event.as_bytes().chunks(9_000).flat_map(|piece| whole.push(Bytes::copy_from_slice(piece))).collect();
     assert_eq!(out, event.as_bytes());
     assert_eq!(whole.observed().output_chars, 100_000, "the tap still sees the whole event");
 }
 
 #[test]
 fn an_upstreams_own_error_is_passed_and_not_doubled() {
-    let text = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
+    let text =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
     let (out, stream) = run(stream(Surface::Messages, Framing::Sse, Surface::Messages), &[text.as_bytes()]);
     assert_eq!(out, text);
     assert_eq!(stream.observed().error.as_ref().map(|problem| problem.status), Some(529));
@@ -234,7 +246,11 @@ fn translated_streams_are_the_same_at_every_cut() {
         assert!(seen.output_chars >= 5);
         for cut in 0..text.len() {
             let (head, tail) = text.as_bytes().split_at(cut);
-            assert_eq!(run(stream(client, Framing::Sse, upstream), &[head, tail]).0, expected, "{client} from {upstream} at {cut}");
+            assert_eq!(
+                run(stream(client, Framing::Sse, upstream), &[head, tail]).0,
+                expected,
+                "{client} from {upstream} at {cut}"
+            );
         }
         let (cut, seen) = run(stream(client, Framing::Sse, upstream), &[&text.as_bytes()[..text.len() / 3]]);
         assert!(cut.contains("error") && seen.observed().error.is_some() && !seen.observed().complete, "{cut}");
@@ -246,18 +262,24 @@ fn translated_streams_are_the_same_at_every_cut() {
 
 #[test]
 fn arrays_are_read_and_written() {
-    let (out, _) = run(stream(Surface::GenerateContent, Framing::JsonArray, Surface::ChatCompletions), &[CHAT.as_bytes()]);
+    let (out, _) =
+        run(stream(Surface::GenerateContent, Framing::JsonArray, Surface::ChatCompletions), &[CHAT.as_bytes()]);
     let read: serde_json::Value = serde_json::from_str(&out).expect("an array");
     assert!(read.as_array().is_some_and(|list| !list.is_empty()), "{out}");
-    let (from_array, seen) = run(stream(Surface::ChatCompletions, Framing::Sse, Surface::GenerateContent), &[ARRAY.as_bytes()]);
+    let (from_array, seen) =
+        run(stream(Surface::ChatCompletions, Framing::Sse, Surface::GenerateContent), &[ARRAY.as_bytes()]);
     assert!(seen.observed().complete && from_array.contains("hello") && from_array.ends_with("data: [DONE]\n\n"));
-    let (converted, seen) = run(stream(Surface::GenerateContent, Framing::Sse, Surface::GenerateContent), &[ARRAY.as_bytes()]);
+    let (converted, seen) =
+        run(stream(Surface::GenerateContent, Framing::Sse, Surface::GenerateContent), &[ARRAY.as_bytes()]);
     assert!(converted.starts_with("data: {") && seen.observed().complete, "{converted}");
     let mut failing = stream(Surface::GenerateContent, Framing::JsonArray, Surface::ChatCompletions);
     let mut out = failing.push(Bytes::from_static(CHAT.as_bytes()).slice(..CHAT.find("stop").expect("there"))).to_vec();
     out.extend_from_slice(&failing.fail(&Problem::new(ProblemKind::Timeout, "slow")));
     let read: serde_json::Value = serde_json::from_slice(&out).expect("still an array");
-    assert_eq!(read.as_array().and_then(|list| list.last()).map(|last| last["error"]["code"].clone()), Some(504.into()));
+    assert_eq!(
+        read.as_array().and_then(|list| list.last()).map(|last| last["error"]["code"].clone()),
+        Some(504.into())
+    );
 }
 
 const CHAT_WHOLE: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"up","choices":[{"index":0,"message":{"role":"assistant","content":"hello","tool_calls":[{"id":"t1","type":"function","function":{"name":"f","arguments":"{\"a\":0}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}}"#;
@@ -269,7 +291,10 @@ fn a_document_instead_of_a_stream_becomes_one() {
         let (out, seen) = run(stream(client, Framing::Sse, Surface::ChatCompletions), &[CHAT_WHOLE.as_bytes()]);
         let seen = seen.observed();
         assert!(seen.complete && out.contains("hello"), "{client}: {out}");
-        assert_eq!((seen.finish, seen.usage.map(|usage| usage.total_output())), (Some(FinishReason::ToolCalls), Some(5)));
+        assert_eq!(
+            (seen.finish, seen.usage.map(|usage| usage.total_output())),
+            (Some(FinishReason::ToolCalls), Some(5))
+        );
         let end = if client == Surface::Messages { "event: message_stop" } else { "data: [DONE]" };
         assert!(out.contains(end), "{out}");
         let failed = br#"{"error":{"message":"busy","type":"rate_limit_error"}}"#;

@@ -78,9 +78,7 @@ impl Translated {
         let fits = match &mut self.input {
             Input::Unknown => true,
             Input::Sse(input) => input.push(chunk, |frame| decoder.push(frame, events)).is_ok(),
-            Input::Array(input) => {
-                input.push(chunk, |data| decoder.push(Frame { event: None, data }, events)).is_ok()
-            }
+            Input::Array(input) => input.push(chunk, |data| decoder.push(Frame { event: None, data }, events)).is_ok(),
             Input::Whole(body) => {
                 body.extend_from_slice(chunk);
                 body.len() <= MAX_EVENT

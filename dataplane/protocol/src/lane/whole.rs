@@ -44,11 +44,8 @@ fn translate(
     names: &NameMap,
     (reply, body): (&Reply, &Bytes),
 ) -> Result<Whole, Problem> {
-    let mut response = if begins_like_json(body) {
-        decode(exchange.upstream, codecs, body)?
-    } else {
-        from_events(codecs, body)?
-    };
+    let mut response =
+        if begins_like_json(body) { decode(exchange.upstream, codecs, body)? } else { from_events(codecs, body)? };
     restore_names(&mut response, names);
     let observed = observe::response(&response);
     let body = codecs.client.encode_response(&response, reply).into();

@@ -109,9 +109,17 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "Tue, 14 Nov 2023 22:13:30 GMT")]), Some(10_000));
         assert_eq!(wait(&[("retry-after", "Tue, 14 Nov 2000 22:13:30 GMT")]), Some(0));
         assert_eq!(wait(&[("retry-after", "soon")]), None);
-        let openai = [("x-ratelimit-remaining-requests", "5"), ("x-ratelimit-reset-requests", "8h"), ("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6m0.5s")];
+        let openai = [
+            ("x-ratelimit-remaining-requests", "5"),
+            ("x-ratelimit-reset-requests", "8h"),
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-tokens", "6m0.5s"),
+        ];
         assert_eq!(wait(&openai), Some(360_500));
-        let anthropic = [("anthropic-ratelimit-requests-remaining", "0"), ("anthropic-ratelimit-requests-reset", "2023-11-14T22:13:25Z")];
+        let anthropic = [
+            ("anthropic-ratelimit-requests-remaining", "0"),
+            ("anthropic-ratelimit-requests-reset", "2023-11-14T22:13:25Z"),
+        ];
         assert_eq!(wait(&anthropic), Some(5_000));
         assert_eq!(wait(&[]), None);
     }

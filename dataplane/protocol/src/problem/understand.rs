@@ -191,10 +191,16 @@ fn kind_of(word: &str) -> Option<ProblemKind> {
         "context_length_exceeded" | "model_context_window_exceeded" | "exceed_context_size_error" => {
             ProblemKind::ContextLength
         }
-        "content_filter" | "content_policy_violation" | "moderation_blocked" | "ResponsibleAIPolicyViolation"
+        "content_filter"
+        | "content_policy_violation"
+        | "moderation_blocked"
+        | "ResponsibleAIPolicyViolation"
         | "PROHIBITED_CONTENT" => ProblemKind::ContentFiltered,
         "model_not_found" | "DeploymentNotFound" | "model_not_supported" => ProblemKind::ModelNotFound,
-        "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" | "usage_not_included"
+        "insufficient_quota"
+        | "billing_error"
+        | "billing_hard_limit_reached"
+        | "usage_not_included"
         | "BILLING_DISABLED" => ProblemKind::QuotaExceeded,
         "overloaded_error" | "overloaded" | "server_is_overloaded" | "engine_overloaded" | "slow_down" => {
             ProblemKind::Overloaded
@@ -256,33 +262,106 @@ mod tests {
         use Family::{Anthropic, Gemini, OpenAi};
         use ProblemKind::*;
         let cases = [
-            (OpenAi, 400, r#"{"error":{"message":"m","type":"invalid_request_error","param":"x","code":null}}"#, InvalidRequest),
-            (OpenAi, 400, r#"{"error":{"message":"This model's maximum context length is 8","code":null}}"#, ContextLength),
+            (
+                OpenAi,
+                400,
+                r#"{"error":{"message":"m","type":"invalid_request_error","param":"x","code":null}}"#,
+                InvalidRequest,
+            ),
+            (
+                OpenAi,
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8","code":null}}"#,
+                ContextLength,
+            ),
             (OpenAi, 400, r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#, ContextLength),
-            (OpenAi, 404, r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#, ModelNotFound),
-            (OpenAi, 404, r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","code":404}"#, ModelNotFound),
+            (
+                OpenAi,
+                404,
+                r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#,
+                ModelNotFound,
+            ),
+            (
+                OpenAi,
+                404,
+                r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","code":404}"#,
+                ModelNotFound,
+            ),
             (OpenAi, 404, r#"{"detail":"Not Found"}"#, NotFound),
             (OpenAi, 422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, InvalidRequest),
-            (OpenAi, 429, r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#, QuotaExceeded),
+            (
+                OpenAi,
+                429,
+                r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                QuotaExceeded,
+            ),
             (OpenAi, 429, r#"{"error":"slow down"}"#, RateLimited),
-            (OpenAi, 400, r#"{"error":{"message":"m","code":"content_filter","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#, ContentFiltered),
-            (OpenAi, 502, "<html><head><title>502</title></head><body><h1>Bad Gateway</h1>\n nginx</body></html>", Upstream),
+            (
+                OpenAi,
+                400,
+                r#"{"error":{"message":"m","code":"content_filter","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+                ContentFiltered,
+            ),
+            (
+                OpenAi,
+                502,
+                "<html><head><title>502</title></head><body><h1>Bad Gateway</h1>\n nginx</body></html>",
+                Upstream,
+            ),
             (OpenAi, 503, "", Overloaded),
-            (Anthropic, 529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Overloaded),
-            (Anthropic, 400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}"#, ContextLength),
-            (Anthropic, 404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#, ModelNotFound),
-            (Anthropic, 400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#, QuotaExceeded),
+            (
+                Anthropic,
+                529,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                Overloaded,
+            ),
+            (
+                Anthropic,
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}"#,
+                ContextLength,
+            ),
+            (
+                Anthropic,
+                404,
+                r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
+                ModelNotFound,
+            ),
+            (
+                Anthropic,
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
+                QuotaExceeded,
+            ),
             (Gemini, 429, r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#, RateLimited),
-            (Gemini, 429, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"RequestsPerDay"}]}]}}"#, QuotaExceeded),
-            (Gemini, 400, r#"{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#, Authentication),
-            (Gemini, 404, r#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#, ModelNotFound),
+            (
+                Gemini,
+                429,
+                r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"RequestsPerDay"}]}]}}"#,
+                QuotaExceeded,
+            ),
+            (
+                Gemini,
+                400,
+                r#"{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+                Authentication,
+            ),
+            (
+                Gemini,
+                404,
+                r#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#,
+                ModelNotFound,
+            ),
         ];
         for (family, status, body, kind) in cases {
             let problem = understood(family, status, body);
             assert_eq!((problem.kind, problem.status), (kind, status), "{body}");
             assert!(!problem.message.is_empty(), "{body}");
         }
-        assert_eq!(understood(Family::OpenAi, 502, "<html><head><title>x</title></head><h1>Bad <b>Gateway</b></h1>").message, "Bad Gateway");
+        assert_eq!(
+            understood(Family::OpenAi, 502, "<html><head><title>x</title></head><h1>Bad <b>Gateway</b></h1>").message,
+            "Bad Gateway"
+        );
         let full = understood(OpenAi, 400, r#"{"error":{"message":"m","param":"tools","code":"bad"}}"#);
         assert_eq!((full.param.as_deref(), full.code.as_deref()), (Some("tools"), Some("bad")));
     }
@@ -294,7 +373,11 @@ mod tests {
             (r#"{"error":{"message":"m","type":"rate_limit_error"},"choices":[]}"#, 429, ProblemKind::RateLimited),
             (r#"{"error":{"code":503,"message":"m","status":"UNAVAILABLE"}}"#, 503, ProblemKind::Overloaded),
             (r#"{"error":"boom"}"#, 502, ProblemKind::Upstream),
-            (r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"m"}}}"#, 429, ProblemKind::RateLimited),
+            (
+                r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"m"}}}"#,
+                429,
+                ProblemKind::RateLimited,
+            ),
             (r#"{"type":"error","code":"server_error","message":"m"}"#, 500, ProblemKind::Upstream),
         ];
         for (body, status, kind) in cases {

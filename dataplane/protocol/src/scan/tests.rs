@@ -30,23 +30,10 @@ fn faults_are_named_with_their_place() {
         ("{\"a\":\"x", 7, Fault::End),
     ];
     for (body, position, expected) in cases {
-        assert_eq!(
-            fault(body),
-            NotJson {
-                position,
-                fault: expected
-            },
-            "{body}"
-        );
+        assert_eq!(fault(body), NotJson { position, fault: expected }, "{body}");
     }
     let invalid = Scan::read(b"{\"a\":\"\xff\"}").expect_err("not UTF-8");
-    assert_eq!(
-        invalid,
-        NotJson {
-            position: 6,
-            fault: Fault::Utf8
-        }
-    );
+    assert_eq!(invalid, NotJson { position: 6, fault: Fault::Utf8 });
 }
 
 #[test]
@@ -64,19 +51,12 @@ fn depth_is_capped_where_serde_json_caps_it() {
 fn names_are_compared_as_they_read() {
     let body = br#"{"mod\u0065l":"a","x":{"model":"b"},"n":3,"s":"\"q\"","f":1.0}"#;
     let scan = Scan::read(body).expect("valid");
-    let text = |name| {
-        scan.last(body, name)
-            .and_then(|value| value.text(body))
-            .map(Cow::into_owned)
-    };
+    let text = |name| scan.last(body, name).and_then(|value| value.text(body)).map(Cow::into_owned);
     assert_eq!(text("model").as_deref(), Some("a"));
     assert_eq!(text("s").as_deref(), Some("\"q\""));
     assert_eq!(scan.last(body, "n").and_then(|value| value.count(body)), Some(3));
     assert_eq!(scan.last(body, "f").and_then(|value| value.count(body)), None);
-    let inner = scan
-        .last(body, "x")
-        .and_then(|value| value.member(body, "model"))
-        .expect("inner");
+    let inner = scan.last(body, "x").and_then(|value| value.member(body, "model")).expect("inner");
     assert_eq!(inner.text(body).as_deref(), Some("b"));
 }
 

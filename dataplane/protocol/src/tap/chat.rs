@@ -54,7 +54,10 @@ impl Chat {
 pub(super) fn delta<'a>(json: &'a [u8], seen: &mut Observed, mut each: impl FnMut(&'a [u8], Begins<'a>)) {
     let mut chars = 0;
     glance::members(json, |name, value| match (name, value) {
-        (b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"arguments" | b"input", Begins::Text(text)) => {
+        (
+            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"arguments" | b"input",
+            Begins::Text(text),
+        ) => {
             chars += glance::chars(text);
         }
         // Only functions and custom tools have names; a call without arguments is content.

@@ -44,7 +44,9 @@ impl Responses {
             b"response.cancelled",
             b"error",
         ];
-        if matters.contains(&kind) && let Ok(body) = serde_json::from_str::<Value>(frame.data) {
+        if matters.contains(&kind)
+            && let Ok(body) = serde_json::from_str::<Value>(frame.data)
+        {
             parsed(kind, &body, seen);
         }
     }

@@ -53,7 +53,8 @@ fn errors_before_content_are_seen_as_such() {
     let (seen, _) = watched(Surface::Messages, &[(Some("ping"), r#"{"type":"ping"}"#), overloaded]);
     assert!(!seen.content && !seen.complete);
     assert_eq!(seen.error.map(|problem| problem.status), Some(529));
-    let (seen, _) = watched(Surface::GenerateContent, &[(None, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#)]);
+    let (seen, _) =
+        watched(Surface::GenerateContent, &[(None, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#)]);
     assert_eq!(seen.error.map(|problem| problem.kind), Some(ProblemKind::RateLimited));
     let failed = r#"{"type":"response.failed","sequence_number":2,"response":{"id":"r","status":"failed","error":{"code":"insufficient_quota","message":"m"},"usage":{"input_tokens":3}}}"#;
     let (seen, _) = watched(Surface::Responses, &[(None, failed)]);
@@ -63,14 +64,29 @@ fn errors_before_content_are_seen_as_such() {
 
 #[test]
 fn messages_counts_are_merged_and_not_summed() {
-    let (seen, content) = watched(Surface::Messages, &[
-        (Some("message_start"), r#"{"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":10,"cache_read_input_tokens":3,"output_tokens":1}}}"#),
-        (Some("content_block_start"), r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#),
-        (Some("ping"), r#"{"type":"ping"}"#),
-        (Some("content_block_delta"), r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"abc"}}"#),
-        (Some("message_delta"), r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"input_tokens":0,"output_tokens":5}}"#),
-        (None, r#"{"type":"message_stop"}"#),
-    ]);
+    let (seen, content) = watched(
+        Surface::Messages,
+        &[
+            (
+                Some("message_start"),
+                r#"{"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":10,"cache_read_input_tokens":3,"output_tokens":1}}}"#,
+            ),
+            (
+                Some("content_block_start"),
+                r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+            ),
+            (Some("ping"), r#"{"type":"ping"}"#),
+            (
+                Some("content_block_delta"),
+                r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"abc"}}"#,
+            ),
+            (
+                Some("message_delta"),
+                r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"input_tokens":0,"output_tokens":5}}"#,
+            ),
+            (None, r#"{"type":"message_stop"}"#),
+        ],
+    );
     assert_eq!(content, [false, false, false, true, true, true]);
     let usage = Usage { input: Some(10), cache_read: Some(3), output: Some(5), ..Usage::default() };
     assert_eq!((seen.usage, seen.finish, seen.complete), (Some(usage), Some(FinishReason::ToolCalls), true));
@@ -103,7 +119,10 @@ fn gemini_ends_with_its_body() {
     tap.event(Frame { event: None, data: r#"{"response":{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{}}}]}}],"usageMetadata":{"promptTokenCount":4}}}"# }, &mut seen);
     tap.end(&mut seen);
     assert!(seen.content && !seen.complete);
-    tap.event(Frame { event: None, data: r#"{"candidates":[{"finishReason":"STOP"}],"responseId":"r","modelVersion":"g"}"# }, &mut seen);
+    tap.event(
+        Frame { event: None, data: r#"{"candidates":[{"finishReason":"STOP"}],"responseId":"r","modelVersion":"g"}"# },
+        &mut seen,
+    );
     tap.end(&mut seen);
     assert_eq!((seen.complete, seen.finish), (true, Some(FinishReason::ToolCalls)));
     let (seen, _) = watched(Surface::GenerateContent, &[(None, r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#)]);

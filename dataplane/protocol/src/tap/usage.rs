@@ -42,7 +42,8 @@ pub(crate) fn gemini(usage: &Value) -> Usage {
     let (prompt, tools) = (count("promptTokenCount"), count("toolUsePromptTokenCount"));
     let (cache_read, thoughts) = (count("cachedContentTokenCount"), count("thoughtsTokenCount"));
     let candidates = count("candidatesTokenCount");
-    let without_thoughts = prompt.unwrap_or(0).saturating_add(tools.unwrap_or(0)).saturating_add(candidates.unwrap_or(0));
+    let without_thoughts =
+        prompt.unwrap_or(0).saturating_add(tools.unwrap_or(0)).saturating_add(candidates.unwrap_or(0));
     let inclusive = thoughts.is_some_and(|thoughts| thoughts > 0) && count("totalTokenCount") == Some(without_thoughts);
     Usage {
         input: prompt.map(|all| all.saturating_sub(cache_read.unwrap_or(0)).saturating_add(tools.unwrap_or(0))),
@@ -93,7 +94,10 @@ mod tests {
         let inclusive = json!({"promptTokenCount": 10, "candidatesTokenCount": 80, "thoughtsTokenCount": 30,
             "totalTokenCount": 90});
         let apart = gemini(&apart);
-        assert_eq!((apart.input, apart.cache_read, apart.output, apart.reasoning), (Some(6), Some(4), Some(50), Some(30)));
+        assert_eq!(
+            (apart.input, apart.cache_read, apart.output, apart.reasoning),
+            (Some(6), Some(4), Some(50), Some(30))
+        );
         assert_eq!((gemini(&inclusive).output, gemini(&inclusive).reasoning), (Some(50), Some(30)));
     }
 }

@@ -201,7 +201,7 @@ impl Observed {
 
     /// Notes why the answer ended. An empty answer is an answer, unless it was filtered away.
     pub(crate) fn finished(&mut self, reason: FinishReason) {
-        let filtered = matches!(reason, FinishReason::ContentFilter);
+        let filtered = matches!(reason, FinishReason::ContentFilter | FinishReason::Refusal);
         self.content_filtered |= filtered;
         self.content |= !filtered;
         self.finish.get_or_insert(reason);

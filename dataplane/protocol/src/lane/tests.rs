@@ -108,6 +108,15 @@ fn passed_streams_are_byte_identical_at_every_cut() {
 }
 
 #[test]
+fn calls_and_streams_move_between_threads() {
+    const fn sendable<T: Send>() {}
+    const fn shareable<T: Send + Sync>() {}
+    sendable::<ResponseStream>();
+    shareable::<Call>();
+    shareable::<Exchange>();
+}
+
+#[test]
 fn whole_chunks_are_not_copied() {
     let mut stream = stream(Surface::ChatCompletions, Framing::Sse, Surface::ChatCompletions);
     let chunk = Bytes::from_static(CHAT.as_bytes());

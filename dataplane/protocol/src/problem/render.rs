@@ -25,11 +25,8 @@ pub fn status(family: Family, problem: &Problem) -> u16 {
         (Family::Anthropic, ProblemKind::Overloaded, _) => 529,
         // 529 is Anthropic's alone.
         (_, ProblemKind::Overloaded, _) | (_, _, 529) => 503,
-        (_, kind, status) if (400..600).contains(&status) => {
-            // Upstreams answer context overflow with 400 or 413, and wrong models with 400 or 404: theirs stands.
-            let _ = kind;
-            status
-        }
+        // Upstreams answer context overflow with 400 or 413, and wrong models with 400 or 404: theirs stands.
+        (_, _, status) if (400..600).contains(&status) => status,
         (_, kind, _) => kind.status(),
     }
 }

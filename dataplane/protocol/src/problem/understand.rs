@@ -250,6 +250,9 @@ const fn by_status(status: u16) -> ProblemKind {
 
 #[cfg(test)]
 mod tests {
+    use Family::{Anthropic, Gemini, OpenAi};
+    use ProblemKind::*;
+
     use super::*;
 
     fn understood(family: Family, status: u16, body: &str) -> Problem {
@@ -257,103 +260,87 @@ mod tests {
         failure(family, status, RetryHints { header: &none, now_ms: 0 }, body.as_bytes())
     }
 
+    const ERRORS: &[(Family, u16, &str, ProblemKind)] = &[
+        (
+            OpenAi,
+            400,
+            r#"{"error":{"message":"m","type":"invalid_request_error","param":"x","code":null}}"#,
+            InvalidRequest,
+        ),
+        (OpenAi, 400, r#"{"error":{"message":"This model's maximum context length is 8","code":null}}"#, ContextLength),
+        (OpenAi, 400, r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#, ContextLength),
+        (
+            OpenAi,
+            404,
+            r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#,
+            ModelNotFound,
+        ),
+        (
+            OpenAi,
+            404,
+            r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","code":404}"#,
+            ModelNotFound,
+        ),
+        (OpenAi, 404, r#"{"detail":"Not Found"}"#, NotFound),
+        (OpenAi, 422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, InvalidRequest),
+        (
+            OpenAi,
+            429,
+            r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+            QuotaExceeded,
+        ),
+        (OpenAi, 429, r#"{"error":"slow down"}"#, RateLimited),
+        (
+            OpenAi,
+            400,
+            r#"{"error":{"message":"m","code":"content_filter","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+            ContentFiltered,
+        ),
+        (
+            OpenAi,
+            502,
+            "<html><head><title>502</title></head><body><h1>Bad Gateway</h1>\n nginx</body></html>",
+            Upstream,
+        ),
+        (OpenAi, 503, "", Overloaded),
+        (Anthropic, 529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Overloaded),
+        (
+            Anthropic,
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}"#,
+            ContextLength,
+        ),
+        (Anthropic, 404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#, ModelNotFound),
+        (
+            Anthropic,
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
+            QuotaExceeded,
+        ),
+        (Gemini, 429, r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#, RateLimited),
+        (
+            Gemini,
+            429,
+            r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"RequestsPerDay"}]}]}}"#,
+            QuotaExceeded,
+        ),
+        (
+            Gemini,
+            400,
+            r#"{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+            Authentication,
+        ),
+        (
+            Gemini,
+            404,
+            r#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#,
+            ModelNotFound,
+        ),
+    ];
+
     #[test]
     fn every_shape_is_read() {
-        use Family::{Anthropic, Gemini, OpenAi};
-        use ProblemKind::*;
-        let cases = [
-            (
-                OpenAi,
-                400,
-                r#"{"error":{"message":"m","type":"invalid_request_error","param":"x","code":null}}"#,
-                InvalidRequest,
-            ),
-            (
-                OpenAi,
-                400,
-                r#"{"error":{"message":"This model's maximum context length is 8","code":null}}"#,
-                ContextLength,
-            ),
-            (OpenAi, 400, r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#, ContextLength),
-            (
-                OpenAi,
-                404,
-                r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#,
-                ModelNotFound,
-            ),
-            (
-                OpenAi,
-                404,
-                r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","code":404}"#,
-                ModelNotFound,
-            ),
-            (OpenAi, 404, r#"{"detail":"Not Found"}"#, NotFound),
-            (OpenAi, 422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, InvalidRequest),
-            (
-                OpenAi,
-                429,
-                r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#,
-                QuotaExceeded,
-            ),
-            (OpenAi, 429, r#"{"error":"slow down"}"#, RateLimited),
-            (
-                OpenAi,
-                400,
-                r#"{"error":{"message":"m","code":"content_filter","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
-                ContentFiltered,
-            ),
-            (
-                OpenAi,
-                502,
-                "<html><head><title>502</title></head><body><h1>Bad Gateway</h1>\n nginx</body></html>",
-                Upstream,
-            ),
-            (OpenAi, 503, "", Overloaded),
-            (
-                Anthropic,
-                529,
-                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
-                Overloaded,
-            ),
-            (
-                Anthropic,
-                400,
-                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}"#,
-                ContextLength,
-            ),
-            (
-                Anthropic,
-                404,
-                r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
-                ModelNotFound,
-            ),
-            (
-                Anthropic,
-                400,
-                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
-                QuotaExceeded,
-            ),
-            (Gemini, 429, r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#, RateLimited),
-            (
-                Gemini,
-                429,
-                r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"RequestsPerDay"}]}]}}"#,
-                QuotaExceeded,
-            ),
-            (
-                Gemini,
-                400,
-                r#"{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
-                Authentication,
-            ),
-            (
-                Gemini,
-                404,
-                r#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#,
-                ModelNotFound,
-            ),
-        ];
-        for (family, status, body, kind) in cases {
+        for &(family, status, body, kind) in ERRORS {
             let problem = understood(family, status, body);
             assert_eq!((problem.kind, problem.status), (kind, status), "{body}");
             assert!(!problem.message.is_empty(), "{body}");

@@ -3,6 +3,13 @@
 //!
 //! A dialect joins as soon as `codec::codec` knows its surface: nothing here names a codec.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise, and so may what it calls"
+)]
+
 #[path = "corpus/corpus.rs"]
 mod corpus;
 

@@ -1,6 +1,13 @@
 //! What holds for every codec and every input (protocols 3.1): the contract of events, cuts that change nothing, streams
 //! that say what whole answers say, and no panic whatever arrives.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise, and so may what it calls"
+)]
+
 #[path = "corpus/corpus.rs"]
 mod corpus;
 
@@ -342,4 +349,57 @@ proptest! {
 #[test]
 fn the_dialects_are_there() {
     assert!(surfaces().contains(&Surface::ChatCompletions) && surfaces().contains(&Surface::GenerateContent));
+}
+
+/// Hard cases 51, 54 and 75: what keeps a connection open is legal before anything has come, does not fix another id than
+/// the answer has, and stops with the answer.
+#[test]
+fn heartbeats_are_legal_at_any_time() {
+    for case in cases(Kind::Streams) {
+        let events = decode_stream(case.surface, &[&case.input]);
+        for client in surfaces() {
+            let mut encoder = codec(client).unwrap().stream_encoder(&client_reply());
+            let (mut bytes, mut ids) = (Vec::new(), Vec::new());
+            for event in &events {
+                encoder.heartbeat(&mut bytes);
+                encoder.push(event, &mut bytes);
+            }
+            let end = bytes.len();
+            encoder.heartbeat(&mut bytes);
+            assert_eq!(bytes.len(), end, "{} to {client}: a heartbeat after the end", case.name);
+            let mut frames = SseDecoder::new();
+            let mut read = |frame: Frame<'_>| {
+                if let Ok(chunk) = serde_json::from_str::<serde_json::Value>(frame.data) {
+                    ids.extend(chunk.get("id").map(ToString::to_string));
+                }
+            };
+            frames.push(&bytes, &mut read).unwrap();
+            frames.finish(&mut read);
+            ids.dedup();
+            assert!(ids.len() <= 1, "{} to {client}: {ids:?}", case.name);
+        }
+    }
+}
+
+/// What Google's clients choke on: comments, `event:` lines, a sentinel, a missing space, contents without parts.
+#[test]
+fn gemini_clients_get_nothing_but_data_lines() {
+    for case in cases(Kind::Streams) {
+        let mut encoder = codec(Surface::GenerateContent).unwrap().stream_encoder(&client_reply());
+        let mut bytes = Vec::new();
+        for event in decode_stream(case.surface, &[&case.input]) {
+            encoder.push(&event, &mut bytes);
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let lines = text.lines().filter(|line| !line.is_empty());
+        for line in lines {
+            let chunk = line.strip_prefix("data: ").unwrap_or_else(|| panic!("{}: {line}", case.name));
+            let chunk: serde_json::Value = serde_json::from_str(chunk).unwrap();
+            assert!(
+                chunk.pointer("/candidates/0/content/parts/0").is_some()
+                    || line.starts_with("data: {\"error\":{\"code\":")
+            );
+        }
+        assert!(text.is_empty() || text.ends_with("\n\n"), "{}", case.name);
+    }
 }

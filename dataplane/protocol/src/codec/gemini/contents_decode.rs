@@ -62,7 +62,11 @@ impl History<'_> {
         let mut blocks = Vec::new();
         for (position, part) in content.list("parts")?.into_iter().enumerate() {
             let block = self.part(part, &format!("{index}"), position);
-            blocks.extend(block.map_err(|error| error.within(&format!("parts[{position}]")))?);
+            let block = block.map_err(|error| error.within(&format!("parts[{position}]")))?;
+            if let Some(block) = block {
+                let block = rejoined(block, &mut blocks);
+                blocks.push(block);
+            }
         }
         self.note("contents[]", content);
         Ok(Turn { role, blocks, name: None })
@@ -168,6 +172,25 @@ fn outcome(raw: &RawValue) -> Result<(String, bool), Malformed> {
         [(name, value)] if name == "error" => (text(value), true),
         _ => (raw.get().to_owned(), false),
     })
+}
+
+/// Another vendor's signature holds for the whole of its thought, which was streamed to the client as several parts with
+/// the signature on the last of them.
+fn rejoined(block: Block, before: &mut Vec<Block>) -> Block {
+    let foreign = |state: &Opaque| state.family != Family::Gemini;
+    match block {
+        Block::Reasoning(mut last) if !last.redacted && last.state.as_ref().is_some_and(foreign) => {
+            while let Some(Block::Reasoning(part)) = before.pop_if(|block| is_unsigned_thought(block)) {
+                last.text.insert_str(0, &part.text);
+            }
+            Block::Reasoning(last)
+        }
+        other => other,
+    }
+}
+
+const fn is_unsigned_thought(block: &Block) -> bool {
+    matches!(block, Block::Reasoning(Reasoning { state: None, redacted: false, .. }))
 }
 
 fn words(text: Option<String>, thought: bool, redacted: bool, state: Option<Opaque>) -> Option<Block> {

@@ -244,7 +244,7 @@ fn write_candidate(index: u32, held: Option<&Held>, finish: Option<&Finish>, out
         out.object("content", |out| {
             out.list("parts", |out| match held {
                 Some(Held::Words { text, thought, signature, .. }) => {
-                    signed_part(text, *thought, signature.as_deref(), out)
+                    signed_part(text, *thought, signature.as_deref(), out);
                 }
                 Some(Held::Parts(parts)) => out.put_json(parts),
                 None => text_part("", false, None, out),

@@ -64,7 +64,7 @@ fn sorted<'r>(request: &'r Request, from: Surface, report: &mut Report) -> (Vec<
         match &tool.kind {
             ToolKind::Function(_) | ToolKind::Custom(_) => functions.push(tool),
             ToolKind::Server { family: Family::Gemini, raw, .. } if from == Surface::GenerateContent => {
-                servers.push(raw)
+                servers.push(raw);
             }
             ToolKind::Server { kind, .. } => {
                 report.refused(Name::Tool.field(from), format!("the upstream has no tool of type {kind}"));

@@ -53,6 +53,12 @@ pub(super) fn plan(route: &Arc<Route>, call: &Call, context: &Context) -> Result
     Ok(Plan { route: Arc::clone(route), upstreams, deadline })
 }
 
+/// What a call needs and an upstream lacks, as an AIRoute writes it; empty if it lacks nothing.
+pub fn lacking(upstream: &Upstream, call: &Call) -> String {
+    let lacking = |need: &Capability| !upstream.capabilities.is_empty() && !upstream.capabilities.contains(need);
+    words(&needed(call.needs()).into_iter().filter(lacking).collect::<Vec<_>>())
+}
+
 fn has_all(upstream: &Upstream, needed: &[Capability]) -> bool {
     upstream.capabilities.is_empty() || needed.iter().all(|need| upstream.capabilities.contains(need))
 }

@@ -247,7 +247,7 @@ impl StreamBody {
         self.pieces.rest = None;
         self.ended = true;
         self.guard.explain(&problem.message);
-        self.guard.settle(ending);
+        self.settle(ending);
         if self.pieces.held.is_empty() { Err(BodyError) } else { Ok(()) }
     }
 
@@ -258,8 +258,14 @@ impl StreamBody {
         if let (false, Some(problem)) = (failed_before, &observed.error) {
             let message = problem.message.to_string();
             self.guard.explain(&message);
-            self.guard.settle(Ending::new(Outcome::UpstreamFailed, "truncated"));
+            self.settle(Ending::new(Outcome::UpstreamFailed, "truncated"));
         }
+    }
+
+    /// Settles the request. What is held still goes out and counts as handed over.
+    fn settle(&mut self, ending: Ending) {
+        self.guard.sent(self.pieces.held.len());
+        self.guard.settle(ending);
     }
 
     /// The answer is over; how it ended was seen in it.
@@ -273,6 +279,6 @@ impl StreamBody {
                 Ending::new(Outcome::UpstreamFailed, respond::word(problem))
             }
         };
-        self.guard.settle(ending);
+        self.settle(ending);
     }
 }

@@ -1,0 +1,254 @@
+//! Bad input gets a clear error in the client's own dialect, and nobody else notices.
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use http::Method;
+use routeapi_dataplane::request::RequestSettings;
+use routeapi_tests::upstream::{Script, Upstream};
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Gateway, Manifests, TOKEN},
+    request::{Answer, Ask, chat, dialects, messages},
+};
+
+async fn plain() -> (Upstream, Gateway) {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token();
+    let gateway =
+        Gateway::start_with(&manifests, RequestSettings { max_body_bytes: 10_000, ..RequestSettings::default() });
+    (upstream, gateway)
+}
+
+/// The message, after checking that the error has its dialect's shape.
+fn message(path: &str, answer: &Answer) -> String {
+    let body = answer.json();
+    let error = &body["error"];
+    let shape_holds = if path.contains("messages") {
+        body["type"] == "error" && error["type"].is_string() && body["request_id"].is_string()
+    } else if path.contains("generateContent") || path.contains("GenerateContent") || path.contains("v1beta") {
+        error["code"] == answer.status && error["status"].is_string()
+    } else {
+        error["type"].is_string() && error.get("code").is_some() && error.get("param").is_some()
+    };
+    assert!(shape_holds, "{path}: {body:#}");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("x-routeapi-request-id").map(str::len), Some(32));
+    error["message"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn each_wrong_credential_is_told_apart() {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new()
+        .provider("up", "OpenAI", &upstream)
+        .route("m", &["up"])
+        .route("n", &["up"])
+        .token()
+        .token_with("old", "sk-old", "models: [\"*\"], expirationTime: \"2020-01-01T00:00:00Z\"")
+        .token_with("off", "sk-off", "models: [\"*\"], state: Suspended")
+        .token_with("narrow", "sk-narrow", "models: [n]");
+    let gateway = Gateway::start(&manifests);
+    let minted = routeapi_channel::token_format::mint(&[7; routeapi_channel::token_format::ENTROPY]);
+    let mut damaged = minted.value.expose().to_owned();
+    damaged.pop();
+    damaged.push(if minted.value.expose().ends_with('0') { '1' } else { '0' });
+    for (path, body) in dialects("m", false) {
+        for (token, status, word, says) in [
+            (None, 401, "no_token", "no API key"),
+            (Some("sk-nobody"), 401, "unknown_token", "not known"),
+            (Some(damaged.as_str()), 401, "mistyped_token", "damaged"),
+            (Some("sk-old"), 401, "token_expired", "expired at 2020-01-01T00:00:00Z"),
+            (Some("sk-off"), 403, "token_suspended", "suspended"),
+            (Some("sk-narrow"), 403, "model_not_allowed", "may not use the model \"m\""),
+        ] {
+            let ask = Ask::post(&path, body.clone()).anonymous();
+            let ask = if let Some(token) = token { ask.bearer(token) } else { ask };
+            let answer = ask.send(&gateway).await;
+            assert_eq!(answer.status, status, "{path} {word}: {}", answer.text());
+            let message = message(&path, &answer);
+            assert!(message.contains(says), "{path} {word}: {message}");
+            assert!(token.is_none_or(|token| !message.contains(token)), "no key in a message: {message}");
+        }
+    }
+    assert!(upstream.received().is_empty());
+    let records = gateway.records(18).await;
+    assert_eq!(records[3]["error"], "token_expired", "{:#}", records[3]);
+    assert_eq!(records[3]["outcome"], "limit_stopped");
+}
+
+#[tokio::test]
+async fn a_token_is_taken_from_wherever_an_sdk_puts_it() {
+    let (upstream, gateway) = plain().await;
+    let headers = ["x-api-key", "x-goog-api-key", "api-key"];
+    for header in headers {
+        let answer =
+            Ask::post("/v1/chat/completions", chat("m", false)).anonymous().header(header, TOKEN).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{header}: {}", answer.text());
+    }
+    let path = format!("/v1beta/models/m:generateContent?key={TOKEN}");
+    let answer = Ask::post(&path, crate::request::contents()).anonymous().send(&gateway).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for record in gateway.records(4).await {
+        assert!(!record.to_string().contains(TOKEN), "{record:#}");
+        assert_eq!(record["token"], "apps/main");
+    }
+    for request in upstream.received() {
+        assert!(!format!("{request:?}").contains(TOKEN), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_models_and_paths() {
+    let (_upstream, gateway) = plain().await;
+    for (path, body) in dialects("missing", false) {
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        assert_eq!(answer.status, 404);
+        assert!(message(&path, &answer).contains("\"missing\" does not exist"), "{}", answer.text());
+    }
+    for path in ["/v1/nothing", "/v1/messages/nothing", "/v1beta/nothing"] {
+        let answer = Ask::post(path, "{}").send(&gateway).await;
+        assert_eq!(answer.status, 404, "{path}");
+        message(path, &answer);
+    }
+    for (path, allow) in [("/v1/chat/completions", "POST"), ("/v1/messages", "POST")] {
+        let answer = Ask::get(path).send(&gateway).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{path}");
+        message(path, &answer);
+    }
+    for method in [Method::HEAD, Method::GET] {
+        let answer = Ask::get("/").method(method).anonymous().send(&gateway).await;
+        assert_eq!((answer.status, answer.body.len()), (200, 0));
+    }
+}
+
+#[tokio::test]
+async fn malformed_bodies_say_where() {
+    let (upstream, gateway) = plain().await;
+    for (body, says) in [
+        ("", "JSON"),
+        ("{", "JSON"),
+        ("[]", ""),
+        ("nonsense", "JSON"),
+        ("{\"model\":\"m\",\"messages\":[1,}", "JSON"),
+        ("{\"messages\":[]}", "model"),
+        ("{\"model\":7}", "model"),
+        ("{\"model\":\"m\",\"model\":\"n\"}", "model"),
+        ("{\"model\":\"m\",\"stream\":\"yes\"}", "stream"),
+    ] {
+        for path in ["/v1/chat/completions", "/v1/messages"] {
+            let answer = Ask::post(path, body).send(&gateway).await;
+            assert_eq!(answer.status, 400, "{path} {body}: {}", answer.text());
+            let message = message(path, &answer);
+            assert!(message.contains(says), "{path} {body}: {message}");
+        }
+    }
+    let deep = "[".repeat(9_000);
+    let answer = Ask::post("/v1/chat/completions", deep).send(&gateway).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_before_and_after_decompression() {
+    let (upstream, gateway) = plain().await;
+    let large = chat("m", false).replace("something", &"x".repeat(20_000));
+    let gzip = |text: &str| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let plain = Ask::post("/v1/chat/completions", large.clone());
+    let bomb = Ask::post("/v1/chat/completions", gzip(&large)).header("content-encoding", "gzip");
+    for ask in [plain, bomb] {
+        let answer = ask.send(&gateway).await;
+        assert_eq!(answer.status, 413, "{}", answer.text());
+        assert!(message("/v1/chat/completions", &answer).contains("10000 bytes"));
+    }
+    let zstd = Ask::post("/v1/chat/completions", "x").header("content-encoding", "zstd").send(&gateway).await;
+    assert_eq!(zstd.status, 415);
+    let broken = Ask::post("/v1/chat/completions", "x").header("content-encoding", "gzip").send(&gateway).await;
+    assert_eq!(broken.status, 400);
+    assert!(upstream.received().is_empty());
+    let small = Ask::post("/v1/chat/completions", gzip(&chat("m", false))).header("content-encoding", "gzip");
+    assert_eq!(small.send(&gateway).await.status, 200);
+    assert_eq!(upstream.last().header("content-encoding"), None);
+    assert_eq!(upstream.last().json()["model"], "up-model");
+}
+
+#[tokio::test]
+async fn upstream_errors_come_in_the_clients_dialect_with_their_status() {
+    for kind in ["OpenAI", "Anthropic", "Gemini"] {
+        for status in [400, 401, 403, 404, 413, 429, 500, 503] {
+            let upstream = Upstream::start(Script::failing(status)).await;
+            let manifests = Manifests::new().provider("up", kind, &upstream).route("m", &["up"]).token();
+            let gateway = Gateway::start(&manifests);
+            for (path, body) in dialects("m", true) {
+                let answer = Ask::post(&path, body).send(&gateway).await;
+                let expected =
+                    if status == 503 && path.contains("messages") && kind != "Anthropic" { 529 } else { status };
+                // A rate-limited or evicted upstream answers the later dialects of this loop all the same.
+                assert_eq!(answer.status, expected, "{kind} {status} {path}: {}", answer.text());
+                message(&path, &answer);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_no_upstream_can_express_is_named() {
+    let upstream = Upstream::start(Script::new()).await;
+    let other = Upstream::start(Script::new().text("from the other")).await;
+    let manifests = Manifests::new()
+        .provider("gem", "Anthropic", &upstream)
+        .provider("oai", "OpenAI", &other)
+        .route("strict", &["gem"])
+        .route("both", &["gem", "oai"])
+        .token();
+    let gateway = Gateway::start(&manifests);
+    let body =
+        |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "x"}], "n": 2}).to_string();
+    let answer = Ask::post("/v1/chat/completions", body("strict")).send(&gateway).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(message("/v1/chat/completions", &answer).contains("upstream gem"), "{}", answer.text());
+    assert_eq!(answer.json()["error"]["param"], "n");
+    let answer = Ask::post("/v1/chat/completions", body("both")).send(&gateway).await;
+    assert_ne!(answer.status, 400, "the upstream that can is tried: {}", answer.text());
+    assert!(upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn what_no_upstream_serves_says_so() {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new()
+        .provider("claude", "Anthropic", &upstream)
+        .with(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: text-only, namespace: apps}\n\
+             spec: {model: text-only, upstreams: [{name: up, providerRef: {name: claude}, capabilities: [Streaming]}]}",
+        )
+        .route("m", &["claude"])
+        .token();
+    let gateway = Gateway::start(&manifests);
+    let answer = Ask::post("/v1/embeddings", r#"{"model":"m","input":"x"}"#).send(&gateway).await;
+    assert_eq!(answer.status, 400);
+    let said = message("/v1/embeddings", &answer);
+    assert!(said.contains("claude") && said.contains("Anthropic"), "{said}");
+    let answer = Ask::post("/v1/responses/input_tokens", r#"{"model":"m","input":"x"}"#).send(&gateway).await;
+    assert_eq!(answer.status, 404, "clients estimate by themselves then: {}", answer.text());
+    let tools: Value = json!({"model": "text-only", "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"type": "function", "function": {"name": "f"}}]});
+    let answer = Ask::post("/v1/chat/completions", tools.to_string()).send(&gateway).await;
+    assert_eq!(answer.status, 400);
+    assert!(message("/v1/chat/completions", &answer).contains("Tools"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_failing_request_disturbs_no_other() {
+    let (_upstream, gateway) = plain().await;
+    let good = (0..10).map(|_| Ask::post("/v1/messages", messages("m", true)).send(&gateway));
+    let bad = (0..10).map(|_| Ask::post("/v1/messages", "{").send(&gateway));
+    let (good, bad) = tokio::join!(futures_util::future::join_all(good), futures_util::future::join_all(bad));
+    assert!(good.iter().all(|answer| answer.status == 200));
+    assert!(bad.iter().all(|answer| answer.status == 400));
+}

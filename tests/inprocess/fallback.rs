@@ -1,0 +1,189 @@
+//! The failing request itself is saved, as long as nothing of an answer has gone out.
+
+use std::time::{Duration, Instant};
+
+use routeapi_tests::upstream::{CutAt, CutHow, Script, Upstream};
+
+use crate::{
+    gateway::{Gateway, Manifests},
+    request::{Ask, chat, dialects},
+};
+
+async fn two(more: &str) -> (Upstream, Upstream, Gateway) {
+    let first = Upstream::start(Script::new()).await;
+    let second = Upstream::start(Script::new().text("saved by the second")).await;
+    let manifests = Manifests::new()
+        .provider("first", "OpenAI", &first)
+        .provider("second", "OpenAI", &second)
+        .route_with("m", &["first", "second"], more)
+        .token();
+    let gateway = Gateway::start(&manifests);
+    (first, second, gateway)
+}
+
+/// Everything that can go wrong before content, with its word in the record.
+fn failures() -> Vec<(&'static str, Script)> {
+    vec![
+        ("server_error", Script::failing(500)),
+        ("overloaded", Script::failing(503)),
+        ("server_error", Script::html_502()),
+        ("rate_limited", Script::rate_limited(60)),
+        ("first_content_timeout", Script::silent()),
+        ("connection_closed", Script::new().cut(CutAt::Bytes(0), CutHow::Reset)),
+    ]
+}
+
+#[tokio::test]
+async fn every_failure_before_content_is_made_good() {
+    for stream in [false, true] {
+        for (word, script) in failures() {
+            let (first, second, gateway) = two("timeouts: {firstContent: 200ms}").await;
+            first.set(script.clone());
+            let answer = Ask::post("/v1/chat/completions", chat("m", stream)).send(&gateway).await;
+            assert_eq!(answer.status, 200, "{word}: {}", answer.text());
+            assert!(answer.text().contains("second"), "{word}: {}", answer.text());
+            assert_eq!((first.received().len(), second.received().len()), (1, 1), "{word}");
+            let record = gateway.record().await;
+            let attempts = record["attempts"].as_array().unwrap();
+            assert_eq!(attempts.len(), 2, "{record:#}");
+            // A body cut at its first byte has had its head already or not, as the network likes.
+            if word != "connection_closed" {
+                assert_eq!(attempts[0]["error"], word, "{record:#}");
+            }
+            assert_eq!(
+                (attempts[1]["upstream"].as_str(), &attempts[1]["error"]),
+                (Some("second"), &serde_json::Value::Null)
+            );
+            assert_eq!(record["outcome"], "completed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn silence_roles_and_heartbeats_are_not_content() {
+    let cases = [
+        Script::new().only_heartbeats(),
+        Script::new().stall_after(0),
+        Script::new().error_after(0),
+        Script::new().cut(CutAt::Events(1), CutHow::Close),
+        Script::new().cut(CutAt::Events(1), CutHow::End),
+    ];
+    for script in cases {
+        let (first, _second, gateway) = two("timeouts: {firstContent: 300ms}").await;
+        first.set(script.clone());
+        let answer = Ask::post("/v1/chat/completions", chat("m", true)).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{script:?}");
+        assert!(answer.text().contains("second"), "{script:?}: {}", answer.text());
+        assert!(answer.text().ends_with("data: [DONE]\n\n"), "{script:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_upstream_costs_no_request() {
+    let (first, _second, gateway) = two("").await;
+    first.kill();
+    for (path, body) in dialects("m", true) {
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    let records = gateway.records(3).await;
+    assert!(records.iter().all(|record| record["attempts"][0]["error"] == "connect_failed"), "{records:#?}");
+}
+
+#[tokio::test]
+async fn a_rate_limited_upstream_is_left_alone_for_as_long_as_it_asked() {
+    let (first, second, gateway) = two("").await;
+    first.set(Script::rate_limited(60));
+    for _ in 0..5 {
+        assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 200);
+    }
+    assert_eq!((first.received().len(), second.received().len()), (1, 5));
+}
+
+#[tokio::test]
+async fn a_short_pause_of_the_last_upstream_is_waited_for() {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new().provider("only", "OpenAI", &upstream).route("m", &["only"]).token();
+    let gateway = Gateway::start(&manifests);
+    upstream.enqueue(Script::rate_limited(1));
+    let began = Instant::now();
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    assert_eq!(gateway.record().await["attempts"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_long_pause_is_passed_on() {
+    let upstream = Upstream::start(Script::rate_limited(30)).await;
+    let manifests = Manifests::new().provider("only", "OpenAI", &upstream).route("m", &["only"]).token();
+    let gateway = Gateway::start(&manifests);
+    let first = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!((first.status, first.header("retry-after")), (429, Some("30")));
+    let second = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(second.status, 429);
+    let wait: u64 = second.header("retry-after").unwrap().parse().unwrap();
+    assert!((28..=30).contains(&wait), "{wait}");
+    assert_eq!(upstream.received().len(), 1, "the second request did not go out");
+}
+
+#[tokio::test]
+async fn an_illegal_request_is_not_tried_again() {
+    let (first, second, gateway) = two("").await;
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":9}"#;
+    let answer = Ask::post("/v1/chat/completions", body).send(&gateway).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!((first.received().len(), second.received().len()), (1, 0));
+    assert_eq!(gateway.record().await["outcome"], "completed");
+}
+
+#[tokio::test]
+async fn only_the_conditions_of_the_route_lead_on() {
+    let (first, second, gateway) = two("fallback: {conditions: [ConnectFailure]}").await;
+    first.set(Script::failing(500));
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(second.received().len(), 0);
+    first.kill();
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn max_attempts_bounds_the_walk() {
+    let (first, second, gateway) = two("fallback: {maxAttempts: 1}").await;
+    first.set(Script::failing(500));
+    assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 500);
+    assert_eq!(second.received().len(), 0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_keeps_failing_is_left_out() {
+    let (first, second, gateway) = two("").await;
+    first.set(Script::failing(500));
+    for _ in 0..12 {
+        assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 200);
+    }
+    assert_eq!(second.received().len(), 12);
+    let tried = first.received().len();
+    assert!(tried <= 5, "evicted after five failures in a row: {tried}");
+}
+
+#[tokio::test]
+async fn a_full_provider_is_passed_over() {
+    let first = Upstream::start(Script::new().chunks(3, "word ").delay_content(Duration::from_secs(30))).await;
+    let second = Upstream::start(Script::new().text("second")).await;
+    let manifests = Manifests::new()
+        .provider_with("first", "OpenAI", &first, "maxConcurrentRequests: 1")
+        .provider("second", "OpenAI", &second)
+        .route("m", &["first", "second"])
+        .token();
+    let gateway = Gateway::start(&manifests);
+    let address = gateway.address();
+    let held = tokio::spawn(async move { Ask::post("/v1/chat/completions", chat("m", true)).open_at(address).await });
+    first.wait_received(1, crate::gateway::SOON).await;
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!((first.received().len(), second.received().len()), (1, 1));
+    held.abort();
+}

@@ -1,0 +1,120 @@
+//! Limits act, and say which one it was and when to come back.
+
+use std::time::Duration;
+
+use routeapi_tests::upstream::{Script, Upstream};
+
+use crate::{
+    gateway::{Gateway, Manifests, SOON, TOKEN},
+    request::{Ask, chat, dialects},
+};
+
+async fn limited(script: Script, spec: &str, price: &str) -> (Upstream, Gateway) {
+    let upstream = Upstream::start(script).await;
+    let manifests = Manifests::new()
+        .provider("up", "OpenAI", &upstream)
+        .with(&format!(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {{name: m, namespace: apps}}\n\
+             spec: {{model: m, upstreams: [{{name: up, providerRef: {{name: up}}{price}}}]}}"
+        ))
+        .token_with("main", TOKEN, &format!("models: [\"*\"], {spec}"));
+    let gateway = Gateway::start(&manifests);
+    (upstream, gateway)
+}
+
+#[tokio::test]
+async fn requests_per_window() {
+    let (upstream, gateway) = limited(Script::new(), "limits: [{name: few, per: Hour, requests: 2}]", "").await;
+    for (at, (path, body)) in dialects("m", false).into_iter().enumerate() {
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        assert_eq!(answer.status, if at < 2 { 200 } else { 429 }, "{}", answer.text());
+        if at == 2 {
+            assert_eq!(answer.header("x-routeapi-limit"), Some("few"));
+            assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("2"));
+            assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some("0"));
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((3_590..=3_700).contains(&wait), "{wait}");
+            assert_eq!(answer.json()["error"]["status"], "RESOURCE_EXHAUSTED", "in the client's dialect");
+            assert!(answer.text().contains("few"), "{}", answer.text());
+        }
+    }
+    assert_eq!(upstream.received().len(), 2, "the refused one did not go out");
+    let record = gateway.records(3).await.remove(2);
+    assert_eq!((&record["outcome"], &record["error"]), (&"limit_stopped".into(), &"request_limit".into()));
+}
+
+#[tokio::test]
+async fn tokens_are_reserved_before_and_settled_after() {
+    let spec = "limits: [{name: budget, per: Day, tokens: 100000}]";
+    let (upstream, gateway) = limited(Script::new().chunks(10, "word "), spec, "").await;
+    // Each asks for 60,000 and uses a few: one after the other they all fit, because they are settled in between.
+    let body = r#"{"model":"m","max_tokens":60000,"messages":[{"role":"user","content":"x"}]}"#;
+    for _ in 0..5 {
+        let answer = Ask::post("/v1/chat/completions", body).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        gateway.records(upstream.received().len()).await;
+    }
+    // At once only one fits.
+    upstream.set(Script::new().delay_headers(Duration::from_millis(500)));
+    let asks = (0..4).map(|_| Ask::post("/v1/chat/completions", body).send(&gateway));
+    let answers = futures_util::future::join_all(asks).await;
+    let granted = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(granted, 1);
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!(refused.header("x-routeapi-limit"), Some("budget"));
+}
+
+#[tokio::test]
+async fn money_stops_at_the_cap() {
+    let spec = "limits: [{name: allowance, per: Month, spendUSD: \"0.001\"}]";
+    let price = ", price: {inputPerMillion: \"1\", outputPerMillion: \"100\"}";
+    let (upstream, gateway) = limited(Script::new().chunks(10, "word "), spec, price).await;
+    let body = r#"{"model":"m","max_tokens":10,"messages":[{"role":"user","content":"x"}]}"#;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(Ask::post("/v1/chat/completions", body).send(&gateway).await);
+        gateway.records(answers.len()).await;
+    }
+    let last = answers.last().unwrap();
+    assert_eq!(answers[0].status, 200);
+    assert_eq!(last.status, 429, "{}", last.text());
+    assert_eq!((last.header("x-routeapi-limit"), last.header("x-should-retry")), (Some("allowance"), Some("false")));
+    assert_eq!(last.json()["error"]["code"], "insufficient_quota", "{}", last.text());
+    let spent: u64 = gateway.records(3).await.iter().map(|record| record["cost_nano_usd"].as_u64().unwrap()).sum();
+    assert!(spent <= 1_000_000 + 10 * 100_000, "{spent}");
+    assert!(!upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn concurrency_is_freed_by_every_ending() {
+    let (upstream, gateway) = limited(Script::new(), "maxConcurrentRequests: 1", "").await;
+    let slow = Script::new().chunks(1_000, "word ").delay_chunk(Duration::from_millis(10));
+    upstream.set(slow.clone());
+    let mut held = Ask::post("/v1/chat/completions", chat("m", true)).open(&gateway).await;
+    held.until("word").await;
+    let refused = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!((refused.status, refused.header("x-routeapi-limit")), (429, Some("maxConcurrentRequests")));
+    held.leave();
+    gateway.records(2).await;
+    for (at, script) in [Script::failing(500), Script::new().text("whole")].into_iter().enumerate() {
+        upstream.set(script);
+        let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+        assert_ne!(answer.status, 429, "{}", answer.text());
+        gateway.records(3 + at).await;
+    }
+    upstream.wait_idle(SOON).await;
+}
+
+#[tokio::test]
+async fn a_request_that_never_went_out_counts_nowhere() {
+    let spec = "limits: [{name: few, per: Hour, requests: 1}]";
+    let (_upstream, gateway) = limited(Script::new(), spec, "").await;
+    for _ in 0..3 {
+        // Found out when the request is decoded for an upstream of another dialect.
+        let body = r#"{"model":"m","messages":"not a list"}"#;
+        let answer = Ask::post("/v1/messages", body).send(&gateway).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
+    assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 200);
+    assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 429);
+}

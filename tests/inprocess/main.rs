@@ -1,0 +1,21 @@
+//! The real gateway in this process, with the scripted upstream behind it: one file per promise.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::large_futures,
+    reason = "a test stops at the first surprise, with the text of what went wrong"
+)]
+
+mod gateway;
+mod request;
+
+mod errors;
+mod fallback;
+mod limits;
+mod metering;
+mod models;
+mod passthrough;
+mod streaming;

@@ -1,0 +1,138 @@
+//! Same dialect on both sides: what the gateway need not touch arrives as it was sent, in both directions.
+
+use routeapi_tests::upstream::{Script, Upstream};
+
+use crate::{
+    gateway::{Gateway, Manifests, TOKEN},
+    request::{Ask, chat, contents, messages},
+};
+
+async fn same(kind: &str, script: Script) -> (Upstream, Gateway) {
+    let upstream = Upstream::start(script.tolerate_unknown()).await;
+    let manifests = Manifests::new()
+        .provider("up", kind, &upstream)
+        .with(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: m, namespace: apps}\n\
+             spec: {model: m, upstreams: [{name: up, providerRef: {name: up}}]}",
+        )
+        .token();
+    let gateway = Gateway::start(&manifests);
+    (upstream, gateway)
+}
+
+/// The upstream's own bytes for a request sent straight to it.
+async fn straight(upstream: &Upstream, path: &str, body: &str) -> bytes::Bytes {
+    let ask = Ask::post(path, body.to_owned()).header("content-type", "application/json");
+    ask.header("anthropic-version", "2023-06-01").open_at(upstream.address()).await.read().await.body
+}
+
+#[tokio::test]
+async fn unknown_fields_and_odd_spelling_survive_byte_for_byte() {
+    let odd = r#""x_future" : {"a":[1.0,null,1e3,12345678901234567890], "b":"\u00e9\/"},  "metadata":{}"#;
+    for (kind, path, body) in [
+        ("OpenAI", "/v1/chat/completions", chat("m", false)),
+        ("Anthropic", "/v1/messages", messages("m", true)),
+        ("Gemini", "/v1beta/models/m:generateContent", contents()),
+    ] {
+        let (upstream, gateway) = same(kind, Script::new()).await;
+        let body = format!("{}, {odd} }}\n", body.strip_suffix('}').unwrap());
+        let answer = Ask::post(path, body.clone()).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.text());
+        assert_eq!(upstream.last().body, body, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_the_upstreams_bytes() {
+    for (kind, path, body) in [
+        ("OpenAI", "/v1/chat/completions", chat("m", false)),
+        ("Anthropic", "/v1/messages", messages("m", false)),
+        ("Anthropic", "/v1/messages", messages("m", true)),
+        ("Gemini", "/v1beta/models/m:generateContent", contents()),
+        ("Gemini", "/v1beta/models/m:streamGenerateContent?alt=sse", contents()),
+        ("Gemini", "/v1beta/models/m:streamGenerateContent", contents()),
+    ] {
+        let (upstream, gateway) = same(kind, Script::new().text("grüße an alle").heartbeats(1)).await;
+        let through = Ask::post(path, body.clone()).send(&gateway).await;
+        assert_eq!(through.status, 200, "{kind} {path}: {}", through.text());
+        let direct = straight(&upstream, path, &body).await;
+        // Ids are numbered by request, and that is all that may differ.
+        let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(|letter: char| letter.is_ascii_digit(), "0");
+        assert_eq!(plain(&through.body), plain(&direct), "{kind} {path}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstreams_error_keeps_status_bytes_and_headers() {
+    let error = r#"{"type":"error", "error":{"type":"invalid_request_error","message":"exactly  these words"},"request_id":"req_1"}"#;
+    let script = Script::failing(400)
+        .body(error, "application/json; charset=utf-8")
+        .header("anthropic-ratelimit-requests-remaining", "7")
+        .header("set-cookie", "a=b")
+        .header("x-should-retry", "false");
+    let (_upstream, gateway) = same("Anthropic", script).await;
+    let answer = Ask::post("/v1/messages", messages("m", true)).send(&gateway).await;
+    assert_eq!((answer.status, answer.text()), (400, error));
+    assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(answer.header("request-id"), Some("req_1"), "the vendor's own");
+    assert_eq!(answer.header("anthropic-ratelimit-requests-remaining"), Some("7"));
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+    assert_eq!(answer.header("set-cookie"), None);
+    assert!(answer.header("x-routeapi-request-id").is_some());
+}
+
+#[tokio::test]
+async fn the_vendors_headers_pass_and_the_clients_secrets_do_not() {
+    let (upstream, gateway) = same("Anthropic", Script::new()).await;
+    let answer = Ask::post("/v1/messages?beta=true", messages("m", false))
+        .header("x-api-key", TOKEN)
+        .header("anthropic-beta", "one-2025,two-2025")
+        .header("anthropic-beta", "three-2025")
+        .header("anthropic-version", "2023-06-01")
+        .header("x-claude-code-session-id", "s1")
+        .header("cookie", "secret=1")
+        .header("x-forwarded-for", "10.0.0.1")
+        .header("x-stainless-lang", "python")
+        .header("connection", "keep-alive, x-hop")
+        .header("x-hop", "1")
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .send(&gateway)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let sent = upstream.last();
+    assert_eq!(sent.path, "/v1/messages?beta=true");
+    let mut names: Vec<&str> = sent.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(
+        names,
+        [
+            "accept-encoding",
+            "anthropic-beta",
+            "anthropic-version",
+            "content-length",
+            "content-type",
+            "host",
+            "traceparent",
+            "x-claude-code-session-id"
+        ]
+    );
+    let beta: Vec<&str> =
+        sent.headers.iter().filter(|(name, _)| name == "anthropic-beta").map(|(_, value)| value.as_str()).collect();
+    assert_eq!(beta.join(",").replace(' ', ""), "one-2025,two-2025,three-2025");
+    let parent = sent.header("traceparent").unwrap();
+    assert!(
+        parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && !parent.contains("b7ad6b7169203331"),
+        "{parent}"
+    );
+    assert_eq!(gateway.record().await["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+}
+
+#[tokio::test]
+async fn usage_that_only_the_gateway_asked_for_stays_hidden() {
+    let (upstream, gateway) = same("OpenAI", Script::new().chunks(4, "word ")).await;
+    let answer = Ask::post("/v1/chat/completions", chat("m", true)).send(&gateway).await;
+    assert!(!answer.text().contains("usage"), "{}", answer.text());
+    assert_eq!(upstream.last().json()["stream_options"]["include_usage"], true);
+    assert_eq!(gateway.record().await["usage_source"], "reported");
+}

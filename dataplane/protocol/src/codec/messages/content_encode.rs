@@ -86,7 +86,7 @@ pub fn fits(block: &Block, context: &mut Context<'_>) -> bool {
 pub fn piece(piece: Piece<'_>, to: &mut Elements<'_>, context: &mut Context<'_>) {
     match piece {
         Piece::Block(block) => write(block, to, context),
-        Piece::Words(words) => text(words, to),
+        Piece::Words(words) | Piece::Prefill(words) => text(words, to),
         Piece::Unanswered(id) => to.object(|o| {
             o.put("type", "tool_result");
             o.put("tool_use_id", &call_id(id, ANTHROPIC_CALL_ID));

@@ -161,9 +161,20 @@ fn hard_case_199_max_tokens_is_always_sent() {
     assert_eq!(sent(&request)["max_tokens"], 0);
 }
 
+/// Name, turns, the outline of what is sent, how many warnings.
+type Row<'a> = (&'a str, Vec<Turn>, &'a [&'a str], usize);
+
+fn check(rows: Vec<Row<'_>>) {
+    for (name, turns, expected, count) in rows {
+        let request = conversation(turns);
+        assert_eq!(outline(&sent(&request)), expected, "{name}");
+        assert_eq!(warnings(&request).len(), count, "{name}: {:?}", warnings(&request));
+    }
+}
+
 #[test]
-fn conversations() {
-    let rows: Vec<(&str, Vec<Turn>, &[&str], usize)> = vec![
+fn calls_and_results_are_neighbours() {
+    check(vec![
         (
             "hard case 163: results merged, first, in one message",
             vec![
@@ -220,6 +231,12 @@ fn conversations() {
             &["user: q", "assistant: wait <a", "user: >a"],
             0,
         ),
+    ]);
+}
+
+#[test]
+fn turns_are_arranged() {
+    check(vec![
         (
             "hard case 214: empty messages",
             vec![user("a"), assistant(vec![text(" \n")]), turn(Role::User, vec![]), user("b")],
@@ -233,13 +250,14 @@ fn conversations() {
             &["user: a [Message from the operator of this application, not from the user] s b"],
             1,
         ),
+        (
+            "prefill that ends in white space",
+            vec![user("a"), assistant(vec![text("So \n")])],
+            &["user: a", "assistant: So"],
+            1,
+        ),
         ("prefill", vec![user("a"), assistant(vec![text("{")])], &["user: a", "assistant: {"], 0),
-    ];
-    for (name, turns, expected, count) in rows {
-        let request = conversation(turns);
-        assert_eq!(outline(&sent(&request)), expected, "{name}");
-        assert_eq!(warnings(&request).len(), count, "{name}: {:?}", warnings(&request));
-    }
+    ]);
 }
 
 #[test]

@@ -19,8 +19,9 @@ use crate::{
 
 /// How Claude Code's first system block begins.
 const ATTRIBUTION: &str = "x-anthropic-billing-header:";
-/// Members that no other vendor can stand in for.
-const ESSENTIAL: [&str; 3] = ["container", "mcp_servers", "context_management"];
+/// Members that hold state or tools which no other vendor can stand in for. `context_management` is not among them: it
+/// only makes a prompt smaller, and Claude Code sends it with every request.
+const ESSENTIAL: [&str; 2] = ["container", "mcp_servers"];
 
 /// Reads a request.
 ///

@@ -171,10 +171,14 @@ fn native_reasoning_is_anthropics_own() {
 
 #[test]
 fn what_has_no_name_is_noted() {
-    let read =
-        request(r#""x_future":{"a":[1,null]},"container":"c","metadata":{"user_id":"u","x":1},"inference_geo":null"#);
+    let read = request(
+        r#""x_future":{"a":[1,null]},"container":"c","metadata":{"user_id":"u","x":1},"inference_geo":null,"context_management":{}"#,
+    );
     let extras: Vec<(&str, bool)> = read.extras.iter().map(|extra| (extra.field.as_ref(), extra.essential)).collect();
-    assert_eq!(extras, [("metadata.x", false), ("x_future", false), ("container", true)]);
+    assert_eq!(
+        extras,
+        [("metadata.x", false), ("x_future", false), ("container", true), ("context_management", false)]
+    );
     assert_eq!(read.user.as_deref(), Some("u"));
 }
 

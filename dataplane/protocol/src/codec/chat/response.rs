@@ -1,18 +1,16 @@
 //! Whole answers, both ways.
 
-use std::borrow::Cow;
-
 use super::{
     carrier::{self, Detail},
     finish,
     messages_decode::body_of_call,
-    problem, tools, usage,
+    problem, tools, usage, wire,
 };
 use crate::{
     codec::{
         Malformed, Reply, ids,
         json::{
-            read::{Object, Spelling, malformed, read},
+            read::{Object, Spelling, malformed},
             write::{self, Elements, Members},
         },
     },
@@ -77,7 +75,12 @@ fn decode_message(mut message: Object<'_>, seed: &str) -> Result<Vec<Block>, Mal
     if let Some(text) = plain.or(alias).filter(|text| !text.is_empty() && blocks.is_empty()) {
         blocks.push(Block::Reasoning(Reasoning { text, state: None, redacted: false }));
     }
-    let text = words(&mut message)?;
+    let unreadable = || malformed("is neither a string nor a list").within("content");
+    let content = message.take_raw("content").map(|raw| wire::content(raw).ok_or_else(unreadable));
+    let (thought, text) = content.transpose()?.unwrap_or_default();
+    if !thought.is_empty() {
+        blocks.push(Block::Reasoning(Reasoning { text: thought, state: None, redacted: false }));
+    }
     if !text.is_empty() || on_text.is_some() {
         blocks.push(Block::Text(Text { text, state: on_text, ..Text::default() }));
     }
@@ -93,7 +96,7 @@ fn decode_message(mut message: Object<'_>, seed: &str) -> Result<Vec<Block>, Mal
         blocks.push(Block::ToolCall(ToolCall { id, name, arguments, state, cache: None }));
     }
     if let Some(mut call) = message.object("function_call")? {
-        let arguments: Option<String> = call.take("arguments")?;
+        let arguments = call.take_raw("arguments").map(wire::arguments);
         blocks.push(Block::ToolCall(ToolCall {
             id: ids::invented_call_id(seed, 0),
             name: call.need("name")?,
@@ -103,20 +106,6 @@ fn decode_message(mut message: Object<'_>, seed: &str) -> Result<Vec<Block>, Mal
         }));
     }
     Ok(blocks)
-}
-
-/// `content`: a string, or the parts that some servers send.
-fn words(message: &mut Object<'_>) -> Result<String, Malformed> {
-    let Some(raw) = message.take_raw("content") else { return Ok(String::new()) };
-    if raw.get().starts_with('"') {
-        return read(raw);
-    }
-    let mut text = String::new();
-    for raw in read::<Vec<&serde_json::value::RawValue>>(raw).map_err(|error| error.within("content"))? {
-        let mut part = Object::from_raw(raw, Spelling::Exact)?;
-        text.push_str(&part.take::<Cow<'_, str>>("text")?.unwrap_or_default());
-    }
-    Ok(text)
 }
 
 /// Writes an answer for a client.

@@ -14,12 +14,12 @@ use self::calls::Calls;
 use super::{
     carrier::{self, Detail},
     finish, problem, usage,
-    wire::{Choice, Chunk, Delta as WireDelta},
+    wire::{self, Choice, Chunk, Delta as WireDelta},
 };
 use crate::{
     codec::{
         StreamDecoder,
-        json::read::{Object, Spelling},
+        json::read::{Object, Spelling, malformed},
     },
     framing::sse::Frame,
     ir::{BlockKind, Delta, Event, Opaque},
@@ -197,7 +197,12 @@ impl Growing<'_> {
         if let Some(details) = delta.reasoning_details {
             self.details(details);
         }
-        self.words(Words::Text, delta.content.as_deref().unwrap_or_default());
+        if let Some(content) = delta.content {
+            let unreadable = || problem::unreadable(&malformed("is neither a string nor a list").within("content"));
+            let (reasoning, words) = wire::content(content).ok_or_else(unreadable)?;
+            self.words(Words::Reasoning, &reasoning);
+            self.words(Words::Text, &words);
+        }
         self.words(Words::Refusal, delta.refusal.as_deref().unwrap_or_default());
         let calls = delta.tool_calls.as_deref().unwrap_or_default();
         if !calls.is_empty() || delta.function_call.is_some() {

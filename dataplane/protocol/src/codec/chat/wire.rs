@@ -33,11 +33,12 @@ pub struct Choice<'a> {
     pub finish_reason: Option<Cow<'a, str>>,
 }
 
-/// What a choice grows by. Content of another type than a string is not known to come in streams.
+/// What a choice grows by.
 #[derive(Debug, Deserialize)]
 pub struct Delta<'a> {
+    /// A string, or from some servers a list of parts.
     #[serde(borrow, default)]
-    pub content: Option<Cow<'a, str>>,
+    pub content: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub refusal: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -70,8 +71,9 @@ pub struct Call<'a> {
 pub struct Function<'a> {
     #[serde(borrow, default)]
     pub name: Option<Cow<'a, str>>,
+    /// A string, or from some servers the object itself.
     #[serde(borrow, default)]
-    pub arguments: Option<Cow<'a, str>>,
+    pub arguments: Option<&'a RawValue>,
 }
 
 /// Google's extension.
@@ -86,4 +88,39 @@ pub struct ExtraContent<'a> {
 pub struct Google<'a> {
     #[serde(borrow, default)]
     pub thought_signature: Option<Cow<'a, str>>,
+}
+
+/// One element of `content`, where that is a list.
+#[derive(Debug, Deserialize)]
+pub struct Part<'a> {
+    #[serde(borrow, default)]
+    pub text: Option<Cow<'a, str>>,
+    /// Reasoning, as parts of its own (Mistral).
+    #[serde(borrow, default)]
+    pub thinking: Option<Vec<Part<'a>>>,
+}
+
+/// `content` of either form as reasoning and words; `None` if it is neither.
+pub fn content(raw: &RawValue) -> Option<(String, String)> {
+    if raw.get().starts_with('"') {
+        return Some((String::new(), serde_json::from_str(raw.get()).ok()?));
+    }
+    let parts: Option<Vec<Part<'_>>> = serde_json::from_str(raw.get()).ok()?;
+    let (mut reasoning, mut words) = (String::new(), String::new());
+    for part in parts.unwrap_or_default() {
+        for thought in part.thinking.unwrap_or_default() {
+            reasoning.push_str(thought.text.as_deref().unwrap_or_default());
+        }
+        words.push_str(part.text.as_deref().unwrap_or_default());
+    }
+    Some((reasoning, words))
+}
+
+/// `arguments` of either form as JSON text.
+pub fn arguments(raw: &RawValue) -> String {
+    match raw.get() {
+        "null" => String::new(),
+        text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_default(),
+        text => text.to_owned(),
+    }
 }

@@ -7,7 +7,7 @@
 use super::Blocks;
 use crate::{
     codec::{
-        chat::wire::{Call as Piece, Function},
+        chat::wire::{self, Call as Piece, Function},
         ids,
     },
     dialect::Family,
@@ -57,7 +57,9 @@ impl Calls {
         if let Some(value) = google.and_then(|google| google.thought_signature.as_deref()) {
             call.state = Some(Opaque { family: Family::Gemini, value: value.to_owned() });
         }
-        call.held.push_str(function.and_then(|function| function.arguments.as_deref()).unwrap_or_default());
+        if let Some(arguments) = function.and_then(|function| function.arguments) {
+            call.held.push_str(&wire::arguments(arguments));
+        }
         if call.held.len() > MAX_HELD {
             return Err(Problem::new(ProblemKind::Upstream, "the upstream sent arguments without a tool's name"));
         }
@@ -70,7 +72,7 @@ impl Calls {
         let piece = Piece {
             index: Some(0),
             id: Some(ids::invented_call_id(seed, 0).into()),
-            function: Some(Function { name: function.name.clone(), arguments: function.arguments.clone() }),
+            function: Some(Function { name: function.name.clone(), arguments: function.arguments }),
             extra_content: None,
         };
         self.push(&piece, place)

@@ -57,7 +57,9 @@ fn decode_choice(mut choice: Object<'_>, seed: &str) -> Result<Candidate, Malfor
         None => Vec::new(),
     };
     let called = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
-    Ok(Candidate { finish: finish::decode(reason.as_deref().unwrap_or_default(), called).into(), blocks })
+    let refused = blocks.iter().any(|block| matches!(block, Block::Refusal(_)));
+    let reason = finish::decode(reason.as_deref().unwrap_or_default(), called, refused);
+    Ok(Candidate { blocks, finish: reason.into() })
 }
 
 fn decode_message(mut message: Object<'_>, seed: &str) -> Result<Vec<Block>, Malformed> {

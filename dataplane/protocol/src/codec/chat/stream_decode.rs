@@ -47,6 +47,7 @@ struct Answer {
     /// The open block of words, if one is.
     open: Option<(Words, u32)>,
     calls: Calls,
+    refused: bool,
     finish: Option<String>,
 }
 
@@ -164,7 +165,8 @@ impl Decoder {
             if let Err(problem) = growing.close() {
                 return self.fail(problem, out);
             }
-            let reason = finish::decode(answer.finish.as_deref().unwrap_or_default(), !answer.calls.is_empty());
+            let reason = answer.finish.as_deref().unwrap_or_default();
+            let reason = finish::decode(reason, !answer.calls.is_empty(), answer.refused);
             finishes.push(Event::Finish { candidate: index, finish: reason.into() });
         }
         out.append(&mut finishes);
@@ -239,6 +241,7 @@ impl Growing<'_> {
         self.close_words();
         let block = self.blocks.next();
         self.answer.open = Some((kind, block));
+        self.answer.refused |= kind == Words::Refusal;
         let kind = match kind {
             Words::Text => BlockKind::Text,
             Words::Reasoning => BlockKind::Reasoning { redacted: false },

@@ -79,13 +79,7 @@ impl Admin {
     /// Shows these series and this store.
     pub fn new(mut registry: Registry, store: Arc<Store>, drain: Drain, heart: Heart) -> Self {
         let series = metrics::Series::new(&mut registry);
-        Self(Arc::new(Parts {
-            registry,
-            store,
-            series,
-            drain,
-            heart,
-        }))
+        Self(Arc::new(Parts { registry, store, series, drain, heart }))
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -96,10 +90,9 @@ impl Admin {
         }
         match path {
             "/livez" => check(&[("traffic-runtime", self.0.heart.beats())]),
-            "/readyz" => check(&[
-                ("configuration", self.0.store.is_configured()),
-                ("not-draining", !self.0.drain.is_draining()),
-            ]),
+            "/readyz" => {
+                check(&[("configuration", self.0.store.is_configured()), ("not-draining", !self.0.drain.is_draining())])
+            }
             "/metrics" => self.metrics(),
             "/config" => {
                 let dump = config::dump(&self.0.store);
@@ -130,11 +123,7 @@ impl Handle for Admin {
 /// Each check on a line, as Kubernetes components write theirs with `?verbose`.
 fn check(checks: &[(&str, bool)]) -> Response<Full<Bytes>> {
     let lines = checks.iter().map(|(name, holds)| format!("[{}]{name}\n", if *holds { '+' } else { '-' }));
-    let status = if checks.iter().all(|(_, holds)| *holds) {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if checks.iter().all(|(_, holds)| *holds) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     text(status, &lines.collect::<String>())
 }
 

@@ -37,8 +37,7 @@ use crate::{
     live::Live,
     request::{self, Gateway, RequestSettings, ResponseBody},
     server::{
-        self, Drain, Handle, Limits, Server,
-        accept,
+        self, Drain, Handle, Limits, Server, accept,
         tls::{Tls, TlsError, TlsFiles},
     },
     spawn::Spawner,
@@ -194,7 +193,8 @@ impl App {
             drain: shared.drain.clone(),
             settings: settings.requests,
         });
-        let admin = Admin::new(registry, Arc::clone(shared.installer.store()), shared.drain.clone(), shared.heart.clone());
+        let admin =
+            Admin::new(registry, Arc::clone(shared.installer.store()), shared.drain.clone(), shared.heart.clone());
 
         let traffic = traffic_runtime(settings.workers)?;
         let control = Builder::new_current_thread().enable_all().build()?;
@@ -271,11 +271,7 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
         }
         None => None,
     };
-    Ok(Bound {
-        gateway: bind(settings.listen)?,
-        gateway_tls,
-        admin: bind(settings.admin)?,
-    })
+    Ok(Bound { gateway: bind(settings.listen)?, gateway_tls, admin: bind(settings.admin)? })
 }
 
 fn installer(source: &Source) -> Installer {
@@ -386,7 +382,10 @@ impl Configure {
                     Err(error) => tracing::error!(%error, "the changed manifests cannot be put in force"),
                 };
                 let refuse = |problems: &[Problem]| {
-                    tracing::error!(problems = problems.len(), "the changed manifests are refused; what ran keeps running");
+                    tracing::error!(
+                        problems = problems.len(),
+                        "the changed manifests are refused; what ran keeps running"
+                    );
                     problems.iter().for_each(|problem| tracing::error!("{problem}"));
                 };
                 let environment = |name: &str| std::env::var(name).ok();

@@ -37,11 +37,7 @@ impl FileWatch {
         let watcher = start(sender.clone(), &directories)
             .inspect_err(|error| tracing::warn!(%error, "cannot watch files; changes are looked for once a minute"))
             .ok();
-        Self {
-            events,
-            _sender: sender,
-            _watcher: watcher,
-        }
+        Self { events, _sender: sender, _watcher: watcher }
     }
 
     /// Resolves after the next change, or after a minute.

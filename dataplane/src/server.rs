@@ -33,7 +33,8 @@ pub trait Handle: Clone + Send + Sync + 'static {
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static;
 
     /// Answers one request. Never fails; a panic is answered with status 500.
-    fn handle(&self, peer: SocketAddr, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(&self, peer: SocketAddr, request: Request<Incoming>)
+    -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// What every connection of a listener shares.

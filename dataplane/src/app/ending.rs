@@ -38,7 +38,11 @@ async fn gently(ending: Ending, drain: &Drain, connections: &TaskTracker) {
     tracing::info!(delay_ms = ending.delay.as_millis(), "ending: not ready any more, still accepting");
     drain.start();
     tokio::time::sleep(ending.delay).await;
-    tracing::info!(open = connections.len(), timeout_ms = ending.timeout.as_millis(), "no new connections; waiting for answers to finish");
+    tracing::info!(
+        open = connections.len(),
+        timeout_ms = ending.timeout.as_millis(),
+        "no new connections; waiting for answers to finish"
+    );
     drain.close();
     connections.close();
     if timeout(ending.timeout, connections.wait()).await.is_err() {

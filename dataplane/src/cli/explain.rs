@@ -148,10 +148,19 @@ impl Explained<'_> {
     fn head(&self, out: &mut impl Write, callers: &[&ObjectId]) -> io::Result<()> {
         let Self { call, route, .. } = self;
         writeln!(out, "model       {}", call.model())?;
-        writeln!(out, "route       {} (translation {:?}, at most {} attempts)", route.id, route.mode, route.fallback.max_attempts)?;
+        writeln!(
+            out,
+            "route       {} (translation {:?}, at most {} attempts)",
+            route.id, route.mode, route.fallback.max_attempts
+        )?;
         let callers: Vec<String> = callers.iter().map(ToString::to_string).collect();
-        writeln!(out, "tokens      {}", if callers.is_empty() { "none may call it".to_owned() } else { callers.join(", ") })?;
-        let bound = if call.max_output_tokens().is_some() { "the client's bound" } else { "assumed, the client sets no bound" };
+        writeln!(
+            out,
+            "tokens      {}",
+            if callers.is_empty() { "none may call it".to_owned() } else { callers.join(", ") }
+        )?;
+        let bound =
+            if call.max_output_tokens().is_some() { "the client's bound" } else { "assumed, the client sets no bound" };
         writeln!(out, "input       about {} tokens (estimated)", call.estimated_input_tokens())?;
         writeln!(out, "output      at most {} tokens ({bound})", self.output)?;
         match &route.problem {
@@ -187,7 +196,9 @@ impl Explained<'_> {
                     dearest = dearest.max(self.price(out, upstream)?);
                 }
                 Err(Unprepared::Refused(refusal)) => writeln!(out, "   refused   {refusal}")?,
-                Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_))) => writeln!(out, "   refused   {error}")?,
+                Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_))) => {
+                    writeln!(out, "   refused   {error}")?
+                }
             }
         }
         writeln!(out)?;

@@ -11,12 +11,7 @@ use routeapi_crds::value::ModelPattern;
 use crate::config::local::{Loaded, values::LocalToken};
 
 /// Everything a newcomer needs.
-pub(super) fn welcome(
-    out: &mut impl Write,
-    gateway: SocketAddr,
-    admin: SocketAddr,
-    loaded: &Loaded,
-) -> io::Result<()> {
+pub(super) fn welcome(out: &mut impl Write, gateway: SocketAddr, admin: SocketAddr, loaded: &Loaded) -> io::Result<()> {
     let base = format!("http://{}", reachable(gateway));
     writeln!(out, "listening on {base}")?;
     writeln!(out, "admin on http://{}", reachable(admin))?;

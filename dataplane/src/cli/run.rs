@@ -15,11 +15,7 @@ use crate::{
 };
 
 /// Nobody balances load onto a workstation.
-const ENDING: Ending = Ending {
-    delay: Duration::ZERO,
-    timeout: Duration::from_secs(5),
-    on_signals: true,
-};
+const ENDING: Ending = Ending { delay: Duration::ZERO, timeout: Duration::from_secs(5), on_signals: true };
 
 const EXAMPLES: &str = "\
 Examples:

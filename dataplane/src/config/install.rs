@@ -1,7 +1,10 @@
 //! Puts a catalog in force: decode, compile, swap. What cannot be used keeps its previous version, or is left out if
 //! there is none, and is reported; everything else of the new state applies.
 
-use std::{collections::BTreeSet, sync::{Arc, Mutex, PoisonError}};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use routeapi_channel::{Catalog, Key, Revision, Snapshot, catalog::Unreadable};
 use routeapi_metering::Share;
@@ -84,7 +87,11 @@ impl Installer {
         let mut restored = BTreeSet::new();
         loop {
             let (snapshot, unreadable) = candidate.decode();
-            let found = if unreadable.is_empty() { self.try_compile(&snapshot, revision, in_force.share) } else { Err(unreadable) };
+            let found = if unreadable.is_empty() {
+                self.try_compile(&snapshot, revision, in_force.share)
+            } else {
+                Err(unreadable)
+            };
             let unusable = match found {
                 Ok(runtime) => return (runtime, candidate, refused),
                 Err(unusable) => unusable,

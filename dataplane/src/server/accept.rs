@@ -42,7 +42,9 @@ pub async fn accept<H: Handle>(
                 pause = FIRST_PAUSE;
                 start(&server, socket, peer, tls.as_ref(), &slots);
             }
-            Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "a client left before it was accepted"),
+            Err(error) if is_of_one_connection(&error) => {
+                tracing::debug!(%error, "a client left before it was accepted")
+            }
             Err(error) => {
                 server.metrics.accept_failures.inc();
                 tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");

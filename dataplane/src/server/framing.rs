@@ -51,12 +51,7 @@ struct Head {
 
 impl Framing {
     pub(super) fn new() -> Self {
-        Self {
-            state: State::Head(Head::default()),
-            line: Vec::new(),
-            heads: 0,
-            ambiguous: None,
-        }
+        Self { state: State::Head(Head::default()), line: Vec::new(), heads: 0, ambiguous: None }
     }
 
     /// Takes in what was read.
@@ -187,8 +182,7 @@ mod tests {
     }
 
     const PLAIN: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello";
-    const CHUNKED: &[u8] =
-        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nt: v\r\n\r\n";
+    const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nt: v\r\n\r\n";
     const BOTH: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
 
     #[test]

@@ -35,7 +35,11 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("routeapi_connections_open", "Client connections open now", self.open.clone());
         registry.register("routeapi_connections_accepted", "Client connections accepted", self.accepted.clone());
-        registry.register("routeapi_connections_shed", "Client connections turned away at the limit", self.shed.clone());
+        registry.register(
+            "routeapi_connections_shed",
+            "Client connections turned away at the limit",
+            self.shed.clone(),
+        );
         registry.register(
             "routeapi_accept_failures",
             "Failures to accept a connection, mostly for want of file descriptors",

@@ -8,7 +8,7 @@
 use std::{
     fs, io,
     path::PathBuf,
-    sync::{Arc, RwLock, PoisonError},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use rustls::{

@@ -51,17 +51,10 @@ impl Admission {
             let missing = || bad(&kind, "it has no schema");
             let strict = schema::strict(&kind).ok_or_else(missing)?;
             let open_api = schema::open_api(&kind).ok_or_else(missing)?;
-            let rules = Rules {
-                structure: validator(&kind, &strict)?,
-                cel: cel::compile_schema(&open_api),
-            };
+            let rules = Rules { structure: validator(&kind, &strict)?, cel: cel::compile_schema(&open_api) };
             kinds.insert(kind, rules);
         }
-        Ok(Self {
-            kinds,
-            metadata: validator("metadata", &metadata())?,
-            cel: cel::Validator::new(),
-        })
+        Ok(Self { kinds, metadata: validator("metadata", &metadata())?, cel: cel::Validator::new() })
     }
 
     /// Everything that is wrong with an object of our kinds, each beginning with its field. Nothing for other kinds.
@@ -87,10 +80,7 @@ fn validator(kind: &str, schema: &Value) -> Result<SchemaValidator, BadSchema> {
 }
 
 fn bad(kind: &str, message: &str) -> BadSchema {
-    BadSchema {
-        kind: kind.to_owned(),
-        message: message.to_owned(),
-    }
+    BadSchema { kind: kind.to_owned(), message: message.to_owned() }
 }
 
 fn structural(schema: &SchemaValidator, object: &Value) -> Vec<String> {

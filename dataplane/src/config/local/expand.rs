@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_not_set_is_named_with_its_key() {
-        let mut manifest = serde_json::json!({ "kind": "Secret", "stringData": { "apiKey": "${NOT_SET}", "b": "${KEY}" } });
+        let mut manifest =
+            serde_json::json!({ "kind": "Secret", "stringData": { "apiKey": "${NOT_SET}", "b": "${KEY}" } });
         assert_eq!(secret(&mut manifest, &with_key), ["stringData.apiKey: environment variable NOT_SET is not set"]);
         for text in ["${", "${KEY", "${}", "${1A}", "${A-B}"] {
             assert!(expand(text, &with_key).is_err(), "{text}");

@@ -25,11 +25,7 @@ pub struct Problem {
 impl Problem {
     /// About a file as a whole, or about a line of it.
     pub fn in_file(file: impl Into<PathBuf>, line: usize, message: impl fmt::Display) -> Self {
-        Self {
-            origin: Some(Origin { file: file.into(), line }),
-            object: None,
-            message: message.to_string(),
-        }
+        Self { origin: Some(Origin { file: file.into(), line }), object: None, message: message.to_string() }
     }
 }
 

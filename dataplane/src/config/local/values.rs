@@ -105,11 +105,6 @@ fn status(value: &Secret) -> ApiTokenStatus {
         Reading::Minted { id } => id.to_owned(),
         Reading::Damaged { .. } | Reading::Foreign => token_format::id_of_hash(&sha256),
     };
-    let key = KeyStatus {
-        id,
-        sha256,
-        issued_time: Time(Timestamp::UNIX_EPOCH),
-        not_after_time: None,
-    };
+    let key = KeyStatus { id, sha256, issued_time: Time(Timestamp::UNIX_EPOCH), not_after_time: None };
     ApiTokenStatus { keys: vec![key], ..ApiTokenStatus::default() }
 }

@@ -104,11 +104,7 @@ struct Outgoing(mpsc::Receiver<FromDataPlane>);
 ///
 /// # Errors
 /// When anything is missing, refused or too slow.
-pub async fn connect(
-    operator: &Operator,
-    hello: FromDataPlane,
-    spawner: &Spawner,
-) -> Result<Connection, ConnectError> {
+pub async fn connect(operator: &Operator, hello: FromDataPlane, spawner: &Spawner) -> Result<Connection, ConnectError> {
     let bad_url = || ConnectError::Url(operator.url.clone());
     let host = operator.url.host().filter(|_| operator.url.scheme_str() == Some("https")).ok_or_else(bad_url)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -134,12 +130,10 @@ pub async fn connect(
     let _ = say.try_send(hello);
     let mut request = Request::new(Outgoing(outgoing));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::try_from(format!("{}{PATH}", operator.url.to_string().trim_end_matches('/')))
-        .map_err(|_| bad_url())?;
+    *request.uri_mut() =
+        Uri::try_from(format!("{}{PATH}", operator.url.to_string().trim_end_matches('/'))).map_err(|_| bad_url())?;
     request.headers_mut().insert(header::AUTHORIZATION, bearer);
-    request
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
+    request.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
     let response = timeout(PATIENCE, sender.send_request(request)).await??;
     let status = response.status();
     let hear = response.into_body();

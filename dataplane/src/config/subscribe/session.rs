@@ -113,13 +113,7 @@ struct Transaction {
 impl Session {
     /// Starts from what was in force before a restart.
     pub fn resume(catalog: Arc<Catalog>, floor: Floor) -> Self {
-        Self {
-            told: Arc::clone(&catalog),
-            holds: true,
-            in_force: catalog,
-            floor,
-            ..Self::default()
-        }
+        Self { told: Arc::clone(&catalog), holds: true, in_force: catalog, floor, ..Self::default() }
     }
 
     /// The first line of a connection.
@@ -144,7 +138,9 @@ impl Session {
     /// When it makes no sense here; then the connection has to be made anew.
     pub fn receive(&mut self, frame: FromOperator, now: Instant) -> Result<Effect, ProtocolError> {
         match frame {
-            FromOperator::Begin { revision, base, count, floor } => self.begin(revision, base.as_ref(), count, floor)?,
+            FromOperator::Begin { revision, base, count, floor } => {
+                self.begin(revision, base.as_ref(), count, floor)?
+            }
             FromOperator::Put { t, id, v, body } => {
                 let entry = Entry::new(body);
                 let transaction = self.open("put")?;
@@ -248,4 +244,3 @@ impl Session {
         self.floor.iter().any(|(kind, ours)| floor.get(kind).is_some_and(|theirs| theirs < ours))
     }
 }
-

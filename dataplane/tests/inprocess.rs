@@ -1,0 +1,16 @@
+//! The whole gateway in this process, on free ports, against raw sockets and an operator made here.
+
+#[path = "inprocess/drain.rs"]
+mod drain;
+#[path = "inprocess/gateway.rs"]
+mod gateway;
+#[path = "inprocess/hostile.rs"]
+mod hostile;
+#[path = "inprocess/operator.rs"]
+mod operator;
+#[path = "inprocess/reload.rs"]
+mod reload;
+#[path = "inprocess/subscribe.rs"]
+mod subscribe;
+#[path = "inprocess/tls.rs"]
+mod tls;

@@ -1,0 +1,153 @@
+//! Configuration over the operator's stream: applied, refused in part, resumed, and served again after a restart.
+
+use std::{path::Path, sync::Arc};
+
+use routeapi_channel::{
+    Catalog, Entry, Key, Kind, ObjectId,
+    frame::{FromDataPlane, FromOperator},
+};
+use routeapi_compile::{Manifests, Options, compile};
+use routeapi_crds::yaml;
+use routeapi_dataplane::{
+    app::{App, Running, Source},
+    config::subscribe::{Settings, connect},
+};
+
+use super::{
+    gateway::{self, SOON, TOKEN, chat, eventually, exchange, get, manifests, metric, status},
+    operator::{Operator, Stream},
+};
+
+fn catalog(model: &str) -> Catalog {
+    let hash = routeapi_channel::token_format::sha256(TOKEN);
+    let mut objects = Manifests::default();
+    for document in yaml::read(&manifests(model, "{type: Echo}")).unwrap() {
+        let mut value = document.value;
+        if value["kind"] == "ApiToken" {
+            let key = serde_json::json!({"id": "k", "sha256": hash, "issuedTime": "2026-01-01T00:00:00Z"});
+            value["status"] = serde_json::json!({ "keys": [key] });
+        }
+        objects.add(&value).unwrap();
+    }
+    Catalog::of(&compile(&objects.finish(), &Options::default()).snapshot).unwrap()
+}
+
+fn start(operator: &Operator, state: &Path) -> Running {
+    App::start(gateway::settings(Source::Operator(Settings {
+        operator: connect::Operator {
+            url: format!("https://{}", operator.address).parse().unwrap(),
+            ca: operator.ca.clone(),
+            token: operator.token.clone(),
+        },
+        pod: "pod-1".to_owned(),
+        instance: "boot-1".to_owned(),
+        state: Some(state.to_owned()),
+    })))
+    .unwrap()
+}
+
+fn ask(app: &Running, model: &str) -> String {
+    status(&exchange(app.gateway, chat(model, "").as_bytes())).to_owned()
+}
+
+fn acked(operator: &Operator, stream: &mut Stream, target: &Catalog) {
+    match operator.hear(stream) {
+        FromDataPlane::Ack { revision } => assert_eq!(revision, target.revision()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_state_is_applied_acknowledged_and_survives_a_restart_without_the_operator() {
+    let mut operator = Operator::start();
+    let state = tempfile::tempdir().unwrap();
+    let app = start(&operator, state.path());
+    let (mut stream, hello) = operator.accept();
+    assert!(hello.revision.is_none() && hello.held.is_empty());
+    assert_eq!((hello.pod.as_str(), hello.instance.as_str()), ("pod-1", "boot-1"));
+    assert_eq!(status(&get(app.admin, "/readyz")), "503");
+
+    let first = catalog("hello");
+    stream.tell(None, &first, 1);
+    acked(&operator, &mut stream, &first);
+    assert_eq!((ask(&app, "hello").as_str(), status(&get(app.admin, "/readyz"))), ("200", "200"));
+    assert_eq!(metric(app.admin, "routeapi_config_connected"), "1");
+    stream.say(FromOperator::Ping {});
+    assert!(matches!(operator.hear(&mut stream), FromDataPlane::Pong {}));
+
+    let second = catalog("later");
+    stream.tell(Some((&first, first.revision())), &second, 2);
+    acked(&operator, &mut stream, &second);
+    assert_eq!((ask(&app, "hello").as_str(), ask(&app, "later").as_str()), ("404", "200"));
+
+    // The connection breaks: what runs keeps running, and the next hello says what is held.
+    drop(stream);
+    let (stream, hello) = operator.accept();
+    assert_eq!((hello.revision, hello.held.len()), (Some(second.revision()), second.len()));
+    assert_eq!(hello.floor.get("apitokens"), Some(&2));
+    eventually("the state is on disk", || {
+        std::fs::read_to_string(state.path().join("last-good.json"))
+            .is_ok_and(|it| it.contains(&second.revision().to_string()))
+    });
+
+    drop((app, stream, operator));
+    let mut gone = Operator::start();
+    gone.token = gone.ca.clone();
+    let app = start(&gone, state.path());
+    assert_eq!((ask(&app, "later").as_str(), status(&get(app.admin, "/readyz"))), ("200", "200"));
+    assert_eq!(metric(app.admin, "routeapi_config_connected"), "0");
+}
+
+#[test]
+fn a_resource_that_cannot_be_used_keeps_its_previous_version_and_costs_the_others_nothing() {
+    let mut operator = Operator::start();
+    let state = tempfile::tempdir().unwrap();
+    let app = start(&operator, state.path());
+    let (mut stream, _) = operator.accept();
+    let first = catalog("hello");
+    stream.tell(None, &first, 1);
+    acked(&operator, &mut stream, &first);
+
+    let mut second = catalog("hello");
+    let route = Key { kind: Kind::Route, id: ObjectId::new("default", "route") };
+    let body = serde_json::value::RawValue::from_string(r#"{"fromTheFuture":true}"#.to_owned()).unwrap();
+    second.insert(route.clone(), Entry::new(Arc::from(body)));
+    stream.tell(Some((&first, first.revision())), &second, 2);
+    match operator.hear(&mut stream) {
+        FromDataPlane::Nack { revision, errors } => {
+            assert_eq!(revision, second.revision());
+            assert_eq!((errors.len(), &errors[0].key), (1, &route));
+            assert!(errors[0].message.contains("fromTheFuture"), "{}", errors[0].message);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(ask(&app, "hello"), "200");
+    assert_eq!(metric(app.admin, "routeapi_config_rejected_resources"), "1");
+
+    // The next transaction counts from what was told, and repairs it.
+    let third = catalog("repaired");
+    stream.tell(Some((&second, second.revision())), &third, 3);
+    acked(&operator, &mut stream, &third);
+    assert_eq!(ask(&app, "repaired"), "200");
+}
+
+#[test]
+fn a_state_below_the_floor_waits_and_a_newer_one_is_taken_at_once() {
+    let mut operator = Operator::start();
+    let state = tempfile::tempdir().unwrap();
+    let app = start(&operator, state.path());
+    let (mut stream, _) = operator.accept();
+    let first = catalog("new");
+    stream.tell(None, &first, 10);
+    acked(&operator, &mut stream, &first);
+    let stale = catalog("stale");
+    stream.tell(Some((&first, first.revision())), &stale, 9);
+    stream.say(FromOperator::Ping {});
+    assert!(matches!(operator.hear(&mut stream), FromDataPlane::Pong {}), "the stale state was answered");
+    assert_eq!((ask(&app, "new").as_str(), ask(&app, "stale").as_str()), ("200", "404"));
+    let newer = catalog("newer");
+    stream.tell(Some((&stale, stale.revision())), &newer, 11);
+    acked(&operator, &mut stream, &newer);
+    assert_eq!(ask(&app, "newer"), "200");
+    assert!(SOON.as_secs() < 30, "a test that waits for the floor rule's patience shows nothing");
+}

@@ -1,0 +1,134 @@
+//! Restarts, replicas, and who may connect.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
+use routeapi_channel::frame::AUDIENCE;
+use routeapi_crds::v1alpha1::AIRoute;
+use routeapi_tests::wait;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::{
+    cluster::{Cluster, GATEWAY, LIMIT},
+    dataplane::{DataPlane, Manner, open},
+    rights,
+};
+
+#[tokio::test]
+async fn a_restarted_operator_sends_nothing_to_a_pod_that_holds_the_state() {
+    let cluster = Cluster::new("restart").await;
+    let operator = cluster.operator(&[]).await;
+    let gateway = cluster.data_plane(&operator, Manner::default()).await;
+    cluster.echo_provider("echo").await;
+    for at in 0..20 {
+        cluster.route(&format!("route-{at}"), &format!("model-{at}"), "echo").await;
+    }
+    for at in 0..20 {
+        cluster.condition("AIRoute", &format!("route-{at}"), "Programmed", ("True", "Programmed")).await;
+    }
+    let held = gateway.now();
+    assert_eq!(held.catalog.len(), 21);
+    let version = async || cluster.api::<AIRoute>().get("route-7").await.unwrap().metadata.resource_version;
+    let before = version().await;
+    operator.kill();
+    drop(gateway);
+
+    let operator = cluster.operator(&["--identity=second"]).await;
+    let manner = Manner { holds: Some(held.clone()), ..Manner::default() };
+    let gateway = cluster.data_plane(&operator, manner).await;
+    let metrics = operator.operator.as_ref().unwrap().metrics.clone();
+    let answered = || async { metrics.text().unwrap().contains("answers_total{answer=\"ack\"} 1").then_some(()) };
+    wait::until("the pod's answer", LIMIT, answered).await;
+    assert_eq!((gateway.now().puts, metrics.puts()), (0, 0));
+    assert_eq!(gateway.now().revision, held.revision, "the state has the same name");
+    operator.leads().await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await; // long enough for a wrong status to be written
+    assert_eq!(version().await, before, "no status was rewritten");
+    println!("restart: 21 resources held, 0 sent, 0 statuses written");
+}
+
+#[tokio::test]
+async fn the_second_replica_takes_over_and_knows_what_the_first_has_told() {
+    let cluster = Cluster::new("replica").await;
+    let first = cluster.operator(&["--identity=first"]).await;
+    first.leads().await;
+    let token =
+        cluster.server.service_account_token(&cluster.namespace, rights::OPERATOR, Some(AUDIENCE)).await.unwrap();
+    let file = cluster.server.dir().join(format!("{}-peer-token", cluster.namespace));
+    std::fs::write(&file, token).unwrap();
+    let peers = format!("--peers={}", first.config());
+    let file = format!("--peer-token-file={}", file.display());
+    let second = cluster.operator(&["--identity=second", &peers, &file]).await;
+    let far = cluster.data_plane(&first, Manner::default()).await;
+    let near = cluster.data_plane(&second, Manner::default()).await;
+    near.until("both pods, through the peer", |state| state.fleet.is_some_and(|(pods, _)| pods == 2)).await;
+    far.until("a state", |state| state.revision.is_some()).await;
+    assert!(!*second.operator.as_ref().unwrap().leader().borrow());
+
+    let stopping = std::time::Instant::now();
+    first.stop().await;
+    let took = second.leads().await;
+    println!("orderly stop: stopped and taken over after {:?} ({took:?} after the stop)", stopping.elapsed());
+    assert!(took.as_secs() < 5, "an orderly stop lets go of the lease");
+    wait::until_true("the stream ended in order", LIMIT, || far.task.is_finished()).await;
+    cluster.echo_provider("echo").await;
+    cluster.route("assistant", "assistant", "echo").await;
+    cluster.condition("AIRoute", "assistant", "Ready", ("True", "Ready")).await;
+
+    let third = cluster.operator(&["--identity=third"]).await;
+    second.kill();
+    let took = third.leads().await;
+    println!("crash: taken over after {took:?}");
+    assert!(took.as_secs() < 25);
+}
+
+#[tokio::test]
+async fn only_data_planes_may_connect() {
+    let cluster = Cluster::new("auth").await;
+    let operator = cluster.operator(&[]).await;
+    let (ca, name) = (cluster.ca().await, format!("routeapi-operator.{}.svc", cluster.namespace));
+    let status = async |token: &str| {
+        let (_say, said) = mpsc::unbounded_channel();
+        open(&ca, &name, operator.config(), token, said).await.unwrap().0.as_u16()
+    };
+    let gateway = cluster.server.pod(&cluster.namespace, GATEWAY).await.unwrap();
+    let other = cluster.server.pod(&cluster.namespace, "intruder").await.unwrap();
+    assert_eq!(status("nonsense").await, 401);
+    assert_eq!(status(&gateway.token("somebody-else").await.unwrap()).await, 401, "another audience");
+    assert_eq!(status(&other.token(AUDIENCE).await.unwrap()).await, 403, "another account");
+    assert_eq!(status(&gateway.token(AUDIENCE).await.unwrap()).await, 200);
+    let token = gateway.token(AUDIENCE).await.unwrap();
+    gateway.delete().await.unwrap();
+    let dead = || async { (status(&token).await == 401).then_some(()) };
+    wait::until("the token dies with its pod", LIMIT, dead).await;
+}
+
+#[tokio::test]
+async fn the_ca_is_replaced_while_streams_go_on() {
+    let cluster = Cluster::new("ca").await;
+    let operator = cluster.operator(&[]).await;
+    let gateway = cluster.data_plane(&operator, Manner::default()).await;
+    gateway.until("a state", |state| state.revision.is_some()).await;
+    let old = cluster.ca().await;
+    let ask = json!({"metadata": {"annotations": {"routeapi.dev/rotate-ca": "now"}}});
+    let secrets = cluster.api::<Secret>();
+    secrets.patch("routeapi-config-tls", &PatchParams::default(), &Patch::Merge(ask)).await.unwrap();
+    let started = std::time::Instant::now();
+    let count = async || cluster.ca().await.matches("BEGIN CERTIFICATE").count();
+    let both = || async { (count().await == 2).then_some(()) };
+    wait::until("old and new CA are published", LIMIT, both).await;
+    let settled = || async { (count().await == 1 && cluster.ca().await != old).then_some(()) };
+    wait::until("the old CA is dropped", LIMIT, settled).await;
+    println!("CA replaced in {:?} (propagation 1 s)", started.elapsed());
+
+    let name = format!("routeapi-operator.{}.svc", cluster.namespace);
+    let pod = cluster.server.pod(&cluster.namespace, GATEWAY).await.unwrap();
+    let stale = DataPlane::try_connect(&old, &name, operator.config(), pod.clone(), Manner::default()).await;
+    assert!(stale.is_err(), "who trusts only the old CA is not served by it any more");
+    let fresh = DataPlane::connect(&cluster, operator.config(), pod, Manner::default()).await;
+    cluster.echo_provider("echo").await;
+    for plane in [&gateway, &fresh] {
+        plane.until("the provider", |state| state.catalog.len() == 1).await;
+    }
+    assert!(!gateway.task.is_finished(), "the stream from before was not dropped");
+}

@@ -1,0 +1,129 @@
+//! What statuses say, and that one bad object costs the others nothing.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use kube::api::{ListParams, Patch, PatchParams};
+use routeapi_channel::Kind;
+use routeapi_crds::v1alpha1::{AIProvider, AIRoute};
+use routeapi_tests::wait;
+use serde_json::json;
+
+use crate::{
+    cluster::{Cluster, LIMIT},
+    dataplane::Manner,
+};
+
+#[tokio::test]
+async fn the_kinds_are_accepted_and_explained() {
+    let cluster = Cluster::new("kinds").await;
+    let text = cluster.server.kubectl(&["explain", "airoute.spec.fallback"]).await.unwrap();
+    assert!(text.contains("upstream") && !text.contains("<empty>"), "{text}");
+    let operator = cluster.operator(&[]).await;
+    assert!(operator.admin("/livez").await.contains(" 200 "));
+    let metrics = operator.admin("/metrics").await;
+    assert!(metrics.contains("routeapi_operator_compile_seconds_count"), "{metrics}");
+}
+
+#[tokio::test]
+async fn broken_routes_say_why_while_others_work() {
+    let cluster = Cluster::new("broken").await;
+    let operator = cluster.operator(&[]).await;
+    let gateway = cluster.data_plane(&operator, Manner::default()).await;
+    cluster.echo_provider("echo").await;
+    cluster.route("good", "model-a", "echo").await;
+    cluster.route("lost", "model-b", "nobody").await;
+    let elsewhere = json!([{"name": "first", "providerRef": {"name": "echo", "namespace": "kube-system"}}]);
+    let spec = json!({"spec": {"model": "model-c", "upstreams": elsewhere}});
+    cluster.create::<AIRoute>("AIRoute", "trespasser", spec).await;
+    cluster.condition("AIRoute", "good", "Ready", ("True", "Ready")).await;
+    // The API server's clock has seconds: the older of the two must really be older.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    cluster.route("latecomer", "model-a", "echo").await;
+
+    let (lost, took) = cluster.condition("AIRoute", "lost", "ResolvedRefs", ("False", "ProviderNotFound")).await;
+    println!("unknown provider said after {took:?}: {lost}");
+    let reasons = ["RefNotPermitted", "ProviderNotFound"];
+    let look = || async {
+        let conditions = cluster.conditions("AIRoute", "trespasser").await;
+        let found = conditions.into_iter().find(|it| it.type_ == "ResolvedRefs" && it.status == "False")?;
+        reasons.contains(&found.reason.as_str()).then_some(format!("{}: {}", found.reason, found.message))
+    };
+    println!("forbidden namespace: {}", wait::until("the trespasser's verdict", LIMIT, look).await.0);
+    let (conflict, _) = cluster.condition("AIRoute", "latecomer", "Accepted", ("False", "ModelConflict")).await;
+    println!("conflict: {conflict}");
+    assert!(conflict.contains("good"), "it names the winner");
+    cluster.condition("AIRoute", "latecomer", "Ready", ("False", "ModelConflict")).await;
+    cluster.condition("AIRoute", "good", "Ready", ("True", "Ready")).await;
+    let state = gateway.now();
+    assert!(state.body(Kind::Route, &cluster.namespace, "good").is_some());
+    assert!(state.body(Kind::Route, &cluster.namespace, "latecomer").is_none());
+
+    cluster.echo_provider("nobody").await;
+    let (_, took) = cluster.condition("AIRoute", "lost", "Ready", ("True", "Ready")).await;
+    println!("mended {took:?} after its provider came");
+    let look = || async {
+        let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
+        events.items.into_iter().find(|it| it.reason.as_deref() == Some("ModelConflict"))
+    };
+    let (event, _) = wait::until("an event about the conflict", LIMIT, look).await;
+    assert_eq!(event.type_.as_deref(), Some("Warning"));
+}
+
+#[tokio::test]
+async fn a_provider_follows_its_secret() {
+    let cluster = Cluster::new("secret").await;
+    let operator = cluster.operator(&[]).await;
+    let gateway = cluster.data_plane(&operator, Manner::default()).await;
+    let spec = json!({"spec": {"type": "OpenAI", "credentials": {"apiKey": {"secretRef": {"name": "key"}}}}});
+    cluster.create::<AIProvider>("AIProvider", "openai", spec).await;
+    cluster.condition("AIProvider", "openai", "ResolvedRefs", ("False", "SecretNotFound")).await;
+    cluster.create::<Secret>("Secret", "key", json!({"stringData": {"apiKey": "first-key"}})).await;
+    cluster.condition("AIProvider", "openai", "Ready", ("True", "Ready")).await;
+    let change = json!({"stringData": {"apiKey": "second-key"}});
+    cluster.api::<Secret>().patch("key", &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
+    let holds = |key: &'static str| {
+        let namespace = cluster.namespace.clone();
+        move |state: &crate::dataplane::State| {
+            state.body(Kind::Provider, &namespace, "openai").is_some_and(|body| body.contains(key))
+        }
+    };
+    let took = gateway.until("the new key", holds("second-key")).await;
+    println!("changed Secret in force after {took:?}");
+    let status = serde_json::to_string(&cluster.api::<AIProvider>().get("openai").await.unwrap()).unwrap();
+    assert!(!status.contains("second-key") && !status.contains("first-key"));
+}
+
+#[tokio::test]
+async fn three_pods_make_three_of_three_and_one_that_refuses_says_why() {
+    let cluster = Cluster::new("fleet").await;
+    let operator = cluster.operator(&[]).await;
+    let mut gateways = Vec::new();
+    for _ in 0..3 {
+        gateways.push(cluster.data_plane(&operator, Manner::default()).await);
+    }
+    for gateway in &gateways {
+        gateway.until("its share of limits", |state| state.fleet.is_some_and(|(pods, _)| pods == 3)).await;
+    }
+    let mut ranks: Vec<_> = gateways.iter().filter_map(|it| it.now().fleet).map(|(_, rank)| rank).collect();
+    ranks.sort_unstable();
+    assert_eq!(ranks, [0, 1, 2]);
+    cluster.echo_provider("echo").await;
+    cluster.route("assistant", "assistant", "echo").await;
+    let (message, took) = cluster.condition("AIRoute", "assistant", "Programmed", ("True", "Programmed")).await;
+    println!("{message}, {took:?} after it was applied");
+    assert!(message.contains("3/3"));
+    let status = cluster.api::<AIRoute>().get("assistant").await.unwrap().status.unwrap();
+    assert_eq!(status.data_plane.unwrap().summary, "3/3");
+
+    let manner = Manner { refuses: Some("shiny"), ..Manner::default() };
+    let old = cluster.data_plane(&operator, manner).await;
+    cluster.route("shiny", "shiny", "echo").await;
+    let (message, took) = cluster.condition("AIRoute", "shiny", "Programmed", ("False", "Rejected")).await;
+    println!("{message:?}, {took:?} after it was applied");
+    assert!(message.contains(&old.pod.name) && message.contains("this pod is too old for it"));
+    cluster.condition("AIRoute", "assistant", "Ready", ("True", "Ready")).await;
+    drop(old);
+    let (_, took) = cluster.condition("AIRoute", "shiny", "Programmed", ("True", "Programmed")).await;
+    println!("programmed {took:?} after the pod that refused left");
+}

@@ -13,8 +13,8 @@ pub mod gemini;
 pub mod ids;
 pub mod json;
 pub mod media;
-pub mod pairing;
 pub mod messages;
+pub mod pairing;
 pub mod schema;
 pub mod serialise;
 

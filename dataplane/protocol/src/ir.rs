@@ -11,7 +11,9 @@ mod request;
 mod response;
 mod usage;
 
-pub use content::{Block, CacheMark, Document, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown};
+pub use content::{
+    Block, CacheMark, Document, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown,
+};
 pub use event::{BlockKind, Delta, Event};
 pub use request::{
     Effort, Extra, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn,

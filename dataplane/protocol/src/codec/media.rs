@@ -35,7 +35,8 @@ fn plain_mime(mime: &str) -> String {
 
 /// Base64 in the standard alphabet with padding, from either alphabet, padded or not, wrapped or not.
 pub fn standard_base64(data: &str) -> Cow<'_, str> {
-    let is_standard = data.len().is_multiple_of(4) && !data.bytes().any(|b| matches!(b, b'-' | b'_') || b.is_ascii_whitespace());
+    let is_standard =
+        data.len().is_multiple_of(4) && !data.bytes().any(|b| matches!(b, b'-' | b'_') || b.is_ascii_whitespace());
     if is_standard {
         return Cow::Borrowed(data);
     }

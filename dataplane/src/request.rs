@@ -26,6 +26,7 @@ use http::{Request, Response, request::Parts};
 use http_body::Body;
 use routeapi_protocol::inbound::{Endpoint, Inbound};
 
+pub use plan::lacking;
 pub use relay::{BodyError, ResponseBody};
 
 use self::{attempt::Answer, context::Context, identify::Caller, refusal::Refusal, settle::Guard};
@@ -152,3 +153,6 @@ where
     let plan = plan::plan(&admission.route, &call, guard.context())?;
     attempt::attempt(&plan, &call, &head.headers, guard).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use routeapi_tests::upstream::{CutAt, CutHow, Script, Upstream};
 
 use crate::{
-    gateway::{Gateway, Manifests},
+    gateway::{Gateway, Manifests, SOON},
     request::{Ask, chat, dialects},
 };
 
@@ -29,6 +29,7 @@ fn failures() -> Vec<(&'static str, Script)> {
         ("server_error", Script::html_502()),
         ("rate_limited", Script::rate_limited(60)),
         ("first_content_timeout", Script::silent()),
+        ("unreadable_answer", Script::new().gzip()),
         ("connection_closed", Script::new().cut(CutAt::Bytes(0), CutHow::Reset)),
     ]
 }
@@ -181,9 +182,43 @@ async fn a_full_provider_is_passed_over() {
     let gateway = Gateway::start(&manifests);
     let address = gateway.address();
     let held = tokio::spawn(async move { Ask::post("/v1/chat/completions", chat("m", true)).open_at(address).await });
-    first.wait_received(1, crate::gateway::SOON).await;
+    first.wait_received(1, SOON).await;
     let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!((first.received().len(), second.received().len()), (1, 1));
     held.abort();
+}
+
+/// The issue's own case: half of 1,000 requests streamed, 50 at a time, while one of two upstreams dies and returns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_requests_outlive_an_upstream() {
+    use futures_util::StreamExt;
+
+    let script = Script::new().chunks(6, "word ").delay_chunk(Duration::from_millis(2));
+    let (first, second, gateway) = two("").await;
+    first.set(script.clone());
+    second.set(script);
+    let ask = |at: usize| {
+        let (path, body) = dialects("m", at % 2 == 0)[at % 3].clone();
+        Ask::post(&path, body).send(&gateway)
+    };
+    let disturb = async {
+        for _ in 0..3 {
+            first.wait_received(first.received().len() + 20, SOON).await;
+            first.kill();
+            let served = second.received().len();
+            second.wait_received(served + 60, SOON).await;
+            first.restart().await.unwrap();
+        }
+    };
+    let asks = futures_util::stream::iter((0..1_000).map(ask)).buffer_unordered(50).collect::<Vec<_>>();
+    let (answers, ()) = tokio::join!(asks, disturb);
+    let failed = answers.iter().filter(|answer| answer.status != 200 || answer.broken).count();
+    let cut = answers.iter().filter(|answer| answer.text().contains("\"error\"")).count();
+    println!("1000 requests, 3 kills: {failed} failed before content, {cut} streams ended in their dialect's error");
+    assert_eq!(failed, 0);
+    let records = gateway.records(1_000).await;
+    let broken = records.iter().filter(|record| record["outcome"] == "upstream_failed").count();
+    assert_eq!(broken, cut, "what the clients saw is what is recorded");
+    assert!(records.iter().all(|record| record["outcome"] == "completed" || record["outcome"] == "upstream_failed"));
 }

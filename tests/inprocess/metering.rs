@@ -22,23 +22,22 @@ fn tokens(record: &Value) -> (u64, u64) {
 #[tokio::test]
 async fn usage_equals_the_ledger_whole_and_streamed() {
     for kind in KINDS {
-        for stream in [false, true] {
-            let upstream = Upstream::start(Script::new().cached_tokens(2).chunks(17, "word ")).await;
-            let manifests = Manifests::new().provider("up", kind, &upstream).route("m", &["up"]).token();
-            let gateway = Gateway::start(&manifests);
-            for (at, (path, body)) in dialects("m", stream).into_iter().enumerate() {
-                let answer = Ask::post(&path, body).send(&gateway).await;
-                assert_eq!(answer.status, 200, "{kind} {path}: {}", answer.text());
-                let record = gateway.records(at + 1).await.remove(at);
-                let truth = &upstream.ledger()[at];
-                assert_eq!(tokens(&record), (truth.input_tokens, truth.output_tokens), "{kind} {path} {record:#}");
-                assert_eq!(record["usage"]["cache_read"], truth.cached_tokens, "{kind} {path}");
-                assert_eq!(record["usage_source"], "reported", "{kind} {path} {record:#}");
-                assert_eq!(record["outcome"], "completed", "{kind} {path}");
-                assert_eq!(record["stream"], stream);
-                assert!(record["first_content_ms"].is_number(), "{record:#}");
-                assert_eq!(record["response_bytes"], answer.body.len());
-            }
+        let upstream = Upstream::start(Script::new().cached_tokens(2).chunks(17, "word ")).await;
+        let manifests = Manifests::new().provider("up", kind, &upstream).route("m", &["up"]).token();
+        let gateway = Gateway::start(&manifests);
+        let asks = [false, true].into_iter().flat_map(|stream| dialects("m", stream).map(|ask| (stream, ask)));
+        for (at, (stream, (path, body))) in asks.enumerate() {
+            let answer = Ask::post(&path, body).send(&gateway).await;
+            assert_eq!(answer.status, 200, "{kind} {path}: {}", answer.text());
+            let record = gateway.records(at + 1).await.remove(at);
+            let truth = &upstream.ledger()[at];
+            assert_eq!(tokens(&record), (truth.input_tokens, truth.output_tokens), "{kind} {path} {record:#}");
+            assert_eq!(record["usage"]["cache_read"], truth.cached_tokens, "{kind} {path}");
+            assert_eq!(record["usage_source"], "reported", "{kind} {path} {record:#}");
+            assert_eq!(record["outcome"], "completed", "{kind} {path}");
+            assert_eq!(record["stream"], stream);
+            assert!(record["first_content_ms"].is_number(), "{record:#}");
+            assert_eq!(record["response_bytes"], answer.body.len(), "{kind} {path}");
         }
     }
 }
@@ -181,5 +180,22 @@ async fn the_series_say_the_same_as_the_records() {
         "routeapi_requests_in_flight 0".to_owned(),
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn no_prompt_and_no_word_of_an_upstream_is_in_the_log() {
+    let echoing =
+        r#"{"error":{"message":"bad value PROMPT-CANARY for key sk-VENDOR-CANARY","type":"invalid_request_error"}}"#;
+    let upstream = Upstream::start(Script::failing(400).body(echoing, "application/json")).await;
+    let manifests = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token();
+    let gateway = Gateway::start(&manifests);
+    let body = chat("m", false).replace("tell me something", "PROMPT-CANARY");
+    let answer = Ask::post("/v1/chat/completions", body).send(&gateway).await;
+    assert!(answer.text().contains("PROMPT-CANARY"), "the client gets the upstream's words");
+    Ask::post("/v1/chat/completions", r#"{"model":"m","messages":[{"role":"PROMPT-CANARY"}]}"#).send(&gateway).await;
+    for record in gateway.records(2).await {
+        assert!(!record.to_string().contains("CANARY"), "{record:#}");
+        assert!(record["message"].is_string(), "{record:#}");
     }
 }

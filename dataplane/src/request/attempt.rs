@@ -4,7 +4,7 @@
 //!   without an attempt; another that can is tried first.
 //! - One that is cooling down is left for the end and then waited for, if the pause is at most `maxRetryAfter`.
 //! - Of the evicted ones at most one is tried, when nothing else is left: a dead route is not hit once per upstream.
-//! - Going on after an attempt that may be billed, or back to an upstream already asked, takes from the retry budget.
+//! - Going on after an answer that was made in vain, or back to an upstream already asked, takes from the retry budget.
 //! - When all fail, the most telling failure is the answer.
 
 mod failure;
@@ -197,7 +197,7 @@ impl<'a> Walk<'a> {
             Next::Never => false,
             Next::If(condition) => self.plan.leads_on(condition),
         };
-        let affordable = |failure: &Failure| !failure.may_have_worked() || self.plan.route.budget.try_retry();
+        let affordable = |failure: &Failure| !failure.wasted_an_answer() || self.plan.route.budget.try_retry();
         if !goes_on || (self.attempts < self.plan.route.fallback.max_attempts && !affordable(&failure)) {
             return Err(Refusal::Upstream(failure));
         }

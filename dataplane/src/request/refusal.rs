@@ -144,6 +144,20 @@ pub(super) enum Refusal {
     Panicked,
 }
 
+impl Refusal {
+    /// What a log may say of it: nothing that could quote a prompt.
+    pub(super) fn for_the_log(&self) -> String {
+        match self {
+            Self::Malformed(malformed) => match &malformed.field {
+                Some(field) => format!("the request body is not legal at {field}"),
+                None => "the request body is not legal".to_owned(),
+            },
+            Self::Upstream(failure) => failure.for_the_log(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// A limit that leaves no room, in words.
 struct Limit<'a>(&'a Exceeded);
 

@@ -31,7 +31,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
 /// Answers a refusal and settles the request.
 pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<ResponseBody> {
     let message = refusal.to_string();
-    guard.explain(&message);
+    guard.explain(&refusal.for_the_log());
     let ending = ending(&refusal);
     let raw = if let Refusal::Upstream(failure) = &mut refusal { failure.raw.take() } else { None };
     let mut response = match raw {

@@ -39,11 +39,7 @@ impl AccessLog {
         let writer = thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write(&lines, BufWriter::with_capacity(64 * 1024, out), &failed))?;
-        Ok(Self {
-            queue: Some(queue),
-            writer: Some(writer),
-            lost,
-        })
+        Ok(Self { queue: Some(queue), writer: Some(writer), lost })
     }
 }
 
@@ -155,12 +151,7 @@ mod tests {
         let written = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         let ids: Vec<String> = written
             .lines()
-            .map(|line| {
-                serde_json::from_str::<serde_json::Value>(line).unwrap()["id"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned()
-            })
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(ids, (0..1_000).map(|at| at.to_string()).collect::<Vec<_>>());
     }

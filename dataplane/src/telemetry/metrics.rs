@@ -14,9 +14,8 @@ use prometheus_client::{
 use routeapi_metering::{AttemptRecord, Outcome, UsageRecord};
 
 /// Seconds. From a cached refusal to a long reasoning answer.
-const DURATIONS: [f64; 16] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
-];
+const DURATIONS: [f64; 16] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0];
 
 /// Tokens. The conventions' own advice for `gen_ai.client.token.usage`.
 const TOKENS: [f64; 14] = [
@@ -207,9 +206,7 @@ impl Metrics {
             route: Arc::clone(&route),
             error_type,
         };
-        self.durations
-            .get_or_create(&labels)
-            .observe(seconds(record.duration_ms));
+        self.durations.get_or_create(&labels).observe(seconds(record.duration_ms));
         if let Some(first) = record.first_content_ms {
             self.first_tokens.get_or_create(&labels).observe(seconds(first));
         }
@@ -221,11 +218,7 @@ impl Metrics {
     fn attempted(&self, attempt: &AttemptRecord, call: &CallLabels, provider: &'static str, outcome: Outcome) {
         let upstream: Arc<str> = Arc::from(attempt.upstream.as_str());
         let route = &call.route;
-        let ended_well = if outcome == Outcome::ClientCancelled {
-            "cancelled"
-        } else {
-            "ok"
-        };
+        let ended_well = if outcome == Outcome::ClientCancelled { "cancelled" } else { "ok" };
         let labels = AttemptLabels {
             route: Arc::clone(route),
             upstream: Arc::clone(&upstream),
@@ -233,16 +226,10 @@ impl Metrics {
         };
         self.attempts.get_or_create(&labels).inc();
         if attempt.cost_nano_usd > 0 {
-            let labels = UpstreamLabels {
-                route: Arc::clone(route),
-                upstream: Arc::clone(&upstream),
-            };
+            let labels = UpstreamLabels { route: Arc::clone(route), upstream: Arc::clone(&upstream) };
             self.spend.get_or_create(&labels).inc_by(attempt.cost_nano_usd);
         }
-        for (kind, tokens) in [
-            ("input", attempt.usage.total_input()),
-            ("output", attempt.usage.total_output()),
-        ] {
+        for (kind, tokens) in [("input", attempt.usage.total_input()), ("output", attempt.usage.total_output())] {
             if tokens == 0 {
                 continue;
             }
@@ -253,10 +240,7 @@ impl Metrics {
                 route: Arc::clone(route),
                 upstream: Arc::clone(&upstream),
             };
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a histogram's sum is a float; counts stay far below 2^53"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float; counts stay far below 2^53")]
             self.token_usage.get_or_create(&labels).observe(tokens as f64);
         }
     }

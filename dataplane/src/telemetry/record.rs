@@ -31,7 +31,7 @@ pub struct RequestRecord {
     /// Request fields that were changed or dropped, as in `x-routeapi-warnings`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What went wrong, in words, where something did. Comes from the gateway or from an upstream's error.
+    /// What went wrong, in the gateway's words: an upstream's own can quote a prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

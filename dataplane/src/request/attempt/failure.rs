@@ -134,16 +134,39 @@ impl Failure {
         }
     }
 
-    /// Whether the upstream may have begun work that is billed, so that going on may cost twice.
-    pub(super) fn may_have_worked(&self) -> bool {
+    /// Whether going on takes from the retry budget: an answer that was made, and will be billed, is made again. An
+    /// upstream that refused, vanished or stays silent is bounded by its eviction instead, so that all requests that
+    /// were with it in that moment can be saved.
+    pub(super) fn wasted_an_answer(&self) -> bool {
         match self.cause {
-            Cause::Closed
+            Cause::Unreadable | Cause::AnsweredLate => true,
+            Cause::Connect
+            | Cause::ConnectTimeout
+            | Cause::Closed
+            | Cause::Unformed
+            | Cause::Busy
             | Cause::Silent
             | Cause::Deadline
             | Cause::Truncated
-            | Cause::Unreadable
-            | Cause::AnsweredLate => true,
-            Cause::Connect | Cause::ConnectTimeout | Cause::Unformed | Cause::Busy | Cause::Answered => false,
+            | Cause::Answered => false,
+        }
+    }
+
+    /// What a log may say of it: an upstream's own words can quote the prompt or a part of a key, so they stay out.
+    pub(in crate::request) fn for_the_log(&self) -> String {
+        match self.cause {
+            Cause::Answered | Cause::AnsweredLate => {
+                format!("upstream {} answered with an error, status {}", self.upstream, self.problem.status)
+            }
+            Cause::Connect
+            | Cause::ConnectTimeout
+            | Cause::Closed
+            | Cause::Unformed
+            | Cause::Busy
+            | Cause::Silent
+            | Cause::Deadline
+            | Cause::Truncated
+            | Cause::Unreadable => self.problem.message.to_string(),
         }
     }
 
@@ -196,6 +219,8 @@ impl Failure {
             Next::If(FallbackCondition::AuthFailure) if self.problem.kind == ProblemKind::Authentication => {
                 health.failed(now);
             }
+            // It answered, and what it said is about this request.
+            Next::Never if self.cause == Cause::Answered => health.succeeded(),
             Next::If(
                 FallbackCondition::AuthFailure
                 | FallbackCondition::ModelNotFound

@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, Response,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use http_body::Body;
 use http_body_util::BodyExt;
 use routeapi_protocol::{
@@ -91,6 +94,10 @@ impl Try<'_> {
         guard.attempt_status(response.status().as_u16());
         if !response.status().is_success() {
             return Err(self.refused(response, &back.exchange).await);
+        }
+        if let Some(encoding) = foreign_encoding(response.headers()) {
+            let why = format!("answered with content-encoding {encoding}, though none was asked for");
+            return Err(self.unreadable(Cause::Unreadable, &why));
         }
         match back.exchange.framing() {
             Framing::Whole => self.whole(response, back, content_by, guard).await,
@@ -256,6 +263,12 @@ impl Try<'_> {
     fn name(&self) -> &str {
         &self.upstream.name
     }
+}
+
+/// An encoding that nobody asked for. A stream in it could not be read for content, usage or its end.
+fn foreign_encoding(headers: &HeaderMap) -> Option<&str> {
+    let encoding = headers.get(CONTENT_ENCODING)?.to_str().unwrap_or("?");
+    (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then_some(encoding)
 }
 
 /// How the upstream is asked to answer: passed-through calls as the client asked, translated streams as events.

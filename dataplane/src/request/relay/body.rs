@@ -275,7 +275,8 @@ impl StreamBody {
         let ending = match &self.pieces.stream.observed().error {
             None => Ending::COMPLETED,
             Some(problem) => {
-                self.guard.explain(&problem.message);
+                // Its own words stay out of the log: they can quote the prompt.
+                self.guard.explain("the upstream reported an error in its stream");
                 Ending::new(Outcome::UpstreamFailed, respond::word(problem))
             }
         };

@@ -403,3 +403,20 @@ fn gemini_clients_get_nothing_but_data_lines() {
         assert!(text.is_empty() || text.ends_with("\n\n"), "{}", case.name);
     }
 }
+
+/// What nests as deep as a body can is refused or kept as text, and never walked down.
+#[test]
+fn depth_is_no_weapon() {
+    let depth = 5_000;
+    for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("{\"items\":", "}"), ("{\"properties\":{\"a\":", "}}")] {
+        let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        read_everywhere(&deep);
+        read_everywhere(&format!(
+            r#"{{"contents":[],"tools":[{{"functionDeclarations":[{{"name":"f","parameters":{deep}}}]}}]}}"#
+        ));
+        let tool = format!(
+            r#"{{"type":"function","name":"f","input_schema":{deep},"function":{{"name":"f","parameters":{deep}}}}}"#
+        );
+        read_everywhere(&format!(r#"{{"model":"m","max_tokens":1,"messages":[],"tools":[{tool}]}}"#));
+    }
+}

@@ -90,8 +90,13 @@ impl Decoder {
         if data.starts_with('[') {
             let chunks: Vec<&RawValue> = serde_json::from_str(data)
                 .map_err(|error| unreadable(malformed(&format!("the chunk is not JSON: {error}"))))?;
-            return chunks.into_iter().try_for_each(|chunk| self.document(chunk.get(), out));
+            return chunks.into_iter().try_for_each(|chunk| self.element(chunk.get(), out));
         }
+        self.element(data, out)
+    }
+
+    fn element(&mut self, data: &str, out: &mut Vec<Event>) -> Result<(), Problem> {
+        let unreadable = |error: Malformed| problem::unreadable(&error);
         let mut chunk = Object::parse(data.as_bytes(), Spelling::Proto).map_err(unreadable)?;
         if let Some(error) = chunk.object("error").map_err(unreadable)? {
             return Err(problem::decode(error));

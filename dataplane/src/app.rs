@@ -5,11 +5,11 @@
 //! the source of configuration, so that neither keeps the other waiting.
 
 mod ending;
+mod source;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -18,21 +18,18 @@ use std::{
 use http::{Request, Response};
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
-use routeapi_channel::Catalog;
-use routeapi_compile::Compiled;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::source::Configure;
+pub use self::source::{Files, OnReload, Source};
 use crate::{
     admin::{Admin, Heart},
     clock,
     config::{
         install::Installer,
-        last_good,
-        local::{self, Loaded, Loader, problem::Problem},
         runtime,
-        store::{Link, Origin, Store},
-        subscribe::{self, session::Session},
+        store::{Link, Store},
     },
     live::Live,
     request::{self, Gateway, RequestSettings, ResponseBody},
@@ -65,21 +62,6 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Where the access log goes; none for nowhere.
     pub access_log: Option<Box<dyn io::Write + Send>>,
-}
-
-/// Where configuration comes from.
-pub enum Source {
-    /// Manifests, already loaded once.
-    Files {
-        /// Reads them again.
-        loader: Loader,
-        /// The first load, in force from the start.
-        loaded: Loaded,
-        /// Told of each later load that is in force.
-        on_reload: Box<dyn FnMut(&Loaded) + Send>,
-    },
-    /// The operator's stream.
-    Operator(subscribe::Settings),
 }
 
 /// How long each stage of the end lasts.
@@ -276,7 +258,7 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
 
 fn installer(source: &Source) -> Installer {
     let (link, reach) = match source {
-        Source::Files { .. } => (Link::Local, Reach::Anywhere),
+        Source::Files(_) => (Link::Local, Reach::Anywhere),
         Source::Operator(_) => (Link::Down { since: clock::now(), reason: None }, Reach::NotThisHost),
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
@@ -348,69 +330,4 @@ impl Shared {
             connections: self.connections.clone(),
         }
     }
-}
-
-/// A source of configuration whose first state, if it had one, is in force.
-enum Configure {
-    Files(Box<Loader>, Compiled, Box<dyn FnMut(&Loaded) + Send>),
-    Operator(subscribe::Settings, Session),
-}
-
-impl Configure {
-    fn first(source: Source, installer: &Installer) -> Result<Self, StartError> {
-        match source {
-            Source::Files { loader, loaded, on_reload } => {
-                install_files(installer, &loaded)?;
-                Ok(Self::Files(Box::new(loader), loaded.compiled, on_reload))
-            }
-            Source::Operator(settings) => {
-                let session = settings.state.as_ref().and_then(|directory| restore(directory, installer));
-                Ok(Self::Operator(settings, session.unwrap_or_default()))
-            }
-        }
-    }
-
-    async fn follow(self, installer: Arc<Installer>, spawner: Spawner) {
-        match self {
-            Self::Operator(settings, session) => subscribe::run(settings, installer, session, spawner).await,
-            Self::Files(loader, compiled, mut on_reload) => {
-                let apply = |loaded: &Loaded| match install_files(&installer, loaded) {
-                    Ok(()) => {
-                        tracing::info!("the changed manifests are in force");
-                        on_reload(loaded);
-                    }
-                    Err(error) => tracing::error!(%error, "the changed manifests cannot be put in force"),
-                };
-                let refuse = |problems: &[Problem]| {
-                    tracing::error!(
-                        problems = problems.len(),
-                        "the changed manifests are refused; what ran keeps running"
-                    );
-                    problems.iter().for_each(|problem| tracing::error!("{problem}"));
-                };
-                let environment = |name: &str| std::env::var(name).ok();
-                local::reload::follow(*loader, &environment, compiled, apply, refuse).await;
-            }
-        }
-    }
-}
-
-fn install_files(installer: &Installer, loaded: &Loaded) -> Result<(), StartError> {
-    let catalog = Catalog::of(&loaded.compiled.snapshot)?;
-    for problem in installer.install(&catalog, &catalog.revision(), Origin::Files) {
-        tracing::error!(%problem, "a resource is refused");
-    }
-    Ok(())
-}
-
-/// Serves from the last good state. Without one, or with one that is damaged, the operator is waited for.
-fn restore(directory: &PathBuf, installer: &Installer) -> Option<Session> {
-    let found = last_good::load(directory).unwrap_or_else(|error| {
-        tracing::error!(%error, "the last good configuration cannot be used");
-        None
-    })?;
-    let revision = found.catalog.revision();
-    let refused = installer.install(&found.catalog, &revision, Origin::LastGood);
-    tracing::info!(%revision, resources = found.catalog.len(), refused = refused.len(), "serving from the last good configuration");
-    Some(Session::resume(installer.catalog(), found.floor))
 }

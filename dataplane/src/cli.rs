@@ -70,7 +70,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         self.start_log();
         let result = match self.command {
-            Command::Run(args) => run::run(args),
+            Command::Run(args) => run::run(&args),
             Command::Serve(args) => serve::serve(*args),
             Command::Check(args) => check::check(&args),
             Command::Render(args) => render::render(&args),

@@ -197,7 +197,7 @@ impl Explained<'_> {
                 }
                 Err(Unprepared::Refused(refusal)) => writeln!(out, "   refused   {refusal}")?,
                 Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_))) => {
-                    writeln!(out, "   refused   {error}")?
+                    writeln!(out, "   refused   {error}")?;
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Args as ClapArgs;
+use routeapi_channel::ObjectId;
 
 use super::{
     manifests::{self, Manifests},
@@ -10,8 +11,8 @@ use super::{
     output,
 };
 use crate::{
-    app::{App, Ending, Settings, Source},
-    config::local::{Loaded, values::Values},
+    app::{App, Ending, Files, Settings, Source},
+    config::local::{Loaded, problem::Problem, values::Values},
 };
 
 /// Nobody balances load onto a workstation.
@@ -46,7 +47,7 @@ pub(super) struct Args {
 }
 
 /// Runs until it is told to stop.
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut loader = args.manifests.loader(Values::random())?;
     let loaded = loader.load(&manifests::environment);
     manifests::tell(&mut io::stderr().lock(), "note", &loaded.notices)?;
@@ -57,18 +58,16 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut welcome = Vec::new();
     let shown = Loaded { compiled: loaded.compiled.clone(), tokens: loaded.tokens.clone(), ..Loaded::default() };
     let mut known: Vec<_> = loaded.tokens.iter().map(|token| token.id.clone()).collect();
-    let on_reload = move |loaded: &Loaded| {
-        let new: Vec<_> = loaded.tokens.iter().filter(|token| !known.contains(&token.id)).cloned().collect();
-        known = loaded.tokens.iter().map(|token| token.id.clone()).collect();
-        if let Err(error) = output::tokens(&mut io::stdout().lock(), &new) {
-            tracing::warn!(%error, "new tokens cannot be shown");
+    let on_reload = move |result: Result<&Loaded, &[Problem]>| {
+        if let Err(error) = reloaded(result, &mut known) {
+            tracing::warn!(%error, "what changed cannot be shown");
         }
     };
     let running = App::start(Settings {
         listen: args.listen,
         listen_tls: None,
         admin: args.admin,
-        source: Source::Files { loader, loaded, on_reload: Box::new(on_reload) },
+        source: Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(on_reload) })),
         limits: args.clients.limits(),
         requests: args.clients.requests(),
         ending: ENDING,
@@ -79,4 +78,20 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     io::Write::write_all(&mut io::stdout().lock(), &welcome)?;
     running.join();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells what came of changed manifests: tokens that are new, or every problem.
+fn reloaded(result: Result<&Loaded, &[Problem]>, known: &mut Vec<ObjectId>) -> io::Result<()> {
+    match result {
+        Ok(loaded) => {
+            tracing::info!("the changed manifests are in force");
+            let new: Vec<_> = loaded.tokens.iter().filter(|token| !known.contains(&token.id)).cloned().collect();
+            *known = loaded.tokens.iter().map(|token| token.id.clone()).collect();
+            output::tokens(&mut io::stdout().lock(), &new)
+        }
+        Err(problems) => {
+            tracing::error!(problems = problems.len(), "the changed manifests are refused; what ran keeps running");
+            manifests::tell(&mut io::stderr().lock(), "error", problems)
+        }
+    }
 }

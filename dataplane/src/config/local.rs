@@ -62,11 +62,7 @@ impl Loader {
     /// # Errors
     /// When the kinds' own schemas do not compile, which none of this program's does.
     pub fn new(paths: Vec<PathBuf>, values: Values) -> Result<Self, admission::BadSchema> {
-        Ok(Self {
-            paths,
-            admission: Admission::new()?,
-            values,
-        })
+        Ok(Self { paths, admission: Admission::new()?, values })
     }
 
     /// The files and directories.
@@ -103,17 +99,16 @@ impl Loader {
         loaded: &mut Loaded,
     ) {
         let object = describe(&manifest.value);
-        let problem = |message: String| Problem {
-            origin: Some(manifest.origin.clone()),
-            object: object.clone(),
-            message,
-        };
-        let mut found = self.admission.check(&manifest.value);
-        found.extend(expand::secret(&mut manifest.value, environment));
+        let problem =
+            |message: String| Problem { origin: Some(manifest.origin.clone()), object: object.clone(), message };
+        let found = self.admission.check(&manifest.value);
         if !found.is_empty() {
             loaded.problems.extend(found.into_iter().map(problem));
             return;
         }
+        // The Secret is taken in all the same, so that a missing variable is not told as a missing Secret too.
+        let missing = expand::secret(&mut manifest.value, environment);
+        loaded.problems.extend(missing.into_iter().map(problem));
         match manifests.add(&manifest.value) {
             Ok(Added::Object { kind, id }) => {
                 *loaded.counts.entry(kind.clone()).or_default() += 1;
@@ -123,7 +118,9 @@ impl Loader {
                 loaded.notices.push(problem(format!("ignored: kind {kind} plays no part here")));
             }
             Err(ManifestError::Invalid { message, .. }) => loaded.problems.push(problem(message)),
-            Err(error @ (ManifestError::Missing(_) | ManifestError::UnknownKind { .. } | ManifestError::Twice { .. })) => {
+            Err(
+                error @ (ManifestError::Missing(_) | ManifestError::UnknownKind { .. } | ManifestError::Twice { .. }),
+            ) => {
                 loaded.problems.push(problem(error.to_string()));
             }
         }
@@ -180,4 +177,3 @@ fn describe(value: &Value) -> Option<String> {
         None => kind.to_owned(),
     })
 }
-

@@ -125,7 +125,9 @@ async fn once(
                 Effect::Say(frame) => answer(&say, frame).await?,
                 Effect::Install(target) => install(settings, installer, session, target, &say).await?,
                 Effect::Share(share) => installer.share(share),
-                Effect::Deferred(_) => tracing::warn!("the operator replica is behind the state in force; waiting for a newer one"),
+                Effect::Deferred(_) => {
+                    tracing::warn!("the operator replica is behind the state in force; waiting for a newer one");
+                }
             }
         }
     }

@@ -43,7 +43,7 @@ pub async fn accept<H: Handle>(
                 start(&server, socket, peer, tls.as_ref(), &slots);
             }
             Err(error) if is_of_one_connection(&error) => {
-                tracing::debug!(%error, "a client left before it was accepted")
+                tracing::debug!(%error, "a client left before it was accepted");
             }
             Err(error) => {
                 server.metrics.accept_failures.inc();

@@ -116,9 +116,10 @@ impl Tls {
     /// Follows the files for as long as it is polled.
     pub async fn follow(&self) {
         let mut watch = FileWatch::new([&self.files.certificate, &self.files.key]);
+        // Looks once before it waits: something may have changed between the first reading and the watch.
         loop {
-            watch.changed().await;
             self.reload();
+            watch.changed().await;
         }
     }
 

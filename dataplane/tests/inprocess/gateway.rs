@@ -9,8 +9,8 @@ use std::{
 };
 
 use routeapi_dataplane::{
-    app::{App, Ending, Running, Settings, Source},
-    config::local::{Loaded, Loader, values::Values},
+    app::{self, App, Ending, Running, Settings, Source},
+    config::local::{Loaded, Loader, problem::Problem, values::Values},
     request::RequestSettings,
     server::Limits,
 };
@@ -69,10 +69,15 @@ impl Files {
     }
 
     pub fn source(&self) -> Source {
+        self.told(|_| {})
+    }
+
+    /// With someone who listens for reloads.
+    pub fn told(&self, on_reload: impl FnMut(Result<&Loaded, &[Problem]>) + Send + 'static) -> Source {
         let mut loader = Loader::new(vec![self.path.clone()], Values::random()).unwrap();
         let loaded: Loaded = loader.load(&|_| None);
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-        Source::Files { loader, loaded, on_reload: Box::new(|_| {}) }
+        Source::Files(Box::new(app::Files { loader, loaded, on_reload: Box::new(on_reload) }))
     }
 }
 

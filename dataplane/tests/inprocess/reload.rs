@@ -1,46 +1,70 @@
-//! Edited manifests are in force without a restart; broken ones change nothing.
+//! Edited manifests are in force without a restart; broken ones change nothing and every problem is told.
 
-use super::gateway::{chat, echo, eventually, exchange, manifests, metric, start, status};
+use std::sync::mpsc::{Receiver, channel};
+
+use routeapi_dataplane::app::{App, Running};
+
+use super::gateway::{Files, SOON, chat, echo, exchange, manifests, metric, settings, status};
+
+/// What was told of a change: the token values, or the problems.
+type Told = Result<Vec<String>, Vec<String>>;
+
+fn follow(files: &Files) -> (Running, Receiver<Told>) {
+    let (tell, told) = channel();
+    let source = files.told(move |result| {
+        let values = |token: &routeapi_dataplane::config::local::values::LocalToken| token.value.expose().to_owned();
+        let result = result
+            .map(|loaded| loaded.tokens.iter().map(values).collect())
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect());
+        let _ = tell.send(result);
+    });
+    (App::start(settings(source)).unwrap(), told)
+}
+
+fn ask(app: &Running, model: &str) -> String {
+    status(&exchange(app.gateway, chat(model, "").as_bytes())).to_owned()
+}
 
 #[test]
-fn an_edit_is_in_force_and_a_broken_one_is_not() {
-    let files = echo();
-    let app = start(&files, |_| {});
-    let ask = |model: &str| status(&exchange(app.gateway, chat(model, "").as_bytes())).to_owned();
-    assert_eq!((ask("hello").as_str(), ask("later").as_str()), ("200", "404"));
-    let applied = app.store.applied().unwrap().revision.clone();
-
-    files.replace(&manifests("later", "{type: Echo}").replace("providerRef", "providerReff"));
-    files.replace(&manifests("later", "{type: Ech}"));
-    // The watch takes one thing after the other, so what follows shows that the broken edits are behind it.
-    files.replace(&manifests("later", "{type: Echo}"));
-    eventually("the edit is in force", || ask("later") == "200");
-    assert_eq!(ask("hello"), "404");
-    assert_ne!(app.store.applied().unwrap().revision, applied);
+fn an_edit_is_in_force_and_every_token_keeps_its_value() {
+    let files = Files::new(&manifests("hello", "{type: Echo}").replace("secretName: app", "description: made"));
+    let (app, told) = follow(&files);
+    let made = |more: &str| manifests("later", "{type: Echo}").replace("secretName: app", "description: made") + more;
+    files.replace(&made(""));
+    let first = told.recv_timeout(SOON).unwrap().unwrap();
+    assert!(first[0].starts_with("sk-") && first[0] != super::gateway::TOKEN);
+    let second = "---\napiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\nmetadata: {name: b}\nspec: {models: ['*']}\n";
+    files.replace(&made(second));
+    let second = told.recv_timeout(SOON).unwrap().unwrap();
+    assert_eq!((second.len(), &second[0]), (2, &first[0]));
     assert_eq!(metric(app.admin, "routeapi_config_connected"), "1");
 }
 
 #[test]
-fn a_broken_edit_keeps_what_runs() {
+fn a_broken_edit_keeps_what_runs_and_tells_every_problem() {
     let files = echo();
-    let app = start(&files, |_| {});
+    let (app, told) = follow(&files);
+    assert_eq!((ask(&app, "hello").as_str(), ask(&app, "later").as_str()), ("200", "404"));
     let before = app.store.applied().unwrap().revision.clone();
-    let mut loader = routeapi_dataplane::config::local::Loader::new(
-        vec![files.path.clone()],
-        routeapi_dataplane::config::local::values::Values::Placeholder,
-    )
-    .unwrap();
-    files.replace("apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: Route}\nspec: {modle: x}\n");
-    let problems: Vec<String> = loader.load(&|_| None).problems.iter().map(ToString::to_string).collect();
-    let told = problems.join("\n");
+    files.replace(
+        "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: Route}\nspec: {modle: x}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {apiKey: '${SURELY_NOT_SET}'}\n---\n\
+         apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {name: p}\nspec: {type: Echo, endpoints: [Embeddings]}\n",
+    );
+    let problems = told.recv_timeout(SOON).unwrap().unwrap_err().join("\n");
     for part in [
-        "all.yaml:1: AIRoute default/Route: ",
-        "spec.modle: unknown field",
-        "spec.model: is required",
-        "metadata.name: ",
+        "all.yaml:1: AIRoute default/Route: spec.modle: unknown field",
+        "all.yaml:1: AIRoute default/Route: spec.model: is required",
+        "all.yaml:1: AIRoute default/Route: metadata.name: ",
+        "Secret default/key: stringData.apiKey: environment variable SURELY_NOT_SET is not set",
+        "AIProvider default/p: spec: endpoints is only for type OpenAI",
     ] {
-        assert!(told.contains(part), "{part} in {told}");
+        assert!(problems.contains(part), "{part} in:\n{problems}");
     }
-    assert_eq!(status(&exchange(app.gateway, chat("hello", "").as_bytes())), "200");
+    assert_eq!(ask(&app, "hello"), "200");
     assert_eq!(app.store.applied().unwrap().revision, before);
+
+    files.replace(&manifests("later", "{type: Echo}"));
+    told.recv_timeout(SOON).unwrap().unwrap();
+    assert_eq!((ask(&app, "hello").as_str(), ask(&app, "later").as_str()), ("404", "200"));
 }

@@ -139,7 +139,7 @@ impl Session {
     pub fn receive(&mut self, frame: FromOperator, now: Instant) -> Result<Effect, ProtocolError> {
         match frame {
             FromOperator::Begin { revision, base, count, floor } => {
-                self.begin(revision, base.as_ref(), count, floor)?
+                self.begin(revision, base.as_ref(), count, floor)?;
             }
             FromOperator::Put { t, id, v, body } => {
                 let entry = Entry::new(body);
@@ -244,3 +244,6 @@ impl Session {
         self.floor.iter().any(|(kind, ours)| floor.get(kind).is_some_and(|theirs| theirs < ours))
     }
 }
+
+#[cfg(test)]
+mod tests;

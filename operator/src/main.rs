@@ -1,6 +1,9 @@
 //! `routeapi-operator`: runs the operator, or prints the kinds' definitions.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -31,7 +34,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(settings) => run(*settings),
-        Command::Crds { dir } => crds(dir),
+        Command::Crds { dir } => crds(dir.as_deref()),
     }
 }
 
@@ -49,11 +52,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     app::run(settings, client, stop).await
 }
 
-fn crds(dir: Option<PathBuf>) -> anyhow::Result<()> {
+fn crds(dir: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (at, definition) in schema::all().iter().enumerate() {
         let text = schema::to_yaml(definition)?;
-        if let Some(dir) = &dir {
+        if let Some(dir) = dir {
             let path = dir.join(schema::file_name(definition));
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         } else {

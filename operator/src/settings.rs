@@ -20,8 +20,8 @@ pub struct Settings {
     #[arg(long, env = "ROUTEAPI_NAMESPACE", default_value = "default")]
     pub namespace: String,
 
-    /// What this replica is called in the Lease; its pod name.
-    #[arg(long, env = "ROUTEAPI_IDENTITY", default_value = "routeapi-operator")]
+    /// What this replica is called in the Lease: its pod name. Default: a name of its own at each start.
+    #[arg(long, env = "ROUTEAPI_IDENTITY", default_value_t = unique_identity())]
     pub identity: String,
 
     /// Namespaces whose AIProviders, AIRoutes and ApiTokens count. Default: all.
@@ -112,6 +112,15 @@ pub struct Account {
 #[error("{0:?} is not namespace/name")]
 pub struct InvalidAccount(String);
 
+/// Two replicas of one name would both think that they hold the lease.
+fn unique_identity() -> String {
+    let mut bytes = [0; 6];
+    if getrandom::fill(&mut bytes).is_err() {
+        return format!("routeapi-operator-{}-{}", std::process::id(), jiff::Timestamp::now().as_microsecond());
+    }
+    format!("routeapi-operator-{}", hex::encode(bytes))
+}
+
 impl Settings {
     /// Namespaces whose Secrets and ConfigMaps are watched.
     pub fn provider_namespaces(&self) -> Vec<String> {
@@ -151,5 +160,32 @@ impl FromStr for Account {
             }
             _ => Err(InvalidAccount(text.to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn replicas_without_a_name_do_not_share_one() {
+        let identity = || Flags::parse_from(["test"]).settings.identity;
+        assert_ne!(unique_identity(), unique_identity());
+        assert!(identity().starts_with("routeapi-operator-"));
+    }
+
+    #[test]
+    fn accounts_are_a_list_and_checked() {
+        let flags = Flags::parse_from(["test", "--data-plane-service-account=ai/one,ai/two"]);
+        let names: Vec<_> = flags.settings.data_planes.iter().map(Account::user_name).collect();
+        assert_eq!(names, ["system:serviceaccount:ai:one", "system:serviceaccount:ai:two"]);
+        assert!(Flags::try_parse_from(["test", "--data-plane-service-account=one"]).is_err());
     }
 }

@@ -3,7 +3,7 @@
 //! Guarded: an object that cannot be decoded is handed on as broken and never stops the stream. A watch that fails is
 //! started again with back-off, forever; what it missed comes with the next list.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use k8s_openapi::{
@@ -14,7 +14,12 @@ use kube::{
     Api, Client, Resource,
     api::ListParams,
     core::error_boundary::DeserializeGuard,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
+    runtime::{
+        WatchStreamExt,
+        utils::{Backoff, ResetTimerBackoff},
+        watcher,
+        watcher::Event,
+    },
 };
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 use tokio::task::JoinSet;
@@ -30,12 +35,29 @@ use crate::{
 /// Helm keeps whole releases in Secrets of this type; none of them is a credential.
 const NOT_HELM: &str = "type!=helm.sh/release.v1";
 
+/// The waits between starts of a watch that fails: doubling from the first to the longest, and from the start again once
+/// it has been well for a while. The usual longest wait, half a minute, would be added to every outage.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+const WELL: Duration = Duration::from_secs(30);
+
+/// See [`FIRST_WAIT`].
+#[derive(Debug, Default)]
+struct Waits {
+    failures: u32,
+}
+
 /// What all watches share.
 #[derive(Clone)]
 struct Watches {
     client: Client,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
+}
+
+/// How soon a watch that fails is started again.
+pub fn backoff() -> impl Backoff {
+    ResetTimerBackoff::new(Waits::default(), WELL)
 }
 
 /// Every watch that these settings ask for, before any has started.
@@ -105,7 +127,7 @@ impl Watches {
 
     async fn run<K: Indexed>(self, api: Api<DeserializeGuard<K>>, namespace: Option<String>, config: watcher::Config) {
         let scope = Scope { plural: K::PLURAL, namespace };
-        let mut events = pin!(watcher(api.clone(), config).default_backoff());
+        let mut events = pin!(watcher(api.clone(), config).backoff(backoff()));
         let mut seen = BTreeSet::new();
         loop {
             match events.try_next().await {
@@ -159,5 +181,40 @@ impl Watches {
             warn!(kind = K::PLURAL, object = %id, error = %broken.error, "object cannot be read");
         }
         self.index.apply::<K>(object.0);
+    }
+}
+
+// === impl Waits ===
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(8)).min(LONGEST_WAIT);
+        self.failures += 1;
+        // Replicas that lost the same API server do not come back in step.
+        let spread = u32::try_from(jiff::Timestamp::now().subsec_microsecond()).unwrap_or_default() % 256;
+        Some(wait - wait / 1024 * spread)
+    }
+}
+
+impl Backoff for Waits {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_never_end() {
+        let mut waits = Waits::default();
+        let seen: Vec<_> = waits.by_ref().take(100).collect();
+        let within = |at: usize, most: Duration| (most * 3 / 4..=most).contains(&seen[at]);
+        assert!(within(0, FIRST_WAIT) && within(1, FIRST_WAIT * 2) && within(99, LONGEST_WAIT), "{seen:?}");
+        waits.reset();
+        assert!(waits.next().unwrap() <= FIRST_WAIT);
     }
 }

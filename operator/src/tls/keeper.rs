@@ -88,7 +88,7 @@ impl Keeper {
     /// Keeps until aborted.
     pub async fn run(mut self) {
         let only = watcher::Config::default().fields(&format!("metadata.name={}", self.secret));
-        let mut events = pin!(watcher(self.secrets.clone(), only).default_backoff());
+        let mut events = pin!(watcher(self.secrets.clone(), only).backoff(crate::watch::backoff()));
         let (mut current, mut listed, mut wait) = (None, false, Duration::ZERO);
         loop {
             tokio::select! {

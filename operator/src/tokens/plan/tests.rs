@@ -15,7 +15,7 @@ fn key(seed: u8, issued: i64, end: Option<i64>) -> KeyStatus {
     KeyStatus { id, sha256, issued_time: Time(at(issued)), not_after_time: end.map(|end| Time(at(end))) }
 }
 
-fn token(rotation: serde_json::Value, keys: &[KeyStatus], revision: Option<i32>) -> ApiToken {
+fn token(rotation: &serde_json::Value, keys: &[KeyStatus], revision: Option<i32>) -> ApiToken {
     serde_json::from_value(json!({
         "apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken",
         "metadata": {"name": "checkout", "namespace": "shop", "uid": "u"},
@@ -41,7 +41,7 @@ fn id(seed: u8) -> String {
 
 #[test]
 fn a_settled_token_asks_for_nothing() {
-    let token = token(json!({"overlap": "1h"}), &[key(1, 0, None)], Some(0));
+    let token = token(&json!({"overlap": "1h"}), &[key(1, 0, None)], Some(0));
     let plan = plan(&token, &ours(1), at(100));
     assert_eq!((plan.next, plan.finding), (Next::Nothing, Finding::Ready));
     assert_eq!(plan.keys, Keys::of(&token), "and nothing is written");
@@ -50,7 +50,7 @@ fn a_settled_token_asks_for_nothing() {
 #[test]
 fn a_missing_secret_means_a_new_value_and_the_old_one_ends_at_once() {
     for keys in [vec![], vec![key(1, 0, None), key(2, 0, Some(500))]] {
-        let plan = plan(&token(json!(null), &keys, Some(0)), &Held::Absent, at(100));
+        let plan = plan(&token(&json!(null), &keys, Some(0)), &Held::Absent, at(100));
         assert_eq!((plan.next, plan.finding), (Next::Mint, Finding::Minting));
         assert!(plan.keys.keys.is_empty());
     }
@@ -62,7 +62,7 @@ fn a_spoilt_value_means_the_same() {
     for spoilt in [None, Some(Secret::new("hello")), Some(other)] {
         let Held::Ours(mut held) = ours(1) else { unreachable!() };
         held.value = spoilt;
-        let plan = plan(&token(json!(null), &[key(1, 0, None)], Some(0)), &Held::Ours(held), at(100));
+        let plan = plan(&token(&json!(null), &[key(1, 0, None)], Some(0)), &Held::Ours(held), at(100));
         assert_eq!(plan.next, Next::Mint);
         assert!(plan.keys.keys.is_empty());
     }
@@ -70,7 +70,7 @@ fn a_spoilt_value_means_the_same() {
 
 #[test]
 fn crash_before_the_secret_was_written_drops_the_key_that_nobody_saw() {
-    let token = token(json!({"overlap": "1h", "revision": 1}), &[key(1, 0, None), key(2, 50, None)], Some(0));
+    let token = token(&json!({"overlap": "1h", "revision": 1}), &[key(1, 0, None), key(2, 50, None)], Some(0));
     let plan = plan(&token, &ours(1), at(100));
     assert_eq!(ids(&plan.keys), [(id(1), None)]);
     assert_eq!(plan.next, Next::Mint, "the rotation that was under way is done again");
@@ -78,7 +78,7 @@ fn crash_before_the_secret_was_written_drops_the_key_that_nobody_saw() {
 
 #[test]
 fn crash_after_the_secret_was_written_ends_the_old_key_and_does_not_rotate_again() {
-    let token = token(json!({"overlap": "1h", "revision": 1}), &[key(1, 0, None), key(2, 50, None)], Some(0));
+    let token = token(&json!({"overlap": "1h", "revision": 1}), &[key(1, 0, None), key(2, 50, None)], Some(0));
     let Held::Ours(mut held) = ours(2) else { unreachable!() };
     held.revision = Some(1);
     let plan = plan(&token, &Held::Ours(held), at(100));
@@ -88,14 +88,14 @@ fn crash_after_the_secret_was_written_ends_the_old_key_and_does_not_rotate_again
 
 #[test]
 fn a_lost_status_is_rebuilt_from_the_secret() {
-    let plan = plan(&token(json!(null), &[], None), &ours(1), at(100));
+    let plan = plan(&token(&json!(null), &[], None), &ours(1), at(100));
     assert_eq!(ids(&plan.keys), [(id(1), None)]);
     assert_eq!((plan.next, plan.keys.rotation_revision), (Next::Nothing, Some(0)));
 }
 
 #[test]
 fn keys_end_after_their_overlap() {
-    let token = token(json!(null), &[key(1, 0, Some(99)), key(2, 50, None)], Some(0));
+    let token = token(&json!(null), &[key(1, 0, Some(99)), key(2, 50, None)], Some(0));
     assert_eq!(ids(&plan(&token, &ours(2), at(98)).keys), [(id(1), Some(99)), (id(2), None)]);
     assert_eq!(ids(&plan(&token, &ours(2), at(99)).keys), [(id(2), None)]);
     assert_eq!(due(&token, &Keys::of(&token), at(90)).unwrap().as_secs(), 9);
@@ -103,17 +103,17 @@ fn keys_end_after_their_overlap() {
 
 #[test]
 fn rotation_by_interval_and_by_revision() {
-    let by_interval = token(json!({"interval": "10m", "overlap": "1m"}), &[key(1, 0, None)], Some(0));
+    let by_interval = token(&json!({"interval": "10m", "overlap": "1m"}), &[key(1, 0, None)], Some(0));
     assert_eq!(plan(&by_interval, &ours(1), at(599)).next, Next::Nothing);
     assert_eq!(plan(&by_interval, &ours(1), at(600)).next, Next::Mint);
     assert_eq!(due(&by_interval, &Keys::of(&by_interval), at(590)).unwrap().as_secs(), 10);
-    let by_revision = token(json!({"overlap": "1m", "revision": 3}), &[key(1, 0, None)], Some(2));
+    let by_revision = token(&json!({"overlap": "1m", "revision": 3}), &[key(1, 0, None)], Some(2));
     assert_eq!(plan(&by_revision, &ours(1), at(1)).next, Next::Mint);
 }
 
 #[test]
 fn a_first_revision_above_zero_is_no_rotation() {
-    let token = token(json!({"overlap": "1m", "revision": 7}), &[], None);
+    let token = token(&json!({"overlap": "1m", "revision": 7}), &[], None);
     assert_eq!(plan(&token, &Held::Absent, at(0)).next, Next::Mint);
     let Held::Ours(mut held) = ours(1) else { unreachable!() };
     held.revision = Some(7);
@@ -122,7 +122,7 @@ fn a_first_revision_above_zero_is_no_rotation() {
 
 #[test]
 fn a_secret_of_somebody_else_is_left_alone() {
-    let plan = plan(&token(json!(null), &[key(1, 0, None)], Some(0)), &Held::Foreign, at(100));
+    let plan = plan(&token(&json!(null), &[key(1, 0, None)], Some(0)), &Held::Foreign, at(100));
     assert_eq!((plan.next, plan.finding), (Next::Nothing, Finding::NotOwned));
     assert!(plan.keys.keys.is_empty(), "the value that we made is in no Secret any more");
 }
@@ -131,16 +131,16 @@ fn a_secret_of_somebody_else_is_left_alone() {
 fn an_imported_value_works_by_its_hash_and_follows_its_secret() {
     let sha256 = token_format::sha256("old-key");
     let held = Held::Import(Some(Secret::new("old-key")));
-    let first = plan(&token(json!(null), &[], None), &held, at(0));
+    let first = plan(&token(&json!(null), &[], None), &held, at(0));
     assert_eq!((first.next, first.finding), (Next::Nothing, Finding::Ready));
     assert_eq!((first.keys.keys[0].id.as_str(), first.keys.keys[0].sha256.as_str()), (&sha256[..12], sha256.as_str()));
 
     let changed = Held::Import(Some(Secret::new("new-key")));
-    let without = plan(&token(json!(null), &first.keys.keys, Some(0)), &changed, at(100));
+    let without = plan(&token(&json!(null), &first.keys.keys, Some(0)), &changed, at(100));
     assert_eq!(without.keys.keys.len(), 1, "the old value ends at once");
-    let with = plan(&token(json!({"overlap": "1h"}), &first.keys.keys, Some(0)), &changed, at(100));
+    let with = plan(&token(&json!({"overlap": "1h"}), &first.keys.keys, Some(0)), &changed, at(100));
     assert_eq!(ids(&with.keys)[0], (sha256[..12].to_owned(), Some(3700)));
-    let empty = plan(&token(json!(null), &first.keys.keys, Some(0)), &Held::Import(None), at(100));
+    let empty = plan(&token(&json!(null), &first.keys.keys, Some(0)), &Held::Import(None), at(100));
     assert_eq!((empty.finding, empty.keys.keys.len()), (Finding::KeyMissing, 0));
 }
 
@@ -157,6 +157,6 @@ fn a_status_never_holds_more_keys_than_it_admits() {
 fn a_secret_that_is_out_of_date_is_written_again_with_its_value() {
     let Held::Ours(mut held) = ours(1) else { unreachable!() };
     held.fresh = false;
-    let plan = plan(&token(json!(null), &[key(1, 0, None)], Some(0)), &Held::Ours(held), at(100));
+    let plan = plan(&token(&json!(null), &[key(1, 0, None)], Some(0)), &Held::Ours(held), at(100));
     assert_eq!((plan.next, plan.finding), (Next::Refresh, Finding::Ready));
 }

@@ -54,6 +54,17 @@ impl Cluster {
         static CRDS: OnceCell<Vec<String>> = OnceCell::const_new();
         let server = ApiServer::shared().await;
         CRDS.get_or_init(|| async { server.apply_crds().await.unwrap() }).await;
+        Self::on(server, prefix).await
+    }
+
+    /// On an API server of the test's own, which it may kill.
+    pub async fn alone(prefix: &str) -> Self {
+        let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
+        server.apply_crds().await.unwrap();
+        Self::on(server, prefix).await
+    }
+
+    async fn on(server: &'static ApiServer, prefix: &str) -> Self {
         let namespace = server.namespace(prefix).await.unwrap();
         let cluster = Self { server, client: server.client().await.unwrap(), namespace };
         rights::grant(&cluster, rights::ALL).await;

@@ -132,3 +132,38 @@ async fn the_ca_is_replaced_while_streams_go_on() {
     }
     assert!(!gateway.task.is_finished(), "the stream from before was not dropped");
 }
+
+#[tokio::test]
+async fn without_the_api_server_streams_go_on_and_known_pods_may_come_back() {
+    let cluster = Cluster::alone("outage").await;
+    let operator = cluster.operator(&[]).await;
+    let gateway = cluster.data_plane(&operator, Manner::default()).await;
+    cluster.echo_provider("echo").await;
+    gateway.until("the provider", |state| state.catalog.len() == 1).await;
+    let (ca, name) = (cluster.ca().await, format!("routeapi-operator.{}.svc", cluster.namespace));
+    let pod = cluster.server.pod(&cluster.namespace, GATEWAY).await.unwrap();
+    let (known, unknown) = (pod.token(AUDIENCE).await.unwrap(), pod.token(AUDIENCE).await.unwrap());
+    let status = async |token: &str| {
+        let (_say, said) = mpsc::unbounded_channel();
+        open(&ca, &name, operator.config(), token, said).await.unwrap().0.as_u16()
+    };
+    assert_eq!(status(&known).await, 200);
+
+    cluster.server.kill().unwrap();
+    assert_eq!(status(&known).await, 200, "confirmed before, and not ended");
+    assert_eq!(status(&unknown).await, 503, "come back later, not: go away");
+    let mut leader = operator.operator.as_ref().unwrap().leader();
+    let stepped_down = tokio::time::timeout(LIMIT, leader.wait_for(|leads| !*leads)).await;
+    stepped_down.expect("who cannot renew steps down").unwrap();
+    assert!(!gateway.task.is_finished(), "the stream does not mind");
+    let ready = operator.admin("/readyz").await;
+    assert!(ready.contains(" 200 "), "a state that was listed once is served: {ready}");
+
+    cluster.server.restart().await.unwrap();
+    let started = std::time::Instant::now();
+    cluster.route("assistant", "assistant", "echo").await;
+    gateway.until("what changed afterwards", |state| state.catalog.len() == 2).await;
+    println!("a change is in force {:?} after the API server is back", started.elapsed());
+    operator.leads().await;
+    cluster.condition("AIRoute", "assistant", "Ready", ("True", "Ready")).await;
+}

@@ -1,5 +1,14 @@
 //! The whole gateway in this process, on free ports, against raw sockets and an operator made here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test, its helpers included, stops at the first surprise"
+)]
+
 #[path = "inprocess/drain.rs"]
 mod drain;
 #[path = "inprocess/gateway.rs"]

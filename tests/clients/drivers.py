@@ -119,7 +119,10 @@ class Chat(Driver):
         with self.client.chat.completions.stream(**options, stream_options={"include_usage": True}) as events:
             for event in events:
                 pieces += event.type == "content.delta"
-            return self._answer(events.get_final_completion(), pieces)
+            try:
+                return self._answer(events.get_final_completion(), pieces)
+            except openai.LengthFinishReasonError as cut:  # this SDK's way of saying finish_reason "length"
+                return self._answer(cut.completion, pieces)
 
     def _answer(self, native, pieces):
         choice = native.choices[0]

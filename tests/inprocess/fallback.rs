@@ -195,9 +195,14 @@ async fn a_thousand_requests_outlive_an_upstream() {
     use futures_util::StreamExt;
 
     let script = Script::new().chunks(6, "word ").delay_chunk(Duration::from_millis(2));
-    let (first, second, gateway) = two("").await;
-    first.set(script.clone());
-    second.set(script);
+    let first = Upstream::start(script.clone()).await;
+    let second = Upstream::start(script).await;
+    let manifests = Manifests::new()
+        .provider_with("first", "OpenAI", &first, "eviction: {consecutiveFailures: 3, duration: 100ms}")
+        .provider("second", "OpenAI", &second)
+        .route("m", &["first", "second"])
+        .token();
+    let gateway = Gateway::start(&manifests);
     let ask = |at: usize| {
         let (path, body) = dialects("m", at % 2 == 0)[at % 3].clone();
         Ask::post(&path, body).send(&gateway)

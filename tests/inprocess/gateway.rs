@@ -10,7 +10,7 @@ use std::{
 };
 
 use routeapi_dataplane::{
-    app::{App, Ending, Running, Settings, Source},
+    app::{App, Ending, Files, Running, Settings, Source},
     config::local::{Loader, values::Values},
     request::RequestSettings,
     server::Limits,
@@ -126,7 +126,7 @@ impl Gateway {
             listen: any,
             listen_tls: None,
             admin: any,
-            source: Source::Files { loader, loaded, on_reload: Box::new(|_| {}) },
+            source: Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) })),
             limits: Limits::default(),
             requests,
             ending: Ending { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },

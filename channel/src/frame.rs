@@ -11,6 +11,9 @@
 //!
 //! A transaction is applied whole at `commit`. A resource that cannot be used is reported in a `nack` and its previous
 //! version stays in force; everything else of the transaction still applies.
+//!
+//! Within a connection, differences count from what was *told*, refused resources included, so that both sides compute
+//! the same revision; a `hello` lists what is *in force*, so that after a reconnect refused resources come again.
 
 use std::{collections::BTreeMap, sync::Arc};
 

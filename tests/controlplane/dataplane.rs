@@ -154,6 +154,7 @@ fn speak(say: &mpsc::UnboundedSender<Bytes>, frame: &FromDataPlane) {
 async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: watch::Sender<State>, manner: Manner) {
     let mut buffer = Vec::new();
     let mut pending: Option<State> = None;
+    let mut told = state.borrow().catalog.clone();
     let mut refused = Vec::new();
     while let Some(Ok(frame)) = hear.frame().await {
         buffer.extend(frame.into_data().unwrap_or_default());
@@ -162,7 +163,10 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
             match serde_json::from_slice(&line).unwrap() {
                 FromOperator::Begin { base, floor, .. } => {
                     let mut next = state.borrow().clone();
-                    assert!(base.is_none() || base == next.revision, "a base that is not held");
+                    match base {
+                        None => told = Catalog::default(),
+                        Some(base) => assert_eq!(base, told.revision(), "a base that was not told"),
+                    }
                     next.floor = floor;
                     pending = Some(next);
                 }
@@ -171,6 +175,7 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                     next.puts += 1;
                     let (key, entry) = (Key { kind: t, id }, Entry::new(body));
                     assert_eq!(entry.version, v);
+                    told.insert(key.clone(), entry.clone());
                     if manner.refuses == Some(key.id.name()) {
                         refused.push(Unreadable { key, message: "this pod is too old for it".to_owned() });
                     } else {
@@ -179,10 +184,13 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                 }
                 FromOperator::Del { t, id } => {
                     let next = pending.as_mut().expect("del outside a transaction");
-                    next.catalog.remove(&Key { kind: t, id });
+                    let key = Key { kind: t, id };
+                    told.remove(&key).expect("del of something that was never told");
+                    next.catalog.remove(&key);
                 }
                 FromOperator::Commit { revision } => {
                     let mut next = pending.take().expect("commit outside a transaction");
+                    assert_eq!(told.revision(), revision, "both sides count alike");
                     next.revision = Some(revision.clone());
                     state.send_modify(|held| *held = State { fleet: held.fleet, ..next });
                     let errors = std::mem::take(&mut refused);

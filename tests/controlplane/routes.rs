@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use routeapi_channel::Kind;
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute};
 use routeapi_tests::wait;
@@ -122,6 +122,13 @@ async fn three_pods_make_three_of_three_and_one_that_refuses_says_why() {
     let (message, took) = cluster.condition("AIRoute", "shiny", "Programmed", ("False", "Rejected")).await;
     println!("{message:?}, {took:?} after it was applied");
     assert!(message.contains(&old.pod.name) && message.contains("this pod is too old for it"));
+    cluster.route("another", "another", "echo").await;
+    cluster.condition("AIRoute", "another", "Programmed", ("True", "Programmed")).await;
+    cluster.api::<AIRoute>().delete("shiny", &DeleteParams::default()).await.unwrap();
+    old.until("the refused route is taken back", |state| state.catalog.len() == 3).await;
+    cluster.route("shiny", "shiny", "echo").await;
+    cluster.condition("AIRoute", "shiny", "Programmed", ("False", "Rejected")).await;
+    assert!(!old.task.is_finished(), "a refusal costs nobody the stream");
     cluster.condition("AIRoute", "assistant", "Ready", ("True", "Ready")).await;
     drop(old);
     let (_, took) = cluster.condition("AIRoute", "shiny", "Programmed", ("True", "Programmed")).await;

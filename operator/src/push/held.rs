@@ -1,8 +1,10 @@
-//! What a data plane holds, as far as the operator knows, and what it must be sent to hold something else.
+//! What a data plane was told, and what it must be sent to be told something else.
 //!
-//! Kept as a shared catalog plus exceptions, so that five hundred pods with the same ten thousand tokens cost one
-//! catalog. A resource that the pod refused is not sent again in the same version on the same stream: the answer would
-//! be the same. After a reconnect it is, so that a restarted operator learns of the refusal. Pure.
+//! Differences count from what was told on this connection, refused resources included: both sides compute the same
+//! revision from it. A new connection starts from what the pod lists as in force, so that what it refused is sent again
+//! and a restarted operator learns of the refusal.
+//!
+//! Kept as one shared catalog, so that five hundred pods with the same ten thousand tokens cost one. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,15 +14,21 @@ use routeapi_channel::{
     frame::{Held as HeldLine, Hello},
 };
 
-/// What one pod holds.
+/// What one pod was told.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     /// The name of the state, as the pod knows it.
     pub revision: Option<Revision>,
-    catalog: Arc<Catalog>,
-    /// What differs from the catalog; none is not held.
-    exceptions: BTreeMap<Key, Option<Version>>,
+    state: State,
     refused: BTreeMap<Key, Version>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// In the pod's own words.
+    Listed(BTreeMap<Key, Version>),
+    /// In ours.
+    Told(Arc<Catalog>),
 }
 
 impl Held {
@@ -29,49 +37,38 @@ impl Held {
         if hello.revision.is_none() {
             return Self::default();
         }
-        let exceptions = hello.held.iter().map(|HeldLine { key, v }| (key.clone(), Some(v.clone()))).collect();
-        Self { revision: hello.revision.clone(), exceptions, ..Self::default() }
+        let listed = hello.held.iter().map(|HeldLine { key, v }| (key.clone(), v.clone())).collect();
+        Self { revision: hello.revision.clone(), state: State::Listed(listed), refused: BTreeMap::new() }
     }
 
     /// What lies between this and a target.
     pub fn to(&self, target: &Catalog) -> Diff {
-        let wanted =
-            |key: &Key, version: &Version| self.version(key) != Some(version) && self.refused.get(key) != Some(version);
-        let put =
-            target.iter().filter(|(key, entry)| wanted(key, &entry.version)).map(|(key, _)| key.clone()).collect();
-        let listed = self.exceptions.iter().filter(|(_, version)| version.is_some()).map(|(key, _)| key);
-        let shared = self.catalog.iter().map(|(key, _)| key).filter(|key| !self.exceptions.contains_key(key));
-        let mut del: Vec<_> = listed.chain(shared).filter(|key| target.get(key).is_none()).cloned().collect();
-        del.sort();
-        Diff { put, del }
+        match &self.state {
+            State::Listed(listed) => Diff::between(listed, target),
+            State::Told(told) => Diff::between_catalogs(told, target),
+        }
     }
 
-    /// The pod has applied a target, but for what it refused.
+    /// The pod was told a target and has applied it, but for what it refused now. What it refused before and was not sent
+    /// again is still refused.
     #[must_use]
     pub fn after(&self, revision: &Revision, target: &Arc<Catalog>, refused: &[Key]) -> Self {
-        let mut next = Self { revision: Some(revision.clone()), catalog: Arc::clone(target), ..Self::default() };
-        let still =
-            self.refused.iter().filter(|(key, version)| target.get(key).is_some_and(|it| it.version == **version));
-        let keys = still.map(|(key, _)| key).chain(refused);
-        for key in keys {
-            if let Some(entry) = target.get(key) {
-                next.exceptions.insert(key.clone(), self.version(key).cloned());
-                next.refused.insert(key.clone(), entry.version.clone());
-            }
-        }
-        next
+        let mut still = self.refused.clone();
+        still.retain(|key, version| target.get(key).is_some_and(|it| it.version == *version));
+        let now = refused.iter().filter_map(|key| Some((key.clone(), target.get(key)?.version.clone())));
+        still.extend(now);
+        Self { revision: Some(revision.clone()), state: State::Told(Arc::clone(target)), refused: still }
     }
 
     /// What the pod refused and still lacks.
     pub fn refused(&self) -> &BTreeMap<Key, Version> {
         &self.refused
     }
+}
 
-    fn version(&self, key: &Key) -> Option<&Version> {
-        match self.exceptions.get(key) {
-            Some(exception) => exception.as_ref(),
-            None => self.catalog.get(key).map(|entry| &entry.version),
-        }
+impl Default for State {
+    fn default() -> Self {
+        Self::Listed(BTreeMap::new())
     }
 }
 
@@ -118,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_resource_is_sent_again_only_in_another_version() {
+    fn a_refused_resource_counts_as_told_until_the_pod_comes_back() {
         let first = catalog(&[("a", 1), ("b", 1)]);
         let held = Held::default().after(&first.revision(), &first, &[]);
         assert!(held.to(&first).is_empty());
@@ -126,23 +123,14 @@ mod tests {
         let second = catalog(&[("a", 2), ("b", 1)]);
         let held = held.after(&second.revision(), &second, &[key("a")]);
         assert!(held.to(&second).is_empty(), "the answer would be the same");
-        assert_eq!(held.refused().len(), 1);
-
         let third = catalog(&[("a", 2), ("b", 3)]);
-        let diff = held.to(&third);
-        assert_eq!(names(&diff.put), ["b"]);
+        assert_eq!(names(&held.to(&third).put), ["b"]);
         let held = held.after(&third.revision(), &third, &[]);
         assert_eq!(held.refused().len(), 1, "the pod still lacks it, though its answer did not repeat that");
 
-        assert!(held.to(&catalog(&[("a", 1), ("b", 3)])).is_empty(), "back to the version that the pod kept");
-        assert_eq!(names(&held.to(&catalog(&[("a", 3), ("b", 3)])).put), ["a"]);
-        assert_eq!(names(&held.to(&catalog(&[("b", 3)])).del), ["a"], "it keeps an older version, which must go");
-    }
-
-    #[test]
-    fn a_refused_resource_that_was_never_held_need_not_be_deleted() {
-        let first = catalog(&[("a", 1)]);
-        let held = Held::default().after(&first.revision(), &first, &[key("a")]);
-        assert!(held.to(&catalog(&[])).is_empty());
+        let back = catalog(&[("a", 1), ("b", 3)]);
+        assert_eq!(names(&held.to(&back).put), ["a"], "it was told version 2, whatever it keeps");
+        assert!(held.after(&back.revision(), &back, &[]).refused().is_empty());
+        assert_eq!(names(&held.to(&catalog(&[("b", 3)])).del), ["a"]);
     }
 }

@@ -204,7 +204,7 @@ async fn a_thousand_requests_outlive_an_upstream() {
         .token();
     let gateway = Gateway::start(&manifests);
     let ask = |at: usize| {
-        let (path, body) = dialects("m", at % 2 == 0)[at % 3].clone();
+        let (path, body) = dialects("m", at.is_multiple_of(2))[at % 3].clone();
         Ask::post(&path, body).send(&gateway)
     };
     let disturb = async {

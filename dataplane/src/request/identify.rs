@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn finds_a_token_wherever_an_sdk_puts_it() {
-        let cases: [(&str, &[(&str, &str)], &[&str]); 7] = [
+        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+        let cases: [Case; 7] = [
             ("/", &[("authorization", "Bearer a")], &["a"]),
             ("/", &[("authorization", "bearer  a ")], &["a"]),
             ("/", &[("authorization", "Basic a"), ("x-api-key", "b")], &["b"]),

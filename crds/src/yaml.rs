@@ -71,7 +71,9 @@ pub fn read(text: &str) -> Result<Vec<Document>, ReadError> {
 /// # Errors
 /// For values that YAML has no form for, such as maps with maps as keys.
 pub fn write<T: Serialize>(value: &T) -> Result<String, WriteError> {
-    serde_yaml::to_string(value).map_err(|error| WriteError(error.to_string()))
+    // By way of JSON: an enum with content becomes a map, not a `!tag` that only this library reads.
+    let value = serde_json::to_value(value)?;
+    serde_yaml::to_string(&value).map_err(|error| WriteError(error.to_string()))
 }
 
 impl From<serde_json::Error> for WriteError {

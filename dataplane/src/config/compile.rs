@@ -17,19 +17,14 @@ use crate::live::Live;
 pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Share) -> (Runtime, Vec<Unreadable>) {
     let mut refused = Vec::new();
     let providers = providers::compile(&snapshot.providers, live, &mut refused);
-    let mut runtime = Runtime {
-        revision: Some(revision.clone()),
-        ..Runtime::default()
-    };
+    let mut runtime = Runtime { revision: Some(revision.clone()), ..Runtime::default() };
     for (id, route) in &snapshot.routes {
         match routes::compile(id, route, &providers, live) {
             Ok(route) => publish(&mut runtime, Arc::new(route)),
             Err(message) => refused.push(unreadable(Kind::Route, id, message)),
         }
     }
-    runtime
-        .prefixes
-        .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    runtime.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     for (id, token) in &snapshot.tokens {
         match tokens::compile(id, token, live, share) {
             Ok(keys) => runtime.tokens.extend(keys),
@@ -53,10 +48,7 @@ fn publish(runtime: &mut Runtime, route: Arc<Route>) {
 }
 
 fn unreadable(kind: Kind, id: &ObjectId, message: String) -> Unreadable {
-    Unreadable {
-        key: Key { kind, id: id.clone() },
-        message,
-    }
+    Unreadable { key: Key { kind, id: id.clone() }, message }
 }
 
 #[cfg(test)]

@@ -143,11 +143,7 @@ pub struct Token {
 impl Runtime {
     /// The route of a model id: the exact id, else the longest prefix.
     pub fn route(&self, model: &str) -> Option<&Arc<Route>> {
-        let by_prefix = || {
-            self.prefixes
-                .iter()
-                .find(|(prefix, _)| model.starts_with(prefix.as_str()))
-        };
+        let by_prefix = || self.prefixes.iter().find(|(prefix, _)| model.starts_with(prefix.as_str()));
         self.exact.get(model).or_else(|| by_prefix().map(|(_, route)| route))
     }
 

@@ -46,24 +46,14 @@ impl Account {
     /// The limit that leaves no room.
     pub fn reserve(self: &Arc<Self>, now: UnixMillis, ask: Ask) -> Result<Reservation, Exceeded> {
         let ticket = self.counters().reserve(now, ask)?;
-        Ok(Reservation {
-            account: Arc::clone(self),
-            ticket: Some(ticket),
-        })
+        Ok(Reservation { account: Arc::clone(self), ticket: Some(ticket) })
     }
 
     /// What is left of each limit.
     pub fn remaining(&self, now: UnixMillis) -> Vec<Remaining> {
         let mut counters = self.counters();
         let remaining = counters.remaining(now);
-        remaining
-            .into_iter()
-            .map(|(limit, cap, left)| Remaining {
-                limit: limit.clone(),
-                cap,
-                left,
-            })
-            .collect()
+        remaining.into_iter().map(|(limit, cap, left)| Remaining { limit: limit.clone(), cap, left }).collect()
     }
 
     fn counters(&self) -> MutexGuard<'_, Counters> {

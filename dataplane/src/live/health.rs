@@ -44,16 +44,8 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        let eviction = Eviction {
-            consecutive_failures: 5,
-            duration: Duration::from_secs(30),
-        };
-        Self {
-            eviction,
-            failures: 0,
-            evicted_until: None,
-            cooling_until: None,
-        }
+        let eviction = Eviction { consecutive_failures: 5, duration: Duration::from_secs(30) };
+        Self { eviction, failures: 0, evicted_until: None, cooling_until: None }
     }
 }
 
@@ -111,10 +103,7 @@ mod tests {
     #[test]
     fn evicts_after_failures_in_a_row_and_again_at_the_next_one() {
         let health = Health::default();
-        health.configure(Eviction {
-            consecutive_failures: 2,
-            duration: SECOND,
-        });
+        health.configure(Eviction { consecutive_failures: 2, duration: SECOND });
         let start = Instant::now();
         health.failed(start);
         health.succeeded();
@@ -124,10 +113,7 @@ mod tests {
         assert_eq!(health.availability(start), Availability::Evicted(start + SECOND));
         let later = start + SECOND;
         assert_eq!(health.availability(later), Availability::Ready);
-        assert!(
-            health.failed(later),
-            "one failure is enough until it has succeeded once"
-        );
+        assert!(health.failed(later), "one failure is enough until it has succeeded once");
         health.succeeded();
         assert_eq!(health.availability(later), Availability::Ready);
     }

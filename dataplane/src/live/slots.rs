@@ -18,10 +18,7 @@ pub struct Slot(Arc<Slots>);
 
 impl Default for Slots {
     fn default() -> Self {
-        Self {
-            cap: AtomicU32::new(u32::MAX),
-            taken: AtomicU32::new(0),
-        }
+        Self { cap: AtomicU32::new(u32::MAX), taken: AtomicU32::new(0) }
     }
 }
 
@@ -35,9 +32,7 @@ impl Slots {
     pub fn try_take(self: &Arc<Self>) -> Option<Slot> {
         let cap = self.cap.load(Ordering::Relaxed);
         let take = |taken: u32| (taken < cap).then_some(taken + 1);
-        self.taken
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, take)
-            .ok()?;
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).ok()?;
         Some(Slot(Arc::clone(self)))
     }
 

@@ -114,15 +114,8 @@ impl BaseUrl {
         if !matches!(scheme.as_str(), "http" | "https") || path.is_some_and(|path| path.query().is_some()) {
             return Err(invalid());
         }
-        let prefix = path
-            .map_or("", http::uri::PathAndQuery::path)
-            .trim_end_matches('/')
-            .to_owned();
-        Ok(Self {
-            scheme,
-            authority,
-            prefix,
-        })
+        let prefix = path.map_or("", http::uri::PathAndQuery::path).trim_end_matches('/').to_owned();
+        Ok(Self { scheme, authority, prefix })
     }
 
     /// The URL of a path below this base.
@@ -183,9 +176,7 @@ fn outbound(
     credential: &Credential,
     request: OutboundRequest,
 ) -> Result<Request<Full<Bytes>>, SendError> {
-    let uri = base
-        .join(&request.path)
-        .map_err(|error| SendError::Invalid(error.to_string()))?;
+    let uri = base.join(&request.path).map_err(|error| SendError::Invalid(error.to_string()))?;
     let mut outbound = Request::new(Full::new(request.body));
     *outbound.method_mut() = Method::POST;
     *outbound.uri_mut() = uri;
@@ -212,11 +203,7 @@ fn classify(error: &hyper_util::client::legacy::Error) -> SendError {
         deepest = current.to_string();
         cause = current.source();
     }
-    if error.is_connect() {
-        SendError::Connect(deepest)
-    } else {
-        SendError::Closed(deepest)
-    }
+    if error.is_connect() { SendError::Connect(deepest) } else { SendError::Closed(deepest) }
 }
 
 // === impl UpstreamBody ===
@@ -257,26 +244,10 @@ mod tests {
     #[test]
     fn joins_below_the_base_whatever_its_slashes() {
         for (base, path, url) in [
-            (
-                "https://api.openai.com/v1",
-                "/chat/completions",
-                "https://api.openai.com/v1/chat/completions",
-            ),
-            (
-                "http://vllm.ai.svc:8000/v1/",
-                "/embeddings",
-                "http://vllm.ai.svc:8000/v1/embeddings",
-            ),
-            (
-                "https://api.anthropic.com",
-                "/v1/messages",
-                "https://api.anthropic.com/v1/messages",
-            ),
-            (
-                "http://[::1]:9",
-                "/v1beta/models/a%2Fb:x?alt=sse",
-                "http://[::1]:9/v1beta/models/a%2Fb:x?alt=sse",
-            ),
+            ("https://api.openai.com/v1", "/chat/completions", "https://api.openai.com/v1/chat/completions"),
+            ("http://vllm.ai.svc:8000/v1/", "/embeddings", "http://vllm.ai.svc:8000/v1/embeddings"),
+            ("https://api.anthropic.com", "/v1/messages", "https://api.anthropic.com/v1/messages"),
+            ("http://[::1]:9", "/v1beta/models/a%2Fb:x?alt=sse", "http://[::1]:9/v1beta/models/a%2Fb:x?alt=sse"),
         ] {
             assert_eq!(BaseUrl::parse(base).unwrap().join(path).unwrap().to_string(), url);
         }

@@ -66,10 +66,7 @@ const H1_BUFFER: usize = 128 << 10;
 impl Clients {
     /// No pool yet.
     pub fn new(reach: Reach) -> Self {
-        Self {
-            reach,
-            pools: Mutex::default(),
-        }
+        Self { reach, pools: Mutex::default() }
     }
 
     /// Which addresses upstreams may have.
@@ -103,9 +100,7 @@ fn make(reach: Reach, trust: &Trust, connect: Duration) -> Result<Pool, InvalidT
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(60)));
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(trust)?)
-        .https_or_http();
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls(trust)?).https_or_http();
     let https = match &trust.server_name {
         Some(name) => {
             let name = ServerName::try_from(name.clone()).map_err(|_| InvalidTrust::ServerName(name.clone()))?;
@@ -159,10 +154,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let pool = clients.pool(&Trust::default(), second).unwrap();
         assert!(Arc::ptr_eq(&pool, &clients.pool(&Trust::default(), second).unwrap()));
-        assert!(!Arc::ptr_eq(
-            &pool,
-            &clients.pool(&Trust::default(), 2 * second).unwrap()
-        ));
+        assert!(!Arc::ptr_eq(&pool, &clients.pool(&Trust::default(), 2 * second).unwrap()));
         clients.prune();
         assert_eq!(clients.pools.lock().unwrap().len(), 1);
     }
@@ -170,14 +162,8 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_certificates() {
         let clients = Clients::new(Reach::Anywhere);
-        let trust = Trust {
-            ca_certificates: Some("not pem".to_owned()),
-            server_name: None,
-        };
+        let trust = Trust { ca_certificates: Some("not pem".to_owned()), server_name: None };
         let error = clients.pool(&trust, Duration::from_secs(1)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "tls.caCertificates holds no usable certificate: no certificate found"
-        );
+        assert_eq!(error.to_string(), "tls.caCertificates holds no usable certificate: no certificate found");
     }
 }

@@ -46,11 +46,9 @@ mod tests {
 
     #[test]
     fn goes_into_the_header_of_the_family_and_never_into_debug_output() {
-        for (family, header) in [
-            (Family::OpenAi, "authorization"),
-            (Family::Anthropic, "x-api-key"),
-            (Family::Gemini, "x-goog-api-key"),
-        ] {
+        for (family, header) in
+            [(Family::OpenAi, "authorization"), (Family::Anthropic, "x-api-key"), (Family::Gemini, "x-goog-api-key")]
+        {
             let credential = Credential::api_key(family, &Secret::new("canary-key")).unwrap();
             assert_eq!(credential.header().unwrap().0, header);
             assert!(!format!("{credential:?}").contains("canary"));

@@ -44,10 +44,7 @@ pub struct Resolver {
 impl Resolver {
     /// A resolver that gives only addresses within reach.
     pub fn new(reach: Reach) -> Self {
-        Self {
-            system: GaiResolver::new(),
-            reach,
-        }
+        Self { system: GaiResolver::new(), reach }
     }
 }
 

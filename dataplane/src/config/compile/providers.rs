@@ -51,29 +51,15 @@ pub fn compile(
 
 fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
     let (family, surfaces) = speaks(told.type_, &told.endpoints)?;
-    let transport = if told.type_ == ProviderType::Echo {
-        None
-    } else {
-        Some(transport(told, family, live)?)
-    };
+    let transport = if told.type_ == ProviderType::Echo { None } else { Some(transport(told, family, live)?) };
     let slots = live.slots(id);
     slots.configure(told.max_concurrent_requests);
     let eviction = Eviction {
         consecutive_failures: told.eviction.consecutive_failures.max(1),
         duration: told.eviction.duration.into(),
     };
-    let provider = Arc::new(Provider {
-        id: id.clone(),
-        type_: told.type_,
-        family,
-        surfaces,
-        slots,
-    });
-    Ok(Compiled {
-        provider,
-        transport,
-        eviction,
-    })
+    let provider = Arc::new(Provider { id: id.clone(), type_: told.type_, family, surfaces, slots });
+    Ok(Compiled { provider, transport, eviction })
 }
 
 fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Surface>), String> {
@@ -83,12 +69,7 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
         Endpoint::Embeddings => vec![Surface::Embeddings],
     };
     let anthropic = [Surface::Messages, Surface::MessagesCountTokens];
-    let gemini = [
-        Surface::GenerateContent,
-        Surface::EmbedContent,
-        Surface::BatchEmbedContents,
-        Surface::CountTokens,
-    ];
+    let gemini = [Surface::GenerateContent, Surface::EmbedContent, Surface::BatchEmbedContents, Surface::CountTokens];
     match type_ {
         ProviderType::OpenAI => Ok((Family::OpenAi, endpoints.iter().flat_map(openai).collect())),
         ProviderType::Anthropic => Ok((Family::Anthropic, anthropic.to_vec())),
@@ -108,10 +89,7 @@ fn transport(told: &Told, family: Family, live: &Live) -> Result<Transport, Stri
     let base = BaseUrl::parse(&told.base_url).map_err(|error| error.to_string())?;
     let literal: Option<std::net::IpAddr> = base.host().trim_matches(['[', ']']).parse().ok();
     if literal.is_some_and(|address| !live.clients().reach().allows(address)) {
-        return Err(format!(
-            "baseURL {:?} leads to this host or its metadata service",
-            told.base_url
-        ));
+        return Err(format!("baseURL {:?} leads to this host or its metadata service", told.base_url));
     }
     let credential = match &told.credential {
         None => Credential::none(),
@@ -124,9 +102,5 @@ fn transport(told: &Told, family: Family, live: &Live) -> Result<Transport, Stri
         ca_certificates: tls.ca_certificates.clone(),
         server_name: tls.server_name.clone(),
     });
-    Ok(Transport {
-        base,
-        credential,
-        trust,
-    })
+    Ok(Transport { base, credential, trust })
 }

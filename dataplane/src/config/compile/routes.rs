@@ -25,12 +25,9 @@ pub fn compile(
 ) -> Result<Route, String> {
     let mut upstreams = Vec::with_capacity(told.upstreams.len());
     for upstream in &told.upstreams {
-        let provider = providers.get(&upstream.provider).ok_or_else(|| {
-            format!(
-                "upstream {:?}: provider {} is not usable",
-                upstream.name, upstream.provider
-            )
-        })?;
+        let provider = providers
+            .get(&upstream.provider)
+            .ok_or_else(|| format!("upstream {:?}: provider {} is not usable", upstream.name, upstream.provider))?;
         upstreams.push(Arc::new(one(upstream, provider, live)?));
     }
     upstreams.sort_by_key(|upstream| upstream.priority);

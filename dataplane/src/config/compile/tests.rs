@@ -62,10 +62,7 @@ fn what_cannot_be_compiled_is_refused_alone() {
     );
     assert!(runtime.route("good").is_some());
     assert!(runtime.route("bad").is_none());
-    let keys: Vec<String> = refused
-        .iter()
-        .map(|it| format!("{} {}", it.key.kind, it.key.id))
-        .collect();
+    let keys: Vec<String> = refused.iter().map(|it| format!("{} {}", it.key.kind, it.key.id)).collect();
     assert_eq!(keys, ["provider a/self", "route a/bad", "token a/t"]);
 }
 
@@ -93,10 +90,7 @@ fn no_debug_output_shows_a_key() {
         "routes": {"a/one": route(&["m"], "a/p")},
     }));
     let key = routeapi_channel::snapshot::Credential::ApiKey(Secret::new("canary-key"));
-    snapshot
-        .providers
-        .values_mut()
-        .for_each(|provider| provider.credential = Some(key.clone()));
+    snapshot.providers.values_mut().for_each(|provider| provider.credential = Some(key.clone()));
     let revision = Catalog::of(&snapshot).unwrap().revision();
     let (runtime, _) = compile(&snapshot, &revision, &live, Share::default());
     assert!(!format!("{runtime:?}{snapshot:?}{live:?}").contains("canary"));

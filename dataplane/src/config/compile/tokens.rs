@@ -11,7 +11,10 @@ use routeapi_metering::{Limit, Period, Quantity, Share};
 
 use crate::{config::runtime::Token, live::Live};
 
-pub fn compile(id: &ObjectId, told: &Told, live: &Live, share: Share) -> Result<Vec<([u8; 32], Arc<Token>)>, String> {
+/// A key's SHA-256 and what it stands for.
+type Entry = ([u8; 32], Arc<Token>);
+
+pub fn compile(id: &ObjectId, told: &Told, live: &Live, share: Share) -> Result<Vec<Entry>, String> {
     let account = live.account(id);
     let limits = told.limits.iter().map(|limit| Limit {
         name: limit.name.clone(),

@@ -1,0 +1,147 @@
+"""Fixtures of the cluster suite: one cluster, one release of the chart, what apps need; and the figures that it prints.
+
+Files run in the order of their numbers, on one release that the first installs and the last takes away.
+
+Environment (set by tests/cluster/run):
+  KUBECONFIG         the cluster
+  CLUSTER_PROGRAMS   directory with kubectl, helm and helm4
+  CLUSTER_HELM       helm (default) or helm4
+"""
+
+import os
+import time
+
+import pytest
+
+from kube import CHART, NAMESPACE, RELEASE, REPOSITORY, Kube, Refused
+
+FIGURES = {}
+KEY = "the-vendors-key"
+MODELS = {"gpt": "OpenAI", "claude": "Anthropic", "gemini": "Gemini"}
+
+
+@pytest.fixture(scope="session")
+def figures():
+    """What was measured, by name; printed at the end."""
+    return FIGURES
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name, value in FIGURES.items():
+        terminalreporter.write_line(f"figure: {name}: {value}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome, report.longrepr = "failed", "skipping is not allowed under CI"
+    elif report.failed and "kube" in getattr(item, "funcargs", {}):
+        report.sections.append(("pods and events", state_of(item.funcargs["kube"])))
+    return report
+
+
+def state_of(kube):
+    """What a person would look at first when a test fails."""
+    commands = [
+        ["get", "pods,airoute,aiprovider,apitoken", "-A", "-o", "wide"],
+        ["get", "events", "-A", "--sort-by=.lastTimestamp"],
+        *(["logs", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={part}", "--tail=15", "--prefix"]
+          for part in ("operator", "data-plane")),
+    ]
+    said = []
+    for command in commands:
+        try:
+            said.append("\n".join(kube.kubectl(*command).splitlines()[-40:]))
+        except Refused as error:
+            said.append(str(error))
+    return "\n\n".join(said)
+
+
+@pytest.fixture(scope="session")
+def kube():
+    kubeconfig = os.environ["KUBECONFIG"]
+    return Kube(os.environ["CLUSTER_PROGRAMS"], kubeconfig, os.environ.get("CLUSTER_HELM", "helm"))
+
+
+@pytest.fixture(scope="session")
+def release(kube, figures):
+    """The chart with its defaults, in a namespace that enforces the strictest Pod Security level."""
+    kube.namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    started = time.monotonic()
+    kube.helm("install", RELEASE, CHART, "--namespace", NAMESPACE, "--wait", "--timeout", "3m")
+    figures["helm install until all pods are ready"] = f"{time.monotonic() - started:.1f} s"
+
+
+@pytest.fixture(scope="session")
+def quickstart(kube, release, figures):
+    """examples/quickstart.yaml, as the README says."""
+    started = time.monotonic()
+    kube.kubectl("apply", "-f", REPOSITORY / "examples/quickstart.yaml")
+    kube.wait("default", "condition=Ready", "airoute/hello", "airoute/everything-else", "apitoken/quickstart")
+    figures["kubectl apply until every object is Ready"] = f"{time.monotonic() - started:.2f} s"
+
+
+def upstream_objects():
+    """The scripted vendor as a Deployment of one pod and its Service, in namespace `models`."""
+    labels = {"app": "upstream"}
+    container = {
+        "name": "upstream",
+        "image": "routeapi.test/upstream:1",
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["--listen", "0.0.0.0:8000", "--key", KEY],
+        "readinessProbe": {"httpGet": {"path": "/_state", "port": 8000}, "periodSeconds": 1},
+    }
+    meta = {"name": "upstream", "namespace": "models"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "automountServiceAccountToken": False}}
+    return [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
+         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta,
+         "spec": {"selector": labels, "ports": [{"port": 8000}]}},
+    ]
+
+
+def providers():
+    """One AIProvider per dialect, with their key, all at the scripted vendor."""
+    objects = [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vendor", "namespace": "models"},
+                "stringData": {"apiKey": KEY}}]
+    for model, kind in MODELS.items():
+        base = "http://upstream.models.svc:8000" + ("/v1" if kind == "OpenAI" else "")
+        objects.append({
+            "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIProvider",
+            "metadata": {"name": model, "namespace": "models"},
+            "spec": {"type": kind, "baseURL": base, "allowedRoutes": {"namespaces": {"from": "All"}},
+                     "credentials": {"apiKey": {"secretRef": {"name": "vendor", "key": "apiKey"}}}},
+        })
+    return objects
+
+
+def routes_and_token():
+    """A route per provider, one to the OpenAI-type provider for long answers, and a token, in namespace `shop`."""
+    objects = [{"apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken", "metadata": {"name": "app", "namespace": "shop"},
+                "spec": {"models": ["*"], "secretName": "app-routeapi"}}]
+    for model, provider in {**{model: model for model in MODELS}, "long": "gpt"}.items():
+        objects.append({
+            "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIRoute", "metadata": {"name": model, "namespace": "shop"},
+            "spec": {"model": model,
+                     "upstreams": [{"name": "vendor", "providerRef": {"name": provider, "namespace": "models"}}]},
+        })
+    return objects
+
+
+@pytest.fixture(scope="session")
+def shop(kube, release):
+    """Upstream pods and providers in `models`, routes and a token in `shop`; not Ready before keys may be read there."""
+    for namespace in ("models", "shop"):
+        kube.namespace(namespace)
+    kube.apply(*upstream_objects(), *providers(), *routes_and_token())
+    kube.rolled_out("upstream", "models")
+
+
+@pytest.fixture(scope="session")
+def readable_keys(kube, shop):
+    """The upgrade that lets the operator read keys in `models`."""
+    kube.helm("upgrade", RELEASE, CHART, "--namespace", NAMESPACE, "--reuse-values", "--wait", "--timeout", "3m",
+              "--set", f"providerNamespaces={{{NAMESPACE},models}}")
+    kube.wait("shop", "condition=Ready", *(f"airoute/{model}" for model in [*MODELS, "long"]), "apitoken/app")

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use routeapi_channel::{
     Secret,
@@ -169,6 +169,16 @@ pub fn due(token: &ApiToken, keys: &Keys, now: Timestamp) -> Option<Duration> {
     Some(Duration::try_from(first.duration_since(now)).unwrap_or_default() + Duration::from_millis(20))
 }
 
+/// When an overlap ends. A status keeps whole seconds and cuts off the rest: rounded up, or apps would get less than was
+/// promised. No overlap at all means now.
+fn end(overlap: Duration, now: Timestamp) -> Timestamp {
+    if overlap.is_zero() {
+        return now;
+    }
+    let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
+    now.checked_add(overlap).and_then(|end| end.round(whole)).unwrap_or(Timestamp::MAX)
+}
+
 // === impl Keys ===
 
 impl Keys {
@@ -194,7 +204,7 @@ impl Keys {
 
     /// Gives every other key an end.
     pub fn retire_others(&mut self, current: &str, overlap: Duration, now: Timestamp) {
-        let end = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
+        let end = end(overlap, now);
         for key in self.keys.iter_mut().filter(|key| key.id != current && key.not_after_time.is_none()) {
             key.not_after_time = Some(Time(end));
         }

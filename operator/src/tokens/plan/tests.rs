@@ -102,6 +102,16 @@ fn keys_end_after_their_overlap() {
 }
 
 #[test]
+fn an_overlap_is_never_shorter_than_promised_and_none_ends_at_once() {
+    let now = at(100).checked_add(Duration::from_millis(300)).unwrap();
+    for (overlap, left) in [(4, vec![(id(1), Some(105)), (id(2), None)]), (0, vec![(id(2), None)])] {
+        let mut keys = Keys { keys: vec![key(1, 0, None), key(2, 50, None)], rotation_revision: None };
+        keys.retire_others(&id(2), Duration::from_secs(overlap), now);
+        assert_eq!(ids(&keys), left);
+    }
+}
+
+#[test]
 fn rotation_by_interval_and_by_revision() {
     let by_interval = token(&json!({"interval": "10m", "overlap": "1m"}), &[key(1, 0, None)], Some(0));
     assert_eq!(plan(&by_interval, &ours(1), at(599)).next, Next::Nothing);

@@ -310,7 +310,7 @@ impl Drop for ApiServer {
     }
 }
 
-async fn client_of(kubeconfig: &Path) -> Result<kube::Client> {
+pub(crate) async fn client_of(kubeconfig: &Path) -> Result<kube::Client> {
     let config = Kubeconfig::read_from(kubeconfig)?;
     let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     config.proxy_url = None; // the server is on loopback, whatever the environment says

@@ -4,6 +4,9 @@
 //! - [`upstream`]: the scripted upstream, which speaks the vendors' dialects and fails on demand; the judge of what the
 //!   gateway sends, so it shares no code with the gateway.
 //! - [`process`]: child processes that cannot outlive the test, with the signals that fault tests send.
+//! - [`client`]: a plain HTTP client that tells how answers ended.
+//! - [`gateway`]: the real gateway in this process.
+//! - [`operator`]: a release of the chart with the real operator, and gateways in the place of its pods.
 //! - [`helm`]: helm, run for real on this repository's chart.
 //! - [`tools`]: where the compiled programs are (`tests/tools/build`).
 //! - [`wait`]: waiting for a condition instead of sleeping.
@@ -16,7 +19,10 @@
 )]
 
 pub mod apiserver;
+pub mod client;
+pub mod gateway;
 pub mod helm;
+pub mod operator;
 pub mod process;
 pub mod tools;
 pub mod upstream;

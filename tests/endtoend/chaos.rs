@@ -1,0 +1,231 @@
+//! A thousand requests, fifty at a time, half of them streams, in three dialects, while one of two upstreams is killed and
+//! comes back, again and again. No request may fail that had not sent content; nothing may be lost, counted twice or
+//! leaked.
+
+use crate::verdict::{Ending, judge};
+use futures_util::{StreamExt as _, stream};
+use routeapi_dataplane::clock;
+use routeapi_tests::client::{Client, Dialect};
+use routeapi_tests::gateway::Gateway;
+use routeapi_tests::upstream::{Entry, Outcome, Script, Upstream};
+use routeapi_tests::wait;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const REQUESTS: usize = 1_000;
+const AT_ONCE: usize = 50;
+const KILLS: usize = 8;
+const TOKEN: &str = "sk-chaos";
+const LIMIT: Duration = Duration::from_secs(60);
+const REQUESTS_CAP: u64 = 5_000;
+const TOKENS_CAP: u64 = 1_000_000;
+
+/// What a request was and how it ended.
+struct Done {
+    number: usize,
+    stream: bool,
+    id: String,
+    ending: Ending,
+}
+
+/// A small generator (xorshift64*), so that a seed says everything about what clients do and when upstreams die.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end
+    }
+}
+
+fn manifests(mortal: &Upstream, lasting: &Upstream) -> String {
+    let provider = |name: &str, upstream: &Upstream| {
+        format!(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {{name: {name}, namespace: apps}}\nspec:\n  \
+             type: OpenAI\n  baseURL: \"{}\"\n  maxConcurrentRequests: 100\n  \
+             eviction: {{consecutiveFailures: 5, duration: 100ms}}\n---\n",
+            upstream.openai_url()
+        )
+    };
+    format!(
+        "{}{}
+apiVersion: routeapi.dev/v1alpha1
+kind: AIRoute
+metadata: {{name: chaos, namespace: apps}}
+spec:
+  model: chaos
+  upstreams:
+    - {{name: mortal, providerRef: {{name: mortal}}}}
+    - {{name: lasting, providerRef: {{name: lasting}}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: token, namespace: apps, labels: {{routeapi.dev/import: \"true\"}}}}
+stringData: {{token: {TOKEN}}}
+---
+apiVersion: routeapi.dev/v1alpha1
+kind: ApiToken
+metadata: {{name: chaos, namespace: apps}}
+spec:
+  models: [chaos]
+  secretName: token
+  maxConcurrentRequests: {AT_ONCE}
+  limits:
+    - {{name: calls, per: Month, requests: {REQUESTS_CAP}}}
+    - {{name: volume, per: Month, tokens: {TOKENS_CAP}}}
+",
+        provider("mortal", mortal),
+        provider("lasting", lasting)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_dies_costs_no_request_and_no_token() {
+    let seed = std::env::var("ROUTEAPI_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    println!("figure: chaos seed = {seed} (ROUTEAPI_TEST_SEED)");
+    let mut random = Random(seed);
+    let script = || {
+        Script::new().chunks(12, "word ").delay_headers(Duration::from_millis(4)).delay_chunk(Duration::from_millis(2))
+    };
+    let (mortal, lasting) = (Upstream::start(script()).await, Upstream::start(script()).await);
+    let gateway = Gateway::local(&manifests(&mortal, &lasting));
+    let client = Client::new(gateway.address(), TOKEN);
+
+    let plan: Vec<(usize, Dialect, bool)> =
+        (0..REQUESTS).map(|number| (number, Dialect::ALL[random.below(3) as usize], number % 2 == 0)).collect();
+    let kills: Vec<usize> = (0..KILLS).map(|nth| nth * REQUESTS / KILLS + 20 + random.below(60) as usize).collect();
+    let answered = AtomicUsize::new(0);
+    let started = Instant::now();
+    let asking = stream::iter(plan)
+        .map(|(number, dialect, stream)| {
+            let (client, answered) = (client.clone(), &answered);
+            async move {
+                let answer = client.ask(dialect, "chaos", stream, &format!("request-{number:04}")).await;
+                answered.fetch_add(1, Ordering::Relaxed);
+                let id = answer.header("x-routeapi-request-id").unwrap_or_default().to_owned();
+                Done { number, stream, id, ending: judge(dialect, stream, &answer) }
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<Done>>();
+    let killing = async {
+        for kill in kills {
+            wait::until_true("requests are answered", LIMIT, || answered.load(Ordering::Relaxed) >= kill).await;
+            mortal.kill();
+            wait::until_true("requests are answered", LIMIT, || answered.load(Ordering::Relaxed) >= kill + 25).await;
+            mortal.restart().await.unwrap();
+        }
+    };
+    let (done, ()) = tokio::join!(asking, killing);
+    println!("figure: chaos requests = {}, kills = {KILLS}, took = {:?}", done.len(), started.elapsed());
+
+    endings(&done);
+    let records = gateway.records_of(REQUESTS).await;
+    reconcile(&done, &records, [("mortal", &mortal), ("lasting", &lasting)]);
+    nothing_is_left(&gateway, &records, [&mortal, &lasting]).await;
+}
+
+fn endings(done: &[Done]) {
+    let failed: Vec<_> = done.iter().filter(|it| matches!(it.ending, Ending::Failed(_))).map(|it| &it.ending).collect();
+    let cut = done.iter().filter(|it| it.ending == Ending::CutAfterContent).count();
+    let streams = done.iter().filter(|it| it.stream).count();
+    println!("figure: chaos streams = {streams}, cut after content = {cut}, failed before content = {}", failed.len());
+    assert!(failed.is_empty(), "{} failed, such as {:?}", failed.len(), failed.first());
+    assert!(cut > 0, "no stream was cut, so nothing was tried");
+}
+
+/// What one request was to an upstream, by the upstream's own ledger.
+type Truth<'a> = BTreeMap<(usize, &'a str), Vec<Entry>>;
+
+fn truth<'a>(upstreams: [(&'a str, &Upstream); 2]) -> Truth<'a> {
+    let mut truth = Truth::new();
+    for (name, upstream) in upstreams {
+        let ledger: BTreeMap<u64, Entry> = upstream.ledger().into_iter().map(|entry| (entry.id, entry)).collect();
+        for received in upstream.received() {
+            let body = String::from_utf8_lossy(&received.body).into_owned();
+            let at = body.find("request-").expect("our text reaches the upstream") + "request-".len();
+            let number: usize = body[at..at + 4].parse().unwrap();
+            truth.entry((number, name)).or_default().push(ledger[&received.id].clone());
+        }
+    }
+    truth
+}
+
+fn reconcile(done: &[Done], records: &[Value], upstreams: [(&str, &Upstream); 2]) {
+    let truth = truth(upstreams);
+    let by_id: BTreeMap<&str, &Value> = records.iter().map(|record| (record["id"].as_str().unwrap(), record)).collect();
+    let lost = done.iter().filter(|it| !by_id.contains_key(it.id.as_str())).count();
+    let duplicated = records.len() - by_id.len();
+    let (mut misstated, mut unrecorded, mut exact) = (Vec::new(), 0, 0);
+    for request in done {
+        let Some(record) = by_id.get(request.id.as_str()) else { continue };
+        let attempts = record["attempts"].as_array().unwrap();
+        for (name, _) in upstreams {
+            let entries = truth.get(&(request.number, name)).map(Vec::as_slice).unwrap_or_default();
+            let of_it: Vec<&Value> = attempts.iter().filter(|attempt| attempt["upstream"] == name).collect();
+            unrecorded += entries.len().saturating_sub(of_it.len());
+            for attempt in of_it {
+                match misstatement(attempt, attempts.last() == Some(attempt), entries, request) {
+                    Some(what) => misstated.push(format!("{what}: {attempt} but {entries:?}")),
+                    None => exact += usize::from(attempt["usage_source"] == "reported"),
+                }
+            }
+        }
+    }
+    println!(
+        "figure: chaos ledger lost = {lost}, duplicated = {duplicated}, unrecorded attempts = {unrecorded}, mis-stated = {}, exact = {exact}",
+        misstated.len()
+    );
+    assert_eq!((lost, duplicated, unrecorded), (0, 0, 0));
+    assert!(misstated.is_empty(), "{} are mis-stated, such as {:?}", misstated.len(), misstated.first());
+}
+
+/// What is wrong about a recorded attempt, given what the upstream did for that request.
+fn misstatement(attempt: &Value, last: bool, entries: &[Entry], request: &Done) -> Option<&'static str> {
+    let count = |member: &str| attempt["usage"][member].as_u64().unwrap_or(0);
+    let equals = |entry: &Entry| (count("input"), count("output")) == (entry.input_tokens, entry.output_tokens);
+    let served = attempt.get("error").is_none();
+    if served && request.ending == Ending::Whole {
+        let complete = entries.iter().any(|entry| entry.outcome == Outcome::Completed && equals(entry));
+        return (attempt["usage_source"] != "reported" || !complete).then_some("served, but not as the upstream says");
+    }
+    if attempt["usage_source"] == "reported" {
+        return (!entries.iter().any(equals)).then_some("reported, but by nobody");
+    }
+    // Killed on the way: the upstream's report never came. If the client saw content, what came is counted.
+    let cut = last && request.ending == Ending::CutAfterContent;
+    (cut && (attempt["usage_source"] == "none" || count("output") == 0))
+        .then_some("cut after content, but nothing counted")
+}
+
+async fn nothing_is_left(gateway: &Gateway, records: &[Value], upstreams: [&Upstream; 2]) {
+    for upstream in upstreams {
+        upstream.wait_idle(LIMIT).await;
+    }
+    assert_eq!(gateway.metrics().await.sum("routeapi_requests_in_flight", &[]), 0.0);
+    let runtime = gateway.running().store.current();
+    for upstream in &runtime.route("chaos").unwrap().upstreams {
+        assert_eq!(upstream.provider.slots.taken(), 0, "{}", upstream.name);
+    }
+    let token = runtime.token(&Sha256::digest(TOKEN).into()).unwrap();
+    let now = clock::now().unix_ms;
+    let left: BTreeMap<String, u64> =
+        token.account.remaining(now).into_iter().map(|it| (it.limit.name, it.left)).collect();
+    let used: u64 =
+        records.iter().flat_map(|record| record["usage"].as_object().unwrap().values()).filter_map(Value::as_u64).sum();
+    println!("figure: chaos tokens recorded = {used}, taken from the limit = {}", TOKENS_CAP - left["volume"]);
+    assert_eq!(
+        left,
+        BTreeMap::from([("calls".into(), REQUESTS_CAP - REQUESTS as u64), ("volume".into(), TOKENS_CAP - used)])
+    );
+    let ask = routeapi_metering::Ask::default();
+    let all: Vec<_> = (0..AT_ONCE).map(|_| token.account.reserve(now, ask)).collect();
+    assert!(all.iter().all(Result::is_ok), "some concurrency was never given back");
+    let models: BTreeSet<&str> = records.iter().filter_map(|record| record["model"].as_str()).collect();
+    assert_eq!(models, BTreeSet::from(["chaos"]));
+}

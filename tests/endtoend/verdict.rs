@@ -1,0 +1,64 @@
+//! How an answer ended, as the SDK of its dialect would see it.
+
+use routeapi_tests::client::{Answer, Dialect};
+use serde_json::Value;
+
+/// An ending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With everything that belongs to it.
+    Whole,
+    /// After some content, with the dialect's error.
+    CutAfterContent,
+    /// In any other way, which is never right.
+    Failed(String),
+}
+
+/// Judges an answer.
+pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> Ending {
+    let failed =
+        |what: &str| Ending::Failed(format!("{what}: {} {:?} {}", answer.status, answer.broken, answer.text()));
+    if answer.status != 200 {
+        return failed("no answer");
+    }
+    if answer.broken.is_some() {
+        return failed("the transport broke");
+    }
+    if !stream {
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        return if said(dialect, &body) { Ending::Whole } else { failed("no content") };
+    }
+    let events = answer.events();
+    let contents = events.iter().filter(|event| said(dialect, event)).count();
+    let last = events.last().cloned().unwrap_or_default();
+    let ended_well = match dialect {
+        Dialect::Chat => answer.text().ends_with("data: [DONE]\n\n"),
+        Dialect::Messages => last["type"] == "message_stop",
+        Dialect::Gemini => last["candidates"][0]["finishReason"] == "STOP",
+    };
+    let ended_in_error = match dialect {
+        Dialect::Chat | Dialect::Gemini => last["error"]["message"].is_string() && last.as_object().unwrap().len() == 1,
+        Dialect::Messages => last["type"] == "error" && last["error"]["type"].is_string(),
+    };
+    match (ended_well, ended_in_error, contents) {
+        (true, false, 1..) => Ending::Whole,
+        (false, true, 1..) => Ending::CutAfterContent,
+        (_, _, 0) => failed("a stream without content"),
+        _ => failed("a stream without a proper end"),
+    }
+}
+
+/// Whether a whole answer or an event carries text.
+fn said(dialect: Dialect, value: &Value) -> bool {
+    let text = match dialect {
+        Dialect::Chat => {
+            let choice = &value["choices"][0];
+            [&choice["delta"]["content"], &choice["message"]["content"]].into_iter().find_map(Value::as_str)
+        }
+        Dialect::Messages => {
+            [&value["delta"]["text"], &value["content"][0]["text"]].into_iter().find_map(Value::as_str)
+        }
+        Dialect::Gemini => value["candidates"][0]["content"]["parts"][0]["text"].as_str(),
+    };
+    text.is_some_and(|text| !text.is_empty())
+}

@@ -1,0 +1,167 @@
+//! The real gateway in this process, on free ports: as `routeapi run` starts it ([`Gateway::local`]) or as `routeapi
+//! serve` does in a pod ([`Gateway::serve`]). What it says of itself is read the way people read it: the access log, the
+//! admin listener's metrics and configuration.
+
+use crate::{client, wait};
+use http::Uri;
+use routeapi_dataplane::app::{App, Ending, Files, Running, Settings, Source};
+use routeapi_dataplane::config::local::{Loader, values::Values};
+use routeapi_dataplane::config::subscribe::{self, connect::Operator};
+use routeapi_dataplane::request::RequestSettings;
+use routeapi_dataplane::server::Limits;
+use serde_json::Value;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a gateway may take for what it should do at once.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A running gateway. Dropping it ends it without patience.
+pub struct Gateway {
+    running: Running,
+    records: Lines,
+    _manifests: Option<tempfile::TempDir>,
+}
+
+/// What `routeapi serve` is told of the operator.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Port of the operator on this machine.
+    pub port: u16,
+    /// File with the operator's CA.
+    pub ca: PathBuf,
+    /// File with the pod's ServiceAccount token.
+    pub token: PathBuf,
+    /// Where the last good configuration is kept.
+    pub state: PathBuf,
+    /// The pod's name.
+    pub pod: String,
+}
+
+impl Gateway {
+    /// A gateway for these manifests. Upstreams on loopback are allowed.
+    ///
+    /// # Panics
+    /// When the manifests have problems.
+    pub fn local(manifests: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("all.yaml"), manifests).unwrap();
+        let mut loader = Loader::new(vec![directory.path().to_owned()], Values::random()).unwrap();
+        let loaded = loader.load(&|_| None);
+        assert!(loaded.problems.is_empty(), "{:?}\n{manifests}", loaded.problems);
+        let source = Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) }));
+        Self { _manifests: Some(directory), ..Self::start(source) }
+    }
+
+    /// A gateway that an operator on this machine configures. Upstreams on loopback are refused, as in a cluster.
+    pub fn serve(subscription: &Subscription) -> Self {
+        Self::start(Source::Operator(subscribe::Settings {
+            operator: Operator {
+                url: format!("https://localhost:{}", subscription.port).parse::<Uri>().unwrap(),
+                ca: subscription.ca.clone(),
+                token: subscription.token.clone(),
+            },
+            pod: subscription.pod.clone(),
+            instance: format!("{}-{}", subscription.pod, std::process::id()),
+            state: Some(subscription.state.clone()),
+        }))
+    }
+
+    fn start(source: Source) -> Self {
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let records = Lines::default();
+        let running = App::start(Settings {
+            listen: any,
+            listen_tls: None,
+            admin: any,
+            source,
+            limits: Limits::default(),
+            requests: RequestSettings::default(),
+            ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
+            workers: Some(2),
+            access_log: Some(Box::new(records.clone())),
+        })
+        .unwrap();
+        Self { running, records, _manifests: None }
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.running.gateway
+    }
+
+    /// The gateway's own parts.
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// The access log so far, a value per line.
+    pub fn records(&self) -> Vec<Value> {
+        let bytes = self.records.0.lock().unwrap();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// The access log once it has at least so many lines.
+    pub async fn records_of(&self, count: usize) -> Vec<Value> {
+        wait::until_true("requests are recorded", SOON, || self.records().len() >= count).await;
+        self.records()
+    }
+
+    /// The metrics page, read.
+    pub async fn metrics(&self) -> Metrics {
+        Metrics(self.ask("/metrics").await.1)
+    }
+
+    /// The configuration in force, redacted.
+    pub async fn config(&self) -> Value {
+        serde_json::from_str(&self.ask("/config").await.1).unwrap()
+    }
+
+    /// Waits until the readiness probe passes.
+    pub async fn ready(&self) {
+        let look = || async { (self.ask("/readyz").await.0 == 200).then_some(()) };
+        wait::until("the gateway is ready", SOON, look).await;
+    }
+
+    /// Ends it as SIGTERM does, and waits until it is gone.
+    pub async fn stop(self) {
+        self.running.shutdown();
+        self.running.done().await;
+    }
+
+    async fn ask(&self, path: &str) -> (u16, String) {
+        client::get(self.running.admin, path).await
+    }
+}
+
+/// A page of series in the text form of OpenMetrics.
+#[derive(Clone, Debug)]
+pub struct Metrics(pub String);
+
+impl Metrics {
+    /// The sum of every series of this name that has these labels; 0 when there is none.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let labelled = |line: &&str| labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")));
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+        self.0.lines().filter(of_name).filter(labelled).filter_map(value).sum()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

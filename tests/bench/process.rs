@@ -28,7 +28,7 @@ impl Process {
             .args(["-c", &cpu.to_string()])
             .arg(program)
             .args(args)
-            .env("RUST_LOG", "off")
+            .env("ROUTEAPI_LOG", "off")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

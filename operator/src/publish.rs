@@ -213,7 +213,9 @@ fn explain_hidden_secrets(compiled: &mut Compiled, readable: &[String]) {
         let unresolved = |it: &&mut Decision| matches!(it.reason, Reason::SecretNotFound | Reason::CertificateNotFound);
         for decision in verdict.decisions.iter_mut().filter(unresolved).filter(|_| hidden) {
             let allowed = readable.join(", ");
-            decision.message.push_str(&format!("; the operator may read Secrets and ConfigMaps in {allowed} only"));
+            decision.message.push_str(&format!(
+                "; the operator may read Secrets and ConfigMaps in {allowed} only (Helm value providerNamespaces)"
+            ));
         }
     }
 }

@@ -259,7 +259,7 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
 fn installer(source: &Source) -> Installer {
     let (link, reach) = match source {
         Source::Files(_) => (Link::Local, Reach::Anywhere),
-        Source::Operator(_) => (Link::Down { since: clock::now(), reason: None }, Reach::NotThisHost),
+        Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.reach),
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
     Installer::new(store, Arc::new(Live::new(reach)))

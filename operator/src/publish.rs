@@ -50,6 +50,7 @@ pub struct Publisher {
     history: Mutex<VecDeque<(Revision, Arc<Catalog>)>>,
     quiet: Duration,
     max: Duration,
+    options: Options,
     readable_secrets: Vec<String>,
 }
 
@@ -63,6 +64,7 @@ impl Publisher {
             history: Mutex::default(),
             quiet: settings.debounce_quiet.into(),
             max: settings.debounce_max.into(),
+            options: Options { loopback: settings.allow_loopback_upstreams },
             readable_secrets: settings.provider_namespaces(),
         })
     }
@@ -89,8 +91,9 @@ impl Publisher {
             let started = Instant::now();
             let view = index.view();
             let previous = self.current.borrow().clone();
-            let readable = self.readable_secrets.clone();
-            match tokio::task::spawn_blocking(move || Publication::of(view, previous.as_deref(), &readable)).await {
+            let (options, readable) = (self.options, self.readable_secrets.clone());
+            let compile = move || Publication::of(view, previous.as_deref(), options, &readable);
+            match tokio::task::spawn_blocking(compile).await {
                 Ok(Ok(publication)) => self.publish(publication, started.elapsed(), &metrics),
                 Ok(Err(error)) => error!(%error, "a resource does not serialise; the last state stays in force"),
                 Err(error) => error!(%error, "compilation failed; the last state stays in force"),
@@ -135,8 +138,13 @@ impl Publisher {
 
 impl Publication {
     /// Compiles a view. What did not change since the previous publication is shared with it.
-    fn of(view: View, previous: Option<&Self>, readable_secrets: &[String]) -> Result<Self, serde_json::Error> {
-        let mut compiled = routeapi_compile::compile(&view.objects, &Options::default());
+    fn of(
+        view: View,
+        previous: Option<&Self>,
+        options: Options,
+        readable_secrets: &[String],
+    ) -> Result<Self, serde_json::Error> {
+        let mut compiled = routeapi_compile::compile(&view.objects, &options);
         for (key, broken) in &view.broken {
             compiled.verdicts.insert(key.clone(), unreadable(key.kind, broken));
         }

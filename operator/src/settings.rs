@@ -52,6 +52,11 @@ pub struct Settings {
     #[arg(long, env = "ROUTEAPI_PEER_TOKEN_FILE", default_value = "/var/run/secrets/routeapi/peer/token")]
     pub peer_token_file: std::path::PathBuf,
 
+    /// Accept AIProviders at loopback and link-local addresses. Those lead into the data plane's own pod or node, so this
+    /// is for trials on one machine; `routeapi serve` has to be told the same.
+    #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
+    pub allow_loopback_upstreams: bool,
+
     /// Base URL that is written into tokens' Secrets, without a version segment.
     #[arg(long, env = "ROUTEAPI_GATEWAY_URL", default_value = "http://routeapi.default.svc")]
     pub gateway_url: String,

@@ -3,10 +3,9 @@
 
 use routeapi_tests::apiserver::ApiServer;
 use routeapi_tests::client::Client;
-use routeapi_tests::operator::{Operator, PodGateway, Release, own_address};
+use routeapi_tests::operator::{Operator, PodGateway, Release};
 use routeapi_tests::upstream::{Script, Upstream};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -64,10 +63,9 @@ impl Cluster {
     }
 }
 
-/// An upstream that a cluster's gateway may reach: not on loopback, therefore with TLS.
+/// An upstream behind TLS, as a vendor's is.
 pub async fn upstream(script: Script) -> Upstream {
-    let address = SocketAddr::new(own_address(), 0);
-    Upstream::builder().script(script).tls().address(address).start().await.unwrap()
+    Upstream::builder().script(script).tls().start().await.unwrap()
 }
 
 /// An AIProvider for it in a namespace of provider Secrets, open to routes of every namespace, with its key and its CA.

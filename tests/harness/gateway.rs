@@ -9,6 +9,7 @@ use routeapi_dataplane::config::local::{Loader, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
+use routeapi_dataplane::upstream::Reach;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -56,7 +57,8 @@ impl Gateway {
         Self { _manifests: Some(directory), ..Self::start(source) }
     }
 
-    /// A gateway that an operator on this machine configures. Upstreams on loopback are refused, as in a cluster.
+    /// A gateway that an operator on this machine configures. Its upstreams are on loopback, which is refused in a cluster unless
+    /// `--allow-loopback-upstreams` says otherwise.
     pub fn serve(subscription: &Subscription) -> Self {
         Self::start(Source::Operator(subscribe::Settings {
             operator: Operator {
@@ -67,6 +69,7 @@ impl Gateway {
             pod: subscription.pod.clone(),
             instance: format!("{}-{}", subscription.pod, std::process::id()),
             state: Some(subscription.state.clone()),
+            reach: Reach::Anywhere,
         }))
     }
 

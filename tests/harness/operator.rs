@@ -17,7 +17,7 @@ use routeapi_operator::settings::Settings;
 use routeapi_operator::{app, telemetry::Metrics};
 use serde_json::Value;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
@@ -75,6 +75,7 @@ impl Release {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         (settings.listen, settings.admin) = (any, any);
         settings.peers = None; // its name is the cluster's DNS's to resolve, and there is one replica
+        settings.allow_loopback_upstreams = true; // tests send to loopback only
         Ok(Self {
             api,
             namespace,
@@ -237,27 +238,6 @@ impl PodGateway {
 fn settings(args: &[String]) -> Result<Settings> {
     let command = Settings::augment_args(clap::Command::new("operator"));
     Ok(Settings::from_arg_matches(&command.try_get_matches_from(args)?)?)
-}
-
-/// An address of this machine that is not loopback: upstreams on loopback are refused in a cluster.
-///
-/// # Panics
-/// When the machine has none.
-pub fn own_address() -> IpAddr {
-    let table = std::fs::read_to_string("/proc/net/fib_trie").expect("a Linux machine");
-    let mut last = None;
-    for line in table.lines().map(str::trim) {
-        match line.strip_prefix("|-- ") {
-            Some(address) => last = address.parse::<IpAddr>().ok(),
-            None if line == "/32 host LOCAL" => {
-                if let Some(address) = last.filter(|address| !address.is_loopback()) {
-                    return address;
-                }
-            }
-            None => {}
-        }
-    }
-    panic!("this machine has no address but loopback, which a cluster's gateway refuses for upstreams");
 }
 
 /// What the operators of this process have said.

@@ -24,7 +24,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageSource {
-    /// The upstream said so at the end of its answer.
+    /// The upstream said so, as far as its answer went.
     Reported,
     /// Counted from what was delivered, because the upstream's report did not come.
     Counted,

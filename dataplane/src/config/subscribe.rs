@@ -26,7 +26,7 @@ use super::{
     last_good,
     store::{Link, Origin},
 };
-use crate::{clock, spawn::Spawner};
+use crate::{clock, spawn::Spawner, upstream::Reach};
 
 /// The operator pings every ten seconds; after three missed ones the connection is dead.
 const SILENCE: Duration = Duration::from_secs(35);
@@ -42,6 +42,8 @@ pub struct Settings {
     pub instance: String,
     /// Where the last good state is kept, if anywhere.
     pub state: Option<PathBuf>,
+    /// Which addresses upstreams may have.
+    pub reach: Reach,
 }
 
 /// Why a stream ended.

@@ -36,8 +36,7 @@ impl Plan {
 pub(super) fn plan(route: &Arc<Route>, call: &Call, context: &Context) -> Result<Plan, Refusal> {
     let id = || route.id.to_string();
     if route.upstreams.iter().all(|upstream| upstream.weight == 0) {
-        let problem = route.problem.clone().unwrap_or_else(|| "it has no upstream with a weight above 0".to_owned());
-        return Err(Refusal::RouteBroken { route: id(), problem });
+        return Err(Refusal::RouteBroken { route: id() });
     }
     let needed = needed(call.needs());
     let mut random = Random(context.seed);

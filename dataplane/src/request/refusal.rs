@@ -96,13 +96,11 @@ pub(super) enum Refusal {
     /// A limit leaves no room.
     #[error("{}", Limit(.0))]
     LimitReached(Exceeded),
-    /// None of the route's upstreams resolved.
-    #[error("AIRoute {route} has no usable upstream: {problem}")]
+    /// None of the route's upstreams resolved. Why is for whoever may read the object, not for every client.
+    #[error("AIRoute {route} has no usable upstream; its ResolvedRefs condition says why")]
     RouteBroken {
         /// `namespace/name`
         route: String,
-        /// Why, from the operator.
-        problem: String,
     },
     /// No upstream has what the request needs.
     #[error("no upstream of AIRoute {route} can do what this request needs: {needs}")]

@@ -42,6 +42,7 @@ fn start(operator: &Operator, state: &Path) -> Running {
         pod: "pod-1".to_owned(),
         instance: "boot-1".to_owned(),
         state: Some(state.to_owned()),
+        reach: routeapi_dataplane::upstream::Reach::NotThisHost,
     })))
     .unwrap()
 }

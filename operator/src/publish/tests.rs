@@ -82,7 +82,7 @@ fn an_unreadable_object_and_a_hidden_secret_say_so() {
     index.apply(Ok(serde_json::from_value::<AIProvider>(value).unwrap()));
     let metadata = provider("broken").metadata;
     index.apply::<AIProvider>(Err(kube::core::error_boundary::InvalidObject { error: "spec.type".into(), metadata }));
-    let publication = Publication::of(index.view(), None, &["ai".to_owned()]).unwrap();
+    let publication = Publication::of(index.view(), None, Options::default(), &["ai".to_owned()]).unwrap();
     let text = |namespace: &str, name: &str| {
         let id = routeapi_channel::ObjectId::new(namespace, name);
         let verdict = &publication.compiled.verdicts[&Key { kind: Kind::Provider, id }];

@@ -47,7 +47,7 @@ def tree_entries(prefix: str, top: Path):
 def layer(trees: list[tuple[str, str]], files: list[tuple[str, str]]) -> bytes:
     buffer, seen = io.BytesIO(), set()
     sources = [pair for prefix, top in trees for pair in tree_entries(prefix, Path(top))]
-    sources += [(name.strip("/"), Path(source)) for name, source in files]
+    sources += [(name.strip("/"), Path(source).resolve()) for name, source in files]  # a file that is named is meant
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, source in sources:
             for parent in parents(name):

@@ -79,8 +79,9 @@ def connect(first_process: int) -> None:
         "ip link set lo up",
         f"ip address add {place.NODE_IP}/{place.LINK_BITS} dev {place.NODE_LINK}",
         f"ip link set {place.NODE_LINK} up",
-        # Addresses of Services need some route before they are translated. The machine drops what really comes this way.
-        f"ip route add default dev {place.NODE_LINK}",
+        # Addresses of Services need some route before they are translated. No other address has one: what a program of
+        # the node asks of the outside, such as the pull of an image that nobody loaded, fails at once.
+        f"ip route add {place.SERVICES} dev {place.NODE_LINK}",
         "sysctl -qw net.ipv4.ip_forward=1",
         "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
     ):

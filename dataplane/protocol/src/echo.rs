@@ -129,6 +129,7 @@ impl<'a> Context<'a> {
             created: Some(CREATED),
             candidates: (0..count).map(|_| candidate.clone()).collect(),
             usage: Some(usage),
+            lost: Vec::new(),
         };
         let body = codec.encode_response(&response, &reply);
         Ok(EchoAnswer { status: 200, content_type: JSON, chunks: vec![body.into()] })

@@ -12,7 +12,11 @@ use crate::{
     ir::{FinishReason, Usage},
     lane::{self, Codecs, passthrough::Passthrough, translated::Translated},
     problem::{Problem, RetryHints, understand},
+    report::{Field, Warning},
 };
+
+/// Most names in [`Observed::lost`]; they come from the upstream.
+const MOST_LOST: usize = 32;
 
 /// The way back of one attempt.
 #[derive(Clone, Debug)]
@@ -55,6 +59,8 @@ pub struct Observed {
     pub usage: Option<Usage>,
     /// Characters of text, reasoning and arguments that were delivered, for estimates where usage is missing.
     pub output_chars: u64,
+    /// Events that delivered some of these characters (parts of one event count each): at least so many tokens came.
+    pub content_events: u64,
     /// Why the answer ended (the first candidate's reason).
     pub finish: Option<FinishReason>,
     /// The upstream failed, in an event or by stopping early.
@@ -67,6 +73,8 @@ pub struct Observed {
     pub response_model: Option<String>,
     /// Safety systems stopped the prompt or the answer.
     pub content_filtered: bool,
+    /// What the upstream said and the client's dialect has no place for, by name, each once (translated lane only).
+    pub lost: Vec<Field>,
 }
 
 /// An answer that arrives in pieces.
@@ -122,8 +130,9 @@ impl Exchange {
             }
             Lane::Translated { codecs, names, custom_tools } => {
                 reply.custom_tools.clone_from(custom_tools);
-                let ends = (self.upstream, self.framing);
-                StreamLane::Translated(Box::new(Translated::between(*codecs, ends, &reply, names.clone())))
+                let ends = (self.upstream, self.client);
+                let lane = Translated::between(*codecs, ends, self.framing, &reply, names.clone());
+                StreamLane::Translated(Box::new(lane))
             }
         };
         ResponseStream { lane }
@@ -207,9 +216,22 @@ impl Observed {
         self.finish.get_or_insert(reason);
     }
 
+    /// What was lost as warnings, for `x-routeapi-warnings` where the answer is whole: `answer.` and the name.
+    pub fn warnings(&self) -> impl Iterator<Item = Warning> {
+        self.lost.iter().map(|field| Warning::Dropped { field: format!("answer.{field}").into() })
+    }
+
+    /// Notes something that the client does not get.
+    pub(crate) fn lose(&mut self, field: Field) {
+        if self.lost.len() < MOST_LOST && !self.lost.contains(&field) {
+            self.lost.push(field);
+        }
+    }
+
     /// Notes delivered characters.
     pub(crate) fn delivered(&mut self, chars: u64) {
         self.content |= chars > 0;
+        self.content_events = self.content_events.saturating_add(u64::from(chars > 0));
         self.output_chars = self.output_chars.saturating_add(chars);
     }
 }

@@ -7,14 +7,16 @@
 
 mod content;
 mod event;
+mod number;
 mod request;
 mod response;
 mod usage;
 
 pub use content::{
-    Block, CacheMark, Document, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown,
+    Block, CacheMark, Citation, Document, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown,
 };
 pub use event::{BlockKind, Delta, Event};
+pub use number::Number;
 pub use request::{
     Effort, Extra, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn,
 };

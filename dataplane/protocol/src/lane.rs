@@ -1,7 +1,7 @@
 //! The two ways an answer travels: as it is, or through the neutral representation.
 
-mod fold;
 mod hide;
+mod lost;
 mod observe;
 pub(crate) mod passthrough;
 mod terminal;

@@ -4,6 +4,7 @@
 //! anywhere, while the official clients fail on exactly such things. What this codec does not do: legacy text
 //! completions, and audio answers.
 
+mod beside;
 mod carrier;
 mod finish;
 mod messages_decode;

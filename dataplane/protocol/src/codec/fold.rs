@@ -19,6 +19,7 @@ pub struct Fold {
     /// Of each block number: candidate and position.
     places: BTreeMap<u32, (usize, usize)>,
     usage: Option<Usage>,
+    ended: bool,
 }
 
 impl Fold {
@@ -44,10 +45,18 @@ impl Fold {
                     candidate.finish = finish;
                 }
             }
+            Event::Lost(field) if self.response.lost.contains(&field) => {}
+            Event::Lost(field) => self.response.lost.push(field),
             Event::Error(problem) => return Err(problem),
-            Event::BlockEnd { .. } | Event::Ping | Event::End => {}
+            Event::End => self.ended = true,
+            Event::BlockEnd { .. } | Event::Ping => {}
         }
         Ok(())
+    }
+
+    /// Whether the answer is complete.
+    pub const fn is_complete(&self) -> bool {
+        self.ended
     }
 
     /// The whole answer.
@@ -76,6 +85,7 @@ impl Fold {
                 Block::ToolCall(ToolCall { id, name, arguments: String::new(), state: None, cache: None })
             }
             BlockKind::Refusal => Block::Refusal(String::new()),
+            BlockKind::Media(media) => *media,
             BlockKind::Unknown { kind, raw, family } => Block::Unknown(Unknown { family, kind, raw }),
         };
         if let Some(owner) = self.candidate(candidate) {
@@ -91,6 +101,7 @@ impl Fold {
         match (block, delta) {
             (Some(Block::Text(block)), Delta::Text(text)) => block.text.push_str(&text),
             (Some(Block::Text(block)), Delta::State(state)) => block.state = Some(state),
+            (Some(Block::Text(block)), Delta::Citation(citation)) => block.citations.push(citation),
             (Some(Block::Refusal(words)), Delta::Text(text)) => words.push_str(&text),
             (Some(Block::Reasoning(block)), Delta::Reasoning(text)) => block.text.push_str(&text),
             (Some(Block::Reasoning(block)), Delta::State(state)) => block.state = Some(state),

@@ -11,6 +11,7 @@ mod contents_decode;
 mod contents_encode;
 mod finish;
 mod generation;
+mod grounding;
 mod model;
 mod openapi;
 mod problem;

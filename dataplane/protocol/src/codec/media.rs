@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::ir::MediaSource;
+use crate::ir::{Block, Media, MediaSource};
 
 /// An address as a source: a base64 data URL is inline, anything else is an address.
 pub fn from_url(url: &str) -> MediaSource {
@@ -53,6 +53,41 @@ pub fn standard_base64(data: &str) -> Cow<'_, str> {
         out.push('=');
     }
     Cow::Owned(out)
+}
+
+/// What kind of media a block is; none for anything else.
+pub const fn name(block: &Block) -> Option<&'static str> {
+    match block {
+        Block::Image(_) => Some("image"),
+        Block::Audio(_) => Some("audio"),
+        Block::Video(_) => Some("video"),
+        Block::Document(_) => Some("document"),
+        _ => None,
+    }
+}
+
+/// A picture's address, or its bytes as a data URL; none for anything else.
+pub fn image_url(block: &Block) -> Option<Cow<'_, str>> {
+    match block {
+        Block::Image(Media { source: MediaSource::Url { url, .. }, .. }) => Some(url.into()),
+        Block::Image(Media { source: MediaSource::Inline { mime, data }, .. }) => Some(to_data_url(mime, data).into()),
+        _ => None,
+    }
+}
+
+/// What stands in an answer for media that its dialect cannot hold: the address, or a note that something is missing.
+pub fn stand_in(block: &Block) -> Option<String> {
+    let name = name(block)?;
+    let source = match block {
+        Block::Image(media) | Block::Audio(media) | Block::Video(media) => &media.source,
+        Block::Document(document) => &document.source,
+        _ => return None,
+    };
+    Some(match source {
+        MediaSource::Url { url, .. } => format!("[{name}: {url}]"),
+        MediaSource::Inline { mime, .. } => format!("[{name} left out: an answer of this API cannot hold {mime}]"),
+        MediaSource::FileId { id, .. } => format!("[{name} left out: it is file {id} of the model's vendor]"),
+    })
 }
 
 /// OpenAI's word for a sound's format; it knows two.

@@ -4,6 +4,7 @@
 //! answers go through [`response`] whole, and through [`stream_decode`] and [`stream_encode`] as events.
 
 mod carrier;
+mod citations;
 mod content_decode;
 mod content_encode;
 mod context;

@@ -73,7 +73,7 @@ impl Serialiser {
     /// A block begins; it is not opened before it has something to say or ends.
     pub fn start(&mut self, number: u32, kind: BlockKind, sink: &mut impl Sink) {
         let mut block = Pending::new(number, kind);
-        block.ended = matches!(block.kind, BlockKind::Unknown { .. });
+        block.ended = matches!(block.kind, BlockKind::Unknown { .. } | BlockKind::Media(_));
         self.waiting.push(block);
         self.settle(sink);
     }
@@ -202,14 +202,19 @@ impl Pending {
     /// Whether it may be closed although its upstream has not ended it.
     fn may_close(&self) -> bool {
         match self.kind {
-            BlockKind::Text | BlockKind::Reasoning { .. } | BlockKind::Refusal | BlockKind::Unknown { .. } => true,
+            BlockKind::Text
+            | BlockKind::Reasoning { .. }
+            | BlockKind::Refusal
+            | BlockKind::Media(_)
+            | BlockKind::Unknown { .. } => true,
             BlockKind::ToolCall { .. } => self.json.complete,
         }
     }
 
     /// Whether it has something to say: deltas, or the mere fact that it was there and is over.
     fn speaks(&self) -> bool {
-        let says_by_being = matches!(self.kind, BlockKind::ToolCall { .. } | BlockKind::Unknown { .. });
+        let says_by_being =
+            matches!(self.kind, BlockKind::ToolCall { .. } | BlockKind::Media(_) | BlockKind::Unknown { .. });
         !self.deltas.is_empty() || (self.ended && !self.written && says_by_being)
     }
 
@@ -259,7 +264,7 @@ impl JsonProgress {
 fn is_empty(delta: &Delta) -> bool {
     match delta {
         Delta::Text(text) | Delta::Arguments(text) | Delta::Reasoning(text) => text.is_empty(),
-        Delta::State(_) => false,
+        Delta::State(_) | Delta::Citation(_) => false,
     }
 }
 
@@ -267,6 +272,7 @@ fn size(delta: &Delta) -> usize {
     match delta {
         Delta::Text(text) | Delta::Arguments(text) | Delta::Reasoning(text) => text.len(),
         Delta::State(state) => state.value.len(),
+        Delta::Citation(citation) => citation.native.as_ref().map_or(64, |(_, raw)| raw.get().len().max(64)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a turn is made of.
 
+use std::ops::Range;
+
 use super::Raw;
 use crate::dialect::Family;
 
@@ -35,10 +37,24 @@ pub struct Text {
     pub text: String,
     /// End of a cacheable prefix.
     pub cache: Option<CacheMark>,
-    /// Citations as the family wrote them (Anthropic).
-    pub citations: Option<Raw>,
+    /// What the words rest on.
+    pub citations: Vec<Citation>,
     /// Reasoning state that a vendor attached to visible text (Gemini's `thoughtSignature`).
     pub state: Option<Opaque>,
+}
+
+/// A source that words rest on.
+#[derive(Clone, Debug)]
+pub struct Citation {
+    /// Which characters of the candidate's visible text, counted over all of its text blocks. In a history, where nobody
+    /// counts, it is empty.
+    pub span: Range<u64>,
+    /// Where the source is on the web.
+    pub url: Option<String>,
+    /// What the source is called.
+    pub title: Option<String>,
+    /// As its family wrote it.
+    pub native: Option<(Family, Raw)>,
 }
 
 /// A prompt-cache breakpoint.
@@ -55,6 +71,8 @@ pub struct Media {
     pub source: MediaSource,
     /// OpenAI's `detail` for images.
     pub detail: Option<String>,
+    /// Reasoning state that hangs on it (Gemini).
+    pub state: Option<Opaque>,
     /// End of a cacheable prefix.
     pub cache: Option<CacheMark>,
 }

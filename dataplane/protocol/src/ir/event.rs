@@ -1,13 +1,14 @@
 //! An answer as it comes. The contract that every decoder keeps and every encoder relies on (protocols 3.1):
 //!
-//! 1. `Start` first and once, synthesised if the dialect has none.
+//! 1. `Start` first and once, synthesised if the dialect has none. Only `Ping`, and an `Error` that takes the place of
+//!    the whole answer, may come before it.
 //! 2. Block numbers are never reused; blocks of one candidate may overlap.
 //! 3. `BlockEnd` for every started block before the `Finish` of its candidate, synthesised if missing.
 //! 4. `Finish`+ then `End`, or one `Error`, and nothing after. An upstream that ends without its terminal event is an
 //!    `Error`, never a clean end.
 
-use super::{Finish, Opaque, Raw, Usage};
-use crate::{dialect::Family, problem::Problem};
+use super::{Block, Citation, Finish, Opaque, Raw, Usage};
+use crate::{dialect::Family, problem::Problem, report::Field};
 
 /// One step of an answer.
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ pub enum Event {
         /// Why.
         finish: Finish,
     },
+    /// The upstream said something that the neutral representation has no place for, under this name.
+    Lost(Field),
     /// The upstream is alive.
     Ping,
     /// The upstream failed.
@@ -80,6 +83,8 @@ pub enum BlockKind {
     },
     /// The model declines, in words.
     Refusal,
+    /// A picture, sound, film or document, complete.
+    Media(Box<Block>),
     /// Something of the upstream's family that the IR has no name for, complete.
     Unknown {
         /// Whose dialect.
@@ -102,4 +107,6 @@ pub enum Delta {
     Reasoning(String),
     /// Reasoning state for this block, complete.
     State(Opaque),
+    /// A source that words rest on, which may be words of other text blocks (text).
+    Citation(Citation),
 }

@@ -1,6 +1,6 @@
 //! What a client asks for.
 
-use super::{Block, Raw};
+use super::{Block, Number, Raw};
 use crate::{dialect::Family, report::Field};
 
 /// One call for a model's answer.
@@ -143,21 +143,21 @@ pub enum OutputFormat {
 #[derive(Clone, Debug, Default)]
 pub struct Sampling {
     /// `temperature`
-    pub temperature: Option<serde_json::Number>,
+    pub temperature: Option<Number>,
     /// `top_p`
-    pub top_p: Option<serde_json::Number>,
+    pub top_p: Option<Number>,
     /// `top_k`
-    pub top_k: Option<serde_json::Number>,
+    pub top_k: Option<Number>,
     /// `seed`
-    pub seed: Option<serde_json::Number>,
+    pub seed: Option<Number>,
     /// `presence_penalty`
-    pub presence_penalty: Option<serde_json::Number>,
+    pub presence_penalty: Option<Number>,
     /// `frequency_penalty`
-    pub frequency_penalty: Option<serde_json::Number>,
+    pub frequency_penalty: Option<Number>,
     /// `logprobs`
     pub logprobs: Option<bool>,
     /// `top_logprobs`
-    pub top_logprobs: Option<serde_json::Number>,
+    pub top_logprobs: Option<Number>,
 }
 
 /// Reasoning settings.

@@ -1,6 +1,7 @@
 //! What a model answered, whole.
 
 use super::{Block, Usage};
+use crate::report::Field;
 
 /// A complete answer.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Response {
     pub candidates: Vec<Candidate>,
     /// What it cost, if the upstream said.
     pub usage: Option<Usage>,
+    /// Members of the upstream's answer that have no place here, by their name in it.
+    pub lost: Vec<Field>,
 }
 
 /// One answer.

@@ -1,12 +1,17 @@
 //! What neutral events and answers say about an answer.
 
+use super::lost;
 use crate::{
+    dialect::Surface,
     exchange::Observed,
     ir::{Block, BlockKind, Delta, Event, Response},
 };
 
-/// Takes one event.
-pub(super) fn event(event: &Event, seen: &mut Observed) {
+/// Takes one event on its way to this client.
+pub(super) fn event(event: &Event, client: Surface, seen: &mut Observed) {
+    if let Some(field) = lost::event(event, client.family()) {
+        seen.lose(field);
+    }
     match event {
         Event::Start { id, model, usage, .. } => {
             seen.response_id = seen.response_id.take().or_else(|| id.clone());
@@ -16,7 +21,8 @@ pub(super) fn event(event: &Event, seen: &mut Observed) {
             }
         }
         Event::BlockStart { kind, .. } => {
-            seen.content |= matches!(kind, BlockKind::ToolCall { .. } | BlockKind::Unknown { .. });
+            seen.content |=
+                matches!(kind, BlockKind::ToolCall { .. } | BlockKind::Media(_) | BlockKind::Unknown { .. });
         }
         Event::BlockDelta { delta: Delta::Text(text) | Delta::Arguments(text) | Delta::Reasoning(text), .. } => {
             seen.delivered(text.chars().count() as u64);
@@ -27,12 +33,15 @@ pub(super) fn event(event: &Event, seen: &mut Observed) {
             seen.error.get_or_insert_with(|| problem.clone());
         }
         Event::End => seen.complete = seen.error.is_none(),
-        Event::BlockDelta { delta: Delta::State(_), .. } | Event::BlockEnd { .. } | Event::Ping => {}
+        Event::BlockDelta { delta: Delta::State(_) | Delta::Citation(_), .. }
+        | Event::BlockEnd { .. }
+        | Event::Lost(_)
+        | Event::Ping => {}
     }
 }
 
-/// Takes a whole answer.
-pub(super) fn response(response: &Response) -> Observed {
+/// Takes a whole answer on its way to this client.
+pub(super) fn response(response: &Response, client: Surface) -> Observed {
     let mut seen = Observed {
         complete: true,
         response_id: response.id.clone(),
@@ -42,6 +51,7 @@ pub(super) fn response(response: &Response) -> Observed {
     if let Some(usage) = response.usage {
         seen.count(usage);
     }
+    lost::response(response, client.family()).into_iter().for_each(|field| seen.lose(field));
     for candidate in &response.candidates {
         for block in &candidate.blocks {
             match block {

@@ -152,8 +152,8 @@ impl Passthrough {
             let problem = unreadable("the upstream answered without events where a stream was asked for");
             return self.end_with(&problem).into();
         };
-        let ends = (self.surface, self.framing);
-        let mut lane = Box::new(Translated::between(codecs, ends, &self.reply, NameMap::default()));
+        let ends = (self.surface, self.surface);
+        let mut lane = Box::new(Translated::between(codecs, ends, self.framing, &self.reply, NameMap::default()));
         let out = lane.push(chunk);
         self.converted = Some(lane);
         out

@@ -21,6 +21,7 @@ use crate::{
 pub(crate) struct Translated {
     codecs: Codecs,
     upstream: Surface,
+    client: Surface,
     input: Input,
     decoder: Box<dyn StreamDecoder>,
     encoder: Box<dyn StreamEncoder>,
@@ -42,15 +43,22 @@ enum Input {
 }
 
 impl Translated {
-    /// From the upstream's surface to a client's framing (`ends`).
-    pub(crate) fn between(codecs: Codecs, ends: (Surface, Framing), reply: &Reply, names: NameMap) -> Self {
+    /// From the upstream's surface to the client's (`ends`), in this framing.
+    pub(crate) fn between(
+        codecs: Codecs,
+        ends: (Surface, Surface),
+        framing: Framing,
+        reply: &Reply,
+        names: NameMap,
+    ) -> Self {
         Self {
             codecs,
             upstream: ends.0,
+            client: ends.1,
             input: Input::Unknown,
             decoder: codecs.upstream.stream_decoder(),
             encoder: codecs.client.stream_encoder(reply),
-            array: (ends.1 == Framing::JsonArray).then(ArrayWriter::new),
+            array: (framing == Framing::JsonArray).then(ArrayWriter::new),
             names,
             seen: Observed::default(),
             events: Vec::new(),
@@ -143,7 +151,7 @@ impl Translated {
                     *name = original.to_owned();
                 }
             }
-            observe::event(&event, &mut self.seen);
+            observe::event(&event, self.client, &mut self.seen);
             self.over = matches!(event, Event::End | Event::Error(_));
             self.encoder.push(&event, &mut out);
         }

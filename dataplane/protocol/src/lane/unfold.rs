@@ -4,8 +4,9 @@ use crate::ir::{Block, BlockKind, Delta, Event, Response, Unknown};
 
 /// Appends the events.
 pub(super) fn events(response: Response, out: &mut Vec<Event>) {
-    let Response { id, model, created, candidates, usage } = response;
+    let Response { id, model, created, candidates, usage, lost } = response;
     out.push(Event::Start { id, model, created, usage: None });
+    out.extend(lost.into_iter().map(Event::Lost));
     let (mut next, mut finishes) = (0, Vec::new());
     for (candidate, answer) in (0_u32..).zip(candidates) {
         for block in answer.blocks {
@@ -22,13 +23,14 @@ pub(super) fn events(response: Response, out: &mut Vec<Event>) {
     out.push(Event::End);
 }
 
-/// A block as its start and its deltas; none for media, which events have no words for in any dialect.
+/// A block as its start and its deltas; none for a tool's result, which no answer holds.
 fn parts(block: Block) -> Option<(BlockKind, Vec<Delta>)> {
     let with = |first: Option<Delta>, state| first.into_iter().chain(state).collect();
     Some(match block {
         Block::Text(text) => {
             let words = (!text.text.is_empty()).then_some(Delta::Text(text.text));
-            (BlockKind::Text, with(words, text.state.map(Delta::State)))
+            let cited = text.citations.into_iter().map(Delta::Citation);
+            (BlockKind::Text, words.into_iter().chain(cited).chain(text.state.map(Delta::State)).collect())
         }
         Block::Reasoning(reasoning) => {
             let words = (!reasoning.text.is_empty()).then_some(Delta::Reasoning(reasoning.text));
@@ -41,6 +43,9 @@ fn parts(block: Block) -> Option<(BlockKind, Vec<Delta>)> {
         }
         Block::Refusal(text) => (BlockKind::Refusal, vec![Delta::Text(text)]),
         Block::Unknown(Unknown { family, kind, raw }) => (BlockKind::Unknown { family, kind, raw }, Vec::new()),
-        Block::Image(_) | Block::Audio(_) | Block::Video(_) | Block::Document(_) | Block::ToolResult(_) => return None,
+        media @ (Block::Image(_) | Block::Audio(_) | Block::Video(_) | Block::Document(_)) => {
+            (BlockKind::Media(Box::new(media)), Vec::new())
+        }
+        Block::ToolResult(_) => return None,
     })
 }

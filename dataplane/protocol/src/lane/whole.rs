@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Codecs, fold, observe, unreadable};
+use super::{Codecs, observe, truncated, unreadable};
 use crate::{
-    codec::{NameMap, Reply},
+    codec::{NameMap, Reply, fold::Fold},
     dialect::Surface,
     exchange::{Answer, Exchange, Lane, Whole},
     framing::sse::SseDecoder,
@@ -47,7 +47,7 @@ fn translate(
     let mut response =
         if begins_like_json(body) { decode(exchange.upstream, codecs, body)? } else { from_events(codecs, body)? };
     restore_names(&mut response, names);
-    let observed = observe::response(&response);
+    let observed = observe::response(&response, exchange.client);
     let body = codecs.client.encode_response(&response, reply).into();
     Ok(Whole { body, content_type: JSON, observed, changed: true })
 }
@@ -70,7 +70,9 @@ fn from_events(codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {
     read.map_err(|_| unreadable("the upstream sent an event that is too large"))?;
     frames.finish(|frame| decoder.push(frame, &mut events));
     decoder.finish(&mut events);
-    fold::response(events)
+    let mut fold = Fold::default();
+    events.into_iter().try_for_each(|event| fold.push(event))?;
+    if fold.is_complete() { Ok(fold.finish()) } else { Err(truncated()) }
 }
 
 fn restore_names(response: &mut Response, names: &NameMap) {

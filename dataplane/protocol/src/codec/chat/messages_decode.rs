@@ -204,7 +204,7 @@ impl History<'_> {
                     part.object("input_audio")?.ok_or_else(|| malformed("is required").within("input_audio"))?;
                 let (data, format): (Cow<'_, str>, Cow<'_, str>) = (audio.need("data")?, audio.need("format")?);
                 let source = media::inline(&media::audio_mime(&format), &data);
-                Block::Audio(Media { source, detail: None, cache })
+                Block::Audio(Media { source, detail: None, state: None, cache })
             }
             "file" => {
                 let file = part.object("file")?.ok_or_else(|| malformed("is required").within("file"))?;
@@ -259,7 +259,7 @@ fn picture(part: &mut Object<'_>, member: &str, cache: Option<crate::ir::CacheMa
         let both = image.need("url").and_then(|url| Ok((url, image.take("detail")?)));
         both.map_err(|error| error.within(member))?
     };
-    Ok(Media { source: media::from_url(&url), detail, cache })
+    Ok(Media { source: media::from_url(&url), detail, state: None, cache })
 }
 
 fn document(mut file: Object<'_>) -> Result<Document, Malformed> {

@@ -126,7 +126,7 @@ impl Writer<'_> {
             match block.as_ref() {
                 Block::Text(text) => {
                     self.mark(text.cache.is_some());
-                    if text.citations.is_some() {
+                    if !text.citations.is_empty() {
                         self.report.dropped(Name::Citations.field(self.from));
                     }
                     details.extend(text.state.as_ref().map(|state| (None, state, false)));

@@ -1,4 +1,5 @@
-//! What OpenAI's own models take on this endpoint. Other servers' models are taken at their most common.
+//! What OpenAI's own models take on this endpoint. Of other servers' models nothing is known: they are taken at what most
+//! such servers take, and no thinking stays no thinking, which a hybrid model would do otherwise.
 //!
 //! Families are told apart by their parsed version and never by a part of the name: `gpt-oss` is not a GPT of some
 //! version, and `gpt-5.10` comes after `gpt-5.4`.
@@ -17,6 +18,7 @@ pub struct Capability {
 }
 
 const SERIES_O: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
+const OTHERS: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High];
 const GPT_5_0: &[Effort] = &[Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];
 const GPT_5_1: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High];
 const GPT_5_2: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh];
@@ -38,7 +40,8 @@ pub fn capability(model: &str) -> Capability {
         };
     }
     let series_o = model.strip_prefix('o').and_then(version).is_some();
-    Capability { new_limit: series_o, efforts: SERIES_O, tools_without_effort: false }
+    let efforts = if series_o { SERIES_O } else { OTHERS };
+    Capability { new_limit: series_o, efforts, tools_without_effort: false }
 }
 
 /// `5.4-mini` as 5 and 4; none if it does not start with a number that ends at a dot, a dash, an `o` or the end.
@@ -72,9 +75,9 @@ mod tests {
             ("gpt-5.10-mini", true, 5, true),
             ("gpt-6", true, 6, true),
             ("o3-mini", true, 3, false),
-            ("gpt-oss-120b", false, 3, false),
-            ("olmo-2", false, 3, false),
-            ("qwen3", false, 3, false),
+            ("gpt-oss-120b", false, 4, false),
+            ("olmo-2", false, 4, false),
+            ("qwen3", false, 4, false),
         ];
         for (model, new_limit, efforts, tools) in rows {
             let known = capability(model);

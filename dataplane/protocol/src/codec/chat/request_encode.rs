@@ -171,6 +171,8 @@ fn reasoning(
     }
     let field = if request.reasoning.budget.is_some() { Name::Budget } else { Name::Effort }.field(from);
     match effort::nearest(asked, capability.efforts) {
+        // A model that does not think does as it was told.
+        None if asked == Effort::None => {}
         None => report.dropped(field),
         Some(nearest) => {
             if nearest != asked {

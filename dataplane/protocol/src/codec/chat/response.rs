@@ -1,6 +1,7 @@
 //! Whole answers, both ways.
 
 use super::{
+    beside,
     carrier::{self, Detail},
     finish,
     messages_decode::body_of_call,
@@ -13,10 +14,12 @@ use crate::{
             read::{Object, Spelling, malformed},
             write::{self, Elements, Members},
         },
+        media,
     },
     dialect::Family,
     ir::{Block, Candidate, FinishReason, Opaque, Reasoning, Response, Text, ToolCall},
     problem::Problem,
+    report::Field,
 };
 
 /// Reads an upstream's answer.
@@ -41,7 +44,7 @@ fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
     };
     let seed = response.id.clone().unwrap_or_default();
     for (index, choice) in top.objects("choices")?.into_iter().enumerate() {
-        let candidate = decode_choice(choice, &format!("{seed}{index}"));
+        let candidate = decode_choice(choice, &format!("{seed}{index}"), &mut response.lost);
         response.candidates.push(candidate.map_err(|error| error.within(&format!("choices[{index}]")))?);
     }
     if let Some(counts) = top.object("usage")? {
@@ -50,19 +53,22 @@ fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
     Ok(response)
 }
 
-fn decode_choice(mut choice: Object<'_>, seed: &str) -> Result<Candidate, Malformed> {
+fn decode_choice(mut choice: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Candidate, Malformed> {
     let reason: Option<String> = choice.take("finish_reason")?;
     let blocks = match choice.object("message")? {
-        Some(message) => decode_message(message, seed).map_err(|error| error.within("message"))?,
+        Some(message) => decode_message(message, seed, lost).map_err(|error| error.within("message"))?,
         None => Vec::new(),
     };
+    if choice.has("logprobs") {
+        lost.push("choices[].logprobs".into());
+    }
     let called = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
     let refused = blocks.iter().any(|block| matches!(block, Block::Refusal(_)));
     let reason = finish::decode(reason.as_deref().unwrap_or_default(), called, refused);
     Ok(Candidate { blocks, finish: reason.into() })
 }
 
-fn decode_message(mut message: Object<'_>, seed: &str) -> Result<Vec<Block>, Malformed> {
+fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Vec<Block>, Malformed> {
     let mut blocks = Vec::new();
     let plain: Option<String> = message.take("reasoning_content")?;
     let alias: Option<String> = message.take("reasoning")?;
@@ -83,9 +89,15 @@ fn decode_message(mut message: Object<'_>, seed: &str) -> Result<Vec<Block>, Mal
     if !thought.is_empty() {
         blocks.push(Block::Reasoning(Reasoning { text: thought, state: None, redacted: false }));
     }
-    if !text.is_empty() || on_text.is_some() {
-        blocks.push(Block::Text(Text { text, state: on_text, ..Text::default() }));
+    let (citations, others) = message.take_raw("annotations").map(beside::citations).unwrap_or_default();
+    let (mut images, unreadable_images) = message.take_raw("images").map(beside::images).unwrap_or_default();
+    let left = [("annotations", others), ("images", unreadable_images), ("audio", message.has("audio"))];
+    let left = left.into_iter().filter(|(_, is_left)| *is_left);
+    lost.extend(left.map(|(name, _)| Field::from(format!("choices[].message.{name}"))));
+    if !text.is_empty() || on_text.is_some() || !citations.is_empty() {
+        blocks.push(Block::Text(Text { text, citations, state: on_text, ..Text::default() }));
     }
+    blocks.append(&mut images);
     if let Some(refusal) = message.take::<String>("refusal")?.filter(|refusal| !refusal.is_empty()) {
         blocks.push(Block::Refusal(refusal));
     }
@@ -152,11 +164,12 @@ fn nothing(out: &mut Members<'_>) {
 fn encode_message(blocks: &[Block], reply: &Reply, out: &mut Members<'_>) {
     let (mut words, mut refusal, mut reasoning) = (None::<String>, None::<String>, None::<String>);
     let mut details: Vec<(Option<&str>, &Opaque, bool)> = Vec::new();
-    let mut calls: Vec<&ToolCall> = Vec::new();
+    let (mut calls, mut citations, mut images) = (Vec::<&ToolCall>::new(), Vec::new(), Vec::new());
     for block in blocks {
         match block {
             Block::Text(text) => {
                 words.get_or_insert_default().push_str(&text.text);
+                citations.extend(&text.citations);
                 details.extend(text.state.as_ref().map(|state| (None, state, false)));
             }
             Block::Refusal(text) => refusal.get_or_insert_default().push_str(text),
@@ -169,12 +182,18 @@ fn encode_message(blocks: &[Block], reply: &Reply, out: &mut Members<'_>) {
             }
             Block::ToolCall(call) => calls.push(call),
             // What other vendors' servers did by themselves is not the client's to run.
-            _ => {}
+            Block::Unknown(_) | Block::ToolResult(_) => {}
+            media => match media::image_url(media) {
+                Some(url) => images.push(url),
+                None => words.get_or_insert_default().extend(media::stand_in(media)),
+            },
         }
     }
     out.put("role", "assistant");
     out.put("content", &words);
     out.put("refusal", &refusal);
+    beside::put_citations(citations.into_iter(), None, out);
+    beside::put_images(&images, 0, out);
     out.put_some("reasoning_content", reasoning);
     if !details.is_empty() {
         out.list("reasoning_details", |out| {

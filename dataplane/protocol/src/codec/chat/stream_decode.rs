@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use self::calls::Calls;
 use super::{
+    beside,
     carrier::{self, Detail},
     finish, problem, usage,
     wire::{self, Choice, Chunk, Delta as WireDelta},
@@ -142,6 +143,9 @@ impl Decoder {
             let mut growing = Growing { answer, blocks: &mut self.blocks, index, seed: &seed, out };
             growing.delta(delta)?;
         }
+        if choice.logprobs.is_some_and(|raw| raw.get() != "null") {
+            out.push(Event::Lost("choices[].logprobs".into()));
+        }
         if let Some(reason) = choice.finish_reason.as_deref().filter(|reason| !reason.is_empty()) {
             let answer = self.choices.entry(index).or_default();
             answer.finish.get_or_insert_with(|| reason.to_owned());
@@ -206,6 +210,7 @@ impl Growing<'_> {
             self.words(Words::Text, &words);
         }
         self.words(Words::Refusal, delta.refusal.as_deref().unwrap_or_default());
+        self.beside(delta);
         let calls = delta.tool_calls.as_deref().unwrap_or_default();
         if !calls.is_empty() || delta.function_call.is_some() {
             self.close_words();
@@ -218,6 +223,34 @@ impl Growing<'_> {
             self.answer.calls.push_legacy(function, self.seed, &mut place)?;
         }
         Ok(())
+    }
+
+    /// Sources, pictures, and sounds, for which there is no place.
+    fn beside(&mut self, delta: &WireDelta<'_>) {
+        if let Some((citations, others)) = delta.annotations.map(beside::citations) {
+            for citation in citations {
+                let block = self.open(Words::Text);
+                self.out.push(Event::BlockDelta { block, delta: Delta::Citation(citation) });
+            }
+            self.lost("choices[].message.annotations", others);
+        }
+        if let Some((images, others)) = delta.images.map(beside::images) {
+            for image in images {
+                self.close_words();
+                let block = self.blocks.next();
+                let kind = BlockKind::Media(Box::new(image));
+                self.out.push(Event::BlockStart { block, candidate: self.index, kind });
+                self.out.push(Event::BlockEnd { block });
+            }
+            self.lost("choices[].message.images", others);
+        }
+        self.lost("choices[].message.audio", delta.audio.is_some_and(|raw| raw.get() != "null"));
+    }
+
+    fn lost(&mut self, field: &'static str, is_lost: bool) {
+        if is_lost {
+            self.out.push(Event::Lost(field.into()));
+        }
     }
 
     fn words(&mut self, kind: Words, text: &str) {

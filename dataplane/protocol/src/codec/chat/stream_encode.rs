@@ -6,15 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{carrier, finish, response::write_call_state, tools::unwrap_custom, usage};
+use super::{beside, carrier, finish, response::write_call_state, tools::unwrap_custom, usage};
 use crate::{
     codec::{
         Reply, StreamEncoder, ids,
         json::write::{self, Members},
+        media,
     },
     dialect::Family,
     framing::sse,
-    ir::{BlockKind, Delta, Event, Opaque, Usage},
+    ir::{Block, BlockKind, Delta, Event, Opaque, Usage},
     problem::{Problem, render::openai_error},
 };
 
@@ -25,7 +26,7 @@ pub struct Encoder {
     /// Fixed by the first chunk, whatever comes later.
     envelope: Option<Envelope>,
     choices: Vec<Choice>,
-    blocks: BTreeMap<u32, Block>,
+    blocks: BTreeMap<u32, Growing>,
     usage: Usage,
     finished: bool,
     over: bool,
@@ -44,11 +45,13 @@ struct Choice {
     refused: bool,
     calls: usize,
     details: usize,
+    citations: usize,
+    images: usize,
 }
 
 /// A block that is open.
 #[derive(Debug)]
-struct Block {
+struct Growing {
     candidate: usize,
     kind: Kind,
 }
@@ -111,6 +114,7 @@ impl StreamEncoder for Encoder {
                 self.finished = true;
                 self.chunk(candidate, Some(finish::encode(finish.reason, refused)), out, |_| ());
             }
+            Event::Lost(_) => {}
             Event::Ping => self.heartbeat(out),
             Event::Error(problem) => self.error(problem, out),
             Event::End => self.end(out),
@@ -214,7 +218,7 @@ impl Encoder {
         });
     }
 
-    fn block_start(&mut self, block: u32, candidate: u32, kind: &BlockKind, _: &mut Vec<u8>) {
+    fn block_start(&mut self, block: u32, candidate: u32, kind: &BlockKind, out: &mut Vec<u8>) {
         let candidate = self.known_choice(candidate);
         let choice = self.choices.get_mut(candidate);
         let kind = match kind {
@@ -227,11 +231,7 @@ impl Encoder {
                 Kind::Refusal
             }
             BlockKind::ToolCall { id, name } => {
-                let index = choice.map_or(0, |choice| {
-                    let index = choice.calls;
-                    choice.calls = index.saturating_add(1);
-                    index
-                });
+                let index = choice.map_or(0, |choice| count(&mut choice.calls));
                 Kind::Call(Call {
                     index,
                     custom: self.reply.custom_tools.contains(name).then(String::new),
@@ -239,9 +239,23 @@ impl Encoder {
                     has_arguments: false,
                 })
             }
+            BlockKind::Media(media) => {
+                self.media(candidate, media, out);
+                Kind::Hidden
+            }
             BlockKind::Unknown { .. } => Kind::Hidden,
         };
-        self.blocks.insert(block, Block { candidate, kind });
+        self.blocks.insert(block, Growing { candidate, kind });
+    }
+
+    /// A picture goes beside the words; of anything else the words say that it is missing.
+    fn media(&mut self, candidate: usize, media: &Block, out: &mut Vec<u8>) {
+        if let Some(url) = media::image_url(media) {
+            let index = self.choices.get_mut(candidate).map_or(0, |choice| count(&mut choice.images));
+            self.content(candidate, out, |out| beside::put_images(&[url], index, out));
+        } else if let Some(words) = media::stand_in(media) {
+            self.content(candidate, out, |out| out.put("content", &words));
+        }
     }
 
     fn block_delta(&mut self, number: u32, delta: &Delta, out: &mut Vec<u8>) {
@@ -259,6 +273,10 @@ impl Encoder {
                 let text = (!*redacted).then_some(text.as_str());
                 self.detail(candidate, text, state, *redacted, out);
             }
+            (Kind::Text, Delta::Citation(citation)) if citation.url.is_some() => {
+                let index = self.choices.get_mut(candidate).map(|choice| count(&mut choice.citations));
+                self.content(candidate, out, |out| beside::put_citations([citation].into_iter(), index, out));
+            }
             (Kind::Text, Delta::State(state)) => self.detail(candidate, None, state, false, out),
             (Kind::Call(call), Delta::Arguments(text)) => self.arguments(candidate, call, text, out),
             (Kind::Call(call), Delta::State(state)) if state.family == Family::Gemini => {
@@ -270,11 +288,7 @@ impl Encoder {
     }
 
     fn detail(&mut self, candidate: usize, text: Option<&str>, state: &Opaque, redacted: bool, out: &mut Vec<u8>) {
-        let index = self.choices.get_mut(candidate).map_or(0, |choice| {
-            let index = choice.details;
-            choice.details = index.saturating_add(1);
-            index
-        });
+        let index = self.choices.get_mut(candidate).map_or(0, |choice| count(&mut choice.details));
         self.content(candidate, out, |out| {
             out.list("reasoning_details", |out| carrier::encode(text, state, redacted, index, out));
         });
@@ -309,7 +323,7 @@ impl Encoder {
     }
 
     fn block_end(&mut self, number: u32, out: &mut Vec<u8>) {
-        let Some(Block { candidate, kind: Kind::Call(mut call) }) = self.blocks.remove(&number) else { return };
+        let Some(Growing { candidate, kind: Kind::Call(mut call) }) = self.blocks.remove(&number) else { return };
         self.open_call(candidate, &mut call, out);
         if let Some(whole) = &call.custom {
             let input = unwrap_custom(whole);
@@ -348,6 +362,13 @@ impl Encoder {
         self.over = true;
         sse::write(out, None, format!("{{\"error\":{}}}", openai_error(problem)).as_bytes());
     }
+}
+
+/// The next index.
+fn count(counter: &mut usize) -> usize {
+    let index = *counter;
+    *counter = index.saturating_add(1);
+    index
 }
 
 fn write_opening(id: &str, name: &str, is_custom: bool, out: &mut Members<'_>) {

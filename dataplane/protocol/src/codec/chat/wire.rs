@@ -31,6 +31,8 @@ pub struct Choice<'a> {
     pub delta: Option<Delta<'a>>,
     #[serde(borrow, default)]
     pub finish_reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub logprobs: Option<&'a RawValue>,
 }
 
 /// What a choice grows by.
@@ -47,6 +49,12 @@ pub struct Delta<'a> {
     pub reasoning: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub reasoning_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub annotations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub images: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub audio: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub tool_calls: Option<Vec<Call<'a>>>,
     #[serde(borrow, default)]

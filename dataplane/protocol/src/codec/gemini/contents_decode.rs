@@ -89,10 +89,8 @@ impl History<'_> {
             let block = self.result(&mut result, turn, position).map_err(|error| error.within("functionResponse"))?;
             self.note("contents[].parts[].functionResponse", result);
             Some(block)
-        } else if let Some(mut inline) = part.object("inlineData")? {
-            Some(inline_data(&mut inline).map_err(|error| error.within("inlineData"))?)
-        } else if let Some(mut file) = part.object("fileData")? {
-            Some(file_data(&mut file).map_err(|error| error.within("fileData"))?)
+        } else if let Some(media) = media(&mut part, state.clone())? {
+            Some(media)
         } else {
             words(part.take("text")?, thought, redacted, state)
         };
@@ -156,6 +154,23 @@ impl History<'_> {
         });
         self.extras.extend(extras);
     }
+}
+
+/// The media of a part, if it holds any. A document has no place for reasoning state.
+pub fn media(part: &mut Object<'_>, state: Option<Opaque>) -> Result<Option<Block>, Malformed> {
+    let block = if let Some(mut inline) = part.object("inlineData")? {
+        inline_data(&mut inline).map_err(|error| error.within("inlineData"))?
+    } else if let Some(mut file) = part.object("fileData")? {
+        file_data(&mut file).map_err(|error| error.within("fileData"))?
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(match block {
+        Block::Image(media) => Block::Image(Media { state, ..media }),
+        Block::Audio(media) => Block::Audio(Media { state, ..media }),
+        Block::Video(media) => Block::Video(Media { state, ..media }),
+        other => other,
+    }))
 }
 
 /// What a result says, and whether it is a failure: `{"output": …}` and `{"error": …}` are the convention, anything else
@@ -227,7 +242,7 @@ fn file_data(file: &mut Object<'_>) -> Result<Block, Malformed> {
 }
 
 fn of_type(mime: &str, source: MediaSource, title: Option<String>) -> Block {
-    let plain = |source| Media { source, detail: None, cache: None };
+    let plain = |source| Media { source, detail: None, state: None, cache: None };
     match mime.split('/').next() {
         Some("image") => Block::Image(plain(source)),
         Some("audio") => Block::Audio(plain(source)),

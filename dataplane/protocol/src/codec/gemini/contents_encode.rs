@@ -129,7 +129,7 @@ impl Writer<'_> {
                 match block.as_ref() {
                     Block::Text(text) => {
                         self.mark(text.cache.is_some());
-                        if text.citations.is_some() {
+                        if !text.citations.is_empty() {
                             self.report.dropped(Name::Citations.field(self.from));
                         }
                         signed_text(&text.text, false, own(text.state.as_ref()), out);
@@ -258,6 +258,7 @@ impl Writer<'_> {
             }
         };
         self.source(&media.source, name, out, |out| {
+            out.put_some("thoughtSignature", own(media.state.as_ref()).map(|state| &state.value));
             if let Some(level) = resolution {
                 out.object("mediaResolution", |out| out.put("level", level));
             }

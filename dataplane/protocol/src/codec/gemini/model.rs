@@ -1,4 +1,5 @@
-//! What Google's models take, by parsed version. Models without one (tuned, Gemma, aliases) are taken as 2.5.
+//! What Google's models take, by parsed version. The `-latest` aliases are of the third generation by now. Other models
+//! without a version (tuned ones, Gemma) take what 2.5 takes, but are not known to think.
 
 use crate::ir::Effort;
 
@@ -55,8 +56,13 @@ pub fn capability(model: &str) -> Capability {
     Capability { json_schema: version >= (2, 5), third: version.0 >= 3, thinking }
 }
 
-/// `2.5-flash-lite` as (2, 5) and `flash-lite`.
+/// `2.5-flash-lite` as (2, 5) and `flash-lite`; `flash-latest` as the third generation's `flash`.
 fn parse(rest: &str) -> Option<((u32, u32), &str)> {
+    if let Some(variant) =
+        rest.strip_suffix("-latest").filter(|variant| variant.starts_with(|c: char| c.is_alphabetic()))
+    {
+        return Some(((3, 1), variant));
+    }
     let (version, variant) = rest.split_once('-').unwrap_or((rest, ""));
     let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
     Some(((major.parse().ok()?, minor.parse().ok()?), variant))
@@ -88,6 +94,9 @@ mod tests {
         assert_eq!(capability("gemini-2.0-flash").thinking, Thinking::None);
         assert!(!capability("gemini-1.5-pro-002").json_schema);
         assert!(capability("tunedModels/x").json_schema);
-        assert!(!capability("gemini-flash-latest").third);
+        assert_eq!(capability("gemini-flash-latest"), capability("gemini-3.1-flash"));
+        assert_eq!(capability("gemini-pro-latest"), capability("gemini-3.1-pro"));
+        let unknown = capability("gemma-3-27b-it");
+        assert_eq!((unknown.third, unknown.thinking), (false, Thinking::None));
     }
 }

@@ -1,6 +1,6 @@
 //! Whole answers. One is read as a stream of one chunk, which it is.
 
-use super::{carrier, finish, problem, stream_decode::Decoder, usage};
+use super::{carrier, finish, grounding, problem, stream_decode::Decoder, usage};
 use crate::{
     codec::{
         Malformed, Reply, arguments,
@@ -12,7 +12,7 @@ use crate::{
         },
     },
     dialect::Family,
-    ir::{Block, Opaque, Response, ToolCall},
+    ir::{Block, Citation, MediaSource, Opaque, Response, ToolCall},
     problem::{Problem, ProblemKind},
 };
 
@@ -55,6 +55,7 @@ pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
                             out.put("role", "model");
                         });
                         out.put("finishReason", finish::encode(candidate.finish.reason));
+                        grounding::put(candidate.blocks.iter().flat_map(citations), out);
                         out.put("index", &index);
                     });
                 }
@@ -70,6 +71,8 @@ pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
 fn encode_parts(blocks: &[Block], out: &mut Elements<'_>) {
     for block in blocks {
         match block {
+            // A block that holds nothing but sources.
+            Block::Text(text) if text.text.is_empty() && text.state.is_none() => {}
             Block::Text(text) => text_part(&text.text, false, text.state.as_ref().map(|state| (state, false)), out),
             Block::Refusal(text) => text_part(text, false, None, out),
             Block::Reasoning(block) => {
@@ -79,12 +82,44 @@ fn encode_parts(blocks: &[Block], out: &mut Elements<'_>) {
             Block::ToolCall(call) => call_parts(call, out),
             Block::Unknown(unknown) if unknown.family == Family::Gemini => out.put(&unknown.raw),
             // What other vendors' servers did by themselves is not the client's to see as a part.
-            _ => {}
+            Block::Unknown(_) | Block::ToolResult(_) => {}
+            media => media_part(media, out),
         }
     }
     if out.is_empty() {
         text_part("", false, None, out);
     }
+}
+
+fn citations(block: &Block) -> &[Citation] {
+    match block {
+        Block::Text(text) => &text.citations,
+        _ => &[],
+    }
+}
+
+/// Media as a part, with Google's signature if one hangs on it.
+pub fn media_part(block: &Block, out: &mut Elements<'_>) {
+    let (source, state) = match block {
+        Block::Image(media) | Block::Audio(media) | Block::Video(media) => (&media.source, media.state.as_ref()),
+        Block::Document(document) => (&document.source, None),
+        _ => return,
+    };
+    out.object(|out| {
+        match source {
+            MediaSource::Inline { mime, data } => out.object("inlineData", |out| {
+                out.put("mimeType", mime);
+                out.put("data", data);
+            }),
+            MediaSource::Url { url: uri, mime } => out.object("fileData", |out| {
+                out.put_some("mimeType", mime.as_deref());
+                out.put("fileUri", uri);
+            }),
+            MediaSource::FileId { id, .. } => out.object("fileData", |out| out.put("fileUri", id)),
+        }
+        let own = state.filter(|state| state.family == Family::Gemini);
+        out.put_some("thoughtSignature", own.map(|state| &state.value));
+    });
 }
 
 /// A text part; `state` is reasoning state and whether its text is hidden.

@@ -5,11 +5,11 @@
 //! signature to itself. The reason for the end is held until the end, since old servers state it in every chunk and usage
 //! may follow it. An end without any reason, and without word that the prompt was blocked, is a truncation.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::value::RawValue;
 
-use super::{carrier, finish, problem, usage};
+use super::{carrier, contents_decode, finish, grounding::Said, problem, usage};
 use crate::{
     codec::{
         Malformed, StreamDecoder, ids,
@@ -17,9 +17,14 @@ use crate::{
     },
     dialect::Family,
     framing::sse::Frame,
-    ir::{BlockKind, Delta, Event, FinishReason, Opaque, Usage},
+    ir::{BlockKind, Citation, Delta, Event, FinishReason, Opaque, Usage},
     problem::{Problem, ProblemKind},
 };
+
+/// Members of a candidate that have no place elsewhere and that a client would miss.
+const LOST: [&str; 3] = ["finishMessage", "logprobsResult", "urlContextMetadata"];
+/// Most sources of one answer.
+const MAX_CITED: usize = 1024;
 
 /// The decoder of one stream.
 #[derive(Debug, Default)]
@@ -45,6 +50,9 @@ struct Candidate {
     /// Some block has come.
     spoke: bool,
     finish: Option<String>,
+    said: Said,
+    /// Sources that were named: later chunks repeat them.
+    cited: Vec<(Range<u64>, String)>,
 }
 
 impl StreamDecoder for Decoder {
@@ -135,10 +143,16 @@ impl Decoder {
 
     fn candidate(&mut self, mut candidate: Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
         let index = candidate.take("index")?.unwrap_or(0_u32);
-        self.candidates.entry(index).or_default();
+        self.candidates.entry(index).or_default().said.chunk();
         if let Some(mut content) = candidate.object("content")? {
             for (position, part) in content.list("parts")?.into_iter().enumerate() {
                 self.part(index, part, out).map_err(|error| error.within(&format!("content.parts[{position}]")))?;
+            }
+        }
+        self.sources(index, &mut candidate, out);
+        for name in LOST {
+            if candidate.has(name) {
+                out.push(Event::Lost(format!("candidates[].{name}").into()));
             }
         }
         if let Some(reason) = candidate.take::<String>("finishReason")?
@@ -150,14 +164,63 @@ impl Decoder {
         Ok(())
     }
 
+    /// The sources that the chunk names, as citations of the visible text.
+    fn sources(&mut self, index: u32, candidate: &mut Object<'_>, out: &mut Vec<Event>) {
+        let Some(known) = self.candidates.get_mut(&index) else { return };
+        let mut cited: Vec<Citation> = Vec::new();
+        if let Some(raw) = candidate.take_raw("groundingMetadata") {
+            cited.extend(known.said.grounded(raw));
+        }
+        if let Some(raw) = candidate.take_raw("citationMetadata") {
+            cited.extend(known.said.recited(raw));
+        }
+        cited.retain(|one| {
+            let place = (one.span.clone(), one.url.clone().unwrap_or_default());
+            let is_new = known.cited.len() < MAX_CITED && !known.cited.contains(&place);
+            if is_new {
+                known.cited.push(place);
+            }
+            is_new
+        });
+        for citation in cited {
+            let block = self.text_block(index, out);
+            out.push(Event::BlockDelta { block, delta: Delta::Citation(citation) });
+        }
+    }
+
+    /// The open block of visible text, or a new one.
+    fn text_block(&mut self, index: u32, out: &mut Vec<Event>) -> u32 {
+        if let Some((block, false)) = self.candidates.get(&index).and_then(|candidate| candidate.open) {
+            return block;
+        }
+        let block = self.open(index, BlockKind::Text, out);
+        if let Some(candidate) = self.candidates.get_mut(&index) {
+            candidate.open = Some((block, false));
+        }
+        block
+    }
+
     fn part(&mut self, candidate: u32, raw: &RawValue, out: &mut Vec<Event>) -> Result<(), Malformed> {
         let mut part = Object::from_raw(raw, Spelling::Proto)?;
         let thought = part.take::<bool>("thought")?.unwrap_or(false);
         let state = part.take::<String>("thoughtSignature")?.map(|value| carrier::native(&value).state);
         if let Some(mut call) = part.object("functionCall")? {
+            if let Some(known) = self.candidates.get_mut(&candidate) {
+                known.said.part("");
+            }
             return self.call(candidate, &mut call, state, out).map_err(|error| error.within("functionCall"));
         }
         let text: Option<String> = part.take("text")?;
+        if let Some(known) = self.candidates.get_mut(&candidate) {
+            known.said.part(text.as_deref().filter(|_| !thought).unwrap_or_default());
+        }
+        // A picture that is a thought is Google's own affair.
+        let media = if thought { None } else { contents_decode::media(&mut part, state.clone())? };
+        if let Some(media) = media {
+            let block = self.open(candidate, BlockKind::Media(Box::new(media)), out);
+            out.push(Event::BlockEnd { block });
+            return Ok(());
+        }
         match part.rest().next() {
             Some((kind, _)) if text.is_none() => {
                 let kind = BlockKind::Unknown { family: Family::Gemini, kind: kind.into_owned(), raw: raw.to_owned() };

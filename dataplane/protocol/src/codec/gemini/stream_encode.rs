@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    carrier, finish,
-    response::{call_parts, text_part},
+    carrier, finish, grounding,
+    response::{call_parts, media_part, text_part},
     usage,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     },
     dialect::Family,
     framing::sse,
-    ir::{BlockKind, Delta, Event, Finish, Opaque, ToolCall, Usage},
+    ir::{BlockKind, Citation, Delta, Event, Finish, Opaque, ToolCall, Usage},
     problem::render::gemini_error,
 };
 
@@ -41,6 +41,8 @@ pub struct Encoder {
 struct Candidate {
     held: Option<Held>,
     finish: Option<Finish>,
+    /// Sources, for the last chunk.
+    citations: Vec<Citation>,
 }
 
 /// One chunk's worth of parts.
@@ -97,6 +99,7 @@ impl StreamEncoder for Encoder {
             Event::Finish { candidate, finish } => {
                 self.candidates.entry(*candidate).or_default().finish = Some(finish.clone());
             }
+            Event::Lost(_) => {}
             Event::Ping => self.heartbeat(out),
             Event::Error(problem) => {
                 self.over = true;
@@ -139,6 +142,10 @@ impl Encoder {
                 state: None,
                 cache: None,
             }),
+            BlockKind::Media(media) => {
+                self.hold(candidate, Held::Parts(write::elements(|out| media_part(media, out))), out);
+                Kind::Hidden
+            }
             BlockKind::Unknown { family: Family::Gemini, raw, .. } => {
                 self.hold(candidate, Held::Parts(raw.get().to_owned()), out);
                 Kind::Hidden
@@ -156,6 +163,9 @@ impl Encoder {
             (Kind::Words { thought, .. }, Delta::Text(text) | Delta::Reasoning(text)) => {
                 let held = Held::Words { block: number, text: text.clone(), thought: *thought, signature: None };
                 self.hold(candidate, held, out);
+            }
+            (Kind::Words { .. }, Delta::Citation(citation)) => {
+                self.candidates.entry(candidate).or_default().citations.push(citation.clone());
             }
             (Kind::Words { thought, redacted }, Delta::State(state)) => {
                 let (thought, redacted) = (*thought, *redacted);
@@ -213,7 +223,7 @@ impl Encoder {
         for (position, (number, candidate)) in candidates.into_iter().enumerate() {
             self.chunk(out, |out| {
                 out.list("candidates", |out| {
-                    write_candidate(number, candidate.held.as_ref(), candidate.finish.as_ref(), out);
+                    write_candidate(number, candidate.held.as_ref(), Some(&candidate), out);
                 });
                 if position == last {
                     usage::encode(&usage, out);
@@ -239,7 +249,7 @@ impl Encoder {
     }
 }
 
-fn write_candidate(index: u32, held: Option<&Held>, finish: Option<&Finish>, out: &mut Elements<'_>) {
+fn write_candidate(index: u32, held: Option<&Held>, last: Option<&Candidate>, out: &mut Elements<'_>) {
     out.object(|out| {
         out.object("content", |out| {
             out.list("parts", |out| match held {
@@ -251,7 +261,10 @@ fn write_candidate(index: u32, held: Option<&Held>, finish: Option<&Finish>, out
             });
             out.put("role", "model");
         });
-        out.put_some("finishReason", finish.map(|finish| finish::encode(finish.reason)));
+        if let Some(candidate) = last {
+            out.put_some("finishReason", candidate.finish.as_ref().map(|finish| finish::encode(finish.reason)));
+            grounding::put(candidate.citations.iter(), out);
+        }
         out.put("index", &index);
     });
 }

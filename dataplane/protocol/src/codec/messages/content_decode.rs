@@ -6,7 +6,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-use super::carrier::{self, Carried, Place};
+use super::{
+    carrier::{self, Carried, Place},
+    citations,
+};
 use crate::{
     codec::{
         Malformed,
@@ -61,12 +64,15 @@ impl Reader {
             "text" => Block::Text(Text {
                 text: object.need("text")?,
                 cache: cache_mark(&mut object)?,
-                citations: object.take_raw("citations").map(RawValue::to_owned),
+                citations: object.take_raw("citations").map(citations::read_all).unwrap_or_default(),
                 state: None,
             }),
-            "image" => {
-                Block::Image(Media { source: self.source(&mut object)?, detail: None, cache: cache_mark(&mut object)? })
-            }
+            "image" => Block::Image(Media {
+                source: self.source(&mut object)?,
+                detail: None,
+                state: None,
+                cache: cache_mark(&mut object)?,
+            }),
             "document" => self.document(&mut object)?,
             "tool_use" => Block::ToolCall(ToolCall {
                 id: object.need("id")?,

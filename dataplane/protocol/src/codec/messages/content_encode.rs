@@ -5,6 +5,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
+    citations,
     context::Context,
     conversation::{Piece, says_nothing},
 };
@@ -102,7 +103,7 @@ pub fn write(block: &Block, to: &mut Elements<'_>, context: &mut Context<'_>) {
         Block::Text(said) => to.object(|o| {
             o.put("type", "text");
             o.put("text", &said.text);
-            o.put_some("citations", said.citations.as_ref());
+            citations::put(&said.citations, o);
             mark(said.cache.as_ref(), o, context);
         }),
         Block::Refusal(words) => text(words, to),

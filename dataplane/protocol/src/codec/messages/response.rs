@@ -2,6 +2,7 @@
 
 use super::{
     carrier::{self, Place},
+    citations,
     content_decode::Reader,
     finish::{self, Said},
     usage,
@@ -14,6 +15,7 @@ use crate::{
             read::{Object, Spelling},
             write::{self, Elements},
         },
+        media,
     },
     dialect::Family,
     ir::{Block, Candidate, Opaque, Reasoning, Response, ToolCall},
@@ -36,6 +38,7 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
         .take_raw("content")
         .ok_or_else(|| Problem::new(ProblemKind::Upstream, "the upstream's answer has no content"))?;
     let mut blocks = Reader::default().content(content).map_err(unreadable)?;
+    citations::place(&mut blocks);
     let has_call = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
     let reason: Option<String> = object.take("stop_reason").map_err(unreadable)?;
     let stop_sequence = object.take("stop_sequence").map_err(unreadable)?;
@@ -44,11 +47,13 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
     {
         blocks.push(Block::Refusal(explanation));
     }
+    let lost = if object.has("container") { vec!["container".into()] } else { Vec::new() };
     Ok(Response {
         id: object.take("id").map_err(unreadable)?,
         model: object.take("model").map_err(unreadable)?,
         created: None,
         candidates: vec![Candidate { blocks, finish: finish::read(reason.as_deref(), stop_sequence, has_call) }],
+        lost,
         usage: object.take::<usage::WireUsage>("usage").map_err(unreadable)?.map(Into::into),
     })
 }
@@ -84,7 +89,7 @@ fn block(block: &Block, to: &mut Elements<'_>) {
                 to.object(|o| {
                     o.put("type", "text");
                     o.put("text", &text.text);
-                    o.put_some("citations", text.citations.as_ref());
+                    citations::put(&text.citations, o);
                 });
             }
             if let Some(state) = &text.state {
@@ -99,13 +104,17 @@ fn block(block: &Block, to: &mut Elements<'_>) {
         Block::Reasoning(thought) => reasoning(thought, to),
         Block::ToolCall(asked) => call(asked, to),
         Block::Unknown(unknown) if unknown.family == Family::Anthropic => to.put_json(unknown.raw.get()),
-        // What another vendor ran on its side, or media that no Messages answer can hold.
-        Block::Unknown(_)
-        | Block::Image(_)
-        | Block::Audio(_)
-        | Block::Video(_)
-        | Block::Document(_)
-        | Block::ToolResult(_) => {}
+        // What another vendor ran on its side.
+        Block::Unknown(_) | Block::ToolResult(_) => {}
+        // No Messages answer can hold media; the user is told that there were some.
+        Block::Image(_) | Block::Audio(_) | Block::Video(_) | Block::Document(_) => {
+            if let Some(words) = media::stand_in(block) {
+                to.object(|o| {
+                    o.put("type", "text");
+                    o.put("text", &words);
+                });
+            }
+        }
     }
 }
 

@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{finish, usage::WireUsage};
+use super::{citations, finish, usage::WireUsage};
 use crate::{
     codec::StreamDecoder,
     dialect::Family,
     framing::sse::Frame,
-    ir::{BlockKind, Delta, Event, Finish, Opaque, Raw, Usage},
+    ir::{BlockKind, Citation, Delta, Event, Finish, Opaque, Raw, Usage},
     problem::{Problem, ProblemKind, understand},
 };
 
@@ -27,6 +27,8 @@ pub struct Decoder {
     blocks: BTreeMap<u32, Open>,
     /// The number of the next block.
     next: u32,
+    /// Characters of visible text so far.
+    said: u64,
     has_call: bool,
     usage: Usage,
     /// Held until `message_stop`.
@@ -41,7 +43,11 @@ struct Open {
 
 #[derive(Debug)]
 enum What {
-    Text,
+    Text {
+        /// Characters of visible text before it.
+        start: u64,
+        citations: Vec<Citation>,
+    },
     Thinking {
         signature: String,
     },
@@ -77,12 +83,14 @@ struct WireMessage {
     id: Option<String>,
     model: Option<String>,
     usage: Option<WireUsage>,
+    container: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct WireBlock {
     r#type: String,
     text: Option<String>,
+    citations: Option<Raw>,
     thinking: Option<String>,
     signature: Option<String>,
     data: Option<String>,
@@ -100,6 +108,8 @@ struct WireDelta {
     stop_reason: Option<String>,
     stop_sequence: Option<String>,
     stop_details: Option<WireStopDetails>,
+    citation: Option<Raw>,
+    container: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -143,7 +153,7 @@ impl Decoder {
             "content_block_delta" => self.delta(wire.index.unwrap_or_default(), wire.delta.unwrap_or_default(), out),
             "content_block_stop" => {
                 if let Some(open) = self.blocks.remove(&wire.index.unwrap_or_default()) {
-                    close(open, out);
+                    close(open, self.said, out);
                 }
             }
             "message_delta" => self.message_delta(wire.delta.unwrap_or_default(), wire.usage, out),
@@ -163,11 +173,13 @@ impl Decoder {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
+        let is_contained = message.as_ref().is_some_and(|message| message.container.is_some());
         let (id, model, usage) =
             message.map_or((None, None, None), |message| (message.id, message.model, message.usage));
         let usage = usage.map(Usage::from);
         self.usage.merge(usage.unwrap_or_default());
         out.push(Event::Start { id, model, created: None, usage });
+        out.extend(is_contained.then(|| Event::Lost("container".into())));
     }
 
     fn block_start(&mut self, index: u32, raw: Option<&RawValue>, out: &mut Vec<Event>) {
@@ -179,7 +191,7 @@ impl Decoder {
         };
         // An index that is used again ends its former block.
         if let Some(former) = self.blocks.remove(&index) {
-            close(former, out);
+            close(former, self.said, out);
         }
         let number = self.next;
         self.next = number.saturating_add(1);
@@ -195,8 +207,11 @@ impl Decoder {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         match block.r#type.as_str() {
             "text" => {
+                let start = self.said;
+                let citations = block.citations.as_deref().map(citations::read_all).unwrap_or_default();
+                self.said = start.saturating_add(length(block.text.as_deref()));
                 begin(BlockKind::Text, said(block.text).map(Delta::Text));
-                What::Text
+                What::Text { start, citations }
             }
             "thinking" => {
                 begin(BlockKind::Reasoning { redacted: false }, said(block.thinking).map(Delta::Reasoning));
@@ -226,7 +241,11 @@ impl Decoder {
             return;
         };
         let grown = match &mut open.what {
-            What::Text => delta.text.map(Delta::Text),
+            What::Text { citations, .. } => {
+                citations.extend(delta.citation.as_deref().map(citations::read));
+                self.said = self.said.saturating_add(length(delta.text.as_deref()));
+                delta.text.map(Delta::Text)
+            }
             What::Thinking { signature } => {
                 if let Some(whole) = delta.signature {
                     *signature = whole;
@@ -252,6 +271,9 @@ impl Decoder {
             self.usage.merge(usage.into());
             out.push(Event::Usage(self.usage));
         }
+        if delta.container.is_some() {
+            out.push(Event::Lost("container".into()));
+        }
         if let Some(explanation) = delta.stop_details.and_then(|details| details.explanation) {
             self.refusal(explanation, out);
         }
@@ -272,7 +294,7 @@ impl Decoder {
     fn end(&mut self, out: &mut Vec<Event>) {
         self.start(None, out);
         for (_, open) in std::mem::take(&mut self.blocks) {
-            close(open, out);
+            close(open, self.said, out);
         }
         let finish = self.finish.take().unwrap_or_else(|| finish::read(Some("end_turn"), None, self.has_call));
         out.push(Event::Finish { candidate: 0, finish });
@@ -286,10 +308,15 @@ impl Decoder {
     }
 }
 
-/// Gives what was held for the block's end.
-fn close(open: Open, out: &mut Vec<Event>) {
+/// Gives what was held for the block's end. `said` characters of visible text have come until here.
+fn close(open: Open, said: u64, out: &mut Vec<Event>) {
     let block = open.number;
     let held = match open.what {
+        What::Text { start, citations } => {
+            let placed = citations.into_iter().map(|citation| Citation { span: start..said, ..citation });
+            out.extend(placed.map(|citation| Event::BlockDelta { block, delta: Delta::Citation(citation) }));
+            None
+        }
         What::Thinking { signature } if !signature.is_empty() => Some(Delta::State(native(signature))),
         What::Call { whole: Some(whole) } => Some(Delta::Arguments(whole)),
         What::Foreign { kind, raw, arguments } => {
@@ -301,7 +328,7 @@ fn close(open: Open, out: &mut Vec<Event>) {
             });
             None
         }
-        What::Text | What::Thinking { .. } | What::Redacted | What::Call { whole: None } => None,
+        What::Thinking { .. } | What::Redacted | What::Call { whole: None } => None,
     };
     out.extend(held.map(|delta| Event::BlockDelta { block, delta }));
     out.push(Event::BlockEnd { block });
@@ -321,6 +348,10 @@ fn with_input(raw: Raw, arguments: &str) -> Raw {
 fn is_empty_object(input: &RawValue) -> bool {
     let text = input.get();
     text == "null" || text.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"{}")
+}
+
+fn length(text: Option<&str>) -> u64 {
+    text.map_or(0, |text| text.chars().count() as u64)
 }
 
 const fn native(value: String) -> Opaque {

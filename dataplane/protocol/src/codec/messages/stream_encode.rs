@@ -6,6 +6,7 @@
 
 use super::{
     carrier::{self, Place},
+    citations,
     finish::{self, Said},
     usage,
 };
@@ -14,6 +15,7 @@ use crate::{
         Reply, StreamEncoder, arguments,
         ids::{ANTHROPIC_CALL_ID, call_id, prefixed},
         json::write::{self, Members},
+        media,
         serialise::{Serialiser, Sink},
     },
     dialect::Family,
@@ -145,6 +147,7 @@ impl StreamEncoder for Encoder {
                 self.usage.merge(usage.unwrap_or_default());
                 return self.start(id.as_deref(), out);
             }
+            Event::Lost(_) => return,
             _ => self.start(None, out),
         }
         let mut writer = Writer { wire: &mut self.wire, out };
@@ -165,7 +168,12 @@ impl StreamEncoder for Encoder {
                 self.flush(out);
             }
             Event::End => self.end(out),
-            Event::BlockStart { .. } | Event::Finish { .. } | Event::Start { .. } | Event::Ping | Event::Error(_) => {}
+            Event::BlockStart { .. }
+            | Event::Finish { .. }
+            | Event::Start { .. }
+            | Event::Lost(_)
+            | Event::Ping
+            | Event::Error(_) => {}
         }
     }
 
@@ -198,6 +206,14 @@ impl Sink for Writer<'_> {
                 self.stop();
                 Open::Nothing
             }
+            // No Messages answer can hold media; the user is told that there were some.
+            BlockKind::Media(media) => {
+                if let Some(words) = media::stand_in(media) {
+                    self.text(&mut false, &words);
+                    self.stop();
+                }
+                Open::Nothing
+            }
             // What another vendor ran on its side is of no use to this client.
             BlockKind::Unknown { .. } => Open::Nothing,
         };
@@ -207,6 +223,18 @@ impl Sink for Writer<'_> {
         let mut open = std::mem::take(&mut self.wire.open);
         match (&mut open, delta) {
             (Open::Text { begun, .. }, Delta::Text(text)) => self.text(begun, text),
+            (Open::Text { begun, .. }, Delta::Citation(citation)) => {
+                if let Some(raw) = citations::native(citation) {
+                    self.begin_text(begun);
+                    event(self.out, "content_block_delta", |o| {
+                        o.put("index", &self.wire.next);
+                        o.object("delta", |delta| {
+                            delta.put("type", "citations_delta");
+                            delta.put("citation", raw);
+                        });
+                    });
+                }
+            }
             (Open::Reasoning { begun, .. }, Delta::Reasoning(text)) => self.thought(begun, text),
             (Open::Call { id, name, begun, odd, .. }, Delta::Arguments(text)) => {
                 if !*begun {
@@ -263,13 +291,17 @@ impl Sink for Writer<'_> {
 
 impl Writer<'_> {
     fn text(&mut self, begun: &mut bool, text: &str) {
+        self.begin_text(begun);
+        self.delta("text_delta", "text", text);
+    }
+
+    fn begin_text(&mut self, begun: &mut bool) {
         if !std::mem::replace(begun, true) {
             self.begin(|block| {
                 block.put("type", "text");
                 block.put("text", "");
             });
         }
-        self.delta("text_delta", "text", text);
     }
 
     fn thought(&mut self, begun: &mut bool, text: &str) {

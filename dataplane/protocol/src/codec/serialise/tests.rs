@@ -20,6 +20,7 @@ impl Sink for Tape {
             BlockKind::Reasoning { .. } => "think:",
             BlockKind::ToolCall { name, .. } => name,
             BlockKind::Refusal => "refusal:",
+            BlockKind::Media(_) => "media",
             BlockKind::Unknown { .. } => "unknown",
         });
     }

@@ -5,8 +5,8 @@ use crate::{
     codec::Target,
     dialect::{Family, Surface},
     ir::{
-        Block, CacheMark, Document, Effort, Extra, Media, MediaSource, Opaque, OutputFormat, Raw, Reasoning, Request,
-        Role, Text, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+        Block, CacheMark, Document, Effort, Extra, Media, MediaSource, Number, Opaque, OutputFormat, Raw, Reasoning,
+        Request, Role, Text, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
     },
     report::{Mode, Refusal, Report},
 };
@@ -67,7 +67,7 @@ fn result(id: &str, content: Vec<Block>) -> Block {
 }
 
 fn image(source: MediaSource) -> Block {
-    Block::Image(Media { source, detail: None, cache: None })
+    Block::Image(Media { source, detail: None, state: None, cache: None })
 }
 
 fn inline(mime: &str) -> MediaSource {
@@ -112,7 +112,7 @@ fn outline(body: &Value) -> Vec<String> {
     messages.collect()
 }
 
-fn number(json: &str) -> Option<serde_json::Number> {
+fn number(json: &str) -> Option<Number> {
     serde_json::from_str(json).unwrap()
 }
 
@@ -440,7 +440,7 @@ fn media() {
         json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}, "title": "t"});
     assert_eq!(sent(&paper("text/markdown"))["messages"][0]["content"][0], plain);
     assert_eq!(refused(&paper("application/zip")), "messages[].content[].file");
-    let sound = Media { source: inline("audio/wav"), detail: None, cache: None };
+    let sound = Media { source: inline("audio/wav"), detail: None, state: None, cache: None };
     assert_eq!(
         refused(&conversation(vec![turn(Role::User, vec![Block::Audio(sound)])])),
         "messages[].content[].input_audio"

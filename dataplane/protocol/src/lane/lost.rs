@@ -1,0 +1,62 @@
+//! What of an answer the client's dialect has no place for. Nothing is left out without being named here: the names go to
+//! [`crate::exchange::Observed::lost`], for the log and, where the answer is whole, for a warning.
+//!
+//! The counterpart of what the encoders write: a test holds the two against each other.
+
+use crate::{
+    codec::media,
+    dialect::Family,
+    ir::{Block, BlockKind, Citation, Delta, Event, Response},
+    report::Field,
+};
+
+/// What the client does not get of this event.
+pub(super) fn event(event: &Event, client: Family) -> Option<Field> {
+    match event {
+        Event::Lost(field) => Some(field.clone()),
+        Event::BlockStart { candidate: 1.., .. } if client == Family::Anthropic => Some("candidates".into()),
+        Event::BlockStart { kind: BlockKind::Media(media), .. } => of_media(media, client),
+        Event::BlockStart { kind: BlockKind::Unknown { family, kind, .. }, .. } if *family != client => {
+            Some(kind.clone().into())
+        }
+        Event::BlockDelta { delta: Delta::Citation(citation), .. } => of_citation(citation, client),
+        _ => None,
+    }
+}
+
+/// What the client does not get of a whole answer.
+pub(super) fn response(response: &Response, client: Family) -> Vec<Field> {
+    let mut lost = response.lost.clone();
+    if client == Family::Anthropic && response.candidates.len() > 1 {
+        lost.push("candidates".into());
+    }
+    for block in response.candidates.iter().flat_map(|candidate| &candidate.blocks) {
+        match block {
+            Block::Text(text) => lost.extend(text.citations.iter().filter_map(|one| of_citation(one, client))),
+            Block::Unknown(unknown) if unknown.family != client => lost.push(unknown.kind.clone().into()),
+            media => lost.extend(of_media(media, client)),
+        }
+    }
+    lost
+}
+
+/// A Chat answer names sources on the web with their span, a Gemini answer without, a Messages answer only Anthropic's.
+fn of_citation(citation: &Citation, client: Family) -> Option<Field> {
+    let native = citation.native.as_ref().is_some_and(|(family, _)| *family == client);
+    match (client, citation.url.is_some()) {
+        (Family::OpenAi, true) => None,
+        (Family::Anthropic, _) if native => None,
+        (Family::Gemini, true) => Some("citations[].span".into()),
+        _ => Some("citations".into()),
+    }
+}
+
+fn of_media(block: &Block, client: Family) -> Option<Field> {
+    let name = media::name(block)?;
+    let sayable = match client {
+        Family::OpenAi => media::image_url(block).is_some(),
+        Family::Anthropic => false,
+        Family::Gemini => true,
+    };
+    (!sayable).then(|| name.into())
+}

@@ -27,7 +27,8 @@ impl Diff {
 
     /// From one state to another.
     pub fn between_catalogs(held: &Catalog, target: &Catalog) -> Self {
-        let put = target.iter().filter(|(key, entry)| held.get(key) != Some(*entry)).map(|(key, _)| key.clone()).collect();
+        let put =
+            target.iter().filter(|(key, entry)| held.get(key) != Some(*entry)).map(|(key, _)| key.clone()).collect();
         let del = held.iter().filter(|(key, _)| target.get(key).is_none()).map(|(key, _)| key.clone()).collect();
         Self { put, del }
     }

@@ -55,11 +55,7 @@ pub fn mint(entropy: &[u8; ENTROPY]) -> Minted {
     let id = digits(for_id, BASE36, ID_LENGTH);
     let body = format!("{PREFIX}{id}-{}", digits(for_secret, BASE62, SECRET_LENGTH));
     let value = format!("{body}-{}", checksum(&body));
-    Minted {
-        sha256: sha256(&value),
-        value: Secret::new(value),
-        id,
-    }
+    Minted { sha256: sha256(&value), value: Secret::new(value), id }
 }
 
 /// Tells what a presented value looks like. Says nothing about whether it is known.
@@ -137,10 +133,7 @@ mod tests {
     fn the_form_is_fixed() {
         // Held down so that tokens in the field stay readable. The checksum was computed by another program (zlib).
         let token = mint(&[0; ENTROPY]);
-        assert_eq!(
-            token.value.expose(),
-            "sk-000000000000-0000000000000000000000000000000000000000000-1iWFYX"
-        );
+        assert_eq!(token.value.expose(), "sk-000000000000-0000000000000000000000000000000000000000000-1iWFYX");
         let token = mint(&[255; ENTROPY]);
         assert!(token.value.expose().starts_with("sk-"));
         assert_eq!(digits(&[255; 4], BASE62, 6), "4gfFC3");
@@ -166,14 +159,7 @@ mod tests {
     fn values_of_other_forms_are_foreign() {
         let token = sample();
         let value = token.value.expose();
-        for foreign in [
-            "",
-            "sk-",
-            "sk-proj-abc",
-            "sk-ant-api03-x-y",
-            &value[..value.len() - 1],
-            &format!("{value}0"),
-        ] {
+        for foreign in ["", "sk-", "sk-proj-abc", "sk-ant-api03-x-y", &value[..value.len() - 1], &format!("{value}0")] {
             assert_eq!(read(foreign), Reading::Foreign, "{foreign}");
         }
     }

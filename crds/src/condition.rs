@@ -109,42 +109,22 @@ pub struct Decision {
 impl Decision {
     /// It holds.
     pub fn yes(type_: ConditionType, reason: Reason) -> Self {
-        Self {
-            type_,
-            status: Status::True,
-            reason,
-            message: String::new(),
-        }
+        Self { type_, status: Status::True, reason, message: String::new() }
     }
 
     /// It holds, with something worth knowing.
     pub fn yes_but(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            type_,
-            status: Status::True,
-            reason,
-            message: message.into(),
-        }
+        Self { type_, status: Status::True, reason, message: message.into() }
     }
 
     /// It does not hold.
     pub fn no(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            type_,
-            status: Status::False,
-            reason,
-            message: message.into(),
-        }
+        Self { type_, status: Status::False, reason, message: message.into() }
     }
 
     /// It cannot be told yet.
     pub fn unknown(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            type_,
-            status: Status::Unknown,
-            reason,
-            message: message.into(),
-        }
+        Self { type_, status: Status::Unknown, reason, message: message.into() }
     }
 
     /// Whether the condition holds.
@@ -210,9 +190,7 @@ pub fn shorten(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    let end = (0..=most.saturating_sub(MARK.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
+    let end = (0..=most.saturating_sub(MARK.len())).rev().find(|end| text.is_char_boundary(*end));
     format!("{}{MARK}", end.and_then(|end| text.get(..end)).unwrap_or_default())
 }
 
@@ -246,32 +224,20 @@ mod tests {
 
     #[test]
     fn the_transition_time_moves_only_when_the_status_flips() {
-        let (first, second, third) = (
-            at("2026-01-01T00:00:00Z"),
-            at("2026-01-02T00:00:00Z"),
-            at("2026-01-03T00:00:00Z"),
-        );
+        let (first, second, third) =
+            (at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"));
         let mut conditions = Vec::new();
         let good = Decision::yes(ConditionType::Accepted, Reason::Accepted);
         assert!(set(&mut conditions, &good, Some(1), &first));
         assert!(!set(&mut conditions, &good, Some(1), &second), "nothing new");
-        assert!(
-            set(&mut conditions, &good, Some(2), &second),
-            "a new generation is news"
-        );
+        assert!(set(&mut conditions, &good, Some(2), &second), "a new generation is news");
         assert_eq!(conditions[0].last_transition_time, first);
         let bad = Decision::no(ConditionType::Accepted, Reason::ModelConflict, "spec.model: taken");
         assert!(set(&mut conditions, &bad, Some(2), &third));
         assert_eq!(conditions.len(), 1);
         assert_eq!(conditions[0].last_transition_time, third);
-        assert_eq!(
-            (conditions[0].status.as_str(), conditions[0].reason.as_str()),
-            ("False", "ModelConflict")
-        );
-        assert_eq!(
-            find(&conditions, ConditionType::Accepted).unwrap().message,
-            "spec.model: taken"
-        );
+        assert_eq!((conditions[0].status.as_str(), conditions[0].reason.as_str()), ("False", "ModelConflict"));
+        assert_eq!(find(&conditions, ConditionType::Accepted).unwrap().message, "spec.model: taken");
         assert!(find(&conditions, ConditionType::Ready).is_none());
     }
 

@@ -27,9 +27,7 @@ pub fn file_name(definition: &CustomResourceDefinition) -> String {
 
 /// The `openAPIV3Schema` of a kind, for checks without an API server. None for kinds that are not ours.
 pub fn open_api(kind: &str) -> Option<Value> {
-    let definition = all()
-        .into_iter()
-        .find(|definition| definition.spec.names.kind == kind)?;
+    let definition = all().into_iter().find(|definition| definition.spec.names.kind == kind)?;
     let version = definition.spec.versions.into_iter().next()?;
     let mut schema = serde_json::to_value(version.schema?.open_api_v3_schema?).ok()?;
     tidy(&mut schema);
@@ -94,9 +92,7 @@ fn tidy(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(tidy),
         Value::Number(number) => {
-            let whole = number
-                .as_f64()
-                .filter(|it| number.is_f64() && it.fract() == 0.0 && it.abs() < EXACT);
+            let whole = number.as_f64().filter(|it| number.is_f64() && it.fract() == 0.0 && it.abs() < EXACT);
             if let Some(whole) = whole.and_then(|it| format!("{it:.0}").parse::<i64>().ok()) {
                 *value = whole.into();
             }

@@ -14,16 +14,10 @@
 )]
 
 mod namespaces;
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "printer columns share their type and priority"
-)]
+#[expect(clippy::duplicated_attributes, reason = "printer columns share their type and priority")]
 mod provider;
 mod reference;
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "printer columns share their type and priority"
-)]
+#[expect(clippy::duplicated_attributes, reason = "printer columns share their type and priority")]
 mod route;
 mod token;
 

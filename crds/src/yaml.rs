@@ -44,11 +44,7 @@ pub fn read_each(text: &str) -> Vec<Result<Document, ReadError>> {
         let index = found.len() + 1;
         match read_one(part.text) {
             Ok(Value::Null) => {}
-            Ok(value) => found.push(Ok(Document {
-                index,
-                line: part.content_line,
-                value,
-            })),
+            Ok(value) => found.push(Ok(Document { index, line: part.content_line, value })),
             Err((place, message)) => {
                 let line = place.map_or(part.content_line, |inner| part.line + inner);
                 found.push(Err(ReadError { index, line, message }));
@@ -97,17 +93,12 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let (mut start, mut line, mut content_line, mut marked, mut offset) = (0, 1, None, false, 0);
     for (number, written) in (1..).zip(text.split_inclusive('\n')) {
-        let after_mark = written
-            .strip_prefix("---")
-            .filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        let after_mark =
+            written.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
         if after_mark.is_some() {
             if marked || content_line.is_some() {
                 let text = text.get(start..offset).unwrap_or_default();
-                parts.push(Part {
-                    text,
-                    line,
-                    content_line: content_line.unwrap_or(line),
-                });
+                parts.push(Part { text, line, content_line: content_line.unwrap_or(line) });
                 (start, line, content_line) = (offset, number, None);
             }
             marked = true;
@@ -119,11 +110,7 @@ fn parts(text: &str) -> Vec<Part<'_>> {
         offset += written.len();
     }
     let text = text.get(start..).unwrap_or_default();
-    parts.push(Part {
-        text,
-        line,
-        content_line: content_line.unwrap_or(line),
-    });
+    parts.push(Part { text, line, content_line: content_line.unwrap_or(line) });
     parts
 }
 
@@ -168,13 +155,8 @@ fn json(yaml: Yaml) -> Result<Value, String> {
 }
 
 fn number(yaml: &serde_yaml::Number) -> Result<Number, String> {
-    let whole = yaml
-        .as_u64()
-        .map(Number::from)
-        .or_else(|| yaml.as_i64().map(Number::from));
-    whole
-        .or_else(|| yaml.as_f64().and_then(Number::from_f64))
-        .ok_or_else(|| format!("{yaml} is not a number in JSON"))
+    let whole = yaml.as_u64().map(Number::from).or_else(|| yaml.as_i64().map(Number::from));
+    whole.or_else(|| yaml.as_f64().and_then(Number::from_f64)).ok_or_else(|| format!("{yaml} is not a number in JSON"))
 }
 
 fn key(yaml: Yaml) -> Result<String, String> {
@@ -193,21 +175,14 @@ mod tests {
     use super::*;
 
     fn values(text: &str) -> Vec<(usize, usize, Value)> {
-        read(text)
-            .unwrap()
-            .into_iter()
-            .map(|it| (it.index, it.line, it.value))
-            .collect()
+        read(text).unwrap().into_iter().map(|it| (it.index, it.line, it.value)).collect()
     }
 
     #[test]
     fn finds_documents_and_their_lines() {
         let text = "# first\n\na: 1\n---\n# only a comment\n---\n\n# why\nb: |\n  --- no mark\n--- {c: [2, x]}\n";
-        let expected = vec![
-            (1, 3, json!({"a": 1})),
-            (2, 9, json!({"b": "--- no mark\n"})),
-            (3, 11, json!({"c": [2, "x"]})),
-        ];
+        let expected =
+            vec![(1, 3, json!({"a": 1})), (2, 9, json!({"b": "--- no mark\n"})), (3, 11, json!({"c": [2, "x"]}))];
         assert_eq!(values(text), expected);
         assert_eq!(values("---\r\na: 1\r\n---\r\n"), vec![(1, 2, json!({"a": 1}))]);
         assert_eq!(values("%YAML 1.2\n---\na: 1\n...\n"), vec![(1, 3, json!({"a": 1}))]);
@@ -239,12 +214,9 @@ mod tests {
         assert_eq!(error(2).index, 3);
         assert!((6..=7).contains(&error(2).line), "{}", error(2));
         assert_eq!(read[3].as_ref().unwrap().value, json!({"d": 4}));
-        for (text, word) in [
-            ("a: !secret x", "tag"),
-            ("a: .nan", "number"),
-            ("1: a\n'1': b", "twice"),
-            ("? [a]\n: b", "key"),
-        ] {
+        for (text, word) in
+            [("a: !secret x", "tag"), ("a: .nan", "number"), ("1: a\n'1': b", "twice"), ("? [a]\n: b", "key")]
+        {
             let error = super::read(text).unwrap_err();
             assert!(error.message.contains(word), "{text}: {error}");
         }

@@ -15,18 +15,8 @@ fn everything_is_bounded() {
     let mut unbounded = Vec::new();
     for kind in ["AIProvider", "AIRoute", "ApiToken"] {
         let schema = schema::open_api(kind).unwrap();
-        walk(
-            &schema["properties"]["spec"],
-            &format!("{kind}.spec"),
-            true,
-            &mut unbounded,
-        );
-        walk(
-            &schema["properties"]["status"],
-            &format!("{kind}.status"),
-            false,
-            &mut unbounded,
-        );
+        walk(&schema["properties"]["spec"], &format!("{kind}.spec"), true, &mut unbounded);
+        walk(&schema["properties"]["status"], &format!("{kind}.status"), false, &mut unbounded);
     }
     assert!(unbounded.is_empty(), "without bounds:\n{}", unbounded.join("\n"));
 }
@@ -35,11 +25,7 @@ fn everything_is_bounded() {
 fn every_field_of_a_spec_says_what_it_is() {
     let mut silent = Vec::new();
     for kind in ["AIProvider", "AIRoute", "ApiToken"] {
-        describe(
-            &schema::open_api(kind).unwrap()["properties"]["spec"],
-            &format!("{kind}.spec"),
-            &mut silent,
-        );
+        describe(&schema::open_api(kind).unwrap()["properties"]["spec"], &format!("{kind}.spec"), &mut silent);
     }
     assert!(silent.is_empty(), "without a description:\n{}", silent.join("\n"));
 }
@@ -59,10 +45,7 @@ fn walk(schema: &Value, path: &str, numbers: bool, unbounded: &mut Vec<String>) 
     if !bounded {
         unbounded.push(path.to_owned());
     }
-    assert!(
-        !has("format") || !schema["format"].as_str().unwrap().starts_with("uint"),
-        "{path}: unsigned"
-    );
+    assert!(!has("format") || !schema["format"].as_str().unwrap().starts_with("uint"), "{path}: unsigned");
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         walk(property, &format!("{path}.{name}"), numbers, unbounded);
     }

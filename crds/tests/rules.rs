@@ -33,10 +33,7 @@ fn verdict<T: CustomResourceExt + Serialize>(new: &T, old: Option<&T>) -> String
 fn created<T: DeserializeOwned + Resource<DynamicType = ()> + CustomResourceExt + Serialize>(cases: &[(&str, &str)]) {
     for (spec, expected) in cases {
         let said = verdict(&object::<T>("it", spec), None);
-        assert!(
-            said.contains(expected) && (said.is_empty() == expected.is_empty()),
-            "{spec}\n  says: {said}"
-        );
+        assert!(said.contains(expected) && (said.is_empty() == expected.is_empty()), "{spec}\n  says: {said}");
     }
 }
 
@@ -45,10 +42,7 @@ fn updated<T: DeserializeOwned + Resource<DynamicType = ()> + CustomResourceExt 
 ) {
     for (old, new, expected) in cases {
         let said = verdict(&object::<T>("it", new), Some(&object::<T>("it", old)));
-        assert!(
-            said.contains(expected) && (said.is_empty() == expected.is_empty()),
-            "{old} → {new}\n  says: {said}"
-        );
+        assert!(said.contains(expected) && (said.is_empty() == expected.is_empty()), "{old} → {new}\n  says: {said}");
     }
 }
 
@@ -66,58 +60,25 @@ fn providers() {
         (&openai, ""),
         (&azure, ""),
         ("{type: OpenAI, baseURL: 'http://vllm:8000/v1'}", ""),
-        (
-            "{type: Bedrock, bedrock: {region: us-east-1}, credentials: {aws: {secretRef: {name: s}}}}",
-            "",
-        ),
+        ("{type: Bedrock, bedrock: {region: us-east-1}, credentials: {aws: {secretRef: {name: s}}}}", ""),
         ("{type: VertexAI, vertexAI: {project: p, location: global}}", ""),
         ("{type: OpenAI}", "credentials are required at the vendor's own address"),
         (&no_url, "baseURL is required for type AzureOpenAI"),
-        (
-            &no_version,
-            "azureOpenAI must be set if and only if type is AzureOpenAI",
-        ),
+        (&no_version, "azureOpenAI must be set if and only if type is AzureOpenAI"),
         ("{type: Bedrock}", "bedrock must be set if and only if type is Bedrock"),
-        (
-            "{type: Echo, vertexAI: {project: p, location: l}}",
-            "vertexAI must be set if and only if",
-        ),
+        ("{type: Echo, vertexAI: {project: p, location: l}}", "vertexAI must be set if and only if"),
         ("{type: Echo, baseURL: 'http://x.svc'}", "type Echo takes no baseURL"),
-        (
-            "{type: OpenAI, baseURL: 'ftp://example.com'}",
-            "absolute http or https URL",
-        ),
+        ("{type: OpenAI, baseURL: 'ftp://example.com'}", "absolute http or https URL"),
         ("{type: OpenAI, baseURL: 'not a url'}", "absolute http or https URL"),
-        (
-            "{type: OpenAI, baseURL: 'https://u:p@example.com'}",
-            "without user, query or fragment",
-        ),
-        (
-            "{type: OpenAI, baseURL: 'https://example.com/v1?x=1'}",
-            "without user, query or fragment",
-        ),
-        (
-            "{type: OpenAI, credentials: {aws: {secretRef: {name: s}}}}",
-            "credentials.aws is only for type Bedrock",
-        ),
+        ("{type: OpenAI, baseURL: 'https://u:p@example.com'}", "without user, query or fragment"),
+        ("{type: OpenAI, baseURL: 'https://example.com/v1?x=1'}", "without user, query or fragment"),
+        ("{type: OpenAI, credentials: {aws: {secretRef: {name: s}}}}", "credentials.aws is only for type Bedrock"),
         ("{type: OpenAI, credentials: {}}", "exactly one of apiKey or aws"),
         (&endpoints, "endpoints is only for type OpenAI"),
-        (
-            "{type: Echo, tls: {serverName: x}}",
-            "type Echo takes no baseURL, credentials or tls",
-        ),
-        (
-            "{type: OpenAI, baseURL: 'https://x.svc', tls: {}}",
-            "at least one of caCertificateRef and serverName",
-        ),
-        (
-            "{type: Echo, allowedRoutes: {namespaces: {from: Selector}}}",
-            "selector must be set if and only if",
-        ),
-        (
-            "{type: Echo, allowedRoutes: {namespaces: {from: All, selector: {}}}}",
-            "selector must be set if and only if",
-        ),
+        ("{type: Echo, tls: {serverName: x}}", "type Echo takes no baseURL, credentials or tls"),
+        ("{type: OpenAI, baseURL: 'https://x.svc', tls: {}}", "at least one of caCertificateRef and serverName"),
+        ("{type: Echo, allowedRoutes: {namespaces: {from: Selector}}}", "selector must be set if and only if"),
+        ("{type: Echo, allowedRoutes: {namespaces: {from: All, selector: {}}}}", "selector must be set if and only if"),
         (
             "{type: Echo, allowedRoutes: {namespaces: {from: Selector, selector: \
              {matchExpressions: [{key: a, operator: In}]}}}}",
@@ -126,11 +87,7 @@ fn providers() {
     ]);
     updated::<AIProvider>(&[
         ("{type: Echo}", "{type: Echo, maxConcurrentRequests: 5}", ""),
-        (
-            "{type: Echo}",
-            "{type: OpenAI, baseURL: 'http://x.svc'}",
-            "type is immutable",
-        ),
+        ("{type: Echo}", "{type: OpenAI, baseURL: 'http://x.svc'}", "type is immutable"),
     ]);
 }
 
@@ -144,14 +101,8 @@ fn routes() {
         (&route("model: '*'"), ""),
         (&route("model: a, timeouts: {firstContent: 1m, request: 60s}"), ""),
         (&route("model: a, aliases: [b, a]"), "aliases must not repeat model"),
-        (
-            &route("model: a, timeouts: {firstContent: 61s, request: 1m}"),
-            "firstContent must not exceed request",
-        ),
-        (
-            "{model: a, upstreams: [{name: a, weight: 0, providerRef: {name: p}}]}",
-            "a weight above 0",
-        ),
+        (&route("model: a, timeouts: {firstContent: 61s, request: 1m}"), "firstContent must not exceed request"),
+        ("{model: a, upstreams: [{name: a, weight: 0, providerRef: {name: p}}]}", "a weight above 0"),
         (
             "{model: a, upstreams: [{name: a, providerRef: {name: p}, timeouts: {firstContent: 2h, request: 1h}}]}",
             "firstContent must not exceed request",
@@ -167,49 +118,18 @@ fn routes() {
 fn tokens() {
     created::<ApiToken>(&[
         ("{models: ['*']}", ""),
-        (
-            "{models: [a], limits: [{name: x, per: Day, spendUSD: '1.50'}], rotation: {interval: 48h}}",
-            "",
-        ),
-        (
-            "{models: [a], limits: [{name: x, per: Day}]}",
-            "exactly one of requests, tokens or spendUSD",
-        ),
-        (
-            "{models: [a], limits: [{name: x, per: Day, tokens: 1, requests: 1}]}",
-            "exactly one of requests, tokens",
-        ),
-        (
-            "{models: [a], rotation: {interval: 5m, overlap: 1m}}",
-            "interval must be at least 10m",
-        ),
-        (
-            "{models: [a], rotation: {interval: 24h}}",
-            "rotation.overlap must be shorter than rotation.interval",
-        ),
+        ("{models: [a], limits: [{name: x, per: Day, spendUSD: '1.50'}], rotation: {interval: 48h}}", ""),
+        ("{models: [a], limits: [{name: x, per: Day}]}", "exactly one of requests, tokens or spendUSD"),
+        ("{models: [a], limits: [{name: x, per: Day, tokens: 1, requests: 1}]}", "exactly one of requests, tokens"),
+        ("{models: [a], rotation: {interval: 5m, overlap: 1m}}", "interval must be at least 10m"),
+        ("{models: [a], rotation: {interval: 24h}}", "rotation.overlap must be shorter than rotation.interval"),
     ]);
     updated::<ApiToken>(&[
         ("{models: [a]}", "{models: [b], state: Suspended}", ""),
-        (
-            "{models: [a], rotation: {revision: 1}}",
-            "{models: [a], rotation: {revision: 2}}",
-            "",
-        ),
-        (
-            "{models: [a], rotation: {revision: 2}}",
-            "{models: [a], rotation: {revision: 1}}",
-            "revision can only grow",
-        ),
-        (
-            "{models: [a]}",
-            "{models: [a], secretName: s}",
-            "secretName is immutable",
-        ),
-        (
-            "{models: [a], secretName: s}",
-            "{models: [a]}",
-            "secretName is immutable",
-        ),
+        ("{models: [a], rotation: {revision: 1}}", "{models: [a], rotation: {revision: 2}}", ""),
+        ("{models: [a], rotation: {revision: 2}}", "{models: [a], rotation: {revision: 1}}", "revision can only grow"),
+        ("{models: [a]}", "{models: [a], secretName: s}", "secretName is immutable"),
+        ("{models: [a], secretName: s}", "{models: [a]}", "secretName is immutable"),
     ]);
     let long = "n".repeat(201);
     assert!(verdict(&object::<ApiToken>(&long, "{models: [a]}"), None).contains("at most 200 characters"));

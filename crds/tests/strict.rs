@@ -14,31 +14,16 @@ fn problems(kind: &str, spec: &str) -> Vec<String> {
     let head = format!("apiVersion: routeapi.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: it, labels: {{a: b}}}}");
     let manifest: Value = yaml::read(&format!("{head}\nspec: {spec}")).unwrap().remove(0).value;
     let validator = jsonschema::validator_for(&schema::strict(kind).unwrap()).unwrap();
-    validator
-        .iter_errors(&manifest)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect()
+    validator.iter_errors(&manifest).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
 #[test]
 fn what_an_api_server_takes_passes() {
     for (kind, spec) in [
-        (
-            "AIProvider",
-            "{type: OpenAI, baseURL: null, tls: null, credentials: {apiKey: {secretRef: {name: s}}}}",
-        ),
-        (
-            "AIProvider",
-            "{type: Echo, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}}",
-        ),
-        (
-            "AIRoute",
-            "{model: 'a/b:c*', fallback: null, upstreams: [{name: a, providerRef: {name: p}, weight: 0}]}",
-        ),
-        (
-            "ApiToken",
-            "{models: ['*'], limits: [{name: a, per: Day, spendUSD: '0.5', tokens: null}]}",
-        ),
+        ("AIProvider", "{type: OpenAI, baseURL: null, tls: null, credentials: {apiKey: {secretRef: {name: s}}}}"),
+        ("AIProvider", "{type: Echo, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}}"),
+        ("AIRoute", "{model: 'a/b:c*', fallback: null, upstreams: [{name: a, providerRef: {name: p}, weight: 0}]}"),
+        ("ApiToken", "{models: ['*'], limits: [{name: a, per: Day, spendUSD: '0.5', tokens: null}]}"),
     ] {
         assert_eq!(problems(kind, spec), [] as [String; 0], "{spec}");
     }
@@ -49,37 +34,17 @@ fn what_an_api_server_refuses_is_named() {
     for (kind, spec, path, words) in [
         ("AIProvider", "{type: openai}", "/spec/type", "openai"),
         ("AIProvider", "{type: Echo, baseUrl: x}", "/spec", "baseUrl"),
-        (
-            "AIProvider",
-            "{type: Echo, maxConcurrentRequests: 0}",
-            "/spec/maxConcurrentRequests",
-            "minimum",
-        ),
+        ("AIProvider", "{type: Echo, maxConcurrentRequests: 0}", "/spec/maxConcurrentRequests", "minimum"),
         ("AIRoute", "{model: a, upstreams: []}", "/spec/upstreams", "[]"),
-        (
-            "AIRoute",
-            "{model: a b, upstreams: [{name: a, providerRef: {name: p}}]}",
-            "/spec/model",
-            "a b",
-        ),
+        ("AIRoute", "{model: a b, upstreams: [{name: a, providerRef: {name: p}}]}", "/spec/model", "a b"),
         (
             "AIRoute",
             "{model: a, aliases: [b, b], upstreams: [{name: a, providerRef: {name: p}}]}",
             "/spec/aliases",
             "non-unique",
         ),
-        (
-            "AIRoute",
-            "{model: a, upstreams: [{name: a, providerRef: {}}]}",
-            "/spec/upstreams/0/providerRef",
-            "name",
-        ),
-        (
-            "ApiToken",
-            "{models: [a], limits: [{name: a, per: Week}]}",
-            "/spec/limits/0/per",
-            "Week",
-        ),
+        ("AIRoute", "{model: a, upstreams: [{name: a, providerRef: {}}]}", "/spec/upstreams/0/providerRef", "name"),
+        ("ApiToken", "{models: [a], limits: [{name: a, per: Week}]}", "/spec/limits/0/per", "Week"),
         ("ApiToken", "{}", "/spec", "models"),
     ] {
         let found = problems(kind, spec);

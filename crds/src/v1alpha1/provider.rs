@@ -29,16 +29,8 @@ use crate::{
     doc = "AIProvider is one upstream account or model server: where it is, which wire protocol it speaks, how to \
            authenticate, and which namespaces' routes may use it. AIRoutes refer to it by name.",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].reason"
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Routes", type_ = "integer", json_path = ".status.attachedRoutes"),
     printcolumn(name = "Base URL", type_ = "string", json_path = ".spec.baseURL", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -238,10 +230,7 @@ pub struct AIProviderStatus {
 
 impl Default for Eviction {
     fn default() -> Self {
-        Self {
-            consecutive_failures: consecutive_failures(),
-            duration: eviction_duration(),
-        }
+        Self { consecutive_failures: consecutive_failures(), duration: eviction_duration() }
     }
 }
 

@@ -27,16 +27,8 @@ use crate::{
     doc = "AIRoute says what a model id means: which upstreams serve it, in which order, what happens when one fails, \
            and which namespaces' tokens may use it. A model id belongs to the oldest AIRoute that names it.",
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].reason"
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Pods", type_ = "string", json_path = ".status.dataPlane.summary"),
     printcolumn(
         name = "Accepted",
@@ -279,11 +271,7 @@ pub struct DataPlaneStatus {
 
 impl Default for Fallback {
     fn default() -> Self {
-        Self {
-            conditions: conditions(),
-            max_attempts: max_attempts(),
-            max_retry_after: max_retry_after(),
-        }
+        Self { conditions: conditions(), max_attempts: max_attempts(), max_retry_after: max_retry_after() }
     }
 }
 

@@ -134,11 +134,7 @@ mod tests {
             assert_eq!(read.to_string(), canonical);
         }
         for text in ["", "s", "5", "1d", "1.5s", "-1s", "123456s", "1s1s1s1s1s", " 1s"] {
-            assert_eq!(
-                text.parse::<Duration>(),
-                Err(InvalidDuration(text.to_owned())),
-                "{text}"
-            );
+            assert_eq!(text.parse::<Duration>(), Err(InvalidDuration(text.to_owned())), "{text}");
         }
     }
 }

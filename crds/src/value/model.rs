@@ -39,11 +39,7 @@ impl FromStr for ModelPattern {
         if !legal || !id.bytes().all(inner) || text.len() > 253 {
             return Err(InvalidModelPattern(text.to_owned()));
         }
-        Ok(if prefix {
-            Self::Prefix(id.to_owned())
-        } else {
-            Self::Exact(id.to_owned())
-        })
+        Ok(if prefix { Self::Prefix(id.to_owned()) } else { Self::Exact(id.to_owned()) })
     }
 }
 

@@ -39,9 +39,7 @@ impl FromStr for NanoUsd {
             return Err(invalid());
         }
         let whole: i64 = whole.parse().map_err(|_| invalid())?;
-        let fraction: i64 = format!("{:0<9}", fraction.unwrap_or(""))
-            .parse()
-            .map_err(|_| invalid())?;
+        let fraction: i64 = format!("{:0<9}", fraction.unwrap_or("")).parse().map_err(|_| invalid())?;
         Ok(Self(whole * 1_000_000_000 + fraction))
     }
 }

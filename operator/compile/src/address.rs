@@ -41,22 +41,13 @@ enum Place {
 }
 
 /// Services that hand out credentials to whoever asks from inside a cloud.
-const METADATA_NAMES: [&str; 5] = [
-    "metadata",
-    "metadata.google.internal",
-    "metadata.goog",
-    "instance-data",
-    "instance-data.ec2.internal",
-];
+const METADATA_NAMES: [&str; 5] =
+    ["metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"];
 const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254);
 
-const API_SERVER: [&str; 4] = [
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-];
+const API_SERVER: [&str; 4] =
+    ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
 
 /// Checks a base URL. The error is the rest of a sentence that starts with the field's name.
 pub(crate) fn check(base_url: &str, options: Options) -> Result<Address, String> {
@@ -69,19 +60,12 @@ pub(crate) fn check(base_url: &str, options: Options) -> Result<Address, String>
     if base_url.contains(['?', '#', '@']) {
         return Err("must have no user, query or fragment".to_owned());
     }
-    let port = uri
-        .authority()
-        .and_then(|it| it.as_str().strip_prefix(it.host()))
-        .unwrap_or_default();
+    let port = uri.authority().and_then(|it| it.as_str().strip_prefix(it.host())).unwrap_or_default();
     let number = port.strip_prefix(':').map(str::parse::<NonZeroU16>);
     if !port.is_empty() && !matches!(number, Some(Ok(_))) {
         return Err(format!("{base_url:?} has no valid port"));
     }
-    let host = uri
-        .host()
-        .unwrap_or_default()
-        .trim_end_matches('.')
-        .to_ascii_lowercase();
+    let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
     if host.is_empty() {
         return Err(format!("{base_url:?} has no host"));
     }
@@ -92,21 +76,13 @@ pub(crate) fn check(base_url: &str, options: Options) -> Result<Address, String>
     if !options.loopback {
         permitted(&host, place, plain)?;
     }
-    Ok(Address {
-        url: base_url.trim_end_matches('/').to_owned(),
-        host,
-        plain,
-    })
+    Ok(Address { url: base_url.trim_end_matches('/').to_owned(), host, plain })
 }
 
 fn permitted(host: &str, place: Place, plain: bool) -> Result<(), String> {
     match place {
-        Place::Loopback => Err(format!(
-            "{host:?} is a loopback address, which would be the data plane's own pod"
-        )),
-        Place::LinkLocal => Err(format!(
-            "{host:?} is a link-local address, which would be the data plane's own node"
-        )),
+        Place::Loopback => Err(format!("{host:?} is a loopback address, which would be the data plane's own pod")),
+        Place::LinkLocal => Err(format!("{host:?} is a link-local address, which would be the data plane's own node")),
         Place::Metadata => Err(format!("{host:?} is a cloud's metadata service")),
         Place::ApiServer => Err(format!("{host:?} is the Kubernetes API server")),
         Place::Public if plain => Err(format!(
@@ -159,9 +135,7 @@ fn place_v6(address: Ipv6Addr) -> Place {
 fn place_name(host: &str) -> Place {
     let last = host.rsplit('.').next().unwrap_or_default();
     // As the URL standard decides whether a host is meant as an IPv4 address.
-    let hex = last
-        .strip_prefix("0x")
-        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let hex = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
     if hex || last.bytes().all(|byte| byte.is_ascii_digit()) {
         return Place::Ambiguous;
     }
@@ -258,9 +232,6 @@ mod tests {
     #[test]
     fn a_trailing_slash_goes() {
         let address = check("https://API.openai.com/v1/", CLUSTER).unwrap();
-        assert_eq!(
-            (address.url.as_str(), address.host.as_str()),
-            ("https://API.openai.com/v1", "api.openai.com")
-        );
+        assert_eq!((address.url.as_str(), address.host.as_str()), ("https://API.openai.com/v1", "api.openai.com"));
     }
 }

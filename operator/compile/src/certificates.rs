@@ -16,9 +16,7 @@ pub(crate) fn read(bundle: &[u8]) -> Result<String, &'static str> {
     while let Some((_, tail)) = rest.split_once(BEGIN) {
         let (body, tail) = tail.split_once(END).ok_or("has a certificate without an end")?;
         let compact: String = body.split_ascii_whitespace().collect();
-        let der = STANDARD
-            .decode(&compact)
-            .map_err(|_| "has a certificate that is not base64")?;
+        let der = STANDARD.decode(&compact).map_err(|_| "has a certificate that is not base64")?;
         if !is_sequence(&der) {
             return Err("has a certificate that is not DER");
         }
@@ -30,11 +28,7 @@ pub(crate) fn read(bundle: &[u8]) -> Result<String, &'static str> {
         out.push('\n');
         rest = tail;
     }
-    if out.is_empty() {
-        Err("holds no PEM certificate")
-    } else {
-        Ok(out)
-    }
+    if out.is_empty() { Err("holds no PEM certificate") } else { Ok(out) }
 }
 
 /// Whether these bytes are one DER SEQUENCE (X.690, 8.1): tag 0x30, a length, and exactly that much content.
@@ -49,9 +43,7 @@ fn is_sequence(der: &[u8]) -> bool {
     let Some((length, content)) = rest.split_at_checked(digits) else {
         return false;
     };
-    let length = length.iter().fold(0usize, |sum, byte| {
-        sum.saturating_mul(256).saturating_add((*byte).into())
-    });
+    let length = length.iter().fold(0usize, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()));
     content.len() == length
 }
 
@@ -68,27 +60,15 @@ mod tests {
         let one = pem(&[0x30, 1, 7]);
         let long = pem(&[&[0x30, 0x82, 1, 0][..], &[5; 256]].concat());
         let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
-        assert_eq!(
-            read(format!("# a root\r\n{one}{key}{long}").as_bytes()).unwrap(),
-            format!("{one}{long}")
-        );
+        assert_eq!(read(format!("# a root\r\n{one}{key}{long}").as_bytes()).unwrap(), format!("{one}{long}"));
     }
 
     #[test]
     fn says_what_is_wrong() {
         assert_eq!(read(b""), Err("holds no PEM certificate"));
         assert_eq!(read(b"\xff\xfe"), Err("is not text"));
-        assert_eq!(
-            read(format!("{BEGIN}\nMAEH").as_bytes()),
-            Err("has a certificate without an end")
-        );
-        assert_eq!(
-            read(format!("{BEGIN}\n!!\n{END}").as_bytes()),
-            Err("has a certificate that is not base64")
-        );
-        assert_eq!(
-            read(pem(&[0x30, 9, 7]).as_bytes()),
-            Err("has a certificate that is not DER")
-        );
+        assert_eq!(read(format!("{BEGIN}\nMAEH").as_bytes()), Err("has a certificate without an end"));
+        assert_eq!(read(format!("{BEGIN}\n!!\n{END}").as_bytes()), Err("has a certificate that is not base64"));
+        assert_eq!(read(pem(&[0x30, 9, 7]).as_bytes()), Err("has a certificate that is not DER"));
     }
 }

@@ -29,18 +29,11 @@ impl<'a> Holders<'a> {
     /// Claims the model and aliases of a route.
     pub fn claim(&mut self, id: &'a ObjectId, spec: &'a AIRouteSpec) -> Result<Won, Problem> {
         if let Some(winner) = self.held.get(&spec.model) {
-            let message = format!(
-                "spec.model: {:?} belongs to {}",
-                spec.model.to_string(),
-                name(winner, id)
-            );
+            let message = format!("spec.model: {:?} belongs to {}", spec.model.to_string(), name(winner, id));
             return Err(Problem::new(Reason::ModelConflict, message));
         }
         self.held.insert(&spec.model, id);
-        let mut won = Won {
-            models: vec![spec.model.clone()],
-            note: String::new(),
-        };
+        let mut won = Won { models: vec![spec.model.clone()], note: String::new() };
         for (index, alias) in spec.aliases.iter().enumerate() {
             let winner = *self.held.entry(alias).or_insert(id);
             if winner == id && !won.models.contains(alias) {

@@ -54,38 +54,17 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let routes = routes::compile(objects, &providers, &namespaces);
     let tokens = tokens::compile(objects);
 
-    let Compiled {
-        mut snapshot,
-        mut verdicts,
-    } = Compiled::default();
+    let Compiled { mut snapshot, mut verdicts } = Compiled::default();
     for (id, provider, verdict) in providers.finish(&routes.attached) {
-        verdicts.insert(
-            ObjectRef {
-                kind: Kind::Provider,
-                id: id.clone(),
-            },
-            verdict,
-        );
+        verdicts.insert(ObjectRef { kind: Kind::Provider, id: id.clone() }, verdict);
         keep(&mut snapshot.providers, id, provider);
     }
     for (id, route, verdict) in routes.judged {
-        verdicts.insert(
-            ObjectRef {
-                kind: Kind::Route,
-                id: id.clone(),
-            },
-            verdict,
-        );
+        verdicts.insert(ObjectRef { kind: Kind::Route, id: id.clone() }, verdict);
         keep(&mut snapshot.routes, id, route);
     }
     for (id, token, verdict) in tokens {
-        verdicts.insert(
-            ObjectRef {
-                kind: Kind::Token,
-                id: id.clone(),
-            },
-            verdict,
-        );
+        verdicts.insert(ObjectRef { kind: Kind::Token, id: id.clone() }, verdict);
         keep(&mut snapshot.tokens, id, token);
     }
     Compiled { snapshot, verdicts }

@@ -116,23 +116,13 @@ impl Manifests {
             _ => return Ok(Added::Ignored { kind: kind.to_owned() }),
         };
         if !ours {
-            return Err(ManifestError::UnknownKind {
-                api_version: api_version.to_owned(),
-                kind: kind.to_owned(),
-            });
+            return Err(ManifestError::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() });
         }
         let name = text("/metadata/name").ok_or(ManifestError::Missing("metadata.name"))?;
-        let namespace = if kind == "Namespace" {
-            name
-        } else {
-            text("/metadata/namespace").unwrap_or("default")
-        };
+        let namespace = if kind == "Namespace" { name } else { text("/metadata/namespace").unwrap_or("default") };
         let id = ObjectId::new(namespace, name);
         if self.seen.contains(&(kind.to_owned(), id.clone())) {
-            return Err(ManifestError::Twice {
-                kind: kind.to_owned(),
-                id,
-            });
+            return Err(ManifestError::Twice { kind: kind.to_owned(), id });
         }
         self.take(value, kind, &id).map_err(|message| ManifestError::Invalid {
             kind: kind.to_owned(),
@@ -141,10 +131,7 @@ impl Manifests {
         })?;
         self.seen.insert((kind.to_owned(), id.clone()));
         self.objects.namespaces.entry(namespace.to_owned()).or_default();
-        Ok(Added::Object {
-            kind: kind.to_owned(),
-            id,
-        })
+        Ok(Added::Object { kind: kind.to_owned(), id })
     }
 
     /// Everything that was taken in.
@@ -162,11 +149,7 @@ impl Manifests {
             "AIRoute" => self.objects.routes.push(Arc::new(read(value)?)),
             "ApiToken" => self.objects.tokens.push(Arc::new(read(value)?)),
             "Secret" => drop(self.objects.secrets.insert(id.clone(), Arc::new(secret(read(value)?)?))),
-            "ConfigMap" => drop(
-                self.objects
-                    .config_maps
-                    .insert(id.clone(), Arc::new(config_map(read(value)?)?)),
-            ),
+            "ConfigMap" => drop(self.objects.config_maps.insert(id.clone(), Arc::new(config_map(read(value)?)?))),
             _ => {
                 let plain: Plain = read(value)?;
                 let labels = plain.metadata.labels.unwrap_or_default();
@@ -195,19 +178,14 @@ fn config_map(plain: Plain) -> Result<Data, String> {
 fn decode(field: &str, texts: Option<Texts>) -> Result<Vec<(String, Vec<u8>)>, String> {
     let decode_one = |(key, text): (String, String)| {
         let compact: String = text.split_ascii_whitespace().collect();
-        let bytes = STANDARD
-            .decode(compact)
-            .map_err(|_| format!("{field}.{key}: not base64"))?;
+        let bytes = STANDARD.decode(compact).map_err(|_| format!("{field}.{key}: not base64"))?;
         Ok((key, bytes))
     };
     texts.unwrap_or_default().into_iter().map(decode_one).collect()
 }
 
 fn verbatim(texts: Option<Texts>) -> impl Iterator<Item = (String, Vec<u8>)> {
-    texts
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, text)| (key, text.into_bytes()))
+    texts.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()))
 }
 
 #[cfg(test)]
@@ -227,17 +205,11 @@ mod tests {
         let mut manifests = Manifests::default();
         let body = json!({"data": {"a": "b2xk\n", "b": "b2xk"}, "stringData": {"a": "new"}});
         let id = ObjectId::new("default", "s");
-        let added = Added::Object {
-            kind: "Secret".to_owned(),
-            id: id.clone(),
-        };
+        let added = Added::Object { kind: "Secret".to_owned(), id: id.clone() };
         assert_eq!(manifests.add(&secret_manifest(&body)), Ok(added));
         let objects = manifests.finish();
         let data = objects.secrets.get(&id).unwrap();
-        assert_eq!(
-            (data.get("a"), data.get("b"), data.get("c")),
-            (Some(&b"new"[..]), Some(&b"old"[..]), None)
-        );
+        assert_eq!((data.get("a"), data.get("b"), data.get("c")), (Some(&b"new"[..]), Some(&b"old"[..]), None));
         assert_eq!(format!("{data:?}"), r#"{"a", "b"}"#);
         assert!(objects.namespaces.contains_key("default"));
     }
@@ -261,24 +233,13 @@ mod tests {
         assert!(error(ours("AIRout", json!({}))).contains("AIRout is not a kind"));
         assert!(error(json!({"apiVersion": "routeapi.dev/v2", "kind": "AIRoute"})).contains("routeapi.dev/v2 AIRoute"));
         let message = error(ours("AIRoute", json!({"model": "a b", "upstreams": []})));
-        assert!(
-            message.starts_with("AIRoute default/x: ") && message.contains("a b"),
-            "{message}"
-        );
+        assert!(message.starts_with("AIRoute default/x: ") && message.contains("a b"), "{message}");
         assert!(error(secret_manifest(&json!({"data": {"k": "!"}}))).contains("data.k: not base64"));
 
         let echo = ours("AIProvider", json!({"type": "Echo"}));
         assert!(manifests.add(&echo).is_ok());
-        assert_eq!(
-            manifests.add(&echo).unwrap_err().to_string(),
-            "AIProvider default/x is defined twice"
-        );
+        assert_eq!(manifests.add(&echo).unwrap_err().to_string(), "AIProvider default/x is defined twice");
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}});
-        assert_eq!(
-            manifests.add(&deployment),
-            Ok(Added::Ignored {
-                kind: "Deployment".to_owned()
-            })
-        );
+        assert_eq!(manifests.add(&deployment), Ok(Added::Ignored { kind: "Deployment".to_owned() }));
     }
 }

@@ -62,8 +62,5 @@ pub(crate) fn live(metadata: &ObjectMeta) -> Option<ObjectId> {
 
 /// Seconds since 1970 at which an object was created; 0 for objects that come from files and have no such time.
 pub(crate) fn created(metadata: &ObjectMeta) -> i64 {
-    metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(0, |time| time.0.as_second())
+    metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
 }

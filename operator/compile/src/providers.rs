@@ -57,30 +57,17 @@ impl Providers {
         self,
         attached: &BTreeMap<ObjectId, i32>,
     ) -> impl Iterator<Item = (ObjectId, Option<Provider>, Verdict)> {
-        self.0.into_iter().map(
-            |(
-                id,
-                Judged {
-                    provider, mut verdict, ..
-                },
-            )| {
-                verdict.detail = Detail::Provider {
-                    attached_routes: attached.get(&id).copied().unwrap_or(0),
-                };
-                (id, provider, verdict)
-            },
-        )
+        self.0.into_iter().map(|(id, Judged { provider, mut verdict, .. })| {
+            verdict.detail = Detail::Provider { attached_routes: attached.get(&id).copied().unwrap_or(0) };
+            (id, provider, verdict)
+        })
     }
 }
 
 impl Judged {
     /// What stands in the way, in words.
     pub fn problem(&self) -> Option<&str> {
-        self.verdict
-            .decisions
-            .iter()
-            .find(|decision| !decision.holds())
-            .map(|decision| decision.message.as_str())
+        self.verdict.decisions.iter().find(|decision| !decision.holds()).map(|decision| decision.message.as_str())
     }
 }
 
@@ -97,13 +84,9 @@ fn judge(
     let tls = tls(spec, id, objects);
 
     let resolved = match (&address, credential.as_ref().err().or(tls.as_ref().err())) {
-        (
-            Err(Problem {
-                reason: Reason::UnsupportedType,
-                ..
-            }),
-            _,
-        ) => Decision::unknown(ConditionType::ResolvedRefs, Reason::UnsupportedType, "not looked at"),
+        (Err(Problem { reason: Reason::UnsupportedType, .. }), _) => {
+            Decision::unknown(ConditionType::ResolvedRefs, Reason::UnsupportedType, "not looked at")
+        }
         (_, Some(problem)) => problem.decision(ConditionType::ResolvedRefs),
         (_, None) => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
     };
@@ -117,11 +100,7 @@ fn judge(
         _ => None,
     };
     let choice = spec.allowed_routes.as_ref().map(|routes| &routes.namespaces);
-    Judged {
-        provider,
-        allowed: namespaces.resolve(id.namespace(), choice),
-        verdict,
-    }
+    Judged { provider, allowed: namespaces.resolve(id.namespace(), choice), verdict }
 }
 
 /// The address if the spec makes sense; none for Echo.
@@ -143,43 +122,27 @@ fn check(spec: &AIProviderSpec, options: Options) -> Result<Option<Address>, Pro
     let base_url = spec.base_url.as_deref().unwrap_or(default);
     let address = address::check(base_url, options).map_err(|what| invalid(format!("spec.baseURL: {what}")))?;
     if address.plain && spec.tls.is_some() {
-        return Err(invalid(
-            "spec.tls: has no effect, because spec.baseURL is plain http".to_owned(),
-        ));
+        return Err(invalid("spec.tls: has no effect, because spec.baseURL is plain http".to_owned()));
     }
     Ok(Some(address))
 }
 
 fn credential(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Credential>, Problem> {
     // `aws` belongs to Bedrock, which `check` refuses as a type.
-    let Some(api_key) = spec
-        .credentials
-        .as_ref()
-        .and_then(|credentials| credentials.api_key.as_ref())
-    else {
+    let Some(api_key) = spec.credentials.as_ref().and_then(|credentials| credentials.api_key.as_ref()) else {
         return Ok(None);
     };
-    references::api_key(objects, id.namespace(), &api_key.secret_ref)
-        .map(Credential::ApiKey)
-        .map(Some)
+    references::api_key(objects, id.namespace(), &api_key.secret_ref).map(Credential::ApiKey).map(Some)
 }
 
 fn tls(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Tls>, Problem> {
-    let Some(v1alpha1::Tls {
-        ca_certificate_ref,
-        server_name,
-    }) = &spec.tls
-    else {
+    let Some(v1alpha1::Tls { ca_certificate_ref, server_name }) = &spec.tls else {
         return Ok(None);
     };
     let certificates = ca_certificate_ref.as_ref();
-    let ca_certificates = certificates
-        .map(|reference| references::certificates(objects, id.namespace(), reference))
-        .transpose()?;
-    Ok(Some(Tls {
-        ca_certificates,
-        server_name: server_name.clone(),
-    }))
+    let ca_certificates =
+        certificates.map(|reference| references::certificates(objects, id.namespace(), reference)).transpose()?;
+    Ok(Some(Tls { ca_certificates, server_name: server_name.clone() }))
 }
 
 fn build(
@@ -196,10 +159,7 @@ fn build(
         credential,
         tls,
         max_concurrent_requests: spec.max_concurrent_requests,
-        eviction: Eviction {
-            consecutive_failures: eviction.consecutive_failures,
-            duration: eviction.duration,
-        },
+        eviction: Eviction { consecutive_failures: eviction.consecutive_failures, duration: eviction.duration },
     }
 }
 

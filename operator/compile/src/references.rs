@@ -28,10 +28,7 @@ pub(crate) fn api_key(objects: &Objects, namespace: &str, reference: &SecretKeyR
         Problem::new(Reason::SecretKeyInvalid, message)
     };
     // Files made by editors and `kubectl create secret --from-file` end with a newline that is not meant.
-    let end = bytes
-        .iter()
-        .rposition(|byte| !matches!(byte, b'\r' | b'\n'))
-        .map_or(0, |last| last + 1);
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     let value = bytes.get(..end).unwrap_or_default();
     if value.iter().all(u8::is_ascii_whitespace) {
         return Err(invalid("is empty"));
@@ -82,10 +79,7 @@ pub(crate) fn provider(
         return Err(if foreign {
             not_permitted(&id, namespace, field)
         } else {
-            Problem::new(
-                Reason::ProviderNotFound,
-                format!("{field}: AIProvider {id} does not exist"),
-            )
+            Problem::new(Reason::ProviderNotFound, format!("{field}: AIProvider {id} does not exist"))
         });
     };
     if foreign && !selectors::allows(&found.allowed, namespace) {
@@ -96,10 +90,7 @@ pub(crate) fn provider(
             Some(problem) if !foreign => format!(": {problem}"),
             _ => String::new(),
         };
-        return Err(Problem::new(
-            Reason::ProviderNotReady,
-            format!("{field}: AIProvider {id} cannot be used{why}"),
-        ));
+        return Err(Problem::new(Reason::ProviderNotReady, format!("{field}: AIProvider {id} cannot be used{why}")));
     }
     Ok(id)
 }
@@ -131,21 +122,10 @@ mod tests {
             let mut objects = Objects::default();
             let data = [("k".to_owned(), bytes.to_vec())].into_iter().collect();
             objects.secrets.insert(ObjectId::new("ns", "s"), Arc::new(data));
-            let reference = SecretKeyRef {
-                name: "s".to_owned(),
-                key: "k".to_owned(),
-            };
+            let reference = SecretKeyRef { name: "s".to_owned(), key: "k".to_owned() };
             let key = api_key(&objects, "ns", &reference);
-            assert_eq!(
-                key.as_ref().ok().map(Secret::expose),
-                expected,
-                "{}",
-                bytes.escape_ascii()
-            );
-            assert!(
-                api_key(&objects, "other", &reference).is_err(),
-                "never from another namespace"
-            );
+            assert_eq!(key.as_ref().ok().map(Secret::expose), expected, "{}", bytes.escape_ascii());
+            assert!(api_key(&objects, "other", &reference).is_err(), "never from another namespace");
         }
     }
 }

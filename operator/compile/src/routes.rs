@@ -52,13 +52,7 @@ pub(crate) fn compile(objects: &Objects, providers: &Providers, namespaces: &Nam
     let mut oldest_first: Vec<(i64, ObjectId, &AIRoute)> = objects
         .routes
         .iter()
-        .filter_map(|object| {
-            Some((
-                objects::created(&object.metadata),
-                objects::live(&object.metadata)?,
-                &**object,
-            ))
-        })
+        .filter_map(|object| Some((objects::created(&object.metadata), objects::live(&object.metadata)?, &**object)))
         .collect();
     oldest_first.sort_by(|(created, id, _), (other_created, other, _)| (created, id).cmp(&(other_created, other)));
 
@@ -92,15 +86,10 @@ fn check(spec: &AIRouteSpec) -> Result<(), Problem> {
     let mut names = BTreeSet::new();
     for (index, upstream) in spec.upstreams.iter().enumerate() {
         if !names.insert(upstream.name.as_str()) {
-            return invalid(format!(
-                "spec.upstreams[{index}].name: {:?} is used twice",
-                upstream.name
-            ));
+            return invalid(format!("spec.upstreams[{index}].name: {:?} is used twice", upstream.name));
         }
         if let Some(field) = zero(upstream.timeouts.as_ref()) {
-            return invalid(format!(
-                "spec.upstreams[{index}].timeouts.{field}: must be longer than 0s"
-            ));
+            return invalid(format!("spec.upstreams[{index}].timeouts.{field}: must be longer than 0s"));
         }
     }
     if let Some(field) = zero(spec.timeouts.as_ref()) {
@@ -118,10 +107,7 @@ fn zero(timeouts: Option<&v1alpha1::Timeouts>) -> Option<&'static str> {
         ("streamIdle", timeouts.stream_idle),
         ("request", timeouts.request),
     ];
-    fields
-        .into_iter()
-        .find(|(_, value)| value.is_some_and(|it| it.as_millis() == 0))
-        .map(|(field, _)| field)
+    fields.into_iter().find(|(_, value)| value.is_some_and(|it| it.as_millis() == 0)).map(|(field, _)| field)
 }
 
 fn verdict(object: &AIRoute, claim: Result<&Won, &Problem>, upstreams: &Upstreams) -> Verdict {
@@ -132,9 +118,7 @@ fn verdict(object: &AIRoute, claim: Result<&Won, &Problem>, upstreams: &Upstream
     Verdict {
         generation: object.metadata.generation,
         decisions: vec![accepted, upstreams.decision()],
-        detail: Detail::Route {
-            upstreams: upstreams.statuses.clone(),
-        },
+        detail: Detail::Route { upstreams: upstreams.statuses.clone() },
     }
 }
 
@@ -169,23 +153,13 @@ fn build(
 
 impl Upstreams {
     fn resolve(id: &ObjectId, spec: &AIRouteSpec, providers: &Providers) -> Self {
-        let mut all = Self {
-            usable: Vec::new(),
-            statuses: Vec::new(),
-            problems: Vec::new(),
-        };
+        let mut all = Self { usable: Vec::new(), statuses: Vec::new(), problems: Vec::new() };
         for (index, upstream) in spec.upstreams.iter().enumerate() {
             let field = format!("spec.upstreams[{index}].providerRef");
-            let mut status = UpstreamStatus {
-                name: upstream.name.clone(),
-                resolved: true,
-                reason: None,
-                message: None,
-            };
+            let mut status =
+                UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
             match references::provider(providers, id.namespace(), &upstream.provider_ref, &field) {
-                Ok(provider) => all
-                    .usable
-                    .push(build_upstream(upstream, provider, spec.timeouts.as_ref())),
+                Ok(provider) => all.usable.push(build_upstream(upstream, provider, spec.timeouts.as_ref())),
                 Err(problem) => {
                     status.resolved = false;
                     status.reason = Some(problem.reason.to_string());

@@ -19,9 +19,7 @@ pub(crate) struct Namespaces<'a> {
 
 impl<'a> Namespaces<'a> {
     pub fn of(objects: &'a Objects) -> Self {
-        Self {
-            labels: &objects.namespaces,
-        }
+        Self { labels: &objects.namespaces }
     }
 
     /// What a choice written in an object of namespace `own` means. No choice means `Same`.
@@ -55,14 +53,8 @@ fn selects(selector: &LabelSelector, name: &str, labels: &BTreeMap<String, Strin
         NAME_LABEL => Some(name),
         _ => labels.get(key).map(String::as_str),
     };
-    selector
-        .match_labels
-        .iter()
-        .all(|(key, wanted)| value(key) == Some(wanted))
-        && selector
-            .match_expressions
-            .iter()
-            .all(|requirement| holds(requirement, value(&requirement.key)))
+    selector.match_labels.iter().all(|(key, wanted)| value(key) == Some(wanted))
+        && selector.match_expressions.iter().all(|requirement| holds(requirement, value(&requirement.key)))
 }
 
 fn holds(requirement: &Requirement, value: Option<&str>) -> bool {
@@ -96,23 +88,11 @@ mod tests {
             (json!({}), "abc"),
             (json!({"matchLabels": {"tier": "gold"}}), "a"),
             (json!({"matchLabels": {NAME_LABEL: "c"}}), "c"),
-            (
-                json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold", "silver"]}]}),
-                "ab",
-            ),
-            (
-                json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["gold"]}]}),
-                "bc",
-            ),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold", "silver"]}]}), "ab"),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["gold"]}]}), "bc"),
             (json!({"matchExpressions": [{"key": "old", "operator": "Exists"}]}), "b"),
-            (
-                json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}),
-                "c",
-            ),
-            (
-                json!({"matchLabels": {"tier": "gold"}, "matchExpressions": [{"key": "old", "operator": "Exists"}]}),
-                "",
-            ),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}), "c"),
+            (json!({"matchLabels": {"tier": "gold"}, "matchExpressions": [{"key": "old", "operator": "Exists"}]}), ""),
         ] {
             let choice = serde_json::from_value(json!({"from": "Selector", "selector": selector})).unwrap();
             let AllowedNamespaces::Only(names) = Namespaces::of(&objects).resolve("a", Some(&choice)) else {

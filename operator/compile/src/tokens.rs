@@ -26,13 +26,7 @@ pub(crate) fn compile(objects: &Objects) -> Vec<(ObjectId, Option<Token>, Verdic
     let mut oldest_first: Vec<(i64, ObjectId, &ApiToken)> = objects
         .tokens
         .iter()
-        .filter_map(|object| {
-            Some((
-                objects::created(&object.metadata),
-                objects::live(&object.metadata)?,
-                &**object,
-            ))
-        })
+        .filter_map(|object| Some((objects::created(&object.metadata), objects::live(&object.metadata)?, &**object)))
         .collect();
     oldest_first.sort_by(|(created, id, _), (other_created, other, _)| (created, id).cmp(&(other_created, other)));
 
@@ -78,18 +72,12 @@ impl Keys {
         let ids: Vec<&str> = lost.iter().map(|key| key.id.as_str()).collect();
         let note = match ids.as_slice() {
             [] => String::new(),
-            ids => format!(
-                "status.keys: {} belongs to an older ApiToken and is left out",
-                ids.join(", ")
-            ),
+            ids => format!("status.keys: {} belongs to an older ApiToken and is left out", ids.join(", ")),
         };
         if won.is_empty() && !lost.is_empty() {
             return Err(Problem::new(Reason::KeyConflict, note));
         }
-        Ok(Self {
-            won: won.into_iter().map(key).collect(),
-            note,
-        })
+        Ok(Self { won: won.into_iter().map(key).collect(), note })
     }
 }
 
@@ -112,11 +100,7 @@ fn limits(spec: &ApiTokenSpec) -> Result<Vec<Limit>, Problem> {
         }
         let quantity = quantity(limit)
             .ok_or_else(|| invalid(": exactly one of requests, tokens or spendUSD must be set".to_owned()))?;
-        limits.push(Limit {
-            name: limit.name.clone(),
-            per: limit.per,
-            quantity,
-        });
+        limits.push(Limit { name: limit.name.clone(), per: limit.per, quantity });
     }
     Ok(limits)
 }

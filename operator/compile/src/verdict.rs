@@ -63,10 +63,7 @@ impl Verdict {
     /// and message of the first that does not.
     pub fn ready(&self, further: &[Decision], now: i64) -> Decision {
         if let Some(cause) = self.decisions.iter().chain(further).find(|decision| !decision.holds()) {
-            return Decision {
-                type_: ConditionType::Ready,
-                ..cause.clone()
-            };
+            return Decision { type_: ConditionType::Ready, ..cause.clone() };
         }
         match self.detail {
             Detail::Token { suspended: true, .. } => {
@@ -86,10 +83,7 @@ impl Verdict {
 
 impl Problem {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 
     pub fn decision(&self, type_: ConditionType) -> Decision {
@@ -111,11 +105,7 @@ mod tests {
 
     #[test]
     fn ready_says_what_stands_in_the_way_first() {
-        let verdict = |detail| Verdict {
-            generation: Some(1),
-            decisions: vec![accepted(None)],
-            detail,
-        };
+        let verdict = |detail| Verdict { generation: Some(1), decisions: vec![accepted(None)], detail };
         let token = |expires, suspended| verdict(Detail::Token { expires, suspended });
         let waiting = Decision::unknown(ConditionType::Programmed, Reason::Propagating, "1/3 pods");
         assert!(token(None, false).ready(&[], 0).holds());
@@ -123,12 +113,6 @@ mod tests {
         assert_eq!(token(Some(10), false).ready(&[], 10).reason, Reason::Expired);
         assert_eq!(token(None, true).ready(&[], 10).reason, Reason::Suspended);
         let ready = token(None, true).ready(std::slice::from_ref(&waiting), 10);
-        assert_eq!(
-            ready,
-            Decision {
-                type_: ConditionType::Ready,
-                ..waiting
-            }
-        );
+        assert_eq!(ready, Decision { type_: ConditionType::Ready, ..waiting });
     }
 }

@@ -11,14 +11,9 @@ use routeapi_crds::yaml;
 
 /// Compiles the manifests of a file or directory, with a stand-in for every `${NAME}` of the environment.
 fn load(example: &str) -> Compiled {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../examples")
-        .join(example);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(example);
     let files: Vec<PathBuf> = match path.is_dir() {
-        true => fs::read_dir(&path)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect(),
+        true => fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect(),
         false => vec![path],
     };
     let mut manifests = Manifests::default();
@@ -48,11 +43,7 @@ fn load(example: &str) -> Compiled {
             );
         }
     }
-    assert_eq!(
-        compiled,
-        compile(&objects, &Options { loopback: true }),
-        "a workstation sees the same"
-    );
+    assert_eq!(compiled, compile(&objects, &Options { loopback: true }), "a workstation sees the same");
     compiled
 }
 
@@ -60,16 +51,8 @@ fn load(example: &str) -> Compiled {
 fn quickstart() {
     let compiled = load("quickstart.yaml");
     let snapshot = compiled.snapshot;
-    assert_eq!(
-        (snapshot.providers.len(), snapshot.routes.len(), snapshot.tokens.len()),
-        (1, 2, 1)
-    );
-    assert!(
-        snapshot
-            .routes
-            .values()
-            .any(|route| route.models.iter().any(|model| model.matches("gpt-4o")))
-    );
+    assert_eq!((snapshot.providers.len(), snapshot.routes.len(), snapshot.tokens.len()), (1, 2, 1));
+    assert!(snapshot.routes.values().any(|route| route.models.iter().any(|model| model.matches("gpt-4o"))));
     assert!(snapshot.routes.keys().all(|id| id.namespace() == "default"));
 }
 
@@ -77,30 +60,13 @@ fn quickstart() {
 fn multi_vendor() {
     let compiled = load("multi-vendor");
     let snapshot = compiled.snapshot;
-    assert_eq!(
-        (snapshot.providers.len(), snapshot.routes.len(), snapshot.tokens.len()),
-        (4, 2, 1)
-    );
-    let assistant = snapshot
-        .routes
-        .values()
-        .find(|route| route.upstreams.len() == 4)
-        .unwrap();
-    let order: Vec<(&str, u32)> = assistant
-        .upstreams
-        .iter()
-        .map(|it| (it.name.as_str(), it.priority))
-        .collect();
-    assert_eq!(
-        order,
-        [("openai", 0), ("anthropic", 1), ("gemini", 1), ("in-cluster", 2)]
-    );
+    assert_eq!((snapshot.providers.len(), snapshot.routes.len(), snapshot.tokens.len()), (4, 2, 1));
+    let assistant = snapshot.routes.values().find(|route| route.upstreams.len() == 4).unwrap();
+    let order: Vec<(&str, u32)> = assistant.upstreams.iter().map(|it| (it.name.as_str(), it.priority)).collect();
+    assert_eq!(order, [("openai", 0), ("anthropic", 1), ("gemini", 1), ("in-cluster", 2)]);
     let token = snapshot.tokens.keys().next().unwrap();
     let routeapi_channel::snapshot::AllowedNamespaces::Only(allowed) = &assistant.allowed_namespaces else {
         panic!("open to all");
     };
-    assert!(
-        allowed.contains(token.namespace()),
-        "the example's token may use the example's route"
-    );
+    assert!(allowed.contains(token.namespace()), "the example's token may use the example's route");
 }

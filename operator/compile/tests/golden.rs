@@ -39,28 +39,21 @@ fn every_case_compiles_to_what_it_says() {
 }
 
 fn output(name: &str, input: &str) -> String {
-    let options = Options {
-        loopback: input.contains("# Options: loopback\n"),
-    };
+    let options = Options { loopback: input.contains("# Options: loopback\n") };
     let documents = yaml::read(input).unwrap_or_else(|error| panic!("{name}: {error}"));
     let compiled = compiled(name, documents.iter(), options);
     let backwards = compiled_again(name, &documents, options);
     assert_eq!(compiled, backwards, "{name}: the order of objects matters");
 
-    let verdicts: Map<String, Value> = compiled
-        .verdicts
-        .iter()
-        .map(|(key, verdict)| (format!("{} {}", key.kind, key.id), show(verdict)))
-        .collect();
+    let verdicts: Map<String, Value> =
+        compiled.verdicts.iter().map(|(key, verdict)| (format!("{} {}", key.kind, key.id), show(verdict))).collect();
     yaml::write(&json!({ "snapshot": compiled.snapshot.redacted(), "verdicts": verdicts })).unwrap()
 }
 
 fn compiled<'a>(name: &str, documents: impl Iterator<Item = &'a yaml::Document>, options: Options) -> Compiled {
     let mut manifests = Manifests::default();
     for document in documents {
-        manifests
-            .add(&document.value)
-            .unwrap_or_else(|error| panic!("{name}:{}: {error}", document.line));
+        manifests.add(&document.value).unwrap_or_else(|error| panic!("{name}:{}: {error}", document.line));
     }
     compile(&manifests.finish(), &options)
 }
@@ -77,26 +70,15 @@ fn show(verdict: &Verdict) -> Value {
         Detail::Route { upstreams } => json!({ "upstreams": upstreams }),
         Detail::Token { expires, suspended } => json!({ "expires": expires, "suspended": suspended }),
     };
-    shown
-        .as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().unwrap().clone());
+    shown.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     if let Some(generation) = verdict.generation {
-        shown
-            .as_object_mut()
-            .unwrap()
-            .insert("generation".to_owned(), generation.into());
+        shown.as_object_mut().unwrap().insert("generation".to_owned(), generation.into());
     }
     shown
 }
 
 fn show_decision(decision: &Decision) -> String {
-    let Decision {
-        type_,
-        status,
-        reason,
-        message,
-    } = decision;
+    let Decision { type_, status, reason, message } = decision;
     let separator = if message.is_empty() { "" } else { ": " };
     format!("{type_}={status} {reason}{separator}{message}")
 }

@@ -1,0 +1,77 @@
+//! The hard cases of the protocol reference between Chat, Messages and Gemini: tables of requests and answers, and an index
+//! of all of them that says where each is proven and is itself checked, so that the claim cannot rot.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise, and so may what it calls"
+)]
+
+#[path = "hard_cases/answers.rs"]
+mod answers;
+#[path = "hard_cases/index.rs"]
+mod index;
+#[path = "hard_cases/passed.rs"]
+mod passed;
+#[path = "hard_cases/requests.rs"]
+mod requests;
+#[path = "hard_cases/run.rs"]
+mod run;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use index::{CASES, Where};
+
+fn none(failures: Vec<String>) {
+    assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn requests_reach_the_upstream_as_they_must() {
+    none(requests::ROWS.iter().flat_map(run::Request::failures).collect());
+}
+
+#[test]
+fn answers_reach_the_client_as_they_must() {
+    none(answers::ROWS.iter().flat_map(run::Answer::failures).collect());
+}
+
+#[test]
+fn every_case_is_listed_once_and_proven_where_it_says() {
+    let in_requests = |case: u16| requests::ROWS.iter().any(|row| row.cases.contains(&case));
+    let in_answers = |case: u16| answers::ROWS.iter().any(|row| row.cases.contains(&case));
+    for (expected, (case, proof)) in (1..).zip(CASES) {
+        assert_eq!(case, expected, "the index goes by number");
+        match proof {
+            Where::Test(file, name) => {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+                let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("case {case}: {file}: {error}"));
+                let place =
+                    source.find(&format!("fn {name}(")).unwrap_or_else(|| panic!("case {case}: no {name} in {file}"));
+                let before = source.get(..place).unwrap().trim_end();
+                assert!(before.ends_with("#[test]"), "case {case}: {name} in {file} is no test");
+            }
+            Where::Request => assert!(in_requests(case), "case {case} has no row"),
+            Where::Answer => assert!(in_answers(case), "case {case} has no row"),
+            Where::Later(part) => {
+                assert!(
+                    !in_requests(case) && !in_answers(case),
+                    "case {case} has a row and is said to wait for {part:?}"
+                );
+            }
+        }
+    }
+}
+
+/// How much is proven, so that less of it is noticed.
+#[test]
+fn what_waits_is_counted() {
+    let mut waiting = BTreeMap::new();
+    for (_, proof) in CASES {
+        if let Where::Later(part) = proof {
+            *waiting.entry(part).or_insert(0) += 1;
+        }
+    }
+    let waiting: Vec<String> = waiting.iter().map(|(part, count)| format!("{part:?} {count}")).collect();
+    assert_eq!(waiting.join(", "), "Responses 39, Embeddings 3, Azure 5, Bedrock 25, Vertex 9, DataPlane 9");
+}

@@ -1,7 +1,7 @@
 //! What of an answer the client's dialect has no place for. Nothing is left out without being named here: the names go to
 //! [`crate::exchange::Observed::lost`], for the log and, where the answer is whole, for a warning.
 //!
-//! The counterpart of what the encoders write: a test holds the two against each other.
+//! The counterpart of what the encoders write; `tests/hard_cases/answers.rs` holds the two against each other.
 
 use crate::{
     codec::media,
@@ -59,4 +59,65 @@ fn of_media(block: &Block, client: Family) -> Option<Field> {
         Family::Gemini => true,
     };
     (!sayable).then(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ir::{Candidate, FinishReason, Media, MediaSource, Text, Unknown},
+        lane::unfold,
+    };
+
+    fn cited(url: Option<&str>, native: Option<Family>) -> Citation {
+        let native = native.map(|family| (family, serde_json::value::RawValue::NULL.to_owned()));
+        Citation { span: 0..1, url: url.map(str::to_owned), title: None, native }
+    }
+
+    fn answer() -> Response {
+        let url = |url: &str| MediaSource::Url { url: url.to_owned(), mime: None };
+        let media = |source| Media { source, detail: None, state: None, cache: None };
+        let citations = vec![cited(Some("https://a"), Some(Family::Anthropic)), cited(None, None)];
+        let unknown = Unknown {
+            family: Family::Gemini,
+            kind: "executableCode".to_owned(),
+            raw: serde_json::value::RawValue::NULL.to_owned(),
+        };
+        let blocks = vec![
+            Block::Text(Text { text: "x".to_owned(), citations, ..Text::default() }),
+            Block::Image(media(url("https://b"))),
+            Block::Audio(media(url("https://c"))),
+            Block::Unknown(unknown),
+        ];
+        let candidate = Candidate { blocks, finish: FinishReason::Stop.into() };
+        let candidates = vec![candidate.clone(), candidate];
+        Response { candidates, lost: vec!["logprobs".into()], ..Response::default() }
+    }
+
+    #[test]
+    fn streams_lose_what_whole_answers_lose() {
+        let rows = [
+            (Family::OpenAi, &["audio", "citations", "executableCode", "logprobs"][..]),
+            (Family::Anthropic, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
+            (Family::Gemini, &["citations", "citations[].span", "logprobs"]),
+        ];
+        for (client, expected) in rows {
+            let mut whole = response(&answer(), client);
+            let mut events = Vec::new();
+            unfold::events(answer(), &mut events);
+            let mut streamed: Vec<Field> = events.iter().filter_map(|one| event(one, client)).collect();
+            for list in [&mut whole, &mut streamed] {
+                list.sort();
+                list.dedup();
+            }
+            assert_eq!(
+                (whole, streamed),
+                (
+                    expected.iter().map(|name| Field::from(*name)).collect(),
+                    expected.iter().map(|name| Field::from(*name)).collect()
+                ),
+                "{client}"
+            );
+        }
+    }
 }

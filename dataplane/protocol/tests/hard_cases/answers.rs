@@ -59,6 +59,13 @@ const SIGNED_CALLS: Body = Whole(
     r#"{"candidates":[{"content":{"parts":[{"text":"","thought":true},{"functionCall":{"name":"f","args":{"n":0.1}},"thoughtSignature":"U2lnbmVk"},{"functionCall":{"name":"f","args":{"n":1e-7}}},{"functionCall":{"name":"f","args":{"n":9007199254740993}}}]},"finishReason":"STOP"}]}"#,
 );
 
+const DOCUMENT: Body = Stream(&[
+    "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Here\"},{\"inlineData\":{\"mimeType\":\"image/png\",\"data\":\"iVBORw0KGgo=\"}}]},\"finishReason\":\"STOP\",\"urlContextMetadata\":{\"urlMetadata\":[]}}]}",
+]);
+const CONTAINED: Body = Whole(
+    r#"{"id":"msg_1","content":[{"type":"text","text":"a","citations":null}],"stop_reason":"end_turn","container":{"id":"c"}}"#,
+);
+
 pub const ROWS: &[Answer] = &[
     unasked(row(&[12, 271], A, CALL, C, &[Silent("\"usage\""), Silent("\n:"), Ends("data: [DONE]\n\n")])),
     unasked(row(&[12, 38], C, LOOSE, C, &[Silent("\"usage\"")])),
@@ -413,6 +420,18 @@ pub const ROWS: &[Answer] = &[
             r#"{"url":"https://b.example/2","title":"Two","start_index":10,"end_index":18}"#,
         )],
     ),
+    row(
+        &[60, 238],
+        G,
+        DOCUMENT,
+        C,
+        &[
+            Then(&["\"content\":\"Here\"", "\"images\":[{\"type\":\"image_url\"", "[DONE]"]),
+            Loses("candidates[].urlContextMetadata"),
+        ],
+    ),
+    row(&[60, 238], G, DOCUMENT, A, &[Then(&["Here", "[image left out", "message_stop"]), Loses("image")]),
+    row(&[238], A, CONTAINED, C, &[Loses("container"), Silent("annotations")]),
     row(
         &[238],
         C,

@@ -79,6 +79,20 @@ fn events_that_nobody_knows() {
     }
 }
 
+/// What an answer lost can be put into a header.
+#[test]
+fn losses_are_warnings() {
+    let endpoint = Endpoint { surface: Surface::ChatCompletions, model: None, framing: None, query: None };
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    let call = Call::read(endpoint, Head::default(), body.into()).unwrap();
+    let to = Destination { surfaces: &[Surface::Messages], model: None, default_max_output: 10 };
+    let exchange = call.prepare(to, Mode::Default).unwrap().exchange;
+    let answer = r#"{"content":[{"type":"new_thing"},{"type":"new_thing"}],"stop_reason":"end_turn"}"#;
+    let whole = exchange.whole(&Reply::default(), 200, None, answer.into()).unwrap();
+    let warnings: Vec<String> = whole.observed.warnings().map(|warning| warning.to_string()).collect();
+    assert_eq!(warnings, ["dropped;field=answer.new_thing"]);
+}
+
 /// Hard case 258.
 #[test]
 fn embeddings_of_either_encoding() {

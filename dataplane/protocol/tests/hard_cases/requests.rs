@@ -73,6 +73,9 @@ const THREAD: &str =
 const TUPLE: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"$schema":"s","type":"object","properties":{"const":{"const":1},"t":{"type":["string","null"]}},"additionalProperties":false}}}]}"#;
 const BEGUN: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"{"}]}"#;
 
+const REPLAYED: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"Yes","refusal":null,"annotations":[],"audio":null,"function_call":null,"tool_calls":null},{"role":"user","content":"y"}]}"#;
+const REPLAYED_SOURCES: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"Yes","annotations":[{"type":"url_citation"}]},{"role":"user","content":"y"}]}"#;
+
 pub const ROWS: &[Request] = &[
     row(&[1], (C, ZEROS), NEXT, &[Says(r#""temperature":0,"top_p":0.0"#)]),
     row(&[1, 3], (C, ZEROS), FLASH, &[Says(r#""temperature":0,"topP":0.0,"seed":0,"presencePenalty":0"#), Quiet]),
@@ -365,5 +368,8 @@ pub const ROWS: &[Request] = &[
     row(&[216], (C, BEGUN), SONNET, &[Is("/messages/1/role", "\"assistant\"")]),
     row(&[216], (C, BEGUN), (A, "claude-opus-4-7"), &[Refuses("messages")]),
     row(&[229], (C, MARKED_RESULT), NEXT, &[Is("/messages/2/content/0/cache_control/type", "\"ephemeral\"")]),
+    in_mode(Strict, row(&[5], (C, REPLAYED), NEXT, &[Is("/messages/1/content/0/text", "\"Yes\""), Quiet])),
+    in_mode(Strict, row(&[5], (C, REPLAYED), FLASH, &[Quiet])),
+    row(&[238], (C, REPLAYED_SOURCES), FLASH, &[Warns("dropped;field=messages[].annotations")]),
     row(&[280], (A, THREAD), GPT, &[Refuses("thread")]),
 ];

@@ -44,6 +44,7 @@ pub enum Want {
 use Want::{Ends, Is, Loses, No, Once, Quiet, Refuses, Says, Silent, Then, Warns};
 
 /// A client's request on its way to an upstream.
+#[derive(Clone, Copy)]
 pub struct Request {
     pub cases: &'static [u16],
     pub from: Surface,
@@ -55,6 +56,7 @@ pub struct Request {
 }
 
 /// An upstream's answer on its way to a client.
+#[derive(Clone, Copy)]
 pub struct Answer {
     pub cases: &'static [u16],
     pub from: Surface,

@@ -115,6 +115,10 @@ impl History<'_> {
         if let Some(refusal) = message.take::<String>("refusal")? {
             blocks.push(Block::Refusal(refusal));
         }
+        // Clients send answers back as they read them; an empty list says nothing.
+        if let Some(raw) = message.take_raw("annotations").filter(|raw| raw.get() != "[]") {
+            self.request.extras.push(extra("messages[].annotations", raw));
+        }
         if let Some(audio) = message.take_raw("audio") {
             blocks.push(unknown("audio", audio));
         }
@@ -274,6 +278,10 @@ fn document(mut file: Object<'_>) -> Result<Document, Malformed> {
         })
     };
     Ok(Document { source, title, context: None, citations: None, cache: None })
+}
+
+fn extra(field: &'static str, raw: &RawValue) -> Extra {
+    Extra { family: Family::OpenAi, field: field.into(), raw: raw.to_owned(), essential: false }
 }
 
 fn unknown(kind: &str, raw: &RawValue) -> Block {

@@ -25,8 +25,10 @@ impl Now {
 /// Reads both clocks.
 pub fn now() -> Now {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        mono: tokio::time::Instant::now().into_std(),
-        unix_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
-    }
+    Now { mono: mono(), unix_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX) }
+}
+
+/// Reads the monotonic clock alone.
+pub fn mono() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod file_watch;
 pub mod live;
+pub mod random;
 pub mod request;
 pub mod server;
 pub mod spawn;

@@ -14,7 +14,7 @@ use std::{
 
 use routeapi_channel::ObjectId;
 
-pub use account::{Account, Remaining, Reservation};
+pub use account::{Account, Headroom, Remaining, Reservation, Room};
 pub use health::{Availability, Eviction, Health};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};

@@ -8,6 +8,7 @@
 mod admit;
 mod attempt;
 mod context;
+mod gathered;
 mod identify;
 mod models;
 mod plan;
@@ -62,6 +63,9 @@ pub struct RequestSettings {
     pub max_answer_bytes: usize,
     /// Most bytes of a stream that are held back while no content has come.
     pub max_held_bytes: usize,
+    /// Most bytes of request bodies, whole answers and beginnings of streams that the process holds at once; what
+    /// exceeds it is answered with 503.
+    pub max_buffered_bytes: usize,
     /// How long a client hears nothing before a heartbeat keeps its connection open; none for no heartbeats.
     pub heartbeat: Option<Duration>,
     /// Output tokens that are assumed, and asked for where a dialect demands a number, if the client sets no bound.
@@ -75,6 +79,7 @@ impl Default for RequestSettings {
             body_frame_idle: Duration::from_secs(30),
             max_answer_bytes: 64 << 20,
             max_held_bytes: 1 << 20,
+            max_buffered_bytes: 256 << 20,
             heartbeat: Some(Duration::from_secs(15)),
             assumed_output_tokens: 4_096,
         }
@@ -146,7 +151,8 @@ where
 {
     let gateway = Arc::clone(guard.gateway());
     guard.addressed(endpoint.surface);
-    let call = read::read(endpoint, &head, body, &gateway.settings).await?;
+    // The body is held until an upstream has answered.
+    let (call, _lease) = read::read(endpoint, &head, body, &gateway).await?;
     guard.called(&call);
     let admission = admit::admit(runtime, caller, &call, &gateway.settings, guard.context().now)?;
     guard.admitted(&admission.route, admission.reservation);

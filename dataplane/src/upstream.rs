@@ -6,9 +6,11 @@ mod clients;
 mod connect;
 mod credential;
 mod echo;
+mod inflate;
 mod resolve;
 
 pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
 pub use clients::{Clients, Trust};
 pub use credential::{Credential, InvalidCredential};
+pub use inflate::Inflated;
 pub use resolve::Reach;

@@ -16,6 +16,10 @@ pub(super) struct Clients {
     /// Largest request body in bytes, before and after decompression.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_body_bytes)]
     max_body_bytes: usize,
+    /// Bytes of request bodies and whole answers that are held at once, all together; what exceeds it is answered with
+    /// 503. Set it to about half of the memory limit.
+    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_buffered_bytes)]
+    max_buffered_bytes: usize,
     /// How long a streaming client hears nothing before it gets a heartbeat; 0s for never.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     heartbeat: Duration,
@@ -32,6 +36,7 @@ impl Clients {
     pub(super) fn requests(&self) -> RequestSettings {
         RequestSettings {
             max_body_bytes: self.max_body_bytes,
+            max_buffered_bytes: self.max_buffered_bytes,
             heartbeat: Some(self.heartbeat).filter(|it| !it.is_zero()),
             ..RequestSettings::default()
         }

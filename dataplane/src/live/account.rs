@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use routeapi_metering::{Account as Counters, Actual, Ask, Exceeded, Limit, Share, Ticket, UnixMillis};
+use routeapi_metering::{Account as Counters, Actual, Ask, Exceeded, Limit, Quantity, Share, Ticket, UnixMillis};
 
 /// The counters of one token behind a lock that is held for arithmetic only.
 #[derive(Debug)]
@@ -15,6 +15,25 @@ pub struct Account(Mutex<Counters>);
 pub struct Reservation {
     account: Arc<Account>,
     ticket: Option<Ticket>,
+    headroom: Headroom,
+}
+
+/// What a token may still use in this process: of each kind, the limit with the least room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headroom {
+    /// Requests.
+    pub requests: Option<Room>,
+    /// Input and output tokens.
+    pub tokens: Option<Room>,
+}
+
+/// What is left of a cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The cap that this process enforces.
+    pub cap: u64,
+    /// What is neither used nor reserved of it.
+    pub left: u64,
 }
 
 /// What is left of a limit, for response headers.
@@ -45,8 +64,10 @@ impl Account {
     /// # Errors
     /// The limit that leaves no room.
     pub fn reserve(self: &Arc<Self>, now: UnixMillis, ask: Ask) -> Result<Reservation, Exceeded> {
-        let ticket = self.counters().reserve(now, ask)?;
-        Ok(Reservation { account: Arc::clone(self), ticket: Some(ticket) })
+        let mut counters = self.counters();
+        let ticket = counters.reserve(now, ask)?;
+        let headroom = Headroom::of(&counters.remaining(now));
+        Ok(Reservation { account: Arc::clone(self), ticket: Some(ticket), headroom })
     }
 
     /// What is left of each limit.
@@ -61,7 +82,25 @@ impl Account {
     }
 }
 
+impl Headroom {
+    fn of(remaining: &[(&Limit, u64, u64)]) -> Self {
+        let least = |counts: fn(&Quantity) -> bool| {
+            let of_kind = remaining.iter().filter(|(limit, ..)| counts(&limit.quantity));
+            of_kind.map(|&(_, cap, left)| Room { cap, left }).min_by_key(|room| room.left)
+        };
+        Self {
+            requests: least(|quantity| matches!(quantity, Quantity::Requests(_))),
+            tokens: least(|quantity| matches!(quantity, Quantity::Tokens(_))),
+        }
+    }
+}
+
 impl Reservation {
+    /// What was left when it was granted, itself taken off.
+    pub fn headroom(&self) -> Headroom {
+        self.headroom
+    }
+
     /// Replaces the reservation by what was really used.
     pub fn settle(mut self, now: UnixMillis, actual: Actual) {
         if let Some(ticket) = self.ticket.take() {
@@ -80,6 +119,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use routeapi_metering::Period;
+
     use super::*;
 
     #[test]
@@ -91,5 +132,17 @@ mod tests {
         drop(first);
         account.reserve(0, Ask::default()).unwrap().settle(0, Actual::default());
         assert!(account.reserve(0, Ask::default()).is_ok());
+    }
+
+    #[test]
+    fn the_least_room_of_each_kind_is_told() {
+        let account = Arc::new(Account::default());
+        assert_eq!(account.reserve(0, Ask::default()).unwrap().headroom(), Headroom::default());
+        let limit = |name: &str, quantity| Limit { name: name.to_owned(), period: Period::Hour, quantity };
+        let limits = [("a", Quantity::Requests(9)), ("b", Quantity::Requests(5)), ("c", Quantity::Tokens(100))];
+        account.configure(limits.map(|(name, quantity)| limit(name, quantity)).to_vec(), None, Share::default());
+        let held = account.reserve(0, Ask { tokens: 30, spend: 0 }).unwrap();
+        let room = |cap, left| Some(Room { cap, left });
+        assert_eq!(held.headroom(), Headroom { requests: room(5, 4), tokens: room(100, 70) });
     }
 }

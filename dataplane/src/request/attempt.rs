@@ -12,6 +12,7 @@ mod once;
 mod outbound;
 
 use std::{
+    ops::RangeTo,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +29,7 @@ use tokio::time::sleep_until;
 pub(super) use failure::{Cause, Failure, RawError, kind_word};
 
 use self::{failure::Next, once::Try};
-use super::{Gateway, plan::Plan, refusal::Refusal, settle::Guard};
+use super::{Gateway, gathered::Lease, plan::Plan, refusal::Refusal, settle::Guard};
 use crate::{
     clock,
     config::runtime::Upstream,
@@ -62,6 +63,8 @@ pub(super) enum AnswerBody {
         bytes: Bytes,
         /// Its new content type, if the body is not the upstream's own.
         changed: Option<&'static str>,
+        /// For as long as it is held.
+        lease: Lease,
     },
     /// The beginning, with real content or the end in it, and what follows.
     Stream {
@@ -244,7 +247,7 @@ impl<'a> Walk<'a> {
         if pausing.asked_before && !self.plan.route.budget.try_retry() {
             return None;
         }
-        sleep_until(pausing.until.into()).await;
+        sleep_until(wake(pausing.until, now, longest, fastrand::u64).into()).await;
         Some(pausing.upstream)
     }
 
@@ -262,5 +265,34 @@ impl<'a> Walk<'a> {
             return Refusal::FieldRefused { field, upstream };
         }
         Refusal::NoLane { surface: self.call.surface().name(), upstreams: self.unreachable }
+    }
+}
+
+/// When to go on with an upstream that asked for a pause. Everyone whom it sent away waits for the same moment; so that
+/// they do not all come back in it, each waits up to a quarter longer, at most a second.
+fn wake(until: Instant, now: Instant, longest: Instant, random: impl FnOnce(RangeTo<u64>) -> u64) -> Instant {
+    let quarter = until.saturating_duration_since(now).min(Duration::from_secs(4)) / 4;
+    let spread = u64::try_from(quarter.as_micros()).unwrap_or(0);
+    let later = if spread == 0 { 0 } else { random(..spread) };
+    until.checked_add(Duration::from_micros(later)).unwrap_or(until).min(longest.max(until))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_same_moment_wakes_apart_and_never_too_early_or_too_late() {
+        let now = Instant::now();
+        let at = |millis: u64| now + Duration::from_millis(millis);
+        let most = |bound: RangeTo<u64>| bound.end - 1;
+        assert_eq!(wake(at(2_000), now, at(9_000), |_| 0), at(2_000));
+        assert_eq!(wake(at(2_000), now, at(9_000), most).duration_since(at(2_000)).as_millis(), 499);
+        assert_eq!(wake(at(60_000), now, at(90_000), most).duration_since(at(60_000)).as_millis(), 999);
+        assert_eq!(wake(at(2_000), now, at(2_100), most), at(2_100), "what the route allows holds");
+        assert_eq!(wake(now, at(5), at(10), most), now, "a pause that is over is not made longer");
+        let woken: std::collections::BTreeSet<_> =
+            (0..100).map(|_| wake(at(2_000), now, at(9_000), fastrand::u64)).collect();
+        assert!(woken.len() > 90, "{}", woken.len());
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, Method, Request, Version};
 
-use crate::clock::Now;
+use crate::{clock::Now, random};
 
 /// Longest path that is kept for the log; scanners send long ones.
 const MAX_PATH: usize = 256;
@@ -47,10 +47,9 @@ pub(super) struct Trace {
 
 impl Context {
     pub(super) fn read<B>(now: Now, peer: SocketAddr, request: &Request<B>) -> Self {
-        let random = random(now);
-        let [id, span, seed] = random;
+        let [id, span, seed] = random::words();
         Self {
-            id: format!("{id:016x}{span:016x}"),
+            id: random::request_id(id, span),
             now,
             peer,
             method: request.method().clone(),
@@ -87,12 +86,6 @@ impl Trace {
     pub(super) fn parent(&self) -> String {
         format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
     }
-}
-
-/// From the operating system. Should that ever fail, the clock still makes ids that differ; nothing secret hangs on them.
-fn random(now: Now) -> [u64; 3] {
-    let fallback = now.unix_ms.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    std::array::from_fn(|at| getrandom::u64().unwrap_or_else(|_| fallback.rotate_left(at as u32 * 21)))
 }
 
 fn clip(path: &str) -> String {

@@ -3,7 +3,7 @@
 //! The cap holds before and after decompression, so a small body that inflates without end is stopped at the cap.
 //! A body that declares too much is refused before a byte of it is read.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap,
     header::{CONTENT_ENCODING, CONTENT_LENGTH},
@@ -14,28 +14,38 @@ use http_body_util::BodyExt;
 use routeapi_protocol::{call::Call, codec::Head, inbound::Endpoint};
 use tokio::time::timeout;
 
-use super::{RequestSettings, refusal::Refusal};
+use super::{
+    Gateway, RequestSettings,
+    gathered::{Full, Gathered, Lease},
+    refusal::Refusal,
+};
 
 mod inflate;
 
 use inflate::Inflate;
 
-/// Reads the body and takes it apart as far as routing needs.
+/// Reads the body and takes it apart as far as routing needs. The lease is for as long as the call is held.
 pub(super) async fn read<B>(
     endpoint: Endpoint,
     head: &Parts,
     body: B,
-    settings: &RequestSettings,
-) -> Result<Call, Refusal>
+    gateway: &Gateway,
+) -> Result<(Call, Lease), Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let bytes = receive(&head.headers, body, settings).await?;
+    let (bytes, lease) = receive(&head.headers, body, &gateway.settings, Lease::new(gateway)).await?;
     let head = dialect_head(&endpoint, &head.headers);
-    Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)
+    let call = Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)?;
+    Ok((call, lease))
 }
 
-async fn receive<B>(headers: &HeaderMap, mut body: B, settings: &RequestSettings) -> Result<Bytes, Refusal>
+async fn receive<B>(
+    headers: &HeaderMap,
+    mut body: B,
+    settings: &RequestSettings,
+    lease: Lease,
+) -> Result<(Bytes, Lease), Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -43,7 +53,7 @@ where
     if declared(headers).is_some_and(|length| length > limit as u64) {
         return Err(Refusal::BodyTooLarge { limit });
     }
-    let mut sink = Sink::new(headers, limit)?;
+    let mut sink = Sink::new(headers, limit, lease)?;
     loop {
         let next = timeout(settings.body_frame_idle, body.frame()).await;
         match next.map_err(|_| Refusal::BodyStalled { after: settings.body_frame_idle })? {
@@ -65,42 +75,40 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 
 /// Where frames go. A body of one frame is not copied.
 enum Sink {
-    Plain { first: Bytes, rest: Option<BytesMut>, limit: usize },
-    Gzip(Box<Inflate>),
+    Plain { gathered: Gathered, limit: usize },
+    Gzip { inflate: Box<Inflate>, lease: Lease },
 }
 
 impl Sink {
-    fn new(headers: &HeaderMap, limit: usize) -> Result<Self, Refusal> {
+    fn new(headers: &HeaderMap, limit: usize, lease: Lease) -> Result<Self, Refusal> {
         let encoding = headers.get(CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or("?"));
         match encoding.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(Self::Plain { first: Bytes::new(), rest: None, limit }),
-            "gzip" | "x-gzip" => Ok(Self::Gzip(Box::new(Inflate::new(limit)))),
+            "" | "identity" => Ok(Self::Plain { gathered: Gathered::new(lease), limit }),
+            "gzip" | "x-gzip" => Ok(Self::Gzip { inflate: Box::new(Inflate::new(limit)), lease }),
             other => Err(Refusal::UnknownEncoding { encoding: other.chars().take(32).collect() }),
         }
     }
 
     fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
         match self {
-            Self::Plain { first, rest, limit } => {
-                let held = rest.as_ref().map_or(first.len(), BytesMut::len);
-                if held.saturating_add(data.len()) > *limit {
+            Self::Plain { gathered, limit } => {
+                if gathered.len().saturating_add(data.len()) > *limit {
                     return Err(Refusal::BodyTooLarge { limit: *limit });
                 }
-                match rest {
-                    Some(rest) => rest.extend_from_slice(&data),
-                    None if first.is_empty() => *first = data,
-                    None => rest.insert(BytesMut::from(first.as_ref())).extend_from_slice(&data),
-                }
-                Ok(())
+                gathered.push(data).map_err(|Full| Refusal::Full)
             }
-            Self::Gzip(inflate) => inflate.push(&data),
+            Self::Gzip { inflate, lease } => {
+                let before = inflate.len();
+                inflate.push(&data)?;
+                lease.grow(inflate.len().saturating_sub(before)).map_err(|Full| Refusal::Full)
+            }
         }
     }
 
-    fn finish(self) -> Result<Bytes, Refusal> {
+    fn finish(self) -> Result<(Bytes, Lease), Refusal> {
         match self {
-            Self::Plain { first, rest, .. } => Ok(rest.map_or(first, BytesMut::freeze)),
-            Self::Gzip(inflate) => inflate.finish(),
+            Self::Plain { gathered, .. } => Ok(gathered.join()),
+            Self::Gzip { inflate, lease } => Ok((inflate.finish()?, lease)),
         }
     }
 }
@@ -128,6 +136,7 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
     use http_body::Frame;
     use http_body_util::StreamBody;
+    use prometheus_client::metrics::gauge::Gauge;
 
     use super::*;
 
@@ -139,7 +148,8 @@ mod tests {
         let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let frames: Vec<_> =
             frames.iter().map(|data| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(data)))).collect();
-        receive(&map, StreamBody::new(futures_util::stream::iter(frames)), &settings()).await
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        receive(&map, body, &settings(), Lease::of(Gauge::default(), 1 << 20)).await.map(|(bytes, _)| bytes)
     }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -193,7 +203,8 @@ mod tests {
         let stalled = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let patience = Duration::from_millis(5);
         let settings = RequestSettings { body_frame_idle: patience, ..settings() };
-        let read = receive(&HeaderMap::new(), stalled, &settings).await;
+        let lease = Lease::of(Gauge::default(), 1 << 20);
+        let read = receive(&HeaderMap::new(), stalled, &settings, lease).await;
         assert!(matches!(read, Err(Refusal::BodyStalled { after }) if after == patience));
     }
 }

@@ -8,6 +8,10 @@ use routeapi_protocol::{codec::Malformed, report::Refusal as Field};
 
 use super::attempt::Failure;
 
+/// What a client is told when no more bytes may be held.
+pub(super) const FULL: &str =
+    "the gateway holds as many bytes of requests and answers as it may; try again in a moment";
+
 /// Why there is no answer. Its text is what the client reads: for a person, without secrets and prompts.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
@@ -137,6 +141,9 @@ pub(super) enum Refusal {
     /// An upstream failed, and no other could take over.
     #[error("{}", .0.problem.message)]
     Upstream(Box<Failure>),
+    /// The process holds as many bytes as it may.
+    #[error("{FULL}")]
+    Full,
     /// The request's own task panicked.
     #[error("the gateway failed on this request; the other requests are not affected")]
     Panicked,

@@ -30,7 +30,7 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
     let mut response = Response::new(());
     *response.status_mut() = answer.status;
     let body = match answer.body {
-        AnswerBody::Whole { bytes, changed } => {
+        AnswerBody::Whole { bytes, changed, lease } => {
             if let Some(content_type) = changed {
                 headers::rewritten(&mut headers, content_type);
             }
@@ -39,7 +39,7 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
             if bytes.is_empty() {
                 guard.settle(Ending::COMPLETED);
             }
-            ResponseBody::whole(bytes, guard)
+            ResponseBody::whole(bytes, guard, lease)
         }
         AnswerBody::Stream { held, stream, rest, content_type } => {
             headers::rewritten(&mut headers, content_type);

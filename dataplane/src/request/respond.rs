@@ -24,8 +24,14 @@ use super::{
     relay,
     settle::{Ending, Guard},
 };
+use crate::live::{Headroom, Room};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// A limit, what is left of it, and when it is whole again: the names that OpenAI's SDKs and tools read.
+const REQUEST_HEADERS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+const TOKEN_HEADERS: [&str; 3] =
+    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
 
 /// Answers a refusal and settles the request.
@@ -59,7 +65,8 @@ pub(super) fn own(body: Vec<u8>, mut guard: Guard) -> Response<ResponseBody> {
     response.map(ResponseBody::full)
 }
 
-/// What every response carries: the request's id under our name and the dialect's, and the wish to close when draining.
+/// What every response carries: the request's id under our name and the dialect's, what the token has left, and the wish
+/// to close when draining.
 pub(super) fn stamp<B>(response: &mut Response<B>, guard: &Guard) {
     let context = guard.context();
     let headers = response.headers_mut();
@@ -74,6 +81,9 @@ pub(super) fn stamp<B>(response: &mut Response<B>, guard: &Guard) {
             headers.insert(name, id.clone());
         }
         headers.insert(REQUEST_ID, id);
+    }
+    if let Some(headroom) = guard.headroom() {
+        headroom_headers(headroom, headers);
     }
     if context.version < Version::HTTP_2 && guard.gateway().drain.is_closing() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -118,7 +128,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::CoolingDown { wait, .. } => {
             problem.retry_after_ms = u64::try_from(wait.as_millis()).ok();
         }
-        Refusal::NotConfigured => problem.retry_after_ms = Some(1_000),
+        Refusal::NotConfigured | Refusal::Full => problem.retry_after_ms = Some(1_000),
         Refusal::NoSuchPath
         | Refusal::NoToken
         | Refusal::UnknownToken
@@ -173,6 +183,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::FieldRefused { .. } => (ProblemKind::InvalidRequest, "field_refused"),
         Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),
         Refusal::Upstream(failure) => (failure.problem.kind, failure.word()),
+        Refusal::Full => (ProblemKind::Overloaded, "buffers_full"),
         Refusal::Panicked => (ProblemKind::Internal, "panic"),
     }
 }
@@ -188,7 +199,9 @@ fn ending(refusal: &Refusal) -> Ending {
         | Refusal::TokenSuspended { .. }
         | Refusal::LimitReached(_) => Outcome::LimitStopped,
         Refusal::BodyBroken => Outcome::ClientCancelled,
-        Refusal::NotConfigured | Refusal::RouteBroken { .. } | Refusal::Panicked => Outcome::GatewayStopped,
+        Refusal::NotConfigured | Refusal::RouteBroken { .. } | Refusal::Full | Refusal::Panicked => {
+            Outcome::GatewayStopped
+        }
         Refusal::CoolingDown { .. } => Outcome::UpstreamFailed,
         Refusal::Upstream(failure) => upstream_outcome(failure),
         // The whole answer, a refusal, was handed over.
@@ -215,7 +228,7 @@ fn upstream_outcome(failure: &Failure) -> Outcome {
         ProblemKind::InvalidRequest | ProblemKind::TooLarge | ProblemKind::ContextLength | ProblemKind::ContentFiltered
     );
     match failure.cause {
-        Cause::Deadline => Outcome::GatewayStopped,
+        Cause::Deadline | Cause::Full => Outcome::GatewayStopped,
         Cause::Answered if about_the_request => Outcome::Completed,
         _ => Outcome::UpstreamFailed,
     }
@@ -231,7 +244,7 @@ fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
         }
         Refusal::LimitReached(exceeded) => limit_headers(exceeded, headers),
         // The body was not read to its end, so the connection is of no further use.
-        Refusal::BodyTooLarge { .. } | Refusal::BodyStalled { .. } => {
+        Refusal::BodyTooLarge { .. } | Refusal::BodyStalled { .. } | Refusal::Full => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
@@ -244,12 +257,8 @@ fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
         headers.insert("x-routeapi-limit", name);
     }
     let names = match exceeded.kind {
-        ExceededKind::Requests => {
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
-        }
-        ExceededKind::Tokens => {
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
-        }
+        ExceededKind::Requests => REQUEST_HEADERS,
+        ExceededKind::Tokens => TOKEN_HEADERS,
         ExceededKind::Spend => {
             // Retrying at once does not help; OpenAI's SDKs honour this.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
@@ -264,6 +273,17 @@ fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
         && let Ok(value) = HeaderValue::try_from(format!("{}s", millis.div_ceil(1_000)))
     {
         headers.insert(reset, value);
+    }
+}
+
+/// What the token may still use, as OpenAI says it: of each kind, the limit with the least room.
+fn headroom_headers(headroom: Headroom, headers: &mut HeaderMap) {
+    let [requests, tokens] = [&REQUEST_HEADERS, &TOKEN_HEADERS];
+    for ([limit, remaining, _], room) in [(requests, headroom.requests), (tokens, headroom.tokens)] {
+        if let Some(Room { cap, left }) = room {
+            headers.insert(*limit, HeaderValue::from(cap));
+            headers.insert(*remaining, HeaderValue::from(left));
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use super::{Gateway, context::Context, identify::Caller, respond};
 use crate::{
     clock::{self, Now},
     config::runtime::{Route, Upstream},
-    live::Reservation,
+    live::{Headroom, Reservation},
     telemetry::{
         RequestRecord,
         metrics::{CallFacts, Warned},
@@ -162,6 +162,11 @@ impl Guard {
         self.reservation = Some(reservation);
     }
 
+    /// What the token may still use, beside what is reserved; none before it is admitted.
+    pub(super) fn headroom(&self) -> Option<Headroom> {
+        self.reservation.as_ref().map(Reservation::headroom)
+    }
+
     /// The status that the client is told.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = status;
@@ -206,7 +211,7 @@ impl Guard {
         let Some(attempt) = &mut self.current else { return false };
         attempt.seen.update(observed);
         if attempt.seen.content && self.first_content.is_none() {
-            self.first_content = Some(clock::now().mono);
+            self.first_content = Some(clock::mono());
         }
         attempt.seen.content
     }
@@ -215,7 +220,7 @@ impl Guard {
     pub(super) fn delivered_whole(&mut self) {
         if let Some(attempt) = &mut self.current {
             attempt.seen.whole();
-            self.first_content.get_or_insert_with(|| clock::now().mono);
+            self.first_content.get_or_insert_with(clock::mono);
         }
     }
 

@@ -42,6 +42,7 @@ type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     in_flight: Gauge,
+    buffered: Gauge,
     durations: Histograms<CallLabels>,
     first_tokens: Histograms<CallLabels>,
     token_usage: Histograms<TokenLabels>,
@@ -128,6 +129,7 @@ impl Metrics {
         let metrics = Self {
             requests: Family::default(),
             in_flight: Gauge::default(),
+            buffered: Gauge::default(),
             durations: Family::new_with_constructor(durations),
             first_tokens: Family::new_with_constructor(durations),
             token_usage: Family::new_with_constructor(tokens),
@@ -146,6 +148,8 @@ impl Metrics {
         registry.register("routeapi_requests", help, self.requests.clone());
         let help = "Requests whose answer has not ended";
         registry.register("routeapi_requests_in_flight", help, self.in_flight.clone());
+        let help = "Bytes of request bodies, whole answers and beginnings of streams that are held now";
+        registry.register("routeapi_buffered_bytes", help, self.buffered.clone());
         let help = "From a call's arrival to the end of its answer";
         let durations = self.durations.clone();
         registry.register_with_unit("gen_ai_server_request_duration", help, Unit::Seconds, durations);
@@ -174,6 +178,11 @@ impl Metrics {
     /// Counts caught panics, wherever they happen.
     pub fn panics(&self) -> Counter {
         self.panics.clone()
+    }
+
+    /// Bytes that are held now. Whoever holds some adds and takes them off.
+    pub(crate) fn buffered(&self) -> Gauge {
+        self.buffered.clone()
     }
 
     /// Requests whose answer has not ended.

@@ -20,7 +20,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use routeapi_protocol::dialect::{Framing, Surface};
 
-use super::{clients::Pool, connect::ConnectTimeout, credential::Credential, echo};
+use super::{
+    clients::Pool,
+    connect::ConnectTimeout,
+    credential::Credential,
+    echo,
+    inflate::{self, Inflated},
+};
 
 /// What is sent, but for authority and credential.
 #[derive(Clone, Debug)]
@@ -88,14 +94,22 @@ pub enum SendError {
 pub enum UpstreamBody {
     /// From a connection. Dropping it cancels the request upstream.
     Http(Incoming),
+    /// From a connection, in gzip.
+    Inflated(Inflated),
     /// From the built-in upstream.
     Echo(VecDeque<Bytes>),
 }
 
 /// The answer broke off.
 #[derive(Debug, thiserror::Error)]
-#[error("upstream connection broke: {0}")]
-pub struct UpstreamBodyError(#[from] hyper::Error);
+pub enum UpstreamBodyError {
+    /// With its connection.
+    #[error("upstream connection broke: {0}")]
+    Connection(#[from] hyper::Error),
+    /// Inside its encoding.
+    #[error("upstream answer is not the gzip it is said to be: {0}")]
+    Encoding(std::io::Error),
+}
 
 // === impl BaseUrl ===
 
@@ -139,7 +153,7 @@ impl BaseUrl {
 // === impl Client ===
 
 impl Client {
-    /// Sends a request and waits for the head of the answer. Follows no redirect.
+    /// Sends a request and waits for the head of the answer. Follows no redirect. An answer in gzip is inflated.
     ///
     /// # Errors
     /// When no head came. The caller sets the time limit and cancels by dropping the future.
@@ -149,7 +163,7 @@ impl Client {
             Self::Http { base, credential, pool } => {
                 let request = outbound(base, credential, request)?;
                 let response = pool.request(request).await.map_err(|error| classify(&error))?;
-                Ok(response.map(UpstreamBody::Http))
+                Ok(inflate::inflate(response.map(UpstreamBody::Http)))
             }
         }
     }
@@ -217,7 +231,8 @@ impl Body for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
         match self.get_mut() {
-            Self::Http(body) => Pin::new(body).poll_frame(context).map_err(UpstreamBodyError),
+            Self::Http(body) => Pin::new(body).poll_frame(context).map_err(UpstreamBodyError::Connection),
+            Self::Inflated(body) => body.poll_piece(context).map_ok(Frame::data),
             Self::Echo(chunks) => Poll::Ready(echo::next(chunks).map(|chunk| Ok(Frame::data(chunk)))),
         }
     }
@@ -225,6 +240,7 @@ impl Body for UpstreamBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http(body) => body.is_end_stream(),
+            Self::Inflated(_) => false,
             Self::Echo(chunks) => chunks.is_empty(),
         }
     }
@@ -232,6 +248,7 @@ impl Body for UpstreamBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http(body) => body.size_hint(),
+            Self::Inflated(_) => SizeHint::default(),
             Self::Echo(chunks) => SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
         }
     }

@@ -56,6 +56,8 @@ pub(in crate::request) enum Cause {
     Silent,
     /// The deadline of the whole request passed.
     Deadline,
+    /// The process holds as many bytes as it may.
+    Full,
     /// The answer ended or broke before any content.
     Truncated,
     /// The answer is not one of its dialect, or is too large to hold.
@@ -108,7 +110,7 @@ impl Failure {
     pub(super) fn next(&self) -> Next {
         match self.cause {
             Cause::Busy => Next::Always,
-            Cause::Deadline => Next::Never,
+            Cause::Deadline | Cause::Full => Next::Never,
             Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => {
                 Next::If(FallbackCondition::ConnectFailure)
             }
@@ -147,6 +149,7 @@ impl Failure {
             | Cause::Busy
             | Cause::Silent
             | Cause::Deadline
+            | Cause::Full
             | Cause::Truncated
             | Cause::Answered => false,
         }
@@ -165,6 +168,7 @@ impl Failure {
             | Cause::Busy
             | Cause::Silent
             | Cause::Deadline
+            | Cause::Full
             | Cause::Truncated
             | Cause::Unreadable => self.problem.message.to_string(),
         }
@@ -174,7 +178,7 @@ impl Failure {
     pub(super) fn weight(&self) -> u8 {
         match self.cause {
             Cause::Answered | Cause::AnsweredLate => 3,
-            Cause::Silent | Cause::Deadline | Cause::Truncated | Cause::Unreadable => 2,
+            Cause::Silent | Cause::Deadline | Cause::Full | Cause::Truncated | Cause::Unreadable => 2,
             Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => 1,
             Cause::Busy => 0,
         }
@@ -190,6 +194,7 @@ impl Failure {
             Cause::Busy => "upstream_busy",
             Cause::Silent => "first_content_timeout",
             Cause::Deadline => "request_timeout",
+            Cause::Full => "buffers_full",
             Cause::Truncated => "truncated",
             Cause::Unreadable => "unreadable_answer",
             Cause::Answered | Cause::AnsweredLate => kind_word(self.problem.kind),

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
@@ -34,7 +34,12 @@ use crate::{
     clock,
     config::runtime::Upstream,
     live::Slot,
-    request::{RequestSettings, settle::Guard},
+    request::{
+        RequestSettings,
+        gathered::{Full, Gathered, Lease},
+        refusal::FULL,
+        settle::Guard,
+    },
     upstream::{OutboundRequest, UpstreamBody},
 };
 
@@ -93,10 +98,10 @@ impl Try<'_> {
         };
         guard.attempt_status(response.status().as_u16());
         if !response.status().is_success() {
-            return Err(self.refused(response, &back.exchange).await);
+            return Err(self.refused(response, &back.exchange, Lease::new(guard.gateway())).await);
         }
         if let Some(encoding) = foreign_encoding(response.headers()) {
-            let why = format!("answered with content-encoding {encoding}, though none was asked for");
+            let why = format!("answered with content-encoding {encoding}, which nobody asked for");
             return Err(self.unreadable(Cause::Unreadable, &why));
         }
         match back.exchange.framing() {
@@ -114,7 +119,7 @@ impl Try<'_> {
         guard: &mut Guard,
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut body) = response.into_parts();
-        let mut bytes = Gathered::default();
+        let mut bytes = Gathered::new(Lease::new(guard.gateway()));
         let mut by = first_by;
         loop {
             match timeout_at(by.into(), body.frame()).await {
@@ -123,25 +128,30 @@ impl Try<'_> {
                 Ok(Some(Err(error))) => return Err(self.unreadable(Cause::Truncated, &error.to_string())),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        bytes.push(data);
+                        bytes.push(data).map_err(|full| self.shed(full))?;
                     }
                 }
             }
             if bytes.len() > self.settings.max_answer_bytes {
                 return Err(self.unreadable(Cause::Unreadable, "the answer is larger than the gateway holds"));
             }
-            let idle = clock::now().mono.checked_add(self.upstream.timeouts.stream_idle).unwrap_or(self.deadline);
-            by = idle.min(self.deadline);
+            let now = clock::mono();
+            // An upstream that is never silent does not let the timer be looked at.
+            if now >= self.deadline {
+                return Err(self.late());
+            }
+            by = now.checked_add(self.upstream.timeouts.stream_idle).unwrap_or(self.deadline).min(self.deadline);
         }
+        let (bytes, lease) = bytes.join();
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let whole = back.exchange.whole(&back.reply, head.status.as_u16(), content_type, bytes.join());
+        let whole = back.exchange.whole(&back.reply, head.status.as_u16(), content_type, bytes);
         match whole {
             Err(problem) => Err(Failure::new(self.upstream, Cause::Answered, problem)),
             Ok(whole) => {
                 guard.observe(&whole.observed);
                 guard.delivered_whole();
-                let body =
-                    AnswerBody::Whole { changed: whole.changed.then_some(whole.content_type), bytes: whole.body };
+                let changed = whole.changed.then_some(whole.content_type);
+                let body = AnswerBody::Whole { bytes: whole.body, changed, lease };
                 Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot))
             }
         }
@@ -157,28 +167,24 @@ impl Try<'_> {
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut rest) = response.into_parts();
         let mut stream = back.exchange.stream(&back.reply);
-        let mut held = Gathered::default();
+        let mut held = Gathered::new(Lease::new(guard.gateway()));
         loop {
-            let ended = match timeout_at(content_by.into(), rest.frame()).await {
+            let (ended, room) = match timeout_at(content_by.into(), rest.frame()).await {
                 Err(_) => return Err(self.late()),
                 Ok(Some(Err(error))) => return Err(Failure::truncated(self.upstream, &error.to_string())),
-                Ok(None) => {
-                    held.push(stream.finish());
-                    true
-                }
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        held.push(stream.push(data));
-                    }
-                    false
-                }
+                Ok(None) => (true, held.push(stream.finish())),
+                Ok(Some(Ok(frame))) => (false, frame.into_data().map_or(Ok(()), |data| held.push(stream.push(data)))),
             };
-            let committed = self.judge(&stream, ended, guard)? || held.len() > self.settings.max_held_bytes;
-            if committed {
+            let is_large = room.is_err() || held.len() > self.settings.max_held_bytes;
+            if self.judge(&stream, ended, guard)? || is_large {
                 let content_type = back.exchange.stream_content_type();
-                let body =
-                    AnswerBody::Stream { held: held.join(), stream, rest: (!ended).then_some(rest), content_type };
+                let (held, _lease) = held.join();
+                let body = AnswerBody::Stream { held, stream, rest: (!ended).then_some(rest), content_type };
                 return Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot));
+            }
+            // An upstream that is never silent does not let the timer be looked at.
+            if clock::mono() >= content_by {
+                return Err(self.late());
             }
         }
     }
@@ -203,12 +209,12 @@ impl Try<'_> {
     }
 
     /// Reads an error answer.
-    async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange) -> Box<Failure> {
+    async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange, lease: Lease) -> Box<Failure> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
         let now = clock::now();
         let by = now.mono.checked_add(ERROR_PATIENCE).unwrap_or(self.deadline).min(self.deadline);
-        let (body, complete) = error_body(body, by).await;
+        let (body, complete) = error_body(body, by, lease).await;
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let hints = RetryHints { header: &header, now_ms: now.unix_ms.unsigned_abs() };
         let problem = exchange.failure(status, hints, &body);
@@ -255,6 +261,13 @@ impl Try<'_> {
         Failure::new(self.upstream, Cause::Busy, problem)
     }
 
+    /// The process holds all it may: nothing that another upstream could help with.
+    fn shed(&self, Full: Full) -> Box<Failure> {
+        let mut problem = Problem::new(ProblemKind::Overloaded, FULL);
+        problem.retry_after_ms = Some(1_000);
+        Failure::new(self.upstream, Cause::Full, problem)
+    }
+
     fn unreadable(&self, cause: Cause, why: &str) -> Box<Failure> {
         let message = format!("upstream {}: {why}", self.name());
         Failure::new(self.upstream, cause, Problem::new(ProblemKind::Upstream, message))
@@ -280,46 +293,18 @@ fn upstream_framing(exchange: &Exchange) -> Framing {
 }
 
 /// An error's body up to a bound, and whether that is all of it.
-async fn error_body(mut body: UpstreamBody, by: Instant) -> (Bytes, bool) {
-    let mut bytes = Gathered::default();
+async fn error_body(mut body: UpstreamBody, by: Instant, lease: Lease) -> (Bytes, bool) {
+    let mut bytes = Gathered::new(lease);
     loop {
         match timeout_at(by.into(), body.frame()).await {
-            Ok(None) => return (bytes.join(), true),
+            Ok(None) => return (bytes.join().0, true),
             Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    bytes.push(data);
+                let room = frame.into_data().map_or(Ok(()), |data| bytes.push(data));
+                if room.is_err() || bytes.len() > MAX_ERROR_BODY {
+                    return (bytes.join().0, body.is_end_stream());
                 }
             }
-            Ok(Some(Err(_))) | Err(_) => return (bytes.join(), false),
+            Ok(Some(Err(_))) | Err(_) => return (bytes.join().0, false),
         }
-        if bytes.len() > MAX_ERROR_BODY {
-            return (bytes.join(), body.is_end_stream());
-        }
-    }
-}
-
-/// Pieces as one; a single piece is not copied.
-#[derive(Default)]
-struct Gathered {
-    first: Bytes,
-    rest: Option<BytesMut>,
-}
-
-impl Gathered {
-    fn push(&mut self, piece: Bytes) {
-        match &mut self.rest {
-            Some(rest) => rest.extend_from_slice(&piece),
-            None if self.first.is_empty() => self.first = piece,
-            None if piece.is_empty() => {}
-            None => self.rest.insert(BytesMut::from(self.first.as_ref())).extend_from_slice(&piece),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.rest.as_ref().map_or(self.first.len(), BytesMut::len)
-    }
-
-    fn join(self) -> Bytes {
-        self.rest.map_or(self.first, BytesMut::freeze)
     }
 }

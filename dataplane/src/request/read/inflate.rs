@@ -27,6 +27,11 @@ impl Inflate {
         Self { decoder: MultiGzDecoder::new(sink), limit, received: false }
     }
 
+    /// How much has come out.
+    pub(super) fn len(&self) -> usize {
+        self.decoder.get_ref().bytes.len()
+    }
+
     pub(super) fn push(&mut self, data: &[u8]) -> Result<(), Refusal> {
         self.received |= !data.is_empty();
         let written = self.decoder.write_all(data);

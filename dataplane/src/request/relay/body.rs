@@ -20,6 +20,7 @@ use super::watch::{Event, Watch};
 use crate::{
     live::Slot,
     request::{
+        gathered::Lease,
         respond,
         settle::{Ending, Guard},
     },
@@ -49,6 +50,8 @@ pub struct BodyError;
 struct WholeBody {
     bytes: Bytes,
     guard: Guard,
+    /// Given back when the bytes are handed over.
+    _lease: Lease,
 }
 
 /// An answer that is still being made.
@@ -79,8 +82,11 @@ impl ResponseBody {
         Self(if bytes.is_empty() { Kind::Done } else { Kind::Full(bytes) })
     }
 
-    pub(super) fn whole(bytes: Bytes, guard: Guard) -> Self {
-        Self(if bytes.is_empty() { Kind::Done } else { Kind::Whole(Box::new(WholeBody { bytes, guard })) })
+    pub(super) fn whole(bytes: Bytes, guard: Guard, lease: Lease) -> Self {
+        if bytes.is_empty() {
+            return Self(Kind::Done);
+        }
+        Self(Kind::Whole(Box::new(WholeBody { bytes, guard, _lease: lease })))
     }
 
     pub(super) fn stream(body: StreamBody) -> Self {
@@ -206,8 +212,8 @@ impl StreamBody {
             let (problem, word) = respond::cut(&refusal);
             return self.stop(&problem, Ending::new(Outcome::LimitStopped, word));
         }
-        if self.watch.is_shutdown() {
-            return self.react(Event::Shutdown);
+        if let Some(event) = self.watch.overtaken() {
+            return self.react(event);
         }
         self.pieces.held = self.pieces.stream.push(data);
         self.guard.observe(self.pieces.stream.observed());

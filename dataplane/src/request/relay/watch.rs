@@ -1,5 +1,5 @@
-//! What may end or disturb a stream while its upstream is silent: the idle limit, the request's deadline, the shutdown
-//! deadline, a due heartbeat, and a token that was withdrawn.
+//! What may end or disturb a stream. While its upstream is silent: the idle limit and a due heartbeat. In any case: the
+//! request's deadline, the shutdown deadline, and a token that was withdrawn.
 //!
 //! Idle time counts only while the stream really waits for its upstream: a client that reads slowly holds the upstream
 //! back and must not be blamed on it. One timer serves all; it is set anew when it fires, not with each piece.
@@ -52,7 +52,7 @@ pub(super) enum Event {
 impl Watch {
     pub(super) fn new(guard: &Guard, idle: Duration, deadline: Instant) -> Self {
         let gateway = Arc::clone(guard.gateway());
-        let now = clock::now().mono;
+        let now = clock::mono();
         Self {
             known: gateway.config.current(),
             idle,
@@ -76,7 +76,7 @@ impl Watch {
         if self.expired.as_mut().poll(context).is_ready() {
             return Poll::Ready(Event::Shutdown);
         }
-        let now = clock::now().mono;
+        let now = clock::mono();
         let since = match self.waiting_since {
             Some(since) => since,
             None => {
@@ -130,8 +130,11 @@ impl Watch {
         identify::withdrawn(&self.known, guard.caller()?)
     }
 
-    /// Whether the process ends, for streams whose upstream is never silent.
-    pub(super) fn is_shutdown(&self) -> bool {
-        self.gateway.drain.is_expired()
+    /// What ends a stream whose upstream is never silent.
+    pub(super) fn overtaken(&self) -> Option<Event> {
+        if self.gateway.drain.is_expired() {
+            return Some(Event::Shutdown);
+        }
+        (clock::mono() >= self.deadline).then_some(Event::DeadlinePassed)
     }
 }

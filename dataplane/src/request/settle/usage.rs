@@ -24,21 +24,19 @@ pub(in crate::request) struct Seen {
     finished: bool,
     usage: Option<ir::Usage>,
     output_chars: u64,
-    /// Pieces that brought content. One holds at least one token.
-    pieces: u64,
+    /// Events that brought content. One holds at least one token.
+    content_events: u64,
 }
 
 impl Seen {
     pub(super) fn update(&mut self, observed: &Observed) {
-        if observed.output_chars > self.output_chars {
-            self.pieces = self.pieces.saturating_add(1);
-        }
         self.content = observed.content;
         self.complete = observed.complete;
         self.error = observed.error.as_ref().map(|problem| problem.kind);
         self.finished = observed.finish.is_some();
         self.usage = observed.usage;
         self.output_chars = observed.output_chars;
+        self.content_events = observed.content_events;
     }
 
     /// The answer came in one piece.
@@ -66,7 +64,7 @@ impl Seen {
     }
 
     fn counted(&self, reported: Usage, estimated_input: u64) -> Usage {
-        let counted = estimate::output_tokens(self.output_chars).max(self.pieces);
+        let counted = estimate::output_tokens(self.output_chars).max(self.content_events);
         let missing = counted.saturating_sub(reported.total_output());
         let output = reported.output.unwrap_or(0).saturating_add(missing);
         Usage {
@@ -108,7 +106,7 @@ mod tests {
             finished: complete,
             usage,
             output_chars: if content { 40 } else { 0 },
-            pieces: 3,
+            content_events: 3,
         }
     }
 
@@ -129,7 +127,7 @@ mod tests {
         assert_eq!(counts(seen(true, false, Some((5, Some(1))))), (Some(5), Some(10), UsageSource::Counted));
         assert_eq!(counts(seen(true, false, None)), (Some(7), Some(10), UsageSource::Counted));
         let tiny = Seen { output_chars: 3, ..seen(true, false, None) };
-        assert_eq!(counts(tiny), (Some(7), Some(3), UsageSource::Counted), "three pieces are three tokens");
+        assert_eq!(counts(tiny), (Some(7), Some(3), UsageSource::Counted), "three events are three tokens");
     }
 
     #[test]

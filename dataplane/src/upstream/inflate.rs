@@ -1,0 +1,179 @@
+//! An answer that comes in gzip although identity was asked for, read all the same.
+//!
+//! Some servers and proxies in front of them compress whatever they send. The bytes are inflated as they come, so that
+//! content, usage and the end can be seen and the client gets what it can read. How much comes out is bounded per piece,
+//! not in total: whoever holds pieces has a bound of its own. An answer that ends inside its gzip has broken off.
+
+use std::{
+    io::{self, Write},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use flate2::write::MultiGzDecoder;
+use http::{
+    HeaderMap, Response,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+};
+use http_body::Body;
+
+use super::{UpstreamBody, UpstreamBodyError};
+
+/// Compressed bytes that are taken at a time. A byte becomes 1032 at most, so a piece stays below 600 KiB.
+const STEP: usize = 512;
+
+/// A piece is handed on when it has grown to this size.
+const PIECE: usize = 64 << 10;
+
+/// A gzip body on its way out.
+#[derive(Debug)]
+pub struct Inflated {
+    body: Box<UpstreamBody>,
+    /// Taken from the body and not inflated yet.
+    packed: Bytes,
+    /// None once the end has been seen.
+    decoder: Option<MultiGzDecoder<Vec<u8>>>,
+}
+
+/// The answer as it reads without its encoding, if that is gzip; any other answer as it is.
+pub(super) fn inflate(mut response: Response<UpstreamBody>) -> Response<UpstreamBody> {
+    if !is_gzip(response.headers()) {
+        return response;
+    }
+    response.headers_mut().remove(CONTENT_ENCODING);
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.map(|body| UpstreamBody::Inflated(Inflated::new(body)))
+}
+
+fn is_gzip(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let first = encodings.next().map(|value| value.as_bytes().trim_ascii());
+    let gzip = first.is_some_and(|it| it.eq_ignore_ascii_case(b"gzip") || it.eq_ignore_ascii_case(b"x-gzip"));
+    // Encoded twice is nothing that a server does unasked.
+    gzip && encodings.next().is_none()
+}
+
+impl Inflated {
+    fn new(body: UpstreamBody) -> Self {
+        Self { body: Box::new(body), packed: Bytes::new(), decoder: Some(MultiGzDecoder::new(Vec::new())) }
+    }
+
+    /// The next piece; none at the end.
+    pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamBodyError>>> {
+        loop {
+            let Some(decoder) = &mut self.decoder else { return Poll::Ready(None) };
+            match unpack(decoder, &mut self.packed) {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => return Poll::Ready(Some(Ok(piece))),
+                Err(error) => {
+                    self.decoder = None;
+                    return Poll::Ready(Some(Err(UpstreamBodyError::Encoding(error))));
+                }
+            }
+            match ready!(Pin::new(&mut *self.body).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.packed = data;
+                    }
+                }
+                Some(Err(error)) => {
+                    self.decoder = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => return Poll::Ready(self.end()),
+            }
+        }
+    }
+
+    /// Nothing more comes: all of the gzip has to be there. An empty body is none.
+    fn end(&mut self) -> Option<Result<Bytes, UpstreamBodyError>> {
+        let mut decoder = self.decoder.take()?;
+        decoder.try_finish().err().map(|error| Err(UpstreamBodyError::Encoding(error)))
+    }
+}
+
+/// Inflates until a piece is full or nothing packed is left.
+fn unpack(decoder: &mut MultiGzDecoder<Vec<u8>>, packed: &mut Bytes) -> io::Result<Bytes> {
+    while packed.has_remaining() && decoder.get_ref().len() < PIECE {
+        let step = packed.split_to(packed.len().min(STEP));
+        decoder.write_all(&step)?;
+    }
+    // What a server flushed after an event is to go out with it.
+    decoder.flush()?;
+    Ok(Bytes::from(std::mem::take(decoder.get_mut())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use flate2::{Compression, write::GzEncoder};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn answer(encoding: &str, pieces: Vec<Bytes>) -> Response<UpstreamBody> {
+        let response = Response::builder().header("content-encoding", encoding).header("content-length", "7");
+        inflate(response.body(UpstreamBody::Echo(VecDeque::from(pieces))).unwrap())
+    }
+
+    async fn pieces(mut response: Response<UpstreamBody>) -> Result<Vec<Bytes>, UpstreamBodyError> {
+        let mut pieces = Vec::new();
+        while let Some(frame) = response.body_mut().frame().await {
+            pieces.push(frame?.into_data().unwrap());
+        }
+        Ok(pieces)
+    }
+
+    /// Each text compressed and flushed, as a server that streams does.
+    fn flushed(texts: &[&str]) -> Vec<Bytes> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        let mut pieces: Vec<Bytes> = Vec::new();
+        for text in texts {
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.flush().unwrap();
+            pieces.push(std::mem::take(encoder.get_mut()).into());
+        }
+        pieces.push(encoder.finish().unwrap().into());
+        pieces
+    }
+
+    #[tokio::test]
+    async fn each_flushed_event_comes_out_at_once() {
+        let texts = ["data: {\"a\":1}\n\n", "data: {\"b\":2}\n\n", "data: [DONE]\n\n"];
+        let response = answer("GZip", flushed(&texts));
+        assert!(response.headers().is_empty(), "{:?}", response.headers());
+        assert_eq!(pieces(response).await.unwrap(), texts);
+    }
+
+    #[tokio::test]
+    async fn cuts_change_nothing_and_a_missing_end_is_an_error() {
+        let packed = flushed(&["{\"choices\":[]}"]).concat();
+        for size in 1..=packed.len() {
+            let cut = packed.chunks(size).map(Bytes::copy_from_slice).collect();
+            assert_eq!(pieces(answer("gzip", cut)).await.unwrap().concat(), b"{\"choices\":[]}");
+        }
+        for broken in [&packed[..packed.len() - 3], b"plain text", b""] {
+            let error = pieces(answer("gzip", vec![Bytes::copy_from_slice(broken)])).await;
+            assert!(matches!(error, Err(UpstreamBodyError::Encoding(_))), "{broken:?} {error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bomb_comes_out_in_bounded_pieces() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&vec![0; 32 << 20]).unwrap();
+        let bomb = Bytes::from(encoder.finish().unwrap());
+        let pieces = pieces(answer("gzip", vec![bomb])).await.unwrap();
+        assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), 32 << 20);
+        assert!(pieces.iter().all(|piece| piece.len() <= 1 << 20));
+    }
+
+    #[tokio::test]
+    async fn other_encodings_are_left_alone() {
+        let response = answer("br", vec![Bytes::from_static(b"?")]);
+        assert_eq!(response.headers().len(), 2);
+        assert_eq!(pieces(response).await.unwrap(), ["?"]);
+    }
+}

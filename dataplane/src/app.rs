@@ -310,7 +310,13 @@ async fn run_control(
     ending: Ending,
 ) {
     // Keeps answering until the very end, so that the end can be watched: it gets a drain of its own.
-    let server = Arc::new(Server { drain: Drain::new(), connections: TaskTracker::new(), ..shared.server(admin) });
+    // Nor does it count as a client: its own connections stay out of the series about theirs.
+    let server = Arc::new(Server {
+        drain: Drain::new(),
+        connections: TaskTracker::new(),
+        metrics: server::Metrics::default(),
+        ..shared.server(admin)
+    });
     let slots = accept::slots(shared.limits.connections);
     tokio::select! {
         () = ending::end(ending, &stop, &shared.drain, &shared.connections) => {}

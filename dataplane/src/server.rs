@@ -12,6 +12,7 @@ pub mod tls;
 
 mod framing;
 mod guarded;
+mod refusal;
 
 use std::{future::Future, net::SocketAddr};
 

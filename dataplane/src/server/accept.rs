@@ -5,19 +5,17 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::StatusCode;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use super::{Handle, Server, connection, tls::Tls};
+use super::{Handle, Server, connection, refusal, tls::Tls};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-const BUSY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// A semaphore for the connections of all listeners that share a limit.
 pub fn slots(connections: usize) -> Arc<Semaphore> {
@@ -77,7 +75,9 @@ fn start<H: Handle>(
         server.metrics.shed.inc();
         if tls.is_none() {
             // Best effort: a fresh socket takes these few bytes without waiting.
-            let _ = socket.try_write(BUSY);
+            let answer =
+                refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, "the gateway has as many connections as it may");
+            let _ = socket.try_write(&answer);
         }
         return;
     };

@@ -1,8 +1,7 @@
 //! One client connection: HTTP/1.1 or HTTP/2, with every limit set, from its first byte to a proper end.
 //!
 //! Answers by itself only what must not reach the handler: two lengths (400), too many header fields (431), and a
-//! handler that panicked (500). Which dialect the client speaks is not known here, so these bodies have the members
-//! that all three vendors' SDKs look for.
+//! handler that panicked (500).
 
 use std::{
     net::SocketAddr,
@@ -28,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     Handle, Limits, Server,
     guarded::{Ambiguous, Guarded},
+    refusal,
 };
 use crate::spawn::Spawner;
 
@@ -153,17 +153,7 @@ async fn answer<H: Handle>(
 }
 
 fn refuse<B>(status: StatusCode, message: &str) -> Response<Either<B, Full<Bytes>>> {
-    let (kind, word) = if status.is_client_error() {
-        ("invalid_request_error", "INVALID_ARGUMENT")
-    } else {
-        ("api_error", "INTERNAL")
-    };
-    let error = serde_json::json!({ "type": kind, "message": message, "code": status.as_u16(), "status": word });
-    let body = serde_json::json!({ "type": "error", "error": error }).to_string();
-    let mut response = Response::new(Either::Right(Full::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    refusal::response(status, message).map(Either::Right)
 }
 
 impl Drop for InFlight {

@@ -4,6 +4,8 @@
 //! one that dawdles; it serves as the idle timeout, and this one times the header section itself, starting with the
 //! connection or with a section's first byte. A first request that is too slow gets status 408; on a later one the
 //! connection is only closed, since an answer may be under way.
+//!
+//! On the way out, hyper's own refusal of what it cannot read gets the id and the body that every answer has.
 
 use std::{
     future::Future,
@@ -17,15 +19,16 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
 
-use super::framing::Framing;
+use super::{framing::Framing, refusal};
 
-const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const TIMED_OUT: &str = "the request's header section took too long";
 
 /// No request of a connection has two lengths.
 const NONE: u64 = u64::MAX;
@@ -98,14 +101,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
         this.timeouts.inc();
         if this.framing.is_at_first_head() {
             // Best effort: the peer may not be reading either.
-            let _ = Pin::new(&mut this.io).poll_write(cx, TIMED_OUT);
+            let answer = refusal::bytes(StatusCode::REQUEST_TIMEOUT, TIMED_OUT);
+            let _ = Pin::new(&mut this.io).poll_write(cx, &answer);
         }
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request's header section took too long")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, TIMED_OUT)))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> Guarded<I> {
+    /// Sends an answer behind which the connection is closed. What does not fit into the socket at once is lost.
+    fn replace(&mut self, cx: &mut Context<'_>, answer: &[u8], length: usize) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, answer).map_ok(|_| length)
     }
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(answer) = refusal::in_place_of(bytes) {
+            return self.replace(cx, &answer, bytes.len());
+        }
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -122,6 +136,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let written = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| &**part);
+        if let Some(answer) = refusal::in_place_of(written) {
+            return self.replace(cx, &answer, written.len());
+        }
         Pin::new(&mut self.io).poll_write_vectored(cx, parts)
     }
 

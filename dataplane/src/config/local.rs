@@ -52,7 +52,7 @@ type Origins = BTreeMap<(String, ObjectId), Origin>;
 /// Reads manifests and compiles them.
 pub struct Loader {
     paths: Vec<PathBuf>,
-    admission: Admission,
+    admission: &'static Admission,
     values: Values,
 }
 
@@ -62,7 +62,7 @@ impl Loader {
     /// # Errors
     /// When the kinds' own schemas do not compile, which none of this program's does.
     pub fn new(paths: Vec<PathBuf>, values: Values) -> Result<Self, admission::BadSchema> {
-        Ok(Self { paths, admission: Admission::new()?, values })
+        Ok(Self { paths, admission: Admission::shared()?, values })
     }
 
     /// The files and directories.

@@ -4,7 +4,7 @@
 //! (`oldSelf`) do not apply, since every load is a creation. Defaults are filled in before the rules run. Names that are
 //! written twice in a list are `compile`'s to tell.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use jsonschema::{Validator as SchemaValidator, error::ValidationErrorKind, paths::Location};
 use kube::core::cel;
@@ -40,11 +40,22 @@ pub struct BadSchema {
 }
 
 impl Admission {
-    /// Prepares the rules of every kind.
+    /// The rules of every kind. They are part of the program, so they are prepared once, by whoever asks first.
     ///
     /// # Errors
     /// When a definition cannot be used, which is a mistake in this program.
-    pub fn new() -> Result<Self, BadSchema> {
+    pub fn shared() -> Result<&'static Self, BadSchema> {
+        static SHARED: OnceLock<Admission> = OnceLock::new();
+        match SHARED.get() {
+            Some(shared) => Ok(shared),
+            None => {
+                let made = Self::new()?;
+                Ok(SHARED.get_or_init(|| made))
+            }
+        }
+    }
+
+    fn new() -> Result<Self, BadSchema> {
         let mut kinds = BTreeMap::new();
         for definition in schema::all() {
             let kind = definition.spec.names.kind;

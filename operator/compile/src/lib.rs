@@ -11,6 +11,7 @@
 mod address;
 mod certificates;
 mod conflicts;
+mod consent;
 mod manifests;
 mod objects;
 mod providers;

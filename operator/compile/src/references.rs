@@ -1,15 +1,12 @@
-//! Following references: Secrets and certificates of a provider, and the provider of an upstream.
-//!
-//! A message never carries anything from another namespace. Whether a provider there does not exist or does not agree is
-//! one answer, so that references cannot be used to look around.
+//! Following a provider's references to its Secret and its certificates, which stay in its own namespace.
 
 use routeapi_channel::{ObjectId, Secret};
 use routeapi_crds::{
     condition::Reason,
-    v1alpha1::{CaCertificateKind, CaCertificateRef, ProviderRef, SecretKeyRef},
+    v1alpha1::{CaCertificateKind, CaCertificateRef, SecretKeyRef},
 };
 
-use crate::{certificates, objects::Objects, providers::Providers, selectors, verdict::Problem};
+use crate::{certificates, objects::Objects, verdict::Problem};
 
 /// The API key that a provider of this namespace names, fit for a header.
 pub(crate) fn api_key(objects: &Objects, namespace: &str, reference: &SecretKeyRef) -> Result<Secret, Problem> {
@@ -64,41 +61,6 @@ pub(crate) fn certificates(
         let message = format!("{FIELD}.key: key {key:?} of {kind:?} {id} {what}");
         Problem::new(Reason::CertificateInvalid, message)
     })
-}
-
-/// The provider that a route of this namespace names, if it may and can use it. `field` is the path of the reference.
-pub(crate) fn provider(
-    providers: &Providers,
-    namespace: &str,
-    reference: &ProviderRef,
-    field: &str,
-) -> Result<ObjectId, Problem> {
-    let id = ObjectId::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
-    let foreign = id.namespace() != namespace;
-    let Some(found) = providers.get(&id) else {
-        return Err(if foreign {
-            not_permitted(&id, namespace, field)
-        } else {
-            Problem::new(Reason::ProviderNotFound, format!("{field}: AIProvider {id} does not exist"))
-        });
-    };
-    if foreign && !selectors::allows(&found.allowed, namespace) {
-        return Err(not_permitted(&id, namespace, field));
-    }
-    if found.provider.is_none() {
-        let why = match found.problem() {
-            Some(problem) if !foreign => format!(": {problem}"),
-            _ => String::new(),
-        };
-        return Err(Problem::new(Reason::ProviderNotReady, format!("{field}: AIProvider {id} cannot be used{why}")));
-    }
-    Ok(id)
-}
-
-fn not_permitted(id: &ObjectId, namespace: &str, field: &str) -> Problem {
-    let message =
-        format!("{field}: AIProvider {id} does not exist or its allowedRoutes do not include namespace {namespace:?}");
-    Problem::new(Reason::RefNotPermitted, message)
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use routeapi_crds::{
 
 use crate::{
     conflicts::{Holders, Won},
+    consent,
     objects::{self, Objects},
     providers::Providers,
-    references,
     selectors::Namespaces,
     verdict::{Detail, Problem, Verdict, accepted},
 };
@@ -49,16 +49,9 @@ struct Upstreams {
 }
 
 pub(crate) fn compile(objects: &Objects, providers: &Providers, namespaces: &Namespaces<'_>) -> Routes {
-    let mut oldest_first: Vec<(i64, ObjectId, &AIRoute)> = objects
-        .routes
-        .iter()
-        .filter_map(|object| Some((objects::created(&object.metadata), objects::live(&object.metadata)?, &**object)))
-        .collect();
-    oldest_first.sort_by(|(created, id, _), (other_created, other, _)| (created, id).cmp(&(other_created, other)));
-
     let mut routes = Routes::default();
     let mut holders = Holders::default();
-    for (created, id, object) in &oldest_first {
+    for (created, id, object) in &objects::oldest_first(&objects.routes, |object| &object.metadata) {
         let claim = check(&object.spec).and_then(|()| holders.claim(id, &object.spec));
         let upstreams = Upstreams::resolve(id, &object.spec, providers);
         let verdict = verdict(object, claim.as_ref(), &upstreams);
@@ -158,7 +151,7 @@ impl Upstreams {
             let field = format!("spec.upstreams[{index}].providerRef");
             let mut status =
                 UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
-            match references::provider(providers, id.namespace(), &upstream.provider_ref, &field) {
+            match consent::provider(providers, id.namespace(), &upstream.provider_ref, &field) {
                 Ok(provider) => all.usable.push(build_upstream(upstream, provider, spec.timeouts.as_ref())),
                 Err(problem) => {
                     status.resolved = false;

@@ -23,15 +23,8 @@ use crate::{
 
 /// Every token: none in the snapshot if it was not accepted.
 pub(crate) fn compile(objects: &Objects) -> Vec<(ObjectId, Option<Token>, Verdict)> {
-    let mut oldest_first: Vec<(i64, ObjectId, &ApiToken)> = objects
-        .tokens
-        .iter()
-        .filter_map(|object| Some((objects::created(&object.metadata), objects::live(&object.metadata)?, &**object)))
-        .collect();
-    oldest_first.sort_by(|(created, id, _), (other_created, other, _)| (created, id).cmp(&(other_created, other)));
-
     let mut taken = BTreeSet::new();
-    oldest_first
+    objects::oldest_first(&objects.tokens, |object| &object.metadata)
         .into_iter()
         .map(|(_, id, object)| {
             let judged = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &mut taken)?)));

@@ -191,9 +191,16 @@ impl Metrics {
     }
 }
 
-/// Logs as JSON lines on stderr; `ROUTEAPI_LOG` says how much (`info` by default).
+/// Logs as JSON lines on stderr; `ROUTEAPI_LOG` says how much (`info` by default, and if it is no filter).
 pub fn start_logs() {
     use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_from_env("ROUTEAPI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var("ROUTEAPI_LOG").unwrap_or_else(|_| "info".to_owned());
+    let (filter, refused) = match EnvFilter::try_new(&wanted) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
     fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Some(error) = refused {
+        tracing::warn!(wanted, %error, "ROUTEAPI_LOG is not a filter; info is taken");
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,8 +27,7 @@ use crate::{
 /// How many past states can be told apart in the acknowledgements of other replicas.
 const HISTORY: usize = 64;
 
-/// One compiled state.
-#[derive(Debug)]
+/// One compiled state. Its lines carry upstream keys, so `Debug` shows its name only.
 pub struct Publication {
     /// Snapshot and verdicts. Verdicts of unreadable objects are those of their newest version.
     pub compiled: Compiled,
@@ -135,6 +135,12 @@ impl Publisher {
 }
 
 // === impl Publication ===
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Publication").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
 
 impl Publication {
     /// Compiles a view. What did not change since the previous publication is shared with it.

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use clap::Parser;
+use k8s_openapi::api::core::v1::Secret;
 use routeapi_crds::v1alpha1::AIProvider;
 use serde_json::json;
 
@@ -90,4 +91,20 @@ fn an_unreadable_object_and_a_hidden_secret_say_so() {
     };
     assert!(text("team", "x").contains("may read Secrets and ConfigMaps in ai only"), "{}", text("team", "x"));
     assert!(text("ai", "broken").contains("spec.type"));
+}
+
+#[test]
+fn no_debug_output_shows_the_key_that_a_line_carries() {
+    let index = Index::new([]);
+    let mut value = serde_json::to_value(provider("vendor")).unwrap();
+    value["spec"] = json!({"type": "OpenAI", "credentials": {"apiKey": {"secretRef": {"name": "vendor"}}}});
+    index.apply(Ok(serde_json::from_value::<AIProvider>(value).unwrap()));
+    let secret = json!({"metadata": {"name": "vendor", "namespace": "ai"}, "data": {"apiKey": "dGhlLWtleQ=="}});
+    index.apply(Ok(serde_json::from_value::<Secret>(secret).unwrap()));
+    let publication = Publication::of(index.view(), None, Options::default(), &["ai".to_owned()]).unwrap();
+    let key = Key { kind: Kind::Provider, id: routeapi_channel::ObjectId::new("ai", "vendor") };
+    let line = String::from_utf8(publication.put_line(&key).unwrap().to_vec()).unwrap();
+    assert!(line.contains("the-key"), "{line}");
+    let all = format!("{publication:?} {:?} {index:?}", publication.compiled);
+    assert!(!all.contains("the-key") && !all.contains("dGhlLWtleQ"), "{all}");
 }

@@ -210,6 +210,13 @@ impl Guard {
     pub(super) fn observe(&mut self, observed: &Observed) -> bool {
         let Some(attempt) = &mut self.current else { return false };
         attempt.seen.update(observed);
+        // What an answer loses on its way is told like what a request lost: in the header while that has not gone out,
+        // in the record in any case.
+        for warning in observed.warnings() {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
         if attempt.seen.content && self.first_content.is_none() {
             self.first_content = Some(clock::mono());
         }

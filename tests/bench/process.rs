@@ -15,7 +15,6 @@ pub struct Process {
     child: Child,
     /// `http://127.0.0.1:PORT`
     pub url: String,
-
     /// From exec to that line.
     pub started_in: Duration,
 }

@@ -63,24 +63,18 @@ pub async fn run(plan: &Plan) -> anyhow::Result<()> {
             figure.idle_kib = process.resident_kib()?;
             figure.start = process.started_in;
         }
-        measure(subject, plan, 500, 32, &mut figure).await?; // warm-up, thrown away
+        measure(subject, 500, 32, &mut figure).await?; // warm-up, thrown away
         figures.push(Figures { idle_kib: figure.idle_kib, start: figure.start, ..Figures::default() });
     }
     for _ in 0..plan.rounds {
         for (subject, figure) in subjects.iter().zip(&mut figures) {
-            measure(subject, plan, plan.requests, plan.streams, figure).await?;
+            measure(subject, plan.requests, plan.streams, figure).await?;
         }
     }
     print(plan, &subjects, &figures)
 }
 
-async fn measure(
-    subject: &Subject,
-    _: &Plan,
-    requests: u64,
-    streams: u64,
-    figures: &mut Figures,
-) -> anyhow::Result<()> {
+async fn measure(subject: &Subject, requests: u64, streams: u64, figures: &mut Figures) -> anyhow::Result<()> {
     let whole = Workload {
         url: subject.url.clone(),
         token: subject.token.clone(),

@@ -163,7 +163,8 @@ pub async fn get(server: SocketAddr, path: &str) -> (u16, String) {
     (head.status.as_u16(), String::from_utf8(body).unwrap())
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with all that caused it.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

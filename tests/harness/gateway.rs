@@ -20,11 +20,14 @@ use std::time::Duration;
 /// How long a gateway may take for what it should do at once.
 const SOON: Duration = Duration::from_secs(20);
 
+/// The file of a gateway's local manifests.
+const FILE: &str = "all.yaml";
+
 /// A running gateway. Dropping it ends it without patience.
 pub struct Gateway {
     running: Running,
     records: Lines,
-    _manifests: Option<tempfile::TempDir>,
+    manifests: Option<tempfile::TempDir>,
 }
 
 /// What `routeapi serve` is told of the operator.
@@ -48,19 +51,27 @@ impl Gateway {
     /// # Panics
     /// When the manifests have problems.
     pub fn local(manifests: &str) -> Self {
+        Self::local_with(manifests, RequestSettings::default())
+    }
+
+    /// The same with other bounds on requests.
+    ///
+    /// # Panics
+    /// As [`Gateway::local`].
+    pub fn local_with(manifests: &str, requests: RequestSettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("all.yaml"), manifests).unwrap();
+        std::fs::write(directory.path().join(FILE), manifests).unwrap();
         let mut loader = Loader::new(vec![directory.path().to_owned()], Values::random()).unwrap();
         let loaded = loader.load(&|_| None);
         assert!(loaded.problems.is_empty(), "{:?}\n{manifests}", loaded.problems);
         let source = Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) }));
-        Self { _manifests: Some(directory), ..Self::start(source) }
+        Self { manifests: Some(directory), ..Self::start(source, requests) }
     }
 
-    /// A gateway that an operator on this machine configures. Its upstreams are on loopback, which is refused in a cluster unless
-    /// `--allow-loopback-upstreams` says otherwise.
+    /// A gateway that an operator on this machine configures. Its upstreams are on loopback, which is refused in a cluster
+    /// unless `--allow-loopback-upstreams` says otherwise.
     pub fn serve(subscription: &Subscription) -> Self {
-        Self::start(Source::Operator(subscribe::Settings {
+        let source = Source::Operator(subscribe::Settings {
             operator: Operator {
                 url: format!("https://localhost:{}", subscription.port).parse::<Uri>().unwrap(),
                 ca: subscription.ca.clone(),
@@ -70,10 +81,11 @@ impl Gateway {
             instance: format!("{}-{}", subscription.pod, std::process::id()),
             state: Some(subscription.state.clone()),
             reach: Reach::Anywhere,
-        }))
+        });
+        Self::start(source, RequestSettings::default())
     }
 
-    fn start(source: Source) -> Self {
+    fn start(source: Source, requests: RequestSettings) -> Self {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let records = Lines::default();
         let running = App::start(Settings {
@@ -82,18 +94,38 @@ impl Gateway {
             admin: any,
             source,
             limits: Limits::default(),
-            requests: RequestSettings::default(),
+            requests,
             ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
             workers: Some(2),
             access_log: Some(Box::new(records.clone())),
         })
         .unwrap();
-        Self { running, records, _manifests: None }
+        Self { running, records, manifests: None }
     }
 
     /// Where it serves.
     pub fn address(&self) -> SocketAddr {
         self.running.gateway
+    }
+
+    /// Where its admin listener is.
+    pub fn admin(&self) -> SocketAddr {
+        self.running.admin
+    }
+
+    /// Puts other manifests in force, and waits until they are.
+    ///
+    /// # Panics
+    /// When an operator configures it, or when they are not in force in time.
+    pub async fn apply(&self, manifests: &str) {
+        let directory = self.manifests.as_ref().expect("a gateway of local manifests").path();
+        let revision = || self.running.store.current().revision.clone();
+        let before = revision();
+        // As an editor does it: the new file takes the old one's place in one step.
+        let draft = directory.join("draft");
+        std::fs::write(&draft, manifests).unwrap();
+        std::fs::rename(draft, directory.join(FILE)).unwrap();
+        wait::until_true("the changed manifests are in force", SOON, || revision() != before).await;
     }
 
     /// The gateway's own parts.

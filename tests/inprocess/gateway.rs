@@ -1,23 +1,12 @@
-//! The gateway as `routeapi run` starts it, on free ports, from manifests in a temporary directory.
+//! The gateway as `routeapi run` starts it, from manifests that are put together here.
 //!
 //! What it tells about requests is read from its access log, which is an interface of its own.
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use routeapi_dataplane::{
-    app::{App, Ending, Files, Running, Settings, Source},
-    config::local::{Loader, values::Values},
-    request::RequestSettings,
-    server::Limits,
-};
-use routeapi_tests::{upstream::Upstream, wait};
+use routeapi_dataplane::{app::Running, request::RequestSettings};
+use routeapi_tests::{gateway, upstream::Upstream};
 use serde_json::Value;
-use tempfile::TempDir;
 
 /// Longest wait for anything that should happen at once.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -30,14 +19,7 @@ pub const TOKEN: &str = "sk-test-token";
 pub struct Manifests(String);
 
 /// A running gateway.
-pub struct Gateway {
-    running: Running,
-    directory: TempDir,
-    lines: Lines,
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Gateway(gateway::Gateway);
 
 impl Manifests {
     pub fn new() -> Self {
@@ -115,55 +97,29 @@ impl Gateway {
 
     /// Starts it with other bounds.
     pub fn start_with(manifests: &Manifests, requests: RequestSettings) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("all.yaml"), &manifests.0).unwrap();
-        let mut loader = Loader::new(vec![directory.path().to_owned()], Values::random()).unwrap();
-        let loaded = loader.load(&|_| None);
-        assert!(loaded.problems.is_empty(), "{:?}\n{}", loaded.problems, manifests.0);
-        let lines = Lines::default();
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let running = App::start(Settings {
-            listen: any,
-            listen_tls: None,
-            admin: any,
-            source: Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) })),
-            limits: Limits::default(),
-            requests,
-            ending: Ending { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },
-            workers: Some(2),
-            access_log: Some(Box::new(lines.clone())),
-        })
-        .unwrap();
-        Self { running, directory, lines }
+        Self(gateway::Gateway::local_with(&manifests.0, requests))
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.running.gateway
+        self.0.address()
     }
 
     pub fn admin(&self) -> SocketAddr {
-        self.running.admin
+        self.0.admin()
     }
 
     pub fn running(&self) -> &Running {
-        &self.running
+        self.0.running()
     }
 
     /// Puts other manifests in force, and waits until they are.
     pub async fn apply(&self, manifests: &Manifests) {
-        let revision = || self.running.store.current().revision.clone();
-        let before = revision();
-        // As an editor does it: the new file takes the old one's place in one step.
-        let draft = self.directory.path().join("draft");
-        std::fs::write(&draft, &manifests.0).unwrap();
-        std::fs::rename(draft, self.directory.path().join("all.yaml")).unwrap();
-        wait::until_true("the changed manifests are in force", SOON, || revision() != before).await;
+        self.0.apply(&manifests.0).await;
     }
 
     /// The records of finished requests, when there are this many.
     pub async fn records(&self, count: usize) -> Vec<Value> {
-        wait::until_true("requests are recorded", SOON, || self.lines.read().len() >= count).await;
-        let records = self.lines.read();
+        let records = self.0.records_of(count).await;
         assert_eq!(records.len(), count, "exactly one record per request: {records:#?}");
         records
     }
@@ -171,23 +127,5 @@ impl Gateway {
     /// The record of the only request.
     pub async fn record(&self) -> Value {
         self.records(1).await.remove(0)
-    }
-}
-
-impl Lines {
-    fn read(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap();
-        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use routeapi_tests::client::chain;
 use routeapi_tests::upstream::{CutAt, CutHow, Outcome, Script, Upstream, UsageScript};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -38,16 +39,6 @@ async fn drain(response: Response<Incoming>) -> (Vec<u8>, Option<String>) {
             Some(Err(error)) => return (all, Some(chain(&error))),
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text += &format!(": {inner}");
-        source = inner.source();
-    }
-    text
 }
 
 #[tokio::test]

@@ -143,22 +143,6 @@ impl FakePod {
         request_token(&self.client, account, Some(audience), Some(self)).await
     }
 
-    /// Sets `status.podIP` and the conditions of a Pod that is running and ready (or not), as a kubelet does.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn set_ready(&self, ip: &str, ready: bool) -> Result<()> {
-        let word = if ready { "True" } else { "False" };
-        let now = jiff::Timestamp::now();
-        let condition = |kind: &str| json!({"type": kind, "status": word, "lastTransitionTime": now});
-        let status = json!({"status": {
-            "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
-            "conditions": [condition("Ready"), condition("ContainersReady")],
-        }});
-        self.api().patch_status(&self.name, &PatchParams::default(), &Patch::Merge(status)).await?;
-        Ok(())
-    }
-
     /// Deletes the Pod; every token bound to it dies with it.
     ///
     /// # Errors

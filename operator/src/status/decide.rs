@@ -3,7 +3,7 @@
 //! `Programmed` is true only when every connected data-plane pod has acknowledged the version that this generation
 //! compiles to; a refusal is said at once, in the pod's words. Pods come and go, so what is true already stays true for
 //! [`GRACE`] while acknowledgements are outstanding: scaling up, or an operator that restarts, rewrites no status. For a
-//! new generation nothing is said for [`SETTLE`], in which most acknowledgements arrive, and then `Unknown`.
+//! new generation, and for an object that becomes right because of another one, nothing is said for [`SETTLE`], in which most acknowledgements arrive, and then `Unknown`.
 
 use std::time::Duration;
 
@@ -127,13 +127,20 @@ fn programmed(facts: &Facts<'_>) -> Programmed {
     if waited >= GRACE {
         return Programmed::Now(Decision::no(TYPE, reason, text));
     }
-    if let Some(decision) = kept(facts, TYPE) {
+    if let Some(decision) = kept(facts, TYPE).filter(|_| !mends(facts)) {
         return Programmed::Until(decision, GRACE - waited);
     }
     if waited < SETTLE {
         return Programmed::Later(SETTLE - waited);
     }
     Programmed::Until(Decision::unknown(TYPE, reason, text), GRACE - waited)
+}
+
+/// Whether something that was wrong is right now, although nobody changed the object: a Secret came, or may be read at
+/// last. Pods have still to learn of it, so what they acknowledged before says nothing.
+fn mends(facts: &Facts<'_>) -> bool {
+    let was_wrong = |type_| condition::find(facts.held, type_).is_some_and(|it| it.status == Status::False.to_string());
+    facts.verdict.decisions.iter().any(|decision| decision.holds() && was_wrong(decision.type_))
 }
 
 /// What the status says already about this generation.

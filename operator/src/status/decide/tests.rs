@@ -143,3 +143,17 @@ fn a_secret_that_was_not_looked_at_yet_keeps_what_its_status_says() {
     token.held = &held;
     assert!(!decide(&token).0.unwrap().differs_from(&held), "a new leader flips nothing");
 }
+
+#[test]
+fn what_mends_is_not_ready_before_pods_have_it() {
+    let missing = Decision::no(ConditionType::ResolvedRefs, Reason::SecretNotFound, "no Secret");
+    let broken = verdict(vec![Decision::yes(ConditionType::Accepted, Reason::Accepted), missing]);
+    let held = written(&decide(&facts(&broken, progress(2, 2), &[], 0)).0.unwrap());
+    let mended = good();
+    let (wanted, later) = decide(&facts(&mended, progress(0, 2), &held, 0));
+    assert_eq!((wanted, later), (None, Some(SETTLE)), "what pods acknowledged was the broken object");
+    let (wanted, _) = decide(&facts(&mended, progress(0, 2), &held, 600));
+    assert_eq!(condition(&wanted.unwrap(), ConditionType::Ready).0, Status::Unknown);
+    let (wanted, _) = decide(&facts(&mended, progress(2, 2), &held, 700));
+    assert_eq!(condition(&wanted.unwrap(), ConditionType::Ready).0, Status::True);
+}

@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// Where configuration comes from.
+#[expect(clippy::large_enum_variant, reason = "there is one per process")]
 pub enum Source {
     /// Manifests, already loaded once.
     Files(Box<Files>),

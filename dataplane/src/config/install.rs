@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use routeapi_channel::{Catalog, Key, Revision, Snapshot, catalog::Unreadable};
+use routeapi_channel::{Catalog, Key, Kind, Revision, Snapshot, catalog::Unreadable};
 use routeapi_metering::Share;
 
 use super::{
@@ -96,7 +96,9 @@ impl Installer {
                 Ok(runtime) => return (runtime, candidate, refused),
                 Err(unusable) => unusable,
             };
-            for problem in unusable {
+            // A route fails with its provider; it is judged again beside the provider's previous version.
+            let by_provider = unusable.iter().any(|it| it.key.kind == Kind::Provider);
+            for problem in unusable.into_iter().filter(|it| !by_provider || it.key.kind == Kind::Provider) {
                 put_back(&mut candidate, &in_force.catalog, &problem.key, &mut restored);
                 if !refused.iter().any(|it: &Unreadable| it.key == problem.key) {
                     refused.push(problem);

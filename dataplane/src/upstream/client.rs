@@ -95,7 +95,7 @@ pub enum UpstreamBody {
     /// From a connection. Dropping it cancels the request upstream.
     Http(Incoming),
     /// From a connection, in gzip.
-    Inflated(Inflated),
+    Inflated(Box<Inflated>),
     /// From the built-in upstream.
     Echo(VecDeque<Bytes>),
 }

@@ -29,7 +29,7 @@ const PIECE: usize = 64 << 10;
 /// A gzip body on its way out.
 #[derive(Debug)]
 pub struct Inflated {
-    body: Box<UpstreamBody>,
+    body: UpstreamBody,
     /// Taken from the body and not inflated yet.
     packed: Bytes,
     /// None once the end has been seen.
@@ -43,7 +43,7 @@ pub(super) fn inflate(mut response: Response<UpstreamBody>) -> Response<Upstream
     }
     response.headers_mut().remove(CONTENT_ENCODING);
     response.headers_mut().remove(CONTENT_LENGTH);
-    response.map(|body| UpstreamBody::Inflated(Inflated::new(body)))
+    response.map(|body| UpstreamBody::Inflated(Box::new(Inflated::new(body))))
 }
 
 fn is_gzip(headers: &HeaderMap) -> bool {
@@ -56,7 +56,7 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 
 impl Inflated {
     fn new(body: UpstreamBody) -> Self {
-        Self { body: Box::new(body), packed: Bytes::new(), decoder: Some(MultiGzDecoder::new(Vec::new())) }
+        Self { body, packed: Bytes::new(), decoder: Some(MultiGzDecoder::new(Vec::new())) }
     }
 
     /// The next piece; none at the end.
@@ -71,7 +71,7 @@ impl Inflated {
                     return Poll::Ready(Some(Err(UpstreamBodyError::Encoding(error))));
                 }
             }
-            match ready!(Pin::new(&mut *self.body).poll_frame(context)) {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.packed = data;

@@ -21,20 +21,19 @@ impl Limited {
     fn start(descriptors: u32, manifests: &str) -> Self {
         let program = env!("CARGO_BIN_EXE_routeapi");
         let run = "exec \"$0\" run -f \"$1\" --listen 127.0.0.1:0 --admin 127.0.0.1:0 --workers 1";
-        let mut child = Command::new("sh")
+        let child = Command::new("sh")
             .args(["-c", &format!("ulimit -n {descriptors}; {run}"), program, manifests])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut found = Vec::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            found.extend(addresses(&line.unwrap()));
-            if let [gateway, admin] = found[..] {
-                return Self { child, gateway, admin };
-            }
-        }
-        panic!("it ended before it said where it listens: {found:?}");
+        let nowhere: SocketAddr = ([0, 0, 0, 0], 0).into();
+        let mut program = Self { child, gateway: nowhere, admin: nowhere };
+        let lines = BufReader::new(program.child.stdout.take().unwrap()).lines();
+        let mut found = lines.filter_map(|line| address(&line.unwrap()));
+        program.gateway = found.next().expect("it says where it listens");
+        program.admin = found.next().expect("it says where its admin listener is");
+        program
     }
 
     /// User and system time so far, in hundredths of a second.
@@ -52,7 +51,7 @@ impl Drop for Limited {
     }
 }
 
-fn addresses(line: &str) -> Option<SocketAddr> {
+fn address(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("http://")?;
     let end = rest.find(|letter: char| !(letter.is_ascii_digit() || ".:".contains(letter))).unwrap_or(rest.len());
     rest[..end].parse().ok()

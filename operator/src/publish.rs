@@ -178,13 +178,14 @@ impl Publication {
         Ok(Self { compiled, broken: view.broken, catalog: Arc::new(catalog), revision, floor: view.floor, lines })
     }
 
-    /// Of a snapshot without verdicts.
-    #[cfg(test)]
-    pub(crate) fn of_snapshot(snapshot: routeapi_channel::Snapshot) -> Self {
+    /// Of a snapshot without verdicts, for those who look at what sessions send and not at where it comes from.
+    ///
+    /// # Errors
+    /// When the snapshot does not serialise, which none does.
+    pub fn of_snapshot(snapshot: routeapi_channel::Snapshot) -> Result<Self, serde_json::Error> {
         let view =
             View { objects: routeapi_compile::Objects::default(), broken: BTreeMap::new(), floor: BTreeMap::new() };
-        let compiled = Compiled { snapshot, verdicts: BTreeMap::new() };
-        Self::from_compiled(compiled, view, None).unwrap()
+        Self::from_compiled(Compiled { snapshot, verdicts: BTreeMap::new() }, view, None)
     }
 
     /// The `put` line of a resource of this state.

@@ -49,15 +49,12 @@ impl Held {
         }
     }
 
-    /// The pod was told a target and has applied it, but for what it refused now. What it refused before and was not sent
-    /// again is still refused.
+    /// The pod was told a target and has applied it, but for what it refused. A pod judges the whole state each time, what
+    /// it was not sent again included, so its answer names everything that it lacks.
     #[must_use]
-    pub fn after(&self, revision: &Revision, target: &Arc<Catalog>, refused: &[Key]) -> Self {
-        let mut still = self.refused.clone();
-        still.retain(|key, version| target.get(key).is_some_and(|it| it.version == *version));
-        let now = refused.iter().filter_map(|key| Some((key.clone(), target.get(key)?.version.clone())));
-        still.extend(now);
-        Self { revision: Some(revision.clone()), state: State::Told(Arc::clone(target)), refused: still }
+    pub fn after(revision: &Revision, target: &Arc<Catalog>, refused: &[Key]) -> Self {
+        let refused = refused.iter().filter_map(|key| Some((key.clone(), target.get(key)?.version.clone())));
+        Self { revision: Some(revision.clone()), state: State::Told(Arc::clone(target)), refused: refused.collect() }
     }
 
     /// What the pod refused and still lacks.
@@ -117,20 +114,20 @@ mod tests {
     #[test]
     fn a_refused_resource_counts_as_told_until_the_pod_comes_back() {
         let first = catalog(&[("a", 1), ("b", 1)]);
-        let held = Held::default().after(&first.revision(), &first, &[]);
+        let held = Held::after(&first.revision(), &first, &[]);
         assert!(held.to(&first).is_empty());
 
         let second = catalog(&[("a", 2), ("b", 1)]);
-        let held = held.after(&second.revision(), &second, &[key("a")]);
+        let held = Held::after(&second.revision(), &second, &[key("a")]);
         assert!(held.to(&second).is_empty(), "the answer would be the same");
         let third = catalog(&[("a", 2), ("b", 3)]);
         assert_eq!(names(&held.to(&third).put), ["b"]);
-        let held = held.after(&third.revision(), &third, &[]);
-        assert_eq!(held.refused().len(), 1, "the pod still lacks it, though its answer did not repeat that");
+        let held = Held::after(&third.revision(), &third, &[key("a")]);
+        assert_eq!(held.refused().len(), 1);
 
         let back = catalog(&[("a", 1), ("b", 3)]);
         assert_eq!(names(&held.to(&back).put), ["a"], "it was told version 2, whatever it keeps");
-        assert!(held.after(&back.revision(), &back, &[]).refused().is_empty());
+        assert!(Held::after(&back.revision(), &back, &[]).refused().is_empty());
         assert_eq!(names(&held.to(&catalog(&[("b", 3)])).del), ["a"]);
     }
 }

@@ -109,7 +109,6 @@ struct Session<B> {
     held: Held,
     in_flight: Option<(Revision, Arc<Catalog>)>,
     asked: time::Instant,
-    refusals: Vec<Refusal>,
     resumed: bool,
     greeted: bool,
     told_fleet: Option<(u32, u32)>,
@@ -171,7 +170,6 @@ where
             heard: time::Instant::now(),
             asked: time::Instant::now(),
             in_flight: None,
-            refusals: Vec::new(),
             told_fleet: None,
             greeted: false,
             peer,
@@ -232,15 +230,10 @@ where
         }
         self.sources.metrics.answered(refused.is_empty());
         let keys: Vec<_> = refused.iter().map(|(key, _)| key.clone()).collect();
-        self.held = self.held.after(&sent, &target, &keys);
-        let older = std::mem::take(&mut self.refusals);
-        let older = older.into_iter().filter(|it| !keys.contains(&it.key)).map(|it| (it.key, it.message));
-        for (key, message) in refused.into_iter().chain(older) {
-            if let Some(version) = self.held.refused().get(&key) {
-                self.refusals.push(Refusal { version: version.clone(), key, message });
-            }
-        }
-        self.sources.acks.answered(&self.peer.uid, self.since, &sent, self.refusals.clone());
+        self.held = Held::after(&sent, &target, &keys);
+        let refusal = |(key, message)| Some(Refusal { version: self.held.refused().get(&key)?.clone(), key, message });
+        let refusals = refused.into_iter().filter_map(refusal).collect();
+        self.sources.acks.answered(&self.peer.uid, self.since, &sent, refusals);
         if !std::mem::replace(&mut self.greeted, true) {
             self.tell_fleet().await?;
         }

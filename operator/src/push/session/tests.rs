@@ -110,7 +110,7 @@ fn state(tokens: &[(&str, u32)]) -> Publication {
         };
         snapshot.tokens.insert(ObjectId::new("shop", *name), token);
     }
-    Publication::of_snapshot(snapshot)
+    Publication::of_snapshot(snapshot).unwrap()
 }
 
 fn key(name: &str) -> Key {
@@ -170,7 +170,7 @@ async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
     pod.hello(None, vec![]);
     let (.., revision) = pod.transaction().await;
     let error = routeapi_channel::catalog::Unreadable { key: key("a"), message: "unknown field".into() };
-    pod.say(&FromDataPlane::Nack { revision, errors: vec![error] });
+    pod.say(&FromDataPlane::Nack { revision, errors: vec![error.clone()] });
     assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
     let noted = &operator.sources.acks.local()[0].refused;
     assert_eq!((noted.len(), noted[0].message.as_str()), (1, "unknown field"));
@@ -178,11 +178,11 @@ async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 1), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["b"], "the refused version is not sent again");
-    pod.say(&FromDataPlane::Ack { revision });
+    pod.say(&FromDataPlane::Nack { revision, errors: vec![error] });
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["a"]);
-    assert_eq!(operator.sources.acks.local()[0].refused.len(), 1, "an answer about something else mends nothing");
+    assert_eq!(operator.sources.acks.local()[0].refused.len(), 1, "an answer names all that is lacking");
     let mut changed = operator.sources.acks.changed();
     changed.mark_unchanged();
     pod.say(&FromDataPlane::Ack { revision });

@@ -29,7 +29,7 @@ fn failures() -> Vec<(&'static str, Script)> {
         ("server_error", Script::html_502()),
         ("rate_limited", Script::rate_limited(60)),
         ("first_content_timeout", Script::silent()),
-        ("unreadable_answer", Script::new().gzip()),
+        ("unreadable_answer", Script::new().header("content-encoding", "zstd")),
         ("connection_closed", Script::new().cut(CutAt::Bytes(0), CutHow::Reset)),
     ]
 }

@@ -28,6 +28,11 @@ async fn requests_per_window() {
     for (at, (path, body)) in dialects("m", false).into_iter().enumerate() {
         let answer = Ask::post(&path, body).send(&gateway).await;
         assert_eq!(answer.status, if at < 2 { 200 } else { 429 }, "{}", answer.text());
+        if at < 2 {
+            assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("2"));
+            assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some(["1", "0"][at]));
+            assert_eq!(answer.header("x-ratelimit-remaining-tokens"), None, "it has no such limit");
+        }
         if at == 2 {
             assert_eq!(answer.header("x-routeapi-limit"), Some("few"));
             assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("2"));

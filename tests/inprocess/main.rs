@@ -18,4 +18,5 @@ mod limits;
 mod metering;
 mod models;
 mod passthrough;
+mod raw;
 mod streaming;

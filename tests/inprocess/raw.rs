@@ -1,0 +1,249 @@
+//! Upstreams that do what no well-behaved server does: bytes written by hand, for the promises that need them.
+
+use std::{io::Write, time::Duration};
+
+use flate2::{Compression, write::GzEncoder};
+use routeapi_dataplane::request::RequestSettings;
+use routeapi_tests::upstream::{Script, Upstream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    gateway::{Gateway, Manifests},
+    request::{Ask, chat, dialects},
+};
+
+const HELLO: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
+
+fn chunk(content: &str) -> String {
+    format!(
+        "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]}}\n\n"
+    )
+}
+
+fn last_chunks() -> String {
+    let finish = chunk("")
+        .replace("\"delta\":{\"content\":\"\"},\"finish_reason\":null", "\"delta\":{},\"finish_reason\":\"stop\"");
+    format!("{finish}data: [DONE]\n\n")
+}
+
+/// How many characters of text are in these events, of whichever dialect. A translation may join what came together.
+fn delivered(events: &str) -> usize {
+    let data = events.lines().filter_map(|line| line.strip_prefix("data: "));
+    let text = |data: &str| {
+        let event: serde_json::Value = serde_json::from_str(data).unwrap();
+        let places = ["/choices/0/delta/content", "/delta/text", "/candidates/0/content/parts/0/text"];
+        places.iter().filter_map(|place| event.pointer(place)?.as_str()).map(str::len).sum::<usize>()
+    };
+    data.map(text).sum()
+}
+
+/// What the server does after it has read a request's head.
+#[derive(Clone)]
+enum Does {
+    /// Sends these pieces and closes.
+    Sends(Vec<Vec<u8>>),
+    /// Sends the first, then the second as fast as it is taken.
+    Floods(Vec<u8>, Vec<u8>),
+    /// Sends this and waits.
+    Holds(Vec<u8>),
+}
+
+/// A gateway whose route `m` leads to such a server.
+async fn raw(does: Does, more: &str, settings: RequestSettings) -> Gateway {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(socket, does.clone()));
+        }
+    });
+    let manifests = Manifests::new()
+        .with(&format!(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {{name: up, namespace: apps}}\n\
+             spec: {{type: OpenAI, baseURL: \"http://{address}/v1\"}}"
+        ))
+        .route_with("m", &["up"], more)
+        .token();
+    Gateway::start_with(&manifests, settings)
+}
+
+async fn serve(mut socket: TcpStream, does: Does) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        socket.read_buf(&mut request).await?;
+    }
+    match does {
+        Does::Sends(pieces) => {
+            for piece in pieces {
+                socket.write_all(&piece).await?;
+                socket.flush().await?;
+            }
+            socket.shutdown().await
+        }
+        Does::Floods(first, again) => {
+            socket.write_all(&first).await?;
+            loop {
+                socket.write_all(&again).await?;
+            }
+        }
+        Does::Holds(first) => {
+            socket.write_all(&first).await?;
+            std::future::pending().await
+        }
+    }
+}
+
+fn head(kind: &str, more: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{more}connection: close\r\n\r\n").into_bytes()
+}
+
+fn gzip(encoder: &mut GzEncoder<Vec<u8>>, text: &str) -> Vec<u8> {
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.flush().unwrap();
+    std::mem::take(encoder.get_mut())
+}
+
+const GZIP: &str = "content-encoding: gzip\r\n";
+
+#[tokio::test]
+async fn a_whole_answer_in_gzip_is_readable_in_every_dialect() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(HELLO.as_bytes()).unwrap();
+    let does = Does::Sends(vec![head("application/json", GZIP), encoder.finish().unwrap()]);
+    let gateway = raw(does, "", RequestSettings::default()).await;
+    for (at, (path, body)) in dialects("m", false).into_iter().enumerate() {
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, None), "{path}: {}", answer.text());
+        assert!(answer.text().contains("hello there"), "{path}: {}", answer.text());
+        let record = gateway.records(at + 1).await.remove(at);
+        assert_eq!(record["usage_source"], "reported", "{record:#}");
+    }
+    let plain = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(plain.text(), HELLO, "what passes through is what was packed, byte for byte");
+}
+
+#[tokio::test]
+async fn a_stream_in_gzip_comes_out_event_by_event() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let held = Does::Holds([head("text/event-stream", GZIP), gzip(&mut encoder, &chunk("hello"))].concat());
+    let gateway = raw(held, "", RequestSettings::default()).await;
+    let mut opened = Ask::post("/v1/chat/completions", chat("m", true)).open(&gateway).await;
+    assert_eq!(opened.headers.get("content-encoding"), None);
+    opened.until("hello").await;
+    drop(opened);
+
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut pieces = vec![head("text/event-stream", GZIP)];
+    pieces.extend([chunk("hello"), chunk("there"), last_chunks()].map(|text| gzip(&mut encoder, &text)));
+    pieces.push(encoder.finish().unwrap());
+    let whole = Does::Sends(pieces.clone());
+    let cut = Does::Sends(pieces[..2].to_vec());
+    let (whole, cut) =
+        (raw(whole, "", RequestSettings::default()).await, raw(cut, "", RequestSettings::default()).await);
+    for (path, body) in dialects("m", true) {
+        let answer = Ask::post(&path, body.clone()).send(&whole).await;
+        assert!(answer.status == 200 && !answer.text().contains("error"), "{path}: {}", answer.text());
+        assert!(answer.text().contains("hello") && answer.text().contains("there"), "{path}: {}", answer.text());
+        let answer = Ask::post(&path, body).send(&cut).await;
+        assert!(answer.text().contains("hello"), "{path}: {}", answer.text());
+        assert!(answer.events().last().unwrap()["error"].is_object(), "a cut gzip is a cut: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_gzip_is_understood() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder
+        .write_all(
+            br#"{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
+        )
+        .unwrap();
+    let status = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n";
+    let does = Does::Sends(vec![status.into(), encoder.finish().unwrap()]);
+    let gateway = raw(does, "", RequestSettings::default()).await;
+    for (path, body) in dialects("m", false) {
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (400, None), "{path}");
+        assert!(answer.text().contains("too long"), "{path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_holds_for_an_upstream_that_is_never_silent() {
+    let patience = "timeouts: {firstContent: 1s, request: 1s}";
+    let flood = [chunk("word"), chunk("word")].concat().repeat(20).into_bytes();
+    let gateway = raw(Does::Floods(head("text/event-stream", ""), flood), patience, RequestSettings::default()).await;
+    for (at, (path, body)) in dialects("m", true).into_iter().enumerate() {
+        let begun = std::time::Instant::now();
+        let mut opened = Ask::post(&path, body).open(&gateway).await;
+        let mut tail = Vec::new();
+        while let Some(piece) = opened.next().await {
+            tail.extend_from_slice(&piece.unwrap());
+            tail.drain(..tail.len().saturating_sub(512));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(8), "{path}: {:?}", begun.elapsed());
+        let tail = String::from_utf8_lossy(&tail);
+        assert!(tail.contains("longer than its route allows"), "{path}: {tail}");
+        let record = gateway.records(at + 1).await.remove(at);
+        assert_eq!((&record["outcome"], &record["error"]), (&"gateway_stopped".into(), &"request_timeout".into()));
+    }
+}
+
+#[tokio::test]
+async fn comments_without_end_are_no_content() {
+    let patience = "timeouts: {firstContent: 1s, request: 60s}";
+    let comments = b": keep-alive\n\n".repeat(50);
+    let settings =
+        RequestSettings { max_held_bytes: usize::MAX, max_buffered_bytes: usize::MAX, ..RequestSettings::default() };
+    let gateway = raw(Does::Floods(head("text/event-stream", ""), comments), patience, settings).await;
+    let answer = Ask::post("/v1/chat/completions", chat("m", true)).send(&gateway).await;
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert_eq!(gateway.record().await["error"], "first_content_timeout");
+}
+
+#[tokio::test]
+async fn short_tokens_in_one_read_are_counted_one_by_one() {
+    let together = [head("text/event-stream", ""), chunk("a").repeat(40).into_bytes()].concat();
+    let gateway = raw(Does::Holds(together), "", RequestSettings::default()).await;
+    for (at, (path, body)) in dialects("m", true).into_iter().enumerate() {
+        let mut opened = Ask::post(&path, body).open(&gateway).await;
+        let mut seen = 0;
+        // Gemini's last chunk waits for the next, since the end has to stand in it.
+        while seen < 39 {
+            let piece = opened.next().await.unwrap().unwrap();
+            seen += delivered(std::str::from_utf8(&piece).unwrap());
+        }
+        opened.leave();
+        let record = gateway.records(at + 1).await.remove(at);
+        assert_eq!(record["usage_source"], "counted", "{record:#}");
+        assert_eq!(record["usage"]["output"], 40, "{path}: {record:#}");
+    }
+}
+
+#[tokio::test]
+async fn more_than_may_be_held_is_turned_away_and_the_rest_is_served() {
+    let settings = RequestSettings { max_buffered_bytes: 64 << 10, ..RequestSettings::default() };
+    let upstream = Upstream::start(Script::new().text("fine")).await;
+    let manifests = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token();
+    let gateway = Gateway::start_with(&manifests, settings);
+    let large = chat("m", false).replace("something", &"x".repeat(100 << 10));
+    let answer = Ask::post("/v1/chat/completions", large.clone()).send(&gateway).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+    assert!(upstream.received().is_empty());
+    let answer = Ask::post("/v1/messages", large).send(&gateway).await;
+    assert_eq!(answer.json()["error"]["type"], "overloaded_error", "in the client's dialect: {}", answer.text());
+    let record = gateway.records(2).await.remove(1);
+    assert_eq!((&record["outcome"], &record["error"]), (&"gateway_stopped".into(), &"buffers_full".into()));
+
+    upstream.set(Script::new().text(&"y".repeat(100 << 10)));
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+    upstream.set(Script::new().text("fine"));
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let page = Ask::get("/metrics").open_at(gateway.admin()).await.read().await;
+    assert!(page.text().contains("\nrouteapi_buffered_bytes 0\n"), "all was given back: {}", page.text());
+}

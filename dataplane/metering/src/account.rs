@@ -160,12 +160,7 @@ impl Quantity {
 impl Account {
     /// An account that has used nothing.
     pub fn new(limits: Vec<Limit>, max_concurrent: Option<u32>, share: Share) -> Self {
-        let mut account = Self {
-            share,
-            max_concurrent,
-            in_flight: 0,
-            counters: Vec::new(),
-        };
+        let mut account = Self { share, max_concurrent, in_flight: 0, counters: Vec::new() };
         account.configure(limits, max_concurrent, share);
         account
     }
@@ -185,15 +180,8 @@ impl Account {
                         && counter.limit.quantity.kind() == limit.quantity.kind()
                 });
                 match kept {
-                    Some(at) => Counter {
-                        limit,
-                        ..old.swap_remove(at)
-                    },
-                    None => Counter {
-                        window: Window::new(limit.period),
-                        limit,
-                        reserved: 0,
-                    },
+                    Some(at) => Counter { limit, ..old.swap_remove(at) },
+                    None => Counter { window: Window::new(limit.period), limit, reserved: 0 },
                 }
             })
             .collect();
@@ -287,9 +275,7 @@ impl Counter {
     fn check(&mut self, now: UnixMillis, ask: Ask, share: Share) -> Result<(), Exceeded> {
         let cap = share.of(self.limit.quantity.cap());
         let used = self.window.used(now);
-        let wanted = used
-            .saturating_add(self.reserved)
-            .saturating_add(self.amount(ask, share));
+        let wanted = used.saturating_add(self.reserved).saturating_add(self.amount(ask, share));
         // A spend or token cap that is used up to the last unit refuses even requests that ask for nothing.
         let exhausted = used.saturating_add(self.reserved) >= cap;
         if wanted <= cap && !exhausted {
@@ -298,12 +284,7 @@ impl Counter {
         let missing = wanted.saturating_sub(cap).max(1);
         // Unless the used part alone frees enough, waiting for time does not help: requests in flight must end first.
         let retry_after_ms = (cap > 0 && used >= missing).then(|| self.window.until_free(now, missing));
-        Err(Exceeded {
-            limit: self.limit.name.clone(),
-            kind: self.limit.quantity.kind(),
-            cap,
-            retry_after_ms,
-        })
+        Err(Exceeded { limit: self.limit.name.clone(), kind: self.limit.quantity.kind(), cap, retry_after_ms })
     }
 }
 
@@ -312,11 +293,7 @@ mod tests {
     use super::*;
 
     fn limit(quantity: Quantity) -> Vec<Limit> {
-        vec![Limit {
-            name: "it".to_owned(),
-            period: Period::Minute,
-            quantity,
-        }]
+        vec![Limit { name: "it".to_owned(), period: Period::Minute, quantity }]
     }
 
     fn tokens(tokens: u64) -> Ask {
@@ -328,11 +305,7 @@ mod tests {
         let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
         let first = account.reserve(0, tokens(60)).unwrap();
         let refused = account.reserve(0, tokens(60)).unwrap_err();
-        assert_eq!(
-            (refused.kind, refused.retry_after_ms),
-            (ExceededKind::Tokens, None),
-            "{refused:?}"
-        );
+        assert_eq!((refused.kind, refused.retry_after_ms), (ExceededKind::Tokens, None), "{refused:?}");
         account.settle(0, first, Actual { tokens: 10, spend: 0 });
         let second = account.reserve(0, tokens(60)).unwrap();
         account.release(second);
@@ -346,10 +319,7 @@ mod tests {
             let ticket = account.reserve(0, Ask::default()).unwrap();
             account.settle(0, ticket, Actual::default());
         }
-        assert_eq!(
-            account.reserve(500, Ask::default()).unwrap_err().retry_after_ms,
-            Some(60_500)
-        );
+        assert_eq!(account.reserve(500, Ask::default()).unwrap_err().retry_after_ms, Some(60_500));
         let ticket = account.reserve(61_000, Ask::default()).unwrap();
         account.release(ticket);
     }
@@ -369,10 +339,7 @@ mod tests {
     fn concurrency_is_given_back_by_settle_and_by_release() {
         let mut account = Account::new(Vec::new(), Some(1), Share::default());
         let ticket = account.reserve(0, Ask::default()).unwrap();
-        assert_eq!(
-            account.reserve(0, Ask::default()).unwrap_err().kind,
-            ExceededKind::Concurrency
-        );
+        assert_eq!(account.reserve(0, Ask::default()).unwrap_err().kind, ExceededKind::Concurrency);
         account.settle(0, ticket, Actual::default());
         let ticket = account.reserve(0, Ask::default()).unwrap();
         account.release(ticket);

@@ -27,25 +27,15 @@ impl Price {
             (usage.cache_write.unwrap_or(0), self.cache_write),
             (usage.total_output(), self.output),
         ];
-        let sum = parts.iter().fold(0u128, |sum, &(tokens, price)| {
-            sum + u128::from(tokens) * u128::from(price)
-        });
+        let sum = parts.iter().fold(0u128, |sum, &(tokens, price)| sum + u128::from(tokens) * u128::from(price));
         Nanos::try_from(sum.div_ceil(1_000_000)).unwrap_or(Nanos::MAX)
     }
 
     /// The most that this many tokens can cost: input at the dearest input price.
     pub fn worst_case(&self, input: u64, output: u64) -> Nanos {
         let dearest = self.input.max(self.cached_input).max(self.cache_write);
-        let usage = Usage {
-            input: Some(input),
-            output: Some(output),
-            ..Usage::default()
-        };
-        Self {
-            input: dearest,
-            ..*self
-        }
-        .cost(&usage)
+        let usage = Usage { input: Some(input), output: Some(output), ..Usage::default() };
+        Self { input: dearest, ..*self }.cost(&usage)
     }
 }
 
@@ -53,51 +43,24 @@ impl Price {
 mod tests {
     use super::*;
 
-    const PRICE: Price = Price {
-        input: 2_500_000_000,
-        output: 10_000_000_000,
-        cached_input: 1_250_000_000,
-        cache_write: 3_125_000_000,
-    };
+    const PRICE: Price =
+        Price { input: 2_500_000_000, output: 10_000_000_000, cached_input: 1_250_000_000, cache_write: 3_125_000_000 };
 
     #[test]
     fn adds_each_kind_of_token_once() {
-        let usage = Usage {
-            input: Some(20),
-            cache_read: Some(80),
-            cache_write: Some(10),
-            output: Some(7),
-            reasoning: Some(3),
-        };
+        let usage =
+            Usage { input: Some(20), cache_read: Some(80), cache_write: Some(10), output: Some(7), reasoning: Some(3) };
         // 20×2500 + 80×1250 + 10×3125 + 10×10000 nano-dollars
         assert_eq!(PRICE.cost(&usage), 50_000 + 100_000 + 31_250 + 100_000);
     }
 
     #[test]
     fn rounds_up_and_never_overflows() {
-        let one = Price {
-            input: 1,
-            ..Price::default()
-        };
-        assert_eq!(
-            one.cost(&Usage {
-                input: Some(1),
-                ..Usage::default()
-            }),
-            1
-        );
+        let one = Price { input: 1, ..Price::default() };
+        assert_eq!(one.cost(&Usage { input: Some(1), ..Usage::default() }), 1);
         assert_eq!(one.cost(&Usage::default()), 0);
-        let huge = Price {
-            output: u64::MAX,
-            ..Price::default()
-        };
-        assert_eq!(
-            huge.cost(&Usage {
-                output: Some(u64::MAX),
-                ..Usage::default()
-            }),
-            u64::MAX
-        );
+        let huge = Price { output: u64::MAX, ..Price::default() };
+        assert_eq!(huge.cost(&Usage { output: Some(u64::MAX), ..Usage::default() }), u64::MAX);
     }
 
     #[test]

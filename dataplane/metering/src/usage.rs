@@ -47,10 +47,7 @@ impl Usage {
 
     /// All input tokens.
     pub fn total_input(&self) -> u64 {
-        let cached = self
-            .cache_read
-            .unwrap_or(0)
-            .saturating_add(self.cache_write.unwrap_or(0));
+        let cached = self.cache_read.unwrap_or(0).saturating_add(self.cache_write.unwrap_or(0));
         self.input.unwrap_or(0).saturating_add(cached)
     }
 

@@ -59,11 +59,7 @@ impl Period {
             return (day, day + DAY);
         }
         let month = || {
-            let date = Timestamp::from_millisecond(now)
-                .ok()?
-                .to_zoned(TimeZone::UTC)
-                .date()
-                .first_of_month();
+            let date = Timestamp::from_millisecond(now).ok()?.to_zoned(TimeZone::UTC).date().first_of_month();
             let start = date.to_zoned(TimeZone::UTC).ok()?;
             let end = start.checked_add(1.month()).ok()?;
             Some((start.timestamp().as_millisecond(), end.timestamp().as_millisecond()))
@@ -76,18 +72,13 @@ impl Period {
 impl Window {
     /// An empty window.
     pub const fn new(period: Period) -> Self {
-        Self {
-            period,
-            slices: Vec::new(),
-        }
+        Self { period, slices: Vec::new() }
     }
 
     /// What was used in the period that ends now.
     pub fn used(&mut self, now: UnixMillis) -> u64 {
         self.forget(now);
-        self.slices
-            .iter()
-            .fold(0u64, |sum, (_, amount)| sum.saturating_add(*amount))
+        self.slices.iter().fold(0u64, |sum, (_, amount)| sum.saturating_add(*amount))
     }
 
     /// Adds to the current slice.
@@ -124,11 +115,7 @@ impl Window {
     }
 
     fn forget(&mut self, now: UnixMillis) {
-        let gone = self
-            .slices
-            .iter()
-            .take_while(|(start, _)| self.forgotten_at(*start) <= now)
-            .count();
+        let gone = self.slices.iter().take_while(|(start, _)| self.forgotten_at(*start) <= now).count();
         self.slices.drain(..gone);
     }
 }
@@ -146,11 +133,7 @@ mod tests {
         let mut window = Window::new(Period::Minute);
         window.add(0, 5);
         window.add(30_000, 7);
-        assert_eq!(
-            window.used(60_000),
-            12,
-            "the first slice ends at one second, so it is not yet a minute old"
-        );
+        assert_eq!(window.used(60_000), 12, "the first slice ends at one second, so it is not yet a minute old");
         assert_eq!(window.used(61_000), 7);
         assert_eq!(window.until_free(61_000, 1), 30_000);
         assert_eq!(window.used(91_000), 0);

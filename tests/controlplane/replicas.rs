@@ -44,7 +44,7 @@ async fn a_restarted_operator_sends_nothing_to_a_pod_that_holds_the_state() {
     operator.leads().await;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await; // long enough for a wrong status to be written
     assert_eq!(version().await, before, "no status was rewritten");
-    println!("restart: 21 resources held, 0 sent, 0 statuses written");
+    println!("figure: restart: 21 resources held, 0 sent, 0 statuses written");
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn the_second_replica_takes_over_and_knows_what_the_first_has_told() {
     let stopping = std::time::Instant::now();
     first.stop().await;
     let took = second.leads().await;
-    println!("orderly stop: stopped and taken over after {:?} ({took:?} after the stop)", stopping.elapsed());
+    println!("figure: orderly stop: stopped and taken over after {:?} ({took:?} after the stop)", stopping.elapsed());
     assert!(took.as_secs() < 5, "an orderly stop lets go of the lease");
     wait::until_true("the stream ended in order", LIMIT, || far.task.is_finished()).await;
     cluster.echo_provider("echo").await;
@@ -78,7 +78,7 @@ async fn the_second_replica_takes_over_and_knows_what_the_first_has_told() {
     let third = cluster.operator(&["--identity=third"]).await;
     second.kill();
     let took = third.leads().await;
-    println!("crash: taken over after {took:?}");
+    println!("figure: crash: taken over after {took:?}");
     assert!(took.as_secs() < 25);
 }
 
@@ -119,7 +119,7 @@ async fn the_ca_is_replaced_while_streams_go_on() {
     wait::until("old and new CA are published", LIMIT, both).await;
     let settled = || async { (count().await == 1 && cluster.ca().await != old).then_some(()) };
     wait::until("the old CA is dropped", LIMIT, settled).await;
-    println!("CA replaced in {:?} (propagation 1 s)", started.elapsed());
+    println!("figure: CA replaced in {:?} (propagation 1 s)", started.elapsed());
 
     let name = format!("routeapi-operator.{}.svc", cluster.namespace);
     let pod = cluster.server.pod(&cluster.namespace, GATEWAY).await.unwrap();
@@ -163,7 +163,7 @@ async fn without_the_api_server_streams_go_on_and_known_pods_may_come_back() {
     let started = std::time::Instant::now();
     cluster.route("assistant", "assistant", "echo").await;
     gateway.until("what changed afterwards", |state| state.catalog.len() == 2).await;
-    println!("a change is in force {:?} after the API server is back", started.elapsed());
+    println!("figure: a change is in force {:?} after the API server is back", started.elapsed());
     operator.leads().await;
     cluster.condition("AIRoute", "assistant", "Ready", ("True", "Ready")).await;
 }

@@ -55,5 +55,5 @@ async fn a_changed_route_is_in_force_and_a_deleted_token_gone() {
 
 fn report(what: &str, histogram: &Histogram<u64>) {
     let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
-    println!("{what}: n={} median={:?} p99={:?} max={:?}", histogram.len(), at(0.5), at(0.99), at(1.0));
+    println!("figure: {what}: n={} median={:?} p99={:?} max={:?}", histogram.len(), at(0.5), at(0.99), at(1.0));
 }

@@ -42,7 +42,7 @@ async fn a_token_is_minted_into_its_secret_after_data_planes_know_it() {
     let started = std::time::Instant::now();
     cluster.token("checkout", json!({})).await;
     let value = cluster.secret_value("checkout-routeapi-token", "token").await;
-    println!("Secret {:?} after the ApiToken", started.elapsed());
+    println!("figure: Secret {:?} after the ApiToken", started.elapsed());
     let body = gateway.now().body(Kind::Token, &cluster.namespace, "checkout").expect("known before it is written");
     assert!(body.contains(&token_format::sha256(&value)) && !body.contains(&value));
     assert!(matches!(token_format::read(&value), Reading::Minted { .. }));
@@ -63,7 +63,7 @@ async fn a_token_is_minted_into_its_secret_after_data_planes_know_it() {
     assert_eq!(text(&secret, "OPENAI_BASE_URL"), "http://gateway.test/v1");
     assert_eq!(text(&secret, "ANTHROPIC_BASE_URL"), "http://gateway.test");
     let (_, took) = cluster.condition("ApiToken", "checkout", "Ready", ("True", "Ready")).await;
-    println!("Ready {took:?} later");
+    println!("figure: Ready {took:?} later");
     let held = serde_json::to_string(&cluster.api::<ApiToken>().get("checkout").await.unwrap()).unwrap();
     assert!(!held.contains(&value), "the value is nowhere but in its Secret");
 

@@ -93,6 +93,8 @@ async fn our_kinds_are_served_and_explained() {
     let api = ApiServer::shared().await;
     let names = api.apply_crds().await.unwrap();
     assert_eq!(names, ["aiproviders.routeapi.dev", "airoutes.routeapi.dev", "apitokens.routeapi.dev"]);
-    let text = api.kubectl(&["explain", "airoute.spec"]).await.unwrap();
+    // The server publishes its OpenAPI a moment after it serves a kind.
+    let explain = || async { api.kubectl(&["explain", "airoute.spec"]).await.ok() };
+    let (text, _) = until("airoute.spec is explained", Duration::from_secs(30), explain).await;
     assert!(text.contains("upstreams") && !text.contains("<no description>"), "{text}");
 }

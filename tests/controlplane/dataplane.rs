@@ -164,7 +164,7 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                 FromOperator::Begin { base, floor, .. } => {
                     let mut next = state.borrow().clone();
                     match base {
-                        None => told = Catalog::default(),
+                        None => (told, refused) = (Catalog::default(), Vec::new()),
                         Some(base) => assert_eq!(base, told.revision(), "a base that was not told"),
                     }
                     next.floor = floor;
@@ -176,6 +176,7 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                     let (key, entry) = (Key { kind: t, id }, Entry::new(body));
                     assert_eq!(entry.version, v);
                     told.insert(key.clone(), entry.clone());
+                    refused.retain(|it: &Unreadable| it.key != key);
                     if manner.refuses == Some(key.id.name()) {
                         refused.push(Unreadable { key, message: "this pod is too old for it".to_owned() });
                     } else {
@@ -186,6 +187,7 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                     let next = pending.as_mut().expect("del outside a transaction");
                     let key = Key { kind: t, id };
                     told.remove(&key).expect("del of something that was never told");
+                    refused.retain(|it| it.key != key);
                     next.catalog.remove(&key);
                 }
                 FromOperator::Commit { revision } => {
@@ -193,7 +195,8 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                     assert_eq!(told.revision(), revision, "both sides count alike");
                     next.revision = Some(revision.clone());
                     state.send_modify(|held| *held = State { fleet: held.fleet, ..next });
-                    let errors = std::mem::take(&mut refused);
+                    // The whole state is judged each time: what was refused before is still lacking.
+                    let errors = refused.clone();
                     speak(
                         &say,
                         &match errors.is_empty() {

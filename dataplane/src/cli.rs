@@ -10,6 +10,7 @@ mod options;
 mod output;
 mod render;
 mod run;
+mod selftest;
 mod serve;
 
 use std::{
@@ -38,7 +39,8 @@ const EXAMPLES: &str = "\
 Examples:
   routeapi run -f examples/quickstart.yaml          a gateway on this machine, without network or keys
   routeapi check -f manifests/                      every mistake, before a cluster sees it
-  routeapi explain -f manifests/ --as chat req.json what would be sent where, and what it may cost";
+  routeapi explain -f manifests/ --as chat req.json what would be sent where, and what it may cost
+  routeapi selftest --gateway http://localhost:8080 whether a gateway that runs is reached and answers as apps expect";
 
 /// Form of log lines.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -63,6 +65,8 @@ enum Command {
     Render(render::Args),
     /// Show what would become of one request. Sends nothing.
     Explain(explain::Args),
+    /// Ask a running gateway whether it does what apps expect, and say what to look at if not.
+    Selftest(selftest::Args),
 }
 
 impl Cli {
@@ -75,6 +79,7 @@ impl Cli {
             Command::Check(args) => check::check(&args),
             Command::Render(args) => render::render(&args),
             Command::Explain(args) => explain::explain(&args),
+            Command::Selftest(args) => selftest::selftest(&args),
         };
         match result {
             Ok(code) => code,

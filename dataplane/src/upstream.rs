@@ -10,7 +10,7 @@ mod inflate;
 mod resolve;
 
 pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
-pub use clients::{Clients, Trust};
+pub use clients::{Clients, Pool, Trust};
 pub use credential::{Credential, InvalidCredential};
 pub use inflate::Inflated;
 pub use resolve::Reach;

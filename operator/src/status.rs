@@ -5,6 +5,7 @@
 //! `index::Broken`) is told so once per version.
 
 pub mod decide;
+mod numbers;
 mod write;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -33,9 +34,10 @@ use crate::{
     settings::Settings,
     telemetry::Outcome,
     tokens::plan::Finding,
-    writer::Pace,
+    writer::{Pace, Urgency},
 };
 use decide::{Facts, Wanted};
+use numbers::Unsaid;
 use write::{Shown, Written};
 
 /// Changes are gathered for this long before statuses are looked at.
@@ -64,7 +66,16 @@ struct Memory {
     /// What was written, until the watch shows it.
     written: BTreeMap<Key, Written>,
     retry: BTreeMap<Key, Instant>,
+    unsaid: Unsaid,
     since: Instant,
+}
+
+/// A status to be written.
+struct Due {
+    key: Key,
+    current: Current,
+    wanted: Wanted,
+    urgency: Urgency,
 }
 
 /// An object's metadata and conditions as the index has them.
@@ -107,6 +118,7 @@ impl Statuses {
             waiting: BTreeMap::new(),
             written: BTreeMap::new(),
             retry: BTreeMap::new(),
+            unsaid: Unsaid::default(),
             since: now,
         };
         let mut publications = self.parts.publisher.subscribe();
@@ -140,17 +152,19 @@ impl Statuses {
         memory.written.retain(|key, _| verdicts.contains_key(key));
         memory.waiting.retain(|key, _| verdicts.contains_key(key));
         memory.retry.retain(|key, _| verdicts.contains_key(key));
+        memory.unsaid.retain(|key| verdicts.contains_key(key));
         let mut wait = LOOK_AGAIN;
         let mut due = Vec::new();
         for key in verdicts.keys() {
             match self.wanted(key, publication, &standing, &findings, memory) {
-                Some(Ok(write)) => due.push((key.clone(), write)),
+                Some(Ok(write)) => due.push(write),
                 Some(Err(later)) => wait = wait.min(later),
                 None => {}
             }
         }
-        for (key, (current, wanted)) in due {
-            match memory.pace.admit(&key, Instant::now()) {
+        due.sort_by_key(|it| it.urgency);
+        for Due { key, current, wanted, urgency } in due {
+            match memory.pace.admit(&key, urgency, Instant::now()) {
                 Ok(()) => self.write(&key, &current, wanted, memory).await,
                 Err(later) => wait = wait.min(later),
             }
@@ -166,7 +180,7 @@ impl Statuses {
         standing: &Standing,
         findings: &Findings,
         memory: &mut Memory,
-    ) -> Option<Result<(Current, Wanted), Duration>> {
+    ) -> Option<Result<Due, Duration>> {
         let now = Instant::now();
         if let Some(left) = memory.retry.get(key).map(|at| at.saturating_duration_since(now)).filter(|it| !it.is_zero())
         {
@@ -201,11 +215,19 @@ impl Statuses {
             now: Timestamp::now(),
         };
         let (wanted, later) = decide::decide(&facts);
-        let news = wanted.filter(|wanted| match &current.shown {
-            Shown::Nothing => !memory.written.get(key).is_some_and(|it| it.says(wanted, &current.metadata)),
+        let Some(wanted) = wanted else { return later.map(Err) };
+        let news = match &current.shown {
+            Shown::Nothing => !memory.written.get(key).is_some_and(|it| it.says(&wanted, &current.metadata)),
             shown => wanted.differs_from(&current.conditions) || shown.differs(&verdict.detail),
-        });
-        news.map(|wanted| Ok((current, wanted))).or(later.map(Err))
+        };
+        let pods = current.shown.pods(&wanted);
+        let numbers = pods.and_then(|pods| memory.unsaid.due(key, pods, facts.led, now));
+        let urgency = match numbers {
+            _ if news => Urgency::News,
+            Some(Duration::ZERO) => Urgency::Numbers,
+            _ => return numbers.into_iter().chain(later).min().map(Err),
+        };
+        Some(Ok(Due { key: key.clone(), current, wanted, urgency }))
     }
 
     fn current(&self, key: &Key) -> Option<Current> {
@@ -269,7 +291,8 @@ impl Current {
 
     fn of_route(object: &AIRoute) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        Self::of(object, status.conditions, Shown::Route(status.upstreams))
+        let pods = status.data_plane.as_ref().map(Into::into);
+        Self::of(object, status.conditions, Shown::Route(status.upstreams, pods))
     }
 
     fn of_token(object: &ApiToken) -> Self {

@@ -134,3 +134,44 @@ async fn three_pods_make_three_of_three_and_one_that_refuses_says_why() {
     let (_, took) = cluster.condition("AIRoute", "shiny", "Programmed", ("True", "Programmed")).await;
     println!("programmed {took:?} after the pod that refused left");
 }
+
+#[tokio::test]
+async fn the_number_of_pods_follows_pods_that_come_and_go() {
+    let cluster = Cluster::new("numbers").await;
+    let operator = cluster.operator(&[]).await;
+    let _first = cluster.data_plane(&operator, Manner::default()).await;
+    let _second = cluster.data_plane(&operator, Manner::default()).await;
+    cluster.echo_provider("echo").await;
+    let names: Vec<_> = (0..30).map(|at| format!("route-{at}")).collect();
+    for name in &names {
+        cluster.route(name, name, "echo").await;
+    }
+    let shown = async |summary: &str| {
+        let look = || async {
+            let routes = cluster.api::<AIRoute>().list(&ListParams::default()).await.unwrap().items;
+            let right = |route: &AIRoute| {
+                let status = route.status.as_ref()?;
+                let programmed = status.conditions.iter().find(|it| it.type_ == "Programmed")?;
+                let says = programmed.status == "True" && programmed.message.starts_with(summary);
+                (says && status.data_plane.as_ref()?.summary == summary).then_some(())
+            };
+            routes.iter().all(|route| right(route).is_some()).then_some(())
+        };
+        wait::until(&format!("{summary} at every route"), LIMIT, look).await.1
+    };
+    shown("2/2").await;
+    let metrics = operator.operator.as_ref().unwrap().metrics.clone();
+    let written = || {
+        let text = metrics.text().unwrap();
+        let line = text.lines().find(|it| it.contains("what=\"status\"") && it.contains("outcome=\"Written\""));
+        line.unwrap().rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    let before = written();
+    let third = cluster.data_plane(&operator, Manner::default()).await;
+    let came = shown("3/3").await;
+    drop(third);
+    let left = shown("2/2").await;
+    let writes = written() - before;
+    println!("figure: 30 routes say 3/3 {came:?} after a pod came, 2/2 {left:?} after it left, {writes} patches");
+    assert!(writes <= 4 * names.len(), "one patch per route and change, two where a pod is slow; not {writes}");
+}

@@ -2,7 +2,7 @@
 //!
 //! `Programmed` is true only when every connected data-plane pod has acknowledged the version that this generation
 //! compiles to; a refusal is said at once, in the pod's words. Pods come and go, so what is true already stays true for
-//! [`GRACE`] while acknowledgements are outstanding: scaling up, or an operator that restarts, rewrites no status. For a
+//! [`GRACE`] while acknowledgements are outstanding: scaling up, or an operator that restarts, changes no condition. For a
 //! new generation, and for an object that becomes right because of another one, nothing is said for [`SETTLE`], in which most acknowledgements arrive, and then `Unknown`.
 
 use std::time::Duration;
@@ -117,7 +117,9 @@ fn programmed(facts: &Facts<'_>) -> Programmed {
         return Programmed::Now(Decision::no(TYPE, Reason::Rejected, text));
     }
     if progress.complete() {
-        return Programmed::Now(Decision::yes_but(TYPE, Reason::Programmed, summary));
+        let counts = matches!(facts.verdict.detail, Detail::Route { .. });
+        let text = if counts { summary } else { "every connected data-plane pod acknowledged".to_owned() };
+        return Programmed::Now(Decision::yes_but(TYPE, Reason::Programmed, text));
     }
     let (reason, text) = match progress.connected {
         0 => (Reason::NoDataPlane, "no data-plane pod is connected".to_owned()),
@@ -186,7 +188,7 @@ fn expiry(facts: &Facts<'_>) -> Option<Duration> {
 // === impl Wanted ===
 
 impl Wanted {
-    /// Whether a status should be written. Numbers in the message of what is true are refreshed on other occasions only.
+    /// Whether a status should be written at once. Numbers in the message of what is true can wait: see `numbers`.
     pub fn differs_from(&self, held: &[Condition]) -> bool {
         self.decisions.iter().any(|decision| {
             condition::find(held, decision.type_).is_none_or(|held| {

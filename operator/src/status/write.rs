@@ -16,8 +16,8 @@ use routeapi_crds::{
 use serde_json::{Value, json};
 use tokio::time;
 
-use super::decide::Wanted;
-use crate::{push::ack::Progress, writer::FIELD_MANAGER};
+use super::{decide::Wanted, numbers::Pods};
+use crate::writer::FIELD_MANAGER;
 
 /// Of all kinds.
 pub const API_VERSION: &str = "routeapi.dev/v1alpha1";
@@ -38,8 +38,8 @@ const OURS: [ConditionType; 5] = [
 pub enum Shown {
     /// An AIProvider's attached routes.
     Provider(Option<i32>),
-    /// An AIRoute's upstreams.
-    Route(Vec<UpstreamStatus>),
+    /// An AIRoute's upstreams, and how many pods have it.
+    Route(Vec<UpstreamStatus>, Option<Pods>),
     /// Nothing else of ours.
     Token,
     /// It cannot be read.
@@ -57,13 +57,19 @@ pub struct Written {
 // === impl Shown ===
 
 impl Shown {
-    /// Whether it should show something else.
+    /// Whether it should show something else. Numbers of pods have a rule of their own.
     pub fn differs(&self, detail: &Detail) -> bool {
         match (self, detail) {
             (Self::Provider(held), Detail::Provider { attached_routes }) => *held != Some(*attached_routes),
-            (Self::Route(held), Detail::Route { upstreams }) => held != upstreams,
+            (Self::Route(held, _), Detail::Route { upstreams }) => held != upstreams,
             _ => false,
         }
+    }
+
+    /// The numbers of pods that it should show and does show, where it shows any.
+    pub fn pods(&self, wanted: &Wanted) -> Option<(Pods, Pods)> {
+        let Self::Route(_, Some(shown)) = self else { return None };
+        Some((wanted.progress.as_ref()?.into(), *shown))
     }
 }
 
@@ -108,7 +114,8 @@ pub fn body(key: &Key, about: &ObjectMeta, wanted: &Wanted, conditions: &[Condit
             }
             Detail::Route { upstreams } => {
                 fields.insert("upstreams".to_owned(), json!(upstreams));
-                fields.insert("dataPlane".to_owned(), json!(wanted.progress.as_ref().map(pods)));
+                let pods = wanted.progress.as_ref().map(|it| DataPlaneStatus::from(Pods::from(it)));
+                fields.insert("dataPlane".to_owned(), json!(pods));
             }
             Detail::Token { .. } => {}
         }
@@ -146,14 +153,4 @@ pub async fn apply(client: &Client, key: &Key, body: &Value) -> Result<Option<St
     time::timeout(CALL, applied)
         .await
         .unwrap_or_else(|_| Err(kube::Error::Service("the API server does not answer".into())))
-}
-
-fn pods(progress: &Progress) -> DataPlaneStatus {
-    let count = |it| i32::try_from(it).unwrap_or(i32::MAX);
-    DataPlaneStatus {
-        summary: format!("{}/{}", progress.acknowledged, progress.connected),
-        acknowledged: count(progress.acknowledged),
-        connected: count(progress.connected),
-        revision: None,
-    }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn verdict(decisions: Vec<Decision>) -> Verdict {
-    Verdict { generation: Some(3), decisions, detail: Detail::Provider { attached_routes: 0 } }
+    Verdict { generation: Some(3), decisions, detail: Detail::Route { upstreams: Vec::new() } }
 }
 
 fn good() -> Verdict {
@@ -125,7 +125,10 @@ fn a_token_needs_its_secret_and_says_when_it_expires() {
 
     token.finding = Some(Some(Finding::Ready));
     let (wanted, later) = decide(&token);
-    assert!(condition(&wanted.unwrap(), ConditionType::Ready).0 == Status::True);
+    let wanted = wanted.unwrap();
+    assert!(condition(&wanted, ConditionType::Ready).0 == Status::True);
+    let text = condition(&wanted, ConditionType::Programmed).2;
+    assert_eq!(text, "every connected data-plane pod acknowledged", "nothing that a new pod makes untrue");
     assert_eq!(later, Some(Duration::from_secs(60)), "looked at again when it expires");
     token.now = Timestamp::from_second(now + 60).unwrap();
     assert_eq!(condition(&decide(&token).0.unwrap(), ConditionType::Ready).1, Reason::Expired);

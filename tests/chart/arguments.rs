@@ -9,14 +9,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Values that between them render every argument.
-fn all_ways() -> [Vec<String>; 4] {
-    let set = |value: &str| vec!["--set".to_owned(), value.to_owned()];
-    [
-        Vec::new(),
-        vec!["-f".to_owned(), helm::values("everything-values.yaml")],
-        vec!["-f".to_owned(), helm::values("least-values.yaml")],
-        set("dataPlane.tls.existingSecret=serving"),
-    ]
+fn all_ways() -> Vec<Vec<String>> {
+    let mut ways = helm::all_values();
+    ways.push(vec!["--set".to_owned(), "dataPlane.tls.existingSecret=serving".to_owned()]);
+    ways
 }
 
 fn deployment(args: &[String], component: &str) -> Value {

@@ -10,5 +10,7 @@
 
 mod arguments;
 mod crds;
+mod dashboard;
+mod promql;
 mod server;
 mod values;

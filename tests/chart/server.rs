@@ -5,11 +5,15 @@ use routeapi_tests::apiserver::ApiServer;
 use routeapi_tests::helm::{self, of_kind, template};
 use serde_json::{Value, json};
 
-/// Renders for a namespace of the server's and returns what it takes: it knows no PodMonitor, whose CRD is another
-/// project's.
-fn rendered(namespace: &str, args: &[&str]) -> Vec<Value> {
+/// Renders for a namespace of the server's and returns what it takes: it knows no monitors, whose CRDs are another
+/// project's. A dry run makes no accounts, without which no Pod is taken: they are made here.
+async fn rendered(api: &ApiServer, namespace: &str, args: &[&str]) -> Vec<Value> {
     let mut objects = template("rel", namespace, args).unwrap();
-    objects.retain(|object| object["kind"] != "PodMonitor");
+    objects.retain(|object| object["apiVersion"] != "monitoring.coreos.com/v1");
+    for pod in of_kind(&objects, "Pod") {
+        let account = pod["spec"]["serviceAccountName"].as_str().unwrap();
+        api.ensure_service_account(namespace, account).await.unwrap();
+    }
     objects
 }
 
@@ -36,11 +40,10 @@ async fn server() -> &'static ApiServer {
 #[tokio::test]
 async fn the_server_takes_every_object_without_a_warning() {
     let api = server().await;
-    for file in [None, Some("everything-values.yaml"), Some("least-values.yaml")] {
+    for args in helm::all_values() {
         let namespace = api.namespace("chart").await.unwrap();
-        let args = file.map(|file| ["-f".to_owned(), helm::values(file)]);
-        let args: Vec<&str> = args.iter().flatten().map(String::as_str).collect();
-        let objects = rendered(&namespace, &args);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let objects = rendered(api, &namespace, &args).await;
         let said = dry_run(api, &objects).await;
         assert_eq!(said.lines().count(), objects.len(), "{said}");
         assert!(said.lines().all(|line| line.ends_with("serverside-applied (server dry run)")), "{said}");
@@ -56,7 +59,7 @@ async fn the_pods_are_restricted_ones() {
     for account in ["rel-routeapi", "rel-routeapi-operator"] {
         api.ensure_service_account(&namespace, account).await.unwrap();
     }
-    let objects = rendered(&namespace, &[]);
+    let objects = rendered(api, &namespace, &[]).await;
     let pod = |deployment: &Value| {
         let mut pod = deployment["spec"]["template"].clone();
         pod["apiVersion"] = json!("v1");
@@ -66,7 +69,8 @@ async fn the_pods_are_restricted_ones() {
         pod
     };
     let mut pods: Vec<Value> = of_kind(&objects, "Deployment").into_iter().map(pod).collect();
-    assert_eq!(dry_run(api, &pods).await.lines().count(), 2);
+    pods.extend(of_kind(&objects, "Pod").into_iter().cloned());
+    assert_eq!(dry_run(api, &pods).await.lines().count(), 3);
 
     // The judge is awake.
     pods[0]["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);

@@ -2,16 +2,12 @@
 
 use routeapi_crds::yaml;
 use routeapi_tests::helm::{self, of_kind, template};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 #[test]
-fn defaults_and_both_extremes_pass_a_strict_lint() {
-    for args in [
-        vec![],
-        vec!["-f".to_owned(), helm::values("everything-values.yaml")],
-        vec!["-f".to_owned(), helm::values("least-values.yaml")],
-    ] {
+fn defaults_and_all_values_files_pass_a_strict_lint() {
+    for args in helm::all_values() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let said = helm::lint(&args).unwrap();
         assert!(said.contains("0 chart(s) failed"), "{args:?}: {said}");
@@ -31,10 +27,23 @@ fn a_wrong_name_or_type_is_refused_with_its_path() {
         ("operator.image.digest=latest", "/operator/image/digest", "pattern"),
         ("dataPlane.url=ai.example.com", "/dataPlane/url", "pattern"),
         ("dataPlane.drain.delay=soon", "/dataPlane/drain/delay", "pattern"),
+        ("dataPlane.extraEnvFrom.configMapRef.name=x", "/dataPlane/extraEnvFrom", "array"),
+        ("operator.extraVolumeMount[0].name=x", "/operator", "extraVolumeMount"),
+        ("dataPlane.autoscaling.behavior.scaledown.x=1", "/dataPlane/autoscaling/behavior", "scaledown"),
+        ("metrics.serviceMonitor.interval=often", "/metrics/serviceMonitor/interval", "pattern"),
+        ("metrics.dashboard.enable=true", "/metrics/dashboard", "enable"),
+        ("networkPolicy.apiServerPorts[0]=https", "/networkPolicy/apiServerPorts/0", "integer"),
     ] {
         let refused = template("rel", "sys", &["--set", value]).expect_err(value).to_string();
         assert!(refused.contains(&format!("at '{path}'")) && refused.contains(about), "{value}: {refused}");
     }
+}
+
+#[test]
+fn what_excludes_each_other_is_refused_together() {
+    let both = ["--set", "metrics.podMonitor.enabled=true", "--set", "metrics.serviceMonitor.enabled=true"];
+    let refused = template("rel", "sys", &both).unwrap_err().to_string();
+    assert!(refused.contains("metrics.podMonitor.enabled and metrics.serviceMonitor.enabled: choose one"), "{refused}");
 }
 
 /// On by default, because an installation without them is no working one; `least-values.yaml` turns them off.
@@ -51,7 +60,8 @@ const ON_BY_DEFAULT: [&str; 7] = [
 #[test]
 fn every_option_there_is_takes_part_in_these_tests() {
     let defaults = leaves(&read("values.yaml"));
-    let everything = leaves(&read("ci/everything-values.yaml"));
+    let mut everything = leaves(&read("ci/everything-values.yaml"));
+    everything.extend(leaves(&read("ci/service-monitor-values.yaml")));
     let least = leaves(&read("ci/least-values.yaml"));
     let under = |all: &BTreeMap<String, Value>, path: &str| {
         let inside = format!("{path}.");
@@ -74,43 +84,74 @@ fn every_switch_takes_its_objects_away() {
         }
         kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
     };
-    assert_eq!(count(&["-f", &helm::values("least-values.yaml")]), "2 Deployment, 2 Service");
-    let defaults = "3 ClusterRole, 1 ClusterRoleBinding, 3 CustomResourceDefinition, 2 Deployment, 2 PodDisruptionBudget, \
-                    2 Role, 2 RoleBinding, 2 Service, 2 ServiceAccount";
+    assert_eq!(count(&["-f", &helm::values("least-values.yaml")]), "2 Deployment, 1 Pod, 2 Service");
+    let defaults = "3 ClusterRole, 1 ClusterRoleBinding, 3 CustomResourceDefinition, 2 Deployment, 1 Pod, \
+                    2 PodDisruptionBudget, 2 Role, 2 RoleBinding, 2 Service, 2 ServiceAccount";
     assert_eq!(count(&[]), defaults);
-    let everything = "3 ClusterRole, 1 ClusterRoleBinding, 3 CustomResourceDefinition, 2 Deployment, \
-                      1 HorizontalPodAutoscaler, 2 NetworkPolicy, 2 PodDisruptionBudget, 2 PodMonitor, 5 Role, \
+    let everything = "3 ClusterRole, 1 ClusterRoleBinding, 1 ConfigMap, 3 CustomResourceDefinition, 2 Deployment, \
+                      1 HorizontalPodAutoscaler, 2 NetworkPolicy, 1 Pod, 2 PodDisruptionBudget, 2 PodMonitor, 5 Role, \
                       5 RoleBinding, 2 Service, 2 ServiceAccount";
     assert_eq!(count(&["-f", &helm::values("everything-values.yaml")]), everything);
+    let with_services =
+        defaults.replace("2 Service,", "3 Service,").replace("2 ServiceAccount", "2 ServiceAccount, 2 ServiceMonitor");
+    assert_eq!(count(&["-f", &helm::values("service-monitor-values.yaml")]), with_services);
 }
 
 #[test]
 fn selectors_find_the_pods_they_are_meant_for() {
-    let objects = template("rel", "sys", &["-f", &helm::values("everything-values.yaml")]).unwrap();
-    let deployments = of_kind(&objects, "Deployment");
-    let labels = |pod: &Value| pod["spec"]["template"]["metadata"]["labels"].as_object().unwrap().clone();
-    let matching = |selector: &Value| {
-        let selector = selector.as_object().unwrap();
-        let fits = |pod: &Map<String, Value>| selector.iter().all(|(name, value)| pod.get(name) == Some(value));
-        deployments.iter().filter(|pod| fits(&labels(pod))).count()
-    };
     let mut seen = 0;
-    for object in &objects {
-        let selector = match object["kind"].as_str().unwrap() {
-            "Service" => &object["spec"]["selector"],
-            "Deployment" | "PodDisruptionBudget" | "PodMonitor" => &object["spec"]["selector"]["matchLabels"],
-            "NetworkPolicy" => &object["spec"]["podSelector"]["matchLabels"],
-            _ => continue,
-        };
-        assert_eq!(matching(selector), 1, "{}", object["metadata"]["name"]);
-        seen += 1;
+    for args in helm::all_values() {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let objects = template("rel", "sys", &args).unwrap();
+        let pods: Vec<&Value> = of_kind(&objects, "Deployment").iter().map(|it| &it["spec"]["template"]).collect();
+        for object in &objects {
+            let selector = match object["kind"].as_str().unwrap() {
+                "Service" => &object["spec"]["selector"],
+                "Deployment" | "PodDisruptionBudget" | "PodMonitor" => &object["spec"]["selector"]["matchLabels"],
+                "NetworkPolicy" => &object["spec"]["podSelector"]["matchLabels"],
+                _ => continue,
+            };
+            assert_eq!(matching(selector, &pods).len(), 1, "{args:?}: {}", object["metadata"]["name"]);
+            seen += 1;
+        }
     }
-    assert_eq!(seen, 10);
-    for monitor in of_kind(&objects, "PodMonitor") {
-        let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
-        assert_eq!((&endpoint["port"], &endpoint["interval"]), (&"admin".into(), &"15s".into()));
-        assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
+fn every_monitor_finds_one_admin_port_of_each_program() {
+    for (file, kind) in [("everything-values.yaml", "PodMonitor"), ("service-monitor-values.yaml", "ServiceMonitor")] {
+        let objects = template("rel", "sys", &["-f", &helm::values(file)]).unwrap();
+        let monitors = of_kind(&objects, kind);
+        assert_eq!(monitors.len(), 2, "{file}");
+        for monitor in monitors {
+            let spec = &monitor["spec"];
+            let selector = &spec["selector"]["matchLabels"];
+            let (endpoint, ports) = if kind == "PodMonitor" {
+                let pods = of_kind(&objects, "Deployment").iter().map(|it| &it["spec"]["template"]).collect::<Vec<_>>();
+                let found = matching(selector, &pods);
+                (&spec["podMetricsEndpoints"][0], vec![&found[0]["spec"]["containers"][0]["ports"]])
+            } else {
+                let found = matching(selector, &of_kind(&objects, "Service"));
+                (&spec["endpoints"][0], found.iter().map(|service| &service["spec"]["ports"]).collect())
+            };
+            let named =
+                ports.iter().flat_map(|list| list.as_array().unwrap()).filter(|it| it["name"] == endpoint["port"]);
+            assert_eq!(named.count(), 1, "{}", monitor["metadata"]["name"]);
+            assert_eq!((&endpoint["port"], &endpoint["interval"]), (&"admin".into(), &"15s".into()));
+            assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+        }
     }
+}
+
+/// Those of the objects that have these labels.
+fn matching<'a>(selector: &Value, objects: &[&'a Value]) -> Vec<&'a Value> {
+    let selector = selector.as_object().unwrap();
+    let fits = |object: &&&Value| {
+        let labels = &object["metadata"]["labels"];
+        selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+    };
+    objects.iter().filter(fits).copied().collect()
 }
 
 fn read(file: &str) -> Value {

@@ -21,6 +21,18 @@ pub fn values(name: &str) -> String {
     chart().join("ci").join(name).display().to_string()
 }
 
+/// Arguments for the defaults, and for each values file of the chart's `ci` directory.
+///
+/// # Panics
+/// When that directory cannot be read.
+pub fn all_values() -> Vec<Vec<String>> {
+    let entries = std::fs::read_dir(chart().join("ci")).expect("the chart's values files");
+    let mut names: Vec<_> = entries.map(|entry| entry.expect("a file").file_name()).collect();
+    names.sort();
+    let files = names.iter().map(|name| vec!["-f".to_owned(), values(&name.to_string_lossy())]);
+    std::iter::once(Vec::new()).chain(files).collect()
+}
+
 /// Runs helm; its stdout.
 ///
 /// # Errors

@@ -25,8 +25,14 @@
 {{- .Values.dataPlane.serviceAccount.name | default (include "routeapi.fullname" .) -}}
 {{- end -}}
 
+{{/* Where pods of this cluster reach the gateway. */}}
+{{- define "routeapi.serviceUrl" -}}
+{{- $port := int .Values.dataPlane.service.port -}}
+http://{{ include "routeapi.fullname" . }}.{{ .Release.Namespace }}.svc{{ if ne $port 80 }}:{{ $port }}{{ end }}
+{{- end -}}
+
 {{- define "routeapi.url" -}}
-{{- .Values.dataPlane.url | default (printf "http://%s.%s.svc%s" (include "routeapi.fullname" .) .Release.Namespace (eq (int .Values.dataPlane.service.port) 80 | ternary "" (printf ":%d" (int .Values.dataPlane.service.port)))) -}}
+{{- .Values.dataPlane.url | default (include "routeapi.serviceUrl" .) -}}
 {{- end -}}
 
 {{/* Arguments: context, component. */}}

@@ -1,10 +1,13 @@
-{{/* What both Deployments' pods have in common. */}}
+{{/* What the pods have in common. */}}
 
 {{- define "routeapi.podSecurity" -}}
 runAsNonRoot: true
+{{- /* OpenShift gives each namespace users of its own and refuses others. */}}
+{{- if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}
 runAsUser: 65532
 runAsGroup: 65532
 fsGroup: 65532
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
@@ -51,6 +54,8 @@ topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: {{ . }}
     whenUnsatisfiable: ScheduleAnyway
+    # An upgrade's pods are spread among themselves: those they replace do not count.
+    matchLabelKeys: [pod-template-hash]
     labelSelector:
       matchLabels: {{ include "routeapi.selectorLabels" (list $context $component) | nindent 8 }}
 {{- end }}

@@ -1,0 +1,10 @@
+{{/* What PodMonitors and ServiceMonitors have in common. Arguments: context, component, values of the monitor. */}}
+{{- define "routeapi.monitor.metadata" -}}
+{{- $context := index . 0 -}}
+{{- $component := index . 1 -}}
+name: {{ include "routeapi.fullname" $context }}-{{ $component }}
+namespace: {{ $context.Release.Namespace }}
+labels:
+  {{- include "routeapi.labels" (list $context $component) | nindent 2 }}
+  {{- with (index . 2).labels }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end -}}

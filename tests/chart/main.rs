@@ -10,7 +10,9 @@
 
 mod arguments;
 mod crds;
+mod critic;
 mod dashboard;
 mod promql;
+mod readme;
 mod server;
 mod values;

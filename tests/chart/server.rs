@@ -82,38 +82,34 @@ async fn the_pods_are_restricted_ones() {
 #[tokio::test]
 async fn an_installation_upgrades_and_its_notes_are_true() {
     let api = server().await;
-    let namespace = api.namespace("install").await.unwrap();
-    let kubeconfig = api.kubeconfig();
-    let notes = helm::install("routeapi", &namespace, &kubeconfig, &["--set", "crds.install=false"]).unwrap();
-    let address = format!("serves at http://routeapi.{namespace}.svc\n");
-    assert!(notes.contains(&address), "{notes}");
+    for program in helm::HELMS {
+        let namespace = api.namespace("install").await.unwrap();
+        let (kubeconfig, chart) = (api.kubeconfig(), helm::chart().display().to_string());
+        let run = |verb: &str, more: &[&str]| {
+            let args = [verb, "routeapi", "--namespace", &namespace];
+            helm::run(program, args.iter().chain(more), Some(&kubeconfig)).unwrap()
+        };
+        let notes = run("install", &[&chart, "--set", "crds.install=false"]);
+        let address = format!("serves at http://routeapi.{namespace}.svc\n");
+        assert!(notes.contains(&address), "{program}: {notes}");
+        what_the_notes_show_is_taken(api, &namespace, &notes).await;
 
-    // The manifests that the notes show are ones that the server takes, and the Secret they name is the operator's.
+        run("upgrade", &[&chart, "--set", "crds.install=false", "--set", "dataPlane.replicas=5"]);
+        let replicas = ["-n", &namespace, "get", "deployment", "routeapi", "-o", "jsonpath={.spec.replicas}"];
+        assert_eq!(api.kubectl(&replicas).await.unwrap(), "5", "{program}");
+        run("uninstall", &[]);
+        let left = api.kubectl(&["-n", &namespace, "get", "deployments,roles,services", "-o", "name"]).await.unwrap();
+        assert_eq!(left, "", "{program}");
+        api.kubectl(&["get", "crd", "airoutes.routeapi.dev"]).await.unwrap();
+    }
+}
+
+/// The manifests in the notes are ones that the server takes, and the Secret they name is the operator's.
+async fn what_the_notes_show_is_taken(api: &ApiServer, namespace: &str, notes: &str) {
     let manifests = notes.split("<<'YAML'\n").nth(1).unwrap().split("\n   YAML").next().unwrap();
     let plain: Vec<&str> = manifests.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect();
-    let documents = yaml::read(&plain.join("\n")).unwrap();
-    assert_eq!(documents.len(), 3);
-    let args = ["-n", &namespace, "apply", "--server-side", "--dry-run=server", "-f", "-"];
+    assert_eq!(yaml::read(&plain.join("\n")).unwrap().len(), 3);
+    let args = ["-n", namespace, "apply", "--server-side", "--dry-run=server", "-f", "-"];
     api.kubectl_with_input(&args, &plain.join("\n")).await.unwrap();
     assert!(notes.contains(&routeapi_crds::v1alpha1::default_secret_name("demo")), "{notes}");
-
-    let chart = helm::chart().display().to_string();
-    let upgrade = [
-        "upgrade",
-        "routeapi",
-        &chart,
-        "--namespace",
-        &namespace,
-        "--set",
-        "crds.install=false",
-        "--set",
-        "dataPlane.replicas=5",
-    ];
-    helm::helm(upgrade, Some(&kubeconfig)).unwrap();
-    let replicas = ["-n", &namespace, "get", "deployment", "routeapi", "-o", "jsonpath={.spec.replicas}"];
-    assert_eq!(api.kubectl(&replicas).await.unwrap(), "5");
-    helm::helm(["uninstall", "routeapi", "--namespace", &namespace], Some(&kubeconfig)).unwrap();
-    let left = api.kubectl(&["-n", &namespace, "get", "deployments,roles,services", "-o", "name"]).await.unwrap();
-    assert_eq!(left, "");
-    api.kubectl(&["get", "crd", "airoutes.routeapi.dev"]).await.unwrap();
 }

@@ -9,9 +9,24 @@ use std::collections::BTreeMap;
 fn defaults_and_all_values_files_pass_a_strict_lint() {
     for args in helm::all_values() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let said = helm::lint(&args).unwrap();
-        assert!(said.contains("0 chart(s) failed"), "{args:?}: {said}");
-        assert!(!said.contains("[WARNING]"), "{args:?}: {said}");
+        for program in helm::HELMS {
+            let said = helm::lint(program, &args).unwrap();
+            assert!(said.contains("0 chart(s) failed"), "{program} {args:?}: {said}");
+            assert!(!said.contains("[WARNING]"), "{program} {args:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn every_helm_renders_the_same() {
+    for args in helm::all_values() {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let [by_3, by_4] = helm::HELMS.map(|program| {
+            let text = helm::manifest(program, "rel", "sys", &args).unwrap();
+            let objects = yaml::read(&text).unwrap().into_iter().map(|document| document.value);
+            objects.map(|it| (format!("{} {}", it["kind"], it["metadata"]), it)).collect::<BTreeMap<_, _>>()
+        });
+        assert!(by_3.len() > 4 && by_3 == by_4, "{args:?}\n{by_3:#?}\n{by_4:#?}");
     }
 }
 
@@ -89,7 +104,7 @@ fn every_switch_takes_its_objects_away() {
                     2 PodDisruptionBudget, 2 Role, 2 RoleBinding, 2 Service, 2 ServiceAccount";
     assert_eq!(count(&[]), defaults);
     let everything = "3 ClusterRole, 1 ClusterRoleBinding, 1 ConfigMap, 3 CustomResourceDefinition, 2 Deployment, \
-                      1 HorizontalPodAutoscaler, 2 NetworkPolicy, 1 Pod, 2 PodDisruptionBudget, 2 PodMonitor, 5 Role, \
+                      1 HorizontalPodAutoscaler, 3 NetworkPolicy, 1 Pod, 2 PodDisruptionBudget, 2 PodMonitor, 5 Role, \
                       5 RoleBinding, 2 Service, 2 ServiceAccount";
     assert_eq!(count(&["-f", &helm::values("everything-values.yaml")]), everything);
     let with_services =
@@ -103,7 +118,8 @@ fn selectors_find_the_pods_they_are_meant_for() {
     for args in helm::all_values() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let objects = template("rel", "sys", &args).unwrap();
-        let pods: Vec<&Value> = of_kind(&objects, "Deployment").iter().map(|it| &it["spec"]["template"]).collect();
+        let mut pods = of_kind(&objects, "Pod");
+        pods.extend(of_kind(&objects, "Deployment").iter().map(|it| &it["spec"]["template"]));
         for object in &objects {
             let selector = match object["kind"].as_str().unwrap() {
                 "Service" => &object["spec"]["selector"],

@@ -11,6 +11,11 @@ use std::process::Command;
 /// What templates are rendered for. Our helm is built without the version of a cluster in it.
 const KUBERNETES: &str = "--kube-version=1.34.4";
 
+const HELM_3: &str = "helm";
+
+/// The helms that people have.
+pub const HELMS: [&str; 2] = [HELM_3, "helm4"];
+
 /// The chart's directory.
 pub fn chart() -> PathBuf {
     tools::repository().join("charts/routeapi")
@@ -33,13 +38,25 @@ pub fn all_values() -> Vec<Vec<String>> {
     std::iter::once(Vec::new()).chain(files).collect()
 }
 
-/// Runs helm; its stdout.
+/// Runs helm 3; its stdout.
 ///
 /// # Errors
 /// When it exits with a status other than 0: all it said.
 pub fn helm<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, kubeconfig: Option<&Path>) -> Result<String> {
+    run(HELM_3, args, kubeconfig)
+}
+
+/// Runs one of [`HELMS`]; its stdout.
+///
+/// # Errors
+/// As [`helm`].
+pub fn run<A: AsRef<OsStr>>(
+    program: &str,
+    args: impl IntoIterator<Item = A>,
+    kubeconfig: Option<&Path>,
+) -> Result<String> {
     let home = tempfile::tempdir()?; // its caches and repositories are nobody else's
-    let mut command = Command::new(tools::helm()?);
+    let mut command = Command::new(tools::tool(program)?);
     command.args(args).env("HOME", home.path());
     for directory in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
         command.env(directory, home.path());
@@ -55,9 +72,9 @@ pub fn helm<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, kubeconfig: Opti
 ///
 /// # Errors
 /// When it finds anything.
-pub fn lint(args: &[&str]) -> Result<String> {
+pub fn lint(program: &str, args: &[&str]) -> Result<String> {
     let chart = chart().display().to_string();
-    helm(["lint", "--strict", KUBERNETES, &chart].iter().chain(args), None)
+    run(program, ["lint", "--strict", KUBERNETES, &chart].iter().chain(args), None)
 }
 
 /// The objects of release `release` in namespace `namespace`, with these further arguments.
@@ -65,10 +82,18 @@ pub fn lint(args: &[&str]) -> Result<String> {
 /// # Errors
 /// When the values are refused or a template fails.
 pub fn template(release: &str, namespace: &str, args: &[&str]) -> Result<Vec<Value>> {
+    let text = manifest(HELM_3, release, namespace, args)?;
+    Ok(yaml::read(&text)?.into_iter().map(|document| document.value).collect())
+}
+
+/// The same as the text that one of [`HELMS`] prints.
+///
+/// # Errors
+/// As [`template`].
+pub fn manifest(program: &str, release: &str, namespace: &str, args: &[&str]) -> Result<String> {
     let chart = chart().display().to_string();
     let fixed = ["template", release, &chart, "--namespace", namespace, KUBERNETES];
-    let text = helm(fixed.iter().chain(args), None)?;
-    Ok(yaml::read(&text)?.into_iter().map(|document| document.value).collect())
+    run(program, fixed.iter().chain(args), None)
 }
 
 /// Installs the chart into a real API server, without waiting for pods that no node will run.

@@ -3,9 +3,10 @@
 //! Nothing is ever skipped: a program that cannot be had fails the test that needs it.
 
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The repository's root directory.
 pub fn repository() -> &'static Path {
@@ -22,14 +23,19 @@ pub fn control_plane(program: &str) -> Result<PathBuf> {
     found.clone().map(|dir| dir.join(program)).map_err(anyhow::Error::msg)
 }
 
-/// The path of `helm`.
+/// The path of a tool that is one program of its own name: `helm`, `helm4`, `helm-docs`, `kube-score`.
 ///
 /// # Errors
 /// As [`control_plane`].
-pub fn helm() -> Result<PathBuf> {
-    static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let found = DIRECTORY.get_or_init(|| build(&["helm"]).map_err(|e| format!("{e:#}")));
-    found.clone().map(|dir| dir.join("helm")).map_err(anyhow::Error::msg)
+pub fn tool(name: &str) -> Result<PathBuf> {
+    static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = found.get(name) {
+        return Ok(path.clone());
+    }
+    let path = build(&[name])?.join(name);
+    found.insert(name.to_owned(), path.clone());
+    Ok(path)
 }
 
 fn build(tools: &[&str]) -> Result<PathBuf> {

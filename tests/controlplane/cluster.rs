@@ -21,7 +21,7 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 
 use crate::{
     dataplane::{DataPlane, Manner},
-    rights,
+    rights::{self, Forbidden},
 };
 
 /// How long anything may take on a busy machine.
@@ -41,11 +41,15 @@ pub struct Cluster {
     pub server: &'static ApiServer,
     pub client: Client,
     pub namespace: String,
+    outage: bool,
 }
 
 /// An operator on a runtime of its own, so that it can be killed with everything that it does.
 pub struct Running {
     pub operator: Option<Operator>,
+    forbidden: Forbidden,
+    /// Where the API server forbids for a moment what it granted, because it starts again.
+    outage: bool,
     runtime: Option<Runtime>,
 }
 
@@ -54,19 +58,19 @@ impl Cluster {
         static CRDS: OnceCell<Vec<String>> = OnceCell::const_new();
         let server = ApiServer::shared().await;
         CRDS.get_or_init(|| async { server.apply_crds().await.unwrap() }).await;
-        Self::on(server, prefix).await
+        Self::on(server, prefix, false).await
     }
 
     /// On an API server of the test's own, which it may kill.
     pub async fn alone(prefix: &str) -> Self {
         let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
         server.apply_crds().await.unwrap();
-        Self::on(server, prefix).await
+        Self::on(server, prefix, true).await
     }
 
-    async fn on(server: &'static ApiServer, prefix: &str) -> Self {
+    async fn on(server: &'static ApiServer, prefix: &str, outage: bool) -> Self {
         let namespace = server.namespace(prefix).await.unwrap();
-        let cluster = Self { server, client: server.client().await.unwrap(), namespace };
+        let cluster = Self { server, client: server.client().await.unwrap(), namespace, outage };
         rights::grant(&cluster, rights::ALL).await;
         cluster
     }
@@ -100,11 +104,14 @@ impl Cluster {
         let token = self.server.service_account_token(&self.namespace, rights::OPERATOR, None).await.unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (server, name) = (self.server, format!("{}-{}", self.namespace, self.server.unique()));
+        let forbidden = Forbidden::default();
+        let noting = forbidden.clone();
         let starting = runtime.spawn(async move {
-            let client = server.client_for(&name, &token).await.unwrap();
+            let client = noting.note(server.client_for(&name, &token).await.unwrap());
             app::start(settings, client).await.unwrap()
         });
-        Running { operator: Some(starting.await.unwrap()), runtime: Some(runtime) }
+        let operator = Some(starting.await.unwrap());
+        Running { operator, forbidden, outage: self.outage, runtime: Some(runtime) }
     }
 
     pub async fn data_plane(&self, running: &Running, manner: Manner) -> DataPlane {
@@ -217,8 +224,15 @@ impl Running {
     }
 
     /// Ends it as a crash does.
-    pub fn kill(mut self) {
-        self.runtime.take().unwrap().shutdown_background();
+    pub fn kill(self) {}
+
+    /// The same of one that lacks a right, once it has needed that; the call that it was forbidden, by method and path.
+    pub async fn kill_forbidden(mut self) -> String {
+        let forbidden = std::mem::take(&mut self.forbidden);
+        let look = || std::future::ready(forbidden.calls().pop());
+        let (call, _) = wait::until("a call to be forbidden", LIMIT, look).await;
+        assert!(forbidden.calls().iter().all(|it| *it == call), "{:?}", forbidden.calls());
+        call
     }
 
     /// Ends it as SIGTERM does.
@@ -233,6 +247,8 @@ impl Drop for Running {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        let forbidden = self.forbidden.calls();
+        assert!(std::thread::panicking() || self.outage || forbidden.is_empty(), "no right for {forbidden:?}");
     }
 }
 

@@ -92,6 +92,21 @@ async fn a_provider_follows_its_secret() {
     println!("changed Secret in force after {took:?}");
     let status = serde_json::to_string(&cluster.api::<AIProvider>().get("openai").await.unwrap()).unwrap();
     assert!(!status.contains("second-key") && !status.contains("first-key"));
+
+    cluster.api::<Secret>().delete("key", &DeleteParams::default()).await.unwrap();
+    let (message, _) = cluster.condition("AIProvider", "openai", "ResolvedRefs", ("False", "SecretNotFound")).await;
+    let secret = format!("Secret {}/key does not exist", cluster.namespace);
+    assert!(message.contains(&secret) && message.contains("create it with the key \"apiKey\""), "{message}");
+    let look = || async {
+        let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let about =
+            |it: &Event| it.reason.as_deref() == Some("SecretNotFound") && it.action.as_deref() == Some("ResolvedRefs");
+        let mut missing = events.items.into_iter().filter(about);
+        let (event, other) = (missing.next()?, missing.next());
+        assert!(other.is_none(), "the same again is no event of its own");
+        event.series.filter(|it| it.count == 2)
+    };
+    wait::until("the event to count two", LIMIT, look).await;
 }
 
 #[tokio::test]

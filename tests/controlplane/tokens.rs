@@ -123,7 +123,8 @@ async fn a_crash_between_two_steps_is_repaired() {
     let look = || async { keys(&cluster, "app").await.first().map(|key| key.sha256.clone()) };
     let (lost, _) = wait::until("a key in the status", LIMIT, look).await;
     assert!(cluster.secret("app-key").await.is_none());
-    operator.kill();
+    let secrets = format!("/api/v1/namespaces/{namespace}/secrets");
+    assert_eq!(operator.kill_forbidden().await, format!("POST {secrets}"));
 
     rights::grant(&cluster, rights::ALL).await;
     let operator = cluster.start(&["--tls-existing-secret=own-tls", "--identity=second"]).await;
@@ -141,7 +142,7 @@ async fn a_crash_between_two_steps_is_repaired() {
     change(&cluster, "app", json!({"rotation": {"overlap": "1h", "revision": 1}})).await;
     let look = || async { (keys(&cluster, "app").await.len() >= 2).then_some(()) };
     wait::until("the new key is in the status", LIMIT, look).await;
-    operator.kill();
+    assert_eq!(operator.kill_forbidden().await, format!("PATCH {secrets}/app-key"));
     assert_eq!(cluster.secret_value("app-key", "token").await, value);
     rights::grant(&cluster, rights::ALL).await;
     let operator = cluster.start(&["--tls-existing-secret=own-tls", "--identity=third"]).await;

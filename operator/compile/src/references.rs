@@ -13,11 +13,12 @@ pub(crate) fn api_key(objects: &Objects, namespace: &str, reference: &SecretKeyR
     const FIELD: &str = "spec.credentials.apiKey.secretRef";
     let SecretKeyRef { name, key } = reference;
     let Some(data) = objects.secrets.get(&ObjectId::new(namespace, name)) else {
-        let message = format!("{FIELD}.name: Secret {namespace}/{name} does not exist");
+        let message = format!("{FIELD}.name: Secret {namespace}/{name} does not exist: create it with the key {key:?}");
         return Err(Problem::new(Reason::SecretNotFound, message));
     };
     let Some(bytes) = data.get(key) else {
-        let message = format!("{FIELD}.key: Secret {namespace}/{name} has no key {key:?}");
+        let message =
+            format!("{FIELD}.key: Secret {namespace}/{name} has no key {key:?}: add it, or name one that it has");
         return Err(Problem::new(Reason::SecretKeyMissing, message));
     };
     let invalid = |what: &str| {
@@ -50,11 +51,11 @@ pub(crate) fn certificates(
         CaCertificateKind::Secret => objects.secrets.get(&id),
     };
     let Some(data) = data else {
-        let message = format!("{FIELD}.name: {kind:?} {id} does not exist");
+        let message = format!("{FIELD}.name: {kind:?} {id} does not exist: create it with the key {key:?}");
         return Err(Problem::new(Reason::CertificateNotFound, message));
     };
     let Some(bundle) = data.get(key) else {
-        let message = format!("{FIELD}.key: {kind:?} {id} has no key {key:?}");
+        let message = format!("{FIELD}.key: {kind:?} {id} has no key {key:?}: add it, or name one that it has");
         return Err(Problem::new(Reason::CertificateNotFound, message));
     };
     certificates::read(bundle).map_err(|what| {

@@ -220,17 +220,22 @@ impl Keeper {
     async fn publish(&self, bundle: &str) -> Result<(), StepError> {
         let failed = |error| StepError::ConfigMap(self.config_map.clone(), Box::new(error));
         let held = self.config_maps.get_opt(&self.config_map).await.map_err(failed)?;
-        let held = held.and_then(|it| it.data).and_then(|mut data| data.remove("ca.crt"));
-        if held.as_deref() == Some(bundle) {
+        let exists = held.is_some();
+        if held.and_then(|it| it.data).and_then(|mut data| data.remove("ca.crt")).as_deref() == Some(bundle) {
             return Ok(());
         }
-        let object = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": self.config_map, "labels": labels()},
-            "data": {"ca.crt": bundle},
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.config_maps.patch(&self.config_map, &params, &Patch::Apply(object)).await.map_err(failed)?;
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(self.config_map.clone());
+        object.metadata.labels = Some(labels());
+        object.data = Some([("ca.crt".to_owned(), bundle.to_owned())].into());
+        let written = if exists {
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            self.config_maps.patch(&self.config_map, &params, &Patch::Apply(object)).await
+        } else {
+            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            self.config_maps.create(&params, &object).await
+        };
+        written.map_err(failed)?;
         info!(config_map = self.config_map, "CA bundle published");
         Ok(())
     }

@@ -91,20 +91,35 @@ fn the_gateway_understands_its_arguments() {
     }
 }
 
+/// Seconds that it asks for by its arguments, and seconds that it is given.
+fn stopping_time(gateway: &Value) -> (u64, u64) {
+    let args = arguments(gateway, &[]);
+    let time = |flag: &str| -> std::time::Duration {
+        let text = args.iter().find_map(|arg| arg.strip_prefix(flag)).unwrap();
+        text.parse::<Duration>().unwrap().into()
+    };
+    let asked = time("--drain-delay=") + time("--drain-timeout=");
+    (asked.as_secs(), gateway["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap())
+}
+
 #[test]
 fn a_stopping_gateway_is_given_the_time_it_asks_for() {
-    for values in all_ways() {
-        let found = deployment(&values, "data-plane");
-        let time = |flag: &str| -> std::time::Duration {
-            let args = arguments(&found, &[]);
-            let text = args.iter().find_map(|arg| arg.strip_prefix(flag)).unwrap();
-            text.parse::<Duration>().unwrap().into()
-        };
-        let asked = time("--drain-delay=") + time("--drain-timeout=");
-        let given = found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+    let set = |value: &str| vec!["--set".to_owned(), value.to_owned()];
+    let longer = [set("dataPlane.drain.timeout=1h2m3s500ms"), set("dataPlane.drain.delay=90s")];
+    for values in all_ways().into_iter().chain(longer) {
+        let (asked, given) = stopping_time(&deployment(&values, "data-plane"));
         // Its own words (`serve --help`): longer than both and 5 s.
-        assert!(given >= asked.as_secs() + 5, "{given} s for {asked:?}");
+        assert!(given >= asked + 5, "{values:?}: {given} s for {asked} s");
     }
+    assert_eq!(stopping_time(&deployment(&[], "data-plane")), (115, 130));
+    let enough = ["--set", "dataPlane.terminationGracePeriodSeconds=120"];
+    assert_eq!(stopping_time(&deployment(&enough.map(str::to_owned), "data-plane")), (115, 120));
+    let short = ["--set", "dataPlane.terminationGracePeriodSeconds=119"];
+    let refused = template("rel", "sys", &short).unwrap_err().to_string();
+    assert!(
+        refused.contains("dataPlane.terminationGracePeriodSeconds is 119") && refused.contains("at least 120"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -132,4 +147,28 @@ fn every_mounted_volume_and_named_port_is_there() {
             }
         }
     }
+}
+
+#[test]
+fn ready_and_alive_are_different_questions_and_both_are_answered() {
+    for component in ["operator", "data-plane"] {
+        let found = deployment(&[], component);
+        let container = &found["spec"]["template"]["spec"]["containers"][0];
+        let path = |probe: &str| container[probe]["httpGet"]["path"].as_str().unwrap();
+        // Start-up is asked for what a restart can mend: without a configuration a pod is alive, and waits.
+        assert_eq!(["startupProbe", "livenessProbe", "readinessProbe"].map(path), ["/livez", "/livez", "/readyz"]);
+    }
+}
+
+#[test]
+fn openshift_chooses_the_users() {
+    let user = |args: &[&str]| {
+        let objects = template("rel", "sys", args).unwrap();
+        let contexts = of_kind(&objects, "Deployment").into_iter().map(|it| &it["spec"]["template"]["spec"]);
+        let contexts: Vec<Value> = contexts.map(|pod| pod["securityContext"].clone()).collect();
+        assert!(contexts.iter().all(|it| it["runAsNonRoot"] == true), "{contexts:?}");
+        contexts.into_iter().map(|it| it["runAsUser"].as_u64()).collect::<Vec<_>>()
+    };
+    assert_eq!(user(&[]), [Some(65_532); 2]);
+    assert_eq!(user(&["--api-versions", "security.openshift.io/v1"]), [None; 2]);
 }

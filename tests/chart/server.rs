@@ -113,3 +113,27 @@ async fn what_the_notes_show_is_taken(api: &ApiServer, namespace: &str, notes: &
     api.kubectl_with_input(&args, &plain.join("\n")).await.unwrap();
     assert!(notes.contains(&routeapi_crds::v1alpha1::default_secret_name("demo")), "{notes}");
 }
+
+#[tokio::test]
+async fn the_notes_name_a_secret_that_is_missing_and_no_other() {
+    let api = server().await;
+    let namespace = api.namespace("missing").await.unwrap();
+    let chart = helm::chart().display().to_string();
+    let notes = |verb: &str| {
+        let names = ["--set", "dataPlane.tls.existingSecret=serving", "--set", "operator.tlsExistingSecret=config"];
+        let fixed = [verb, "routeapi", &chart, "--namespace", &namespace, "--set", "crds.install=false"];
+        helm::helm(fixed.iter().chain(&names), Some(&api.kubeconfig())).unwrap()
+    };
+    let waiting =
+        |name: &str, value: &str| format!("WAITING for Secret {name} in namespace {namespace}, which {value} names");
+    let (serving, config) =
+        (waiting("serving", "dataPlane.tls.existingSecret"), waiting("config", "operator.tlsExistingSecret"));
+    let first = notes("install");
+    assert!(first.contains(&serving) && first.contains(&config), "{first}");
+    api.kubectl(&["-n", &namespace, "create", "secret", "generic", "serving"]).await.unwrap();
+    let second = notes("upgrade");
+    assert!(!second.contains(&serving) && second.contains(&config), "{second}");
+    api.kubectl(&["-n", &namespace, "create", "secret", "generic", "config"]).await.unwrap();
+    let third = notes("upgrade");
+    assert!(!third.contains("WAITING"), "{third}");
+}

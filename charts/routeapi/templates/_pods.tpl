@@ -90,3 +90,27 @@ spec:
   selector:
     matchLabels: {{ include "routeapi.selectorLabels" (list (index . 0) (index . 3)) | nindent 6 }}
 {{- end -}}
+
+{{/* Whole seconds of a duration such as 1m30s. */}}
+{{- define "routeapi.seconds" -}}
+{{- $seconds := 0 -}}
+{{- range regexFindAll "[0-9]+(ms|h|m|s)" . -1 -}}
+{{- $unit := regexFind "[a-z]+" . -}}
+{{- $seconds = add $seconds (mul (trimSuffix $unit . | int) (get (dict "h" 3600 "m" 60 "s" 1 "ms" 0) $unit)) -}}
+{{- end -}}
+{{- $seconds -}}
+{{- end -}}
+
+{{/* Seconds between SIGTERM and SIGKILL of a data-plane pod, which must be enough for what it was told to do in them. */}}
+{{- define "routeapi.dataPlane.gracePeriod" -}}
+{{- $drain := .Values.dataPlane.drain -}}
+{{- $asked := add (include "routeapi.seconds" $drain.delay | int) (include "routeapi.seconds" $drain.timeout | int) -}}
+{{- $given := .Values.dataPlane.terminationGracePeriodSeconds -}}
+{{- if not $given -}}
+{{- add $asked 15 -}}
+{{- else if lt (int $given) (add $asked 5 | int) -}}
+{{- printf "dataPlane.terminationGracePeriodSeconds is %d: streams that drain.delay and drain.timeout allow would be cut; at least %d, or leave it out" (int $given) (add $asked 5) | fail -}}
+{{- else -}}
+{{- $given -}}
+{{- end -}}
+{{- end -}}

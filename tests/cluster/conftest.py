@@ -5,15 +5,18 @@ Files run in the order of their numbers, on one release that the first installs 
 Environment (set by tests/cluster/run):
   KUBECONFIG         the cluster
   CLUSTER_PROGRAMS   directory with kubectl, helm and helm4
-  CLUSTER_HELM       helm (default) or helm4
 """
 
+import datetime
 import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from kube import CHART, NAMESPACE, RELEASE, REPOSITORY, Kube, Refused
+from kube import CHART, NAMESPACE, RELEASE, REPOSITORY, Kube, Refused, until
+from node import control, place
 
 FIGURES = {}
 KEY = "the-vendors-key"
@@ -46,13 +49,15 @@ def state_of(kube):
     commands = [
         ["get", "pods,airoute,aiprovider,apitoken", "-A", "-o", "wide"],
         ["get", "events", "-A", "--sort-by=.lastTimestamp"],
-        *(["logs", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={part}", "--tail=15", "--prefix"]
+        *(["logs", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={part}", "--tail=50", "--prefix"]
           for part in ("operator", "data-plane")),
     ]
     said = []
     for command in commands:
         try:
-            said.append("\n".join(kube.kubectl(*command).splitlines()[-40:]))
+            # Without the access log, which is of traffic that went well in all likelihood.
+            lines = [line[:400] for line in kube.kubectl(*command).splitlines() if '"outcome":"completed"' not in line]
+            said.append("\n".join(lines[-40:]))
         except Refused as error:
             said.append(str(error))
     return "\n\n".join(said)
@@ -60,8 +65,38 @@ def state_of(kube):
 
 @pytest.fixture(scope="session")
 def kube():
-    kubeconfig = os.environ["KUBECONFIG"]
-    return Kube(os.environ["CLUSTER_PROGRAMS"], kubeconfig, os.environ.get("CLUSTER_HELM", "helm"))
+    kube = Kube(os.environ["CLUSTER_PROGRAMS"], os.environ["KUBECONFIG"])
+    if kube.kubectl("get", "crd", "airoutes.routeapi.dev", "--ignore-not-found"):
+        pytest.exit("this cluster has RouteAPI already; the suite would change and delete it, so nothing was done", 1)
+    return kube
+
+
+class Node:
+    """The test's own node: its programs can be stopped, and its audit log read."""
+
+    audit = place.STATE / "audit.log"
+
+    def __init__(self):
+        # From when until when, by the clock of the audit log, the API server was starting: it refuses before it has read
+        # who may do what.
+        self.starting = []
+
+    def kill(self, program):
+        control.ask(do="signal", name=program, signal=signal.SIGKILL)
+        until(f"the end of {program}", lambda: control.ask(do="list")[program]["status"] is not None)
+
+    def start_api_server(self, kube):
+        began = datetime.datetime.now(datetime.UTC)
+        control.ask(do="start", name="kube-apiserver")
+        until("the API server", lambda: kube.answers("/readyz"))
+        self.starting.append((began, datetime.datetime.now(datetime.UTC)))
+
+
+@pytest.fixture(scope="session")
+def node():
+    if Path(os.environ["KUBECONFIG"]) != place.KUBECONFIG:
+        pytest.skip("needs a node of our own, which KUBECONFIG is not")
+    return Node()
 
 
 @pytest.fixture(scope="session")
@@ -139,9 +174,17 @@ def shop(kube, release):
     kube.rolled_out("upstream", "models")
 
 
+# What the release has after the upgrade below; the test of rights renders the roles of exactly this.
+CHANGED = [
+    "--set", f"providerNamespaces={{{NAMESPACE},models}}",
+    "--set", "dataPlane.replicas=3",
+    # Kubelets of this cluster update mounted files within ten seconds.
+    "--set", "operator.extraArgs={--ca-propagation=30s}",
+]
+
+
 @pytest.fixture(scope="session")
 def readable_keys(kube, shop):
-    """The upgrade that lets the operator read keys in `models`."""
-    kube.helm("upgrade", RELEASE, CHART, "--namespace", NAMESPACE, "--reuse-values", "--wait", "--timeout", "3m",
-              "--set", f"providerNamespaces={{{NAMESPACE},models}}")
+    """The upgrade that lets the operator read keys in `models`, and to three data planes."""
+    kube.helm("upgrade", RELEASE, CHART, "--namespace", NAMESPACE, "--reuse-values", "--wait", "--timeout", "3m", *CHANGED)
     kube.wait("shop", "condition=Ready", *(f"airoute/{model}" for model in [*MODELS, "long"]), "apitoken/app")

@@ -16,8 +16,8 @@ class Refused(Exception):
 
 
 class Kube:
-    def __init__(self, programs, kubeconfig, helm="helm"):
-        self.programs, self.helm_program = pathlib.Path(programs), helm
+    def __init__(self, programs, kubeconfig):
+        self.programs = pathlib.Path(programs)
         self.environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
 
     def _run(self, program, args, text=None, limit=300):
@@ -30,15 +30,26 @@ class Kube:
     def kubectl(self, *args, text=None):
         return self._run("kubectl", args, text)
 
-    def helm(self, *args):
-        return self._run(self.helm_program, args)
+    def helm(self, *args, program="helm"):
+        return self._run(program, args)
+
+    def version(self):
+        return json.loads(self.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+
+    def answers(self, path):
+        """Whether the API server answers there."""
+        try:
+            return bool(self.kubectl("get", "--raw", path))
+        except Refused:
+            return False
 
     def apply(self, *objects):
         documents = "\n---\n".join(part if isinstance(part, str) else json.dumps(part) for part in objects)
         return self.kubectl("apply", "--server-side", "-f", "-", text=documents)
 
     def get(self, *args, namespace=NAMESPACE):
-        return json.loads(self.kubectl("get", *args, "--namespace", namespace, "-o", "json"))
+        where = [] if "--all-namespaces" in args else ["--namespace", namespace]
+        return json.loads(self.kubectl("get", *args, *where, "-o", "json"))
 
     def wait(self, namespace, condition, *objects, seconds=90):
         self.kubectl("wait", "--namespace", namespace, f"--for={condition}", f"--timeout={seconds}s", *objects)

@@ -15,6 +15,10 @@ def test_every_pod_is_ready_and_none_was_restarted(kube, release):
             assert container["ready"] and container["restartCount"] == 0, container
 
 
+def test_helm_test_passes(kube, release):
+    kube.helm("test", RELEASE, "--namespace", NAMESPACE, "--timeout", "1m")
+
+
 def test_the_data_plane_has_no_rights(kube, release):
     account = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
     for right in ("get secrets", "list airoutes.routeapi.dev", "get pods", "create tokenreviews.authentication.k8s.io"):

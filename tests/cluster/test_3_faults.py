@@ -1,11 +1,13 @@
 """Steady traffic with open streams while parts are rolled or killed: nothing is refused, nothing is cut."""
 
+import datetime
 import json
 import time
 
 import pytest
 
 from kube import NAMESPACE, RELEASE, app, until
+from steady import Traffic, record
 
 LONG = {"pieces": [f"{number} " for number in range(40)], "delay_chunk_ms": 500}  # 20 s
 
@@ -21,37 +23,6 @@ def vendor(kube, readable_keys):
     kube.wait("shop", "jsonpath={.status.phase}=Succeeded", "pod/script")
 
 
-class Traffic:
-    """A pod of steady traffic; `stop` gives its sums."""
-
-    def __init__(self, kube, name):
-        self.kube, self.name = kube, name
-        kube.apply(app(name, "shop", "traffic.py", ["gpt", "long"], "app-routeapi"))
-        until("traffic", lambda: "started" in self.log())
-
-    def log(self):
-        if self.kube.get("pod", self.name, namespace="shop")["status"]["phase"] == "Pending":
-            return ""
-        return self.kube.kubectl("logs", "--namespace", "shop", self.name)
-
-    def stop(self):
-        self.kube.kubectl("exec", "--namespace", "shop", self.name, "--", "python3", "-c", "import os; os.kill(1, 15)")
-        self.kube.wait("shop", "jsonpath={.status.phase}=Succeeded", f"pod/{self.name}", seconds=60)
-        return json.loads(self.log().splitlines()[-1])
-
-
-def record(figures, name, sums):
-    counts = sums["counts"]
-    bad = {key: counts.get(key, 0) for key in ("failed", "streams_refused", "streams_cut")}
-    figures[name] = (
-        f"{counts.get('answered', 0)} answers and {counts.get('streams_whole', 0)} whole streams; "
-        f"failed {bad['failed']}, streams refused {bad['streams_refused']}, streams cut {bad['streams_cut']}, "
-        f"sent once more on a new connection {counts.get('reused', 0)}, longest answer {sums['longest_answer_s']} s"
-    )
-    assert counts.get("answered", 0) > 100 and counts.get("streams_whole", 0) >= 6, sums
-    assert not any(bad.values()), sums
-
-
 def names(kube, component):
     return {pod["metadata"]["name"] for pod in kube.pods(component)}
 
@@ -60,12 +31,25 @@ def gone(kube, component, old):
     until(f"the end of the old {component} pods", lambda: not old & names(kube, component), 180)
 
 
+def first_request(kube, pod):
+    """Seconds from a pod's container start, as whole seconds tell it, and from its first log line to its first request."""
+    lines = kube.kubectl("logs", "--namespace", NAMESPACE, pod["metadata"]["name"], "--timestamps").splitlines()
+    moments = [(datetime.datetime.fromisoformat(when), json.loads(line)) for when, line in (l.split(" ", 1) for l in lines)]
+    served = next(when for when, line in moments if line.get("path") == "/v1/chat/completions")
+    started = datetime.datetime.fromisoformat(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"])
+    return (served - started).total_seconds(), (served - moments[0][0]).total_seconds()
+
+
 def test_a_rollout_of_the_data_plane_is_not_noticed(kube, vendor, figures):
     traffic, old = Traffic(kube, "during-rollout"), names(kube, "data-plane")
     kube.kubectl("rollout", "restart", "--namespace", NAMESPACE, f"deployment/{RELEASE}")
     kube.rolled_out(RELEASE)
     gone(kube, "data-plane", old)
     record(figures, "traffic during a rollout of the data plane", traffic.stop())
+    firsts = [first_request(kube, pod) for pod in kube.pods("data-plane")]
+    figures["data-plane container start (whole seconds) until the first request it served, under traffic"] = (
+        ", ".join(f"{since_start:.1f} s ({since_line:.2f} s after its first log line)" for since_start, since_line in firsts)
+    )
 
 
 def kill(kube, component):
@@ -106,6 +90,24 @@ def change_a_route(kube, alias):
     return time.monotonic() - started
 
 
+def statuses_are_right(kube):
+    """Every object is Ready as it is now, and every route at every data plane."""
+    pods = len(kube.pods("data-plane"))
+
+    def right(item):
+        status = item.get("status", {})
+        ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
+        current = ready.get("status") == "True" and ready.get("observedGeneration") == item["metadata"]["generation"]
+        return current and (item["kind"] != "AIRoute" or status["dataPlane"]["summary"] == f"{pods}/{pods}")
+
+    def wrong():
+        found = kube.get("aiproviders,airoutes,apitokens", "--all-namespaces")["items"]
+        return {f"{item['kind']} {item['metadata']['name']}": item.get("status") for item in found if not right(item)}
+
+    until("every object Ready at every data plane", lambda: wrong() == {})
+    assert kube.get("airoutes", "--all-namespaces")["items"]
+
+
 def test_operators_that_crash_leave_or_are_rolled_are_not_noticed(kube, vendor, figures):
     traffic, operator = Traffic(kube, "during-operator"), f"{RELEASE}-operator"
     kill(kube, "operator")
@@ -124,3 +126,38 @@ def test_operators_that_crash_leave_or_are_rolled_are_not_noticed(kube, vendor, 
     gone(kube, "operator", old)
     figures["both operators rolled: a change made then is in force after"] = f"{change_a_route(kube, 'gpt-2'):.1f} s"
     record(figures, "traffic while operators are killed, deleted and rolled", traffic.stop())
+
+
+def test_an_api_server_that_is_away_for_a_minute_is_not_noticed(kube, node, vendor, figures):
+    traffic = Traffic(kube, "during-outage")
+    node.kill("kube-apiserver")
+    time.sleep(60)  # the outage itself
+    node.start_api_server(kube)
+    back = time.monotonic()
+    change_a_route(kube, "gpt-3")
+    figures["API server back after a minute: a change made then is in force after"] = f"{time.monotonic() - back:.1f} s"
+    statuses_are_right(kube)
+    record(figures, "traffic while the API server is away for a minute", traffic.stop())
+
+
+def bundle(kube):
+    """The CA certificates that data planes trust."""
+    return kube.get("configmap", f"{RELEASE}-config-ca")["data"]["ca.crt"].split("-----END CERTIFICATE-----")[:-1]
+
+
+def test_certificates_are_replaced_live(kube, vendor, figures):
+    traffic, old = Traffic(kube, "during-rotation"), bundle(kube)
+    assert len(old) == 1
+    kube.kubectl("annotate", "--namespace", NAMESPACE, "secret", f"{RELEASE}-config-tls", "routeapi.dev/rotate-ca=now")
+    started = time.monotonic()
+    until("both CAs to be trusted", lambda: len(bundle(kube)) == 2)
+    until("the new CA alone to be trusted", lambda: (new := bundle(kube)) != old and len(new) == 1, 180)
+    figures["CA and serving certificate replaced, both trusted in between"] = f"{time.monotonic() - started:.0f} s"
+    # Streams to the operator that were open go on; those that are made now can rely on the new CA only.
+    before = names(kube, "operator")
+    kube.kubectl("rollout", "restart", "--namespace", NAMESPACE, f"deployment/{RELEASE}-operator")
+    kube.rolled_out(f"{RELEASE}-operator")
+    gone(kube, "operator", before)
+    change_a_route(kube, "gpt-4")
+    statuses_are_right(kube)
+    record(figures, "traffic while certificates are replaced", traffic.stop())

@@ -6,9 +6,9 @@ to be found and undone one by one, and a crash leaves no more behind than an ord
 
 One JSON line in, one out, on a Unix socket:
 
-    {"do": "start", "name": N, "args": [...]}   start it unless it runs
+    {"do": "start", "name": N, "args": [...]}   start it unless it runs; without args as it was started before
     {"do": "signal", "name": N, "signal": S}    send it a signal
-    {"do": "list"}                              {"name": {"pid": P, "status": null | wait status}}
+    {"do": "list"}                              {"name": {"pid": P, "status": null | wait status, "args": [...]}}
 """
 
 import json
@@ -36,13 +36,14 @@ class Node:
         self.logs = state / "logs"
         self.programs: dict[str, dict] = {}
 
-    def start(self, name: str, args: list[str]) -> dict:
+    def start(self, name: str, args: list[str] | None) -> dict:
         running = self.programs.get(name)
         if running is None or running["status"] is not None:
+            args = args or running["args"]
             with (self.logs / f"{name}.log").open("ab") as log:
                 child = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             child.returncode = 0  # `reap` waits for it, not this object
-            self.programs[name] = {"pid": child.pid, "status": None}
+            self.programs[name] = {"pid": child.pid, "status": None, "args": args}
         return self.programs[name]
 
     def signal(self, name: str, number: int) -> dict:
@@ -65,8 +66,8 @@ class Node:
 
     def answer(self, request: dict) -> dict:
         match request:
-            case {"do": "start", "name": name, "args": args}:
-                return self.start(name, args)
+            case {"do": "start", "name": name}:
+                return self.start(name, request.get("args"))
             case {"do": "signal", "name": name, "signal": number}:
                 return self.signal(name, number)
             case {"do": "list"}:
@@ -99,7 +100,7 @@ def main() -> None:
             with connection, connection.makefile("rw") as stream:
                 try:
                     reply = node.answer(json.loads(stream.readline()))
-                except (OSError, KeyError, ValueError) as error:
+                except (OSError, KeyError, TypeError, ValueError) as error:
                     reply = {"error": repr(error)}
                 stream.write(json.dumps(reply) + "\n")
 

@@ -72,7 +72,7 @@ KUBELET = {
     "maxPods": 60,
 }
 
-# Who does what in the release's namespaces, for the test that compares granted and used verbs.
+# What ServiceAccounts ask for, and when roles are bound to them: the test of rights compares both.
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -80,6 +80,8 @@ AUDIT = {
     "rules": [
         {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
         {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "Metadata", "verbs": ["create", "delete"], "resources": [
+            {"group": "rbac.authorization.k8s.io", "resources": ["rolebindings", "clusterrolebindings"]}]},
         {"level": "None"},
     ],
 }
@@ -124,7 +126,9 @@ def controller_manager(bin_: Path) -> list[str]:
             f"--service-account-private-key-file={place.PKI}/sa.key", f"--root-ca-file={place.PKI}/ca.crt",
             "--use-service-account-credentials=true", f"--cluster-signing-cert-file={place.PKI}/ca.crt",
             f"--cluster-signing-key-file={place.PKI}/ca.key", "--allocate-node-cidrs=false", "--leader-elect=false",
-            "--profiling=false"]
+            # A test stops the API server for a minute. The node must not be taken for dead when it comes back, before the
+            # kubelet has said a word: that would take all pods out of their Services.
+            "--node-monitor-grace-period=3m", "--profiling=false"]
 
 
 def scheduler(bin_: Path) -> list[str]:

@@ -53,6 +53,7 @@ fn the_operator_understands_its_arguments() {
         let settings = settings(&args);
         assert_eq!((settings.identity.as_str(), settings.namespace.as_str()), ("operator-0", "sys"));
         assert_eq!(settings.data_planes.len(), 1, "without an account no data plane may connect");
+        assert_eq!((settings.listen.port(), settings.admin.port()), (8443, 9090), "the ports that the pod names");
         let mut readable = known(&Settings::augment_args(clap::Command::new("run")));
         readable.insert("ROUTEAPI_LOG".to_owned()); // read before there are settings
         let given = variables(&found);

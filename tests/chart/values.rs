@@ -46,6 +46,7 @@ fn a_wrong_name_or_type_is_refused_with_its_path() {
         ("operator.extraVolumeMount[0].name=x", "/operator", "extraVolumeMount"),
         ("dataPlane.autoscaling.behavior.scaledown.x=1", "/dataPlane/autoscaling/behavior", "scaledown"),
         ("metrics.serviceMonitor.interval=often", "/metrics/serviceMonitor/interval", "pattern"),
+        ("bindAddress=10.0.0.1", "/bindAddress", "'[::]'"),
         ("metrics.dashboard.enable=true", "/metrics/dashboard", "enable"),
         ("networkPolicy.apiServerPorts[0]=https", "/networkPolicy/apiServerPorts/0", "integer"),
     ] {

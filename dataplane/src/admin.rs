@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 
 use crate::{
     clock,
-    config::store::Store,
+    config::store::{Link, Store},
     server::{Drain, Handle},
 };
 
@@ -89,10 +89,8 @@ impl Admin {
             return response;
         }
         match path {
-            "/livez" => check(&[("traffic-runtime", self.0.heart.beats())]),
-            "/readyz" => {
-                check(&[("configuration", self.0.store.is_configured()), ("not-draining", !self.0.drain.is_draining())])
-            }
+            "/livez" => check(&[("traffic-runtime", self.0.heart.beats(), None)]),
+            "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             "/config" => {
                 let dump = config::dump(&self.0.store);
@@ -100,6 +98,17 @@ impl Admin {
             }
             _ => text(StatusCode::NOT_FOUND, "try /metrics, /livez, /readyz or /config\n"),
         }
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let why = match self.0.store.link() {
+            Link::Down { reason: Some(reason), .. } => Some(reason),
+            Link::Down { reason: None, .. } => Some("the operator is being connected to".to_owned()),
+            Link::Up { .. } => Some("connected to the operator, which has sent none yet".to_owned()),
+            Link::Local => None,
+        };
+        let configured = self.0.store.is_configured();
+        check(&[("configuration", configured, why), ("not-draining", !self.0.drain.is_draining(), None)])
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
@@ -120,10 +129,14 @@ impl Handle for Admin {
     }
 }
 
-/// Each check on a line, as Kubernetes components write theirs with `?verbose`.
-fn check(checks: &[(&str, bool)]) -> Response<Full<Bytes>> {
-    let lines = checks.iter().map(|(name, holds)| format!("[{}]{name}\n", if *holds { '+' } else { '-' }));
-    let status = if checks.iter().all(|(_, holds)| *holds) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+/// Each check on a line, as Kubernetes components write theirs with `?verbose`, and why it does not hold.
+fn check(checks: &[(&str, bool, Option<String>)]) -> Response<Full<Bytes>> {
+    let lines = checks.iter().map(|(name, holds, why)| match why {
+        Some(why) if !holds => format!("[-]{name}: {why}\n"),
+        _ => format!("[{}]{name}\n", if *holds { '+' } else { '-' }),
+    });
+    let status =
+        if checks.iter().all(|(_, holds, _)| *holds) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     text(status, &lines.collect::<String>())
 }
 

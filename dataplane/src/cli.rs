@@ -14,7 +14,7 @@ mod selftest;
 mod serve;
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -109,6 +109,24 @@ impl Cli {
     }
 }
 
+/// Says what is wrong with the command line, or what was asked of it (`--help`): to a pod's log in one line, as everything
+/// else there, so that the last line says it.
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    let said = match error.use_stderr() && !io::stderr().is_terminal() {
+        true => writeln!(io::stderr(), "{}", one_line(&error.to_string())),
+        false => error.print(),
+    };
+    drop(said); // nobody reads it
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Without the usage, which `--help` tells.
+fn one_line(text: &str) -> String {
+    let said = text.split("\n\nUsage:").next().unwrap_or_default();
+    let said = said.split("\n\nFor more information").next().unwrap_or_default();
+    said.split_whitespace().collect::<Vec<_>>().join(" ").replace(" tip: ", "; ")
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -124,5 +142,21 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_flag_is_said_in_one_line() {
+        let told = |args: &[&str]| one_line(&Cli::try_parse_from(args).unwrap_err().to_string());
+        let serve = ["routeapi", "serve", "--operator=https://o", "--operator-ca=ca"];
+        assert_eq!(
+            told(&[&serve[..], &["--drain-timeuot=5s"]].concat()),
+            "error: unexpected argument '--drain-timeuot' found; a similar argument exists: '--drain-timeout'"
+        );
+        assert_eq!(
+            told(&serve[..3]),
+            "error: the following required arguments were not provided: --operator-ca <FILE>"
+        );
+        let invalid = told(&[&serve[..], &["--drain-timeout=soon"]].concat());
+        assert!(invalid.starts_with("error: invalid value 'soon' for '--drain-timeout <DURATION>': "), "{invalid}");
     }
 }

@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use routeapi_dataplane::cli::Cli;
+use routeapi_dataplane::cli::{self, Cli};
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) => cli::refuse(&error),
+    }
 }

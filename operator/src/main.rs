@@ -1,8 +1,9 @@
 //! `routeapi-operator`: runs the operator, or prints the kinds' definitions.
 
 use std::{
-    io::Write,
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::Context;
@@ -31,11 +32,37 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Command::Run(settings) => run(*settings),
-        Command::Crds { dir } => crds(dir.as_deref()),
+fn main() -> ExitCode {
+    let done = match Cli::try_parse() {
+        Ok(Cli { command: Command::Run(settings) }) => run(*settings),
+        Ok(Cli { command: Command::Crds { dir } }) => crds(dir.as_deref()),
+        Err(error) => return refuse(&error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}"); // nobody reads it
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// Says what is wrong with the command line, or what was asked of it (`--help`): to a pod's log in one line, so that the
+/// last line says it.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let said = match error.use_stderr() && !io::stderr().is_terminal() {
+        true => writeln!(io::stderr(), "{}", one_line(&error.to_string())),
+        false => error.print(),
+    };
+    drop(said); // nobody reads it
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Without the usage, which `--help` tells.
+fn one_line(text: &str) -> String {
+    let said = text.split("\n\nUsage:").next().unwrap_or_default();
+    let said = said.split("\n\nFor more information").next().unwrap_or_default();
+    said.split_whitespace().collect::<Vec<_>>().join(" ").replace(" tip: ", "; ")
 }
 
 #[tokio::main]
@@ -53,7 +80,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn crds(dir: Option<&Path>) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     for (at, definition) in schema::all().iter().enumerate() {
         let text = schema::to_yaml(definition)?;
         if let Some(dir) = dir {
@@ -65,4 +92,18 @@ fn crds(dir: Option<&Path>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_flag_is_said_in_one_line() {
+        let error = Cli::try_parse_from(["routeapi-operator", "run", "--gatway-url=http://x"]).err().unwrap();
+        assert_eq!(
+            one_line(&error.to_string()),
+            "error: unexpected argument '--gatway-url' found; a similar argument exists: '--gateway-url'"
+        );
+    }
 }

@@ -65,27 +65,41 @@ enum Ended {
     Protocol(#[from] ProtocolError),
 }
 
+impl Ended {
+    /// With what to look at, where that helps.
+    fn explained(&self, operator: &Operator) -> String {
+        match self {
+            Self::Connect(error) => format!("{}: {error}; {}", operator.url, error.look_at()),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Subscribes for as long as it is polled.
 pub async fn run(settings: Settings, installer: Arc<Installer>, mut session: Session, spawner: Spawner) {
     let mut backoff = Backoff::default();
     loop {
         let ended = once(&settings, &installer, &mut session, &spawner).await;
-        let was_up = matches!(installer.store().link(), Link::Up { .. });
         let Err(ended) = ended;
+        let reason = ended.explained(&settings.operator);
         if matches!(ended, Ended::Closed) {
             backoff.reset();
         }
         let wait = backoff.wait(fastrand::f64());
-        if was_up || !matches!(installer.store().link(), Link::Down { reason: Some(_), .. }) {
-            tracing::warn!(reason = %ended, "not connected to the operator; the configuration in force stays");
+        // Once for each reason, so that the log of a pod that waits tells why it does now.
+        let known = matches!(installer.store().link(), Link::Down { reason: Some(last), .. } if last == reason);
+        if known {
+            tracing::debug!(reason, wait_ms = wait.as_millis(), "no connection to the operator");
+        } else if installer.store().is_configured() {
+            tracing::warn!(reason, "not connected to the operator; the configuration in force stays");
         } else {
-            tracing::debug!(reason = %ended, wait_ms = wait.as_millis(), "no connection to the operator");
+            tracing::warn!(reason, "not connected to the operator; not ready without a configuration");
         }
         let since = match installer.store().link() {
             Link::Down { since, .. } => since,
             Link::Local | Link::Up { .. } => clock::now(),
         };
-        installer.store().set_link(Link::Down { since, reason: Some(ended.to_string()) });
+        installer.store().set_link(Link::Down { since, reason: Some(reason) });
         tokio::time::sleep(wait).await;
     }
 }

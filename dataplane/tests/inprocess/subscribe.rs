@@ -33,12 +33,13 @@ fn catalog(model: &str) -> Catalog {
 }
 
 fn start(operator: &Operator, state: &Path) -> Running {
+    let url = format!("https://{}", operator.address).parse().unwrap();
+    start_at(connect::Operator { url, ca: operator.ca.clone(), token: operator.token.clone() }, state)
+}
+
+fn start_at(operator: connect::Operator, state: &Path) -> Running {
     App::start(gateway::settings(Source::Operator(Settings {
-        operator: connect::Operator {
-            url: format!("https://{}", operator.address).parse().unwrap(),
-            ca: operator.ca.clone(),
-            token: operator.token.clone(),
-        },
+        operator,
         pod: "pod-1".to_owned(),
         instance: "boot-1".to_owned(),
         state: Some(state.to_owned()),
@@ -151,4 +152,24 @@ fn a_state_below_the_floor_waits_and_a_newer_one_is_taken_at_once() {
     acked(&operator, &mut stream, &newer);
     assert_eq!(ask(&app, "newer"), "200");
     assert!(SOON.as_secs() < 30, "a test that waits for the floor rule's patience shows nothing");
+}
+
+#[test]
+fn a_pod_that_gets_no_configuration_says_why_and_what_to_look_at() {
+    let operator = Operator::start();
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("https://{}", operator.address);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (ca, token) = (&operator.ca, &operator.token);
+    for (url, ca, token, parts) in [
+        (&url, &directory.path().join("ca.crt"), token, ["ca.crt: No such file", "kubectl describe pod"]),
+        (&url, ca, &directory.path().join("token"), ["token: No such file", "kubectl describe pod"]),
+        (&format!("https://{nobody}"), ca, token, ["Connection refused", "component=operator"]),
+    ] {
+        let at = connect::Operator { url: url.parse().unwrap(), ca: ca.clone(), token: token.clone() };
+        let app = start_at(at, directory.path());
+        let said = |answer: &str| parts.iter().all(|part| answer.contains(part)) && answer.contains(url.as_str());
+        eventually(parts[0], || said(&get(app.admin, "/readyz")));
+        assert_eq!(status(&get(app.admin, "/readyz")), "503");
+    }
 }

@@ -90,6 +90,31 @@ pub enum ConnectError {
     Refused(StatusCode, String),
 }
 
+impl ConnectError {
+    /// What to look at, in a cluster.
+    pub fn look_at(&self) -> &'static str {
+        match self {
+            Self::File { .. } | Self::Ca(_) | Self::Token(_) => {
+                "it comes from a volume of this pod: kubectl describe pod; the CA's ConfigMap is written by the operator"
+            }
+            Self::Url(_) | Self::Host(_) => "see --operator",
+            Self::Io(error) if is_about_a_certificate(error) => {
+                "the operator's certificate and the CA in --operator-ca have to belong together"
+            }
+            Self::Io(_) | Self::Timeout(_) | Self::Http(_) => {
+                "is an operator ready? kubectl get pods -l app.kubernetes.io/component=operator; network policies may be in the way"
+            }
+            Self::Refused(StatusCode::UNAUTHORIZED, _) => {
+                "the token in --token-file has to be for the audience routeapi-config"
+            }
+            Self::Refused(StatusCode::FORBIDDEN, _) => {
+                "this pod's ServiceAccount has to be one of the operator's --data-plane-service-account"
+            }
+            Self::Refused(..) | Self::Tls(_) => "see the operator's log",
+        }
+    }
+}
+
 /// An open stream.
 pub struct Connection {
     /// What goes to the operator.
@@ -152,6 +177,11 @@ async fn refused(status: StatusCode, mut body: Incoming) -> ConnectError {
     ConnectError::Refused(status, String::from_utf8_lossy(&text).trim().to_owned())
 }
 
+fn is_about_a_certificate(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    cause.is_some_and(|it| matches!(it, rustls::Error::InvalidCertificate(_)))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
     fs::read(path).map_err(|error| ConnectError::File { path: path.to_owned(), error })
 }
@@ -195,5 +225,21 @@ impl Body for Outgoing {
             line.push(b'\n');
             Some(Ok(Frame::data(line.into())))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::CertificateError;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_ca_and_an_absent_operator_are_told_apart() {
+        let stranger = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let wrong = ConnectError::Io(io::Error::new(io::ErrorKind::InvalidData, stranger));
+        assert!(wrong.to_string().contains("UnknownIssuer") && wrong.look_at().contains("--operator-ca"), "{wrong}");
+        let absent = ConnectError::Io(io::ErrorKind::ConnectionRefused.into());
+        assert!(absent.look_at().contains("kubectl get pods"));
     }
 }

@@ -124,6 +124,27 @@ fn a_stopping_gateway_is_given_the_time_it_asks_for() {
 }
 
 #[test]
+fn the_test_asks_the_service_in_words_that_the_program_knows() {
+    for values in all_ways() {
+        let args: Vec<&str> = values.iter().map(String::as_str).collect();
+        let objects = template("rel", "sys", &args).unwrap();
+        let (test, services) = (of_kind(&objects, "Pod")[0], of_kind(&objects, "Service"));
+        let given = test["spec"]["containers"][0]["args"].as_array().unwrap();
+        let given: Vec<String> = given.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
+        Cli::try_parse_from(["routeapi".to_owned()].iter().chain(&given))
+            .unwrap_or_else(|refused| panic!("{given:?}: {refused}"));
+        let asked = given.iter().find_map(|arg| arg.strip_prefix("--gateway=http://")).unwrap();
+        let (host, port) = asked.split_once(':').unwrap_or((asked, "80"));
+        let serves = |service: &&Value| {
+            let name = service["metadata"]["name"].as_str().unwrap();
+            host == format!("{name}.sys.svc") && service["spec"]["ports"][0]["port"].to_string() == port
+        };
+        assert_eq!(services.into_iter().filter(serves).count(), 1, "{asked}");
+        assert_eq!(test["metadata"]["annotations"]["helm.sh/hook"], "test");
+    }
+}
+
+#[test]
 fn every_mounted_volume_and_named_port_is_there() {
     for values in all_ways() {
         for component in ["operator", "data-plane"] {

@@ -1,9 +1,7 @@
 //! What statuses say, and that one bad object costs the others nothing.
 
-use std::time::Duration;
-
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use routeapi_channel::Kind;
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute};
 use routeapi_tests::wait;
@@ -25,6 +23,19 @@ async fn the_kinds_are_accepted_and_explained() {
     assert!(metrics.contains("routeapi_operator_compile_seconds_count"), "{metrics}");
 }
 
+/// Creation times have seconds: who is to be younger than another object has to wait for the next one.
+async fn a_later_second_than(cluster: &Cluster, route: &str) {
+    let routes = cluster.api::<AIRoute>();
+    let older = routes.get(route).await.unwrap();
+    let attempt = AIRoute::new("clock", older.spec);
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let look = || async {
+        let now = routes.create(&dry_run, &attempt).await.unwrap().metadata.creation_timestamp;
+        (now > older.metadata.creation_timestamp).then_some(())
+    };
+    wait::until("the API server's clock to move on", LIMIT, look).await;
+}
+
 #[tokio::test]
 async fn broken_routes_say_why_while_others_work() {
     let cluster = Cluster::new("broken").await;
@@ -37,8 +48,7 @@ async fn broken_routes_say_why_while_others_work() {
     let spec = json!({"spec": {"model": "model-c", "upstreams": elsewhere}});
     cluster.create::<AIRoute>("AIRoute", "trespasser", spec).await;
     cluster.condition("AIRoute", "good", "Ready", ("True", "Ready")).await;
-    // The API server's clock has seconds: the older of the two must really be older.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    a_later_second_than(&cluster, "good").await;
     cluster.route("latecomer", "model-a", "echo").await;
 
     let (lost, took) = cluster.condition("AIRoute", "lost", "ResolvedRefs", ("False", "ProviderNotFound")).await;

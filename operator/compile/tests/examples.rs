@@ -18,8 +18,9 @@ fn load(example: &str) -> Compiled {
     };
     let mut manifests = Manifests::default();
     for file in files {
-        let text = fs::read_to_string(&file).unwrap().replace("${", "sk-").replace('}', "");
-        for document in yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display())) {
+        for document in yaml::read(&filled(&fs::read_to_string(&file).unwrap()))
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        {
             for item in items(&document.value) {
                 let place = format!("{}:{}", file.display(), document.line);
                 manifests.add(item).unwrap_or_else(|error| panic!("{place}: {error}"));
@@ -47,6 +48,13 @@ fn load(example: &str) -> Compiled {
     compiled
 }
 
+/// With a stand-in for every `${NAME}`.
+fn filled(text: &str) -> String {
+    let mut parts = text.split("${");
+    let head = parts.next().unwrap_or_default().to_owned();
+    parts.fold(head, |filled, part| filled + "sk-" + &part.replacen('}', "", 1))
+}
+
 #[test]
 fn quickstart() {
     let compiled = load("quickstart.yaml");
@@ -69,4 +77,46 @@ fn multi_vendor() {
         panic!("open to all");
     };
     assert!(allowed.contains(token.namespace()), "the example's token may use the example's route");
+}
+
+/// Entry by entry: under the name that apps know, the same model at the same vendor with the same share and price.
+#[test]
+fn migrate_from_litellm() {
+    let compiled = load("migrate-from-litellm/routeapi.yaml");
+    let snapshot = compiled.snapshot;
+    assert_eq!((snapshot.providers.len(), snapshot.routes.len(), snapshot.tokens.len()), (3, 4, 1));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/migrate-from-litellm/litellm-config.yaml");
+    let documents = yaml::read(&fs::read_to_string(path).unwrap()).unwrap();
+    let config = &documents.first().unwrap().value;
+
+    let route = |name: &str| {
+        let found = snapshot.routes.values().find(|route| route.models.iter().any(|model| model.matches(name)));
+        found.unwrap_or_else(|| panic!("no route for {name}"))
+    };
+    for entry in config["model_list"].as_array().unwrap() {
+        let name = entry["model_name"].as_str().unwrap();
+        let params = &entry["litellm_params"];
+        let (vendor, model) = params["model"].as_str().unwrap().split_once('/').unwrap();
+        let provider = if vendor == "hosted_vllm" { "vllm" } else { vendor };
+        let same = |upstream: &&routeapi_channel::snapshot::Upstream| {
+            upstream.model.as_deref() == Some(model) && upstream.provider.name() == provider
+        };
+        let upstream = route(name).upstreams.iter().find(same).unwrap_or_else(|| panic!("{name}: no {model}"));
+        assert_eq!(u64::from(upstream.weight), params["weight"].as_u64().unwrap_or(1), "{name}: {model}");
+        assert_eq!(u64::from(upstream.priority), params["order"].as_u64().unwrap_or(1) - 1, "{name}: {model}");
+        if let Some(cost) = entry["model_info"]["input_cost_per_token"].as_f64() {
+            let price = upstream.price.unwrap().input_per_million.to_string().parse::<f64>().unwrap();
+            assert!((price - cost * 1e6).abs() < 1e-6, "{name}: {model}: {price} is not {cost} a million times");
+        }
+    }
+    for (alias, name) in config["router_settings"]["model_group_alias"].as_object().unwrap() {
+        assert_eq!(route(alias), route(name.as_str().unwrap()));
+    }
+    for fallback in config["router_settings"]["fallbacks"].as_array().unwrap() {
+        let (name, next) = fallback.as_object().unwrap().iter().next().unwrap();
+        let last = route(name).upstreams.iter().max_by_key(|upstream| upstream.priority).unwrap();
+        let first = route(next[0].as_str().unwrap()).upstreams.first().unwrap();
+        assert_eq!((&last.provider, &last.model), (&first.provider, &first.model), "{name} falls back to {next}");
+        assert!(last.priority > 0);
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
     index::Index,
     lease::Election,
     parts::Parts,
-    preflight,
+    preflight::{self, herald::Herald},
     publish::Publisher,
     push::{self, Push, ack::AckBook, auth::Authenticator, peers::Peers, session::Sources},
     settings::Settings,
@@ -85,7 +85,8 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
     let keeper = Keeper::new(&settings, &parts.client, Arc::clone(&certificates), leader.clone());
     let mut others = JoinSet::new();
     others.spawn(admin::serve(Arc::new(admin), admin_listener, shutdown.clone()));
-    others.spawn(preflight::run(parts.client.clone(), crds));
+    let herald = Herald::new(&settings, &parts.client);
+    others.spawn(preflight::run(parts.client.clone(), herald, crds));
     others.spawn(keeper.run());
     others.spawn(Arc::clone(&parts.publisher).run(Arc::clone(&parts.index), Arc::clone(&parts.metrics)));
     others.spawn(peers_of(&settings, &parts, certificates).run());

@@ -1,8 +1,10 @@
 //! Whether the CRDs in the cluster have every field that this version knows.
 //!
 //! An older CRD would make the API server drop fields that users write, without a word: so the operator says so in its
-//! log and is not ready. It looks again until all is well, and needs no restart. What the cluster has is read from its
+//! log and in an event about its pod, and is not ready; what the older CRDs know is served all the same. It looks again until all is well, and needs no restart. What the cluster has is read from its
 //! published OpenAPI, which every authenticated client may read, so no right to CRDs is needed.
+
+pub mod herald;
 
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use serde_json::Value;
 use tokio::{sync::watch, time};
 use tracing::{error, info};
 
+use herald::Herald;
+
 /// How often a cluster that lacks something is looked at again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -23,7 +27,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 const NAMED: usize = 5;
 
 /// Looks until the cluster has what is needed; what it lacks is in `problem`.
-pub async fn run(client: Client, problem: watch::Sender<Option<String>>) {
+pub async fn run(client: Client, herald: Herald, problem: watch::Sender<Option<String>>) {
     loop {
         let found = lacking(&client).await;
         let changed = problem.send_if_modified(|held| {
@@ -33,7 +37,10 @@ pub async fn run(client: Client, problem: watch::Sender<Option<String>>) {
         });
         match &found {
             None => return info!("the cluster's CRDs fit this version"),
-            Some(text) if changed => error!(problem = text, "CRDs"),
+            Some(text) if changed => {
+                error!(problem = text, "CRDs");
+                herald.warn("UnfitCRDs", text).await;
+            }
             Some(_) => {}
         }
         time::sleep(AGAIN).await;

@@ -178,18 +178,26 @@ async fn with_crds_that_are_too_old_what_works_is_served_but_the_operator_is_not
     cluster.server.kubectl(&["patch", "crd", "airoutes.routeapi.dev", "--type=json", "-p", &older]).await.unwrap();
     // The published schema follows a moment later, and an operator that finds all well does not look again.
     let pruned = || async {
-        let text = cluster.server.kubectl(&["get", "--raw", "/openapi/v3/apis/routeapi.dev/v1alpha1"]).await.unwrap();
-        (!text.contains("ownedBy")).then_some(())
+        let text = cluster.server.kubectl(&["get", "--raw", "/openapi/v3/apis/routeapi.dev/v1alpha1"]).await.ok()?;
+        (text.contains("AIRoute") && !text.contains("ownedBy")).then_some(())
     };
     wait::until("the older schema is published", LIMIT, pruned).await;
 
-    let operator = cluster.start(&[]).await;
+    let own = cluster.server.pod(&cluster.namespace, rights::OPERATOR).await.unwrap();
+    let file = cluster.server.dir().join("own-token");
+    std::fs::write(&file, own.token(AUDIENCE).await.unwrap()).unwrap();
+    let operator = cluster.start(&[&format!("--peer-token-file={}", file.display())]).await;
     let says = || async {
         let answer = operator.admin("/readyz").await;
         let said = "the CRDs are older than this operator: they lack AIRoute.spec.ownedBy; kubectl apply -f crds/\n";
         (answer.contains(" 503 ") && answer.ends_with(said)).then_some(())
     };
     wait::until("nothing but the CRDs to stand in the way", LIMIT, says).await;
+    let told = || async {
+        let events = cluster.server.kubectl(&["-n", &cluster.namespace, "describe", "pod", &own.name]).await.unwrap();
+        (events.contains("UnfitCRDs") && events.contains("they lack AIRoute.spec.ownedBy")).then_some(())
+    };
+    wait::until("kubectl describe pod to say so", LIMIT, told).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
     cluster.echo_provider("echo").await;
     cluster.route("assistant", "assistant", "echo").await;

@@ -56,6 +56,15 @@ fn a_wrong_name_or_type_is_refused_with_its_path() {
 }
 
 #[test]
+fn an_account_that_nobody_makes_has_to_be_named() {
+    for component in ["operator", "dataPlane"] {
+        let refused = template("rel", "sys", &["--set", &format!("{component}.serviceAccount.create=false")]);
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains(&format!("{component}.serviceAccount.name: with serviceAccount.create off")), "{said}");
+    }
+}
+
+#[test]
 fn what_excludes_each_other_is_refused_together() {
     let both = ["--set", "metrics.podMonitor.enabled=true", "--set", "metrics.serviceMonitor.enabled=true"];
     let refused = template("rel", "sys", &both).unwrap_err().to_string();

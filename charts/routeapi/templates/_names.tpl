@@ -17,12 +17,22 @@
 {{ include "routeapi.fullname" . }}-operator
 {{- end -}}
 
+{{/* Arguments: values of the component, its name among the values, the account's name by default. */}}
+{{- define "routeapi.accountName" -}}
+{{- $account := (index . 0).serviceAccount -}}
+{{- if $account.create -}}
+{{- $account.name | default (index . 2) -}}
+{{- else -}}
+{{- required (printf "%s.serviceAccount.name: with serviceAccount.create off it must name an account that exists" (index . 1)) $account.name -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "routeapi.operator.serviceAccount" -}}
-{{- .Values.operator.serviceAccount.name | default (include "routeapi.operator" .) -}}
+{{- include "routeapi.accountName" (list .Values.operator "operator" (include "routeapi.operator" .)) -}}
 {{- end -}}
 
 {{- define "routeapi.dataPlane.serviceAccount" -}}
-{{- .Values.dataPlane.serviceAccount.name | default (include "routeapi.fullname" .) -}}
+{{- include "routeapi.accountName" (list .Values.dataPlane "dataPlane" (include "routeapi.fullname" .)) -}}
 {{- end -}}
 
 {{/* Where pods of this cluster reach the gateway. */}}

@@ -30,7 +30,7 @@ use tracing::{debug, warn};
 use crate::{
     parts::Parts,
     publish::Publication,
-    push::ack::{Progress, Standing},
+    push::ack::{AWAY, Progress, Standing},
     settings::Settings,
     telemetry::Outcome,
     tokens::plan::Finding,
@@ -68,6 +68,8 @@ struct Memory {
     retry: BTreeMap<Key, Instant>,
     unsaid: Unsaid,
     since: Instant,
+    /// How many pods statuses spoke of when this replica began to write.
+    expected: Option<usize>,
 }
 
 /// A status to be written.
@@ -120,6 +122,7 @@ impl Statuses {
             retry: BTreeMap::new(),
             unsaid: Unsaid::default(),
             since: now,
+            expected: None,
         };
         let mut publications = self.parts.publisher.subscribe();
         let (mut acks, mut touched) = (self.parts.acks.changed(), self.parts.index.touched());
@@ -145,7 +148,12 @@ impl Statuses {
 
     /// Looks at every object; how long until something may be due.
     async fn look(&self, publication: &Publication, memory: &mut Memory) -> Duration {
-        let standing = self.parts.acks.standing(|revision| self.parts.publisher.recall(revision));
+        let mut standing = self.parts.acks.standing(|revision| self.parts.publisher.recall(revision));
+        let expected = *memory.expected.get_or_insert_with(|| self.shown_pods(publication));
+        if memory.since.elapsed() < AWAY {
+            // An operator that starts has not seen them leave.
+            standing.strangers = expected.saturating_sub(standing.connected);
+        }
         let findings = self.findings.borrow().clone();
         let verdicts = &publication.compiled.verdicts;
         memory.pace.retain(|key| verdicts.contains_key(key));
@@ -170,6 +178,12 @@ impl Statuses {
             }
         }
         wait.max(Duration::from_millis(10))
+    }
+
+    /// The most pods that any status speaks of.
+    fn shown_pods(&self, publication: &Publication) -> usize {
+        let shown = publication.compiled.verdicts.keys().filter_map(|key| self.current(key));
+        shown.filter_map(|current| current.shown.connected()).max().unwrap_or_default()
     }
 
     /// What should be written of an object now, or when to look again.

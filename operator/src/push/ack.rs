@@ -4,7 +4,8 @@
 //! pod. A pod that reconnects replaces its older entry, wherever that was. Two answers come out: [`Standing`], for
 //! statuses, and [`Fleet`], which tells data planes how many of them share a limit.
 //!
-//! The fleet shrinks late: a pod whose stream broke goes on serving with its share, so its share is given to others only
+//! A pod that left goes on serving what it had, and comes back with that: for [`AWAY`] it stands in the way of calling a
+//! resource programmed that it did not have. The fleet shrinks late too: a pod whose stream broke goes on serving with its share, so its share is given to others only
 //! after [`LINGER`]. For the same reason pods that come back to a restarted operator keep the share they have until the
 //! others had time to come back too.
 
@@ -20,6 +21,9 @@ use tokio::sync::watch;
 
 /// How long a pod that left is still counted.
 pub const LINGER: Duration = Duration::from_secs(10);
+
+/// How long a pod that left without a resource is waited for. Most are back within a second.
+pub const AWAY: Duration = Duration::from_secs(5);
 
 /// How long after its start an operator waits for pods to come back before it changes their shares.
 pub const SETTLE: Duration = Duration::from_secs(5);
@@ -74,7 +78,14 @@ pub struct AckBook {
 struct Pods {
     local: BTreeMap<String, PodReport>,
     peers: BTreeMap<String, Vec<PodReport>>,
-    left: BTreeMap<String, Instant>,
+    left: BTreeMap<String, Left>,
+}
+
+/// A pod whose stream ended.
+#[derive(Debug)]
+struct Left {
+    at: Instant,
+    revision: Option<Revision>,
 }
 
 /// The data planes that share limits.
@@ -91,7 +102,10 @@ pub struct Fleet {
 pub struct Standing {
     /// Pods that are connected.
     pub connected: usize,
+    /// Pods that are somewhere, with nothing known of what they have.
+    pub strangers: usize,
     groups: Vec<(Option<Arc<Catalog>>, usize)>,
+    away: Vec<Option<Arc<Catalog>>>,
     refused: BTreeMap<Key, Vec<(PodName, Version, String)>>,
 }
 
@@ -102,6 +116,8 @@ pub struct Progress {
     pub acknowledged: usize,
     /// Pods that are connected.
     pub connected: usize,
+    /// Pods that were connected a moment ago and did not have it.
+    pub away: usize,
     /// The first refusal of this version, with the pod's name.
     pub rejection: Option<String>,
 }
@@ -151,8 +167,8 @@ impl AckBook {
     pub fn left(&self, uid: &str, since: i64) {
         let mut pods = self.lock();
         if pods.local.get(uid).is_some_and(|report| report.since == since) {
-            pods.local.remove(uid);
-            pods.left.insert(uid.to_owned(), Instant::now());
+            let revision = pods.local.remove(uid).and_then(|report| report.revision);
+            pods.left.insert(uid.to_owned(), Left { at: Instant::now(), revision });
         }
         self.finish(pods);
     }
@@ -167,10 +183,10 @@ impl AckBook {
         if pods.peers.get(peer) == before.as_ref() {
             return;
         }
-        let now = Instant::now();
-        for uid in before.unwrap_or_default().into_iter().map(|report| report.uid) {
+        let at = Instant::now();
+        for PodReport { uid, revision, .. } in before.unwrap_or_default() {
             if !pods.connected().contains_key(&uid) {
-                pods.left.insert(uid, now);
+                pods.left.insert(uid, Left { at, revision });
             }
         }
         self.finish(pods);
@@ -185,7 +201,7 @@ impl AckBook {
     pub fn tick(&self) {
         let mut pods = self.lock();
         let now = Instant::now();
-        pods.left.retain(|_, left| now.duration_since(*left) < LINGER);
+        pods.left.retain(|_, left| now.duration_since(left.at) < LINGER);
         let fleet = Arc::new(self.fleet_of(&pods));
         drop(pods);
         self.set_fleet(fleet);
@@ -220,6 +236,8 @@ impl AckBook {
             }
         }
         standing.groups = by_revision.into_iter().map(|(revision, pods)| (revision.and_then(&recall), pods)).collect();
+        let away = pods.left.iter().filter(|(uid, left)| left.at.elapsed() < AWAY && !connected.contains_key(*uid));
+        standing.away = away.map(|(_, left)| left.revision.as_ref().and_then(&recall)).collect();
         standing
     }
 
@@ -277,7 +295,12 @@ impl Standing {
         let told: usize = self.groups.iter().filter(|(catalog, _)| has(catalog)).map(|(_, pods)| pods).sum();
         let rejection =
             refusals.first().map(|(pod, _, message)| format!("pod {}/{}: {message}", pod.namespace, pod.name));
-        Progress { acknowledged: told.saturating_sub(refusals.len()), connected: self.connected, rejection }
+        Progress {
+            acknowledged: told.saturating_sub(refusals.len()),
+            connected: self.connected,
+            away: self.away.iter().filter(|catalog| !has(catalog)).count().max(self.strangers),
+            rejection,
+        }
     }
 }
 

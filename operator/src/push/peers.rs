@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -89,9 +90,10 @@ impl Peers {
                     continue;
                 }
             };
-            for address in &addresses {
-                let asked = time::timeout(PATIENCE, self.ask(*address)).await.unwrap_or(Err(Unanswered::TimedOut));
-                self.note(&address.to_string(), asked, &mut failures);
+            // All at once: one that has just gone keeps its place in the record for a while, and answers nothing.
+            let asking = addresses.iter().map(|address| time::timeout(PATIENCE, self.ask(*address)));
+            for (address, asked) in addresses.iter().zip(join_all(asking).await) {
+                self.note(&address.to_string(), asked.unwrap_or(Err(Unanswered::TimedOut)), &mut failures);
             }
             for gone in self.acks.known_peers() {
                 if !addresses.iter().any(|address| address.to_string() == gone) {

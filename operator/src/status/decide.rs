@@ -1,7 +1,8 @@
 //! What a status should say. Pure: verdict, acknowledgements and what is written already go in, decisions come out.
 //!
 //! `Programmed` is true only when every connected data-plane pod has acknowledged the version that this generation
-//! compiles to; a refusal is said at once, in the pod's words. Pods come and go, so what is true already stays true for
+//! compiles to, and none that was connected a moment ago is without it; a refusal is said at once, in the pod's words. Pods
+//! come and go, so what is true already stays true for
 //! [`GRACE`] while acknowledgements are outstanding: scaling up, or an operator that restarts, changes no condition. For a
 //! new generation, and for an object that becomes right because of another one, nothing is said for [`SETTLE`], in which most acknowledgements arrive, and then `Unknown`.
 
@@ -19,6 +20,9 @@ pub const GRACE: Duration = Duration::from_secs(10);
 
 /// How long the first word about a new generation waits for acknowledgements.
 pub const SETTLE: Duration = Duration::from_millis(500);
+
+/// How soon pods that are away are looked for again.
+const LOOK_OUT: Duration = Duration::from_millis(250);
 
 /// The longest note that an event may have.
 const LONGEST_NOTE: usize = 1000;
@@ -116,6 +120,11 @@ fn programmed(facts: &Facts<'_>) -> Programmed {
     if let Some(text) = &progress.rejection {
         return Programmed::Now(Decision::no(TYPE, Reason::Rejected, text));
     }
+    let held = kept(facts, TYPE).filter(|_| !mends(facts));
+    if progress.complete() && progress.away > 0 && !held.as_ref().is_some_and(Decision::holds) {
+        let text = format!("{summary}; pods that left a moment ago without it: {}", progress.away);
+        return Programmed::Until(Decision::unknown(TYPE, Reason::Propagating, text), LOOK_OUT);
+    }
     if progress.complete() {
         let counts = matches!(facts.verdict.detail, Detail::Route { .. });
         let text = if counts { summary } else { "every connected data-plane pod acknowledged".to_owned() };
@@ -129,7 +138,7 @@ fn programmed(facts: &Facts<'_>) -> Programmed {
     if waited >= GRACE {
         return Programmed::Now(Decision::no(TYPE, reason, text));
     }
-    if let Some(decision) = kept(facts, TYPE).filter(|_| !mends(facts)) {
+    if let Some(decision) = held {
         return Programmed::Until(decision, GRACE - waited);
     }
     if waited < SETTLE {

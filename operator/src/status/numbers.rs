@@ -51,6 +51,13 @@ impl Unsaid {
     }
 }
 
+impl Pods {
+    /// How many are connected.
+    pub fn connected(self) -> Option<usize> {
+        usize::try_from(self.connected).ok()
+    }
+}
+
 impl From<&Progress> for Pods {
     fn from(progress: &Progress) -> Self {
         let count = |it| i32::try_from(it).unwrap_or(i32::MAX);

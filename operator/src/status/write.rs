@@ -66,6 +66,12 @@ impl Shown {
         }
     }
 
+    /// How many connected pods it speaks of.
+    pub fn connected(&self) -> Option<usize> {
+        let Self::Route(_, Some(shown)) = self else { return None };
+        shown.connected()
+    }
+
     /// The numbers of pods that it should show and does show, where it shows any.
     pub fn pods(&self, wanted: &Wanted) -> Option<(Pods, Pods)> {
         let Self::Route(_, Some(shown)) = self else { return None };

@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -25,13 +27,20 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject},
 };
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_rustls::TlsConnector;
 
 use crate::spawn::Spawner;
 
 /// For DNS, TCP, TLS and the operator's first answer, each.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much earlier than the next one an address is tried.
+const HEAD_START: Duration = Duration::from_millis(200);
 
 /// As much of an error answer as is worth repeating.
 const LONGEST_REASON: usize = 512;
@@ -137,7 +146,7 @@ pub async fn connect(operator: &Operator, hello: FromDataPlane, spawner: &Spawne
     let config = trust(&operator.ca)?;
     let bearer = token(&operator.token)?;
 
-    let socket = timeout(PATIENCE, TcpStream::connect((host, port))).await??;
+    let socket = timeout(PATIENCE, async { first_of(lookup_host((host, port)).await?).await }).await??;
     socket.set_nodelay(true)?;
     let name = ServerName::try_from(host.to_owned())?;
     let socket = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, socket)).await??;
@@ -163,6 +172,26 @@ pub async fn connect(operator: &Operator, hello: FromDataPlane, spawner: &Spawne
     let status = response.status();
     let hear = response.into_body();
     if status == StatusCode::OK { Ok(Connection { say, hear }) } else { Err(refused(status, hear).await) }
+}
+
+/// A socket to the first address that takes one, each tried a moment after the one before it (RFC 8305): the operator's
+/// Service is headless, and its record still holds pods that have just gone, which answer nothing at all.
+async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut attempts: FuturesUnordered<_> = (0..)
+        .zip(addresses)
+        .map(|(place, address)| async move {
+            sleep(HEAD_START * place).await;
+            TcpStream::connect(address).await
+        })
+        .collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 async fn refused(status: StatusCode, mut body: Incoming) -> ConnectError {
@@ -231,8 +260,32 @@ impl Body for Outgoing {
 #[cfg(test)]
 mod tests {
     use rustls::CertificateError;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_answers_nothing_does_not_hold_up_the_next_one() {
+        // A full queue of connections that nobody accepts swallows further attempts.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(socket) = timeout(HEAD_START, TcpStream::connect(silent.local_addr().unwrap())).await {
+            waiting.push(socket.unwrap());
+        }
+        let answering = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [silent.local_addr().unwrap(), answering.local_addr().unwrap()];
+        let socket = timeout(PATIENCE, first_of(addresses.into_iter())).await.unwrap().unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), answering.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn when_none_answers_the_last_ones_reason_is_given() {
+        assert_eq!(first_of(std::iter::empty()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        assert_eq!(first_of([closed].into_iter()).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     #[test]
     fn a_wrong_ca_and_an_absent_operator_are_told_apart() {

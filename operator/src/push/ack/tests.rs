@@ -88,9 +88,28 @@ fn a_pod_that_left_keeps_its_share_for_a_while() {
     book.left("a", 1);
     assert_eq!(fleet.borrow().uids, ["a", "b"], "it may be serving still");
     assert_eq!(book.standing(|_| None).connected, 1, "but it acknowledges nothing");
-    book.lock().left.insert("a".into(), Instant::now().checked_sub(LINGER).unwrap());
+    book.lock().left.get_mut("a").unwrap().at = Instant::now().checked_sub(LINGER).unwrap();
     book.tick();
     assert_eq!(fleet.borrow().uids, ["b"]);
+}
+
+#[test]
+fn a_pod_that_left_is_waited_for_where_it_did_not_have_a_resource() {
+    let (old, new) = (catalog(&[("a", 1), ("b", 1)]), catalog(&[("a", 1), ("b", 2)]));
+    let book = AckBook::new();
+    book.joined(report("1", 1));
+    book.joined(report("2", 1));
+    book.answered("1", 1, &old.revision(), vec![]);
+    book.answered("2", 1, &new.revision(), vec![]);
+    book.left("1", 1);
+    let (a, b) = (progress(&book, &[&old, &new], "a", &new), progress(&book, &[&old, &new], "b", &new));
+    assert_eq!((a.away, b.away, b.connected, b.acknowledged), (0, 1, 1, 1));
+    book.lock().left.get_mut("1").unwrap().at = Instant::now().checked_sub(AWAY).unwrap();
+    assert_eq!(progress(&book, &[&old, &new], "b", &new).away, 0, "it is gone");
+    book.lock().left.get_mut("1").unwrap().at = Instant::now();
+    book.joined(report("1", 2));
+    let back = progress(&book, &[&old, &new], "b", &new);
+    assert_eq!((back.away, back.connected, back.acknowledged), (0, 2, 1), "it is back");
 }
 
 #[test]

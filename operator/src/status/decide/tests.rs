@@ -12,7 +12,7 @@ fn good() -> Verdict {
 }
 
 fn progress(acknowledged: usize, connected: usize) -> Option<Progress> {
-    Some(Progress { acknowledged, connected, rejection: None })
+    Some(Progress { acknowledged, connected, away: 0, rejection: None })
 }
 
 fn facts<'a>(verdict: &'a Verdict, progress: Option<Progress>, held: &'a [Condition], waited: u64) -> Facts<'a> {
@@ -65,6 +65,20 @@ fn more_pods_are_no_news() {
 }
 
 #[test]
+fn a_pod_that_is_away_for_a_moment_delays_good_news_and_takes_none_back() {
+    let verdict = good();
+    let away = || Some(Progress { acknowledged: 2, connected: 2, away: 1, rejection: None });
+    let (wanted, later) = decide(&facts(&verdict, away(), &[], 0));
+    let wanted = wanted.unwrap();
+    let text = "2/2 data-plane pods acknowledged; pods that left a moment ago without it: 1";
+    assert_eq!(condition(&wanted, ConditionType::Programmed), (Status::Unknown, Reason::Propagating, text));
+    assert_eq!(condition(&wanted, ConditionType::Ready).0, Status::Unknown);
+    assert_eq!(later, Some(LOOK_OUT));
+    let held = written(&decide(&facts(&verdict, progress(3, 3), &[], 0)).0.unwrap());
+    assert!(!decide(&facts(&verdict, away(), &held, 0)).0.unwrap().differs_from(&held));
+}
+
+#[test]
 fn a_new_generation_is_given_a_moment_before_anything_is_said() {
     let mut older = good();
     older.generation = Some(2);
@@ -80,7 +94,7 @@ fn a_new_generation_is_given_a_moment_before_anything_is_said() {
 fn a_refusal_is_said_at_once_in_the_pods_words() {
     let verdict = good();
     let text = "pod ai/gw-1: unknown field `shiny`";
-    let refused = Some(Progress { acknowledged: 2, connected: 3, rejection: Some(text.into()) });
+    let refused = Some(Progress { acknowledged: 2, connected: 3, away: 0, rejection: Some(text.into()) });
     let wanted = decide(&facts(&verdict, refused, &[], 0)).0.unwrap();
     assert_eq!(condition(&wanted, ConditionType::Programmed), (Status::False, Reason::Rejected, text));
     assert_eq!(condition(&wanted, ConditionType::Ready), (Status::False, Reason::Rejected, text));

@@ -7,7 +7,8 @@ A page's fenced blocks say what becomes of them by the first word after the fenc
     text       right after one of those: what it prints, with … for what differs each time
     others     shown, not run
 
-A reader puts in names of their own; SUBSTITUTED are those that the suite puts in.
+A reader puts in names of their own; SUBSTITUTED are those that the suite puts in. `helm` is Helm 3, or Helm 4 with
+CLUSTER_HELM=helm4.
 """
 
 import json
@@ -128,15 +129,18 @@ class Reader:
         programs = home / "bin"
         programs.mkdir(parents=True)
         (programs / "kubectl").symlink_to(kube.programs / "kubectl")
-        (programs / "helm").symlink_to(kube.programs / kube.helm_program)
+        (programs / "helm").symlink_to(kube.programs / os.environ.get("CLUSTER_HELM", "helm"))
         take_program(images / "routeapi.tar", "routeapi", programs)
         trust(home, registry)
         self.environment = {**kube.environment, "HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
 
+    def shell(self, page):
+        if page not in self.shells:
+            self.shells[page] = Shell(self.environment, self.home / page, self.enter)
+        return self.shells[page]
+
     def follow(self, block):
-        if block.page not in self.shells:
-            self.shells[block.page] = Shell(self.environment, self.home / block.page, self.enter)
-        printed = self.shells[block.page].run(self.put_in(block.text), block.fails)
+        printed = self.shell(block.page).run(self.put_in(block.text), block.fails)
         if block.expected is not None:
             expected = self.put_in(block.expected)
             assert matches(expected, printed), f"{block} says that this is printed:\n{expected}\n--- but it was:\n{printed}"

@@ -50,6 +50,15 @@ def test_install(reader, block):
     reader.follow(block)
 
 
+def test_what_helm_tells_to_do_next(kube, reader):
+    """The commands of NOTES.txt, which stand indented between its sentences."""
+    told = kube.helm("get", "notes", RELEASE, "--namespace", NAMESPACE).splitlines()
+    commands = "\n".join(line.removeprefix("   ") for line in told if line.startswith("   "))
+    printed = reader.shell("notes").run(f"{commands}\nkill $!")
+    assert pages.matches("…airoute.routeapi.dev/demo condition met…\n{…Echo: Hello…}", printed), printed
+    kube.kubectl("delete", "--namespace", NAMESPACE, "airoute/demo", "apitoken/demo", "aiprovider/echo")
+
+
 @page("upgrade")
 def test_upgrade(reader, block):
     reader.follow(block)

@@ -263,10 +263,6 @@ pub struct DataPlaneStatus {
     pub acknowledged: i32,
     /// Pods that are connected.
     pub connected: i32,
-    /// The configuration they have, as in their logs and admin dump.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub revision: Option<String>,
 }
 
 impl Default for Fallback {

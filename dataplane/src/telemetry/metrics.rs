@@ -160,7 +160,7 @@ impl Metrics {
         registry.register("gen_ai_client_token_usage", help, self.token_usage.clone());
         let help = "Cost at the route's prices, in billionths of a US dollar";
         registry.register("routeapi_spend_nanousd", help, self.spend.clone());
-        let help = "Tries at upstreams by result; result is ok, cancelled or the reason of the failure";
+        let help = "Tries at upstreams by result; result is ok, client_cancelled or the reason of the failure";
         registry.register("routeapi_upstream_attempts", help, self.attempts.clone());
         let help = "Request fields that were changed or dropped for an upstream's protocol";
         registry.register("routeapi_translation_warnings", help, self.warnings.clone());
@@ -227,7 +227,7 @@ impl Metrics {
     fn attempted(&self, attempt: &AttemptRecord, call: &CallLabels, provider: &'static str, outcome: Outcome) {
         let upstream: Arc<str> = Arc::from(attempt.upstream.as_str());
         let route = &call.route;
-        let ended_well = if outcome == Outcome::ClientCancelled { "cancelled" } else { "ok" };
+        let ended_well = if outcome == Outcome::ClientCancelled { "client_cancelled" } else { "ok" };
         let labels = AttemptLabels {
             route: Arc::clone(route),
             upstream: Arc::clone(&upstream),

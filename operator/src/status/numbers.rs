@@ -73,7 +73,7 @@ impl From<&DataPlaneStatus> for Pods {
 
 impl From<Pods> for DataPlaneStatus {
     fn from(Pods { acknowledged, connected }: Pods) -> Self {
-        Self { summary: format!("{acknowledged}/{connected}"), acknowledged, connected, revision: None }
+        Self { summary: format!("{acknowledged}/{connected}"), acknowledged, connected }
     }
 }
 

@@ -56,7 +56,9 @@ async fn lacking(client: &Client) -> Option<String> {
     let published: Value = match time::timeout(Duration::from_secs(10), client.request(request)).await {
         Ok(Ok(published)) => published,
         Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
-            return Some(format!("the CRDs of {GROUP}/{VERSION} are not installed: kubectl apply -f crds/"));
+            return Some(format!(
+                "the CRDs of {GROUP}/{VERSION} are not installed: kubectl apply --server-side --force-conflicts -f crds/"
+            ));
         }
         Ok(Err(error)) => return Some(format!("the cluster's CRDs cannot be read: {error}")),
         Err(_) => return Some("the cluster's CRDs cannot be read: the API server does not answer".to_owned()),
@@ -66,7 +68,7 @@ async fn lacking(client: &Client) -> Option<String> {
     let more = missing.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!missing.is_empty())
-        .then(|| format!("the CRDs are older than this operator: they lack {named}{more}; kubectl apply -f crds/"))
+        .then(|| format!("the CRDs are older than this operator: they lack {named}{more}; kubectl apply --server-side --force-conflicts -f crds/"))
 }
 
 /// `AIRoute.spec.fallback` and the like.

@@ -221,16 +221,19 @@ fn unreadable(kind: Kind, broken: &Broken) -> Verdict {
     Verdict { generation: broken.generation, decisions, detail }
 }
 
-/// A Secret that exists but may not be read looks like one that does not exist: the message has to say so.
+/// A Secret that exists but may not be read looks like one that does not exist: the message must not ask for it to be made.
 fn explain_hidden_secrets(compiled: &mut Compiled, readable: &[String]) {
+    let allowed = readable.join(", ");
     for (key, verdict) in &mut compiled.verdicts {
-        let hidden = key.kind == Kind::Provider && !readable.iter().any(|it| it == key.id.namespace());
+        let namespace = key.id.namespace();
+        let hidden = key.kind == Kind::Provider && !readable.iter().any(|it| it == namespace);
         let unresolved = |it: &&mut Decision| matches!(it.reason, Reason::SecretNotFound | Reason::CertificateNotFound);
         for decision in verdict.decisions.iter_mut().filter(unresolved).filter(|_| hidden) {
-            let allowed = readable.join(", ");
-            decision.message.push_str(&format!(
-                "; the operator may read Secrets and ConfigMaps in {allowed} only (Helm value providerNamespaces)"
-            ));
+            let what = decision.message.split(" does not exist").next().unwrap_or_default();
+            decision.message = format!(
+                "{what} cannot be read: the operator may read Secrets and ConfigMaps in {allowed} only; add {namespace} to \
+                 the Helm value providerNamespaces"
+            );
         }
     }
 }

@@ -179,7 +179,7 @@ CHANGED = [
     "--set", f"providerNamespaces={{{NAMESPACE},models}}",
     "--set", "dataPlane.replicas=3",
     # Kubelets of this cluster update mounted files within ten seconds.
-    "--set", "operator.extraArgs={--ca-propagation=30s}",
+    "--set", "operator.extraArgs={--ca-propagation=20s}",
 ]
 
 

@@ -45,3 +45,17 @@ def test_only_the_hash_of_a_token_left_its_namespace(kube, readable_keys):
     for namespace in ("ai-platform", "models"):
         everything = json.dumps(kube.get("secrets,configmaps", namespace=namespace))
         assert secret["token"] not in everything
+
+
+def test_a_token_is_rotated_and_both_keys_work(kube, readable_keys):
+    """Until the overlap ends: pods that run have the old key in their environment, new ones get the new key."""
+    def secret():
+        return kube.get("secret", "app-routeapi", namespace="shop")["data"]
+
+    old = secret()
+    kube.kubectl("patch", "--namespace", "shop", "apitoken/app", "--type=merge", "-p", '{"spec": {"rotation": {"revision": 1}}}')
+    until("another key", lambda: secret()["token"] != old["token"])
+    kube.wait("shop", "condition=Ready", "apitoken/app")
+    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "before", "namespace": "shop"}, "data": old})
+    for key in ("app-routeapi", "before"):
+        check(run_job(kube, f"key-of-{key}", "shop", "sdks.py", ["gpt"], key), ["gpt"])

@@ -9,7 +9,7 @@ import pytest
 from kube import NAMESPACE, RELEASE, app, until
 from steady import Traffic, record
 
-LONG = {"pieces": [f"{number} " for number in range(40)], "delay_chunk_ms": 500}  # 20 s
+LONG = {"pieces": [f"{number} " for number in range(40)], "delay_chunk_ms": 300}  # 12 s
 
 
 @pytest.fixture(scope="module")

@@ -189,7 +189,7 @@ async fn with_crds_that_are_too_old_what_works_is_served_but_the_operator_is_not
     let operator = cluster.start(&[&format!("--peer-token-file={}", file.display())]).await;
     let says = || async {
         let answer = operator.admin("/readyz").await;
-        let said = "the CRDs are older than this operator: they lack AIRoute.spec.ownedBy; kubectl apply -f crds/\n";
+        let said = "the CRDs are older than this operator: they lack AIRoute.spec.ownedBy; kubectl apply --server-side --force-conflicts -f crds/\n";
         (answer.contains(" 503 ") && answer.ends_with(said)).then_some(())
     };
     wait::until("nothing but the CRDs to stand in the way", LIMIT, says).await;

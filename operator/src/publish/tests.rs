@@ -89,7 +89,11 @@ fn an_unreadable_object_and_a_hidden_secret_say_so() {
         let verdict = &publication.compiled.verdicts[&Key { kind: Kind::Provider, id }];
         verdict.decisions.iter().find(|it| !it.holds()).unwrap().message.clone()
     };
-    assert!(text("team", "x").contains("may read Secrets and ConfigMaps in ai only"), "{}", text("team", "x"));
+    assert_eq!(
+        text("team", "x"),
+        "spec.credentials.apiKey.secretRef.name: Secret team/key cannot be read: the operator may read Secrets and \
+         ConfigMaps in ai only; add team to the Helm value providerNamespaces"
+    );
     assert!(text("ai", "broken").contains("spec.type"));
 }
 

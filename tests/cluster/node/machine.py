@@ -22,6 +22,11 @@ NEEDED = {
     "nsenter": "util-linux",
     "gcc": "gcc",
     "openssl": "openssl",
+    # What the pages of docs/ use.
+    "skopeo": "skopeo",
+    "docker-registry": "docker-registry",
+    "envsubst": "gettext-base",
+    "curl": "curl",
 }
 # Set by the kubelet, or needed by many watchers; these are the machine's, not the namespace's.
 SYSCTLS = {

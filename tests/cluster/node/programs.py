@@ -80,7 +80,7 @@ AUDIT = {
     "rules": [
         {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
         {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
-        {"level": "Metadata", "verbs": ["create", "delete"], "resources": [
+        {"level": "Metadata", "verbs": ["create", "update", "patch", "delete"], "resources": [
             {"group": "rbac.authorization.k8s.io", "resources": ["rolebindings", "clusterrolebindings"]}]},
         {"level": "None"},
     ],

@@ -36,7 +36,11 @@ use tokio_rustls::TlsConnector;
 
 use crate::spawn::Spawner;
 
-/// For DNS, TCP, TLS and the operator's first answer, each.
+/// For DNS and TCP together. Short: the record of an operator that has just been rolled may hold nothing but pods that are
+/// gone, and other ones a moment later.
+const DIAL: Duration = Duration::from_secs(3);
+
+/// For TLS and the operator's first answer, each.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much earlier than the next one an address is tried.
@@ -146,7 +150,8 @@ pub async fn connect(operator: &Operator, hello: FromDataPlane, spawner: &Spawne
     let config = trust(&operator.ca)?;
     let bearer = token(&operator.token)?;
 
-    let socket = timeout(PATIENCE, async { first_of(lookup_host((host, port)).await?).await }).await??;
+    let dialled = timeout(DIAL, async { first_of(lookup_host((host, port)).await?).await }).await;
+    let socket = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
     socket.set_nodelay(true)?;
     let name = ServerName::try_from(host.to_owned())?;
     let socket = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, socket)).await??;
@@ -276,7 +281,7 @@ mod tests {
         }
         let answering = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = [silent.local_addr().unwrap(), answering.local_addr().unwrap()];
-        let socket = timeout(PATIENCE, first_of(addresses.into_iter())).await.unwrap().unwrap();
+        let socket = timeout(DIAL, first_of(addresses.into_iter())).await.unwrap().unwrap();
         assert_eq!(socket.peer_addr().unwrap(), answering.local_addr().unwrap());
     }
 

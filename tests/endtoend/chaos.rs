@@ -206,7 +206,11 @@ fn misstatement(attempt: &Value, last: bool, entries: &[Entry], request: &Done) 
     let equals = |entry: &Entry| (count("input"), count("output")) == (entry.input_tokens, entry.output_tokens);
     let served = attempt.get("error").is_none();
     if served && request.ending == Ending::Whole {
-        let complete = entries.iter().any(|entry| entry.outcome == Outcome::Completed && equals(entry));
+        // After a dialect's last event the gateway is done, and may have hung up before the upstream has closed the body.
+        let all_sent =
+            |entry: &Entry| entry.outcome == Outcome::ClientClosed && entry.delivered_tokens == entry.output_tokens;
+        let complete =
+            entries.iter().any(|entry| (entry.outcome == Outcome::Completed || all_sent(entry)) && equals(entry));
         return (attempt["usage_source"] != "reported" || !complete).then_some("served, but not as the upstream says");
     }
     // Anthropic reports the input ahead: an attempt that died before any content has that, and no output.

@@ -6,6 +6,7 @@ Nothing else outside of the state directory is touched; `restore` undoes all but
 import json
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def connect(first_process: int) -> None:
         place.run(*enter, *command.split())
     for network in (place.PODS, place.SERVICES):
         place.run("ip", "route", "add", network, "via", place.NODE_IP)
+
+
+def disconnect() -> None:
+    """Takes the link away, which a network namespace that is still ending may hold for a while, or take away itself."""
+    subprocess.run(["ip", "link", "delete", place.HOST_LINK], capture_output=True)
+    if Path("/sys/class/net", place.HOST_LINK).exists():
+        raise SystemExit(f"cluster: the link {place.HOST_LINK} cannot be deleted")
 
 
 def remove_cgroups() -> None:

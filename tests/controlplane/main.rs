@@ -14,8 +14,10 @@
 
 mod cluster;
 mod dataplane;
+mod isolation;
 mod replicas;
 mod rights;
 mod routes;
 mod speed;
+mod tenants;
 mod tokens;

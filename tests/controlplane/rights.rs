@@ -33,6 +33,15 @@ pub const ALL: &[(&str, &[&str], &[&str])] = &[
     ("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
 ];
 
+/// The same in another namespace that is watched (`watchNamespaces` in the chart).
+const WATCHED: &[(&str, &[&str], &[&str])] = &[
+    ("routeapi.dev", &["aiproviders", "airoutes"], &["list", "watch"]),
+    ("routeapi.dev", &["apitokens"], &["get", "list", "watch"]),
+    ("routeapi.dev", &["aiproviders/status", "airoutes/status", "apitokens/status"], &["patch"]),
+    ("", &["secrets"], &["get", "create", "patch"]),
+    ("events.k8s.io", &["events"], &["create", "patch"]),
+];
+
 /// (API group, resource, verbs) in the whole cluster.
 const CLUSTER_WIDE: &[(&str, &str, &[&str])] =
     &[("", "namespaces", &["list", "watch"]), ("authentication.k8s.io", "tokenreviews", &["create"])];
@@ -100,29 +109,46 @@ pub async fn grant<V: AsRef<[&'static str]>>(cluster: &Cluster, rules: &[(&str, 
             *of == group && resources.contains(&resource) && verbs.as_ref().contains(&verb)
         })
     };
-    let role: Vec<_> = rules
-        .iter()
-        .map(|(group, resources, verbs)| json!({"apiGroups": [group], "resources": resources, "verbs": verbs.as_ref()}))
-        .collect();
     let subject = json!([{"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}]);
-    let reference =
-        |kind: &str, name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
     let cluster_rules = CLUSTER_WIDE
         .iter()
         .map(|(group, resource, verbs)| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs}));
     let cluster_rules = Value::Array(cluster_rules.collect());
     let bound = format!("operator-{namespace}");
-    apply(cluster, "roles", Some(namespace), json!({"kind": "Role", "metadata": {"name": OPERATOR}, "rules": role}))
-        .await;
-    let binding = json!({"kind": "RoleBinding", "metadata": {"name": OPERATOR}, "subjects": subject,
-        "roleRef": reference("Role", OPERATOR)});
-    apply(cluster, "rolebindings", Some(namespace), binding).await;
+    bind(cluster, namespace, rules).await;
     let role = json!({"kind": "ClusterRole", "metadata": {"name": bound}, "rules": cluster_rules});
     apply(cluster, "clusterroles", None, role).await;
     let binding = json!({"kind": "ClusterRoleBinding", "metadata": {"name": bound}, "subjects": subject,
         "roleRef": reference("ClusterRole", &bound)});
     apply(cluster, "clusterrolebindings", None, binding).await;
     in_force(cluster, granted).await;
+}
+
+/// Gives the operator's account the rights of a further namespace that it watches.
+pub async fn watched(cluster: &Cluster, namespace: &str) {
+    bind(cluster, namespace, WATCHED).await;
+    for (group, resources, verbs) in WATCHED {
+        for (resource, verb) in resources.iter().flat_map(|it| verbs.iter().map(move |verb| (*it, *verb))) {
+            may(cluster, Some(namespace), (group, resource, verb), true).await;
+        }
+    }
+}
+
+async fn bind<V: AsRef<[&'static str]>>(cluster: &Cluster, namespace: &str, rules: &[(&str, &[&str], V)]) {
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|(group, resources, verbs)| json!({"apiGroups": [group], "resources": resources, "verbs": verbs.as_ref()}))
+        .collect();
+    let role = json!({"kind": "Role", "metadata": {"name": OPERATOR}, "rules": rules});
+    apply(cluster, "roles", Some(namespace), role).await;
+    let subject = json!([{"kind": "ServiceAccount", "name": OPERATOR, "namespace": cluster.namespace}]);
+    let binding = json!({"kind": "RoleBinding", "metadata": {"name": OPERATOR}, "subjects": subject,
+        "roleRef": reference("Role", OPERATOR)});
+    apply(cluster, "rolebindings", Some(namespace), binding).await;
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name})
 }
 
 /// Waits until the API server, which learns of roles by watching, goes by these.

@@ -88,7 +88,8 @@ impl ApiServer {
         let pki = Pki::create(dir.path())?;
         let (etcd_port, port) = (free_port()?, free_port()?);
         let url = format!("https://127.0.0.1:{port}");
-        std::fs::write(dir.path().join("kubeconfig"), pki.kubeconfig(&url))?;
+        let admin = pki.kubeconfig_for_user(&url, "admin", Some("system:masters"))?;
+        std::fs::write(dir.path().join("kubeconfig"), admin)?;
         let server = Self {
             pki,
             url,
@@ -124,6 +125,16 @@ impl ApiServer {
         let path = self.dir.path().join(format!("kubeconfig-{name}"));
         std::fs::write(&path, self.pki.kubeconfig_for_token(&self.url, token))?;
         Ok(path)
+    }
+
+    /// A client of a person, whom the server knows by a client certificate. Without a role it may do nothing.
+    ///
+    /// # Errors
+    /// As [`ApiServer::client`].
+    pub async fn client_of_user(&self, user: &str) -> Result<kube::Client> {
+        let path = self.dir.path().join(format!("kubeconfig-{user}"));
+        std::fs::write(&path, self.pki.kubeconfig_for_user(&self.url, user, None)?)?;
+        client_of(&path).await
     }
 
     /// The server's directory: certificates, logs; free for the test's own files too.

@@ -6,6 +6,7 @@ use crate::{tools, wait};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -87,6 +88,28 @@ impl ApiServer {
         let made = Api::<Pod>::namespaced(client.clone(), namespace).create(&PostParams::default(), &object).await?;
         let uid = made.metadata.uid.context("the server gives uids")?;
         Ok(FakePod { client, namespace: namespace.to_owned(), name, uid, account: account.to_owned() })
+    }
+
+    /// Fills in the rules of aggregated ClusterRoles (`view`, then `edit`, which holds it, then `admin`), as the
+    /// controller manager does where one runs.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn aggregate_roles(&self) -> Result<()> {
+        let api: Api<ClusterRole> = Api::all(self.client().await?);
+        for name in ["view", "edit", "admin"] {
+            let mut rules = Vec::new();
+            let aggregated = api.get(name).await?.aggregation_rule.and_then(|rule| rule.cluster_role_selectors);
+            for selector in aggregated.into_iter().flatten() {
+                let labels: Vec<_> =
+                    selector.match_labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+                let roles = api.list(&ListParams::default().labels(&labels.join(","))).await?;
+                rules.extend(roles.items.into_iter().flat_map(|role| role.rules.unwrap_or_default()));
+            }
+            let patch = Patch::Merge(json!({"rules": rules}));
+            api.patch(name, &PatchParams::default(), &patch).await?;
+        }
+        Ok(())
     }
 
     /// Applies every CRD in `crds/*.yaml` and waits until the server serves them; their names.

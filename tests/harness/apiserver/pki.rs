@@ -1,5 +1,5 @@
-//! Keys and certificates of one throw-away control plane: a CA, the server's certificate, an admin's, and the key that
-//! signs ServiceAccount tokens.
+//! Keys and certificates of one throw-away control plane: a CA, the server's certificate, an admin's and those of other
+//! users, and the key that signs ServiceAccount tokens.
 
 use anyhow::Result;
 use base64::Engine as _;
@@ -15,8 +15,7 @@ pub(super) struct Pki {
     pub service_account_key: PathBuf,
     pub service_account_public: PathBuf,
     ca_pem: String,
-    admin_pem: String,
-    admin_key_pem: String,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Pki {
@@ -35,13 +34,6 @@ impl Pki {
         let server_key = KeyPair::generate()?;
         let server_pem = server.signed_by(&server_key, &issuer)?.pem();
 
-        let mut admin = CertificateParams::new(Vec::new())?;
-        admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        admin.distinguished_name.push(DnType::CommonName, "admin");
-        admin.distinguished_name.push(DnType::OrganizationName, "system:masters");
-        let admin_key = KeyPair::generate()?;
-        let admin_pem = admin.signed_by(&admin_key, &issuer)?.pem();
-
         let accounts = KeyPair::generate()?;
         let write = |name: &str, text: &str| -> Result<PathBuf> {
             let path = dir.join(name);
@@ -55,38 +47,42 @@ impl Pki {
             service_account_key: write("sa.key", &accounts.serialize_pem())?,
             service_account_public: write("sa.pub", &accounts.public_key_pem())?,
             ca_pem,
-            admin_pem,
-            admin_key_pem: admin_key.serialize_pem(),
+            issuer,
         })
     }
 
-    /// A kubeconfig for the admin, all embedded.
-    pub fn kubeconfig(&self, server: &str) -> String {
+    /// A kubeconfig for a user, and a group of it, by a client certificate of its own; all embedded.
+    pub fn kubeconfig_for_user(&self, server: &str, user: &str, group: Option<&str>) -> Result<String> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.distinguished_name.push(DnType::CommonName, user);
+        if let Some(group) = group {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
         let data = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
-        let config = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-            "clusters": [{"name": "test", "cluster": {
-                "server": server, "certificate-authority-data": data(&self.ca_pem)}}],
-            "users": [{"name": "admin", "user": {
-                "client-certificate-data": data(&self.admin_pem), "client-key-data": data(&self.admin_key_pem)}}],
+        let credentials = serde_json::json!({
+            "client-certificate-data": data(&certificate), "client-key-data": data(&key.serialize_pem()),
         });
-        config.to_string() // JSON is YAML
+        Ok(self.kubeconfig(server, user, &credentials))
     }
 
     /// A kubeconfig for the bearer of `token`.
     pub fn kubeconfig_for_token(&self, server: &str, token: &str) -> String {
+        self.kubeconfig(server, "bearer", &serde_json::json!({"token": token}))
+    }
+
+    fn kubeconfig(&self, server: &str, user: &str, credentials: &serde_json::Value) -> String {
         let ca = base64::engine::general_purpose::STANDARD.encode(&self.ca_pem);
         let config = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "bearer"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
             "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority-data": ca}}],
-            "users": [{"name": "bearer", "user": {"token": token}}],
+            "users": [{"name": user, "user": credentials}],
         });
-        config.to_string()
+        config.to_string() // JSON is YAML
     }
 }

@@ -34,7 +34,7 @@ use crate::{
     live::Live,
     request::{self, Gateway, RequestSettings, ResponseBody},
     server::{
-        self, Drain, Handle, Limits, Server, accept,
+        self, Capacity, Drain, Handle, Limits, Server, accept,
         tls::{Tls, TlsError, TlsFiles},
     },
     spawn::Spawner,
@@ -286,16 +286,16 @@ fn serve(
     plain: TcpListener,
     tls: Option<(TcpListener, Arc<Tls>)>,
 ) -> io::Result<()> {
-    let slots = accept::slots(shared.limits.connections);
+    let capacity = Capacity::new(&shared.limits);
     let server = Arc::new(shared.server(requests));
     let plain = listener(traffic, plain)?;
     let _context = traffic.enter();
-    shared.spawner.spawn("accept", accept::accept(Arc::clone(&server), plain, None, Arc::clone(&slots)));
+    shared.spawner.spawn("accept", accept::accept(Arc::clone(&server), plain, None, Arc::clone(&capacity)));
     if let Some((socket, tls)) = tls {
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let following = Arc::clone(&tls);
         shared.spawner.spawn("certificate watch", async move { following.follow().await });
-        shared.spawner.spawn("accept TLS", accept::accept(server, socket, Some(tls), slots));
+        shared.spawner.spawn("accept TLS", accept::accept(server, socket, Some(tls), capacity));
     }
     shared.spawner.spawn("heartbeat", shared.heart.clone().beat());
     Ok(())
@@ -317,10 +317,10 @@ async fn run_control(
         metrics: server::Metrics::default(),
         ..shared.server(admin)
     });
-    let slots = accept::slots(shared.limits.connections);
+    let capacity = Capacity::new(&shared.limits);
     tokio::select! {
         () = ending::end(ending, &stop, &shared.drain, &shared.connections) => {}
-        () = accept::accept(server, listener, None, slots) => {}
+        () = accept::accept(server, listener, None, capacity) => {}
         () = source.follow(Arc::clone(&shared.installer), shared.spawner.clone()) => {}
     }
 }

@@ -4,6 +4,7 @@
 //! what that returns. Serves the admin listener too, so both have the same limits.
 
 pub mod accept;
+pub mod capacity;
 pub mod connection;
 pub mod drain;
 pub mod limits;
@@ -12,6 +13,8 @@ pub mod tls;
 
 mod framing;
 mod guarded;
+mod handshake;
+mod host;
 mod refusal;
 
 use std::{future::Future, net::SocketAddr};
@@ -22,6 +25,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
+pub use capacity::Capacity;
 pub use drain::Drain;
 pub use limits::Limits;
 pub use metrics::Metrics;

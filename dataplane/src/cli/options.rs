@@ -13,6 +13,14 @@ pub(super) struct Clients {
     /// Client connections at once; more are answered with 503.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     max_connections: usize,
+    /// Client connections at once from one IPv4 address or IPv6 /64; more are answered with 503. Set it to
+    /// --max-connections where all clients arrive through one proxy or NAT. Default: half of --max-connections.
+    #[arg(long, value_name = "N")]
+    max_connections_per_client: Option<usize>,
+    /// Bytes of unfinished request header sections that are held at once, all together; beyond it the oldest are given
+    /// up.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().pending_bytes)]
+    max_unfinished_header_bytes: usize,
     /// Largest request body in bytes, before and after decompression.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_body_bytes)]
     max_body_bytes: usize,
@@ -30,7 +38,13 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn limits(&self) -> Limits {
-        Limits { connections: self.max_connections, ..Limits::default() }
+        Limits {
+            connections: self.max_connections,
+            connections_per_client: self.max_connections_per_client.unwrap_or(self.max_connections.div_ceil(2)),
+            requests: self.max_connections,
+            pending_bytes: self.max_unfinished_header_bytes,
+            ..Limits::default()
+        }
     }
 
     pub(super) fn requests(&self) -> RequestSettings {

@@ -1,33 +1,33 @@
 //! Accepts connections and starts a task for each, until the process stops taking new ones.
 //!
 //! Running out of file descriptors must not spin a core: such failures pause the loop for a growing while. Beyond the
-//! limit of connections a client gets an immediate 503 with `Retry-After` instead of a silent wait in the kernel's queue.
+//! limit of connections, or of those from one address, a client gets an immediate 503 with `Retry-After` instead of a silent wait in the kernel's queue.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 
-use super::{Handle, Server, connection, refusal, tls::Tls};
+use super::{
+    Handle, Server,
+    capacity::{Capacity, Full, Place},
+    connection,
+    handshake::Handshake,
+    refusal,
+    tls::Tls,
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// A semaphore for the connections of all listeners that share a limit.
-pub fn slots(connections: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)))
-}
 
 /// Serves a listener until connections are given up. Returns at once then; the open ones are in `server.connections`.
 pub async fn accept<H: Handle>(
     server: Arc<Server<H>>,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    slots: Arc<Semaphore>,
+    capacity: Arc<Capacity>,
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -38,7 +38,7 @@ pub async fn accept<H: Handle>(
         match accepted {
             Ok((socket, peer)) => {
                 pause = FIRST_PAUSE;
-                start(&server, socket, peer, tls.as_ref(), &slots);
+                start(&server, socket, peer, tls.as_ref(), &capacity);
             }
             Err(error) if is_of_one_connection(&error) => {
                 tracing::debug!(%error, "a client left before it was accepted");
@@ -69,26 +69,34 @@ fn start<H: Handle>(
     socket: TcpStream,
     peer: SocketAddr,
     tls: Option<&Arc<Tls>>,
-    slots: &Arc<Semaphore>,
+    capacity: &Arc<Capacity>,
 ) {
-    let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
-        server.metrics.shed.inc();
-        if tls.is_none() {
-            // Best effort: a fresh socket takes these few bytes without waiting.
-            let answer =
-                refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, "the gateway has as many connections as it may");
-            let _ = socket.try_write(&answer);
+    let place = match capacity.enter(peer.ip()) {
+        Ok(place) => place,
+        Err(full) => {
+            server.metrics.shed.inc();
+            if tls.is_none() {
+                // Best effort: a fresh socket takes these few bytes without waiting.
+                let _ = socket.try_write(&refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, message(full)));
+            }
+            return;
         }
-        return;
     };
     server.metrics.accepted.inc();
     // Without this, small events of a stream wait for the peer's acknowledgement of the previous one.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    let connection = run(Arc::clone(server), socket, peer, tls.cloned(), slot);
+    let connection = run(Arc::clone(server), socket, peer, tls.cloned(), place);
     let tracked = server.connections.track_future(connection);
     drop(server.spawner.spawn("connection", tracked));
+}
+
+fn message(full: Full) -> &'static str {
+    match full {
+        Full::All => "the gateway has as many connections as it may",
+        Full::Client => "the gateway has as many connections from this address as it may",
+    }
 }
 
 async fn run<H: Handle>(
@@ -96,39 +104,50 @@ async fn run<H: Handle>(
     socket: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<Tls>>,
-    slot: OwnedSemaphorePermit,
+    place: Place,
 ) {
-    let _open = Open::new(server.metrics.open.clone(), slot);
-    let Some(tls) = tls else { return connection::serve(&server, peer, socket).await };
-    let handshake = tokio::time::timeout(server.limits.tls_handshake, tls.accept(socket));
-    match handshake.await {
-        Ok(Ok(socket)) => Box::pin(connection::serve(&server, peer, socket)).await,
-        Ok(Err(error)) => {
+    let _open = Open::new(server.metrics.open.clone());
+    let Some(tls) = tls else { return connection::serve(&server, peer, place, socket).await };
+    match shake_hands(&server, &tls, socket, &place).await {
+        Ok(socket) => Box::pin(connection::serve(&server, peer, place, socket)).await,
+        Err(error) => {
             server.metrics.tls_failures.inc();
             tracing::debug!(%peer, %error, "TLS handshake failed");
-        }
-        Err(_elapsed) => {
-            server.metrics.tls_failures.inc();
-            tracing::debug!(%peer, "TLS handshake took too long");
         }
     }
 }
 
-/// Counts a connection and holds its slot until the task ends, however it does.
-struct Open {
-    open: Gauge,
-    _slot: OwnedSemaphorePermit,
+async fn shake_hands<H>(
+    server: &Server<H>,
+    tls: &Tls,
+    socket: TcpStream,
+    place: &Place,
+) -> io::Result<TlsStream<Handshake>> {
+    let socket = Handshake::new(socket, server.limits.tls_handshake_bytes, place.charge());
+    // Boxed, so that a connection does not keep room for it afterwards.
+    let shaking = Box::pin(tls.accept(socket));
+    match tokio::time::timeout(server.limits.tls_handshake, shaking).await {
+        Ok(Ok(mut socket)) => {
+            socket.get_mut().0.done();
+            Ok(socket)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "took too long")),
+    }
 }
 
+/// Counts a connection until the task ends, however it does.
+struct Open(Gauge);
+
 impl Open {
-    fn new(open: Gauge, slot: OwnedSemaphorePermit) -> Self {
+    fn new(open: Gauge) -> Self {
         open.inc();
-        Self { open, _slot: slot }
+        Self(open)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.open.dec();
+        self.0.dec();
     }
 }

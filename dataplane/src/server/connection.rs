@@ -1,7 +1,8 @@
 //! One client connection: HTTP/1.1 or HTTP/2, with every limit set, from its first byte to a proper end.
 //!
-//! Answers by itself only what must not reach the handler: two lengths (400), too many header fields (431), and a
-//! handler that panicked (500).
+//! Answers by itself only what must not reach the handler: two lengths or not one host (400), too many header fields
+//! (431), and a handler that panicked (500). An HTTP/2 stream beyond the limit of requests is refused unprocessed, which
+//! tells the client that it may try again.
 
 use std::{
     net::SocketAddr,
@@ -26,22 +27,28 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Handle, Limits, Server,
+    capacity::{Place, RequestPlace},
     guarded::{Ambiguous, Guarded},
-    refusal,
+    host, refusal,
 };
 use crate::spawn::Spawner;
+
+/// A header section of more bytes than this outgrew the buffer that hyper keeps for a connection. It would keep the larger
+/// one, so the connection is closed behind the answer.
+const ORDINARY_HEAD: usize = 8 << 10;
 
 /// One connection, as its requests share it.
 struct Connection<H> {
     server: Arc<Server<H>>,
     peer: SocketAddr,
+    place: Arc<Place>,
     ambiguous: Ambiguous,
     activity: Arc<Activity>,
 }
 
 /// What goes on in one connection.
 #[derive(Debug, Default)]
-struct Activity {
+pub(super) struct Activity {
     requests: AtomicU64,
     in_flight: AtomicUsize,
 }
@@ -52,35 +59,41 @@ pub struct Tracked<B> {
     _guard: InFlight,
 }
 
-struct InFlight(Arc<Activity>);
+struct InFlight {
+    activity: Arc<Activity>,
+    _place: Option<RequestPlace>,
+}
 
 /// Serves a connection until either side ends it or the process does.
-pub async fn serve<I, H>(server: &Arc<Server<H>>, peer: SocketAddr, io: I)
+pub(super) async fn serve<I, H>(server: &Arc<Server<H>>, peer: SocketAddr, place: Place, io: I)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
 {
-    let io = Guarded::new(io, server.limits.header_read, server.metrics.slow_headers.clone());
     let activity = Arc::new(Activity::default());
+    let timeout = server.limits.header_read;
+    let io = Guarded::new(io, timeout, Arc::clone(&activity), place.charge(), server.metrics.clone());
     let shared = Arc::new(Connection {
         server: Arc::clone(server),
         peer,
+        place: Arc::new(place),
         ambiguous: io.ambiguous(),
         activity: Arc::clone(&activity),
     });
-    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+    // Boxed, so that a connection does not keep room for a request while there is none.
+    let service = service_fn(move |request| Box::pin(answer(Arc::clone(&shared), request)));
     let builder = builder(&server.limits, server.spawner.clone());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = server.drain.closing() => None,
-        () = idle(&activity, server.limits.idle) => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
+        ended = connection.as_mut() => ended,
+        () = server.drain.closing() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = idle(&activity, server.limits.idle) => {
+            connection.as_mut().graceful_shutdown();
+            // Nothing is in flight: a peer that does not let go of the connection is not waited for.
+            tokio::time::timeout(timeout, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -117,7 +130,7 @@ async fn idle(activity: &Activity, period: std::time::Duration) {
     loop {
         let before = activity.requests.load(Ordering::Relaxed);
         tokio::time::sleep(period).await;
-        if activity.in_flight.load(Ordering::Relaxed) == 0 && activity.requests.load(Ordering::Relaxed) == before {
+        if !activity.is_busy() && activity.requests.load(Ordering::Relaxed) == before {
             return;
         }
     }
@@ -126,17 +139,27 @@ async fn idle(activity: &Activity, period: std::time::Duration) {
 async fn answer<H: Handle>(
     connection: Arc<Connection<H>>,
     request: Request<Incoming>,
-) -> Result<Response<Tracked<H::Body>>, std::convert::Infallible> {
-    let Connection { server, peer, ambiguous, activity } = &*connection;
+) -> Result<Response<Tracked<H::Body>>, h2::Error> {
+    let Connection { server, peer, place, ambiguous, activity } = &*connection;
     let ordinal = activity.requests.fetch_add(1, Ordering::Relaxed);
-    activity.in_flight.fetch_add(1, Ordering::Relaxed);
-    let guard = InFlight(Arc::clone(activity));
     let is_http1 = request.version() < Version::HTTP_2;
-    let mut must_close = server.drain.is_closing();
+    let guard = match place.request() {
+        // An HTTP/1 connection has one request, and a place of its own.
+        taken if taken.is_some() || is_http1 => InFlight::new(activity, taken),
+        _ => {
+            server.metrics.refused_streams.inc();
+            return Err(h2::Reason::REFUSED_STREAM.into());
+        }
+    };
+    let mut must_close = server.drain.is_closing() || head_bytes(&request) > ORDINARY_HEAD;
     let response = if is_http1 && ambiguous.is(ordinal) {
         must_close = true;
         server.metrics.ambiguous.inc();
         refuse(StatusCode::BAD_REQUEST, "the request has both Content-Length and Transfer-Encoding")
+    } else if let Err(why) = host::check(&request) {
+        must_close = true;
+        server.metrics.bad_hosts.inc();
+        refuse(StatusCode::BAD_REQUEST, why)
     } else if request.headers().len() > server.limits.headers {
         refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many header fields")
     } else {
@@ -152,13 +175,33 @@ async fn answer<H: Handle>(
     Ok(response)
 }
 
+/// Bytes of a request's target and header fields.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    request.headers().iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
+}
+
 fn refuse<B>(status: StatusCode, message: &str) -> Response<Either<B, Full<Bytes>>> {
     refusal::response(status, message).map(Either::Right)
 }
 
+impl Activity {
+    /// Whether a request is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl InFlight {
+    fn new(activity: &Arc<Activity>, place: Option<RequestPlace>) -> Self {
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { activity: Arc::clone(activity), _place: place }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.activity.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

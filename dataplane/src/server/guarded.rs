@@ -1,9 +1,11 @@
-//! A client's connection with a watch on its header sections: they end in time, and none has two lengths.
+//! A client's connection with a watch on its header sections: they end in time, none has two lengths, and what all
+//! connections hold of unfinished ones is bounded.
 //!
 //! hyper's own header timeout runs from the end of the previous request, so it cannot tell a connection that rests from
 //! one that dawdles; it serves as the idle timeout, and this one times the header section itself, starting with the
-//! connection or with a section's first byte. A first request that is too slow gets status 408; on a later one the
-//! connection is only closed, since an answer may be under way.
+//! connection or with a section's first byte; on HTTP/2, a header block's or any other frame's that no request in flight
+//! waits for. A first request that is too slow gets status 408, one that is given up for the memory it holds 503; on a
+//! later one the connection is only closed, since an answer may be under way.
 //!
 //! On the way out, hyper's own refusal of what it cannot read gets the id and the body that every answer has.
 
@@ -20,15 +22,15 @@ use std::{
 };
 
 use http::StatusCode;
-use prometheus_client::metrics::counter::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
 
-use super::{framing::Framing, refusal};
+use super::{Metrics, capacity::Charge, connection::Activity, framing::Framing, refusal};
 
 const TIMED_OUT: &str = "the request's header section took too long";
+const GIVEN_UP: &str = "the gateway holds as many bytes of unfinished requests as it may";
 
 /// No request of a connection has two lengths.
 const NONE: u64 = u64::MAX;
@@ -49,21 +51,25 @@ pub(super) struct Guarded<I> {
     io: I,
     framing: Framing,
     ambiguous: Ambiguous,
+    activity: Arc<Activity>,
+    charge: Charge,
     timeout: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
-    timeouts: Counter,
+    metrics: Metrics,
 }
 
 impl<I> Guarded<I> {
-    /// Header sections may take `timeout`; those that take longer are counted in `timeouts`.
-    pub(super) fn new(io: I, timeout: Duration, timeouts: Counter) -> Self {
+    /// Header sections may take `timeout`.
+    pub(super) fn new(io: I, timeout: Duration, activity: Arc<Activity>, charge: Charge, metrics: Metrics) -> Self {
         Self {
             io,
             framing: Framing::new(),
             ambiguous: Ambiguous(Arc::new(AtomicU64::new(NONE))),
+            activity,
+            charge,
             timeout,
             deadline: Some(Box::pin(tokio::time::sleep(timeout))),
-            timeouts,
+            metrics,
         }
     }
 
@@ -77,13 +83,28 @@ impl<I> Guarded<I> {
         if let Some(ordinal) = self.framing.ambiguous() {
             self.ambiguous.0.store(ordinal, Ordering::Relaxed);
         }
-        if !self.framing.is_mid_head() {
-            if !self.framing.is_at_first_head() {
+        let unfinished = self.framing.unfinished(self.activity.is_busy());
+        self.charge.set(unfinished);
+        if unfinished.is_none() {
+            if !self.framing.is_at_start() {
                 self.deadline = None;
             }
         } else if self.deadline.is_none() {
             self.deadline = Some(Box::pin(tokio::time::sleep(self.timeout)));
         }
+    }
+
+    /// Why the connection is not waited for any longer.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<(StatusCode, &'static str)> {
+        if self.charge.poll_given_up(cx).is_ready() {
+            self.metrics.given_up.inc();
+            return Poll::Ready((StatusCode::SERVICE_UNAVAILABLE, GIVEN_UP));
+        }
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(cx));
+        self.deadline = None;
+        self.metrics.slow_headers.inc();
+        Poll::Ready((StatusCode::REQUEST_TIMEOUT, TIMED_OUT))
     }
 }
 
@@ -95,16 +116,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
             this.saw(buf.filled().get(before..).unwrap_or_default());
             return Poll::Ready(result);
         }
-        let Some(deadline) = &mut this.deadline else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(cx));
-        this.deadline = None;
-        this.timeouts.inc();
-        if this.framing.is_at_first_head() {
+        let (status, why) = ready!(this.poll_gone(cx));
+        if this.framing.is_at_start() && this.framing.is_http1() {
             // Best effort: the peer may not be reading either.
-            let answer = refusal::bytes(StatusCode::REQUEST_TIMEOUT, TIMED_OUT);
-            let _ = Pin::new(&mut this.io).poll_write(cx, &answer);
+            let _ = Pin::new(&mut this.io).poll_write(cx, &refusal::bytes(status, why));
         }
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, TIMED_OUT)))
+        this.charge.set(None);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }
 

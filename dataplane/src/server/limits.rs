@@ -7,6 +7,13 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at once. More are turned away with 503.
     pub connections: usize,
+    /// Connections at once from one IPv4 address or IPv6 /64, and the same share of `requests`: one client must not take
+    /// every place. As many as `connections` where all clients have one address, as behind a proxy.
+    pub connections_per_client: usize,
+    /// Requests at once. Only HTTP/2 can have more than connections; its streams beyond this are refused unprocessed.
+    pub requests: usize,
+    /// Bytes of unfinished header sections, of all connections together. Beyond it the oldest are given up.
+    pub pending_bytes: usize,
     /// From a request's first byte (or from the connection's start) to the end of its header section.
     pub header_read: Duration,
     /// How long a connection without a request is kept. Longer than what clients' pools keep, so that they close first
@@ -14,6 +21,8 @@ pub struct Limits {
     pub idle: Duration,
     /// For the TLS handshake.
     pub tls_handshake: Duration,
+    /// Bytes that a client may send until the handshake is done. A ClientHello with post-quantum keys has about 2 KiB.
+    pub tls_handshake_bytes: usize,
     /// Header fields of a request.
     pub headers: usize,
     /// Bytes of a request's header section; also what HTTP/1 may buffer per connection.
@@ -40,9 +49,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_client: 5_000,
+            requests: 10_000,
+            pending_bytes: 32 << 20,
             header_read: Duration::from_secs(10),
             idle: Duration::from_secs(120),
             tls_handshake: Duration::from_secs(10),
+            tls_handshake_bytes: 16 << 10,
             headers: 100,
             header_bytes: 64 << 10,
             h2_streams: 100,

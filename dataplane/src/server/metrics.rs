@@ -20,6 +20,12 @@ pub struct Metrics {
     pub tls_failures: Counter,
     /// Header sections that took too long.
     pub slow_headers: Counter,
+    /// Unfinished header sections given up because all of them together held too much.
+    pub given_up: Counter,
+    /// HTTP/2 streams refused because there were too many requests.
+    pub refused_streams: Counter,
+    /// Requests that named no host, or two.
+    pub bad_hosts: Counter,
     /// Requests with both Content-Length and Transfer-Encoding.
     pub ambiguous: Counter,
     /// Certificates that were put in force after the start.
@@ -47,6 +53,17 @@ impl Metrics {
         );
         registry.register("routeapi_tls_handshake_failures", "TLS handshakes that failed", self.tls_failures.clone());
         registry.register("routeapi_slow_headers", "Header sections that took too long", self.slow_headers.clone());
+        registry.register(
+            "routeapi_unfinished_headers_dropped",
+            "Unfinished header sections given up for the memory that all of them held",
+            self.given_up.clone(),
+        );
+        registry.register(
+            "routeapi_streams_refused",
+            "HTTP/2 streams refused at the limit of requests",
+            self.refused_streams.clone(),
+        );
+        registry.register("routeapi_bad_host_requests", "Requests refused for their Host", self.bad_hosts.clone());
         registry.register(
             "routeapi_ambiguous_requests",
             "Requests refused for Content-Length together with Transfer-Encoding",

@@ -18,7 +18,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -109,7 +109,7 @@ impl Tls {
     ///
     /// # Errors
     /// When the client does not speak TLS or does not accept what is offered.
-    pub async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept<I: AsyncRead + AsyncWrite + Unpin>(&self, socket: I) -> io::Result<TlsStream<I>> {
         self.acceptor.accept(socket).await
     }
 

@@ -1,0 +1,235 @@
+//! How many connections and requests are served at once, in all and for one address, and how many bytes of unfinished
+//! requests are held. Shared by the listeners that share a limit; nothing here depends on what a client says.
+//!
+//! An address is an IPv4 address or an IPv6 /64, which is what one host is given. One address gets a share only, so that
+//! it cannot take every place; behind a proxy or a NAT all clients have one address, which is what the setting is for.
+
+mod pending;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+pub(super) use pending::Charge;
+
+use self::pending::Pending;
+use super::Limits;
+
+/// What is in use, and how much of it there is.
+#[derive(Debug)]
+pub struct Capacity {
+    connections: Count,
+    requests: Count,
+    connections_per_client: usize,
+    requests_per_client: usize,
+    clients: Mutex<HashMap<IpAddr, Arc<Client>>>,
+    pending: Arc<Pending>,
+}
+
+/// A connection's place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    capacity: Arc<Capacity>,
+    address: IpAddr,
+    client: Arc<Client>,
+}
+
+/// A request's place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct RequestPlace(Arc<Place>);
+
+/// Why a connection gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// There are as many connections as there may be.
+    All,
+    /// There are as many from this address.
+    Client,
+}
+
+/// What one address uses.
+#[derive(Debug, Default)]
+struct Client {
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+}
+
+/// How many of a bounded number are in use.
+#[derive(Debug)]
+struct Count {
+    used: AtomicUsize,
+    most: usize,
+}
+
+impl Capacity {
+    /// Nothing in use.
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            connections: Count::new(limits.connections),
+            requests: Count::new(limits.requests),
+            connections_per_client: limits.connections_per_client,
+            // The same share of the requests as of the connections.
+            requests_per_client: share(limits.requests, limits.connections_per_client, limits.connections),
+            clients: Mutex::default(),
+            pending: Arc::new(Pending::new(limits.pending_bytes)),
+        })
+    }
+
+    /// A place for a connection.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
+        if !self.connections.take() {
+            return Err(Full::All);
+        }
+        let address = host(address);
+        let client = {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let client = clients.entry(address).or_default();
+            take(&client.connections, self.connections_per_client).then(|| Arc::clone(client))
+        };
+        match client {
+            Some(client) => Ok(Place { capacity: Arc::clone(self), address, client }),
+            None => {
+                self.connections.give_back();
+                Err(Full::Client)
+            }
+        }
+    }
+
+    fn leave(&self, address: IpAddr, client: &Client) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        // Counted down while the map is locked: nobody can enter in between and be forgotten.
+        if client.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            clients.remove(&address);
+        }
+        drop(clients);
+        self.connections.give_back();
+    }
+}
+
+impl Place {
+    /// Counts what this connection holds of unfinished requests.
+    pub(super) fn charge(&self) -> Charge {
+        Charge::new(Arc::clone(&self.capacity.pending))
+    }
+
+    /// A place for a request; none if all are taken, or this address's share of them.
+    pub(super) fn request(self: &Arc<Self>) -> Option<RequestPlace> {
+        let capacity = &self.capacity;
+        if !capacity.requests.take() {
+            return None;
+        }
+        if !take(&self.client.requests, capacity.requests_per_client) {
+            capacity.requests.give_back();
+            return None;
+        }
+        Some(RequestPlace(Arc::clone(self)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.capacity.leave(self.address, &self.client);
+    }
+}
+
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.0.client.requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.capacity.requests.give_back();
+    }
+}
+
+impl Count {
+    fn new(most: usize) -> Self {
+        Self { used: AtomicUsize::new(0), most }
+    }
+
+    fn take(&self) -> bool {
+        take(&self.used, self.most)
+    }
+
+    fn give_back(&self) {
+        self.used.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn take(used: &AtomicUsize, most: usize) -> bool {
+    let next = |used: usize| (used < most).then_some(used + 1);
+    used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+}
+
+/// `part` of `whole`, applied to `of`; at least one.
+fn share(of: usize, part: usize, whole: usize) -> usize {
+    let scaled = (of as u128 * part as u128).checked_div(whole as u128).unwrap_or(0);
+    usize::try_from(scaled).unwrap_or(of).clamp(1, of.max(1))
+}
+
+/// Whom an address stands for.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capacity(connections: usize, connections_per_client: usize, requests: usize) -> Arc<Capacity> {
+        Capacity::new(&Limits { connections, connections_per_client, requests, ..Limits::default() })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_address_gets_its_share_and_the_others_the_rest() {
+        let capacity = capacity(3, 2, 3);
+        let first = capacity.enter(ip("10.0.0.1")).unwrap();
+        let _second = capacity.enter(ip("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(capacity.enter(ip("10.0.0.1")).unwrap_err(), Full::Client);
+        let _other = capacity.enter(ip("10.0.0.2")).unwrap();
+        assert_eq!(capacity.enter(ip("10.0.0.3")).unwrap_err(), Full::All);
+        drop(first);
+        assert!(capacity.enter(ip("10.0.0.1")).is_ok());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_host_count_together() {
+        let capacity = capacity(9, 1, 9);
+        let _one = capacity.enter(ip("2001:db8:0:1::1")).unwrap();
+        assert_eq!(capacity.enter(ip("2001:db8:0:1:ffff::2")).unwrap_err(), Full::Client);
+        assert!(capacity.enter(ip("2001:db8:0:2::1")).is_ok());
+    }
+
+    #[test]
+    fn addresses_that_have_left_are_forgotten() {
+        let capacity = capacity(9, 9, 9);
+        for last in 0..200 {
+            drop(capacity.enter(IpAddr::from([10, 0, 0, last])).unwrap());
+        }
+        assert!(capacity.clients.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn requests_have_the_same_share() {
+        let capacity = capacity(10, 5, 4);
+        let one = Arc::new(capacity.enter(ip("10.0.0.1")).unwrap());
+        let other = Arc::new(capacity.enter(ip("10.0.0.2")).unwrap());
+        let held = [one.request(), one.request()];
+        assert!(held.iter().all(Option::is_some) && one.request().is_none());
+        assert!(other.request().is_some());
+        drop(held);
+        assert!(one.request().is_some());
+    }
+}

@@ -1,0 +1,92 @@
+use super::*;
+
+fn follow(parts: &[&[u8]]) -> Framing {
+    let mut framing = Framing::new();
+    for part in parts {
+        framing.push(part);
+    }
+    framing
+}
+
+const PLAIN: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello";
+const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nt: v\r\n\r\n";
+const BOTH: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+
+#[test]
+fn the_request_with_both_lengths_is_found_behind_others_however_the_bytes_are_cut() {
+    let stream = [PLAIN, CHUNKED, PLAIN, BOTH].concat();
+    for size in 1..stream.len() {
+        let framing = follow(&stream.chunks(size).collect::<Vec<_>>());
+        assert_eq!(framing.ambiguous(), Some(3), "cut every {size} bytes");
+    }
+}
+
+#[test]
+fn order_case_and_bare_line_feeds_do_not_hide_it() {
+    for head in [
+        &b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH:\t7 \r\n\r\n"[..],
+        b"POST / HTTP/1.1\ncontent-length: 7\ntransfer-encoding: gzip, chunked\n\n",
+        b"\r\nPOST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: nonsense\r\n\r\n",
+        b"PRI / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n",
+    ] {
+        assert_eq!(follow(&[head]).ambiguous(), Some(0), "{}", String::from_utf8_lossy(head));
+    }
+}
+
+#[test]
+fn long_lines_and_padded_lengths_do_not_hide_it() {
+    let long = format!("POST / HTTP/1.1\r\nx: {}\r\n", "a".repeat(70_000));
+    let padded = format!("content-length: {}{}5\r\n", " ".repeat(9_000), "0".repeat(9_000));
+    let head = format!("{long}{padded}transfer-encoding: chunked\r\n\r\n");
+    assert_eq!(follow(&[head.as_bytes()]).ambiguous(), Some(0));
+    let framing = follow(&[format!("{long}{padded}\r\nhello").as_bytes(), BOTH]);
+    assert_eq!(framing.ambiguous(), Some(1));
+}
+
+#[test]
+fn bodies_that_look_like_header_sections_are_not_read_as_such() {
+    let body = b"x: y\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len());
+    let framing = follow(&[head.as_bytes(), body, PLAIN]);
+    assert_eq!((framing.ambiguous(), framing.heads), (None, 2));
+}
+
+#[test]
+fn a_header_section_is_open_from_its_first_byte_to_its_empty_line() {
+    let mut framing = Framing::new();
+    assert!(framing.unfinished(false).is_none() && framing.is_at_start());
+    framing.push(b"G");
+    assert_eq!(framing.unfinished(false), Some(1));
+    framing.push(b"ET / HTTP/1.1\r\n");
+    assert_eq!(framing.unfinished(false), Some(16));
+    framing.push(b"\r\n");
+    assert!(framing.unfinished(false).is_none() && !framing.is_at_start());
+}
+
+#[test]
+fn a_length_that_is_none_does_not_end_the_watch_before_its_section_ends() {
+    let mut framing = follow(&[b"POST / HTTP/1.1\r\ncontent-length: x\r\nno colon\r\n"]);
+    assert!(framing.unfinished(false).is_some() && framing.is_at_start());
+    framing.push(b"\r\n");
+    assert_eq!(framing.state, State::Off);
+}
+
+#[test]
+fn the_watch_holds_nothing_of_what_it_reads() {
+    assert!(size_of::<Framing>() <= 128, "{} bytes", size_of::<Framing>());
+}
+
+#[test]
+fn http2_is_followed_by_its_frames() {
+    let mut framing = follow(&[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n"]);
+    assert!(framing.is_at_start() && !framing.is_http1());
+    framing.push(b"\0\0\x03\x01\0\0\0\0\x01abc");
+    assert_eq!(framing.unfinished(true), Some(64 << 10));
+}
+
+#[test]
+fn what_only_begins_like_http2_is_http1() {
+    let framing = follow(&[b"PRI * HTTP/2.0\r\n\r\nXX\r\n"]);
+    assert!(framing.is_http1());
+    assert_eq!(framing.heads, 1);
+}

@@ -67,9 +67,11 @@ pub const fn budget(effort: Effort) -> i64 {
     }
 }
 
-/// The nearest of `allowed` (ascending): the next weaker one, or the weakest there is.
+/// The nearest of `allowed` (ascending): the next weaker one, or the weakest there is. A request for reasoning never
+/// becomes `none`, which would turn off what the client asked for (protocols 2.3: `minimal` becomes `low`).
 pub fn nearest(effort: Effort, allowed: &[Effort]) -> Option<Effort> {
-    allowed.iter().rev().find(|known| **known <= effort).or_else(|| allowed.first()).copied()
+    let fits = |known: &&Effort| **known != Effort::None || effort == Effort::None;
+    allowed.iter().rev().filter(fits).find(|known| **known <= effort).or_else(|| allowed.iter().find(fits)).copied()
 }
 
 #[cfg(test)]
@@ -93,5 +95,13 @@ mod tests {
         assert_eq!(nearest(Effort::Max, &allowed), Some(Effort::High));
         assert_eq!(nearest(Effort::None, &allowed), Some(Effort::Low));
         assert_eq!(nearest(Effort::Low, &[]), None);
+    }
+
+    #[test]
+    fn a_request_for_reasoning_never_turns_it_off() {
+        let allowed = [Effort::None, Effort::Low, Effort::High];
+        assert_eq!(nearest(Effort::Minimal, &allowed), Some(Effort::Low));
+        assert_eq!(nearest(Effort::None, &allowed), Some(Effort::None));
+        assert_eq!(nearest(Effort::Minimal, &[Effort::None]), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::ir::{Block, Media, MediaSource};
 
 /// An address as a source: a base64 data URL is inline, anything else is an address.
@@ -20,6 +22,38 @@ pub fn parse_data_url(url: &str) -> Option<MediaSource> {
 /// Inline media with its media type and its base64 in canonical form.
 pub fn inline(mime: &str, data: &str) -> MediaSource {
     MediaSource::Inline { mime: plain_mime(mime), data: standard_base64(data).into_owned() }
+}
+
+/// Whether text is a web address, which can never be base64.
+pub fn is_address(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"))
+}
+
+/// The words of an inline document whose media type is text, as text: all of `text/*`, JSON, XML, YAML and scripts.
+/// None for other media types, and for what is not base64 of UTF-8.
+pub fn words(mime: &str, data: &str) -> Option<String> {
+    let is_text = mime.starts_with("text/")
+        || mime.ends_with("+json")
+        || mime.ends_with("+xml")
+        || matches!(
+            mime,
+            "application/json"
+                | "application/jsonl"
+                | "application/x-ndjson"
+                | "application/xml"
+                | "application/yaml"
+                | "application/x-yaml"
+                | "application/toml"
+                | "application/javascript"
+                | "application/x-javascript"
+                | "application/sql"
+                | "application/x-sh"
+        );
+    if !is_text {
+        return None;
+    }
+    String::from_utf8(STANDARD.decode(data).ok()?).ok()
 }
 
 /// Media as a data URL.

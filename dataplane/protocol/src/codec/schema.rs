@@ -1,13 +1,14 @@
 //! JSON Schema for targets that take only a part of it (protocols 2.2, rows "schema subset").
 //!
-//! Two conversions: to the OpenAPI subset of Gemini's `parameters`, and to what Anthropic's constrained decoding takes.
-//! Both keep what they cannot say as words in `description`, so the model still reads the constraint. Keywords are only
+//! Three conversions: to the OpenAPI subset of Gemini's `parameters`, to what Anthropic's constrained decoding takes, and
+//! ([`openai`]) to what OpenAI demands of a schema. The first two keep what they cannot say as words in `description`, so the model still reads the constraint. Keywords are only
 //! looked for where a schema stands: a *property* called `default` or `const` is never touched (hard case 184), nor is
 //! the inside of `enum`, `default` or `examples`. Member order and number spelling survive. References are inlined to a
 //! bounded depth and size; what lies deeper becomes an open schema, so that a circular schema ends (hard case 185).
 //! A schema that is no JSON object is given back unchanged: the upstream says what is wrong with it.
 
 mod convert;
+pub mod openai;
 mod tree;
 
 use serde_json::value::RawValue;

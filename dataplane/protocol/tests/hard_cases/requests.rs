@@ -119,7 +119,7 @@ pub const ROWS: &[Request] = &[
         GPT,
         &[
             Silent("[tool error]"),
-            Says(r#"{"minimum":0,"default":false,"maxItems":0}"#),
+            Says(r#""minimum":0,"default":false,"maxItems":0"#),
             Says(r#"{\"n\":0,\"b\":false,\"s\":\"\"}"#),
         ],
     ),
@@ -130,7 +130,7 @@ pub const ROWS: &[Request] = &[
         &[
             Is("/contents/2/parts/0/functionResponse/response", r#"{"output":"fine"}"#),
             Says(r#""args":{"n":0,"b":false,"s":""}"#),
-            Says(r#"{"minimum":0,"default":false,"maxItems":0}"#),
+            Says(r#""minimum":0,"default":false,"maxItems":0"#),
         ],
     ),
     row(
@@ -267,7 +267,7 @@ pub const ROWS: &[Request] = &[
         &[
             Is("/tools/0/function/name", "\"f\""),
             Is("/tools/1/type", "\"function\""),
-            Is("/tools/1/function/parameters", r#"{"properties":{}}"#),
+            Is("/tools/1/function/parameters", r#"{"type":"object","properties":{}}"#),
         ],
     ),
     row(&[170], (A, TYPELESS), FLASH, &[Is("/tools/0/functionDeclarations/0", r#"{"name":"f"}"#)]),
@@ -328,7 +328,7 @@ pub const ROWS: &[Request] = &[
         &[Is("/generationConfig/maxOutputTokens", "20"), Is("/generationConfig/stopSequences", r#"["END"]"#)],
     ),
     row(&[198], (A, PLAIN_A), REASONER, &[Is("/max_completion_tokens", "7"), No("/max_tokens")]),
-    row(&[199], (C, PLAIN), SONNET, &[Is("/max_tokens", "8192")]),
+    row(&[199], (C, PLAIN), SONNET, &[Is("/max_tokens", "64000")]),
     row(
         &[203, 210],
         (C, XHIGH),

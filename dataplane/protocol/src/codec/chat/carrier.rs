@@ -13,8 +13,19 @@ use crate::{
         },
     },
     dialect::Family,
-    ir::{Opaque, Reasoning},
+    ir::{Block, Opaque, Reasoning},
 };
+
+/// The reasoning of one message.
+#[derive(Debug, Default)]
+pub struct Reasoned {
+    /// Blocks of reasoning, in order.
+    pub blocks: Vec<Block>,
+    /// State that hangs on the visible text.
+    pub on_text: Option<Opaque>,
+    /// Details whose format nobody knows and that hold no words.
+    pub unknown: usize,
+}
 
 /// What one detail says.
 #[derive(Debug)]
@@ -41,6 +52,33 @@ fn family(format: &str) -> Option<Family> {
         "google" => Some(Family::Gemini),
         _ => None,
     }
+}
+
+/// Takes the reasoning off a message: what `reasoning_details` say, and the plain text of one of its two names where
+/// the details hold no words of their own (some servers send both, some send only one).
+///
+/// # Errors
+/// When a member has another type.
+pub fn take(message: &mut Object<'_>) -> Result<Reasoned, Malformed> {
+    let plain: Option<String> = message.take("reasoning_content")?;
+    let alias: Option<String> = message.take("reasoning")?;
+    let (mut reasoned, mut blocks) = (Reasoned::default(), Vec::new());
+    for detail in message.objects("reasoning_details")? {
+        match decode(detail).map_err(|error| error.within("reasoning_details"))? {
+            Some(Detail::Reasoning(reasoning)) => blocks.push(reasoning),
+            Some(Detail::OnText(state)) => reasoned.on_text = Some(state),
+            None => reasoned.unknown = reasoned.unknown.saturating_add(1),
+        }
+    }
+    let text = [plain, alias].into_iter().flatten().find(|text| !text.is_empty());
+    if let Some(text) = text.filter(|_| blocks.iter().all(|block| block.text.is_empty())) {
+        match blocks.iter_mut().find(|block| !block.redacted) {
+            Some(signed) => signed.text = text,
+            None => blocks.insert(0, Reasoning { text, state: None, redacted: false }),
+        }
+    }
+    reasoned.blocks = blocks.into_iter().map(Block::Reasoning).collect();
+    Ok(reasoned)
 }
 
 /// Reads one element of `reasoning_details`; none if it belongs to nobody we know and holds no words.

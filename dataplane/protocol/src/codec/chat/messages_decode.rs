@@ -9,13 +9,16 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    carrier::{self, Detail},
+    carrier::{self, Reasoned},
     tools::{cache_mark, wrap_custom},
 };
 use crate::{
     codec::{
         Malformed, ids,
-        json::read::{Object, Spelling, malformed, read},
+        json::{
+            loose::Loose,
+            read::{Object, Spelling, malformed, read},
+        },
         media,
     },
     dialect::Family,
@@ -123,11 +126,14 @@ impl History<'_> {
             blocks.push(unknown("audio", audio));
         }
         for (position, call) in message.objects("tool_calls")?.into_iter().enumerate() {
+            if is_empty_call(&call) {
+                continue;
+            }
             let place = format!("tool_calls[{position}]");
             let block = self.call(call, index, position).map_err(|error| error.within(&place))?;
             blocks.push(block);
         }
-        if let Some(mut call) = message.object("function_call")? {
+        if let Some(mut call) = message.object("function_call")?.filter(|call| !call.says_nothing()) {
             self.functions = self.functions.saturating_add(1);
             blocks.push(Block::ToolCall(ToolCall {
                 id: function_id(self.functions),
@@ -143,29 +149,15 @@ impl History<'_> {
     /// Reasoning of an earlier answer: what `reasoning_details` say, else the plain text of one of its two names; and
     /// state that hangs on the visible text.
     fn reasoning(&mut self, message: &mut Object<'_>) -> Result<(Vec<Block>, Option<Opaque>), Malformed> {
-        let plain: Option<String> = message.take("reasoning_content")?;
-        let alias: Option<String> = message.take("reasoning")?;
-        let (mut blocks, mut on_text) = (Vec::new(), None);
-        for detail in message.objects("reasoning_details")? {
-            match carrier::decode(detail).map_err(|error| error.within("reasoning_details"))? {
-                Some(Detail::Reasoning(reasoning)) => blocks.push(Block::Reasoning(reasoning)),
-                Some(Detail::OnText(state)) => on_text = Some(state),
-                None => self.request.extras.push(Extra {
-                    family: Family::OpenAi,
-                    field: "messages[].reasoning_details".into(),
-                    raw: RawValue::NULL.to_owned(),
-                    essential: false,
-                }),
-            }
-        }
-        if let Some(text) = plain.or(alias).filter(|text| !text.is_empty() && blocks.is_empty()) {
-            blocks.push(Block::Reasoning(Reasoning { text, state: None, redacted: false }));
+        let Reasoned { blocks, on_text, unknown } = carrier::take(message)?;
+        if unknown > 0 {
+            self.request.extras.push(extra("messages[].reasoning_details", RawValue::NULL));
         }
         Ok((blocks, on_text))
     }
 
     fn call(&mut self, mut call: Object<'_>, message: usize, position: usize) -> Result<Block, Malformed> {
-        let id: Option<String> = call.take("id")?;
+        let id = call.take::<Loose<'_>>("id")?.map(Loose::into_string);
         let id =
             id.filter(|id| !id.is_empty()).unwrap_or_else(|| ids::invented_call_id(&message.to_string(), position));
         let state = carrier::take_call_state(&mut call)?;
@@ -232,9 +224,17 @@ impl History<'_> {
     }
 }
 
-/// Name and arguments of a call of either type.
+/// Whether an element of `tool_calls` stands for no call at all: neither a name nor arguments, whatever its type.
+pub fn is_empty_call(call: &Object<'_>) -> bool {
+    ["function", "custom"].iter().all(|body| {
+        call.peek(body).is_none_or(|raw| Object::from_raw(raw, Spelling::Exact).is_ok_and(|body| body.says_nothing()))
+    }) && call.has("function") | call.has("custom")
+}
+
+/// Name and arguments of a call of either type. The other type's member may be there without saying anything: some
+/// servers write both.
 pub fn body_of_call(call: &mut Object<'_>) -> Result<(String, String), Malformed> {
-    if let Some(mut custom) = call.object("custom")? {
+    if let Some(mut custom) = call.object("custom")?.filter(|custom| !custom.says_nothing()) {
         let named =
             custom.need("name").and_then(|name| Ok((name, wrap_custom(&custom.need::<Cow<'_, str>>("input")?))));
         return named.map_err(|error| error.within("custom"));
@@ -272,9 +272,13 @@ fn document(mut file: Object<'_>) -> Result<Document, Malformed> {
         MediaSource::FileId { family: Family::OpenAi, id }
     } else {
         let data: String = file.need("file_data")?;
-        media::parse_data_url(&data).unwrap_or_else(|| {
-            let mime = title.as_deref().and_then(media::mime_of_name).unwrap_or("application/pdf");
-            media::inline(mime, &data)
+        let mime = title.as_deref().and_then(media::mime_of_name);
+        media::parse_data_url(&data).unwrap_or_else(|| match media::is_address(&data) {
+            // Not OpenAI's own, but what clients of compatible servers write.
+            true => {
+                MediaSource::Url { mime: mime.or_else(|| media::mime_of_name(&data)).map(str::to_owned), url: data }
+            }
+            false => media::inline(mime.unwrap_or("application/pdf"), &data),
         })
     };
     Ok(Document { source, title, context: None, citations: None, cache: None })

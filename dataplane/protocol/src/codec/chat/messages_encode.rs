@@ -244,6 +244,13 @@ impl Writer<'_> {
             });
         };
         match &document.source {
+            MediaSource::Inline { mime, data } if let Some(words) = media::words(mime, data) => {
+                // This endpoint takes PDF alone as a file; what is text anyway is said as text.
+                match &document.title {
+                    Some(title) => text(&format!("{title}:\n{words}"), out),
+                    None => text(&words, out),
+                }
+            }
             MediaSource::Inline { mime, data } => file(out, &|out| {
                 out.put("filename", document.title.as_deref().unwrap_or("document"));
                 out.put("file_data", &media::to_data_url(mime, data));

@@ -4,20 +4,28 @@
 //! What this dialect lacks: thinking budgets (sent as efforts), cache breakpoints, server tools of other vendors.
 
 use super::{messages_encode, model, tools};
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
 use crate::{
     codec::{
         Encoded, NameMap, Target, effort, extras,
         field::Name,
         ids,
-        json::write::{self, Members},
+        json::write::{self, Elements, Members},
+        schema,
     },
     dialect::{Family, Surface},
-    ir::{Effort, OutputFormat, Request, Tool, ToolChoice, ToolKind},
+    ir::{Effort, Number, OutputFormat, Request, Tool, ToolChoice, ToolKind},
     report::Report,
 };
 
 /// Most stop texts.
 const MAX_STOPS: usize = 4;
+/// Longest `user`, in characters (OpenAI's own API answers 400 beyond it).
+const MAX_USER: usize = 64;
 
 /// Writes the request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
@@ -33,11 +41,11 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
             out.object("stream_options", |out| out.put("include_usage", &true));
         }
         limits(request, capability, from, report, out);
-        sampling(request, from, report, out);
+        sampling(request, capability, from, report, out);
         offer(request, &names, from, report, out);
-        output(&request.output, out);
+        output(&request.output, from, report, out);
         reasoning(request, capability, from, report, out);
-        out.put_some("user", request.user.as_deref());
+        out.put_some("user", user(request, from, report));
         out.put_some("service_tier", service_tier(request, from, report));
         for extra in extras.into_iter().filter(|extra| !extra.field.contains('.')) {
             out.put(&extra.field, &extra.raw);
@@ -47,7 +55,12 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
 }
 
 fn limits(request: &Request, capability: model::Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
-    if let Some(limit) = request.max_output {
+    let most = capability.max_output.filter(|_| from != Surface::ChatCompletions);
+    if let Some(asked) = request.max_output {
+        let limit = most.map_or(asked, |most| asked.min(most));
+        if limit < asked {
+            report.adapted(Name::MaxOutput.field(from), asked.to_string(), limit.to_string());
+        }
         if limit == 0 && from != Surface::ChatCompletions {
             report
                 .refused(Name::MaxOutput.field(from), "an answer without output cannot be asked for at this upstream");
@@ -55,7 +68,9 @@ fn limits(request: &Request, capability: model::Capability, from: Surface, repor
             out.put(if capability.new_limit { "max_completion_tokens" } else { "max_tokens" }, &limit);
         }
     }
-    if request.stop.len() > MAX_STOPS && from != Surface::ChatCompletions {
+    if !capability.stop && !request.stop.is_empty() && from != Surface::ChatCompletions {
+        report.dropped(Name::Stop.field(from));
+    } else if request.stop.len() > MAX_STOPS && from != Surface::ChatCompletions {
         report.refused(Name::Stop.field(from), "the upstream takes at most 4 stop texts");
     } else if !request.stop.is_empty() {
         out.put("stop", &request.stop);
@@ -63,10 +78,30 @@ fn limits(request: &Request, capability: model::Capability, from: Surface, repor
     out.put_some("n", request.candidates.filter(|n| *n != 1 || from == Surface::ChatCompletions));
 }
 
-fn sampling(request: &Request, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+/// Sampling settings. A reasoning model refuses every value but its default: a hint, so it is dropped with a warning.
+fn sampling(
+    request: &Request,
+    capability: model::Capability,
+    from: Surface,
+    report: &mut Report,
+    out: &mut Members<'_>,
+) {
     let sampling = &request.sampling;
-    out.put_some("temperature", sampling.temperature.as_ref());
-    out.put_some("top_p", sampling.top_p.as_ref());
+    let is_fixed = from != Surface::ChatCompletions && !takes_sampling(request, capability);
+    let settings = [
+        ("temperature", Name::Temperature, &sampling.temperature, 1.0),
+        ("top_p", Name::TopP, &sampling.top_p, 1.0),
+        ("presence_penalty", Name::PresencePenalty, &sampling.presence_penalty, 0.0),
+        ("frequency_penalty", Name::FrequencyPenalty, &sampling.frequency_penalty, 0.0),
+    ];
+    for (member, name, value, default) in settings {
+        let is_default = || value.as_ref().and_then(Number::as_f64) == Some(default);
+        match value {
+            Some(_) if is_fixed && is_default() => {}
+            Some(_) if is_fixed => report.dropped(name.field(from)),
+            value => out.put_some(member, value.as_ref()),
+        }
+    }
     if from == Surface::ChatCompletions {
         out.put_some("top_k", sampling.top_k.as_ref());
         out.put_some("logprobs", sampling.logprobs);
@@ -80,8 +115,31 @@ fn sampling(request: &Request, from: Surface, report: &mut Report, out: &mut Mem
         }
     }
     out.put_some("seed", sampling.seed.as_ref());
-    out.put_some("presence_penalty", sampling.presence_penalty.as_ref());
-    out.put_some("frequency_penalty", sampling.frequency_penalty.as_ref());
+}
+
+/// Whether the model takes sampling settings beside the effort that is sent with them.
+fn takes_sampling(request: &Request, capability: model::Capability) -> bool {
+    match capability.sampling {
+        model::Sampling::Always => true,
+        model::Sampling::Never => false,
+        model::Sampling::WithoutReasoning { by_default } => {
+            let has_functions = request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Function(_)));
+            if capability.tools_without_effort && has_functions {
+                return true;
+            }
+            effort::asked(&request.reasoning).map_or(by_default, |effort| effort == Effort::None)
+        }
+    }
+}
+
+/// The end user's id. One that is too long is sent as its SHA-256, which still tells users apart.
+fn user<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<Cow<'r, str>> {
+    let user = request.user.as_deref()?;
+    if from == Surface::ChatCompletions || user.chars().count() <= MAX_USER {
+        return Some(user.into());
+    }
+    report.adapted(Name::User.field(from), "longer than 64 characters", "its SHA-256");
+    Some(hex::encode(Sha256::digest(user.as_bytes())).into())
 }
 
 /// Tools, the choice among them, and whether several calls may come at once.
@@ -112,7 +170,7 @@ fn offer(request: &Request, names: &NameMap, from: Surface, report: &mut Report,
         for tool in tools {
             match &tool.kind {
                 ToolKind::Server { raw, .. } => out.put(raw),
-                ToolKind::Function(_) | ToolKind::Custom(_) => out.object(|out| tools::encode(tool, names, out)),
+                ToolKind::Function(_) | ToolKind::Custom(_) => function(tool, names, from, report, out),
             }
         }
     });
@@ -123,24 +181,64 @@ fn offer(request: &Request, names: &NameMap, from: Surface, report: &mut Report,
     out.put_some("parallel_tool_calls", request.parallel_tools);
 }
 
+/// Writes a tool with a schema that this dialect's servers take. The client's own schema of this dialect stays.
+fn function(tool: &Tool, names: &NameMap, from: Surface, report: &mut Report, out: &mut Elements<'_>) {
+    let schema = match &tool.kind {
+        ToolKind::Function(schema) => schema.as_deref(),
+        ToolKind::Custom(_) | ToolKind::Server { .. } => None,
+    };
+    let Some(schema) = schema.filter(|_| from != Surface::ChatCompletions) else {
+        return out.object(|out| tools::encode(tool, schema, tool.strict, names, out));
+    };
+    match schema::openai::for_tool(schema) {
+        Err(why) => report.refused(Name::ToolSchema.field(from), why),
+        Ok(converted) => {
+            if converted.weakened {
+                report.adapted(Name::ToolSchema.field(from), "alternatives at the root", "one object");
+            }
+            let strict = promise(tool.strict, &converted.schema, Name::ToolStrict, from, report);
+            out.object(|out| tools::encode(tool, Some(&converted.schema), strict, names, out));
+        }
+    }
+}
+
+/// `strict`, as far as the schema keeps it: OpenAI refuses the whole request otherwise.
+fn promise(strict: Option<bool>, schema: &RawValue, name: Name, from: Surface, report: &mut Report) -> Option<bool> {
+    if strict == Some(true) && !schema::openai::is_strict(schema) {
+        report.adapted(name.field(from), "strict", "not strict");
+        return None;
+    }
+    strict
+}
+
 /// Whether a tool of this name takes free-form text.
 pub fn is_custom(request: &Request, name: &str) -> bool {
     request.tools.iter().any(|tool| tool.name == name && matches!(tool.kind, ToolKind::Custom(_)))
 }
 
-fn output(format: &OutputFormat, out: &mut Members<'_>) {
+fn output(format: &OutputFormat, from: Surface, report: &mut Report, out: &mut Members<'_>) {
     match format {
         OutputFormat::Text => {}
         OutputFormat::JsonObject => out.object("response_format", |out| out.put("type", "json_object")),
-        OutputFormat::JsonSchema { name, description, schema, strict } => out.object("response_format", |out| {
-            out.put("type", "json_schema");
-            out.object("json_schema", |out| {
-                out.put("name", name.as_deref().unwrap_or("response"));
-                out.put_some("description", description.as_deref());
-                out.put("schema", schema);
-                out.put_some("strict", *strict);
+        OutputFormat::JsonSchema { name, description, schema, strict } => {
+            let (mut sent, mut promised) = (schema.to_owned(), *strict);
+            if from != Surface::ChatCompletions {
+                match schema::openai::for_output(schema) {
+                    Ok(converted) => sent = converted.schema,
+                    Err(why) => return report.refused(Name::OutputSchema.field(from), why),
+                }
+                promised = promise(*strict, &sent, Name::OutputSchema, from, report);
+            }
+            out.object("response_format", |out| {
+                out.put("type", "json_schema");
+                out.object("json_schema", |out| {
+                    out.put("name", name.as_deref().unwrap_or("response"));
+                    out.put_some("description", description.as_deref());
+                    out.put("schema", &sent);
+                    out.put_some("strict", promised);
+                });
             });
-        }),
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 
 use super::{
     beside,
-    carrier::{self, Detail},
+    carrier::{self, Reasoned},
     finish,
-    messages_decode::body_of_call,
+    messages_decode::{body_of_call, is_empty_call},
     problem, tools, usage, wire,
 };
 use crate::{
     codec::{
         Malformed, Reply, ids,
         json::{
+            loose::Loose,
             read::{Object, Spelling, malformed},
             write::{self, Elements, Members},
         },
@@ -37,9 +38,10 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
 
 fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
     let mut response = Response {
-        id: top.take("id")?,
-        model: top.take("model")?,
-        created: top.take("created")?,
+        id: top.take::<Loose>("id")?.map(Loose::into_string),
+        model: top.take::<Loose>("model")?.map(Loose::into_string),
+        // A time that cannot be read is no reason to lose an answer: ours takes its place.
+        created: top.take_raw("created").and_then(wire::whole_number),
         ..Response::default()
     };
     let seed = response.id.clone().unwrap_or_default();
@@ -70,19 +72,8 @@ fn decode_choice(mut choice: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> R
 
 fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Vec<Block>, Malformed> {
     let mut blocks = Vec::new();
-    let plain: Option<String> = message.take("reasoning_content")?;
-    let alias: Option<String> = message.take("reasoning")?;
-    let mut on_text = None;
-    for detail in message.objects("reasoning_details")? {
-        match carrier::decode(detail)? {
-            Some(Detail::Reasoning(reasoning)) => blocks.push(Block::Reasoning(reasoning)),
-            Some(Detail::OnText(state)) => on_text = Some(state),
-            None => {}
-        }
-    }
-    if let Some(text) = plain.or(alias).filter(|text| !text.is_empty() && blocks.is_empty()) {
-        blocks.push(Block::Reasoning(Reasoning { text, state: None, redacted: false }));
-    }
+    let Reasoned { blocks: mut reasoning, on_text, unknown: _ } = carrier::take(&mut message)?;
+    blocks.append(&mut reasoning);
     let unreadable = || malformed("is neither a string nor a list").within("content");
     let content = message.take_raw("content").map(|raw| wire::content(raw).ok_or_else(unreadable));
     let (thought, text) = content.transpose()?.unwrap_or_default();
@@ -102,14 +93,18 @@ fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) ->
         blocks.push(Block::Refusal(refusal));
     }
     for (position, mut call) in message.objects("tool_calls")?.into_iter().enumerate() {
-        let id: Option<String> = call.take("id")?;
+        if is_empty_call(&call) {
+            continue;
+        }
+        let id: Option<Loose> = call.take("id")?;
+        let id = id.map(Loose::into_string);
         let state = carrier::take_call_state(&mut call)?;
         let (name, arguments) =
             body_of_call(&mut call).map_err(|error| error.within(&format!("tool_calls[{position}]")))?;
         let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| ids::invented_call_id(seed, position));
         blocks.push(Block::ToolCall(ToolCall { id, name, arguments, state, cache: None }));
     }
-    if let Some(mut call) = message.object("function_call")? {
+    if let Some(mut call) = message.object("function_call")?.filter(|call| !call.says_nothing()) {
         let arguments = call.take_raw("arguments").map(wire::arguments);
         blocks.push(Block::ToolCall(ToolCall {
             id: ids::invented_call_id(seed, 0),

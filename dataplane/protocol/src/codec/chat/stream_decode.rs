@@ -49,6 +49,8 @@ struct Answer {
     open: Option<(Words, u32)>,
     calls: Calls,
     refused: bool,
+    /// Reasoning came under a name of its own, so that words in `reasoning_details` are the same words again.
+    plain_reasoning: bool,
     finish: Option<String>,
 }
 
@@ -130,7 +132,7 @@ impl Decoder {
         out.push(Event::Start {
             id,
             model: chunk.model.as_deref().filter(|model| !model.is_empty()).map(str::to_owned),
-            created: chunk.created.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            created: chunk.created.and_then(wire::whole_number),
             usage: None,
         });
     }
@@ -196,8 +198,9 @@ struct Growing<'a> {
 impl Growing<'_> {
     /// Reasoning, then words, then calls: the order in which a chunk that holds everything means it.
     fn delta(&mut self, delta: &WireDelta<'_>) -> Result<(), Problem> {
-        let reasoning = delta.reasoning_content.as_deref().filter(|text| !text.is_empty());
-        if let Some(text) = reasoning.or(delta.reasoning.as_deref()) {
+        let names = [&delta.reasoning_content, &delta.reasoning];
+        if let Some(text) = names.into_iter().filter_map(|text| text.as_deref()).find(|text| !text.is_empty()) {
+            self.answer.plain_reasoning = true;
             self.words(Words::Reasoning, text);
         }
         if let Some(details) = delta.reasoning_details {
@@ -212,14 +215,15 @@ impl Growing<'_> {
         self.words(Words::Refusal, delta.refusal.as_deref().unwrap_or_default());
         self.beside(delta);
         let calls = delta.tool_calls.as_deref().unwrap_or_default();
-        if !calls.is_empty() || delta.function_call.is_some() {
+        let legacy = delta.function_call.as_ref().filter(|function| !function.says_nothing());
+        if calls.iter().any(|call| !call.says_nothing()) || legacy.is_some() {
             self.close_words();
         }
         let mut place = calls::Place { blocks: self.blocks, candidate: self.index, out: self.out };
         for call in calls {
             self.answer.calls.push(call, &mut place)?;
         }
-        if let Some(function) = &delta.function_call {
+        if let Some(function) = legacy {
             self.answer.calls.push_legacy(function, self.seed, &mut place)?;
         }
         Ok(())
@@ -284,17 +288,22 @@ impl Growing<'_> {
         block
     }
 
-    /// State that rides in `reasoning_details`. Words in them are those of `reasoning` again.
+    /// What `reasoning_details` hold: state, and words unless those of `reasoning` have come already.
     fn details(&mut self, raw: &RawValue) {
         let Ok(details) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else { return };
         for raw in details {
             match Object::from_raw(raw, Spelling::Exact).and_then(carrier::decode) {
                 Ok(Some(Detail::OnText(state))) => self.state(Words::Text, state),
-                Ok(Some(Detail::Reasoning(reasoning))) => match reasoning.state {
-                    Some(state) if reasoning.redacted => self.redacted(state),
-                    Some(state) => self.state(Words::Reasoning, state),
-                    None => {}
-                },
+                Ok(Some(Detail::Reasoning(reasoning))) => {
+                    if !self.answer.plain_reasoning {
+                        self.words(Words::Reasoning, &reasoning.text);
+                    }
+                    match reasoning.state {
+                        Some(state) if reasoning.redacted => self.redacted(state),
+                        Some(state) => self.state(Words::Reasoning, state),
+                        None => {}
+                    }
+                }
                 // Nobody's state: not ours to carry, and no reason to stop an answer.
                 Ok(None) | Err(_) => {}
             }

@@ -90,19 +90,25 @@ fn choice_name(mut choice: Object<'_>) -> Result<String, Malformed> {
     choice.need("name")
 }
 
-/// Writes a function or free-form tool.
-pub fn encode(tool: &Tool, names: &NameMap, out: &mut Members<'_>) {
+/// Writes a function or free-form tool; a function with this schema, made for the upstream, and this promise.
+pub fn encode(
+    tool: &Tool,
+    parameters: Option<&RawValue>,
+    strict: Option<bool>,
+    names: &NameMap,
+    out: &mut Members<'_>,
+) {
     let fill = |out: &mut Members<'_>| {
         out.put("name", names.sent(&tool.name));
         out.put_some("description", tool.description.as_deref());
     };
     match &tool.kind {
-        ToolKind::Function(schema) => {
+        ToolKind::Function(_) => {
             out.put("type", "function");
             out.object("function", |out| {
                 fill(out);
-                out.put_some("parameters", schema.as_ref());
-                out.put_some("strict", tool.strict);
+                out.put_some("parameters", parameters);
+                out.put_some("strict", strict);
             });
         }
         ToolKind::Custom(format) => {

@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::codec::json::loose::{self, Loose};
 
 /// `chat.completion.chunk`
 #[derive(Debug, Deserialize)]
 pub struct Chunk<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub model: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub created: Option<&'a RawValue>,
@@ -25,11 +27,11 @@ pub struct Chunk<'a> {
 /// One element of `choices`.
 #[derive(Debug, Deserialize)]
 pub struct Choice<'a> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "index")]
     pub index: Option<u32>,
     #[serde(borrow, default)]
     pub delta: Option<Delta<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub finish_reason: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub logprobs: Option<&'a RawValue>,
@@ -41,11 +43,11 @@ pub struct Delta<'a> {
     /// A string, or from some servers a list of parts.
     #[serde(borrow, default)]
     pub content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub refusal: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub reasoning_content: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub reasoning: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub reasoning_details: Option<&'a RawValue>,
@@ -64,9 +66,9 @@ pub struct Delta<'a> {
 /// One element of `tool_calls`.
 #[derive(Debug, Deserialize)]
 pub struct Call<'a> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "index")]
     pub index: Option<u64>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub function: Option<Function<'a>>,
@@ -77,7 +79,7 @@ pub struct Call<'a> {
 /// A piece of a function call.
 #[derive(Debug, Default, Deserialize)]
 pub struct Function<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub name: Option<Cow<'a, str>>,
     /// A string, or from some servers the object itself.
     #[serde(borrow, default)]
@@ -101,17 +103,46 @@ pub struct Google<'a> {
 /// One element of `content`, where that is a list.
 #[derive(Debug, Deserialize)]
 pub struct Part<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "loose::option")]
     pub text: Option<Cow<'a, str>>,
     /// Reasoning, as parts of its own (Mistral).
     #[serde(borrow, default)]
     pub thinking: Option<Vec<Part<'a>>>,
 }
 
+impl Call<'_> {
+    /// Whether it stands for no call at all: no name, no arguments, no state, and no id that later pieces could mean.
+    pub fn says_nothing(&self) -> bool {
+        self.id.as_deref().is_none_or(str::is_empty)
+            && self.function.as_ref().is_none_or(Function::says_nothing)
+            && self.extra_content.is_none()
+    }
+}
+
+impl Function<'_> {
+    /// Whether it holds neither a name nor arguments.
+    pub fn says_nothing(&self) -> bool {
+        self.name.as_deref().is_none_or(str::is_empty)
+            && self.arguments.is_none_or(|raw| matches!(raw.get(), "null" | "\"\""))
+    }
+}
+
+/// A position: a number, or one written as text. Anything else is no position.
+fn index<'de, D: Deserializer<'de>, N: std::str::FromStr>(deserializer: D) -> Result<Option<N>, D::Error> {
+    Ok(Option::<Loose<'de>>::deserialize(deserializer)?.and_then(|loose| loose.as_str().parse().ok()))
+}
+
+/// A whole number, also one that is written as a float or as text; none if it is anything else.
+pub fn whole_number(raw: &RawValue) -> Option<i64> {
+    let text = raw.get().trim_matches('"');
+    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+    whole.parse().ok()
+}
+
 /// `content` of either form as reasoning and words; `None` if it is neither.
 pub fn content(raw: &RawValue) -> Option<(String, String)> {
-    if raw.get().starts_with('"') {
-        return Some((String::new(), serde_json::from_str(raw.get()).ok()?));
+    if !raw.get().starts_with(['[', '{', 'n']) {
+        return Some((String::new(), serde_json::from_str::<Loose<'_>>(raw.get()).ok()?.into_string()));
     }
     let parts: Option<Vec<Part<'_>>> = serde_json::from_str(raw.get()).ok()?;
     let (mut reasoning, mut words) = (String::new(), String::new());

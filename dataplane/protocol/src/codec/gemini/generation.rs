@@ -28,7 +28,7 @@ pub fn encode(
     out: &mut Members<'_>,
 ) {
     let config = write::text(|out| {
-        limits(request, from, report, out);
+        limits(request, capability, from, report, out);
         sampling(request, capability, from, report, out);
         output(&request.output, capability, from, report, out);
         thinking(request, capability, from, report, out);
@@ -43,8 +43,13 @@ pub fn encode(
     }
 }
 
-fn limits(request: &Request, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+fn limits(request: &Request, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+    let most = capability.max_output.filter(|_| from != Surface::GenerateContent);
     match request.max_output {
+        Some(asked) if most.is_some_and(|most| asked > most) => {
+            report.adapted(Name::MaxOutput.field(from), asked.to_string(), most.unwrap_or(asked).to_string());
+            out.put_some("maxOutputTokens", most);
+        }
         Some(0) if from != Surface::GenerateContent => {
             report
                 .refused(Name::MaxOutput.field(from), "an answer without output cannot be asked for at this upstream");

@@ -12,6 +12,8 @@ pub struct Capability {
     pub third: bool,
     /// How thinking is asked for.
     pub thinking: Thinking,
+    /// The most output tokens that it takes, thoughts included (Google's model pages, November 2026); none if unknown.
+    pub max_output: Option<u64>,
 }
 
 /// How thinking is asked for.
@@ -40,7 +42,7 @@ const FIRST_PRO_LEVELS: &[Effort] = &[Effort::Low, Effort::High];
 pub fn capability(model: &str) -> Capability {
     let id = model.rsplit('/').next().unwrap_or(model);
     let Some((version, variant)) = id.strip_prefix("gemini-").and_then(parse) else {
-        return Capability { json_schema: true, third: false, thinking: Thinking::None };
+        return Capability { json_schema: true, third: false, thinking: Thinking::None, max_output: None };
     };
     let pro = variant.split('-').next() == Some("pro");
     let lite = variant.starts_with("flash-lite");
@@ -53,7 +55,13 @@ pub fn capability(model: &str) -> Capability {
         (2, 5..) => Thinking::Budget { min: 1, max: 24_576, can_disable: true },
         _ => Thinking::None,
     };
-    Capability { json_schema: version >= (2, 5), third: version.0 >= 3, thinking }
+    let max_output = Some(match version {
+        (2, 5..) if variant.contains("image") => 32_768,
+        (3.., _) if variant.contains("image") => 32_768,
+        (2, 5..) | (3.., _) => 65_536,
+        _ => 8_192,
+    });
+    Capability { json_schema: version >= (2, 5), third: version.0 >= 3, thinking, max_output }
 }
 
 /// `2.5-flash-lite` as (2, 5) and `flash-lite`; `flash-latest` as the third generation's `flash`.
@@ -96,6 +104,8 @@ mod tests {
         assert!(capability("tunedModels/x").json_schema);
         assert_eq!(capability("gemini-flash-latest"), capability("gemini-3.1-flash"));
         assert_eq!(capability("gemini-pro-latest"), capability("gemini-3.1-pro"));
+        assert_eq!(capability("gemini-2.5-flash").max_output, Some(65_536));
+        assert_eq!(capability("gemini-1.5-pro-002").max_output, Some(8_192));
         let unknown = capability("gemma-3-27b-it");
         assert_eq!((unknown.third, unknown.thinking), (false, Thinking::None));
     }

@@ -115,6 +115,18 @@ impl<'a> Object<'a> {
         self.members.iter().any(|(key, value)| key == name && value.get() != "null")
     }
 
+    /// Whether no member holds anything: each is `null`, `""`, `[]` or `{}`. Servers that serialise structs without
+    /// care write such members for what is absent.
+    pub fn says_nothing(&self) -> bool {
+        self.members.iter().all(|(_, value)| matches!(value.get(), "null" | "\"\"" | "[]" | "{}"))
+    }
+
+    /// A member without removing it; `null` is none.
+    pub fn peek(&self, name: &str) -> Option<&'a RawValue> {
+        let value = self.members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)?;
+        (value.get() != "null").then_some(value)
+    }
+
     /// All that is left, nulls included.
     pub fn members(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
         self.members.into_iter()

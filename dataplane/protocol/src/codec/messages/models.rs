@@ -37,6 +37,9 @@ pub struct Abilities {
     pub prefill: bool,
     /// Whether it takes `role: system` among the messages.
     pub later_system: bool,
+    /// The most output tokens that it takes without a beta flag, thinking included (Anthropic's model pages, November
+    /// 2026); none if unknown.
+    pub max_output: Option<u64>,
 }
 
 /// A model that is not listed.
@@ -50,38 +53,46 @@ const UNKNOWN: Abilities = Abilities {
     schema_output: true,
     prefill: true,
     later_system: false,
+    max_output: None,
 };
-/// Before 3.7.
-const OLD: Abilities = Abilities { thinking: Thinking::Never, effort: false, schema_output: false, ..UNKNOWN };
+/// 3.
+const OLDEST: Abilities =
+    Abilities { thinking: Thinking::Never, effort: false, schema_output: false, max_output: Some(4_096), ..UNKNOWN };
+/// 3.5.
+const OLD: Abilities = Abilities { max_output: Some(8_192), ..OLDEST };
 /// 3.7 and 4.
 const EARLY_THINKERS: Abilities =
-    Abilities { thinking: Thinking::Budget, effort: false, schema_output: false, ..UNKNOWN };
+    Abilities { thinking: Thinking::Budget, effort: false, schema_output: false, max_output: Some(64_000), ..UNKNOWN };
+/// Opus 4: half of what its siblings write.
+const EARLY_OPUS: Abilities = Abilities { max_output: Some(32_000), ..EARLY_THINKERS };
 /// 4.1 and 4.5.
 const BUDGET: Abilities = Abilities { both_samplings: false, schema_output: true, ..EARLY_THINKERS };
 /// 4.6: adaptive, a budget still taken.
-const EITHER: Abilities = Abilities { xhigh: false, both_samplings: false, prefill: false, ..UNKNOWN };
+const EITHER: Abilities =
+    Abilities { xhigh: false, both_samplings: false, prefill: false, max_output: Some(64_000), ..UNKNOWN };
 /// 4.7 and later.
-const ADAPTIVE: Abilities = Abilities { thinking: Thinking::Adaptive, sampling: false, prefill: false, ..UNKNOWN };
+const ADAPTIVE: Abilities =
+    Abilities { thinking: Thinking::Adaptive, sampling: false, prefill: false, max_output: Some(128_000), ..UNKNOWN };
 /// 4.8 and its siblings.
 const OPERATED: Abilities = Abilities { later_system: true, ..ADAPTIVE };
 
 /// The table.
 const MODELS: &[(&str, Abilities)] = &[
-    ("claude-3-haiku", OLD),
-    ("claude-3-opus", OLD),
-    ("claude-3-sonnet", OLD),
+    ("claude-3-haiku", OLDEST),
+    ("claude-3-opus", OLDEST),
+    ("claude-3-sonnet", OLDEST),
     ("claude-3-5-haiku", OLD),
     ("claude-3-5-sonnet", OLD),
     ("claude-3-7-sonnet", EARLY_THINKERS),
     ("claude-sonnet-4", EARLY_THINKERS),
     ("claude-sonnet-4-0", EARLY_THINKERS),
-    ("claude-opus-4", EARLY_THINKERS),
-    ("claude-opus-4-0", EARLY_THINKERS),
-    ("claude-opus-4-1", BUDGET),
+    ("claude-opus-4", EARLY_OPUS),
+    ("claude-opus-4-0", EARLY_OPUS),
+    ("claude-opus-4-1", Abilities { max_output: Some(32_000), ..BUDGET }),
     ("claude-sonnet-4-5", BUDGET),
     ("claude-haiku-4-5", BUDGET),
     ("claude-opus-4-5", Abilities { effort: true, xhigh: false, ..BUDGET }),
-    ("claude-opus-4-6", EITHER),
+    ("claude-opus-4-6", Abilities { max_output: Some(128_000), ..EITHER }),
     ("claude-sonnet-4-6", EITHER),
     ("claude-opus-4-7", ADAPTIVE),
     ("claude-opus-4-8", OPERATED),
@@ -111,6 +122,21 @@ fn undated(model: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::{Thinking, UNKNOWN, abilities};
+
+    #[test]
+    fn output_limits_are_known_by_model() {
+        let rows = [
+            ("claude-3-haiku-20240307", Some(4_096)),
+            ("claude-3-5-sonnet-latest", Some(8_192)),
+            ("claude-opus-4-1", Some(32_000)),
+            ("claude-sonnet-4-5", Some(64_000)),
+            ("claude-opus-4-6", Some(128_000)),
+            ("claude-next", None),
+        ];
+        for (model, most) in rows {
+            assert_eq!(abilities(model).max_output, most, "{model}");
+        }
+    }
 
     #[test]
     fn hard_case_274_ids_match_exactly() {

@@ -72,7 +72,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
 
 fn draft<'a>(request: &'a Request, target: Target<'_>, context: &mut Context<'_>) -> Draft<'a> {
     refuse_the_impossible(request, context);
-    let max_output = request.max_output.unwrap_or(target.default_max_output);
+    let max_output = max_output(request, target, context);
     let system: Vec<&Block> = request.system.iter().filter(|block| content_encode::fits(block, context)).collect();
     let messages = arrange(request, context);
     let tools = offered(request, context);
@@ -81,6 +81,20 @@ fn draft<'a>(request: &'a Request, target: Target<'_>, context: &mut Context<'_>
     let blocks = system.iter().copied().chain(messages.iter().flat_map(Message::blocks));
     context.expect_marks(marks.saturating_add(blocks.map(marks_in).sum()));
     Draft { max_output, system, messages, tools, plan }
+}
+
+/// `max_tokens`, which Anthropic demands. A client that names no limit means as much as the model can write (hard case
+/// 199); one that names more than that is told so and gets all there is.
+fn max_output(request: &Request, target: Target<'_>, context: &mut Context<'_>) -> u64 {
+    let most = context.abilities.max_output;
+    let Some(asked) = request.max_output else {
+        return most.unwrap_or(target.default_max_output);
+    };
+    let sent = most.map_or(asked, |most| asked.min(most));
+    if sent < asked {
+        context.report.adapted(Name::MaxOutput.field(context.from), asked.to_string(), sent.to_string());
+    }
+    sent
 }
 
 /// What no Messages request can say and no client can do without.

@@ -17,6 +17,9 @@ use crate::{
 
 /// The least budget that Anthropic takes.
 const MIN_BUDGET: u64 = 1024;
+/// The answer keeps one part in so many of the output limit: a budget just below the limit is legal and leaves one token
+/// to answer with.
+const ANSWER_SHARE: u64 = 4;
 /// What "think" means in tokens where nothing else is said.
 const DEFAULT_EFFORT: Effort = Effort::Medium;
 
@@ -87,16 +90,17 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
     plan
 }
 
-/// A budget within Anthropic's bounds, or no thinking where there is no room for one (hard case 200) or where the
-/// history forbids it (hard case 160).
+/// A budget within Anthropic's bounds that leaves a share of the output for the answer, or no thinking where there is no
+/// room for that (hard case 200) or where the history forbids it (hard case 160).
 fn manual(budget: u64, max_output: u64, history_allows: bool, context: &mut Context<'_>) -> Mode {
-    if max_output <= MIN_BUDGET || !history_allows {
+    let most = max_output.saturating_sub(max_output.div_ceil(ANSWER_SHARE));
+    if most < MIN_BUDGET || !history_allows {
         context.dropped(Name::Thinking);
         return Mode::Unsaid;
     }
-    let sent = budget.clamp(MIN_BUDGET, max_output.saturating_sub(1));
+    let sent = budget.clamp(MIN_BUDGET, most);
     if sent != budget {
-        context.adapted(Name::Budget, "budget", if sent > budget { "minimum" } else { "below the output limit" });
+        context.adapted(Name::Budget, "budget", if sent > budget { "minimum" } else { "share of the output limit" });
     }
     Mode::Budget(sent)
 }
@@ -195,7 +199,7 @@ mod tests {
             ("effort on 4.5", "claude-sonnet-4-5", effort(Effort::Medium), 9000, Mode::Budget(4096), None, 0),
             ("hard case 204", "claude-3-5-haiku", effort(Effort::High), 9000, Mode::Unsaid, None, 1),
             ("budget", "m", budget(2048), 9000, Mode::Budget(2048), None, 0),
-            ("hard case 200, capped", "m", budget(9000), 9000, Mode::Budget(8999), None, 1),
+            ("hard case 200, capped", "m", budget(9000), 9000, Mode::Budget(6750), None, 1),
             ("hard case 200, no room", "m", budget(2048), 1024, Mode::Unsaid, None, 1),
             ("too small", "m", budget(100), 9000, Mode::Budget(1024), None, 1),
             ("hard case 202", "claude-opus-4-7", budget(4096), 9000, Mode::Adaptive, Some("medium"), 1),

@@ -47,6 +47,9 @@ impl Calls {
 
     /// Takes one piece.
     pub fn push(&mut self, piece: &Piece<'_>, place: &mut Place<'_>) -> Result<(), Problem> {
+        if piece.says_nothing() {
+            return Ok(());
+        }
         let id = piece.id.as_deref().filter(|id| !id.is_empty());
         let function = piece.function.as_ref();
         let name = function.and_then(|function| function.name.as_deref()).filter(|name| !name.is_empty());

@@ -1,0 +1,323 @@
+//! Schemas as OpenAI takes them (checked by its API before a model sees them; November 2026).
+//!
+//! OpenAI refuses what the other vendors take: an object without `properties`, an array without `items`, and at the root
+//! of a tool anything but one plain object. Completing adds only members that constrain nothing. `strict` promises that
+//! every object is closed and requires all that it declares; a schema that does not is sent without the promise.
+
+use std::collections::BTreeSet;
+
+use serde_json::value::RawValue;
+
+use super::{Converted, tree, tree::Node};
+
+/// Combinators that OpenAI refuses at the root of a tool's schema.
+const COMBINATORS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
+/// Keywords that strict mode refuses at any depth.
+const NOT_STRICT: [&str; 10] = [
+    "allOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "patternProperties",
+    "prefixItems",
+    "dependentRequired",
+    "dependentSchemas",
+];
+/// Longest combinator that is kept as words in the description, in bytes.
+const MAX_NOTE: usize = 2_000;
+
+/// The schema of a tool's parameters.
+///
+/// # Errors
+/// In words, when its root can be no object.
+pub fn for_tool(schema: &RawValue) -> Result<Converted, &'static str> {
+    let Node::Object(members) = tree::parse(schema) else {
+        return Ok(Converted { schema: schema.to_owned(), weakened: false });
+    };
+    let (mut members, weakened) = flatten(members)?;
+    match member(&members, "type") {
+        None => members.insert(0, ("type".to_owned(), Node::text("object"))),
+        Some(kind) if kind.as_text().as_deref() == Some("object") => {}
+        Some(_) => return Err("the upstream takes only an object at the root of a tool's schema"),
+    }
+    let mut root = Node::Object(members);
+    complete(&mut root);
+    Ok(Converted { schema: root.into_raw().unwrap_or_else(|| schema.to_owned()), weakened })
+}
+
+/// The schema of an answer.
+///
+/// # Errors
+/// In words, when its root is no object.
+pub fn for_output(schema: &RawValue) -> Result<Converted, &'static str> {
+    let mut root = tree::parse(schema);
+    let kind = root.get("type").and_then(Node::as_text);
+    if kind.is_some_and(|kind| kind != "object") {
+        return Err("the upstream takes only an object at the root of an answer's schema");
+    }
+    complete(&mut root);
+    Ok(Converted { schema: root.into_raw().unwrap_or_else(|| schema.to_owned()), weakened: false })
+}
+
+/// Whether a schema keeps what `strict: true` promises, at every depth.
+pub fn is_strict(schema: &RawValue) -> bool {
+    strict(&tree::parse(schema))
+}
+
+fn strict(schema: &Node) -> bool {
+    let Node::Object(members) = schema else { return false };
+    members.iter().all(|(keyword, value)| match keyword.as_str() {
+        name if NOT_STRICT.contains(&name) => false,
+        "properties" | "$defs" | "definitions" => match value {
+            Node::Object(schemas) => schemas.iter().all(|(_, schema)| strict(schema)),
+            Node::Array(_) | Node::Leaf(_) => false,
+        },
+        "anyOf" => matches!(value, Node::Array(schemas) if schemas.iter().all(strict)),
+        "items" => strict(value),
+        _ => true,
+    }) && (!is_object(members) || is_closed(members))
+}
+
+fn is_closed(members: &[(String, Node)]) -> bool {
+    let is_false = |value: &Node| matches!(value, Node::Leaf(raw) if raw.get() == "false");
+    let required: BTreeSet<String> = match member(members, "required") {
+        Some(Node::Array(names)) => names.iter().filter_map(Node::as_text).collect(),
+        _ => BTreeSet::new(),
+    };
+    let declared = match member(members, "properties") {
+        Some(Node::Object(properties)) => properties.iter().all(|(name, _)| required.contains(name)),
+        _ => false,
+    };
+    declared && member(members, "additionalProperties").is_some_and(is_false)
+}
+
+/// Adds what OpenAI demands, where a schema stands and nowhere else.
+fn complete(schema: &mut Node) {
+    let Node::Object(members) = schema else { return };
+    for (keyword, value) in members.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties" | "$defs" | "definitions" | "patternProperties", Node::Object(schemas)) => {
+                schemas.iter_mut().for_each(|(_, schema)| complete(schema));
+            }
+            ("items" | "additionalProperties" | "not" | "if" | "then" | "else", schema) => complete(schema),
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Node::Array(schemas)) => {
+                schemas.iter_mut().for_each(complete)
+            }
+            _ => {}
+        }
+    }
+    let is_combined = |members: &[(String, Node)]| COMBINATORS.iter().any(|name| member(members, name).is_some());
+    let has_type = |members: &[(String, Node)], name: &str| match member(members, "type") {
+        Some(Node::Array(kinds)) => kinds.iter().any(|kind| kind.as_text().as_deref() == Some(name)),
+        Some(kind) => kind.as_text().as_deref() == Some(name),
+        None => false,
+    };
+    if has_type(members, "object") && member(members, "properties").is_none() && !is_combined(members) {
+        members.push(("properties".to_owned(), Node::Object(Vec::new())));
+    }
+    if has_type(members, "array") && member(members, "items").is_none() && !is_combined(members) {
+        members.push(("items".to_owned(), Node::Object(Vec::new())));
+    }
+}
+
+/// The root without combinators: what all alternatives demand is demanded, what some declare is declared, and the
+/// combinator itself stays as words.
+fn flatten(members: Vec<(String, Node)>) -> Result<(Vec<(String, Node)>, bool), &'static str> {
+    if !COMBINATORS.iter().any(|name| member(&members, name).is_some()) {
+        return Ok((members, false));
+    }
+    let root = Node::Object(members);
+    let Node::Object(members) = &root else { return Ok((Vec::new(), true)) };
+    let mut flat = Flat::default();
+    flat.declare(members);
+    flat.required.extend(required(members));
+    for (keyword, value) in members {
+        let Node::Array(branches) = value else { continue };
+        let mut shared: Option<BTreeSet<String>> = None;
+        match keyword.as_str() {
+            "allOf" | "anyOf" | "oneOf" => {}
+            _ => continue,
+        }
+        for branch in branches {
+            let Some(Node::Object(branch)) = resolve(&root, branch) else {
+                return Err("the upstream takes no alternatives to an object at the root of a tool's schema");
+            };
+            if !is_object(branch) && member(branch, "required").is_none() {
+                return Err("the upstream takes no alternatives to an object at the root of a tool's schema");
+            }
+            flat.declare(branch);
+            let names: BTreeSet<String> = required(branch).collect();
+            if keyword == "allOf" {
+                flat.required.extend(names);
+            } else {
+                shared =
+                    Some(shared.map_or_else(|| names.clone(), |known| known.intersection(&names).cloned().collect()));
+            }
+        }
+        flat.required.extend(shared.unwrap_or_default());
+        let text = value.to_json();
+        if text.len() <= MAX_NOTE {
+            flat.notes.push(format!("{keyword}: {text}"));
+        }
+    }
+    Ok((flat.finish(members), true))
+}
+
+/// A root in the making.
+#[derive(Default)]
+struct Flat {
+    properties: Vec<(String, Node)>,
+    known: BTreeSet<String>,
+    required: BTreeSet<String>,
+    notes: Vec<String>,
+}
+
+impl Flat {
+    fn declare(&mut self, members: &[(String, Node)]) {
+        if let Some(Node::Object(properties)) = member(members, "properties") {
+            for (name, schema) in properties {
+                if self.known.insert(name.clone()) {
+                    self.properties.push((name.clone(), schema.clone()));
+                }
+            }
+        }
+    }
+
+    fn finish(self, members: &[(String, Node)]) -> Vec<(String, Node)> {
+        let replaced = ["properties", "required", "description", "additionalProperties"];
+        let is_kept = |name: &str| !replaced.contains(&name) && !COMBINATORS.contains(&name);
+        let mut out: Vec<(String, Node)> = members
+            .iter()
+            .filter(|(name, _)| is_kept(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        out.push(("properties".to_owned(), Node::Object(self.properties)));
+        if !self.required.is_empty() {
+            out.push(("required".to_owned(), Node::Array(self.required.iter().map(|name| Node::text(name)).collect())));
+        }
+        let mut words: Vec<String> = member(members, "description").and_then(Node::as_text).into_iter().collect();
+        if !self.notes.is_empty() {
+            words.push(format!("({})", self.notes.join("; ")));
+        }
+        if !words.is_empty() {
+            out.push(("description".to_owned(), Node::text(&words.join(" "))));
+        }
+        out
+    }
+}
+
+/// A branch, or what its reference into the same document names; one step only.
+fn resolve<'n>(root: &'n Node, branch: &'n Node) -> Option<&'n Node> {
+    let Some(target) = branch.get("$ref").and_then(Node::as_text) else { return Some(branch) };
+    let mut steps = target.strip_prefix("#/")?.split('/');
+    steps.try_fold(root, |node, step| node.get(&step.replace("~1", "/").replace("~0", "~")))
+}
+
+fn required(members: &[(String, Node)]) -> impl Iterator<Item = String> + '_ {
+    let names = match member(members, "required") {
+        Some(Node::Array(names)) => names.as_slice(),
+        _ => &[],
+    };
+    names.iter().filter_map(Node::as_text)
+}
+
+fn is_object(members: &[(String, Node)]) -> bool {
+    match member(members, "type") {
+        Some(Node::Array(kinds)) => kinds.iter().any(|kind| kind.as_text().as_deref() == Some("object")),
+        Some(kind) => kind.as_text().as_deref() == Some("object"),
+        None => member(members, "properties").is_some(),
+    }
+}
+
+fn member<'n>(members: &'n [(String, Node)], name: &str) -> Option<&'n Node> {
+    members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::{for_output, for_tool, is_strict};
+    use crate::ir::Raw;
+
+    fn raw(json: &str) -> Raw {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn tool(json: &str) -> String {
+        match for_tool(&raw(json)) {
+            Ok(converted) => converted.schema.get().to_owned(),
+            Err(why) => format!("refused: {why}"),
+        }
+    }
+
+    #[test]
+    fn objects_get_properties_and_arrays_items() {
+        let rows = [
+            (r#"{"type":"object"}"#, r#"{"type":"object","properties":{}}"#),
+            ("{}", r#"{"type":"object","properties":{}}"#),
+            (
+                r#"{"type":"object","properties":{"a":{"type":"array"},"items":{"type":["object","null"]}}}"#,
+                r#"{"type":"object","properties":{"a":{"type":"array","items":{}},"items":{"type":["object","null"],"properties":{}}}}"#,
+            ),
+            (
+                r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"$defs":{"A":{"type":"array"}}}"##,
+                r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"$defs":{"A":{"type":"array","items":{}}}}"##,
+            ),
+            (
+                r#"{"type":"object","properties":{"n":{"default":{"type":"object"},"type":"string"}}}"#,
+                r#"{"type":"object","properties":{"n":{"default":{"type":"object"},"type":"string"}}}"#,
+            ),
+        ];
+        for (schema, expected) in rows {
+            assert_eq!(tool(schema), expected);
+        }
+    }
+
+    #[test]
+    fn alternatives_at_the_root_become_one_object() {
+        let any = r#"{"anyOf":[{"type":"object","properties":{"a":{},"b":{}},"required":["a","b"]},{"type":"object","properties":{"a":{}},"required":["a"]}]}"#;
+        let flat = tool(any);
+        assert!(
+            flat.starts_with(
+                r#"{"type":"object","properties":{"a":{},"b":{}},"required":["a"],"description":"(anyOf: "#
+            ),
+            "{flat}"
+        );
+        let all = r##"{"allOf":[{"$ref":"#/$defs/X"},{"required":["b"]}],"properties":{"b":{}},"$defs":{"X":{"properties":{"a":{}},"required":["a"]}}}"##;
+        assert!(tool(all).contains(r#""properties":{"b":{},"a":{}},"required":["a","b"]"#), "{}", tool(all));
+    }
+
+    #[test]
+    fn roots_that_are_no_objects_are_refused() {
+        for schema in [r#"{"type":"array","items":{}}"#, r#"{"anyOf":[{"type":"string"},{"type":"object"}]}"#] {
+            assert!(tool(schema).starts_with("refused: "), "{schema}");
+        }
+        assert!(for_output(&raw(r#"{"type":"array"}"#)).is_err());
+        assert!(for_output(&raw(r#"{"type":"object"}"#)).is_ok());
+    }
+
+    #[test]
+    fn strictness_is_checked_at_every_depth() {
+        let strict = [
+            r#"{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}"#,
+            r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"required":["a"],"additionalProperties":false,"$defs":{"A":{"type":"string"}}}"##,
+        ];
+        for schema in strict {
+            assert!(is_strict(&raw(schema)), "{schema}");
+        }
+        let loose = [
+            r#"{"type":"object","properties":{"a":{},"b":{}},"required":["a"],"additionalProperties":false}"#,
+            r#"{"type":"object","properties":{"a":{}},"required":["a"]}"#,
+            r#"{"type":"object","properties":{"a":{"type":"array","items":{"type":"object"}}},"required":["a"],"additionalProperties":false}"#,
+            r#"{"type":"object","properties":{"a":{"oneOf":[{}]}},"required":["a"],"additionalProperties":false}"#,
+            r#"{"type":"object","properties":{},"$defs":{"A":{"type":"object"}},"additionalProperties":false}"#,
+            "true",
+        ];
+        for schema in loose {
+            assert!(!is_strict(&raw(schema)), "{schema}");
+        }
+    }
+}

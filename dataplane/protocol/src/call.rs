@@ -4,6 +4,7 @@
 //! once for all attempts. A member that decides routing or limits may not repeat, whatever the case of its escapes:
 //! gateway and upstream could read different ones.
 
+mod foreign_state;
 mod needs;
 mod prepare;
 

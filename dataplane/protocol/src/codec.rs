@@ -17,6 +17,7 @@ pub mod messages;
 pub mod pairing;
 pub mod schema;
 pub mod serialise;
+pub mod told;
 
 use std::collections::BTreeMap;
 

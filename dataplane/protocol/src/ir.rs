@@ -18,7 +18,7 @@ pub use content::{
 pub use event::{BlockKind, Delta, Event};
 pub use number::Number;
 pub use request::{
-    Effort, Extra, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn,
+    Effort, Extra, Modality, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn,
 };
 pub use response::{Candidate, Finish, FinishReason, Response};
 pub use usage::Usage;

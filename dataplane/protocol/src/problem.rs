@@ -1,5 +1,6 @@
 //! A failure in words that every dialect can say.
 
+mod context_length;
 pub mod render;
 mod retry;
 pub mod understand;

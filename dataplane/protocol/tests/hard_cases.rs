@@ -1,5 +1,6 @@
 //! The hard cases of the protocol reference between Chat, Messages and Gemini: tables of requests and answers, and an index
-//! of all of them that says where each is proven and is itself checked, so that the claim cannot rot.
+//! of all of them that says where each is proven and is itself checked, so that the claim cannot rot. Beside them, without
+//! numbers, what users of gateways reported and recordings of vendors' traffic showed: one row for each kind of fault.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,10 @@ mod answers;
 mod index;
 #[path = "hard_cases/passed.rs"]
 mod passed;
+#[path = "hard_cases/reported_answers.rs"]
+mod reported_answers;
+#[path = "hard_cases/reported_requests.rs"]
+mod reported_requests;
 #[path = "hard_cases/requests.rs"]
 mod requests;
 #[path = "hard_cases/run.rs"]
@@ -34,6 +39,16 @@ fn requests_reach_the_upstream_as_they_must() {
 #[test]
 fn answers_reach_the_client_as_they_must() {
     none(&answers::ROWS.iter().flat_map(run::Answer::failures).collect::<Vec<_>>());
+}
+
+#[test]
+fn reported_requests_reach_the_upstream_as_it_takes_them() {
+    none(&reported_requests::ROWS.iter().flat_map(run::Request::failures).collect::<Vec<_>>());
+}
+
+#[test]
+fn reported_answers_reach_the_client_whole() {
+    none(&reported_answers::ROWS.iter().flat_map(run::Answer::failures).collect::<Vec<_>>());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Call, Destination, Prepared, Unprepared};
+use super::{Call, Destination, Prepared, Unprepared, foreign_state};
 use crate::{
     codec::Target,
     dialect::{Family, Framing, Surface},
@@ -10,7 +10,7 @@ use crate::{
     inbound::percent_encode,
     ir::{Request, ToolKind},
     lane::Codecs,
-    report::{Mode, Report},
+    report::{Mode, Report, Warning},
     scan::{Kind, Value},
     splice::{self, Edit},
 };
@@ -43,6 +43,11 @@ impl Call {
         let usage = self.usage_edit();
         let hide_usage = usage.is_some();
         edits.extend(usage);
+        let mut warnings = Vec::new();
+        if let Some((cuts, field)) = foreign_state::edits(self.surface(), &self.body, &self.scan) {
+            edits.extend(cuts);
+            warnings.push(Warning::Dropped { field: field.into() });
+        }
         let body = if edits.is_empty() { self.body.clone() } else { Bytes::from(splice::apply(&self.body, edits)) };
         let exchange = Exchange {
             client: self.surface(),
@@ -52,7 +57,7 @@ impl Call {
             lane: Lane::Passthrough { hide_usage },
         };
         let headers = self.dialect_headers();
-        Prepared { path: self.pass_path(model), headers, body, warnings: Vec::new(), exchange }
+        Prepared { path: self.pass_path(model), headers, body, warnings, exchange }
     }
 
     fn translate(

@@ -6,6 +6,7 @@
 
 use crate::{
     dialect::{Family, Surface},
+    ir::MediaSource,
     report::Field,
 };
 
@@ -23,6 +24,7 @@ pub enum Name {
     Output,
     OutputSchema,
     MaxOutput,
+    Modalities,
     Stop,
     Candidates,
     Effort,
@@ -96,6 +98,23 @@ impl Name {
         Field::Borrowed(self.on(surface))
     }
 
+    /// The field of a media block: Gemini's clients write bytes and addresses in members of different names.
+    pub const fn field_of(self, source: &MediaSource, surface: Surface) -> Field {
+        let is_inline = matches!(source, MediaSource::Inline { .. });
+        match column(surface) {
+            Column::Gemini if !is_inline => Field::Borrowed("contents[].parts[].fileData"),
+            _ => self.field(surface),
+        }
+    }
+
+    /// The field of a tool that a vendor runs itself: a Gemini client names it by its member.
+    pub fn of_kind(self, kind: &str, surface: Surface) -> Field {
+        match column(surface) {
+            Column::Gemini => Field::Owned(format!("tools[].{kind}")),
+            Column::Chat | Column::Responses | Column::Messages => self.field(surface),
+        }
+    }
+
     /// Chat, Responses, Messages, Gemini.
     const fn request_row(self) -> [&'static str; 4] {
         match self {
@@ -119,6 +138,7 @@ impl Name {
             Self::MaxOutput => {
                 ["max_completion_tokens", "max_output_tokens", "max_tokens", "generationConfig.maxOutputTokens"]
             }
+            Self::Modalities => ["modalities", "modalities", "modalities", "generationConfig.responseModalities"],
             Self::Stop => ["stop", "stop", "stop_sequences", "generationConfig.stopSequences"],
             Self::Candidates => ["n", "n", "n", "generationConfig.candidateCount"],
             Self::User => ["user", "user", "metadata.user_id", "labels"],

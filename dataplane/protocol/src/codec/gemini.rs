@@ -3,8 +3,7 @@
 //! Bodies are protobuf JSON: member names in two spellings, enums in any case, bytes in either base64 alphabet. What is
 //! written is always `camelCase` and standard base64. Calls may lack ids, which are then invented by position; results
 //! need the tool's name, which is looked up. Both streams and whole answers are read by one decoder, for a chunk *is* a
-//! whole answer. What this codec does not do: media answers for clients of other dialects, and partial arguments
-//! (Vertex), which nobody asks for here.
+//! whole answer. What this codec does not do: media answers for clients of other dialects.
 
 mod carrier;
 mod contents_decode;
@@ -14,6 +13,7 @@ mod generation;
 mod grounding;
 mod model;
 mod openapi;
+mod partial_args;
 mod problem;
 mod request_decode;
 mod request_encode;
@@ -31,6 +31,14 @@ use crate::{
     problem::Problem,
     report::Report,
 };
+
+/// What a signature that carries another vendor's state begins with: the tag in base64, as far as whole characters go.
+pub const SIGNATURE_TAG: &[u8] = b"Z3cxL";
+
+/// Google's documented stand-in for a signature that is not there.
+pub fn stand_in_signature() -> String {
+    carrier::dummy()
+}
 
 /// The codec of `:generateContent` and `:streamGenerateContent`.
 #[derive(Clone, Copy, Debug)]

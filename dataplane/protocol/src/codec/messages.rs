@@ -28,6 +28,9 @@ use crate::{
     report::Report,
 };
 
+/// What a signature that carries another vendor's state begins with; no vendor issues one like it.
+pub const SIGNATURE_TAG: &[u8] = carrier::TAG.as_bytes();
+
 /// The codec of [`Surface::Messages`].
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;

@@ -51,6 +51,18 @@ pub fn as_object(schema: &RawValue) -> Raw {
     }
 }
 
+/// A schema with these words about it, unless it has its own: dialects without a member for them say them here.
+pub fn described(schema: &RawValue, description: Option<&str>) -> Raw {
+    let (Some(words), Node::Object(mut members)) = (description, tree::parse(schema)) else {
+        return schema.to_owned();
+    };
+    if members.iter().any(|(name, _)| name == "description") {
+        return schema.to_owned();
+    }
+    members.push(("description".to_owned(), Node::text(words)));
+    Node::Object(members).into_raw().unwrap_or_else(|| schema.to_owned())
+}
+
 fn convert(schema: &RawValue, dialect: convert::Dialect) -> Converted {
     let root = tree::parse(schema);
     if !matches!(root, Node::Object(_)) {

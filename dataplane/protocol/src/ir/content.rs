@@ -164,7 +164,7 @@ pub struct Reasoning {
 pub struct Opaque {
     /// Who issued it.
     pub family: Family,
-    /// As it was on the wire.
+    /// As it was on the wire. Empty where a Chat server gave words without state: then it only names the issuer.
     pub value: String,
 }
 

@@ -24,6 +24,8 @@ pub struct Request {
     pub parallel_tools: Option<bool>,
     /// The shape of the answer.
     pub output: OutputFormat,
+    /// What the answer may hold; empty where the client asks for text alone.
+    pub modalities: Vec<Modality>,
     /// Sampling settings.
     pub sampling: Sampling,
     /// Most output tokens.
@@ -139,6 +141,17 @@ pub enum OutputFormat {
     },
 }
 
+/// A kind of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modality {
+    /// Words.
+    Text,
+    /// Pictures.
+    Image,
+    /// Speech.
+    Audio,
+}
+
 /// Sampling settings. Numbers stay as they were written, so that `1.0` does not become `1`.
 #[derive(Clone, Debug, Default)]
 pub struct Sampling {
@@ -199,4 +212,40 @@ pub struct Extra {
     pub raw: Raw,
     /// Whether another family may lose it with a warning (`false`), or must refuse the request (`true`).
     pub essential: bool,
+}
+
+impl Modality {
+    /// By its name in any case: `image`, `IMAGE`.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "text" => Some(Self::Text),
+            "image" => Some(Self::Image),
+            "audio" => Some(Self::Audio),
+            _ => None,
+        }
+    }
+
+    /// OpenAI's name for it.
+    pub const fn openai(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Image => "image",
+            Self::Audio => "audio",
+        }
+    }
+
+    /// Google's name for it.
+    pub const fn gemini(self) -> &'static str {
+        match self {
+            Self::Text => "TEXT",
+            Self::Image => "IMAGE",
+            Self::Audio => "AUDIO",
+        }
+    }
+
+    /// A list of names; none if one of them is unknown. Text alone is empty.
+    pub fn list(names: &[String]) -> Option<Vec<Self>> {
+        let list: Vec<Self> = names.iter().map(|name| Self::parse(name)).collect::<Option<_>>()?;
+        Some(if list.iter().all(|one| *one == Self::Text) { Vec::new() } else { list })
+    }
 }

@@ -3,7 +3,7 @@
 //! Only words that the family itself uses come out: an Anthropic client must never see an OpenAI type. The order of
 //! members is the vendors', because Google's clients look at the first one.
 
-use super::{Problem, ProblemKind};
+use super::{Problem, ProblemKind, context_length};
 use crate::dialect::Family;
 
 /// The status in that dialect, and the body. `request_id` goes where the dialect has room for one.
@@ -62,6 +62,7 @@ pub(crate) fn responses_code(problem: &Problem) -> &str {
 /// (hard case 280); only a Messages request has a member `thread`.
 pub(crate) fn anthropic_error(problem: &Problem) -> String {
     let message = match &problem.param {
+        _ if problem.kind == ProblemKind::ContextLength => context_length::anthropic(&problem.message),
         Some(param) if !problem.message.contains(param.as_ref()) => format!("{param}: {}", problem.message),
         _ => problem.message.to_string(),
     };
@@ -75,6 +76,10 @@ pub(crate) fn anthropic_error(problem: &Problem) -> String {
 /// Google's error object, without its envelope. The code is a number and comes first.
 pub(crate) fn gemini_error(problem: &Problem) -> String {
     let code = status(Family::Gemini, problem);
+    let message = match problem.kind {
+        ProblemKind::ContextLength => context_length::gemini(&problem.message),
+        _ => problem.message.to_string(),
+    };
     let mut details = String::new();
     if let Some(ms) = problem.retry_after_ms {
         let (seconds, rest) = (ms / 1000, ms % 1000);
@@ -85,7 +90,7 @@ pub(crate) fn gemini_error(problem: &Problem) -> String {
     }
     format!(
         "{{\"code\":{code},\"message\":{},\"status\":{}{details}}}",
-        text(&problem.message),
+        text(&message),
         text(gemini_status(problem, code))
     )
 }
@@ -245,7 +250,7 @@ mod tests {
                 let (status, body) = render(family, &problem, "r");
                 let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
                 assert!((400..600).contains(&status));
-                assert_eq!(body["error"]["message"], "m");
+                assert!(body["error"]["message"].as_str().unwrap().ends_with('m'));
             }
         }
     }

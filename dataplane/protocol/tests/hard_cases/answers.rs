@@ -202,7 +202,7 @@ pub const ROWS: &[Answer] = &[
             Then(&[
                 "\"type\":\"thinking\"",
                 "\"thinking\":\"hm\"",
-                "gw1.none.thought.",
+                "gw1.openai.thought.",
                 "\"type\":\"text\"",
                 "text_delta",
             ]),

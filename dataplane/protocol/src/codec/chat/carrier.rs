@@ -27,6 +27,19 @@ pub struct Reasoned {
     pub unknown: usize,
 }
 
+/// The state of reasoning that came without any: it names a Chat server as the issuer, so that the words go back to it
+/// and to nobody else.
+pub const ISSUER: Opaque = Opaque { family: Family::OpenAi, value: String::new() };
+
+/// Names the issuer of an upstream's reasoning that came without state.
+pub fn name_issuer(block: &mut Block) {
+    if let Block::Reasoning(reasoning) = block
+        && !reasoning.redacted
+    {
+        reasoning.state.get_or_insert(ISSUER);
+    }
+}
+
 /// What one detail says.
 #[derive(Debug)]
 pub enum Detail {

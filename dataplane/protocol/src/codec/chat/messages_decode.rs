@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     carrier::{self, Reasoned},
     tools::{cache_mark, wrap_custom},
+    wire,
 };
 use crate::{
     codec::{
@@ -193,6 +194,11 @@ impl History<'_> {
                 Block::Text(Text { text: part.need("text")?, cache, ..Text::default() })
             }
             "refusal" => Block::Refusal(part.need("refusal")?),
+            // Mistral's parts, in a history as in its answers.
+            "thinking" => {
+                let text = part.take_raw("thinking").and_then(wire::thought).unwrap_or_default();
+                Block::Reasoning(Reasoning { text, state: None, redacted: false })
+            }
             "image_url" => Block::Image(picture(&mut part, "image_url", cache)?),
             "video_url" => Block::Video(picture(&mut part, "video_url", cache)?),
             "input_audio" => {

@@ -14,9 +14,10 @@ use crate::{
         json::write::{Elements, Members},
         media,
         pairing::{Neighbours, Part, paired, text_of},
+        told,
     },
     dialect::{Family, Surface},
-    ir::{Block, Document, Media, MediaSource, Opaque, Request, Role, Text, ToolCall, ToolResult},
+    ir::{Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Unknown},
     report::Report,
 };
 
@@ -24,8 +25,15 @@ use crate::{
 const FAILED: &str = "[tool error] ";
 
 /// Writes all messages.
-pub fn encode(request: &Request, names: &NameMap, from: Surface, report: &mut Report, out: &mut Elements<'_>) {
-    let mut writer = Writer { request, names, from, report };
+pub fn encode(
+    request: &Request,
+    names: &NameMap,
+    takes_reasoning: bool,
+    from: Surface,
+    report: &mut Report,
+    out: &mut Elements<'_>,
+) {
+    let mut writer = Writer { request, names, takes_reasoning, from, report };
     writer.system(out);
     for part in paired(&request.turns, Neighbours::Keep) {
         match part.role {
@@ -39,6 +47,8 @@ pub fn encode(request: &Request, names: &NameMap, from: Surface, report: &mut Re
 struct Writer<'a> {
     request: &'a Request,
     names: &'a NameMap,
+    /// Whether the model's server takes reasoning of its own back.
+    takes_reasoning: bool,
     from: Surface,
     report: &'a mut Report,
 }
@@ -86,7 +96,10 @@ impl Writer<'_> {
                     for (result, block) in attached {
                         let id = ids::call_id(&result.call_id, ids::CHAT_CALL_ID);
                         text(&format!("Attachment of tool result {id}:"), out);
-                        self.part(block, out);
+                        match block {
+                            Block::Unknown(unknown) if !self.is_own(unknown) => text(&self.tell(unknown), out),
+                            block => self.part(block, out),
+                        }
                     }
                 });
             });
@@ -136,10 +149,18 @@ impl Writer<'_> {
                 Block::ToolCall(call) => calls.push(call),
                 Block::Reasoning(block) if self.from == Surface::ChatCompletions => {
                     let text = (!block.redacted).then_some(block.text.as_str());
-                    details.extend(block.state.as_ref().map(|state| (text, state, block.redacted)));
+                    let state = block.state.as_ref().filter(|state| !state.value.is_empty());
+                    details.extend(state.map(|state| (text, state, block.redacted)));
                     reasoning.push_str(&block.text);
                 }
+                Block::Reasoning(block) if self.returns(block) => reasoning.push_str(&block.text),
                 Block::Reasoning(_) => self.report.dropped(Name::Reasoning.field(self.from)),
+                Block::Unknown(unknown) if !self.is_own(unknown) => {
+                    let told = self.tell(unknown);
+                    words.push_str(if words.is_empty() { "" } else { "\n" });
+                    words.push_str(&told);
+                    words.push('\n');
+                }
                 other => self.refuse(other),
             }
         }
@@ -203,7 +224,8 @@ impl Writer<'_> {
             MediaSource::Inline { mime, data } => Cow::Owned(media::to_data_url(mime, data)),
             MediaSource::Url { url, .. } => Cow::Borrowed(url.as_str()),
             MediaSource::FileId { .. } => {
-                self.report.refused(Name::Image.field(self.from), "the upstream takes no file ids for images");
+                let field = Name::Image.field_of(&image.source, self.from);
+                self.report.refused(field, "the upstream takes no file ids for images");
                 return;
             }
         };
@@ -225,7 +247,10 @@ impl Writer<'_> {
                     out.put_some("format", media::audio_format(mime));
                 });
             }),
-            _ => self.report.refused(Name::Audio.field(self.from), "the upstream takes only inline wav and mp3"),
+            source => {
+                let field = Name::Audio.field_of(source, self.from);
+                self.report.refused(field, "the upstream takes only inline wav and mp3");
+            }
         }
     }
 
@@ -257,12 +282,31 @@ impl Writer<'_> {
             }),
             MediaSource::FileId { family: Family::OpenAi, id } => file(out, &|out| out.put("file_id", id)),
             MediaSource::Url { .. } => {
-                self.report.refused(Name::Document.field(self.from), "the upstream takes no addresses of documents");
+                let field = Name::Document.field_of(&document.source, self.from);
+                self.report.refused(field, "the upstream takes no addresses of documents");
             }
             MediaSource::FileId { .. } => {
-                self.report.refused(Name::Document.field(self.from), "a file id of another vendor means nothing there");
+                let field = Name::Document.field_of(&document.source, self.from);
+                self.report.refused(field, "a file id of another vendor means nothing there");
             }
         }
+    }
+
+    /// Whether reasoning was a Chat server's and this may be that server: it demands its own words back (DeepSeek and
+    /// Kimi answer 400 to a tool turn without them), while OpenAI's own models take none.
+    fn returns(&self, reasoning: &Reasoning) -> bool {
+        let issuer = reasoning.state.as_ref().filter(|state| state.value.is_empty()).map(|state| state.family);
+        self.takes_reasoning && issuer == Some(Family::OpenAi)
+    }
+
+    fn is_own(&self, unknown: &Unknown) -> bool {
+        unknown.family == Family::OpenAi && self.from == Surface::ChatCompletions
+    }
+
+    /// Another vendor's block in words, with a warning.
+    fn tell(&mut self, unknown: &Unknown) -> String {
+        self.report.adapted(Name::Block.field(self.from), unknown.kind.clone(), "text");
+        told::as_text(unknown)
     }
 
     fn refuse(&mut self, block: &Block) {

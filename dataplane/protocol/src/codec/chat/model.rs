@@ -29,6 +29,8 @@ pub struct Capability {
     pub efforts: &'static [Effort],
     /// Whether function tools go only with effort `none` (GPT-5.4 and later on this endpoint).
     pub tools_without_effort: bool,
+    /// Whether its server takes `reasoning_content` in the history: OpenAI's own does not.
+    pub takes_reasoning: bool,
     /// Whether it takes sampling settings.
     pub sampling: Sampling,
     /// Whether it takes `stop`.
@@ -51,6 +53,7 @@ pub fn capability(model: &str) -> Capability {
         let chat = model.contains("-chat");
         let reasons = major >= 5 && !chat;
         return Capability {
+            takes_reasoning: false,
             sampling: match (major, minor) {
                 _ if !reasons => Sampling::Always,
                 (5, 0) => Sampling::Never,
@@ -81,6 +84,7 @@ pub fn capability(model: &str) -> Capability {
         new_limit: series_o,
         efforts,
         tools_without_effort: false,
+        takes_reasoning: !series_o,
         sampling: if series_o { Sampling::Never } else { Sampling::Always },
         stop: !series_o,
         max_output: max_output_of_others(model),

@@ -10,7 +10,7 @@ use crate::{
         json::read::{Object, Spelling, malformed, read},
     },
     dialect::Family,
-    ir::{Extra, OutputFormat, ReasoningControl, Request, Sampling, ToolChoice},
+    ir::{Extra, Modality, OutputFormat, ReasoningControl, Request, Sampling, ToolChoice},
 };
 
 /// What a caller relies on, where another family's model would answer something else without it.
@@ -46,10 +46,11 @@ pub fn decode(body: &[u8], head: &Head) -> Result<Request, Malformed> {
     }
     messages_decode::decode(top.objects("messages")?, &mut request)?;
     for (name, raw) in top.rest() {
-        // Asking for text alone asks for nothing.
-        let plain = name == "modalities" && matches!(read::<Vec<String>>(raw), Ok(list) if list == ["text"]);
-        if !plain {
-            note(&mut request, &name, raw);
+        let known =
+            (name == "modalities").then(|| read::<Vec<String>>(raw).ok().and_then(|names| Modality::list(&names)));
+        match known.flatten() {
+            Some(modalities) => request.modalities = modalities,
+            None => note(&mut request, &name, raw),
         }
     }
     Ok(request)
@@ -102,10 +103,12 @@ fn stream_options(top: &mut Object<'_>, request: &mut Request) -> Result<(), Mal
 /// `tools` and `tool_choice`, or their old names.
 fn all_tools(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed> {
     for (index, raw) in top.list("tools")?.into_iter().enumerate() {
-        request.tools.push(tools::decode(raw).map_err(|error| error.within(&format!("tools[{index}]")))?);
+        request
+            .tools
+            .push(tools::decode(raw, &mut request.extras).map_err(|error| error.within(&format!("tools[{index}]")))?);
     }
     for (index, function) in top.objects("functions")?.into_iter().enumerate() {
-        let tool = tools::decode_function(function, None);
+        let tool = tools::decode_function(function, None, "functions[]", &mut request.extras);
         request.tools.push(tool.map_err(|error| error.within(&format!("functions[{index}]")))?);
     }
     for member in ["function_call", "tool_choice"] {

@@ -18,7 +18,7 @@ use crate::{
         schema,
     },
     dialect::{Family, Surface},
-    ir::{Effort, Number, OutputFormat, Request, Tool, ToolChoice, ToolKind},
+    ir::{Effort, Modality, Number, OutputFormat, Request, Tool, ToolChoice, ToolKind},
     report::Report,
 };
 
@@ -35,7 +35,9 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
     let mut body = Vec::new();
     write::object(&mut body, |out| {
         out.put("model", target.model);
-        out.list("messages", |out| messages_encode::encode(request, &names, from, report, out));
+        out.list("messages", |out| {
+            messages_encode::encode(request, &names, capability.takes_reasoning, from, report, out);
+        });
         if request.stream {
             out.put("stream", &true);
             out.object("stream_options", |out| out.put("include_usage", &true));
@@ -45,6 +47,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
         offer(request, &names, from, report, out);
         output(&request.output, from, report, out);
         reasoning(request, capability, from, report, out);
+        modalities(request, from, report, out);
         out.put_some("user", user(request, from, report));
         out.put_some("service_tier", service_tier(request, from, report));
         for extra in extras.into_iter().filter(|extra| !extra.field.contains('.')) {
@@ -134,7 +137,7 @@ fn takes_sampling(request: &Request, capability: model::Capability) -> bool {
 
 /// The end user's id. One that is too long is sent as its SHA-256, which still tells users apart.
 fn user<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<Cow<'r, str>> {
-    let user = request.user.as_deref()?;
+    let user = request.user.as_deref().filter(|user| !user.is_empty() || from == Surface::ChatCompletions)?;
     if from == Surface::ChatCompletions || user.chars().count() <= MAX_USER {
         return Some(user.into());
     }
@@ -152,7 +155,7 @@ fn offer(request: &Request, names: &NameMap, from: Surface, report: &mut Report,
         if let ToolKind::Server { kind, .. } = &tool.kind
             && !sendable(&tool)
         {
-            report.refused(Name::Tool.field(from), format!("the upstream has no tool of type {kind}"));
+            report.refused(Name::Tool.of_kind(kind, from), format!("the upstream has no tool of type {kind}"));
         }
         if tool.cache.is_some() && from != Surface::ChatCompletions {
             report.dropped(Name::CacheMark.field(from));
@@ -200,6 +203,19 @@ fn function(tool: &Tool, names: &NameMap, from: Surface, report: &mut Report, ou
             out.object(|out| tools::encode(tool, Some(&converted.schema), strict, names, out));
         }
     }
+}
+
+/// Servers that give pictures on this endpoint are asked for them by OpenAI's own member; speech needs a voice, which
+/// other dialects say elsewhere.
+fn modalities(request: &Request, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+    if request.modalities.is_empty() {
+        return;
+    }
+    if from != Surface::ChatCompletions && request.modalities.contains(&Modality::Audio) {
+        return report.refused(Name::Modalities.field(from), "the upstream gives no speech without a voice");
+    }
+    let names: Vec<&str> = request.modalities.iter().map(|one| one.openai()).collect();
+    out.put("modalities", &names);
 }
 
 /// `strict`, as far as the schema keeps it: OpenAI refuses the whole request otherwise.

@@ -73,12 +73,13 @@ fn decode_choice(mut choice: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> R
 fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Vec<Block>, Malformed> {
     let mut blocks = Vec::new();
     let Reasoned { blocks: mut reasoning, on_text, unknown: _ } = carrier::take(&mut message)?;
+    reasoning.iter_mut().for_each(carrier::name_issuer);
     blocks.append(&mut reasoning);
     let unreadable = || malformed("is neither a string nor a list").within("content");
     let content = message.take_raw("content").map(|raw| wire::content(raw).ok_or_else(unreadable));
     let (thought, text) = content.transpose()?.unwrap_or_default();
     if !thought.is_empty() {
-        blocks.push(Block::Reasoning(Reasoning { text: thought, state: None, redacted: false }));
+        blocks.push(Block::Reasoning(Reasoning { text: thought, state: Some(carrier::ISSUER), redacted: false }));
     }
     let (citations, others) = message.take_raw("annotations").map(beside::citations).unwrap_or_default();
     let (mut images, unreadable_images) = message.take_raw("images").map(beside::images).unwrap_or_default();
@@ -173,7 +174,8 @@ fn encode_message(blocks: &[Block], reply: &Reply, out: &mut Members<'_>) {
                     reasoning.get_or_insert_default().push_str(&block.text);
                 }
                 let text = (!block.redacted).then_some(block.text.as_str());
-                details.extend(block.state.as_ref().map(|state| (text, state, block.redacted)));
+                let state = block.state.as_ref().filter(|state| !state.value.is_empty());
+                details.extend(state.map(|state| (text, state, block.redacted)));
             }
             Block::ToolCall(call) => calls.push(call),
             // What other vendors' servers did by themselves is not the client's to run.

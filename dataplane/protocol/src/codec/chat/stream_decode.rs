@@ -51,6 +51,8 @@ struct Answer {
     refused: bool,
     /// Reasoning came under a name of its own, so that words in `reasoning_details` are the same words again.
     plain_reasoning: bool,
+    /// The open block of reasoning has its state.
+    signed: bool,
     finish: Option<String>,
 }
 
@@ -314,6 +316,7 @@ impl Growing<'_> {
         let block = self.open(kind);
         self.out.push(Event::BlockDelta { block, delta: Delta::State(state) });
         if kind == Words::Reasoning {
+            self.answer.signed = true;
             self.close_words();
         }
     }
@@ -331,7 +334,10 @@ impl Growing<'_> {
     }
 
     fn close_words(&mut self) {
-        if let Some((_, block)) = self.answer.open.take() {
+        if let Some((kind, block)) = self.answer.open.take() {
+            if kind == Words::Reasoning && !std::mem::take(&mut self.answer.signed) {
+                self.out.push(Event::BlockDelta { block, delta: Delta::State(carrier::ISSUER) });
+            }
             self.out.push(Event::BlockEnd { block });
         }
     }

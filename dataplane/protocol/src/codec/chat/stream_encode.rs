@@ -288,6 +288,9 @@ impl Encoder {
     }
 
     fn detail(&mut self, candidate: usize, text: Option<&str>, state: &Opaque, redacted: bool, out: &mut Vec<u8>) {
+        if state.value.is_empty() {
+            return;
+        }
         let index = self.choices.get_mut(candidate).map_or(0, |choice| count(&mut choice.details));
         self.content(candidate, out, |out| {
             out.list("reasoning_details", |out| carrier::encode(text, state, redacted, index, out));
@@ -299,8 +302,11 @@ impl Encoder {
         let (index, opening) = (call.index, call.opening.take());
         let is_custom = call.custom.is_some();
         self.call_delta(candidate, index, out, |out| {
-            if let Some((id, name)) = &opening {
-                write_opening(id, name, is_custom, out);
+            match &opening {
+                Some((id, name)) => write_opening(id, name, is_custom, out),
+                // The official stream helper fails on a delta of a function call that holds no `function`.
+                None if !is_custom => write_arguments("", out),
+                None => {}
             }
             write_call_state(state, out);
         });

@@ -11,28 +11,32 @@ use crate::{
         },
     },
     dialect::Family,
-    ir::{CacheMark, Tool, ToolChoice, ToolKind},
+    ir::{CacheMark, Extra, Tool, ToolChoice, ToolKind},
 };
 
-/// Reads one element of `tools`.
-pub fn decode(raw: &RawValue) -> Result<Tool, Malformed> {
+/// Reads one element of `tools`. Members that nobody knows are noted.
+pub fn decode(raw: &RawValue, extras: &mut Vec<Extra>) -> Result<Tool, Malformed> {
     let mut tool = Object::from_raw(raw, Spelling::Exact)?;
     let kind: String = tool.take("type")?.unwrap_or_else(|| "function".to_owned());
     let cache = tool.take_raw("cache_control").map(cache_mark).transpose()?;
     match kind.as_str() {
         "function" => {
             let function = tool.object("function")?.ok_or_else(|| malformed("is required").within("function"))?;
-            decode_function(function, cache).map_err(|error| error.within("function"))
+            note("tools[]", tool, extras);
+            decode_function(function, cache, "tools[].function", extras).map_err(|error| error.within("function"))
         }
         "custom" => {
             let mut custom = tool.object("custom")?.ok_or_else(|| malformed("is required").within("custom"))?;
-            Ok(Tool {
+            let read = Tool {
                 name: custom.need("name").map_err(|error| error.within("custom"))?,
                 description: custom.take("description").map_err(|error| error.within("custom"))?,
                 kind: ToolKind::Custom(custom.take_raw("format").map(ToOwned::to_owned)),
                 strict: None,
                 cache,
-            })
+            };
+            note("tools[]", tool, extras);
+            note("tools[].custom", custom, extras);
+            Ok(read)
         }
         _ => Ok(Tool {
             name: kind.clone(),
@@ -45,14 +49,30 @@ pub fn decode(raw: &RawValue) -> Result<Tool, Malformed> {
 }
 
 /// Reads a function, as it stands in `tools[].function` and in the old `functions[]`.
-pub fn decode_function(mut function: Object<'_>, cache: Option<CacheMark>) -> Result<Tool, Malformed> {
-    Ok(Tool {
+pub fn decode_function(
+    mut function: Object<'_>,
+    cache: Option<CacheMark>,
+    place: &str,
+    extras: &mut Vec<Extra>,
+) -> Result<Tool, Malformed> {
+    let read = Tool {
         name: function.need("name")?,
         description: function.take("description")?,
         kind: ToolKind::Function(function.take_raw("parameters").map(ToOwned::to_owned)),
         strict: function.take("strict")?,
         cache,
-    })
+    };
+    note(place, function, extras);
+    Ok(read)
+}
+
+fn note(place: &str, rest: Object<'_>, extras: &mut Vec<Extra>) {
+    extras.extend(rest.rest().map(|(name, raw)| Extra {
+        family: Family::OpenAi,
+        field: format!("{place}.{name}").into(),
+        raw: raw.to_owned(),
+        essential: false,
+    }));
 }
 
 /// Reads a cache breakpoint, whichever of its two names it had.

@@ -155,6 +155,15 @@ pub fn content(raw: &RawValue) -> Option<(String, String)> {
     Some((reasoning, words))
 }
 
+/// The `thinking` of one part: a string, or a list of parts of text; `None` if it is neither.
+pub fn thought(raw: &RawValue) -> Option<String> {
+    if raw.get().starts_with('"') {
+        return serde_json::from_str(raw.get()).ok();
+    }
+    let parts: Vec<Part<'_>> = serde_json::from_str(raw.get()).ok()?;
+    Some(parts.iter().filter_map(|part| part.text.as_deref()).collect())
+}
+
 /// `arguments` of either form as JSON text.
 pub fn arguments(raw: &RawValue) -> String {
     match raw.get() {

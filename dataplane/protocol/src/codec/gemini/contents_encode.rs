@@ -17,6 +17,7 @@ use crate::{
         json::write::{self, Elements, Members},
         media,
         pairing::{Neighbours, Part, paired, text_of},
+        told,
     },
     dialect::{Family, Surface},
     ir::{Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult},
@@ -37,7 +38,7 @@ pub fn encode(
 ) {
     let mut parts = paired(&request.turns, Neighbours::Merge);
     let called = called(&parts);
-    let mut writer = Writer { names, capability, from, report, called };
+    let mut writer = Writer { names, capability, from, report, is_model: false, called };
     writer.settle_roles(&mut parts);
     let current = current_turn(&parts);
     out.list("contents", |out| {
@@ -81,6 +82,8 @@ struct Writer<'a> {
     capability: Capability,
     from: Surface,
     report: &'a mut Report,
+    /// Whether the turn that is being written is the model's: its vendor's own blocks are told as text.
+    is_model: bool,
     called: BTreeMap<String, String>,
 }
 
@@ -122,6 +125,7 @@ impl Writer<'_> {
     }
 
     fn model_turn(&mut self, part: &Part<'_>, is_current: bool, out: &mut Elements<'_>) {
+        self.is_model = true;
         let must_sign = self.capability.third && is_current;
         let mut first_call = true;
         turn("model", out, |out| {
@@ -184,6 +188,7 @@ impl Writer<'_> {
     }
 
     fn user_parts(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
+        self.is_model = false;
         let mut beside: Vec<&Block> = Vec::new();
         for block in &part.blocks {
             match block.as_ref() {
@@ -235,6 +240,10 @@ impl Writer<'_> {
             Block::Reasoning(reasoning) => self.reasoning(reasoning, out),
             Block::Unknown(unknown) if unknown.family == Family::Gemini && self.from == Surface::GenerateContent => {
                 out.put(&unknown.raw);
+            }
+            Block::Unknown(unknown) if self.is_model => {
+                self.report.adapted(Name::Block.field(self.from), unknown.kind.clone(), "text");
+                text_part(&told::as_text(unknown), out);
             }
             Block::Unknown(unknown) => {
                 let why = format!("the upstream has no block of type {}", unknown.kind);
@@ -299,10 +308,11 @@ impl Writer<'_> {
             }
             MediaSource::FileId { family: Family::Gemini, id } => file(id, None, more, out),
             MediaSource::Url { .. } => {
-                self.report.refused(name.field(self.from), "the upstream fetches only https addresses");
+                self.report.refused(name.field_of(source, self.from), "the upstream fetches only https addresses");
             }
             MediaSource::FileId { .. } => {
-                self.report.refused(name.field(self.from), "a file id of another vendor means nothing there");
+                let field = name.field_of(source, self.from);
+                self.report.refused(field, "a file id of another vendor means nothing there");
             }
         }
     }

@@ -32,6 +32,10 @@ pub fn encode(
         sampling(request, capability, from, report, out);
         output(&request.output, capability, from, report, out);
         thinking(request, capability, from, report, out);
+        if !request.modalities.is_empty() {
+            let names: Vec<&str> = request.modalities.iter().map(|one| one.gemini()).collect();
+            out.put("responseModalities", &names);
+        }
         for extra in extras {
             if let Some(name) = extra.field.strip_prefix(PREFIX).filter(|name| !name.contains('.')) {
                 out.put(name, &extra.raw);
@@ -82,6 +86,7 @@ fn sampling(request: &Request, capability: Capability, from: Surface, report: &m
     ];
     for (member, name, penalty) in penalties {
         match penalty {
+            Some(penalty) if capability.third && penalty.as_f64() == Some(0.0) && from != Surface::GenerateContent => {}
             Some(_) if capability.third => report.dropped(name.field(from)),
             penalty => out.put_some(member, penalty.as_ref()),
         }
@@ -98,12 +103,13 @@ fn output(format: &OutputFormat, capability: Capability, from: Surface, report: 
     match format {
         OutputFormat::Text => {}
         OutputFormat::JsonObject => out.put("responseMimeType", "application/json"),
-        OutputFormat::JsonSchema { schema, .. } => {
+        OutputFormat::JsonSchema { schema, description, .. } => {
+            let schema = schema::described(schema, description.as_deref());
             out.put("responseMimeType", "application/json");
             if capability.json_schema {
-                out.put("responseJsonSchema", schema);
+                out.put("responseJsonSchema", &schema);
             } else {
-                let converted = schema::for_gemini(schema);
+                let converted = schema::for_gemini(&schema);
                 if converted.weakened {
                     report.adapted(Name::OutputSchema.field(from), "JSON Schema", "the subset the model takes");
                 }

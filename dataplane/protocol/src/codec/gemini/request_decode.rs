@@ -10,7 +10,7 @@ use crate::{
         json::read::{Object, Spelling, malformed, read},
     },
     dialect::Family,
-    ir::{Extra, OutputFormat, ReasoningControl, Request, Sampling},
+    ir::{Extra, Modality, OutputFormat, ReasoningControl, Request, Sampling},
 };
 
 /// What a caller relies on, where another family's model would answer something else without it.
@@ -76,11 +76,11 @@ fn generation_config(mut config: Object<'_>, request: &mut Request) -> Result<()
     }
     output(&mut config, request)?;
     for (name, raw) in config.rest() {
-        // Asking for text alone asks for nothing.
-        let plain = name == "responseModalities"
-            && matches!(read::<Vec<String>>(raw), Ok(list) if list.iter().all(|word| word.eq_ignore_ascii_case("text")));
-        if !plain {
-            note(request, &format!("generationConfig.{name}"), raw);
+        let known = (name == "responseModalities")
+            .then(|| read::<Vec<String>>(raw).ok().and_then(|names| Modality::list(&names)));
+        match known.flatten() {
+            Some(modalities) => request.modalities = modalities,
+            None => note(request, &format!("generationConfig.{name}"), raw),
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
             out.put(&extra.field, &extra.raw);
         }
     });
-    if request.user.is_some() {
+    if request.user.as_ref().is_some_and(|user| !user.is_empty()) {
         report.dropped(Name::User.field(from));
     }
     Encoded { path: path(target.model, request.stream), headers: Vec::new(), body, names }

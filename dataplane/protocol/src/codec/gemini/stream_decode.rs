@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::value::RawValue;
 
-use super::{carrier, contents_decode, finish, grounding::Said, problem, usage};
+use super::{carrier, contents_decode, finish, grounding::Said, partial_args::PartialArgs, problem, usage};
 use crate::{
     codec::{
         Malformed, StreamDecoder, ids,
@@ -53,6 +53,17 @@ struct Candidate {
     said: Said,
     /// Sources that were named: later chunks repeat them.
     cited: Vec<(Range<u64>, String)>,
+    /// The call whose arguments come in pieces.
+    growing: Option<Growing>,
+}
+
+/// A call so far.
+#[derive(Debug)]
+struct Growing {
+    name: String,
+    id: Option<String>,
+    state: Option<Opaque>,
+    args: PartialArgs,
 }
 
 impl StreamDecoder for Decoder {
@@ -265,12 +276,59 @@ impl Decoder {
         state: Option<Opaque>,
         out: &mut Vec<Event>,
     ) -> Result<(), Malformed> {
-        if call.has("partialArgs") || call.take::<bool>("willContinue")? == Some(true) {
-            return Err(malformed("the upstream sent partial arguments, which were not asked for"));
+        let pieces = call.objects("partialArgs")?;
+        let goes_on = call.take::<bool>("willContinue")? == Some(true);
+        if call.has("name") {
+            // Another call begins: the former one got all its pieces.
+            self.grown(candidate, out);
+        }
+        let growing = self.candidates.get_mut(&candidate).and_then(|known| known.growing.take());
+        if growing.is_some() || goes_on || !pieces.is_empty() {
+            let mut growing = match growing {
+                Some(growing) => growing,
+                None => Growing {
+                    name: call.need("name")?,
+                    id: call.take("id")?,
+                    state: None,
+                    args: PartialArgs::default(),
+                },
+            };
+            growing.args.push(pieces).map_err(|error| error.within("partialArgs"))?;
+            growing.state = state.or(growing.state);
+            if let Some(known) = self.candidates.get_mut(&candidate) {
+                known.called = true;
+                known.growing = Some(growing);
+            }
+            // The last piece says `willContinue: false`, or nothing more comes: then the candidate's end is the call's.
+            if !goes_on {
+                self.grown(candidate, out);
+            }
+            return Ok(());
         }
         let name: String = call.need("name")?;
         let arguments = call.take_raw("args").map_or("", RawValue::get);
-        let id = match call.take::<String>("id")?.filter(|id| !id.is_empty()) {
+        let id = call.take("id")?;
+        self.whole_call(candidate, (name, id), arguments, state, out);
+        Ok(())
+    }
+
+    /// Hands out a call whose arguments came in pieces.
+    fn grown(&mut self, candidate: u32, out: &mut Vec<Event>) {
+        let growing = self.candidates.get_mut(&candidate).and_then(|known| known.growing.take());
+        if let Some(Growing { name, id, state, args }) = growing {
+            self.whole_call(candidate, (name, id), &args.finish(), state, out);
+        }
+    }
+
+    fn whole_call(
+        &mut self,
+        candidate: u32,
+        (name, id): (String, Option<String>),
+        arguments: &str,
+        state: Option<Opaque>,
+        out: &mut Vec<Event>,
+    ) {
+        let id = match id.filter(|id| !id.is_empty()) {
             Some(id) => id,
             // Without an id of the answer, its calls tell it apart.
             None if self.id.is_empty() => ids::invented_call_id(&format!("{name}{arguments}"), self.calls),
@@ -288,7 +346,6 @@ impl Decoder {
         if let Some(candidate) = self.candidates.get_mut(&candidate) {
             candidate.called = true;
         }
-        Ok(())
     }
 
     /// Starts a block, closing the one that is open.
@@ -317,6 +374,7 @@ impl Decoder {
             out.push(Event::Start { id: None, model: None, created: None, usage: None });
         }
         for index in self.candidates.keys().copied().collect::<Vec<_>>() {
+            self.grown(index, out);
             self.close(index, out);
         }
         if self.candidates.is_empty() {

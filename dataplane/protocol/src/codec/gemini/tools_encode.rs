@@ -67,7 +67,7 @@ fn sorted<'r>(request: &'r Request, from: Surface, report: &mut Report) -> (Vec<
                 servers.push(raw);
             }
             ToolKind::Server { kind, .. } => {
-                report.refused(Name::Tool.field(from), format!("the upstream has no tool of type {kind}"));
+                report.refused(Name::Tool.of_kind(kind, from), format!("the upstream has no tool of type {kind}"));
             }
         }
     }

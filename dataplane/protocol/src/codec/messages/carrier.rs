@@ -8,7 +8,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{dialect::Family, ir::Opaque};
 
-const TAG: &str = "gw1.";
+/// What a signature of another vendor's state begins with.
+pub const TAG: &str = "gw1.";
 /// Reasoning whose upstream issued no state at all.
 const NO_FAMILY: &str = "none";
 

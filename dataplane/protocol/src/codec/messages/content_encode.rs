@@ -15,6 +15,7 @@ use crate::{
         field::Name,
         ids::{ANTHROPIC_CALL_ID, call_id},
         json::write::{Elements, Members},
+        told,
     },
     dialect::Family,
     ir::{Block, CacheMark, Document, Media, MediaSource, Reasoning, ToolCall, ToolResult},
@@ -75,6 +76,10 @@ pub fn fits(block: &Block, context: &mut Context<'_>) -> bool {
         }
         Block::Unknown(unknown) => {
             let native = unknown.family == Family::Anthropic;
+            if !native && context.is_model {
+                context.report.adapted(Name::Block.field(context.from), unknown.kind.clone(), "text");
+                return true;
+            }
             if !native {
                 context.refused(Name::Block, "Anthropic has no such content");
             }
@@ -112,7 +117,8 @@ pub fn write(block: &Block, to: &mut Elements<'_>, context: &mut Context<'_>) {
         Block::ToolCall(asked) => call(asked, to, context),
         Block::ToolResult(answer) => result(answer, to, context),
         Block::Reasoning(thought) => reasoning(thought, to),
-        Block::Unknown(unknown) => to.put_json(unknown.raw.get()),
+        Block::Unknown(unknown) if unknown.family == Family::Anthropic => to.put_json(unknown.raw.get()),
+        Block::Unknown(unknown) => text(&told::as_text(unknown), to),
         Block::Audio(_) | Block::Video(_) => {}
     }
 }

@@ -25,6 +25,10 @@ pub struct Context<'a> {
     pub names: NameMap,
     /// What became of the client's fields.
     pub report: &'a mut Report,
+    /// Whether the turn that is being written is the model's: its vendor's own blocks are told as text.
+    pub is_model: bool,
+    /// Whether the client asked for thinking by a number of tokens.
+    pub asked_for_budget: bool,
     /// How many of the first cache marks are left out, so that the last ones fit.
     skipped_marks: usize,
 }
@@ -34,7 +38,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// For one request.
     pub const fn new(from: Surface, abilities: Abilities, names: NameMap, report: &'a mut Report) -> Self {
-        Self { from, abilities, names, report, skipped_marks: 0 }
+        Self { from, abilities, names, report, is_model: false, asked_for_budget: false, skipped_marks: 0 }
     }
 
     /// The field is sent with another value.

@@ -92,6 +92,7 @@ fn message<'a>(turn: &'a Turn, turns: &[Turn], index: usize, context: &mut Conte
     if turn.name.is_some() {
         context.dropped(Name::Participant);
     }
+    context.is_model = turn.role == Role::Assistant;
     let blocks: Vec<Piece<'a>> = turn.blocks.iter().filter(|block| fits(block, context)).map(Piece::Block).collect();
     if blocks.is_empty() {
         return None;

@@ -106,14 +106,20 @@ fn refuse_the_impossible(request: &Request, context: &mut Context<'_>) {
     if request.sampling.logprobs == Some(true) || wants_top {
         context.refused(Name::Logprobs, "Anthropic gives no log probabilities");
     }
-    for (name, setting) in [
-        (Name::Seed, &request.sampling.seed),
+    let penalties = [
         (Name::PresencePenalty, &request.sampling.presence_penalty),
         (Name::FrequencyPenalty, &request.sampling.frequency_penalty),
-    ] {
-        if setting.is_some() {
+    ];
+    for (name, penalty) in penalties {
+        if penalty.as_ref().is_some_and(|penalty| penalty.as_f64() != Some(0.0)) {
             context.dropped(name);
         }
+    }
+    if !request.modalities.is_empty() {
+        context.refused(Name::Modalities, "Anthropic answers in text alone");
+    }
+    if request.sampling.seed.is_some() {
+        context.dropped(Name::Seed);
     }
 }
 
@@ -176,7 +182,9 @@ fn thinking_settings(request: &Request, plan: Plan, to: &mut Members<'_>, contex
         }),
     }
     let format = match &request.output {
-        OutputFormat::JsonSchema { schema, .. } => schema_output(schema, context),
+        OutputFormat::JsonSchema { schema, description, .. } => {
+            schema_output(&schema::described(schema, description.as_deref()), context)
+        }
         OutputFormat::Text | OutputFormat::JsonObject => None,
     };
     if plan.effort.is_none() && format.is_none() {
@@ -213,8 +221,8 @@ fn sampling(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut C
     let allowed = context.abilities.sampling && !thinks;
     if let Some(temperature) = &settings.temperature {
         let value = temperature.as_f64().unwrap_or(1.0);
-        if thinks && (value - 1.0).abs() < f64::EPSILON {
-            // The only temperature that thinking takes is the default.
+        if !allowed && (value - 1.0).abs() < f64::EPSILON {
+            // The default, and the only temperature that thinking takes.
         } else if !allowed {
             context.dropped(Name::Temperature);
         } else if value > 1.0 {
@@ -228,7 +236,7 @@ fn sampling(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut C
         let alone = settings.temperature.is_none() || context.abilities.both_samplings;
         if allowed && alone {
             to.put("top_p", top_p);
-        } else {
+        } else if top_p.as_f64() != Some(1.0) {
             context.dropped(Name::TopP);
         }
     }
@@ -253,7 +261,7 @@ fn stop(request: &Request, to: &mut Members<'_>, context: &mut Context<'_>) {
 }
 
 fn bookkeeping(request: &Request, to: &mut Members<'_>, context: &mut Context<'_>) {
-    if let Some(user) = &request.user {
+    if let Some(user) = request.user.as_ref().filter(|user| !user.is_empty()) {
         // Anthropic asks for an opaque id and never an address.
         if user.contains('@') || user.chars().count() > MAX_USER_ID {
             context.dropped(Name::User);

@@ -148,6 +148,10 @@ impl StreamDecoder for Decoder {
 impl Decoder {
     fn event(&mut self, wire: Wire<'_>, out: &mut Vec<Event>) {
         match wire.r#type.as_str() {
+            // A second beginning is another answer: what came before was cut off, whatever comes now.
+            "message_start" if self.started => {
+                self.fail(Problem::new(ProblemKind::Upstream, "the upstream began its answer a second time"), out);
+            }
             "message_start" => self.start(wire.message, out),
             "content_block_start" => self.block_start(wire.index.unwrap_or_default(), wire.content_block, out),
             "content_block_delta" => self.delta(wire.index.unwrap_or_default(), wire.delta.unwrap_or_default(), out),

@@ -55,6 +55,7 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
         let mode = if abilities.thinks_by_default { Mode::Disabled } else { Mode::Unsaid };
         return Plan { mode, ..Plan::default() };
     }
+    context.asked_for_budget = control.budget.is_some_and(|budget| budget > 0);
     let wants_mode = control.budget.is_some() || control.adaptive || control.enabled == Some(true);
     let shows = control.visible == Some(true);
     if abilities.thinking == Thinking::Never {
@@ -100,7 +101,9 @@ fn manual(budget: u64, max_output: u64, history_allows: bool, context: &mut Cont
     }
     let sent = budget.clamp(MIN_BUDGET, most);
     if sent != budget {
-        context.adapted(Name::Budget, "budget", if sent > budget { "minimum" } else { "share of the output limit" });
+        // A client that wrote an effort is told about the effort.
+        let name = if context.asked_for_budget { Name::Budget } else { Name::Effort };
+        context.report.adapted(name.field(context.from), budget.to_string(), sent.to_string());
     }
     Mode::Budget(sent)
 }

@@ -490,8 +490,8 @@ fn what_cannot_be_said() {
     }
     let drops: [(Change, &str); 8] = [
         (|request| request.sampling.seed = number("0"), "dropped;field=seed"),
-        (|request| request.sampling.presence_penalty = number("0"), "dropped;field=presence_penalty"),
-        (|request| request.sampling.frequency_penalty = number("0"), "dropped;field=frequency_penalty"),
+        (|request| request.sampling.presence_penalty = number("0.5"), "dropped;field=presence_penalty"),
+        (|request| request.sampling.frequency_penalty = number("-1"), "dropped;field=frequency_penalty"),
         (|request| request.user = Some("a@b.c".to_owned()), "dropped;field=user"),
         (|request| request.stop = vec![" ".to_owned()], "dropped;field=stop"),
         (|request| request.service_tier = Some("flex".to_owned()), "adapted;field=service_tier;from=other;to=auto"),
@@ -501,7 +501,7 @@ fn what_cannot_be_said() {
                 request.extras = vec![Extra {
                     family: Family::OpenAi,
                     field: "logit_bias".into(),
-                    raw: raw("{}"),
+                    raw: raw(r#"{"1":-100}"#),
                     essential: false,
                 }];
             },

@@ -52,7 +52,47 @@ const NUMERIC_STREAM: Body = Stream(&[
     "data: [DONE]",
 ]);
 
+const REASONED: Body = Stream(&[
+    r#"data: {"id":"c1","choices":[{"index":0,"delta":{"reasoning_content":"I need "}}]}"#,
+    r#"data: {"id":"c1","choices":[{"index":0,"delta":{"reasoning_content":"the tool."}}]}"#,
+    r#"data: {"id":"c1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}}]}"#,
+    r#"data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+    "data: [DONE]",
+]);
+const REASONED_WHOLE: Body = Whole(
+    r#"{"id":"c1","choices":[{"index":0,"message":{"role":"assistant","content":"x","reasoning_content":"I need the tool."},"finish_reason":"stop"}]}"#,
+);
+const SIGNED_CALL: Body = Stream(&[
+    r#"data: {"candidates":[{"content":{"role":"model","parts":[{"functionCall":{"name":"weather","args":{"city":"Paris"}},"thoughtSignature":"AAAA"}]},"finishReason":"STOP","index":0}]}"#,
+]);
+const PIECES: Body = Stream(&[
+    r#"data: {"candidates":[{"content":{"role":"model","parts":[{"functionCall":{"name":"f","willContinue":true}}]},"index":0}]}"#,
+    r#"data: {"candidates":[{"content":{"role":"model","parts":[{"functionCall":{"partialArgs":[{"jsonPath":"$.a","stringValue":"x","willContinue":true}],"willContinue":true}}]},"index":0}]}"#,
+    r#"data: {"candidates":[{"content":{"role":"model","parts":[{"functionCall":{"partialArgs":[{"jsonPath":"$.a","stringValue":"y"}]}}]},"finishReason":"STOP","index":0}]}"#,
+]);
+const SPLICED: Body = Stream(&[
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"usage\":{\"input_tokens\":17,\"output_tokens\":1}}}",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\"id\":\"toolu_1\",\"name\":\"t\",\"input\":{}}}",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"value\\\":\\\"azure b\"}}",
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_2\",\"usage\":{\"input_tokens\":17,\"output_tokens\":1}}}",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":65}}",
+    "event: message_stop\ndata: {\"type\":\"message_stop\"}",
+]);
+
 pub const ROWS: &[Answer] = &[
+    row(C, REASONED, A, &[Says("gw1.openai.thought.")]),
+    row(C, REASONED_WHOLE, A, &[Says("gw1.openai.thought.")]),
+    // The signature rides on the call's first delta.
+    row(
+        G,
+        SIGNED_CALL,
+        C,
+        &[Says("\"arguments\":\"\"},\"extra_content\":{\"google\":{\"thought_signature\":\"AAAA\"")],
+    ),
+    row(G, PIECES, C, &[Says(r#"{\"a\":\"xy\"}"#), Says("tool_calls"), Silent("error")]),
+    row(G, PIECES, A, &[Says(r#"{\"a\":\"xy\"}"#), Says("message_stop")]),
+    row(A, SPLICED, C, &[Says("\"error\""), Silent("[DONE]"), Silent("\"finish_reason\":\"tool_calls\"")]),
+    row(A, SPLICED, G, &[Says("\"error\""), Silent("finishReason")]),
     row(C, ZERO_VALUED, A, &[Says("\"input\":{\"city\":\"Lima\"}"), Once("\"tool_use\",\"id\""), Says("toolu_1")]),
     row(C, ZERO_VALUED, G, &[Says("\"args\":{\"city\":\"Lima\"}"), Once("functionCall")]),
     row(C, ZERO_VALUED_STREAM, A, &[Once("\"type\":\"tool_use\""), Says("Lima"), Says("message_stop")]),

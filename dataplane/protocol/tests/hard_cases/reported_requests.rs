@@ -15,6 +15,10 @@ const fn row(
     Request { cases: &[], from, body, to, model, mode: Mode::Default, wants }
 }
 
+const fn strict(row: Request) -> Request {
+    Request { mode: Mode::Strict, ..row }
+}
+
 const LONG_USER: &str = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}],"metadata":{"user_id":"{\"device_id\":\"a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1\",\"session_id\":\"0\"}"}}"#;
 const PLAIN: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#;
 const HARD: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"reasoning_effort":"high"}"#;
@@ -40,7 +44,67 @@ const CSV: &str =
     r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"text/csv","data":"YSxiCjEsMg=="}},{"text":"sum?"}]}]}"#;
 const PAPER_AT: &str = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"file","file":{"filename":"a.pdf","file_data":"https://example.com/a.pdf"}}]}]}"#;
 
+const SEARCHED: &str = r#"{"model":"m","max_tokens":400,"messages":[{"role":"user","content":"search tides"},{"role":"assistant","content":[{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"query":"tides"}},{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://example.org/t","title":"Tides","encrypted_content":"SECRETEq","page_age":null}]},{"type":"text","text":"High at 9."}]},{"role":"user","content":"and low?"}]}"#;
+const RAN: &str = r#"{"contents":[{"role":"user","parts":[{"text":"6*7?"}]},{"role":"model","parts":[{"executableCode":{"language":"PYTHON","code":"print(6*7)"}},{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"42"}},{"text":"42"}]},{"role":"user","parts":[{"text":"and +1?"}]}]}"#;
+const FOREIGN_THOUGHT: &str = r#"{"model":"m","messages":[{"role":"user","content":"1"},{"role":"assistant","content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"2"}]},{"role":"user","content":"3"}]}"#;
+const REASONED: &str = r#"{"model":"m","max_tokens":4000,"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"thinking","thinking":"I need the tool.","signature":"gw1.openai.thought."},{"type":"tool_use","id":"t","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"1"}]}]}"#;
+const REASONED_BY_CLAUDE: &str = r#"{"model":"m","max_tokens":4000,"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"thinking","thinking":"secret thought","signature":"EqQB"},{"type":"tool_use","id":"t","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"1"}]}]}"#;
+const DRAW: &str = r#"{"model":"m","messages":[{"role":"user","content":"draw"}],"modalities":["image","text"]}"#;
+const DRAW_G: &str =
+    r#"{"contents":[{"parts":[{"text":"draw"}]}],"generationConfig":{"responseModalities":["TEXT","IMAGE"]}}"#;
+const SPEAK_G: &str =
+    r#"{"contents":[{"parts":[{"text":"say"}]}],"generationConfig":{"responseModalities":["AUDIO"]}}"#;
+const JOKE: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"name":"Joke","description":"A joke, rated from 1 to 10","schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}}}}"#;
+const EAGER: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","eager_input_streaming":true,"function":{"name":"f","x_future":1,"parameters":{"type":"object","properties":{}}}}]}"#;
+const FILE_G: &str = r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://generativelanguage.googleapis.com/v1beta/files/abc","mimeType":"image/png"}}]}]}"#;
+const SEARCH_G: &str = r#"{"contents":[{"parts":[{"text":"hi"}]}],"tools":[{"googleSearch":{}}]}"#;
+const NOTHING_G: &str = r#"{"contents":[{"parts":[{"text":"x"}]}],"safetySettings":[],"labels":{},"generationConfig":{"mediaResolution":"MEDIA_RESOLUTION_UNSPECIFIED"}}"#;
+const NOTHING_C: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"store":false,"metadata":{},"logit_bias":{},"presence_penalty":0,"frequency_penalty":0.0,"top_p":1,"temperature":1,"user":"","stream_options":{"include_obfuscation":false}}"#;
+const NOTHING_A: &str = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}],"metadata":{"user_id":""},"context_management":{"edits":[]},"mcp_servers":[]}"#;
+
 pub const ROWS: &[Request] = &[
+    // Histories that hold what another vendor ran are told in words, so that the conversation goes on.
+    row(
+        (A, SEARCHED),
+        (C, "gpt-4o"),
+        &[Says("https://example.org/t"), Says("High at 9."), Silent("SECRET"), Warns("web_search_tool_result;to=text")],
+    ),
+    row((A, SEARCHED), (G, "gemini-2.5-flash"), &[Says("[server_tool_use: "), Says("Tides"), Silent("SECRET")]),
+    row((G, RAN), (A, "claude-sonnet-4-5"), &[Says("print(6*7)"), Says("OUTCOME_OK")]),
+    row((G, RAN), (C, "gpt-4o"), &[Says("print(6*7)"), Warns("codeExecutionResult")]),
+    row((C, FOREIGN_THOUGHT), (G, "gemini-2.5-flash"), &[Silent("hm"), Warns("reasoning_details")]),
+    // Reasoning of a Chat server returns to Chat servers, and only there.
+    row((A, REASONED), (C, "deepseek-v4-pro"), &[Is("/messages/1/reasoning_content", "\"I need the tool.\""), Quiet]),
+    row((A, REASONED), (C, "gpt-5.2"), &[No("/messages/1/reasoning_content"), Warns("thinking")]),
+    row((A, REASONED), (A, "claude-sonnet-4-5"), &[Silent("I need the tool."), Warns("thinking")]),
+    row((A, REASONED_BY_CLAUDE), (C, "deepseek-v4-pro"), &[Silent("secret thought")]),
+    // Kinds of output.
+    row(
+        (C, DRAW),
+        (G, "gemini-2.5-flash-image"),
+        &[Is("/generationConfig/responseModalities", r#"["IMAGE","TEXT"]"#), Quiet],
+    ),
+    row((G, DRAW_G), (C, "google/gemini-image"), &[Is("/modalities", r#"["text","image"]"#), Quiet]),
+    row((G, SPEAK_G), (C, "gpt-4o"), &[Refuses("generationConfig.responseModalities")]),
+    row((C, DRAW), (A, "claude-sonnet-4-5"), &[Refuses("modalities")]),
+    // Nothing is dropped in silence, and fields have the client's names.
+    row((C, JOKE), (A, "claude-sonnet-4-5"), &[Says("A joke, rated from 1 to 10"), Quiet]),
+    row((C, JOKE), (G, "gemini-2.5-flash"), &[Says("A joke, rated from 1 to 10"), Quiet]),
+    row(
+        (C, EAGER),
+        (A, "claude-sonnet-4-5"),
+        &[Warns("tools[].eager_input_streaming"), Warns("tools[].function.x_future")],
+    ),
+    row((G, FILE_G), (C, "gpt-4.1"), &[Refuses("contents[].parts[].fileData")]),
+    row((G, SEARCH_G), (C, "gpt-4.1"), &[Refuses("tools[].googleSearch")]),
+    // Asking for nothing is no loss, in no mode.
+    strict(row((G, NOTHING_G), (C, "gpt-4.1"), &[Quiet])),
+    strict(row((G, NOTHING_G), (A, "claude-sonnet-4-5"), &[Quiet])),
+    strict(row((C, NOTHING_C), (A, "claude-sonnet-4-5"), &[Quiet])),
+    strict(row((C, NOTHING_C), (A, "claude-opus-4-7"), &[Quiet, No("/temperature")])),
+    strict(row((C, NOTHING_C), (G, "gemini-3-pro-preview"), &[Quiet])),
+    strict(row((A, NOTHING_A), (C, "gpt-4.1"), &[Quiet, No("/user")])),
+    strict(row((A, NOTHING_A), (G, "gemini-2.5-flash"), &[Quiet])),
     // Claude Code's user id is a JSON text of 155 characters; OpenAI takes 64.
     row((A, LONG_USER), (C, "gpt-4o"), &[Silent("device_id"), Warns("metadata.user_id"), Says("\"user\":\"")]),
     // No limit means all that the model can write, and thinking leaves room for an answer.

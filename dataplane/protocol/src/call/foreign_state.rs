@@ -1,0 +1,163 @@
+//! Reasoning of other vendors in a body that passes through.
+//!
+//! A client stores what the gateway gave it, with the issuer in the signature (protocols 2.4). When the conversation
+//! goes on at an upstream that speaks the client's own dialect, such blocks are not that vendor's: it would refuse their
+//! signatures. They are cut out of the body; every other byte stays.
+
+use std::ops::Range;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{
+    codec::{gemini, messages},
+    dialect::Surface,
+    scan::{Scan, Value},
+    splice::Edit,
+};
+
+/// What is cut out, and the field that a client's developer knows it by; none if nothing is.
+pub(super) fn edits(surface: Surface, body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
+    let (needle, list, content, field, find): (&[u8], _, _, _, fn(&[u8], &Value) -> Option<Foreign>) = match surface {
+        Surface::Messages | Surface::MessagesCountTokens => {
+            (messages::SIGNATURE_TAG, "messages", "content", "messages[].content[].thinking", of_messages)
+        }
+        Surface::GenerateContent => {
+            (gemini::SIGNATURE_TAG, "contents", "parts", "contents[].parts[].thoughtSignature", of_gemini)
+        }
+        _ => return None,
+    };
+    // Nearly no body holds one.
+    memchr::memmem::find(body, needle)?;
+    let mut edits = Vec::new();
+    let turns = scan.last(body, list)?.elements(body);
+    for (index, turn) in turns.iter().enumerate() {
+        let Some(parts) = turn.member(body, content).map(|content| content.elements(body)) else { continue };
+        let found: Vec<Option<Foreign>> = parts.iter().map(|part| find(body, part)).collect();
+        if !found.is_empty() && found.iter().all(|one| matches!(one, Some(Foreign::Whole))) {
+            // A turn without content is refused.
+            edits.push(cut(&turns, index));
+            continue;
+        }
+        let mut runs = Runs::default();
+        for (place, one) in found.into_iter().enumerate() {
+            match one {
+                None => {}
+                Some(Foreign::Whole) => runs.add(place),
+                Some(Foreign::Signature(span)) => edits.push(Edit::string(span, &gemini::stand_in_signature())),
+            }
+        }
+        edits.extend(runs.cuts(&parts));
+    }
+    (!edits.is_empty()).then_some((edits, field))
+}
+
+/// What of a part is another vendor's.
+enum Foreign {
+    /// All of it.
+    Whole,
+    /// The signature at this place.
+    Signature(Range<usize>),
+}
+
+fn of_messages(body: &[u8], block: &Value) -> Option<Foreign> {
+    let signature = block.member(body, "signature")?;
+    signature.text(body)?.as_bytes().starts_with(messages::SIGNATURE_TAG).then_some(Foreign::Whole)
+}
+
+fn of_gemini(body: &[u8], part: &Value) -> Option<Foreign> {
+    let signature = ["thoughtSignature", "thought_signature"].into_iter().find_map(|name| part.member(body, name))?;
+    let text = signature.text(body)?;
+    let decoded = STANDARD.decode(text.as_bytes()).ok()?;
+    if !decoded.starts_with(messages::SIGNATURE_TAG) {
+        return None;
+    }
+    let thought = part.member(body, "thought").is_some_and(|thought| thought.bytes(body) == b"true");
+    Some(if thought { Foreign::Whole } else { Foreign::Signature(signature.span) })
+}
+
+/// Neighbouring elements that go together.
+#[derive(Default)]
+struct Runs(Vec<Range<usize>>);
+
+impl Runs {
+    fn add(&mut self, place: usize) {
+        match self.0.last_mut() {
+            Some(last) if last.end == place => last.end = place.saturating_add(1),
+            _ => self.0.push(place..place.saturating_add(1)),
+        }
+    }
+
+    /// The edits that take the runs out, each with the comma behind it, or before it at the end of the list.
+    fn cuts(self, parts: &[Value]) -> Vec<Edit> {
+        let cut = |run: Range<usize>| {
+            let first = parts.get(run.start)?.span.start;
+            let span = match (parts.get(run.end), run.start.checked_sub(1).and_then(|before| parts.get(before))) {
+                (Some(behind), _) => first..behind.span.start,
+                (None, Some(before)) => before.span.end..parts.get(run.end.checked_sub(1)?)?.span.end,
+                (None, None) => first..parts.get(run.end.checked_sub(1)?)?.span.end,
+            };
+            Some(Edit { span, with: Vec::new() })
+        };
+        self.0.into_iter().filter_map(cut).collect()
+    }
+}
+
+fn cut(turns: &[Value], index: usize) -> Edit {
+    let mut runs = Runs::default();
+    runs.add(index);
+    runs.cuts(turns).pop().unwrap_or(Edit { span: 0..0, with: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::edits;
+    use crate::{dialect::Surface, scan::Scan, splice::apply};
+
+    fn cleaned(surface: Surface, body: &str) -> String {
+        let scan = Scan::read(body.as_bytes()).unwrap();
+        match edits(surface, body.as_bytes(), &scan) {
+            Some((edits, _)) => String::from_utf8(apply(body.as_bytes(), edits)).unwrap(),
+            None => body.to_owned(),
+        }
+    }
+
+    #[test]
+    fn foreign_thoughts_leave_a_messages_body() {
+        let foreign = r#"{"type":"thinking","thinking":"x","signature":"gw1.openai.thought."}"#;
+        let own = r#"{"type":"thinking","thinking":"y","signature":"EqQB"}"#;
+        let text = r#"{"type":"text","text":"gw1. is a tag"}"#;
+        let rows = [
+            (format!("[{foreign}, {text}]"), format!("[{text}]")),
+            (format!("[{text} ,{foreign}]"), format!("[{text}]")),
+            (format!("[{own},{foreign},{foreign},{text}]"), format!("[{own},{text}]")),
+            (format!("[{foreign},{text},{foreign}]"), format!("[{text}]")),
+            (format!("[{own},{text}]"), format!("[{own},{text}]")),
+        ];
+        for (content, expected) in rows {
+            let body = |content: &str| {
+                format!(
+                    r#"{{"model":"m", "messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":{content}}}]}}"#
+                )
+            };
+            let cleaned = cleaned(Surface::Messages, &body(&content));
+            let same: serde_json::Value = serde_json::from_str(&cleaned).unwrap();
+            assert_eq!(same, serde_json::from_str::<serde_json::Value>(&body(&expected)).unwrap(), "{content}");
+        }
+        let only =
+            format!(r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":[{foreign}]}}]}}"#);
+        assert_eq!(cleaned(Surface::Messages, &only), r#"{"messages":[{"role":"user","content":"q"}]}"#);
+    }
+
+    #[test]
+    fn foreign_signatures_leave_a_gemini_body() {
+        let foreign = STANDARD.encode("gw1.anthropic.thought.EqQB");
+        let thought = format!(r#"{{"text":"x","thought":true,"thoughtSignature":"{foreign}"}}"#);
+        let call = format!(r#"{{"functionCall":{{"name":"f"}},"thoughtSignature":"{foreign}"}}"#);
+        let body = format!(r#"{{"contents":[{{"role":"model","parts":[{thought},{call}]}}]}}"#);
+        let cleaned = cleaned(Surface::GenerateContent, &body);
+        assert!(!cleaned.contains(&foreign) && !cleaned.contains("\"thought\":true"), "{cleaned}");
+        assert!(cleaned.contains(&crate::codec::gemini::stand_in_signature()), "{cleaned}");
+    }
+}

@@ -17,22 +17,22 @@ use crate::{
 
 /// What is cut out, and the field that a client's developer knows it by; none if nothing is.
 pub(super) fn edits(surface: Surface, body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
-    let (needle, list, content, field, find): (&[u8], _, _, _, fn(&[u8], &Value) -> Option<Foreign>) = match surface {
+    let (needle, list, content, field) = match surface {
         Surface::Messages | Surface::MessagesCountTokens => {
-            (messages::SIGNATURE_TAG, "messages", "content", "messages[].content[].thinking", of_messages)
+            (messages::SIGNATURE_TAG, "messages", "content", "messages[].content[].thinking")
         }
-        Surface::GenerateContent => {
-            (gemini::SIGNATURE_TAG, "contents", "parts", "contents[].parts[].thoughtSignature", of_gemini)
-        }
+        Surface::GenerateContent => (gemini::SIGNATURE_TAG, "contents", "parts", "contents[].parts[].thoughtSignature"),
         _ => return None,
     };
+    let is_gemini = surface == Surface::GenerateContent;
+    let find = |part: &Value| if is_gemini { of_gemini(body, part) } else { of_messages(body, part) };
     // Nearly no body holds one.
     memchr::memmem::find(body, needle)?;
     let mut edits = Vec::new();
     let turns = scan.last(body, list)?.elements(body);
     for (index, turn) in turns.iter().enumerate() {
         let Some(parts) = turn.member(body, content).map(|content| content.elements(body)) else { continue };
-        let found: Vec<Option<Foreign>> = parts.iter().map(|part| find(body, part)).collect();
+        let found: Vec<Option<Foreign>> = parts.iter().map(find).collect();
         if !found.is_empty() && found.iter().all(|one| matches!(one, Some(Foreign::Whole))) {
             // A turn without content is refused.
             edits.push(cut(&turns, index));

@@ -25,6 +25,9 @@ const NOT_STRICT: [&str; 10] = [
     "dependentRequired",
     "dependentSchemas",
 ];
+/// The members of an object in order.
+type Members = Vec<(String, Node)>;
+
 /// Longest combinator that is kept as words in the description, in bytes.
 const MAX_NOTE: usize = 2_000;
 
@@ -103,7 +106,7 @@ fn complete(schema: &mut Node) {
             }
             ("items" | "additionalProperties" | "not" | "if" | "then" | "else", schema) => complete(schema),
             ("anyOf" | "oneOf" | "allOf" | "prefixItems", Node::Array(schemas)) => {
-                schemas.iter_mut().for_each(complete)
+                schemas.iter_mut().for_each(complete);
             }
             _ => {}
         }
@@ -124,7 +127,7 @@ fn complete(schema: &mut Node) {
 
 /// The root without combinators: what all alternatives demand is demanded, what some declare is declared, and the
 /// combinator itself stays as words.
-fn flatten(members: Vec<(String, Node)>) -> Result<(Vec<(String, Node)>, bool), &'static str> {
+fn flatten(members: Members) -> Result<(Members, bool), &'static str> {
     if !COMBINATORS.iter().any(|name| member(&members, name).is_some()) {
         return Ok((members, false));
     }

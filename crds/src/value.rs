@@ -2,11 +2,13 @@
 //!
 //! Each is checked where it enters, so that nothing downstream parses a string again.
 
+mod address;
 mod duration;
 mod model;
 mod money;
 mod terms;
 
+pub use address::{AddressClass, AddressPolicy, Host};
 pub use duration::{Duration, InvalidDuration};
 pub use model::{InvalidModelPattern, ModelPattern};
 pub use money::{InvalidMoney, NanoUsd};

@@ -39,7 +39,7 @@ use crate::{
     },
     spawn::Spawner,
     telemetry::{AccessLog, Metrics, RecordSink},
-    upstream::Reach,
+    upstream::AddressPolicy,
 };
 
 /// Everything that can be chosen about a process.
@@ -257,12 +257,12 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
 }
 
 fn installer(source: &Source) -> Installer {
-    let (link, reach) = match source {
-        Source::Files(_) => (Link::Local, Reach::Anywhere),
-        Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.reach),
+    let (link, addresses) = match source {
+        Source::Files(_) => (Link::Local, AddressPolicy::Workstation),
+        Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.addresses),
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
-    Installer::new(store, Arc::new(Live::new(reach)))
+    Installer::new(store, Arc::new(Live::new(addresses)))
 }
 
 fn traffic_runtime(workers: Option<usize>) -> io::Result<Runtime> {

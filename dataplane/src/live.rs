@@ -19,7 +19,7 @@ pub use health::{Availability, Eviction, Health};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
 
-use crate::upstream::{Clients, Reach};
+use crate::upstream::{AddressPolicy, Clients};
 
 /// One upstream model as health sees it: two routes that use the same model of the same account share its fate.
 pub type HealthKey = (ObjectId, Option<String>);
@@ -36,13 +36,13 @@ pub struct Live {
 
 impl Live {
     /// Nothing used, nothing failed, nothing connected.
-    pub fn new(reach: Reach) -> Self {
+    pub fn new(addresses: AddressPolicy) -> Self {
         Self {
             accounts: Kept::default(),
             health: Kept::default(),
             slots: Kept::default(),
             budgets: Kept::default(),
-            clients: Clients::new(reach),
+            clients: Clients::new(addresses),
         }
     }
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_in_use_keeps_its_state_and_what_is_not_goes() {
-        let live = Live::new(Reach::Anywhere);
+        let live = Live::new(AddressPolicy::Workstation);
         let key = (ObjectId::new("a", "b"), None);
         let held = live.health(&key);
         live.prune();

@@ -13,4 +13,4 @@ pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, Upst
 pub use clients::{Clients, Pool, Trust};
 pub use credential::{Credential, InvalidCredential};
 pub use inflate::Inflated;
-pub use resolve::Reach;
+pub use routeapi_crds::value::AddressPolicy;

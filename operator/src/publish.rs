@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use routeapi_channel::{Catalog, Key, Kind, Revision, frame::FromOperator};
-use routeapi_compile::{Compiled, Detail, Options, Verdict};
+use routeapi_compile::{AddressPolicy, Compiled, Detail, Options, Verdict};
 use routeapi_crds::condition::{ConditionType, Decision, Reason};
 use tokio::{sync::watch, time};
 use tracing::{error, info};
@@ -64,7 +64,7 @@ impl Publisher {
             history: Mutex::default(),
             quiet: settings.debounce_quiet.into(),
             max: settings.debounce_max.into(),
-            options: Options { loopback: settings.allow_loopback_upstreams },
+            options: Options { addresses: AddressPolicy::in_cluster(settings.allow_loopback_upstreams) },
             readable_secrets: settings.provider_namespaces(),
         })
     }

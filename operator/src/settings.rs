@@ -52,8 +52,8 @@ pub struct Settings {
     #[arg(long, env = "ROUTEAPI_PEER_TOKEN_FILE", default_value = "/var/run/secrets/routeapi/peer/token")]
     pub peer_token_file: std::path::PathBuf,
 
-    /// Accept AIProviders at loopback and link-local addresses. Those lead into the data plane's own pod or node, so this
-    /// is for trials on one machine; `routeapi serve` has to be told the same.
+    /// Accept AIProviders at loopback addresses. Those lead into the data plane's own pod, so this is for trials on one
+    /// machine; `routeapi serve` has to be told the same. Link-local and metadata addresses stay refused.
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
     pub allow_loopback_upstreams: bool,
 

@@ -9,7 +9,7 @@ use routeapi_dataplane::config::local::{Loader, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
-use routeapi_dataplane::upstream::Reach;
+use routeapi_dataplane::upstream::AddressPolicy;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -80,7 +80,7 @@ impl Gateway {
             pod: subscription.pod.clone(),
             instance: format!("{}-{}", subscription.pod, std::process::id()),
             state: Some(subscription.state.clone()),
-            reach: Reach::Anywhere,
+            addresses: AddressPolicy::ClusterAndLoopback,
         });
         Self::start(source, RequestSettings::default())
     }

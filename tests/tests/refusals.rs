@@ -26,7 +26,7 @@ use routeapi_dataplane::{
         subscribe::session::{Effect, Session},
     },
     live::Live,
-    upstream::Reach,
+    upstream::AddressPolicy,
 };
 use routeapi_operator::{
     publish::Publication,
@@ -67,7 +67,7 @@ impl Stream {
     /// Of a data plane that holds nothing.
     fn open() -> Self {
         let store = Arc::new(Store::new(Runtime::default(), Link::Local));
-        Self::open_with(Session::default(), Installer::new(store, Arc::new(Live::new(Reach::Anywhere))))
+        Self::open_with(Session::default(), Installer::new(store, Arc::new(Live::new(AddressPolicy::Workstation))))
     }
 
     /// Of a data plane that was connected before.

@@ -29,7 +29,7 @@ use crate::{
     },
     live::Live,
     request::{RequestSettings, lacking},
-    upstream::Reach,
+    upstream::AddressPolicy,
 };
 
 const REDACTED: &str = "<redacted>";
@@ -87,7 +87,7 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = args.manifests.look()?;
     manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
     let snapshot = &loaded.compiled.snapshot;
-    let live = Live::new(Reach::Anywhere);
+    let live = Live::new(AddressPolicy::Workstation);
     let revision = Catalog::of(snapshot)?.revision();
     let (runtime, refused) = compile::compile(snapshot, &revision, &live, Share::default());
     for problem in &refused {

@@ -10,7 +10,7 @@ use crate::{
     app::{App, Ending, Settings, Source},
     config::subscribe::{self, connect::Operator},
     server::tls::TlsFiles,
-    upstream::Reach,
+    upstream::AddressPolicy,
 };
 
 const EXAMPLES: &str = "\
@@ -63,8 +63,8 @@ pub(super) struct Args {
     /// From then until streams that still run are ended.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     drain_timeout: Duration,
-    /// Connect to upstreams at loopback and link-local addresses too. Those lead into this pod or its node, so this is for
-    /// trials on one machine; the operator has to be told the same.
+    /// Connect to upstreams at loopback addresses too. Those lead into this pod, so this is for trials on one machine; the
+    /// operator has to be told the same. Link-local and metadata addresses stay refused.
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
     allow_loopback_upstreams: bool,
     /// Write no access log (one JSON line per request on standard output).
@@ -82,7 +82,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         pod: args.pod_name,
         instance: instance()?,
         state: args.state_dir,
-        reach: if args.allow_loopback_upstreams { Reach::Anywhere } else { Reach::NotThisHost },
+        addresses: AddressPolicy::in_cluster(args.allow_loopback_upstreams),
     };
     let running = App::start(Settings {
         listen: args.listen,

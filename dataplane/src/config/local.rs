@@ -17,7 +17,7 @@ pub mod values;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use routeapi_channel::{Kind, ObjectId};
-use routeapi_compile::{Added, Compiled, ManifestError, Manifests, Options, Verdict};
+use routeapi_compile::{Added, AddressPolicy, Compiled, ManifestError, Manifests, Options, Verdict};
 use routeapi_crds::condition::Status;
 use serde_json::Value;
 
@@ -84,8 +84,8 @@ impl Loader {
             let origin = origins.get(&("ApiToken".to_owned(), id.clone())).cloned();
             loaded.problems.push(Problem { origin, object, message });
         });
-        // Everything here is on one machine, where a server on a loopback address is the usual first upstream.
-        loaded.compiled = routeapi_compile::compile(&objects, &Options { loopback: true });
+        let options = Options { addresses: AddressPolicy::Workstation };
+        loaded.compiled = routeapi_compile::compile(&objects, &options);
         judge(&mut loaded, &origins);
         loaded
     }

@@ -26,7 +26,7 @@ use super::{
     last_good,
     store::{Link, Origin},
 };
-use crate::{clock, spawn::Spawner, upstream::Reach};
+use crate::{clock, spawn::Spawner, upstream::AddressPolicy};
 
 /// The operator pings every ten seconds; after three missed ones the connection is dead.
 const SILENCE: Duration = Duration::from_secs(35);
@@ -43,7 +43,7 @@ pub struct Settings {
     /// Where the last good state is kept, if anywhere.
     pub state: Option<PathBuf>,
     /// Which addresses upstreams may have.
-    pub reach: Reach,
+    pub addresses: AddressPolicy,
 }
 
 /// Why a stream ended.

@@ -16,7 +16,7 @@ use crate::{
     config::{compile, store::Link},
     live::Live,
     telemetry::RequestRecord,
-    upstream::Reach,
+    upstream::AddressPolicy,
 };
 
 #[derive(Default)]
@@ -41,7 +41,7 @@ fn gateway() -> (Arc<Gateway>, Arc<Kept>) {
         "tokens": {"a/t": {"keys": [{"id": "k", "sha256": token_format::sha256("sk-test")}], "models": ["*"]}},
     }))
     .unwrap();
-    let live = Live::new(Reach::Anywhere);
+    let live = Live::new(AddressPolicy::Workstation);
     let revision = Catalog::of(&snapshot).unwrap().revision();
     let (runtime, refused) = compile::compile(&snapshot, &revision, &live, Share::default());
     assert!(refused.is_empty(), "{refused:?}");

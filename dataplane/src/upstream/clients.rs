@@ -13,15 +13,13 @@ use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use routeapi_crds::value::AddressPolicy;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use super::{
-    connect::Patient,
-    resolve::{Reach, Resolver},
-};
+use super::{connect::Patient, resolve::Resolver};
 
 /// The pool of one kind of connection.
 pub type Pool = HyperClient<Patient<HttpsConnector<HttpConnector<Resolver>>>, Full<Bytes>>;
@@ -49,7 +47,7 @@ pub enum InvalidTrust {
 /// All pools of this process.
 #[derive(Debug)]
 pub struct Clients {
-    reach: Reach,
+    addresses: AddressPolicy,
     pools: Mutex<HashMap<(Trust, Duration), Arc<Pool>>>,
 }
 
@@ -65,13 +63,13 @@ const H1_BUFFER: usize = 128 << 10;
 
 impl Clients {
     /// No pool yet.
-    pub fn new(reach: Reach) -> Self {
-        Self { reach, pools: Mutex::default() }
+    pub fn new(addresses: AddressPolicy) -> Self {
+        Self { addresses, pools: Mutex::default() }
     }
 
     /// Which addresses upstreams may have.
-    pub fn reach(&self) -> Reach {
-        self.reach
+    pub fn addresses(&self) -> AddressPolicy {
+        self.addresses
     }
 
     /// The pool for this trust and this bound on connecting.
@@ -83,7 +81,7 @@ impl Clients {
         if let Some(pool) = pools.get(&(trust.clone(), connect)) {
             return Ok(Arc::clone(pool));
         }
-        let pool = Arc::new(make(self.reach, trust, connect)?);
+        let pool = Arc::new(make(self.addresses, trust, connect)?);
         pools.insert((trust.clone(), connect), Arc::clone(&pool));
         Ok(pool)
     }
@@ -95,8 +93,8 @@ impl Clients {
     }
 }
 
-fn make(reach: Reach, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
-    let mut tcp = HttpConnector::new_with_resolver(Resolver::new(reach));
+fn make(addresses: AddressPolicy, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
+    let mut tcp = HttpConnector::new_with_resolver(Resolver::new(addresses));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(60)));
@@ -150,7 +148,7 @@ mod tests {
 
     #[test]
     fn equal_settings_share_a_pool_and_unused_pools_are_closed() {
-        let clients = Clients::new(Reach::Anywhere);
+        let clients = Clients::new(AddressPolicy::Workstation);
         let second = Duration::from_secs(1);
         let pool = clients.pool(&Trust::default(), second).unwrap();
         assert!(Arc::ptr_eq(&pool, &clients.pool(&Trust::default(), second).unwrap()));
@@ -161,7 +159,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_certificates() {
-        let clients = Clients::new(Reach::Anywhere);
+        let clients = Clients::new(AddressPolicy::Workstation);
         let trust = Trust { ca_certificates: Some("not pem".to_owned()), server_name: None };
         let error = clients.pool(&trust, Duration::from_secs(1)).unwrap_err();
         assert_eq!(error.to_string(), "tls.caCertificates holds no usable certificate: no certificate found");

@@ -1,50 +1,31 @@
-//! Names to addresses, with a guard: in a cluster no upstream may lead to this pod, its node or a metadata service,
-//! whatever its name resolves to at the moment of connecting.
+//! Names to addresses, with a guard: whatever a name resolves to at the moment of connecting is judged by the same table
+//! as an address in a URL. The addresses that pass are the ones that are connected to; the name is not asked again, so a
+//! DNS server that changes its mind gains nothing.
 
 use std::{
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     vec,
 };
 
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use routeapi_crds::value::{AddressClass, AddressPolicy};
 use tower_service::Service;
-
-/// Which addresses upstreams may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// All of them: `routeapi run`, where upstreams on this machine are normal.
-    Anywhere,
-    /// All but loopback, link-local (cloud metadata) and unspecified ones.
-    NotThisHost,
-}
-
-impl Reach {
-    /// Whether a connection to this address may be made.
-    pub fn allows(self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let local = match address {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
-            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
-        };
-        self == Self::Anywhere || !local
-    }
-}
 
 /// The system's resolver behind the guard.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     system: GaiResolver,
-    reach: Reach,
+    policy: AddressPolicy,
 }
 
 impl Resolver {
-    /// A resolver that gives only addresses within reach.
-    pub fn new(reach: Reach) -> Self {
-        Self { system: GaiResolver::new(), reach }
+    /// A resolver that gives only addresses that upstreams may have.
+    pub fn new(policy: AddressPolicy) -> Self {
+        Self { system: GaiResolver::new(), policy }
     }
 }
 
@@ -58,42 +39,90 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let reach = self.reach;
+        let policy = self.policy;
         let host = name.as_str().to_owned();
         let lookup = self.system.call(name);
-        Box::pin(async move {
-            let allowed: Vec<SocketAddr> = lookup.await?.filter(|address| reach.allows(address.ip())).collect();
-            if allowed.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!("{host} resolves to no address that an upstream may have"),
-                ));
-            }
-            Ok(allowed.into_iter())
-        })
+        Box::pin(async move { allowed(policy, &host, lookup.await?).map(Vec::into_iter) })
+    }
+}
+
+/// The addresses that may be connected to; an error that names the first other one if there are none.
+fn allowed(policy: AddressPolicy, host: &str, found: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    let class = |address: &SocketAddr| AddressClass::of(address.ip());
+    let (allowed, refused): (Vec<_>, Vec<_>) = found.partition(|address| policy.allows(class(address)));
+    match refused.first() {
+        Some(address) if allowed.is_empty() => {
+            let message =
+                format!("{host} resolves to {}, {}, which no upstream may have", address.ip(), class(address));
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+        }
+        _ => Ok(allowed),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, TcpListener};
+
+    use hyper_util::client::legacy::connect::HttpConnector;
+
     use super::*;
 
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| SocketAddr::new(text.parse::<IpAddr>().unwrap(), 443)).collect()
+    }
+
     #[test]
-    fn this_host_and_metadata_services_are_out_of_reach_in_a_cluster() {
-        for (address, allowed) in [
-            ("127.0.0.1", false),
-            ("::1", false),
-            ("::ffff:127.0.0.1", false),
-            ("169.254.169.254", false),
-            ("fe80::1", false),
-            ("0.0.0.0", false),
-            ("10.96.0.1", true),
-            ("8.8.8.8", true),
-            ("fd00::1", true),
+    fn names_lead_only_where_literals_may() {
+        for forbidden in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "::a9fe:a9fe",
+            "0.0.0.0",
+            "224.0.0.1",
         ] {
-            let address: IpAddr = address.parse().unwrap();
-            assert_eq!(Reach::NotThisHost.allows(address), allowed, "{address}");
-            assert!(Reach::Anywhere.allows(address));
+            let found = addresses(&[forbidden]);
+            let error = allowed(AddressPolicy::Cluster, "evil.example", found.into_iter()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{forbidden}");
+            let beside = addresses(&[forbidden, "10.96.0.1", "fd00::1", "8.8.8.8"]);
+            let kept = allowed(AddressPolicy::Cluster, "evil.example", beside.into_iter()).unwrap();
+            assert_eq!(kept, addresses(&["10.96.0.1", "fd00::1", "8.8.8.8"]), "{forbidden}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_address_and_what_it_is() {
+        let error = allowed(AddressPolicy::Cluster, "a.example", addresses(&["169.254.169.254"]).into_iter());
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "a.example resolves to 169.254.169.254, the address of a cloud metadata service, which no upstream may have"
+        );
+    }
+
+    /// The guard sits in the connector, not only in the table.
+    #[tokio::test]
+    async fn a_name_for_this_host_is_not_connected_to_in_a_cluster() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let uri: http::Uri = format!("http://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
+        for spelled in ["localhost", "2130706433", "0x7f.1", "127.1"] {
+            let uri: http::Uri = uri.to_string().replace("localhost", spelled).parse().unwrap();
+            let mut connector = HttpConnector::new_with_resolver(Resolver::new(AddressPolicy::Cluster));
+            assert!(connector.call(uri).await.is_err(), "{spelled}");
+        }
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody connected");
+
+        let mut connector = HttpConnector::new_with_resolver(Resolver::new(AddressPolicy::Workstation));
+        assert!(connector.call(uri).await.is_ok());
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! Whoever writes an AIProvider makes the data plane send requests, so in a cluster some places are refused: the data
 //! plane's own pod and node (loopback, link-local), the clouds' metadata services, the API server; and keys and prompts
-//! cross a network in the clear only inside the cluster. On a workstation all of this is allowed.
+//! cross a network in the clear only inside the cluster. On a workstation the machine itself, an API server and plain http
+//! are allowed.
 //!
-//! Names are judged by what they say. A public name whose DNS answers with a private address is not caught here.
+//! Addresses are judged by [`AddressClass`], names by what they say. What a name resolves to is judged by the data plane
+//! when it connects, with the same table.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    num::NonZeroU16,
-};
+use std::num::NonZeroU16;
 
 use http::Uri;
+use routeapi_crds::value::{AddressClass, AddressPolicy, Host};
 
 use crate::Options;
 
@@ -29,22 +29,18 @@ pub(crate) struct Address {
 /// What a host is, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    Loopback,
-    LinkLocal,
-    Metadata,
+    /// An address, or a name that stands for one.
+    Address(AddressClass),
     ApiServer,
-    /// Inside the cluster, or at least inside a private network.
+    /// A name inside the cluster.
     Local,
+    /// Any other name.
     Public,
-    /// Digits that resolvers read in different ways, such as `127.1` or `0x7f000001`.
-    Ambiguous,
 }
 
 /// Services that hand out credentials to whoever asks from inside a cloud.
 const METADATA_NAMES: [&str; 5] =
     ["metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"];
-const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254);
 
 const API_SERVER: [&str; 4] =
     ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
@@ -65,84 +61,50 @@ pub(crate) fn check(base_url: &str, options: Options) -> Result<Address, String>
     if !port.is_empty() && !matches!(number, Some(Ok(_))) {
         return Err(format!("{base_url:?} has no valid port"));
     }
-    let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let written = uri.host().unwrap_or_default();
+    let host = written.trim_end_matches('.').to_ascii_lowercase();
     if host.is_empty() {
         return Err(format!("{base_url:?} has no host"));
     }
-    let place = place(&host);
-    if place == Place::Ambiguous {
-        return Err(format!("{host:?} is not an address: write four decimal numbers"));
-    }
-    if !options.loopback {
-        permitted(&host, place, plain)?;
-    }
+    let place = match Host::of(written) {
+        Host::Address(address) => Place::Address(AddressClass::of(address)),
+        Host::Name(name) => place_name(&name),
+        Host::Ambiguous => {
+            return Err(format!("{written:?} is neither a name nor an address of four decimal numbers or in brackets"));
+        }
+    };
+    permitted(&host, place, plain, options.addresses)?;
     Ok(Address { url: base_url.trim_end_matches('/').to_owned(), host, plain })
 }
 
-fn permitted(host: &str, place: Place, plain: bool) -> Result<(), String> {
+fn permitted(host: &str, place: Place, plain: bool, policy: AddressPolicy) -> Result<(), String> {
+    let workstation = policy == AddressPolicy::Workstation;
     match place {
-        Place::Loopback => Err(format!("{host:?} is a loopback address, which would be the data plane's own pod")),
-        Place::LinkLocal => Err(format!("{host:?} is a link-local address, which would be the data plane's own node")),
-        Place::Metadata => Err(format!("{host:?} is a cloud's metadata service")),
-        Place::ApiServer => Err(format!("{host:?} is the Kubernetes API server")),
-        Place::Public if plain => Err(format!(
+        Place::Address(class) if !policy.allows(class) => Err(format!("{host:?} is {class}{}", leads_to(class))),
+        Place::ApiServer if !workstation => Err(format!("{host:?} is the Kubernetes API server")),
+        Place::Address(AddressClass::Public) | Place::Public if plain && !workstation => Err(format!(
             "plain http is for names and addresses inside the cluster (one label, *.svc, *.cluster.local, private \
              addresses), and {host:?} is none: use https"
         )),
-        Place::Local | Place::Public | Place::Ambiguous => Ok(()),
+        Place::Address(_) | Place::ApiServer | Place::Local | Place::Public => Ok(()),
     }
 }
 
-fn place(host: &str) -> Place {
-    let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    match literal.unwrap_or(host).parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => place_v4(address),
-        Ok(IpAddr::V6(address)) => address.to_ipv4_mapped().map_or_else(|| place_v6(address), place_v4),
-        Err(_) if literal.is_some() => Place::Ambiguous,
-        Err(_) => place_name(host),
-    }
-}
-
-fn place_v4(address: Ipv4Addr) -> Place {
-    let first = address.octets().first().copied();
-    if address.is_loopback() || first == Some(0) {
-        Place::Loopback
-    } else if address.is_link_local() {
-        Place::LinkLocal
-    } else if METADATA_V4.contains(&address) {
-        Place::Metadata
-    } else if address.is_private() {
-        Place::Local
-    } else {
-        Place::Public
-    }
-}
-
-fn place_v6(address: Ipv6Addr) -> Place {
-    if address.is_loopback() || address.is_unspecified() {
-        Place::Loopback
-    } else if address.is_unicast_link_local() {
-        Place::LinkLocal
-    } else if address == METADATA_V6 {
-        Place::Metadata
-    } else if address.is_unique_local() {
-        Place::Local
-    } else {
-        Place::Public
+/// Why an address is refused, where its class alone does not say it.
+fn leads_to(class: AddressClass) -> &'static str {
+    match class {
+        AddressClass::Loopback | AddressClass::Unspecified => ", which would be the data plane's own pod",
+        AddressClass::LinkLocal => ", which would be the data plane's own node",
+        _ => "",
     }
 }
 
 fn place_name(host: &str) -> Place {
     let last = host.rsplit('.').next().unwrap_or_default();
-    // As the URL standard decides whether a host is meant as an IPv4 address.
-    let hex = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if hex || last.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Place::Ambiguous;
-    }
     if last == "localhost" {
-        Place::Loopback
+        Place::Address(AddressClass::Loopback)
     } else if METADATA_NAMES.contains(&host) {
-        Place::Metadata
+        Place::Address(AddressClass::Metadata)
     } else if API_SERVER.contains(&host) {
         Place::ApiServer
     } else if !host.contains('.') || last == "svc" || host.ends_with(".cluster.local") {
@@ -156,8 +118,8 @@ fn place_name(host: &str) -> Place {
 mod tests {
     use super::*;
 
-    const CLUSTER: Options = Options { loopback: false };
-    const WORKSTATION: Options = Options { loopback: true };
+    const CLUSTER: Options = Options { addresses: AddressPolicy::Cluster };
+    const WORKSTATION: Options = Options { addresses: AddressPolicy::Workstation };
 
     #[test]
     fn a_cluster_reaches_vendors_by_https_and_its_own_servers_by_either() {
@@ -188,19 +150,54 @@ mod tests {
             "http://[::1]:80",
             "http://[::]",
             "http://[::ffff:127.0.0.1]",
-            "http://[::ffff:169.254.169.254]",
-            "http://169.254.169.254",
-            "http://[fe80::1]",
-            "http://[fd00:ec2::254]",
-            "http://100.100.100.200",
-            "http://metadata.google.internal",
-            "http://METADATA",
             "https://kubernetes.default.svc",
             "http://api.openai.com/v1",
             "http://8.8.8.8",
         ] {
             assert!(check(url, CLUSTER).is_err(), "{url}");
             assert!(check(url, WORKSTATION).is_ok(), "{url}: {:?}", check(url, WORKSTATION));
+        }
+    }
+
+    #[test]
+    fn nobody_reaches_metadata_services_and_addresses_without_servers() {
+        for url in [
+            "http://169.254.169.254",
+            "http://[::ffff:169.254.169.254]",
+            "http://[fe80::1]",
+            "http://[fd00:ec2::254]",
+            "http://100.100.100.200",
+            "https://168.63.129.16",
+            "https://192.0.0.192",
+            "https://[fd20:ce::254]",
+            "https://[64:ff9b::a9fe:a9fe]",
+            "https://[::169.254.169.254]",
+            "https://[2002:a9fe:a9fe::1]",
+            "https://224.0.0.1",
+            "https://169.254.169.254.",
+            "http://metadata.google.internal",
+            "http://METADATA",
+        ] {
+            assert!(check(url, CLUSTER).is_err(), "{url}");
+            assert!(check(url, WORKSTATION).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_allowed_and_nothing_else() {
+        let options = Options { addresses: AddressPolicy::ClusterAndLoopback };
+        for url in ["http://127.0.0.1:11434/v1", "http://localhost:8000", "http://[::1]:80", "https://api.openai.com"] {
+            assert!(check(url, options).is_ok(), "{url}: {:?}", check(url, options));
+        }
+        for url in [
+            "http://169.254.169.254",
+            "http://[fe80::1]",
+            "http://0.0.0.0",
+            "http://metadata.google.internal",
+            "https://kubernetes.default.svc",
+            "http://api.openai.com/v1",
+        ] {
+            assert!(check(url, options).is_err(), "{url}");
         }
     }
 
@@ -222,6 +219,11 @@ mod tests {
             "http://127.1",
             "http://0x7f.1",
             "http://0x7f000001",
+            "http://2852039166/",
+            "http://0251.0376.0251.0376",
+            "http://[fe80::1%25eth0]",
+            "http://169.254.169.254..",
+            "http://\u{ff11}\u{ff16}\u{ff19}.254.169.254",
             "http://[::1",
             "http://a b",
         ] {

@@ -27,6 +27,7 @@ pub use manifests::{Added, ManifestError, Manifests, items};
 pub use objects::{Data, Objects};
 pub use routeapi_channel::Key as ObjectRef;
 use routeapi_channel::{Kind, ObjectId, Snapshot};
+pub use routeapi_crds::value::AddressPolicy;
 pub use verdict::{Detail, Verdict};
 
 use crate::{providers::Providers, selectors::Namespaces};
@@ -34,9 +35,9 @@ use crate::{providers::Providers, selectors::Namespaces};
 /// What differs between a cluster and a workstation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Allow upstreams at loopback addresses and plain http to anywhere, as `routeapi run` does on a workstation. In a
-    /// cluster such addresses would reach into the data plane's own pod and node, so there it is false.
-    pub loopback: bool,
+    /// Which addresses upstreams may have, and with them where plain http may go: inside the cluster, but
+    /// anywhere from a workstation, as `routeapi run` is used.
+    pub addresses: AddressPolicy,
 }
 
 /// The result.

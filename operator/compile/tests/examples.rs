@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use routeapi_compile::{Compiled, Manifests, Options, compile, items};
+use routeapi_compile::{AddressPolicy, Compiled, Manifests, Options, compile, items};
 use routeapi_crds::yaml;
 
 /// Compiles the manifests of a file or directory, with a stand-in for every `${NAME}` of the environment.
@@ -33,7 +33,7 @@ fn load(example: &str) -> Compiled {
     objects.tokens.iter().for_each(|it| it.validate_cel().unwrap());
 
     // As in a cluster, which is the stricter of both.
-    let compiled = compile(&objects, &Options { loopback: false });
+    let compiled = compile(&objects, &Options { addresses: AddressPolicy::Cluster });
     for (key, verdict) in &compiled.verdicts {
         for decision in &verdict.decisions {
             assert!(
@@ -44,7 +44,11 @@ fn load(example: &str) -> Compiled {
             );
         }
     }
-    assert_eq!(compiled, compile(&objects, &Options { loopback: true }), "a workstation sees the same");
+    assert_eq!(
+        compiled,
+        compile(&objects, &Options { addresses: AddressPolicy::Workstation }),
+        "a workstation sees the same"
+    );
     compiled
 }
 

@@ -1,12 +1,12 @@
 //! Each `golden/<case>.yaml` shows one idea: objects, then `# Output` and what they compile to (secrets redacted).
 //!
 //! `UPDATE=1 cargo test -p routeapi-compile --test golden` writes the outputs anew; the difference is the review. A case
-//! with the line `# Options: loopback` is compiled as on a workstation.
+//! with the line `# Options: workstation` is compiled as on a workstation.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::{env, fs, path::Path};
 
-use routeapi_compile::{Compiled, Detail, Manifests, Options, Verdict, compile};
+use routeapi_compile::{AddressPolicy, Compiled, Detail, Manifests, Options, Verdict, compile};
 use routeapi_crds::{condition::Decision, yaml};
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,9 @@ fn every_case_compiles_to_what_it_says() {
 }
 
 fn output(name: &str, input: &str) -> String {
-    let options = Options { loopback: input.contains("# Options: loopback\n") };
+    let workstation = input.contains("# Options: workstation\n");
+    let addresses = if workstation { AddressPolicy::Workstation } else { AddressPolicy::Cluster };
+    let options = Options { addresses };
     let documents = yaml::read(input).unwrap_or_else(|error| panic!("{name}: {error}"));
     let compiled = compiled(name, documents.iter(), options);
     let backwards = compiled_again(name, &documents, options);

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::wrong::Wrong;
-use crate::upstream::{Clients, Pool, Reach, Trust};
+use crate::upstream::{AddressPolicy, Clients, Pool, Trust};
 
 /// Between two attempts to reach the gateway.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -68,7 +68,7 @@ impl Gateway {
         };
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("--ca {}", path.display()));
         let trust = Trust { ca_certificates: ca.map(read).transpose()?, server_name: None };
-        let client = Clients::new(Reach::Anywhere).pool(&trust, PATIENCE).context("--ca")?;
+        let client = Clients::new(AddressPolicy::Workstation).pool(&trust, PATIENCE).context("--ca")?;
         Ok(Self { scheme, port: url.port_u16().unwrap_or(port), host, client, deadline })
     }
 

@@ -2,7 +2,7 @@ use routeapi_channel::{Catalog, snapshot::Secret};
 use serde_json::json;
 
 use super::*;
-use crate::upstream::Reach;
+use crate::upstream::AddressPolicy;
 
 fn snapshot(value: serde_json::Value) -> Snapshot {
     serde_json::from_value(value).unwrap()
@@ -29,7 +29,7 @@ fn route(models: &[&str], provider: &str) -> serde_json::Value {
 
 #[test]
 fn the_exact_id_wins_then_the_longest_prefix() {
-    let live = Live::new(Reach::Anywhere);
+    let live = Live::new(AddressPolicy::Workstation);
     let (runtime, refused) = compiled(
         json!({
             "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
@@ -51,7 +51,7 @@ fn the_exact_id_wins_then_the_longest_prefix() {
 
 #[test]
 fn what_cannot_be_compiled_is_refused_alone() {
-    let live = Live::new(Reach::NotThisHost);
+    let live = Live::new(AddressPolicy::Cluster);
     let (runtime, refused) = compiled(
         json!({
             "providers": {"a/p": provider("http://vllm.ai.svc/v1"), "a/self": provider("http://169.254.169.254/v1")},
@@ -68,7 +68,7 @@ fn what_cannot_be_compiled_is_refused_alone() {
 
 #[test]
 fn a_new_state_keeps_health_and_counters() {
-    let live = Live::new(Reach::Anywhere);
+    let live = Live::new(AddressPolicy::Workstation);
     let state = json!({
         "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
         "routes": {"a/one": route(&["m"], "a/p")},
@@ -84,7 +84,7 @@ fn a_new_state_keeps_health_and_counters() {
 
 #[test]
 fn no_debug_output_shows_a_key() {
-    let live = Live::new(Reach::Anywhere);
+    let live = Live::new(AddressPolicy::Workstation);
     let mut snapshot = snapshot(json!({
         "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
         "routes": {"a/one": route(&["m"], "a/p")},

@@ -67,7 +67,8 @@ async fn an_upstreams_error_keeps_status_bytes_and_headers() {
     let error = r#"{"type":"error", "error":{"type":"invalid_request_error","message":"exactly  these words"},"request_id":"req_1"}"#;
     let script = Script::failing(400)
         .body(error, "application/json; charset=utf-8")
-        .header("anthropic-future-header", "7")
+        .header("anthropic-ratelimit-tokens-remaining", "7")
+        .header("anthropic-organization-id", "org-of-the-platform")
         .header("set-cookie", "a=b")
         .header("x-should-retry", "false");
     let (_upstream, gateway) = same("Anthropic", script).await;
@@ -75,7 +76,8 @@ async fn an_upstreams_error_keeps_status_bytes_and_headers() {
     assert_eq!((answer.status, answer.text()), (400, error));
     assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
     assert_eq!(answer.header("request-id"), Some("req_1"), "the vendor's own");
-    assert_eq!(answer.header("anthropic-future-header"), Some("7"));
+    assert_eq!(answer.header("anthropic-ratelimit-tokens-remaining"), Some("7"));
+    assert_eq!(answer.header("anthropic-organization-id"), None, "whose key it is concerns nobody");
     assert_eq!(answer.header("x-should-retry"), Some("false"));
     assert_eq!(answer.header("set-cookie"), None);
     assert!(answer.header("x-routeapi-request-id").is_some());
@@ -95,6 +97,9 @@ async fn the_vendors_headers_pass_and_the_clients_secrets_do_not() {
         .header("x-stainless-lang", "python")
         .header("connection", "keep-alive, x-hop")
         .header("x-hop", "1")
+        .header("tracestate", "vendor=1")
+        .header("anthropic-workspace-id", "w")
+        .header("x-goog-iap-jwt-assertion", "jwt")
         .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         .send(&gateway)
         .await;
@@ -135,4 +140,65 @@ async fn usage_that_only_the_gateway_asked_for_stays_hidden() {
     assert!(!answer.text().contains("usage"), "{}", answer.text());
     assert_eq!(upstream.last().json()["stream_options"]["include_usage"], true);
     assert_eq!(gateway.record().await["usage_source"], "reported");
+}
+
+async fn open_to_all_models(kind: &str) -> (Upstream, Gateway) {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new()
+        .provider("up", kind, &upstream)
+        .with(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: all, namespace: apps}\n\
+             spec: {model: '*', upstreams: [{name: up, providerRef: {name: up}}]}",
+        )
+        .token();
+    let gateway = Gateway::start(&manifests);
+    (upstream, gateway)
+}
+
+#[tokio::test]
+async fn no_model_leads_an_upstreams_key_to_another_path() {
+    let (upstream, gateway) = open_to_all_models("Gemini").await;
+    for model in
+        ["gem-x/../../v1beta/corpora/c", "..", "a//b", r"a\\..\\b", "a%2e%2e", "a?x=1", "a#b", "a;b", "a\\u0000"]
+    {
+        for path in ["/v1/chat/completions", "/v1/messages"] {
+            let answer = Ask::post(path, messages(model, false)).send(&gateway).await;
+            assert_eq!(answer.status, 400, "{path} {model}: {}", answer.text());
+            assert!(answer.json()["error"]["message"].as_str().unwrap().contains("`model`"), "{}", answer.text());
+        }
+    }
+    for model in ["gem-x/../../v1beta/corpora/c", "..%2Fx", "%2e%2e", "a%252e%252e", "a%5C..", "a%3Fb", "a%00", "a//b"]
+    {
+        let path = format!("/v1beta/models/{model}:generateContent");
+        let answer = Ask::post(&path, contents()).send(&gateway).await;
+        assert_eq!(answer.status, 400, "{model}: {}", answer.text());
+        assert_eq!(answer.json()["error"]["status"], "INVALID_ARGUMENT", "{model}");
+    }
+    assert!(upstream.received().is_empty(), "{:?}", upstream.received());
+}
+
+#[tokio::test]
+async fn a_slash_in_a_model_stays_in_the_models_place() {
+    let (upstream, gateway) = open_to_all_models("Gemini").await;
+    for (model, place) in
+        [("meta-llama/Llama", "models/meta-llama%2FLlama"), ("models/gemini-2.5-pro", "models/gemini-2.5-pro")]
+    {
+        let answer = Ask::post("/v1/chat/completions", chat(model, false)).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(upstream.last().path, format!("/v1beta/{place}:generateContent"));
+    }
+    let (upstream, gateway) = open_to_all_models("OpenAI").await;
+    let answer = Ask::post("/v1/chat/completions", chat("../models/7B/model.gguf", false)).send(&gateway).await;
+    assert_eq!(answer.status, 200, "an id in a body may be anything: {}", answer.text());
+    assert_eq!(upstream.last().path, "/v1/chat/completions");
+}
+
+#[tokio::test]
+async fn unknown_query_parameters_go_nowhere_and_are_told() {
+    let (upstream, gateway) = open_to_all_models("Gemini").await;
+    let query = "alt=sse&%24httpMethod=DELETE&callback=x&userProject=p&fields=*&upload_protocol=raw&access_token=t";
+    let answer = Ask::post(&format!("/v1beta/models/m:streamGenerateContent?{query}"), contents()).send(&gateway).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(upstream.last().path, "/v1beta/models/m:streamGenerateContent?alt=sse");
+    assert_eq!(answer.header("x-routeapi-warnings"), Some("dropped;field=query"));
 }

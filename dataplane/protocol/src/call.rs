@@ -21,6 +21,7 @@ use crate::{
     ir,
     report::{Refusal, Warning},
     scan::{Kind, Repeated, Scan},
+    upstream_path::UnsafeModel,
 };
 
 pub use needs::Needs;
@@ -63,6 +64,9 @@ pub enum Unprepared {
     /// The upstream cannot express a field that the route does not let go.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The route's own model id for the upstream cannot stand in its path.
+    #[error("the route's upstream model: {0}")]
+    UnsafeModel(UnsafeModel),
 }
 
 /// A request ready to be sent, but for credentials and content type.

@@ -61,12 +61,9 @@ pub struct Target<'a> {
     pub default_max_output: u64,
 }
 
-/// A request ready for an upstream, but for credentials.
+/// A request ready for an upstream, but for its path ([`crate::upstream_path`]) and credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Encoded {
-    /// Path and query below the provider's base URL, such as `/chat/completions` or
-    /// `/v1beta/models/m:streamGenerateContent?alt=sse`.
-    pub path: String,
     /// Headers beyond content type and credentials.
     pub headers: Vec<(&'static str, String)>,
     /// JSON.

@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use crate::dialect::{Family, Framing, Surface};
 
 /// What a request is about.
@@ -39,8 +41,10 @@ pub struct Endpoint {
     pub model: Option<String>,
     /// How the answer is to arrive, where the path says it (Gemini).
     pub framing: Option<Framing>,
-    /// What of the query belongs to the dialect, such as `beta=true`: never credentials, never `alt`.
-    pub query: Option<String>,
+    /// What of the query is passed on to an upstream of the dialect.
+    pub query: Option<&'static str>,
+    /// Whether the query held parameters that mean nothing here and go nowhere.
+    pub unknown_query: bool,
 }
 
 /// Whose shape a list of models has.
@@ -108,8 +112,7 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
         };
     }
     if let Some(surface) = by_body(rest) {
-        let endpoint = Endpoint { surface, model: None, framing: None, query: kept_query(query) };
-        return post_only(method, surface.family(), Inbound::Call(endpoint));
+        return post_only(method, surface.family(), Inbound::Call(endpoint(surface, query)));
     }
     if let Some(inbound) = models(prefix, rest, query) {
         return match (&inbound, method) {
@@ -197,10 +200,10 @@ fn models(prefix: Prefix, rest: &str, query: Option<&str>) -> Option<Inbound> {
             (true, false) => Framing::JsonArray,
         };
         let model = Some(model_of(resource)?);
-        return Some(Inbound::Call(Endpoint { surface, model, framing: Some(framing), query: kept_query(query) }));
+        return Some(Inbound::Call(Endpoint { model, framing: Some(framing), ..endpoint(surface, query) }));
     }
     let id = rest.strip_prefix("models/")?;
-    (!id.is_empty()).then(|| Inbound::GetModel { list, id: percent_decode(id).into_owned() })
+    (!id.is_empty()).then(|| Inbound::GetModel { list, id: percent_decoded(id).into_owned() })
 }
 
 fn verb_surface(verb: &str) -> Option<(Surface, bool)> {
@@ -218,7 +221,7 @@ fn verb_surface(verb: &str) -> Option<(Surface, bool)> {
 /// `tunedModels/t` is another name space and keeps its prefix.
 fn model_of(resource: &str) -> Option<String> {
     let raw = if let Some(tuned) = resource.strip_prefix("tunedModels/") {
-        return (!tuned.is_empty()).then(|| format!("tunedModels/{}", percent_decode(tuned)));
+        return (!tuned.is_empty()).then(|| format!("tunedModels/{}", percent_decoded(tuned)));
     } else if let Some(model) = resource.strip_prefix("models/") {
         model
     } else if resource.starts_with("projects/") || resource.starts_with("publishers/") {
@@ -226,28 +229,35 @@ fn model_of(resource: &str) -> Option<String> {
     } else {
         return None;
     };
-    (!raw.is_empty()).then(|| percent_decode(raw).into_owned())
+    (!raw.is_empty()).then(|| percent_decoded(raw).into_owned())
 }
 
 fn wants_sse(query: Option<&str>) -> bool {
     parameters(query).any(|(name, value)| matches!(name, "alt" | "$alt" | "%24alt") && value == "sse")
 }
 
-/// The query without credentials and without what the gateway decides itself.
-fn kept_query(query: Option<&str>) -> Option<String> {
-    let mut kept = String::new();
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        let name = percent_decode(name);
-        if matches!(name.as_ref(), "key" | "alt" | "$alt" | "access_token" | "oauth_token" | "api_key") {
-            continue;
+/// A call whose path names no model.
+fn endpoint(surface: Surface, query: Option<&str>) -> Endpoint {
+    let (query, unknown_query) = sort_query(surface.family(), query);
+    Endpoint { surface, model: None, framing: None, query, unknown_query }
+}
+
+/// What of a query is passed on to an upstream of the same dialect, and whether there was anything else beside what the
+/// gateway reads itself. The list is closed, because parameters steer a vendor's server under our key: Google's
+/// front end alone takes `$httpMethod`, `callback`, `fields`, `key`, `access_token` and `userProject` on every path.
+///
+/// Anthropic's SDKs and Claude Code append `beta=true` to beta calls (protocols 1.3); no other SDK sends a parameter that
+/// an upstream needs. `alt` is the gateway's own to set, see [`crate::upstream_path`].
+fn sort_query(family: Family, query: Option<&str>) -> (Option<&'static str>, bool) {
+    let (mut passed, mut unknown) = (None, false);
+    for (name, value) in parameters(query).filter(|(name, _)| !name.is_empty()) {
+        match (family, percent_decoded(name).as_ref()) {
+            (Family::Anthropic, "beta") if value == "true" => passed = Some("beta=true"),
+            (_, "key" | "alt" | "$alt") => {}
+            _ => unknown = true,
         }
-        if !kept.is_empty() {
-            kept.push('&');
-        }
-        kept.push_str(pair);
     }
-    (!kept.is_empty()).then_some(kept)
+    (passed, unknown)
 }
 
 fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
@@ -269,43 +279,8 @@ fn family_of(prefix: Prefix, rest: &str) -> Family {
 }
 
 /// Undoes percent-encoding once. What is not an escape, or would not be UTF-8, stays as it is.
-pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let escape = (byte == b'%').then(|| tail.split_at_checked(2)).flatten();
-        if let Some((digits, after)) = escape
-            && let Ok(value) = hex::decode(digits)
-        {
-            out.extend_from_slice(&value);
-            rest = after;
-        } else {
-            out.push(byte);
-            rest = tail;
-        }
-    }
-    String::from_utf8(out).map_or(Cow::Borrowed(text), Cow::Owned)
-}
-
-/// Encodes one path segment: everything but RFC 3986's unreserved characters, and colons, which Google's paths use.
-pub(crate) fn percent_encode(segment: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'@');
-    if segment.bytes().all(plain) {
-        return Cow::Borrowed(segment);
-    }
-    let mut out = String::with_capacity(segment.len() + 8);
-    for byte in segment.bytes() {
-        if plain(byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push_str(&hex::encode_upper([byte]));
-        }
-    }
-    Cow::Owned(out)
+pub(crate) fn percent_decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
 }
 
 #[cfg(test)]
@@ -359,14 +334,40 @@ mod tests {
         assert_eq!(model("/v1beta/models/bad%zz:generateContent"), "bad%zz");
         assert_eq!(model("/v1beta/tunedModels/mine:generateContent"), "tunedModels/mine");
         assert_eq!(model("/v1/projects/p/locations/l/publishers/google/models/m:generateContent"), "m");
-        assert_eq!(percent_encode("org/näme:1"), "org%2Fn%C3%A4me:1");
     }
 
     #[test]
-    fn queries_keep_the_dialect_and_lose_credentials() {
-        assert_eq!(call("/v1/messages", Some("beta=true")).query.as_deref(), Some("beta=true"));
-        let gemini = call("/v1beta/models/m:generateContent", Some("key=sk-1&alt=json&%24fields=x&k%65y=sk-2"));
-        assert_eq!(gemini.query.as_deref(), Some("%24fields=x"));
+    fn of_a_query_only_what_is_known_goes_on() {
+        let sorted = |path: &str, query: &str| {
+            let endpoint = call(path, Some(query));
+            (endpoint.query, endpoint.unknown_query)
+        };
+        assert_eq!(sorted("/v1/messages", "beta=true"), (Some("beta=true"), false));
+        assert_eq!(sorted("/v1/messages/count_tokens", "a=b&beta=true"), (Some("beta=true"), true));
+        assert_eq!(sorted("/v1/messages", "beta=true%26x=1"), (None, true));
+        assert_eq!(sorted("/v1/chat/completions", "beta=true"), (None, true));
+        let gemini = |query: &str| sorted("/v1beta/models/m:streamGenerateContent", query);
+        assert_eq!(gemini("key=sk-1&alt=sse&k%65y=sk-2&%24alt=json"), (None, false));
+        for name in [
+            "$httpMethod",
+            "%24httpMethod",
+            "callback",
+            "userProject",
+            "$userProject",
+            "%24key",
+            "$key",
+            "access_token",
+            "oauth_token",
+            "upload_protocol",
+            "uploadType",
+            "fields",
+            "$fields",
+            "quotaUser",
+            "prettyPrint",
+            "$.xgafv",
+        ] {
+            assert_eq!(gemini(&format!("alt=sse&{name}=x")), (None, true), "{name}");
+        }
     }
 
     #[test]

@@ -25,3 +25,4 @@ pub mod report;
 pub mod scan;
 pub mod splice;
 mod tap;
+pub mod upstream_path;

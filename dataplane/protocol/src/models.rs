@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::inbound::{ModelList, percent_decode};
+use crate::inbound::{ModelList, percent_decoded};
 
 /// What a list says of one model.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl Paging {
     pub fn from_query(query: Option<&str>) -> Self {
         let mut paging = Self::default();
         for (name, value) in query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
-            let value = percent_decode(value);
+            let value = percent_decoded(value);
             match name {
                 "limit" | "pageSize" | "page_size" => paging.limit = value.parse().ok().filter(|limit| *limit > 0),
                 "after_id" | "pageToken" | "page_token" if !value.is_empty() => paging.after = Some(value.into_owned()),

@@ -16,9 +16,10 @@ mod corpus;
 use corpus::{Case, Kind, client_reply, decode_stream, models, prettied, surfaces};
 use routeapi_protocol::{
     codec::{Codec, Head, Target, codec},
-    dialect::Surface,
+    dialect::{Framing, Surface},
     ir::{Event, Request, Usage},
     report::{Mode, Report},
+    upstream_path,
 };
 
 #[test]
@@ -48,7 +49,8 @@ fn sent(request: &Request, from: Surface, to: Surface, model: &str) -> String {
     match report.finish() {
         Err(refusal) => section.push_str(&format!("refused: {refusal}\n")),
         Ok(warnings) => {
-            section.push_str(&format!("POST {}\n", encoded.path));
+            let framing = if request.stream { Framing::Sse } else { Framing::Whole };
+            section.push_str(&format!("POST {}\n", upstream_path::build(to, model, framing, None).unwrap()));
             for (name, value) in &encoded.headers {
                 section.push_str(&format!("{name}: {value}\n"));
             }

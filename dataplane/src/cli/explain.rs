@@ -196,7 +196,7 @@ impl Explained<'_> {
                     dearest = dearest.max(self.price(out, upstream)?);
                 }
                 Err(Unprepared::Refused(refusal)) => writeln!(out, "   refused   {refusal}")?,
-                Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_))) => {
+                Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_) | Unprepared::UnsafeModel(_))) => {
                     writeln!(out, "   refused   {error}")?;
                 }
             }

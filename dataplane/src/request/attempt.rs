@@ -9,7 +9,7 @@
 
 mod failure;
 mod once;
-mod outbound;
+pub(super) mod outbound;
 
 use std::{
     ops::RangeTo,
@@ -223,6 +223,10 @@ impl<'a> Walk<'a> {
             Err(Unprepared::Unreachable) => {
                 let why = format!("{} (a provider of type {:?})", upstream.name, upstream.provider.type_);
                 self.unreachable.push(why);
+                Ok(None)
+            }
+            Err(Unprepared::UnsafeModel(error)) => {
+                self.unreachable.push(format!("{} (its model id in the route: {error})", upstream.name));
                 Ok(None)
             }
             Err(Unprepared::Refused(field)) => {

@@ -41,8 +41,6 @@ pub(super) struct Trace {
     pub span_id: String,
     /// Two hexadecimal digits, the client's.
     pub flags: String,
-    /// `tracestate`, passed on as it is.
-    pub state: Option<http::HeaderValue>,
 }
 
 impl Context {
@@ -74,12 +72,7 @@ impl Trace {
         if !legal || zero(trace_id) || zero(parent) || (version == "00" && parts.next().is_some()) {
             return None;
         }
-        Some(Self {
-            trace_id: trace_id.to_owned(),
-            span_id: format!("{span:016x}"),
-            flags: flags.to_owned(),
-            state: headers.get("tracestate").cloned(),
-        })
+        Some(Self { trace_id: trace_id.to_owned(), span_id: format!("{span:016x}"), flags: flags.to_owned() })
     }
 
     /// The header for the upstream.

@@ -11,11 +11,16 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::BodyExt;
-use routeapi_protocol::{call::Call, codec::Head, inbound::Endpoint};
+use routeapi_protocol::{
+    call::Call,
+    codec::{Head, Malformed},
+    inbound::Endpoint,
+};
 use tokio::time::timeout;
 
 use super::{
     Gateway, RequestSettings,
+    attempt::outbound,
     gathered::{Full, Gathered, Lease},
     refusal::Refusal,
 };
@@ -34,6 +39,16 @@ pub(super) async fn read<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let family = endpoint.surface.family();
+    if let Some(name) = outbound::too_long(family, &head.headers) {
+        return Err(Refusal::Malformed(Malformed {
+            field: Some(name.to_owned()),
+            message: format!(
+                "the header {name} makes the headers for the upstream longer than {} bytes",
+                outbound::MOST_BYTES
+            ),
+        }));
+    }
     let (bytes, lease) = receive(&head.headers, body, &gateway.settings, Lease::new(gateway)).await?;
     let head = dialect_head(&endpoint, &head.headers);
     let call = Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)?;

@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 
-use super::{Call, Destination, Prepared, Unprepared, foreign_state};
+use super::{Call, Destination, Prepared, Unprepared, foreign_state, wrong};
 use crate::{
     codec::Target,
     dialect::{Family, Framing, Surface},
     exchange::{Exchange, Lane},
-    inbound::percent_encode,
     ir::{Request, ToolKind},
     lane::Codecs,
     report::{Mode, Report, Warning},
     scan::{Kind, Value},
     splice::{self, Edit},
+    upstream_path,
 };
 
 /// The version that Anthropic's API is called with where the client states none (protocols 1.3).
@@ -26,7 +26,7 @@ impl Call {
     /// When no lane leads there, the body is not legal, or a field would be lost that the route does not let go.
     pub fn prepare(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
         if to.surfaces.contains(&self.surface()) {
-            return Ok(self.pass(to));
+            return self.pass(to, mode);
         }
         let spoken = preferred(self.surface()).iter().filter(|surface| to.surfaces.contains(surface));
         for surface in spoken {
@@ -37,13 +37,16 @@ impl Call {
         Err(Unprepared::Unreachable)
     }
 
-    fn pass(&self, to: Destination<'_>) -> Prepared {
+    fn pass(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
         let model = to.model.unwrap_or(&self.model);
-        let mut edits = if model == self.model { Vec::new() } else { self.model_edits(model) };
+        let path = self.path(self.surface(), to, self.framing, self.endpoint.query)?;
+        let mut report = Report::new(mode);
+        self.report_query(&mut report);
+        let mut edits = self.model_edits(model);
         let usage = self.usage_edit();
         let hide_usage = usage.is_some();
         edits.extend(usage);
-        let mut warnings = Vec::new();
+        let mut warnings = report.finish()?;
         if let Some((cuts, field)) = foreign_state::edits(self.surface(), &self.body, &self.scan) {
             edits.extend(cuts);
             warnings.push(Warning::Dropped { field: field.into() });
@@ -56,8 +59,7 @@ impl Call {
             include_usage: self.include_usage == Some(true),
             lane: Lane::Passthrough { hide_usage },
         };
-        let headers = self.dialect_headers();
-        Prepared { path: self.pass_path(model), headers, body, warnings, exchange }
+        Ok(Prepared { path, headers: self.dialect_headers(), body, warnings, exchange })
     }
 
     fn translate(
@@ -70,7 +72,10 @@ impl Call {
         let decoded = self.decoded.get_or_init(|| codecs.client.decode_request(&self.body, &self.head));
         let request = decoded.as_ref().map_err(Clone::clone)?;
         let target = Target { model: to.model.unwrap_or(&self.model), default_max_output: to.default_max_output };
+        let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
+        let path = self.path(upstream, to, framing, None)?;
         let mut report = Report::new(mode);
+        self.report_query(&mut report);
         let encoded = codecs.upstream.encode_request(request, target, self.surface(), &mut report);
         let warnings = report.finish()?;
         let exchange = Exchange {
@@ -80,15 +85,17 @@ impl Call {
             include_usage: self.include_usage == Some(true),
             lane: Lane::Translated { codecs, names: encoded.names, custom_tools: custom_tools(request) },
         };
-        Ok(Prepared { path: encoded.path, headers: encoded.headers, body: encoded.body.into(), warnings, exchange })
+        Ok(Prepared { path, headers: encoded.headers, body: encoded.body.into(), warnings, exchange })
     }
 
-    /// Where the client named the model in the body: there. A Gemini embedding request repeats the path's model.
+    /// Where the client named the model in the body: there. Gemini's embedding and counting requests repeat the path's
+    /// model, and what they say is made to agree with it: the path's is what was allowed.
     fn model_edits(&self, model: &str) -> Vec<Edit> {
         let body = &self.body;
         let mut edits = Vec::new();
         let mut rename = |value: Option<&Value>, name: &str| {
-            if let Some(value) = value.filter(|value| matches!(value.kind, Kind::String { .. })) {
+            let text = value.and_then(|value| value.text(body));
+            if let Some(value) = value.filter(|_| text.is_some_and(|text| text != name && text != model)) {
                 edits.push(Edit::string(value.span.clone(), name));
             }
         };
@@ -96,7 +103,7 @@ impl Call {
             rename(self.scan.last(body, "model"), model);
             return edits;
         }
-        let resource = resource(model);
+        let resource = upstream_path::resource_name(model);
         rename(self.scan.last(body, "model"), &resource);
         for name in ["generateContentRequest", "generate_content_request"] {
             let inner = self.scan.last(body, name).and_then(|value| value.member(body, "model"));
@@ -144,20 +151,25 @@ impl Call {
         headers
     }
 
-    fn pass_path(&self, model: &str) -> String {
-        let verb = match (self.surface(), self.framing) {
-            (Surface::GenerateContent, Framing::Whole) => "generateContent",
-            (Surface::GenerateContent, _) => "streamGenerateContent",
-            (Surface::EmbedContent, _) => "embedContent",
-            (Surface::BatchEmbedContents, _) => "batchEmbedContents",
-            (Surface::CountTokens, _) => "countTokens",
-            (surface, _) => return with_query(fixed_path(surface).to_owned(), self.endpoint.query.as_deref()),
-        };
-        let collection = resource(model);
-        let (collection, id) = collection.split_once('/').unwrap_or(("models", &collection));
-        let path = format!("/v1beta/{collection}/{}:{verb}", percent_encode(id));
-        let path = with_query(path, self.endpoint.query.as_deref());
-        if self.framing == Framing::Sse { with_query(path, Some("alt=sse")) } else { path }
+    /// The upstream's path. An id that cannot stand in it is the client's fault, unless the route wrote it.
+    fn path(
+        &self,
+        surface: Surface,
+        to: Destination<'_>,
+        framing: Framing,
+        query: Option<&'static str>,
+    ) -> Result<String, Unprepared> {
+        let built = upstream_path::build(surface, to.model.unwrap_or(&self.model), framing, query);
+        built.map_err(|error| match to.model {
+            Some(_) => Unprepared::UnsafeModel(error),
+            None => Unprepared::Malformed(wrong("model", &error.to_string())),
+        })
+    }
+
+    fn report_query(&self, report: &mut Report) {
+        if self.endpoint.unknown_query {
+            report.dropped("query");
+        }
     }
 }
 
@@ -176,33 +188,4 @@ const fn preferred(from: Surface) -> &'static [Surface] {
 fn custom_tools(request: &Request) -> Vec<String> {
     let custom = request.tools.iter().filter(|tool| matches!(tool.kind, ToolKind::Custom(_)));
     custom.map(|tool| tool.name.clone()).collect()
-}
-
-const fn fixed_path(surface: Surface) -> &'static str {
-    match surface {
-        Surface::ChatCompletions => "/chat/completions",
-        Surface::Responses => "/responses",
-        Surface::ResponsesInputTokens => "/responses/input_tokens",
-        Surface::Embeddings => "/embeddings",
-        Surface::Messages => "/v1/messages",
-        Surface::MessagesCountTokens => "/v1/messages/count_tokens",
-        // The others have their model in the path.
-        _ => "",
-    }
-}
-
-/// Google's resource name of a model id.
-fn resource(model: &str) -> String {
-    if model.starts_with("tunedModels/") || model.starts_with("models/") {
-        return model.to_owned();
-    }
-    format!("models/{model}")
-}
-
-fn with_query(mut path: String, query: Option<&str>) -> String {
-    if let Some(query) = query {
-        path.push(if path.contains('?') { '&' } else { '?' });
-        path.push_str(query);
-    }
-    path
 }

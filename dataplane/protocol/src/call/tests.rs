@@ -2,7 +2,7 @@ use super::*;
 use crate::report::Mode;
 
 fn endpoint(surface: Surface) -> Endpoint {
-    Endpoint { surface, model: None, framing: None, query: None }
+    Endpoint { surface, model: None, framing: None, query: None, unknown_query: false }
 }
 
 fn read(surface: Surface, body: &str) -> Result<Call, Malformed> {
@@ -75,10 +75,11 @@ fn gemini_names_its_model_in_path_and_nested_requests() {
         model: Some("org/e:1".into()),
         framing: Some(Framing::Whole),
         query: None,
+        unknown_query: false,
     };
     let body = r#"{"requests":[{"model":"models/org/e:1","content":{}},{"content":{"model":"x"}}]}"#;
     let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
-    assert_eq!(passed(&call, None).path, "/v1beta/models/org%2Fe:1:batchEmbedContents");
+    assert_eq!(passed(&call, None).path, "/v1beta/models/org%2Fe%3A1:batchEmbedContents");
     let renamed = passed(&call, Some("up"));
     assert_eq!(renamed.path, "/v1beta/models/up:batchEmbedContents");
     assert_eq!(text(&renamed), body.replace("models/org/e:1", "models/up"));
@@ -86,10 +87,12 @@ fn gemini_names_its_model_in_path_and_nested_requests() {
         surface: Surface::GenerateContent,
         model: Some("tunedModels/t".into()),
         framing: Some(Framing::Sse),
-        query: Some("x=1".into()),
+        query: None,
+        unknown_query: true,
     };
     let call = Call::read(streamed, Head::default(), "{}".into()).expect("legal");
-    assert_eq!(passed(&call, None).path, "/v1beta/tunedModels/t:streamGenerateContent?x=1&alt=sse");
+    assert_eq!(passed(&call, None).path, "/v1beta/tunedModels/t:streamGenerateContent?alt=sse");
+    assert_eq!(passed(&call, None).warnings, [Warning::Dropped { field: "query".into() }]);
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn anthropic_headers_and_query_travel() {
         anthropic_beta: vec!["a".into(), "unknown-2".into()],
         ..Head::default()
     };
-    let endpoint = Endpoint { query: Some("beta=true".into()), ..endpoint(Surface::Messages) };
+    let endpoint = Endpoint { query: Some("beta=true"), ..endpoint(Surface::Messages) };
     let call = Call::read(endpoint, head, r#"{"model":"m"}"#.into()).expect("legal");
     let prepared = passed(&call, None);
     assert_eq!(prepared.path, "/v1/messages?beta=true");

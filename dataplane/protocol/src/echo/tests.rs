@@ -12,8 +12,13 @@ use crate::{
 /// The way a real request takes: read, prepared, echoed, carried back.
 fn through(surface: Surface, framing: Framing, body: &Value) -> (Vec<u8>, Observed) {
     let gemini = surface.model_in_path();
-    let endpoint =
-        Endpoint { surface, model: gemini.then(|| "echo".into()), framing: gemini.then_some(framing), query: None };
+    let endpoint = Endpoint {
+        surface,
+        model: gemini.then(|| "echo".into()),
+        framing: gemini.then_some(framing),
+        query: None,
+        unknown_query: false,
+    };
     let mut body = body.clone();
     if !gemini {
         body["model"] = "echo".into();

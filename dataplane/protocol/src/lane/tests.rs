@@ -55,8 +55,13 @@ fn prepared(from: Surface, framing: Framing, to: Surface, include_usage: bool) -
             if include_usage { r#""stream_options":{"include_usage":true},"# } else { "" }
         ),
     };
-    let endpoint =
-        Endpoint { surface: from, model: gemini.then(|| "m".into()), framing: gemini.then_some(framing), query: None };
+    let endpoint = Endpoint {
+        surface: from,
+        model: gemini.then(|| "m".into()),
+        framing: gemini.then_some(framing),
+        query: None,
+        unknown_query: false,
+    };
     let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
     let destination = Destination { surfaces: &[to], model: Some("up"), default_max_output: 100 };
     call.prepare(destination, Mode::Default).expect("a lane")

@@ -67,7 +67,7 @@ pub const CASES: [(u16, Where); 280] = [
     (29, Later(DataPlane)),
     (30, Later(DataPlane)),
     (31, Test("src/call/tests.rs", "anthropic_headers_and_query_travel")),
-    (32, Test("src/inbound.rs", "queries_keep_the_dialect_and_lose_credentials")),
+    (32, Test("src/inbound.rs", "of_a_query_only_what_is_known_goes_on")),
     (33, Test("src/inbound.rs", "lists_probes_and_refusals")),
     (34, Request),
     (35, Request),

@@ -17,6 +17,7 @@ fn passed(surface: Surface, body: &str, model: &str) -> Prepared {
         model: gemini.then(|| "m".into()),
         framing: gemini.then_some(if surface.streams() { Framing::Sse } else { framing }),
         query: None,
+        unknown_query: false,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let to = Destination { surfaces: &[surface], model: Some(model), default_max_output: 10 };
@@ -82,7 +83,8 @@ fn events_that_nobody_knows() {
 /// What an answer lost can be put into a header.
 #[test]
 fn losses_are_warnings() {
-    let endpoint = Endpoint { surface: Surface::ChatCompletions, model: None, framing: None, query: None };
+    let endpoint =
+        Endpoint { surface: Surface::ChatCompletions, model: None, framing: None, query: None, unknown_query: false };
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
     let call = Call::read(endpoint, Head::default(), body.into()).unwrap();
     let to = Destination { surfaces: &[Surface::Messages], model: None, default_max_output: 10 };

@@ -99,6 +99,7 @@ fn prepare(row: &Request) -> Result<Prepared, String> {
         model: gemini.then(|| "the-clients-model".into()),
         framing: gemini.then_some(Framing::Whole),
         query: None,
+        unknown_query: false,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::from_static(row.body.as_bytes())).unwrap();
     let to = Destination { surfaces: &[row.to], model: Some(row.model), default_max_output: 8_192 };
@@ -106,6 +107,7 @@ fn prepare(row: &Request) -> Result<Prepared, String> {
         Unprepared::Refused(refusal) => refusal.field.into_owned(),
         Unprepared::Malformed(malformed) => malformed.field.unwrap_or_default(),
         Unprepared::Unreachable => "unreachable".into(),
+        Unprepared::UnsafeModel(error) => error.to_string(),
     })
 }
 

@@ -8,7 +8,7 @@ use routeapi_channel::{
 };
 use routeapi_crds::value::{NanoUsd, Translation};
 use routeapi_metering::Price;
-use routeapi_protocol::report::Mode;
+use routeapi_protocol::{dialect::Family, report::Mode, upstream_path};
 
 use super::providers::Compiled;
 use crate::{
@@ -55,6 +55,10 @@ pub fn compile(
 }
 
 fn one(told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Upstream, String> {
+    // Whoever writes a route may be somebody else than the owner of the provider's key.
+    if let Some(model) = told.model.as_deref().filter(|_| provider.provider.family == Family::Gemini) {
+        upstream_path::check(model).map_err(|error| format!("upstream {:?}: {error}", told.name))?;
+    }
     let timeouts = Timeouts {
         connect: told.timeouts.connect.into(),
         first_content: told.timeouts.first_content.into(),

@@ -67,6 +67,25 @@ fn what_cannot_be_compiled_is_refused_alone() {
 }
 
 #[test]
+fn an_upstream_model_that_could_leave_its_place_in_a_path_is_refused() {
+    let live = Live::new(AddressPolicy::Workstation);
+    let of = |model: &str, served_by: &str| {
+        let mut route = route(&["m"], served_by);
+        route["upstreams"][0]["model"] = model.into();
+        let gemini = json!({"type": "Gemini", "baseUrl": "http://127.0.0.1:1",
+                            "eviction": {"consecutiveFailures": 5, "duration": "30s"}});
+        let providers = json!({"a/gemini": gemini, "a/chat": provider("http://127.0.0.1:1/v1")});
+        let (_, refused) = compiled(json!({"providers": providers, "routes": {"a/r": route}}), &live);
+        refused.into_iter().map(|it| it.message).collect::<Vec<_>>()
+    };
+    let refused = of("m/../../v1beta/corpora/c", "a/gemini");
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].contains("upstream \"u\"") && refused[0].contains("`..`"), "{refused:?}");
+    assert!(of("models/gemini-2.5-pro", "a/gemini").is_empty());
+    assert!(of("../models/7B/model.gguf", "a/chat").is_empty(), "a body holds any id");
+}
+
+#[test]
 fn a_new_state_keeps_health_and_counters() {
     let live = Live::new(AddressPolicy::Workstation);
     let state = json!({

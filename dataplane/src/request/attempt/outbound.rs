@@ -1,21 +1,14 @@
-//! The headers of an upstream request, by an allow-list: what the dialect's codec asks for, the client's headers of the
-//! same vendor on passthrough, and the trace. Nothing else of the client goes out: no credentials, cookies, addresses or
-//! SDK telemetry.
+//! The headers of an upstream request, by an exact list: what the dialect's codec asks for, the client's headers that the
+//! dialect is known to need on passthrough, and the trace. Nothing else of the client goes out: no credentials, cookies,
+//! addresses, identities that a proxy in front has added, or SDK telemetry.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use routeapi_protocol::dialect::Family;
 
 use crate::request::context::Trace;
 
-/// Headers that belong to a credential and so to whoever holds the upstream's key. Vendors refuse a key whose
-/// organization or project is not the one named here.
-const NEVER: [&str; 5] = [
-    "x-goog-api-key",
-    "openai-organization",
-    "openai-project",
-    "x-goog-user-project",
-    "x-goog-iam-authorization-token",
-];
+/// Most bytes that the values of a client's passed headers may have together: far more than all known beta flags.
+pub(in crate::request) const MOST_BYTES: usize = 8 << 10;
 
 /// Headers for the upstream.
 pub(super) fn headers(
@@ -35,30 +28,45 @@ pub(super) fn headers(
     if let Some(family) = same_dialect {
         for (name, value) in client {
             let replaced = out.iter().take(by_codec).any(|(asked, _)| asked == name);
-            if !replaced && passes(family, name.as_str()) {
+            if !replaced && passed(family).contains(&name.as_str()) {
                 out.push((name.clone(), value.clone()));
             }
         }
     }
-    if let Some(trace) = trace {
-        if let Ok(parent) = HeaderValue::try_from(trace.parent()) {
-            out.push((HeaderName::from_static("traceparent"), parent));
-        }
-        if let Some(state) = &trace.state {
-            out.push((HeaderName::from_static("tracestate"), state.clone()));
-        }
+    if let Some(trace) = trace
+        && let Ok(parent) = HeaderValue::try_from(trace.parent())
+    {
+        out.push((HeaderName::from_static("traceparent"), parent));
     }
     out
 }
 
-/// Whether a client's header goes to an upstream of the same vendor (protocols 0.3).
-fn passes(family: Family, name: &str) -> bool {
-    let prefixes: &[&str] = match family {
-        Family::OpenAi => &["openai-", "x-codex-"],
-        Family::Anthropic => &["anthropic-", "x-claude-code-"],
-        Family::Gemini => &["x-goog-"],
-    };
-    prefixes.iter().any(|prefix| name.starts_with(prefix)) && !NEVER.contains(&name)
+/// The client's headers that an upstream of the same vendor is sent. A header that is not listed is not needed by any
+/// official SDK (protocols 1.1 to 1.4), or belongs to whoever holds the upstream's key:
+///
+/// - `openai-organization`, `openai-project`, `anthropic-workspace-id`, `anthropic-user-profile-id` and
+///   `x-goog-user-project` choose what of the provider's account is billed;
+/// - `x-goog-authenticated-user-*` and `x-goog-iap-jwt-assertion` are identities, set by a proxy in front;
+/// - `x-goog-api-client`, `x-stainless-*` and the like are telemetry about the client's program.
+pub(in crate::request) const fn passed(family: Family) -> &'static [&'static str] {
+    match family {
+        // Beta features; Codex's choice of features and its turns' state, which it expects back from the same server.
+        Family::OpenAi => &["openai-beta", "x-codex-beta-features", "x-codex-turn-state", "x-codex-turn-metadata"],
+        // The API's version and beta features; Claude Code's sessions, which the vendor's prompt cache follows.
+        Family::Anthropic => {
+            &["anthropic-version", "anthropic-beta", "x-claude-code-session-id", "x-claude-code-agent-id"]
+        }
+        Family::Gemini => &[],
+    }
+}
+
+/// The first of the client's headers with which the passed ones are longer than [`MOST_BYTES`] together.
+pub(in crate::request) fn too_long(family: Family, client: &HeaderMap) -> Option<&'static str> {
+    let mut sum = 0_usize;
+    passed(family).iter().copied().find(|name| {
+        sum = client.get_all(*name).iter().fold(sum, |sum, value| sum.saturating_add(value.len()));
+        sum > MOST_BYTES
+    })
 }
 
 #[cfg(test)]
@@ -79,6 +87,13 @@ mod tests {
             ("x-claude-code-session-id", "s"),
             ("openai-organization", "org"),
             ("openai-beta", "b"),
+            ("openai-future", "x"),
+            ("anthropic-workspace-id", "w"),
+            ("x-goog-iap-jwt-assertion", "jwt"),
+            ("x-goog-authenticated-user-email", "a@b"),
+            ("x-goog-user-project", "p"),
+            ("x-goog-api-client", "gl-python"),
+            ("tracestate", "vendor=1"),
         ] {
             headers.append(name, value.parse().unwrap());
         }
@@ -97,13 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_vendors_own_headers_pass_and_never_a_credential() {
+    fn only_listed_headers_pass() {
         assert_eq!(
             sent(Some(Family::Anthropic), Vec::new()),
             [
                 "anthropic-beta: one",
                 "anthropic-beta: two",
-                "anthropic-future: yes",
                 "anthropic-version: 2023-06-01",
                 "x-claude-code-session-id: s"
             ]
@@ -118,12 +132,26 @@ mod tests {
         let asked = vec![("anthropic-version", "2023-06-01".to_owned()), ("anthropic-beta", "one,two".to_owned())];
         assert_eq!(
             sent(Some(Family::Anthropic), asked),
-            [
-                "anthropic-beta: one,two",
-                "anthropic-future: yes",
-                "anthropic-version: 2023-06-01",
-                "x-claude-code-session-id: s"
-            ]
+            ["anthropic-beta: one,two", "anthropic-version: 2023-06-01", "x-claude-code-session-id: s"]
         );
+    }
+
+    #[test]
+    fn of_a_trace_only_its_ids_go_out() {
+        let trace = Trace { trace_id: "a".repeat(32), span_id: "b".repeat(16), flags: "01".to_owned() };
+        let sent = headers(&client(), None, Vec::new(), Some(&trace));
+        let names: Vec<_> = sent.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["traceparent"]);
+    }
+
+    #[test]
+    fn passed_headers_are_bounded_together() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-unknown", "a".repeat(MOST_BYTES * 2).parse().unwrap());
+        headers.append("anthropic-beta", "a".repeat(MOST_BYTES).parse().unwrap());
+        assert_eq!(too_long(Family::Anthropic, &headers), None);
+        headers.append("anthropic-beta", "b".parse().unwrap());
+        assert_eq!(too_long(Family::Anthropic, &headers), Some("anthropic-beta"));
+        assert_eq!(too_long(Family::OpenAi, &headers), None);
     }
 }

@@ -54,7 +54,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
             out.put(&extra.field, &extra.raw);
         }
     });
-    Encoded { path: "/chat/completions".to_owned(), headers: Vec::new(), body, names }
+    Encoded { headers: Vec::new(), body, names }
 }
 
 fn limits(request: &Request, capability: model::Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {

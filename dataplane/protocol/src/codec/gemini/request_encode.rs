@@ -1,4 +1,4 @@
-//! A request for an upstream of this dialect: path, and the members around `contents`.
+//! A request for an upstream of this dialect: the members around `contents`.
 
 use super::{contents_encode, generation, model, tools_encode};
 use crate::{
@@ -26,22 +26,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
     if request.user.as_ref().is_some_and(|user| !user.is_empty()) {
         report.dropped(Name::User.field(from));
     }
-    Encoded { path: path(target.model, request.stream), headers: Vec::new(), body, names }
-}
-
-fn path(model: &str, stream: bool) -> String {
-    let verb = if stream { ":streamGenerateContent?alt=sse" } else { ":generateContent" };
-    let folder = if model.contains('/') { "" } else { "models/" };
-    let mut path = format!("/v1beta/{folder}");
-    for byte in model.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    path.push_str(verb);
-    path
+    Encoded { headers: Vec::new(), body, names }
 }
 
 fn service_tier<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<&'r str> {

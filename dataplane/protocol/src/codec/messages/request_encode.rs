@@ -62,12 +62,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
         stop(request, o, &mut context);
         bookkeeping(request, o, &mut context);
     });
-    Encoded {
-        path: "/v1/messages".to_owned(),
-        headers: vec![("anthropic-version", VERSION.to_owned())],
-        body,
-        names: context.names,
-    }
+    Encoded { headers: vec![("anthropic-version", VERSION.to_owned())], body, names: context.names }
 }
 
 fn draft<'a>(request: &'a Request, target: Target<'_>, context: &mut Context<'_>) -> Draft<'a> {

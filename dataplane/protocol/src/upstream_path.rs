@@ -1,0 +1,201 @@
+//! Path and query of every upstream request: the one place that builds them, for all dialects and both lanes.
+//!
+//! A model id is the only part that a client or a route's author can write, so it is treated as hostile: it becomes
+//! percent-encoded segments in the model's place, and an id that some server, proxy or cache on the way could read as
+//! more than that (`..`, an empty segment, a backslash, an escape, a delimiter) is refused instead of encoded. Percent
+//! signs are refused as well: an id that arrives in a path has been decoded once, and a second decoding upstream must
+//! not turn it into something else.
+//!
+//! Google's ids may be resource names. `models/M`, `tunedModels/T` and `publishers/P/models/M` keep their shape; every
+//! other slash is part of an id and is sent as `%2F`.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::dialect::{Framing, Surface};
+
+/// Everything but RFC 3986's unreserved characters. A colon is encoded too: Google's verbs are split off at one.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Longest model id in a path, in bytes: far more than any vendor's (an AWS ARN has up to 2,048 characters), and far less
+/// than the 64 KiB that a URL may have, even with every byte encoded.
+pub const LONGEST_MODEL: usize = 2_048;
+
+/// The model id cannot stand in an upstream's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnsafeModel {
+    /// More than [`LONGEST_MODEL`] bytes.
+    #[error("`model` is longer than {LONGEST_MODEL} bytes, which no upstream path can carry")]
+    TooLong,
+    /// A control character, or one that delimits parts of a URL.
+    #[error(r"`model` may not hold \, %, ?, #, ; or control characters: it becomes part of the upstream's path")]
+    Character,
+    /// A segment that is empty or consists of dots.
+    #[error("`model` may not hold empty segments, `.` or `..`: it becomes part of the upstream's path")]
+    Segment,
+}
+
+/// The path and query below a provider's base URL. `framing` is how the upstream is asked to answer; `query` is what of
+/// the client's query is passed on.
+///
+/// # Errors
+/// When the surface has its model in the path and the id cannot stand there.
+pub fn build(
+    surface: Surface,
+    model: &str,
+    framing: Framing,
+    query: Option<&'static str>,
+) -> Result<String, UnsafeModel> {
+    let verb = match (surface, framing) {
+        (Surface::ChatCompletions, _) => return Ok(fixed("/chat/completions", query)),
+        (Surface::Responses, _) => return Ok(fixed("/responses", query)),
+        (Surface::ResponsesInputTokens, _) => return Ok(fixed("/responses/input_tokens", query)),
+        (Surface::Embeddings, _) => return Ok(fixed("/embeddings", query)),
+        (Surface::Messages, _) => return Ok(fixed("/v1/messages", query)),
+        (Surface::MessagesCountTokens, _) => return Ok(fixed("/v1/messages/count_tokens", query)),
+        (Surface::GenerateContent, Framing::Whole) => "generateContent",
+        (Surface::GenerateContent, Framing::Sse) => "streamGenerateContent?alt=sse",
+        (Surface::GenerateContent, Framing::JsonArray) => "streamGenerateContent",
+        (Surface::EmbedContent, _) => "embedContent",
+        (Surface::BatchEmbedContents, _) => "batchEmbedContents",
+        (Surface::CountTokens, _) => "countTokens",
+    };
+    check(model)?;
+    let resource = resource(model);
+    let segments: Vec<String> =
+        resource.into_iter().map(|part| utf8_percent_encode(part, ENCODED).to_string()).collect();
+    Ok(format!("/v1beta/{}:{verb}", segments.join("/")))
+}
+
+/// Google's resource name of a model id, as bodies repeat it: `models/m` for `m`.
+pub fn resource_name(model: &str) -> String {
+    resource(model).join("/")
+}
+
+/// Whether a model id can stand in a path.
+///
+/// # Errors
+/// When some reader of the path could take it for more than a model id.
+pub fn check(model: &str) -> Result<(), UnsafeModel> {
+    if model.len() > LONGEST_MODEL {
+        return Err(UnsafeModel::TooLong);
+    }
+    if model.chars().any(|letter| letter.is_control() || r"\%?#;".contains(letter)) {
+        return Err(UnsafeModel::Character);
+    }
+    // Some readers trim spaces around a segment before they compare it with `..`.
+    let is_hollow = |segment: &str| segment.chars().all(|letter| letter == '.' || letter.is_whitespace());
+    if model.split('/').any(is_hollow) { Err(UnsafeModel::Segment) } else { Ok(()) }
+}
+
+fn fixed(path: &str, query: Option<&'static str>) -> String {
+    query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+}
+
+/// The segments of a resource name.
+fn resource(model: &str) -> Vec<&str> {
+    match model.split_once('/') {
+        Some((collection @ ("models" | "tunedModels"), id)) => return vec![collection, id],
+        Some(("publishers", rest)) => {
+            let parts: Vec<&str> = rest.split('/').collect();
+            if let [publisher, "models", id] = parts.as_slice() {
+                return vec!["publishers", publisher, "models", id];
+            }
+        }
+        _ => {}
+    }
+    vec!["models", model]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generate(model: &str) -> Result<String, UnsafeModel> {
+        build(Surface::GenerateContent, model, Framing::Whole, None)
+    }
+
+    #[test]
+    fn a_model_stays_in_its_place() {
+        for (model, place) in [
+            ("gemini-2.5-pro", "models/gemini-2.5-pro"),
+            ("models/gemini-2.5-pro", "models/gemini-2.5-pro"),
+            ("tunedModels/mine", "tunedModels/mine"),
+            ("publishers/google/models/x", "publishers/google/models/x"),
+            ("publishers/google/other/x", "models/publishers%2Fgoogle%2Fother%2Fx"),
+            (
+                "projects/p/locations/l/publishers/google/models/x",
+                "models/projects%2Fp%2Flocations%2Fl%2Fpublishers%2Fgoogle%2Fmodels%2Fx",
+            ),
+            ("meta-llama/Llama", "models/meta-llama%2FLlama"),
+            ("corpora/c", "models/corpora%2Fc"),
+            ("models/a/b", "models/a%2Fb"),
+            ("m:countTokens", "models/m%3AcountTokens"),
+            ("näme@1 x", "models/n%C3%A4me%401%20x"),
+            ("a..b/...c", "models/a..b%2F...c"),
+        ] {
+            assert_eq!(generate(model), Ok(format!("/v1beta/{place}:generateContent")), "{model}");
+        }
+    }
+
+    #[test]
+    fn whatever_could_leave_the_models_place_is_refused() {
+        for model in [
+            "",
+            "/",
+            ".",
+            "..",
+            "a/..",
+            "../a",
+            "a/./b",
+            "a//b",
+            "/a",
+            "a/",
+            "a/.. /b",
+            "gem-x/../../v1beta/corpora/c",
+            "models/",
+            "models/..",
+            "tunedModels/../x",
+            "publishers/../models/x",
+            "...",
+        ] {
+            assert_eq!(generate(model), Err(UnsafeModel::Segment), "{model:?}");
+        }
+        for model in
+            [r"a\..\b", "a%2e%2e", "a%2fb", "%2e%2e", "a?alt=x", "a#b", "a;b", "a\0", "a\r\nb", "a\u{85}b", "a\tb"]
+        {
+            assert_eq!(generate(model), Err(UnsafeModel::Character), "{model:?}");
+        }
+        assert_eq!(generate(&"é".repeat(11_500)), Err(UnsafeModel::TooLong));
+    }
+
+    #[test]
+    fn a_path_without_a_model_takes_any_model_and_keeps_the_query() {
+        let chat = build(Surface::ChatCompletions, "../models/7B/model.gguf", Framing::Sse, None);
+        assert_eq!(chat.as_deref(), Ok("/chat/completions"));
+        let messages = build(Surface::Messages, "m", Framing::Whole, Some("beta=true"));
+        assert_eq!(messages.as_deref(), Ok("/v1/messages?beta=true"));
+    }
+
+    #[test]
+    fn streams_ask_for_their_framing() {
+        let path = |framing| build(Surface::GenerateContent, "m", framing, None);
+        assert_eq!(path(Framing::Sse).as_deref(), Ok("/v1beta/models/m:streamGenerateContent?alt=sse"));
+        assert_eq!(path(Framing::JsonArray).as_deref(), Ok("/v1beta/models/m:streamGenerateContent"));
+    }
+
+    proptest::proptest! {
+        /// Whatever is written, what goes out is the model's place and nothing else.
+        #[test]
+        fn no_model_escapes(model in r"[a-z./\\%?#;:& @\x00-\x20é]{0,24}") {
+            if let Ok(path) = generate(&model) {
+                let inner = path.strip_prefix("/v1beta/").and_then(|path| path.strip_suffix(":generateContent")).unwrap();
+                let segments: Vec<_> = inner.split('/').collect();
+                let shaped = matches!(segments.as_slice(), ["models" | "tunedModels", _] | ["publishers", _, "models", _]);
+                proptest::prop_assert!(shaped, "{path}");
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/".contains(&byte);
+                proptest::prop_assert!(inner.bytes().all(plain), "{path}");
+                proptest::prop_assert!(!segments.iter().any(|one| matches!(*one, "" | "." | "..")), "{path}");
+            }
+        }
+    }
+}

@@ -26,6 +26,9 @@ use crate::{
 
 pub use needs::Needs;
 
+/// Longest model id, in bytes: every event of an answer repeats it. Resource names of clouds have some hundreds.
+const MAX_MODEL: usize = 1024;
+
 /// A client's request.
 #[derive(Debug)]
 pub struct Call {
@@ -50,6 +53,25 @@ pub struct Destination<'a> {
     pub model: Option<&'a str>,
     /// Most output tokens to ask for where the dialect demands a number and the client gave none.
     pub default_max_output: u64,
+    /// Most bytes of a body that a client may send: what a body may become is bounded by this and by the body itself.
+    pub max_body: usize,
+}
+
+/// Most JSON objects in a body that is translated: messages, parts and tools are one each. Vendors take 100,000 messages
+/// at most.
+const MAX_OBJECTS: usize = 262_144;
+/// What one of them is held as while it is translated, about: a block, and its place in a turn.
+const OBJECT_BYTES: usize = 512;
+
+/// How many times its length a body may become; no dialect needs twice the bytes of another for what people send.
+const GROWTH: usize = 4;
+/// How much longer any body may become.
+const ALLOWANCE: usize = 1 << 20;
+
+/// Most bytes that a body of this length may become for an upstream.
+pub(crate) fn most_bytes(length: usize, max_body: usize) -> usize {
+    let grown = length.saturating_mul(GROWTH).saturating_add(ALLOWANCE);
+    grown.min(max_body.saturating_add(length))
 }
 
 /// Why a request cannot be prepared for an upstream.
@@ -99,6 +121,9 @@ impl Call {
             Some(model) => model.clone(),
             None => reading.model()?,
         };
+        if model.len() > MAX_MODEL {
+            return Err(wrong("model", &format!("`model` is longer than {MAX_MODEL} bytes")));
+        }
         let framing = match endpoint.framing {
             Some(framing) => framing,
             None if reading.stream()? && endpoint.surface.streams() => Framing::Sse,
@@ -147,6 +172,14 @@ impl Call {
         &self.body
     }
 
+    /// Bytes that are held for translating it, beside the body; none if no upstream needed a translation so far.
+    pub fn decoded_bytes(&self) -> usize {
+        match self.decoded.get() {
+            Some(Ok(_)) => self.body.len().saturating_add(self.scan.objects().saturating_mul(OBJECT_BYTES)),
+            Some(Err(_)) | None => 0,
+        }
+    }
+
     /// What an upstream must be able to do to serve this.
     pub fn needs(&self) -> Needs {
         needs::of(self)
@@ -156,7 +189,7 @@ impl Call {
     /// in seconds since 1970. What depends on the lane, the exchange adds itself.
     pub fn reply(&self, id: impl Into<String>, created: i64) -> Reply {
         let include_usage = self.include_usage == Some(true);
-        Reply { model: self.model.clone(), id: id.into(), created, include_usage, custom_tools: Vec::new() }
+        Reply { model: self.model.clone(), id: id.into(), created, include_usage, ..Reply::default() }
     }
 }
 

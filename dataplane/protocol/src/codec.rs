@@ -19,7 +19,10 @@ pub mod schema;
 pub mod serialise;
 pub mod told;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     dialect::Surface,
@@ -91,7 +94,9 @@ pub struct Reply {
     /// Whether a Chat client asked for usage in its stream.
     pub include_usage: bool,
     /// The client's free-form tools ([`crate::ir::ToolKind::Custom`]): calls of them are unwrapped for it.
-    pub custom_tools: Vec<String>,
+    pub custom_tools: Arc<HashSet<String>>,
+    /// Most bytes of a whole answer; one byte more says that it would have been longer.
+    pub most_bytes: Option<usize>,
 }
 
 /// A dialect, both ways.

@@ -12,6 +12,8 @@ mod responses;
 mod say;
 mod vectors;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -117,7 +119,8 @@ impl<'a> Context<'a> {
             id: self.id.clone(),
             created: CREATED,
             include_usage: request.include_usage == Some(true),
-            custom_tools: say.custom_tool().into_iter().collect(),
+            custom_tools: Arc::new(say.custom_tool().into_iter().collect()),
+            most_bytes: None,
         };
         if stream {
             return Ok(self.stream(codec, &reply, &self.events(&say, count, usage)));

@@ -4,6 +4,8 @@
 //! knows of sockets: bytes in, bytes out. What is seen (usage, content, the end) goes to [`Observed`]; failing to
 //! understand an upstream never disturbs a passed-through answer.
 
+use std::{collections::HashSet, sync::Arc};
+
 use bytes::Bytes;
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     ir::{FinishReason, Usage},
     lane::{self, Codecs, passthrough::Passthrough, translated::Translated},
     problem::{Problem, RetryHints, understand},
-    report::{Field, Warning},
+    report::{self, Field, Warning},
 };
 
 /// Most names in [`Observed::lost`]; they come from the upstream.
@@ -34,7 +36,7 @@ pub(crate) enum Lane {
     /// As it is. `hide_usage`: usage was asked for by the gateway and not by the client.
     Passthrough { hide_usage: bool },
     /// Through the neutral representation, with the client's tool names restored.
-    Translated { codecs: Codecs, names: NameMap, custom_tools: Vec<String> },
+    Translated { codecs: Codecs, names: Arc<NameMap>, custom_tools: Arc<HashSet<String>> },
 }
 
 /// A whole answer for the client.
@@ -75,6 +77,8 @@ pub struct Observed {
     pub content_filtered: bool,
     /// What the upstream said and the client's dialect has no place for, by name, each once (translated lane only).
     pub lost: Vec<Field>,
+    /// How much more was lost beyond the bound of `lost`.
+    pub lost_more: u64,
 }
 
 /// An answer that arrives in pieces.
@@ -129,9 +133,9 @@ impl Exchange {
                 StreamLane::Passthrough(Box::new(Passthrough::new(self, reply, *hide_usage)))
             }
             Lane::Translated { codecs, names, custom_tools } => {
-                reply.custom_tools.clone_from(custom_tools);
+                reply.custom_tools = Arc::clone(custom_tools);
                 let ends = (self.upstream, self.client);
-                let lane = Translated::between(*codecs, ends, self.framing, &reply, names.clone());
+                let lane = Translated::between(*codecs, ends, self.framing, &reply, Arc::clone(names));
                 StreamLane::Translated(Box::new(lane))
             }
         };
@@ -216,15 +220,22 @@ impl Observed {
         self.finish.get_or_insert(reason);
     }
 
-    /// What was lost as warnings, for `x-routeapi-warnings` where the answer is whole: `answer.` and the name.
-    pub fn warnings(&self) -> impl Iterator<Item = Warning> {
-        self.lost.iter().map(|field| Warning::Dropped { field: format!("answer.{field}").into() })
+    /// What was lost as warnings, for `x-routeapi-warnings` where the answer is whole: `answer.` and the name. `from` is
+    /// how many of [`Self::lost`] were told before; what is beyond its bound is not among them.
+    pub fn warnings(&self, from: usize) -> impl Iterator<Item = Warning> {
+        self.lost.iter().skip(from).map(|field| Warning::Dropped { field: format!("answer.{field}").into() })
     }
 
     /// Notes something that the client does not get.
     pub(crate) fn lose(&mut self, field: Field) {
-        if self.lost.len() < MOST_LOST && !self.lost.contains(&field) {
+        let field = report::clip(field);
+        if self.lost.contains(&field) {
+            return;
+        }
+        if self.lost.len() < MOST_LOST {
             self.lost.push(field);
+        } else {
+            self.lost_more = self.lost_more.saturating_add(1);
         }
     }
 

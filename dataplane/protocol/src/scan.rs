@@ -17,6 +17,12 @@ use reader::Reader;
 /// also be decoded.
 pub const MAX_DEPTH: usize = 127;
 
+/// Most top-level members of a body that are accepted. No API has a hundred.
+pub const MAX_MEMBERS: usize = 1024;
+
+/// Most elements of a list that is kept: messages, parts, tools. Anthropic takes 100,000 messages.
+pub const MAX_ELEMENTS: usize = 100_000;
+
 /// The body is not the JSON object that a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault} at byte {position}")]
@@ -63,6 +69,9 @@ pub enum Fault {
     /// Too many brackets inside each other.
     #[error("nested too deeply")]
     Depth,
+    /// The body has more members than [`MAX_MEMBERS`].
+    #[error("more than {MAX_MEMBERS} members")]
+    Members,
     /// Something follows the document.
     #[error("unexpected text after the document")]
     Trailing,
@@ -116,6 +125,7 @@ pub struct Member {
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
     members: Vec<Member>,
+    objects: usize,
 }
 
 /// A member that decides routing or limits stands in the body twice, so that two readers could read two values.
@@ -132,23 +142,38 @@ impl Scan {
         if let Err(error) = std::str::from_utf8(body) {
             return Err(NotJson { position: error.valid_up_to(), fault: Fault::Utf8 });
         }
-        let mut reader = Reader { body, at: 0 };
+        let mut reader = Reader::at(body, 0);
         reader.space();
         if reader.peek() != Some(b'{') {
             return Err(reader.fault(if reader.peek().is_none() { Fault::End } else { Fault::Object }));
         }
         let mut members = Vec::with_capacity(16);
-        reader.object(1, |member| members.push(member))?;
+        let mut more = None;
+        reader.object(1, |member| {
+            if members.len() < MAX_MEMBERS {
+                members.push(member);
+            } else {
+                more.get_or_insert(member.name.start);
+            }
+        })?;
+        if let Some(position) = more {
+            return Err(NotJson { position, fault: Fault::Members });
+        }
         reader.space();
         if reader.peek().is_some() {
             return Err(reader.fault(Fault::Trailing));
         }
-        Ok(Self { members })
+        Ok(Self { members, objects: reader.objects })
     }
 
     /// All top-level members in order.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// How many objects the body holds, at any depth and itself included.
+    pub const fn objects(&self) -> usize {
+        self.objects
     }
 
     /// The value of the member called `name`, if there is exactly one.
@@ -185,30 +210,47 @@ impl Member {
 }
 
 impl Value {
-    /// The members of an object inside a scanned body; none if it is no object.
-    pub fn members(&self, body: &[u8]) -> Vec<Member> {
-        let mut members = Vec::new();
-        let mut reader = Reader { body, at: self.span.start };
-        if matches!(self.kind, Kind::Object { .. }) {
-            // The body has been read before, so this cannot fail; if it did, fewer members would be seen.
-            let _ = reader.object(1, |member| members.push(member));
+    /// Hands on the elements of an array inside a scanned body; none if it is no array.
+    pub fn each_element(&self, body: &[u8], each: impl FnMut(Self)) {
+        let mut reader = Reader::at(body, self.span.start);
+        if matches!(self.kind, Kind::Array { .. }) {
+            // The body has been read before, so this cannot fail; if it did, fewer elements would be seen.
+            let _ = reader.array(1, each);
         }
-        members
     }
 
-    /// The elements of an array inside a scanned body; none if it is no array.
-    pub fn elements(&self, body: &[u8]) -> Vec<Self> {
-        let mut elements = Vec::new();
-        let mut reader = Reader { body, at: self.span.start };
-        if matches!(self.kind, Kind::Array { .. }) {
-            let _ = reader.array(1, |element| elements.push(element));
-        }
-        elements
+    /// The elements of an array inside a scanned body; none if it has more than `most`, no elements if it is no array.
+    pub fn elements(&self, body: &[u8], most: usize) -> Option<Vec<Self>> {
+        let (mut elements, mut more) = (Vec::new(), false);
+        self.each_element(body, |element| {
+            if elements.len() < most {
+                elements.push(element);
+            } else {
+                more = true;
+            }
+        });
+        (!more).then_some(elements)
     }
 
     /// The value of the last member called `name`, of an object.
     pub fn member(&self, body: &[u8], name: &str) -> Option<Self> {
-        self.members(body).into_iter().rev().find(|member| member.is(body, name)).map(|member| member.value)
+        let [found] = self.named(body, [name]);
+        found
+    }
+
+    /// The values of the last members of these names, of an object, in one pass.
+    pub fn named<const N: usize>(&self, body: &[u8], names: [&str; N]) -> [Option<Self>; N] {
+        let mut found = [const { None }; N];
+        let mut reader = Reader::at(body, self.span.start);
+        if matches!(self.kind, Kind::Object { .. }) {
+            let _ = reader.object(1, |member| {
+                let place = found.iter_mut().zip(names).find(|(_, name)| member.is(body, name));
+                if let Some((place, _)) = place {
+                    *place = Some(member.value);
+                }
+            });
+        }
+        found
     }
 
     /// The bytes.

@@ -5,19 +5,21 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 /// One edit: these bytes become those. An empty range inserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// What is replaced, in the original body.
     pub span: Range<usize>,
     /// By what.
-    pub with: Vec<u8>,
+    pub with: Bytes,
 }
 
 impl Edit {
     /// Puts another string in the place of a value.
     pub fn string(span: Range<usize>, text: &str) -> Self {
-        Self { span, with: serde_json::Value::from(text).to_string().into_bytes() }
+        Self { span, with: serde_json::Value::from(text).to_string().into() }
     }
 
     /// Puts a member in front of the first one of an object that begins at `start`. `empty` says whether the object
@@ -25,7 +27,7 @@ impl Edit {
     pub fn first_member(start: usize, empty: bool, member: &str) -> Self {
         let place = start.saturating_add(1);
         let comma = if empty { "" } else { "," };
-        Self { span: place..place, with: format!("{member}{comma}").into_bytes() }
+        Self { span: place..place, with: format!("{member}{comma}").into() }
     }
 }
 
@@ -71,7 +73,7 @@ mod tests {
             let mut cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut <= body.len()).collect();
             cuts.sort_unstable();
             let edits: Vec<Edit> =
-                cuts.chunks_exact(2).map(|pair| Edit { span: pair[0]..pair[1], with: with.clone().into_bytes() }).collect();
+                cuts.chunks_exact(2).map(|pair| Edit { span: pair[0]..pair[1], with: with.clone().into() }).collect();
             let mut expected = Vec::new();
             let mut at = 0;
             for edit in &edits {

@@ -118,7 +118,7 @@ fn streams_say_what_whole_answers_say() {
         let Some(response) = folded(events.clone()) else { continue };
         for client in surfaces() {
             let codec = codec(client).unwrap();
-            let reply = routeapi_protocol::codec::Reply { custom_tools: Vec::new(), ..client_reply() };
+            let reply = routeapi_protocol::codec::Reply { custom_tools: std::sync::Arc::default(), ..client_reply() };
             let whole = codec.decode_response(&codec.encode_response(&response, &reply)).unwrap();
             let mut encoder = codec.stream_encoder(&reply);
             let mut bytes = Vec::new();
@@ -137,7 +137,7 @@ fn answers_survive_a_hop() {
     for case in cases(Kind::Responses) {
         let Ok(response) = codec(case.surface).unwrap().decode_response(&case.input) else { continue };
         let own = codec(case.surface).unwrap();
-        let reply = routeapi_protocol::codec::Reply { custom_tools: Vec::new(), ..client_reply() };
+        let reply = routeapi_protocol::codec::Reply { custom_tools: std::sync::Arc::default(), ..client_reply() };
         let again = own.decode_response(&own.encode_response(&response, &reply)).unwrap();
         assert_eq!(gist(&again), gist(&response), "{}/{}", case.surface, case.name);
         assert_eq!(totals(&again), totals(&response), "{}/{}", case.surface, case.name);

@@ -188,6 +188,7 @@ impl Explained<'_> {
                 surfaces: &upstream.provider.surfaces,
                 model: upstream.model.as_deref(),
                 default_max_output: self.default_max_output,
+                max_body: RequestSettings::default().max_body_bytes,
             };
             match self.call.prepare(to, self.route.mode) {
                 Ok(prepared) => {
@@ -248,6 +249,7 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
         match warning {
             Warning::Adapted { field, from, to } => writeln!(out, "   adapted   {field}: {from} becomes {to}")?,
             Warning::Dropped { field } => writeln!(out, "   dropped   {field}")?,
+            Warning::More { count } => writeln!(out, "   and {count} more fields that were changed or dropped")?,
         }
     }
     Ok(())

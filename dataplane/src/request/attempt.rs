@@ -29,7 +29,13 @@ use tokio::time::sleep_until;
 pub(super) use failure::{Cause, Failure, RawError, kind_word};
 
 use self::{failure::Next, once::Try};
-use super::{Gateway, gathered::Lease, plan::Plan, refusal::Refusal, settle::Guard};
+use super::{
+    Gateway,
+    gathered::{Full, Lease},
+    plan::Plan,
+    refusal::Refusal,
+    settle::Guard,
+};
 use crate::{
     clock,
     config::runtime::Upstream,
@@ -110,6 +116,8 @@ struct Walk<'a> {
     tried_evicted: bool,
     failures: Vec<Failure>,
     pausing: Vec<Pausing>,
+    /// The request as it was read for a translation, for as long as there may be another.
+    decoded: Lease,
     unreachable: Vec<String>,
     refused: Option<(report::Refusal, String)>,
 }
@@ -132,6 +140,7 @@ impl<'a> Walk<'a> {
             tried_evicted: false,
             failures: Vec::new(),
             pausing: Vec::new(),
+            decoded: Lease::new(gateway),
             unreachable: Vec::new(),
             refused: None,
         }
@@ -170,6 +179,12 @@ impl<'a> Walk<'a> {
         prepared: Prepared,
         guard: &mut Guard,
     ) -> Result<Option<Answer>, Refusal> {
+        // A body that was made for this upstream is held beside the client's until the upstream has answered.
+        let mut body = Lease::new(self.gateway);
+        let made = if prepared.body.as_ptr() == self.call.body().as_ptr() { 0 } else { prepared.body.len() };
+        body.resize(made)
+            .and_then(|()| self.decoded.resize(self.call.decoded_bytes()))
+            .map_err(|Full| Refusal::Full)?;
         let one = Try {
             call: self.call,
             client_headers: self.client_headers,
@@ -216,6 +231,7 @@ impl<'a> Walk<'a> {
             surfaces: &upstream.provider.surfaces,
             model: upstream.model.as_deref(),
             default_max_output: self.gateway.settings.assumed_output_tokens,
+            max_body: self.gateway.settings.max_body_bytes,
         };
         match self.call.prepare(to, self.plan.route.mode) {
             Ok(prepared) => Ok(Some(prepared)),

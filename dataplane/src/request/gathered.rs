@@ -50,6 +50,17 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Holds so many bytes from now on, be it more or less than before.
+    pub(super) fn resize(&mut self, bytes: usize) -> Result<(), Full> {
+        let wanted = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let more = wanted.saturating_sub(self.held);
+        self.held = wanted;
+        let before = self.held_by_all.inc_by(more);
+        if before.saturating_add(more) > self.limit { Err(Full) } else { Ok(()) }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.held_by_all.dec_by(self.held);
@@ -106,6 +117,16 @@ mod tests {
         assert_eq!(gauge.get(), 3);
         assert_eq!(b.push(Bytes::from_static(b"gh")), Ok(()));
         drop(b);
+        assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn what_is_held_may_become_less() {
+        let gauge = Gauge::default();
+        let mut lease = Lease::of(gauge.clone(), 5);
+        assert_eq!(lease.resize(6), Err(Full));
+        assert_eq!((lease.resize(2), gauge.get()), (Ok(()), 2));
+        drop(lease);
         assert_eq!(gauge.get(), 0);
     }
 }

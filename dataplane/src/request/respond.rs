@@ -15,7 +15,7 @@ use routeapi_protocol::{
     problem::{Problem, ProblemKind, render},
 };
 
-pub(super) use warnings::{header as warnings_header, word as warning};
+pub(super) use warnings::{header as warnings_header, words as warning_words};
 
 use super::{
     ResponseBody,

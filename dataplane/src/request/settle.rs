@@ -33,6 +33,13 @@ use crate::{
     },
 };
 
+/// Most characters of what went wrong in a record.
+const LONGEST_MESSAGE: usize = 1_024;
+/// Most characters of a path in a record.
+const LONGEST_PATH: usize = 512;
+/// Most characters of a method in a record; registered ones have 17 at most.
+const LONGEST_METHOD: usize = 32;
+
 /// One per request.
 pub(super) struct Guard {
     gateway: Arc<Gateway>,
@@ -69,6 +76,8 @@ struct Attempt {
     began: Instant,
     status: Option<u16>,
     seen: Seen,
+    /// How many of the answer's losses were taken over, by name and beyond the bound.
+    told: (usize, u64),
 }
 
 /// How a request ended.
@@ -175,7 +184,7 @@ impl Guard {
     /// What went wrong, in words. The first word counts.
     pub(super) fn explain(&mut self, message: &str) {
         if self.message.is_none() {
-            self.message = Some(message.chars().take(1_024).collect());
+            self.message = Some(cut(message, LONGEST_MESSAGE));
         }
     }
 
@@ -192,10 +201,11 @@ impl Guard {
         self.providers.push(respond::provider_name(upstream.provider.type_));
         self.current = Some(Attempt {
             upstream: Arc::clone(upstream),
-            model: model.to_owned(),
+            model: super::admit::clip(model),
             began: now,
             status: None,
             seen: Seen::default(),
+            told: (0, 0),
         });
     }
 
@@ -211,10 +221,14 @@ impl Guard {
         let Some(attempt) = &mut self.current else { return false };
         attempt.seen.update(observed);
         // What an answer loses on its way is told like what a request lost: in the header while that has not gone out,
-        // in the record in any case.
-        for warning in observed.warnings() {
-            if !self.warnings.contains(&warning) {
-                self.warnings.push(warning);
+        // in the record in any case. Losses only ever grow, so each event costs what is new in it.
+        let (names, more) = std::mem::replace(&mut attempt.told, (observed.lost.len(), observed.lost_more));
+        self.warnings.extend(observed.warnings(names));
+        let more = observed.lost_more.saturating_sub(more);
+        if more > 0 {
+            match self.warnings.last_mut() {
+                Some(Warning::More { count }) => *count = count.saturating_add(more),
+                _ => self.warnings.push(Warning::More { count: more }),
             }
         }
         if attempt.seen.content && self.first_content.is_none() {
@@ -322,13 +336,14 @@ impl Guard {
         RequestRecord {
             usage,
             peer: context.peer.to_string(),
-            method: context.method.to_string(),
-            path: context.path.clone(),
+            method: cut(context.method.as_str(), LONGEST_METHOD),
+            path: cut(&context.path, LONGEST_PATH),
             trace_id: context.trace.as_ref().map(|trace| trace.trace_id.clone()),
             span_id: context.trace.as_ref().map(|trace| trace.span_id.clone()),
             response_bytes: self.response_bytes,
-            warnings: self.warnings.iter().map(respond::warning).collect(),
+            warnings: respond::warning_words(&self.warnings),
             message: self.message.take(),
+            truncated: false,
         }
     }
 
@@ -342,7 +357,8 @@ impl Guard {
             for warning in &self.warnings {
                 let kind = match warning {
                     Warning::Adapted { .. } => Warned::Adapted,
-                    Warning::Dropped { .. } => Warned::Dropped,
+                    // What is beyond the bound counts once: the counter says how often fields were lost, not how many.
+                    Warning::Dropped { .. } | Warning::More { .. } => Warned::Dropped,
                 };
                 metrics.warned(call.surface.name(), kind);
             }
@@ -381,6 +397,14 @@ impl Drop for Guard {
         if !self.settled {
             self.settle(self.abandoned());
         }
+    }
+}
+
+/// The text if it is short enough, else its beginning with `…` behind, so that a reader sees the cut.
+fn cut(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

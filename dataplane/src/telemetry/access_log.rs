@@ -20,6 +20,15 @@ use super::{RecordSink, RequestRecord};
 /// Lines that wait for the writer at most.
 const QUEUE: usize = 16 * 1024;
 
+/// Longest line, in bytes. Log shippers cut longer ones (16 KiB in the container runtime's own format), which leaves no
+/// JSON.
+const LONGEST_LINE: usize = 16 * 1024 - 128;
+
+/// Attempts in a line that was too long.
+const MOST_ATTEMPTS: usize = 8;
+/// Characters of each text in a line that was too long.
+const SHORT: usize = 128;
+
 /// Writes finished requests.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -58,8 +67,18 @@ fn write(lines: &Receiver<Arc<RequestRecord>>, mut out: impl Write, failed: &Cou
     }
 }
 
+/// A record that is too long for a line loses its longest free members and says so.
 fn line(out: &mut impl Write, record: &RequestRecord) -> io::Result<()> {
     let mut line = serde_json::to_vec(record)?;
+    if line.len() > LONGEST_LINE {
+        let mut short = record.clone();
+        short.truncated = true;
+        short.warnings.clear();
+        short.usage.attempts.truncate(MOST_ATTEMPTS);
+        short.message = short.message.map(|text| text.chars().take(SHORT).collect());
+        short.path = short.path.chars().take(SHORT).collect();
+        line = serde_json::to_vec(&short)?;
+    }
     line.push(b'\n');
     out.write_all(&line)
 }
@@ -123,7 +142,25 @@ mod tests {
             response_bytes: 0,
             warnings: Vec::new(),
             message: None,
+            truncated: false,
         })
+    }
+
+    #[test]
+    fn a_line_is_bounded_and_says_what_it_left_out() {
+        let mut long = Arc::unwrap_or_clone(record("x"));
+        long.warnings = vec!["dropped;field=x".to_owned(); 10_000];
+        long.message = Some("\u{1}".repeat(10_000));
+        long.path = "/".repeat(10_000);
+        let mut out = Vec::new();
+        line(&mut out, &long).unwrap();
+        assert!(out.len() < LONGEST_LINE, "{}", out.len());
+        let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(read["truncated"], true);
+        out.clear();
+        line(&mut out, &record("x")).unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(read.get("truncated"), None);
     }
 
     #[derive(Clone, Default)]

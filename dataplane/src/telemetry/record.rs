@@ -34,6 +34,9 @@ pub struct RequestRecord {
     /// What went wrong, in the gateway's words: an upstream's own can quote a prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Members were left out or cut, because the whole would be too long for a log line.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// Takes finished requests. Called once per request on the request's own task, so it must neither block nor fail.

@@ -7,15 +7,17 @@
 use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 
 use crate::{
     codec::{gemini, messages},
     dialect::Surface,
-    scan::{Scan, Value},
+    scan::{MAX_ELEMENTS, Scan, Value},
     splice::Edit,
 };
 
-/// What is cut out, and the field that a client's developer knows it by; none if nothing is.
+/// What is cut out, and the field that a client's developer knows it by; none if nothing is. Lists longer than any vendor
+/// takes are left as they are.
 pub(super) fn edits(surface: Surface, body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
     let (needle, list, content, field) = match surface {
         Surface::Messages | Surface::MessagesCountTokens => {
@@ -29,9 +31,10 @@ pub(super) fn edits(surface: Surface, body: &[u8], scan: &Scan) -> Option<(Vec<E
     // Nearly no body holds one.
     memchr::memmem::find(body, needle)?;
     let mut edits = Vec::new();
-    let turns = scan.last(body, list)?.elements(body);
+    let turns = scan.last(body, list)?.elements(body, MAX_ELEMENTS)?;
     for (index, turn) in turns.iter().enumerate() {
-        let Some(parts) = turn.member(body, content).map(|content| content.elements(body)) else { continue };
+        let Some(content) = turn.member(body, content) else { continue };
+        let parts = content.elements(body, MAX_ELEMENTS)?;
         let found: Vec<Option<Foreign>> = parts.iter().map(find).collect();
         if !found.is_empty() && found.iter().all(|one| matches!(one, Some(Foreign::Whole))) {
             // A turn without content is refused.
@@ -96,7 +99,7 @@ impl Runs {
                 (None, Some(before)) => before.span.end..parts.get(run.end.checked_sub(1)?)?.span.end,
                 (None, None) => first..parts.get(run.end.checked_sub(1)?)?.span.end,
             };
-            Some(Edit { span, with: Vec::new() })
+            Some(Edit { span, with: Bytes::new() })
         };
         self.0.into_iter().filter_map(cut).collect()
     }
@@ -105,7 +108,7 @@ impl Runs {
 fn cut(turns: &[Value], index: usize) -> Edit {
     let mut runs = Runs::default();
     runs.add(index);
-    runs.cuts(turns).pop().unwrap_or(Edit { span: 0..0, with: Vec::new() })
+    runs.cuts(turns).pop().unwrap_or(Edit { span: 0..0, with: Bytes::new() })
 }
 
 #[cfg(test)]

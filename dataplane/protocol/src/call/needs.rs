@@ -56,25 +56,40 @@ struct Look<'a> {
     needs: Needs,
 }
 
-impl Look<'_> {
-    fn top(&self, name: &str) -> Option<&Value> {
+/// Results of tools hold parts, and those hold no results: deeper ones are not looked into.
+const DEEPEST: usize = 1;
+
+impl<'a> Look<'a> {
+    fn body(&self) -> &'a [u8] {
+        &self.call.body
+    }
+
+    fn top(&self, name: &str) -> Option<&'a Value> {
         self.call.scan.last(&self.call.body, name)
     }
 
-    fn either(&self, camel: &str, snake: &str) -> Option<&Value> {
+    fn either(&self, camel: &str, snake: &str) -> Option<&'a Value> {
         self.top(camel).or_else(|| self.top(snake))
     }
 
     fn member(&self, value: Option<&Value>, name: &str) -> Option<Value> {
-        value?.member(&self.call.body, name)
+        value?.member(self.body(), name)
+    }
+
+    /// Several members at once: the value is read once, however large it is.
+    fn named<const N: usize>(&self, value: Option<&Value>, names: [&str; N]) -> [Option<Value>; N] {
+        value.map_or([const { None }; N], |value| value.named(self.body(), names))
     }
 
     fn is(&self, value: Option<&Value>, words: &[&str]) -> bool {
-        value.and_then(|value| value.text(&self.call.body)).is_some_and(|text| words.contains(&text.as_ref()))
+        value.and_then(|value| value.text(self.body())).is_some_and(|text| words.contains(&text.as_ref()))
     }
 
-    fn elements(&self, value: Option<&Value>) -> Vec<Value> {
-        value.map(|value| value.elements(&self.call.body)).unwrap_or_default()
+    /// Looks at each element without keeping them.
+    fn each(&mut self, list: Option<&Value>, mut look: impl FnMut(&mut Self, &Value)) {
+        if let Some(list) = list {
+            list.each_element(self.body(), |element| look(self, &element));
+        }
     }
 
     fn some_elements(&self, name: &str) -> bool {
@@ -86,14 +101,13 @@ impl Look<'_> {
         self.openai_parallel();
         let format = self.member(self.top("response_format"), "type");
         self.format(format.as_ref());
-        let effort = self.top("reasoning_effort").cloned();
-        self.needs.reasoning = is_set(effort.as_ref()) && !self.is(effort.as_ref(), &["none"]);
-        let modalities = self.elements(self.top("modalities"));
-        self.needs.audio = modalities.iter().any(|one| self.is(Some(one), &["audio"]));
-        for message in self.elements(self.top("messages")) {
-            let content = self.member(Some(&message), "content");
-            self.parts(content.as_ref());
-        }
+        let effort = self.top("reasoning_effort");
+        self.needs.reasoning = is_set(effort) && !self.is(effort, &["none"]);
+        self.each(self.top("modalities"), |look, one| look.needs.audio |= look.is(Some(one), &["audio"]));
+        self.each(self.top("messages"), |look, message| {
+            let content = look.member(Some(message), "content");
+            look.parts(content.as_ref(), 0);
+        });
     }
 
     fn responses(&mut self) {
@@ -104,12 +118,11 @@ impl Look<'_> {
         self.format(format.as_ref());
         let effort = self.member(self.top("reasoning"), "effort");
         self.needs.reasoning = is_set(effort.as_ref()) && !self.is(effort.as_ref(), &["none"]);
-        for item in self.elements(self.top("input")) {
-            for name in ["content", "output"] {
-                let content = self.member(Some(&item), name);
-                self.parts(content.as_ref());
+        self.each(self.top("input"), |look, item| {
+            for content in look.named(Some(item), ["content", "output"]) {
+                look.parts(content.as_ref(), 0);
             }
-        }
+        });
     }
 
     fn messages(&mut self) {
@@ -121,38 +134,48 @@ impl Look<'_> {
         self.format(format.as_ref());
         self.needs.prompt_caching = is_set(self.top("cache_control"));
         for name in ["system", "tools"] {
-            for block in self.elements(self.top(name)) {
-                self.cache_mark(&block);
-            }
+            self.each(self.top(name), |look, block| {
+                let mark = look.member(Some(block), "cache_control");
+                look.needs.prompt_caching |= is_set(mark.as_ref());
+            });
         }
-        for message in self.elements(self.top("messages")) {
-            let content = self.member(Some(&message), "content");
-            self.parts(content.as_ref());
-        }
+        self.each(self.top("messages"), |look, message| {
+            let content = look.member(Some(message), "content");
+            look.parts(content.as_ref(), 0);
+        });
     }
 
     fn gemini(&mut self) {
         self.needs.tools = self.some_elements("tools");
-        let config = self.either("generationConfig", "generation_config").cloned();
-        let any = |look: &Self, names: [&str; 2]| {
-            names.iter().find_map(|name| look.member(config.as_ref(), name)).filter(|value| is_set(Some(value)))
-        };
-        let schemas = [["responseSchema", "response_schema"], ["responseJsonSchema", "response_json_schema"]];
-        self.needs.json_schema = schemas.into_iter().any(|names| any(self, names).is_some());
-        let mime = any(self, ["responseMimeType", "response_mime_type"]);
+        let config = self.either("generationConfig", "generation_config");
+        let [schema, schema_snake, json_schema, json_schema_snake, mime, mime_snake] = self.named(
+            config,
+            [
+                "responseSchema",
+                "response_schema",
+                "responseJsonSchema",
+                "response_json_schema",
+                "responseMimeType",
+                "response_mime_type",
+            ],
+        );
+        let schemas = [schema, schema_snake, json_schema, json_schema_snake];
+        self.needs.json_schema = schemas.iter().any(|schema| is_set(schema.as_ref()));
+        let mime = mime.or(mime_snake);
         self.needs.json_mode = !self.needs.json_schema && self.is(mime.as_ref(), &["application/json"]);
-        let thinking = any(self, ["thinkingConfig", "thinking_config"]);
-        let budget = ["thinkingBudget", "thinking_budget"].iter().find_map(|name| self.member(thinking.as_ref(), name));
-        let off = budget.is_some_and(|budget| budget.count(&self.call.body) == Some(0));
+        let [thinking, thinking_snake, modalities, modalities_snake] =
+            self.named(config, ["thinkingConfig", "thinking_config", "responseModalities", "response_modalities"]);
+        let thinking = thinking.or(thinking_snake).filter(|value| is_set(Some(value)));
+        let [budget, budget_snake] = self.named(thinking.as_ref(), ["thinkingBudget", "thinking_budget"]);
+        let off = budget.or(budget_snake).is_some_and(|budget| budget.count(self.body()) == Some(0));
         self.needs.reasoning = thinking.is_some() && !off;
-        let modalities = any(self, ["responseModalities", "response_modalities"]);
-        self.needs.audio = self.elements(modalities.as_ref()).iter().any(|one| self.is(Some(one), &["AUDIO", "audio"]));
-        for content in self.elements(self.top("contents")) {
-            let parts = self.member(Some(&content), "parts");
-            for part in self.elements(parts.as_ref()) {
-                self.gemini_part(&part);
-            }
-        }
+        self.each(modalities.or(modalities_snake).as_ref(), |look, one| {
+            look.needs.audio |= look.is(Some(one), &["AUDIO", "audio"]);
+        });
+        self.each(self.top("contents"), |look, content| {
+            let parts = look.member(Some(content), "parts");
+            look.each(parts.as_ref(), |look, part| look.gemini_part(part, 0));
+        });
     }
 
     fn openai_parallel(&mut self) {
@@ -166,42 +189,39 @@ impl Look<'_> {
     }
 
     /// Parts of OpenAI's and Anthropic's dialects, and what tool results hold.
-    fn parts(&mut self, content: Option<&Value>) {
-        for part in self.elements(content) {
-            self.cache_mark(&part);
-            let kind = self.member(Some(&part), "type");
+    fn parts(&mut self, content: Option<&Value>, depth: usize) {
+        self.each(content, |look, part| {
+            let [kind, content, cache, breakpoint] =
+                look.named(Some(part), ["type", "content", "cache_control", "prompt_cache_breakpoint"]);
+            look.needs.prompt_caching |= is_set(cache.as_ref()) || is_set(breakpoint.as_ref());
             let kind = kind.as_ref();
-            self.needs.vision |= self.is(kind, &["image_url", "input_image", "image"]);
-            self.needs.audio |= self.is(kind, &["input_audio"]);
-            self.needs.documents |= self.is(kind, &["file", "input_file", "document"]);
-            if self.is(kind, &["tool_result"]) {
-                let inner = self.member(Some(&part), "content");
-                self.parts(inner.as_ref());
+            look.needs.vision |= look.is(kind, &["image_url", "input_image", "image"]);
+            look.needs.audio |= look.is(kind, &["input_audio"]);
+            look.needs.documents |= look.is(kind, &["file", "input_file", "document"]);
+            if depth < DEEPEST && look.is(kind, &["tool_result"]) {
+                look.parts(content.as_ref(), depth.saturating_add(1));
             }
-        }
+        });
     }
 
-    fn cache_mark(&mut self, block: &Value) {
-        let names = ["cache_control", "prompt_cache_breakpoint"];
-        self.needs.prompt_caching |= names.iter().any(|name| is_set(self.member(Some(block), name).as_ref()));
-    }
-
-    fn gemini_part(&mut self, part: &Value) {
-        for (camel, snake) in [("inlineData", "inline_data"), ("fileData", "file_data")] {
-            let data = self.member(Some(part), camel).or_else(|| self.member(Some(part), snake));
-            let mime = ["mimeType", "mime_type"].iter().find_map(|name| self.member(data.as_ref(), name));
-            let Some(mime) = mime.as_ref().and_then(|mime| mime.text(&self.call.body)) else {
+    fn gemini_part(&mut self, part: &Value, depth: usize) {
+        let [inline, inline_snake, file, file_snake, response, response_snake] = self.named(
+            Some(part),
+            ["inlineData", "inline_data", "fileData", "file_data", "functionResponse", "function_response"],
+        );
+        for data in [inline.or(inline_snake), file.or(file_snake)] {
+            let [mime, mime_snake] = self.named(data.as_ref(), ["mimeType", "mime_type"]);
+            let mime = mime.or(mime_snake);
+            let Some(mime) = mime.as_ref().and_then(|mime| mime.text(self.body())) else {
                 continue;
             };
             self.needs.vision |= mime.starts_with("image/") || mime.starts_with("video/");
             self.needs.audio |= mime.starts_with("audio/");
             self.needs.documents |= mime.starts_with("application/") || mime.starts_with("text/");
         }
-        let names = ["functionResponse", "function_response"];
-        let response = names.iter().find_map(|name| self.member(Some(part), name));
-        let inner = self.member(response.as_ref(), "parts");
-        for part in self.elements(inner.as_ref()) {
-            self.gemini_part(&part);
+        if depth < DEEPEST {
+            let inner = self.member(response.or(response_snake).as_ref(), "parts");
+            self.each(inner.as_ref(), |look, part| look.gemini_part(part, depth.saturating_add(1)));
         }
     }
 }

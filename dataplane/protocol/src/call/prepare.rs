@@ -1,15 +1,17 @@
 //! From a client's request to an upstream's: which lane, and the request on it.
 
+use std::{collections::HashSet, sync::Arc};
+
 use bytes::Bytes;
 
-use super::{Call, Destination, Prepared, Unprepared, foreign_state, wrong};
+use super::{Call, Destination, MAX_OBJECTS, Prepared, Unprepared, foreign_state, most_bytes, wrong};
 use crate::{
-    codec::Target,
+    codec::{Malformed, Target},
     dialect::{Family, Framing, Surface},
     exchange::{Exchange, Lane},
     ir::{Request, ToolKind},
     lane::Codecs,
-    report::{Mode, Report, Warning},
+    report::{Mode, Refusal, Report, Warning},
     scan::{Kind, Value},
     splice::{self, Edit},
     upstream_path,
@@ -42,7 +44,7 @@ impl Call {
         let path = self.path(self.surface(), to, self.framing, self.endpoint.query)?;
         let mut report = Report::new(mode);
         self.report_query(&mut report);
-        let mut edits = self.model_edits(model);
+        let mut edits = self.model_edits(model, most_bytes(self.body.len(), to.max_body))?;
         let usage = self.usage_edit();
         let hide_usage = usage.is_some();
         edits.extend(usage);
@@ -69,12 +71,18 @@ impl Call {
         to: Destination<'_>,
         mode: Mode,
     ) -> Result<Prepared, Unprepared> {
-        let decoded = self.decoded.get_or_init(|| codecs.client.decode_request(&self.body, &self.head));
+        let decoded = self.decoded.get_or_init(|| {
+            if self.scan.objects() > MAX_OBJECTS {
+                let message = format!("the request body holds more than {MAX_OBJECTS} JSON objects");
+                return Err(Malformed { field: None, message });
+            }
+            codecs.client.decode_request(&self.body, &self.head)
+        });
         let request = decoded.as_ref().map_err(Clone::clone)?;
         let target = Target { model: to.model.unwrap_or(&self.model), default_max_output: to.default_max_output };
         let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
         let path = self.path(upstream, to, framing, None)?;
-        let mut report = Report::new(mode);
+        let mut report = Report::within(mode, most_bytes(self.body.len(), to.max_body));
         self.report_query(&mut report);
         let encoded = codecs.upstream.encode_request(request, target, self.surface(), &mut report);
         let warnings = report.finish()?;
@@ -83,37 +91,53 @@ impl Call {
             upstream,
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
-            lane: Lane::Translated { codecs, names: encoded.names, custom_tools: custom_tools(request) },
+            lane: Lane::Translated {
+                codecs,
+                names: Arc::new(encoded.names),
+                custom_tools: Arc::new(custom_tools(request)),
+            },
         };
         Ok(Prepared { path, headers: encoded.headers, body: encoded.body.into(), warnings, exchange })
     }
 
     /// Where the client named the model in the body: there. Gemini's embedding and counting requests repeat the path's
-    /// model, and what they say is made to agree with it: the path's is what was allowed.
-    fn model_edits(&self, model: &str) -> Vec<Edit> {
+    /// model, once for each text of a batch, and what they say is made to agree with it: the path's is what was allowed.
+    fn model_edits(&self, model: &str, most: usize) -> Result<Vec<Edit>, Refusal> {
         let body = &self.body;
-        let mut edits = Vec::new();
-        let mut rename = |value: Option<&Value>, name: &str| {
+        let in_path = self.surface().model_in_path();
+        let name = if in_path { upstream_path::resource_name(model) } else { model.to_owned() };
+        let written = Bytes::from(serde_json::Value::from(name.as_str()).to_string());
+        let mut left = most.saturating_sub(body.len());
+        let (mut edits, mut fits) = (Vec::new(), true);
+        let mut rename = |value: Option<&Value>| {
             let text = value.and_then(|value| value.text(body));
-            if let Some(value) = value.filter(|_| text.is_some_and(|text| text != name && text != model)) {
-                edits.push(Edit::string(value.span.clone(), name));
+            if let Some(value) = value.filter(|_| text.is_some_and(|text| text != name.as_str() && text != model)) {
+                // The edit itself is held as well until the body is written.
+                match left.checked_sub(written.len().saturating_add(size_of::<Edit>())) {
+                    Some(less) => left = less,
+                    None => fits = false,
+                }
+                if fits {
+                    edits.push(Edit { span: value.span.clone(), with: written.clone() });
+                }
             }
         };
-        if !self.surface().model_in_path() {
-            rename(self.scan.last(body, "model"), model);
-            return edits;
+        rename(self.scan.last(body, "model"));
+        if !in_path {
+            return Ok(edits);
         }
-        let resource = upstream_path::resource_name(model);
-        rename(self.scan.last(body, "model"), &resource);
         for name in ["generateContentRequest", "generate_content_request"] {
             let inner = self.scan.last(body, name).and_then(|value| value.member(body, "model"));
-            rename(inner.as_ref(), &resource);
+            rename(inner.as_ref());
         }
-        let requests = self.scan.last(body, "requests").map(|value| value.elements(body)).unwrap_or_default();
-        for request in requests {
-            rename(request.member(body, "model").as_ref(), &resource);
+        if let Some(requests) = self.scan.last(body, "requests") {
+            requests.each_element(body, |request| rename(request.member(body, "model").as_ref()));
         }
-        edits
+        if fits {
+            return Ok(edits);
+        }
+        let why = format!("expands to more than {most} bytes with the upstream's model in each request");
+        Err(Refusal { field: "requests".into(), why: why.into() })
     }
 
     /// Asks a Chat upstream for usage in the stream, unless the client has said whether it wants it and said yes.
@@ -129,9 +153,9 @@ impl Call {
             return Some(Edit::first_member(start, self.scan.members().is_empty(), &member));
         };
         match options.kind {
-            Kind::Null => Some(Edit { span: options.span.clone(), with: format!("{{{ASK}}}").into_bytes() }),
+            Kind::Null => Some(Edit { span: options.span.clone(), with: format!("{{{ASK}}}").into() }),
             Kind::Object { empty } => Some(match options.member(&self.body, "include_usage") {
-                Some(asked) => Edit { span: asked.span, with: b"true".to_vec() },
+                Some(asked) => Edit { span: asked.span, with: Bytes::from_static(b"true") },
                 None => Edit::first_member(options.span.start, empty, ASK),
             }),
             // Not ours to mend: the upstream refuses it in its own words.
@@ -185,7 +209,7 @@ const fn preferred(from: Surface) -> &'static [Surface] {
 }
 
 /// The tools that the client knows as free-form, whatever the upstream knows them as.
-fn custom_tools(request: &Request) -> Vec<String> {
+fn custom_tools(request: &Request) -> HashSet<String> {
     let custom = request.tools.iter().filter(|tool| matches!(tool.kind, ToolKind::Custom(_)));
     custom.map(|tool| tool.name.clone()).collect()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{StreamDeserializer, value::RawValue};
 
-use crate::{codec::json::write, ir::Raw};
+use crate::codec::{json::write, serialise::MAX_GLUED};
 
 /// The member that keeps what is no object.
 const WRAPPER: &str = "_raw";
@@ -32,11 +32,13 @@ pub fn as_object(arguments: &str) -> Object {
     }
 }
 
-/// Arguments as one object each, where a model glued several together (hard case 174); else as [`as_object`].
+/// Arguments as one object each, where a model glued some together (hard case 174); else as [`as_object`].
 pub fn as_objects(arguments: &str) -> Vec<Object> {
-    let values: StreamDeserializer<'_, _, Raw> = serde_json::Deserializer::from_str(arguments).into_iter();
-    match values.collect::<Result<Vec<_>, _>>() {
-        Ok(values) if values.len() > 1 && values.iter().all(|value| value.get().starts_with('{')) => {
+    let values: StreamDeserializer<'_, _, &RawValue> = serde_json::Deserializer::from_str(arguments).into_iter();
+    match values.take(MAX_GLUED.saturating_add(1)).collect::<Result<Vec<_>, _>>() {
+        Ok(values)
+            if (2..=MAX_GLUED).contains(&values.len()) && values.iter().all(|value| value.get().starts_with('{')) =>
+        {
             values.iter().map(|value| as_object(value.get())).collect()
         }
         _ => vec![as_object(arguments)],

@@ -115,6 +115,17 @@ impl Name {
         }
     }
 
+    /// [`Name::on`] with the number of the first list's element, where the surface's list is the neutral one's (tools of
+    /// all but Gemini, which groups them).
+    pub fn at(self, surface: Surface, index: usize) -> Field {
+        match column(surface) {
+            Column::Gemini => self.field(surface),
+            Column::Chat | Column::Responses | Column::Messages => {
+                self.on(surface).replacen("[]", &format!("[{index}]"), 1).into()
+            }
+        }
+    }
+
     /// Chat, Responses, Messages, Gemini.
     const fn request_row(self) -> [&'static str; 4] {
         match self {

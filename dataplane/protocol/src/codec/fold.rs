@@ -12,6 +12,9 @@ use crate::{
 /// Most candidates that are folded; vendors stop far below.
 const MAX_CANDIDATES: usize = 128;
 
+/// Most names of what was lost; decoders know fewer.
+const MAX_LOST: usize = 64;
+
 /// An answer that is being put together.
 #[derive(Debug, Default)]
 pub struct Fold {
@@ -45,8 +48,12 @@ impl Fold {
                     candidate.finish = finish;
                 }
             }
-            Event::Lost(field) if self.response.lost.contains(&field) => {}
-            Event::Lost(field) => self.response.lost.push(field),
+            Event::Lost(field) => {
+                let lost = &mut self.response.lost;
+                if lost.len() < MAX_LOST && !lost.contains(&field) {
+                    lost.push(field);
+                }
+            }
             Event::Error(problem) => return Err(problem),
             Event::End => self.ended = true,
             Event::BlockEnd { .. } | Event::Ping => {}

@@ -5,7 +5,7 @@
 //! client's name; the map refuses collisions. A legal identifier is never touched.
 
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use crate::{
     codec::NameMap,
@@ -43,6 +43,8 @@ pub const GEMINI_TOOL_NAME: Alphabet = Alphabet { max: 128, extra: ".:", starts_
 const HASH_DIGITS: usize = 8;
 /// Hex digits of an invented call id: with its prefix 29 characters, below every known bound.
 const INVENTED_DIGITS: usize = 24;
+/// Longest id of an answer, in bytes. Vendors' have 60 at most, other gateways' some hundreds.
+const MAX_ANSWER_ID: usize = 1024;
 /// What another gateway appends to a call id to smuggle reasoning state (protocols 2.4, rule 3).
 const SMUGGLED: &str = "__thought__";
 
@@ -63,6 +65,11 @@ pub fn invented_call_id(seed: &str, position: usize) -> String {
     let mut digits = hex::encode(hash.finalize());
     digits.truncate(INVENTED_DIGITS);
     format!("call_{digits}")
+}
+
+/// An upstream's id of its answer, unless it is too long to be repeated in every event.
+pub fn of_answer(id: Option<String>) -> Option<String> {
+    id.filter(|id| id.len() <= MAX_ANSWER_ID)
 }
 
 /// `id` if it has the prefix, else `fallback` with the prefix in front (`msg_` on Anthropic, `chatcmpl-` on Chat).
@@ -93,7 +100,8 @@ pub fn tool_names(request: &Request, alphabet: Alphabet) -> NameMap {
 /// A map for `names`, in order: a legal name keeps its place, an illegal one gets a free one.
 fn map_names(names: &[&str], alphabet: Alphabet) -> NameMap {
     let mut map = NameMap::default();
-    let is_free = |map: &NameMap, candidate: &str| !map.is_taken(candidate) && !names.contains(&candidate);
+    let own: HashSet<&str> = names.iter().copied().collect();
+    let is_free = |map: &NameMap, candidate: &str| !map.is_taken(candidate) && !own.contains(candidate);
     for &name in names {
         if name.is_empty() || alphabet.takes(name) || map.sent(name) != name {
             continue;

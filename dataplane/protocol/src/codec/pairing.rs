@@ -5,7 +5,10 @@
 //! belongs to no call becomes text, a call without a result gets an error result if the conversation went on. Nothing is
 //! moved across a user turn that says something else.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use crate::ir::{Block, Role, Text, ToolResult, Turn};
 
@@ -34,14 +37,7 @@ pub enum Neighbours {
 
 /// The paired history. Empty turns are left out.
 pub fn paired(turns: &[Turn], neighbours: Neighbours) -> Vec<Part<'_>> {
-    let mut parts = runs(turns, neighbours);
-    let mut at = 0;
-    while let Some(ids) = parts.get(at).map(calls) {
-        at = at.saturating_add(1);
-        if !ids.is_empty() && at < parts.len() {
-            answer(&mut parts, at, &ids);
-        }
-    }
+    let mut parts = answered(runs(turns, neighbours));
     strip_orphans(&mut parts);
     parts.retain(|part| !part.blocks.is_empty());
     parts
@@ -50,76 +46,94 @@ pub fn paired(turns: &[Turn], neighbours: Neighbours) -> Vec<Part<'_>> {
 /// The history as parts, neighbours merged.
 fn runs(turns: &[Turn], neighbours: Neighbours) -> Vec<Part<'_>> {
     let mut parts: Vec<Part<'_>> = Vec::with_capacity(turns.len());
+    // Of the last part: whether it holds a call, and whether it holds results only.
+    let (mut has_calls, mut only_results) = (false, false);
     for turn in turns.iter().filter(|turn| !turn.blocks.is_empty()) {
+        let calls = turn.blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+        let results = turn.blocks.iter().all(is_result);
+        let merges = match (neighbours, turn.role) {
+            (Neighbours::Merge, _) => true,
+            (Neighbours::Keep, Role::Assistant) => has_calls || calls,
+            // Results that came in several turns are one answer.
+            (Neighbours::Keep, Role::User) => only_results && results,
+            (Neighbours::Keep, Role::System) => false,
+        };
         let blocks = turn.blocks.iter().map(Cow::Borrowed);
         match parts.last_mut() {
-            Some(last) if last.role == turn.role && merges(last, turn, neighbours) => last.blocks.extend(blocks),
-            _ => parts.push(Part { role: turn.role, blocks: blocks.collect(), name: turn.name.as_deref() }),
+            Some(last) if last.role == turn.role && merges => {
+                last.blocks.extend(blocks);
+                (has_calls, only_results) = (has_calls || calls, only_results && results);
+            }
+            _ => {
+                parts.push(Part { role: turn.role, blocks: blocks.collect(), name: turn.name.as_deref() });
+                (has_calls, only_results) = (calls, results);
+            }
         }
     }
     parts
 }
 
-fn merges(last: &Part<'_>, turn: &Turn, neighbours: Neighbours) -> bool {
-    match (neighbours, turn.role) {
-        (Neighbours::Merge, _) => true,
-        (Neighbours::Keep, Role::Assistant) => {
-            !calls(last).is_empty() || turn.blocks.iter().any(|block| matches!(block, Block::ToolCall(_)))
+/// Gives every call its result, at the front of the part behind it, unless nothing follows.
+fn answered(mut parts: Vec<Part<'_>>) -> Vec<Part<'_>> {
+    let mut out = Vec::with_capacity(parts.len());
+    let mut rest = parts.as_mut_slice();
+    while let Some((part, behind)) = rest.split_first_mut() {
+        let ids = calls(part);
+        out.push(std::mem::replace(part, Part { role: part.role, blocks: Vec::new(), name: None }));
+        if !ids.is_empty() && !behind.is_empty() {
+            let results = results_of(&ids, behind);
+            match behind.first_mut() {
+                Some(next) if next.role == Role::User => {
+                    next.blocks.splice(0..0, results);
+                }
+                _ => out.push(Part { role: Role::User, blocks: results, name: None }),
+            }
         }
-        // Results that came in several turns are one answer.
-        (Neighbours::Keep, Role::User) => last.blocks.iter().all(|b| is_result(b)) && turn.blocks.iter().all(is_result),
-        (Neighbours::Keep, Role::System) => false,
+        rest = behind;
     }
+    out
 }
 
-/// Gives every call in `ids` its result, at the front of the part at `at`.
-fn answer(parts: &mut Vec<Part<'_>>, at: usize, ids: &[String]) {
-    let mut found: BTreeMap<&str, ToolResult> = BTreeMap::new();
-    for part in parts.iter_mut().skip(at) {
+/// Takes the results of the calls out of the parts behind them; stands one in for each that is missing.
+fn results_of<'a>(ids: &[&'a str], behind: &mut [Part<'a>]) -> Vec<Cow<'a, Block>> {
+    let wanted: HashSet<&str> = ids.iter().copied().collect();
+    let mut found: HashMap<&str, Cow<'a, Block>> = HashMap::new();
+    for part in behind {
         if part.role == Role::Assistant {
             break;
         }
-        part.blocks.retain(|block| match block.as_ref() {
-            Block::ToolResult(result) => match ids.iter().find(|id| **id == result.call_id) {
-                Some(id) => {
-                    found.insert(id, result.clone());
-                    false
+        if part.blocks.iter().any(|block| is_result(block)) {
+            let mut kept = Vec::with_capacity(part.blocks.len());
+            for block in part.blocks.drain(..) {
+                match block {
+                    Cow::Borrowed(Block::ToolResult(result)) if wanted.contains(result.call_id.as_str()) => {
+                        found.insert(&result.call_id, block);
+                    }
+                    other => kept.push(other),
                 }
-                None => true,
-            },
-            _ => true,
-        });
+            }
+            part.blocks = kept;
+        }
         if part.role == Role::User && !part.blocks.is_empty() {
             break;
         }
     }
-    let results = ids.iter().map(|id| {
-        let result = found.remove(id.as_str()).unwrap_or_else(|| unanswered(id));
-        Cow::Owned(Block::ToolResult(result))
-    });
-    let results: Vec<_> = results.collect();
-    match parts.get_mut(at) {
-        Some(next) if next.role == Role::User => {
-            next.blocks.splice(0..0, results);
-        }
-        _ => parts.insert(at, Part { role: Role::User, blocks: results, name: None }),
-    }
+    let results = ids.iter().map(|id| found.remove(id).unwrap_or_else(|| Cow::Owned(unanswered(id))));
+    results.collect()
 }
 
 /// Turns results without a call into text.
 fn strip_orphans(parts: &mut [Part<'_>]) {
-    let mut open: Vec<String> = Vec::new();
+    let mut open: HashSet<&str> = HashSet::new();
     for part in parts {
         if part.role == Role::Assistant {
-            open = calls(part);
+            open = calls(part).into_iter().collect();
             continue;
         }
         for block in &mut part.blocks {
-            let orphan = match block.as_ref() {
-                Block::ToolResult(result) => !open.contains(&result.call_id),
-                _ => false,
-            };
-            if orphan && let Block::ToolResult(result) = block.as_ref() {
+            if let Block::ToolResult(result) = block.as_ref()
+                && !open.contains(result.call_id.as_str())
+            {
                 let text = Text { text: text_of(&result.content), ..Text::default() };
                 *block = Cow::Owned(Block::Text(text));
             }
@@ -127,9 +141,10 @@ fn strip_orphans(parts: &mut [Part<'_>]) {
     }
 }
 
-fn calls(part: &Part<'_>) -> Vec<String> {
-    let ids = part.blocks.iter().filter_map(|block| match block.as_ref() {
-        Block::ToolCall(call) if part.role == Role::Assistant => Some(call.id.clone()),
+/// The ids of the model's calls, which are the client's own blocks.
+fn calls<'a>(part: &Part<'a>) -> Vec<&'a str> {
+    let ids = part.blocks.iter().filter_map(|block| match block {
+        Cow::Borrowed(Block::ToolCall(call)) if part.role == Role::Assistant => Some(call.id.as_str()),
         _ => None,
     });
     ids.collect()
@@ -139,20 +154,20 @@ const fn is_result(block: &Block) -> bool {
     matches!(block, Block::ToolResult(_))
 }
 
-fn unanswered(id: &str) -> ToolResult {
-    ToolResult {
+fn unanswered(id: &str) -> Block {
+    Block::ToolResult(ToolResult {
         call_id: id.to_owned(),
         name: None,
         content: vec![Block::Text(Text { text: UNANSWERED.to_owned(), ..Text::default() })],
         is_error: Some(true),
         cache: None,
-    }
+    })
 }
 
 /// The words of some blocks, one per line.
-pub fn text_of(blocks: &[Block]) -> String {
+pub fn text_of<'b>(blocks: impl IntoIterator<Item = &'b Block>) -> String {
     let words: Vec<&str> = blocks
-        .iter()
+        .into_iter()
         .filter_map(|block| match block {
             Block::Text(text) => Some(text.text.as_str()),
             Block::Refusal(text) => Some(text.as_str()),

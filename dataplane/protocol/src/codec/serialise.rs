@@ -9,6 +9,8 @@
 //! comes for it after its arguments are complete is a second call that a careless upstream glued to the first one
 //! (hard case 174), and gets an id of its own. Empty deltas start nothing (hard case 89).
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use crate::{
     codec::ids::invented_call_id,
     ir::{BlockKind, Delta},
@@ -16,6 +18,12 @@ use crate::{
 
 /// Most bytes that may wait behind the live block. A legal answer needs a few hundred KiB.
 pub const MAX_WAITING_BYTES: usize = 8 << 20;
+
+/// Most blocks that may wait. Vendors stop at some hundreds of calls in one answer.
+pub const MAX_WAITING_BLOCKS: usize = 4096;
+
+/// Most calls that a careless upstream may glue together; each repeats the tool's name.
+pub const MAX_GLUED: usize = 128;
 
 /// Takes blocks one after the other: `open`, any number of `grow`, `close`.
 pub trait Sink {
@@ -29,7 +37,9 @@ pub trait Sink {
 
 /// Too much waits behind one unfinished block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the upstream interleaves more than {MAX_WAITING_BYTES} bytes of blocks")]
+#[error(
+    "the upstream interleaves too many blocks: more than {MAX_WAITING_BYTES} bytes or {MAX_WAITING_BLOCKS} of them"
+)]
 pub struct Overflow;
 
 /// Turns overlapping blocks into a sequence.
@@ -37,8 +47,20 @@ pub struct Overflow;
 pub struct Serialiser {
     live: Option<Pending>,
     /// Blocks that the upstream has begun and not ended, or that have something left to say, in first-seen order.
-    waiting: Vec<Pending>,
+    waiting: BTreeMap<u64, Pending>,
+    /// Those of them that have something to say.
+    speaking: BTreeSet<u64>,
+    /// Where the block of a number stands that may still grow.
+    growing: HashMap<u32, Place>,
+    next_place: u64,
     waiting_bytes: usize,
+}
+
+/// Where a block stands.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Live,
+    Waiting(u64),
 }
 
 /// A block that is not complete on the wire.
@@ -71,17 +93,21 @@ struct JsonProgress {
 
 impl Serialiser {
     /// A block begins; it is not opened before it has something to say or ends.
-    pub fn start(&mut self, number: u32, kind: BlockKind, sink: &mut impl Sink) {
+    ///
+    /// # Errors
+    /// When too many blocks wait; the answer cannot go on then.
+    pub fn start(&mut self, number: u32, kind: BlockKind, sink: &mut impl Sink) -> Result<(), Overflow> {
         let mut block = Pending::new(number, kind);
         block.ended = matches!(block.kind, BlockKind::Unknown { .. } | BlockKind::Media(_));
-        self.waiting.push(block);
+        self.wait(block);
         self.settle(sink);
+        self.fits()
     }
 
     /// A block grows.
     ///
     /// # Errors
-    /// When too much waits; the answer cannot go on then.
+    /// When too much waits, or a call falls into too many; the answer cannot go on then.
     pub fn grow(&mut self, number: u32, delta: &Delta, sink: &mut impl Sink) -> Result<(), Overflow> {
         let Delta::Arguments(text) = delta else {
             return if is_empty(delta) { Ok(()) } else { self.deliver(number, delta, sink) };
@@ -91,7 +117,7 @@ impl Serialiser {
             if block.json.complete {
                 rest = rest.trim_start();
                 if !rest.is_empty() {
-                    self.split(number, sink);
+                    self.split(number, sink)?;
                 }
                 continue;
             }
@@ -107,78 +133,126 @@ impl Serialiser {
 
     /// A block is complete. A call or foreign block that never spoke goes out empty; prose that never spoke is nothing.
     pub fn end(&mut self, number: u32, sink: &mut impl Sink) {
-        if let Some(block) = self.open_block(number) {
-            block.ended = true;
-        }
+        self.finish(number);
         self.settle(sink);
     }
 
     /// The answer is complete: everything that waits goes out, closed.
     pub fn flush(&mut self, sink: &mut impl Sink) {
-        for block in self.live.iter_mut().chain(&mut self.waiting) {
-            block.ended = true;
+        for number in self.growing.keys().copied().collect::<Vec<_>>() {
+            self.finish(number);
         }
         self.settle(sink);
     }
 
     /// The block of this number that may still grow.
     fn open_block(&mut self, number: u32) -> Option<&mut Pending> {
-        let mut blocks = self.live.iter_mut().chain(&mut self.waiting);
-        blocks.find(|block| block.number == number && !block.ended)
+        match *self.growing.get(&number)? {
+            Place::Live => self.live.as_mut(),
+            Place::Waiting(place) => self.waiting.get_mut(&place),
+        }
+    }
+
+    /// Marks the block of this number as ended; gives its kind and how many calls were split off before it.
+    fn finish(&mut self, number: u32) -> Option<(BlockKind, usize)> {
+        let block = self.open_block(number)?;
+        block.ended = true;
+        let (kind, splits, speaks) = (block.kind.clone(), block.splits, block.speaks());
+        if let Some(Place::Waiting(place)) = self.growing.remove(&number) {
+            if speaks {
+                self.speaking.insert(place);
+            } else {
+                self.waiting.remove(&place);
+            }
+        }
+        Some((kind, splits))
+    }
+
+    /// Puts a block behind those that wait, unless it is over and has nothing to say.
+    fn wait(&mut self, block: Pending) {
+        let place = self.next_place;
+        self.next_place = place.saturating_add(1);
+        if block.speaks() {
+            self.speaking.insert(place);
+        } else if block.ended {
+            return;
+        }
+        if !block.ended {
+            self.growing.insert(block.number, Place::Waiting(place));
+        }
+        self.waiting.insert(place, block);
     }
 
     /// Sends a delta of the live block on; lets any other wait for its turn, which may be now.
     fn deliver(&mut self, number: u32, delta: &Delta, sink: &mut impl Sink) -> Result<(), Overflow> {
-        if self.live.as_ref().is_some_and(|live| live.number == number) {
-            sink.grow(delta);
-            // Its arguments may be complete now, and others may have waited for that.
-            self.settle(sink);
-            return Ok(());
-        }
-        if let Some(block) = self.open_block(number) {
-            block.wait(delta);
-            self.waiting_bytes = self.waiting_bytes.saturating_add(size(delta));
+        match self.growing.get(&number).copied() {
+            Some(Place::Live) => {
+                sink.grow(delta);
+                // Its arguments may be complete now, and others may have waited for that.
+                self.settle(sink);
+                return Ok(());
+            }
+            Some(Place::Waiting(place)) => {
+                if let Some(block) = self.waiting.get_mut(&place) {
+                    block.wait(delta);
+                    self.waiting_bytes = self.waiting_bytes.saturating_add(size(delta));
+                    self.speaking.insert(place);
+                }
+            }
+            None => {}
         }
         self.settle(sink);
-        if self.waiting_bytes > MAX_WAITING_BYTES { Err(Overflow) } else { Ok(()) }
+        self.fits()
+    }
+
+    fn fits(&self) -> Result<(), Overflow> {
+        if self.waiting_bytes > MAX_WAITING_BYTES || self.waiting.len() > MAX_WAITING_BLOCKS {
+            return Err(Overflow);
+        }
+        Ok(())
     }
 
     /// Ends a call whose arguments are complete, and puts another one of the same tool behind it.
-    fn split(&mut self, number: u32, sink: &mut impl Sink) {
-        let Some(block) = self.open_block(number) else { return };
-        block.ended = true;
-        let mut next = Pending::new(number, block.kind.clone());
-        next.splits = block.splits.saturating_add(1);
+    fn split(&mut self, number: u32, sink: &mut impl Sink) -> Result<(), Overflow> {
+        let Some((kind, splits)) = self.finish(number) else { return Ok(()) };
+        let mut next = Pending::new(number, kind);
+        next.splits = splits.saturating_add(1);
+        if next.splits >= MAX_GLUED {
+            return Err(Overflow);
+        }
         if let BlockKind::ToolCall { id, .. } = &mut next.kind {
             *id = invented_call_id(id, next.splits);
         }
-        self.waiting.push(next);
+        self.wait(next);
         self.settle(sink);
+        Ok(())
     }
 
     /// Ends the live block if its time is over, and makes the next ones live for as long as they have something to say.
     fn settle(&mut self, sink: &mut impl Sink) {
         loop {
             if let Some(live) = &self.live {
-                let gives_way = live.may_close() && self.waiting.iter().any(Pending::speaks);
+                let gives_way = live.may_close() && !self.speaking.is_empty();
                 if !live.ended && !gives_way {
                     return;
                 }
                 sink.close();
             }
             // Prose that may be opened again, and calls that others may be glued to, stay known.
-            self.waiting.extend(self.live.take().filter(|live| !live.ended));
-            self.waiting.retain(|block| !block.ended || block.speaks());
-            let Some(place) = self.waiting.iter().position(Pending::speaks) else {
-                return;
-            };
-            let mut block = self.waiting.remove(place);
+            if let Some(live) = self.live.take().filter(|live| !live.ended) {
+                self.wait(live);
+            }
+            let Some(place) = self.speaking.pop_first() else { return };
+            let Some(mut block) = self.waiting.remove(&place) else { continue };
             sink.open(&block.kind);
             for delta in block.deltas.drain(..) {
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(size(&delta));
                 sink.grow(&delta);
             }
             block.written = true;
+            if !block.ended {
+                self.growing.insert(block.number, Place::Live);
+            }
             self.live = Some(block);
         }
     }

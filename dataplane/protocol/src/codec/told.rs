@@ -12,12 +12,15 @@ use crate::ir::Unknown;
 const MAX_TEXT: usize = 4_096;
 /// Longest string that is told, in bytes: what is longer is data.
 const MAX_STRING: usize = 1_024;
+/// Longest block that is read, in bytes: what is longer is data.
+const MAX_READ: usize = 256 * 1024;
 /// Deepest level that is told.
 const MAX_DEPTH: usize = 8;
 
 /// The block in words: its type, and the members that a reader understands.
 pub fn as_text(block: &Unknown) -> String {
-    let value = serde_json::from_str::<Value>(block.raw.get()).unwrap_or_default();
+    let raw = Some(block.raw.get()).filter(|raw| raw.len() <= MAX_READ);
+    let value = raw.and_then(|raw| serde_json::from_str::<Value>(raw).ok()).unwrap_or_default();
     let told = prune(value, 0).map(|value| value.to_string()).unwrap_or_default();
     let mut text = format!("[{}: {told}]", block.kind);
     if text.len() > MAX_TEXT {

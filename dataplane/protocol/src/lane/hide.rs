@@ -2,6 +2,8 @@
 //!
 //! The usage chunk goes, and the `usage` member of the others; every other byte of an event stays.
 
+use bytes::Bytes;
+
 use crate::{
     scan::{Kind, Scan},
     splice::{self, Edit},
@@ -30,7 +32,7 @@ pub(super) fn usage(block: &[u8], data: &str) -> Option<Vec<u8>> {
         (None, Some(after)) => member.name.start..after.name.start,
         (None, None) => member.name.start..member.value.span.end,
     };
-    Some(splice::apply(block, vec![Edit { span: start + span.start..start + span.end, with: Vec::new() }]))
+    Some(splice::apply(block, vec![Edit { span: start + span.start..start + span.end, with: Bytes::new() }]))
 }
 
 #[cfg(test)]

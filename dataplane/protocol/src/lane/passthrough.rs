@@ -6,6 +6,8 @@
 //! error have to follow. A body that is not framed as asked for (one JSON document, an array) is converted by the codec
 //! of its own dialect instead.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Codecs, hide, terminal, translated::Translated, truncated, unreadable};
@@ -153,7 +155,8 @@ impl Passthrough {
             return self.end_with(&problem).into();
         };
         let ends = (self.surface, self.surface);
-        let mut lane = Box::new(Translated::between(codecs, ends, self.framing, &self.reply, NameMap::default()));
+        let mut lane =
+            Box::new(Translated::between(codecs, ends, self.framing, &self.reply, Arc::new(NameMap::default())));
         let out = lane.push(chunk);
         self.converted = Some(lane);
         out

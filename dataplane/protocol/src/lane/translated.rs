@@ -3,6 +3,8 @@
 //! How the upstream frames its answer is read off its first byte and not off headers, which some leave out: events, an
 //! array, or one whole document, which is unfolded into the events it could have come as.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Codecs, observe, truncated, unfold, unreadable, whole};
@@ -26,7 +28,7 @@ pub(crate) struct Translated {
     decoder: Box<dyn StreamDecoder>,
     encoder: Box<dyn StreamEncoder>,
     array: Option<ArrayWriter>,
-    names: NameMap,
+    names: Arc<NameMap>,
     seen: Observed,
     events: Vec<Event>,
     /// `End` or `Error` went out.
@@ -49,7 +51,7 @@ impl Translated {
         ends: (Surface, Surface),
         framing: Framing,
         reply: &Reply,
-        names: NameMap,
+        names: Arc<NameMap>,
     ) -> Self {
         Self {
             codecs,

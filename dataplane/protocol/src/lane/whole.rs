@@ -1,10 +1,13 @@
 //! Whole answers, on both lanes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Codecs, observe, truncated, unreadable};
 use crate::{
+    call::most_bytes,
     codec::{NameMap, Reply, fold::Fold},
     dialect::Surface,
     exchange::{Answer, Exchange, Lane, Whole},
@@ -13,6 +16,9 @@ use crate::{
     problem::{Problem, understand},
     tap,
 };
+
+/// Most bytes by which a large answer may grow.
+const MAX_GROWTH: usize = 16 << 20;
 
 const JSON: &str = "application/json";
 
@@ -32,7 +38,7 @@ pub(crate) fn answer(exchange: &Exchange, reply: &Reply, answer: Answer<'_>) -> 
             Ok(Whole { body: answer.body, content_type: JSON, observed, changed: false })
         }
         Lane::Translated { codecs, names, custom_tools } => {
-            let reply = Reply { custom_tools: custom_tools.clone(), ..reply.clone() };
+            let reply = Reply { custom_tools: Arc::clone(custom_tools), ..reply.clone() };
             translate(exchange, *codecs, names, (&reply, &answer.body))
         }
     }
@@ -48,8 +54,12 @@ fn translate(
         if begins_like_json(body) { decode(exchange.upstream, codecs, body)? } else { from_events(codecs, body)? };
     restore_names(&mut response, names);
     let observed = observe::response(&response, exchange.client);
-    let body = codecs.client.encode_response(&response, reply).into();
-    Ok(Whole { body, content_type: JSON, observed, changed: true })
+    let most = most_bytes(body.len(), MAX_GROWTH);
+    let body = codecs.client.encode_response(&response, &Reply { most_bytes: Some(most), ..reply.clone() });
+    if body.len() > most {
+        return Err(unreadable("the upstream's answer becomes too large in the client's format"));
+    }
+    Ok(Whole { body: body.into(), content_type: JSON, observed, changed: true })
 }
 
 /// Reads an upstream's whole JSON, which may say that it failed in spite of its status.

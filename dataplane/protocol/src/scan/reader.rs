@@ -7,6 +7,14 @@ use super::{Fault, Kind, MAX_DEPTH, Member, NotJson, Value};
 pub(super) struct Reader<'a> {
     pub(super) body: &'a [u8],
     pub(super) at: usize,
+    /// Objects so far.
+    pub(super) objects: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn at(body: &'a [u8], at: usize) -> Self {
+        Self { body, at, objects: 0 }
+    }
 }
 
 impl Reader<'_> {
@@ -27,6 +35,7 @@ impl Reader<'_> {
     /// From the opening brace to behind the closing one.
     pub(super) fn object(&mut self, depth: usize, mut each: impl FnMut(Member)) -> Result<bool, NotJson> {
         self.open(depth)?;
+        self.objects = self.objects.saturating_add(1);
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(true);

@@ -28,10 +28,12 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Observed {
         Surface::ChatCompletions => {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
             chat::delta(span("choices"), &mut seen, |_, _| {});
-            for choice in scan.last(body, "choices").map(|list| list.elements(body)).unwrap_or_default() {
-                if let Some(word) = choice.member(body, "finish_reason").as_ref().and_then(|word| word.text(body)) {
-                    seen.finished(chat::finish(&word));
-                }
+            if let Some(choices) = scan.last(body, "choices") {
+                choices.each_element(body, |choice| {
+                    if let Some(word) = choice.member(body, "finish_reason").as_ref().and_then(|word| word.text(body)) {
+                        seen.finished(chat::finish(&word));
+                    }
+                });
             }
             count(member("usage"), Family::OpenAi, &mut seen);
         }

@@ -53,7 +53,8 @@ pub fn client_reply() -> Reply {
         id: "0123456789abcdef".into(),
         created: 1_700_000_000,
         include_usage: true,
-        custom_tools: vec!["free_form".into()],
+        custom_tools: std::sync::Arc::new(["free_form".into()].into()),
+        most_bytes: None,
     }
 }
 

@@ -142,7 +142,11 @@ impl Try<'_> {
             }
             by = now.checked_add(self.upstream.timeouts.stream_idle).unwrap_or(self.deadline).min(self.deadline);
         }
-        let (bytes, lease) = bytes.join();
+        let (bytes, mut lease) = bytes.join();
+        if !back.exchange.is_passthrough() {
+            // While it is translated, the upstream's answer and the client's are held both.
+            lease.resize(bytes.len().saturating_mul(2)).map_err(|full| self.shed(full))?;
+        }
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let whole = back.exchange.whole(&back.reply, head.status.as_u16(), content_type, bytes);
         match whole {
@@ -150,6 +154,7 @@ impl Try<'_> {
             Ok(whole) => {
                 guard.observe(&whole.observed);
                 guard.delivered_whole();
+                lease.resize(whole.body.len()).map_err(|full| self.shed(full))?;
                 let changed = whole.changed.then_some(whole.content_type);
                 let body = AnswerBody::Whole { bytes: whole.body, changed, lease };
                 Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot))

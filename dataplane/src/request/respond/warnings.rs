@@ -14,28 +14,39 @@ const LONGEST: usize = 96;
 
 /// All warnings as one header value; none if there are none.
 pub(in crate::request) fn header(warnings: &[Warning]) -> Option<HeaderValue> {
-    let mut text = String::new();
-    for (at, warning) in warnings.iter().enumerate() {
-        let next = word(warning);
-        if text.len() + next.len() + 2 > MOST {
-            text.push_str(&format!(", more;count={}", warnings.len() - at));
-            break;
-        }
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
-        text.push_str(&next);
-    }
+    let text = words(warnings).join(", ");
     if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
 }
 
-/// One warning.
-pub(in crate::request) fn word(warning: &Warning) -> String {
+/// All warnings, each as one word, in at most [`MOST`] bytes and a count of what did not fit.
+pub(in crate::request) fn words(warnings: &[Warning]) -> Vec<String> {
+    let (mut words, mut length, mut more) = (Vec::new(), 0_usize, 0_u64);
+    for warning in warnings {
+        if let Warning::More { count } = warning {
+            more = more.saturating_add(*count);
+            continue;
+        }
+        let next = word(warning);
+        length = length.saturating_add(next.len()).saturating_add(2);
+        if length > MOST {
+            more = more.saturating_add(1);
+        } else {
+            words.push(next);
+        }
+    }
+    if more > 0 {
+        words.push(word(&Warning::More { count: more }));
+    }
+    words
+}
+
+fn word(warning: &Warning) -> String {
     match warning {
         Warning::Adapted { field, from, to } => {
             format!("adapted;field={};from={};to={}", plain(field), plain(from), plain(to))
         }
         Warning::Dropped { field } => format!("dropped;field={}", plain(field)),
+        Warning::More { count } => format!("more;count={count}"),
     }
 }
 
@@ -69,5 +80,11 @@ mod tests {
         let (_, rest) = value.to_str().unwrap().rsplit_once("more;count=").unwrap();
         let shown = value.to_str().unwrap().matches("dropped;").count();
         assert_eq!(rest.parse::<usize>().unwrap() + shown, 500);
+    }
+
+    #[test]
+    fn counts_of_what_was_not_told_add_up() {
+        let many = [Warning::More { count: 3 }, dropped("seed".into()), Warning::More { count: 4 }];
+        assert_eq!(header(&many).unwrap(), "dropped;field=seed, more;count=7");
     }
 }

@@ -3,9 +3,9 @@
 //! Chat keeps words and calls apart, wants results as messages of their own, and takes only words in them: pictures of a
 //! result follow in a user message that names the call. Reasoning of other vendors is dropped whole.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
-use super::{carrier, request_encode::is_custom, response::write_call_state, tools::unwrap_custom};
+use super::{carrier, response::write_call_state, tools::unwrap_custom};
 use crate::{
     codec::{
         NameMap,
@@ -27,13 +27,13 @@ const FAILED: &str = "[tool error] ";
 /// Writes all messages.
 pub fn encode(
     request: &Request,
-    names: &NameMap,
+    (names, custom): (&NameMap, &HashSet<&str>),
     takes_reasoning: bool,
     from: Surface,
     report: &mut Report,
     out: &mut Elements<'_>,
 ) {
-    let mut writer = Writer { request, names, takes_reasoning, from, report };
+    let mut writer = Writer { request, names, takes_reasoning, custom, from, report };
     writer.system(out);
     for part in paired(&request.turns, Neighbours::Keep) {
         match part.role {
@@ -49,6 +49,8 @@ struct Writer<'a> {
     names: &'a NameMap,
     /// Whether the model's server takes reasoning of its own back.
     takes_reasoning: bool,
+    /// The tools that take free-form text.
+    custom: &'a HashSet<&'a str>,
     from: Surface,
     report: &'a mut Report,
 }
@@ -71,8 +73,8 @@ impl Writer<'_> {
     }
 
     fn later_system(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
-        let blocks: Vec<Block> = part.blocks.iter().map(|block| block.as_ref().clone()).collect();
-        message(out, "system", part.name, |out| out.put("content", &text_of(&blocks)));
+        let words = text_of(part.blocks.iter().map(AsRef::as_ref));
+        message(out, "system", part.name, |out| out.put("content", &words));
     }
 
     /// Results first, each a message; then their pictures; then what the user said.
@@ -174,7 +176,7 @@ impl Writer<'_> {
         }
         details.retain(|_| carries);
         self.mark(calls.iter().any(|call| call.cache.is_some()));
-        let (request, names) = (self.request, self.names);
+        let (custom, names) = (self.custom, self.names);
         message(out, "assistant", part.name, |out| {
             out.put("content", &(!words.is_empty()).then_some(&words));
             out.put_some("refusal", refusal.as_deref());
@@ -190,7 +192,7 @@ impl Writer<'_> {
                 out.list("tool_calls", |out| {
                     for call in &calls {
                         out.object(|out| {
-                            encode_call(call, request, names, out);
+                            encode_call(call, custom, names, out);
                             if let Some(state) = call.state.as_ref().filter(|_| carries) {
                                 write_call_state(state, out);
                             }
@@ -332,10 +334,10 @@ impl Writer<'_> {
     }
 }
 
-fn encode_call(call: &ToolCall, request: &Request, names: &NameMap, out: &mut Members<'_>) {
+fn encode_call(call: &ToolCall, custom: &HashSet<&str>, names: &NameMap, out: &mut Members<'_>) {
     out.put("id", &ids::call_id(&call.id, ids::CHAT_CALL_ID));
     let name = names.sent(&call.name);
-    if is_custom(request, &call.name) {
+    if custom.contains(call.name.as_str()) {
         out.put("type", "custom");
         out.object("custom", |out| {
             out.put("name", name);

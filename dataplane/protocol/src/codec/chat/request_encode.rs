@@ -3,6 +3,8 @@
 //! Usage is always asked for in streams, since the gateway meters; whether the client sees it is the answer's affair.
 //! What this dialect lacks: thinking budgets (sent as efforts), cache breakpoints, server tools of other vendors.
 
+use std::collections::HashSet;
+
 use super::{messages_encode, model, tools};
 use std::borrow::Cow;
 
@@ -32,19 +34,22 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
     let names = ids::tool_names(request, ids::OPENAI_TOOL_NAME);
     let capability = model::capability(target.model);
     let extras = extras::native(request, Surface::ChatCompletions, from, report);
+    let custom = custom_tools(request);
     let mut body = Vec::new();
-    write::object(&mut body, |out| {
+    write::object_within(&mut body, report.max_bytes(), |out| {
         out.put("model", target.model);
         out.list("messages", |out| {
-            messages_encode::encode(request, &names, capability.takes_reasoning, from, report, out);
+            messages_encode::encode(request, (&names, &custom), capability.takes_reasoning, from, report, out);
         });
+        check(out, Name::Messages, from, report);
         if request.stream {
             out.put("stream", &true);
             out.object("stream_options", |out| out.put("include_usage", &true));
         }
         limits(request, capability, from, report, out);
         sampling(request, capability, from, report, out);
-        offer(request, &names, from, report, out);
+        offer(request, (&names, &custom), from, report, out);
+        check(out, Name::Tools, from, report);
         output(&request.output, from, report, out);
         reasoning(request, capability, from, report, out);
         modalities(request, from, report, out);
@@ -53,8 +58,16 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
         for extra in extras.into_iter().filter(|extra| !extra.field.contains('.')) {
             out.put(&extra.field, &extra.raw);
         }
+        check(out, Name::Output, from, report);
     });
     Encoded { headers: Vec::new(), body, names }
+}
+
+/// Refuses the request if it has outgrown its bound by here.
+fn check(out: &Members<'_>, name: Name, from: Surface, report: &mut Report) {
+    if out.is_full() {
+        report.too_large(name.field(from));
+    }
 }
 
 fn limits(request: &Request, capability: model::Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
@@ -146,7 +159,13 @@ fn user<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<
 }
 
 /// Tools, the choice among them, and whether several calls may come at once.
-fn offer(request: &Request, names: &NameMap, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+fn offer(
+    request: &Request,
+    (names, custom): (&NameMap, &HashSet<&str>),
+    from: Surface,
+    report: &mut Report,
+    out: &mut Members<'_>,
+) {
     let sendable = |tool: &&Tool| match &tool.kind {
         ToolKind::Server { family, .. } => *family == Family::OpenAi && from == Surface::ChatCompletions,
         ToolKind::Function(_) | ToolKind::Custom(_) => true,
@@ -178,8 +197,7 @@ fn offer(request: &Request, names: &NameMap, from: Surface, report: &mut Report,
         }
     });
     if let Some(choice) = &request.tool_choice {
-        let is_custom = |name: &str| is_custom(request, name);
-        tools::encode_choice(choice, names, &is_custom, out);
+        tools::encode_choice(choice, names, custom, out);
     }
     out.put_some("parallel_tool_calls", request.parallel_tools);
 }
@@ -227,9 +245,10 @@ fn promise(strict: Option<bool>, schema: &RawValue, name: Name, from: Surface, r
     strict
 }
 
-/// Whether a tool of this name takes free-form text.
-pub fn is_custom(request: &Request, name: &str) -> bool {
-    request.tools.iter().any(|tool| tool.name == name && matches!(tool.kind, ToolKind::Custom(_)))
+/// The tools that take free-form text.
+fn custom_tools(request: &Request) -> HashSet<&str> {
+    let custom = request.tools.iter().filter(|tool| matches!(tool.kind, ToolKind::Custom(_)));
+    custom.map(|tool| tool.name.as_str()).collect()
 }
 
 fn output(format: &OutputFormat, from: Surface, report: &mut Report, out: &mut Members<'_>) {

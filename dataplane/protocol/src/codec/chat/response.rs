@@ -38,7 +38,7 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
 
 fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
     let mut response = Response {
-        id: top.take::<Loose>("id")?.map(Loose::into_string),
+        id: ids::of_answer(top.take::<Loose>("id")?.map(Loose::into_string)),
         model: top.take::<Loose>("model")?.map(Loose::into_string),
         // A time that cannot be read is no reason to lose an answer: ours takes its place.
         created: top.take_raw("created").and_then(wire::whole_number),
@@ -121,7 +121,7 @@ fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) ->
 /// Writes an answer for a client.
 pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
     let mut body = Vec::new();
-    write::object(&mut body, |out| {
+    write::object_within(&mut body, reply.most_bytes.unwrap_or(usize::MAX), |out| {
         out.put("id", &ids::prefixed(response.id.as_deref(), "chatcmpl-", &reply.id));
         out.put("object", "chat.completion");
         out.put("created", &response.created.unwrap_or(reply.created));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     codec::{
-        StreamDecoder,
+        StreamDecoder, ids,
         json::read::{Object, Spelling, malformed},
     },
     framing::sse::Frame,
@@ -129,7 +129,7 @@ impl Decoder {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
-        let id = chunk.id.as_deref().filter(|id| !id.is_empty()).map(str::to_owned);
+        let id = ids::of_answer(chunk.id.as_deref().filter(|id| !id.is_empty()).map(str::to_owned));
         self.id = id.clone().unwrap_or_default();
         out.push(Event::Start {
             id,

@@ -1,5 +1,7 @@
 //! Tools, the choice among them, and the text of free-form calls.
 
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 
 use crate::{
@@ -142,10 +144,10 @@ pub fn encode(
     }
 }
 
-/// Writes `tool_choice`. `is_custom` says which names are free-form tools.
-pub fn encode_choice(choice: &ToolChoice, names: &NameMap, is_custom: &dyn Fn(&str) -> bool, out: &mut Members<'_>) {
+/// Writes `tool_choice`. `custom` says which names are free-form tools.
+pub fn encode_choice(choice: &ToolChoice, names: &NameMap, custom: &HashSet<&str>, out: &mut Members<'_>) {
     let named = |name: &str, out: &mut Members<'_>| {
-        let kind = if is_custom(name) { "custom" } else { "function" };
+        let kind = if custom.contains(name) { "custom" } else { "function" };
         out.put("type", kind);
         out.object(kind, |out| out.put("name", names.sent(name)));
     };

@@ -101,8 +101,7 @@ impl Writer<'_> {
             }
             if part.role == Role::System {
                 self.report.adapted(Name::Role.field(self.from), "system", "user");
-                let words: Vec<Block> = part.blocks.iter().map(|block| block.as_ref().clone()).collect();
-                let text = format!("{OPERATOR}{}", text_of(&words));
+                let text = format!("{OPERATOR}{}", text_of(part.blocks.iter().map(AsRef::as_ref)));
                 part.blocks = vec![Cow::Owned(Block::Text(Text { text, ..Text::default() }))];
                 part.role = Role::User;
             }

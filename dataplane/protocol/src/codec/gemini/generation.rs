@@ -27,7 +27,8 @@ pub fn encode(
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
-    let config = write::text(|out| {
+    let mut config = Vec::new();
+    write::object_within(&mut config, out.room(), |out| {
         limits(request, capability, from, report, out);
         sampling(request, capability, from, report, out);
         output(&request.output, capability, from, report, out);
@@ -42,8 +43,9 @@ pub fn encode(
             }
         }
     });
-    if config != "{}" {
-        out.put_json("generationConfig", &config);
+    // What was cut is beyond the bound of the whole as well.
+    if config != b"{}" {
+        out.put_json("generationConfig", &String::from_utf8_lossy(&config));
     }
 }
 
@@ -109,7 +111,9 @@ fn output(format: &OutputFormat, capability: Capability, from: Surface, report: 
             if capability.json_schema {
                 out.put("responseJsonSchema", &schema);
             } else {
-                let converted = schema::for_gemini(&schema);
+                let Ok(converted) = schema::for_gemini(&schema, out.room()) else {
+                    return report.too_large(Name::OutputSchema.field(from));
+                };
                 if converted.weakened {
                     report.adapted(Name::OutputSchema.field(from), "JSON Schema", "the subset the model takes");
                 }

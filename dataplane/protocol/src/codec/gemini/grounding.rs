@@ -4,7 +4,7 @@
 //! stream's chunks are increments of one part, whose offsets then count from the start of the answer; where a segment
 //! repeats its words, they decide. A source whose place cannot be found holds for the whole text.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,14 +13,28 @@ use crate::{codec::json::write::Members, ir::Citation};
 
 /// Most bytes of text that are kept for counting.
 const MAX_KEPT: usize = 1 << 20;
+/// Most sources that one chunk may name.
+pub const MAX_CITED: usize = 1024;
+/// Longest address or title of a source, in bytes; one that is longer is left out.
+const MAX_SOURCE: usize = 8 * 1024;
+/// Bytes of text that may be looked through for the words of passages, in one answer. Google's offsets hold, so that
+/// nothing is looked for; words that are not found hold for the whole text.
+const MAX_SEARCHED: usize = 8 << 20;
+/// Bytes of text between two places whose count of characters is kept.
+const STEP: usize = 1024;
 
 /// The visible text of a candidate so far.
 #[derive(Debug, Default)]
 pub struct Said {
     text: String,
+    /// Characters before each [`STEP`] bytes of the text.
+    counts: Vec<u64>,
+    /// Characters of the whole text.
+    chars: u64,
     chunks: usize,
     /// Where each part of the last chunk began.
     parts: Vec<usize>,
+    searched: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -97,69 +111,110 @@ impl Said {
     pub fn part(&mut self, visible: &str) {
         self.parts.push(self.text.len());
         if self.text.len().saturating_add(visible.len()) <= MAX_KEPT {
+            for (at, _) in visible.char_indices() {
+                if self.text.len().saturating_add(at) >= self.counts.len().saturating_mul(STEP) {
+                    self.counts.push(self.chars);
+                }
+                self.chars = self.chars.saturating_add(1);
+            }
             self.text.push_str(visible);
         }
     }
 
+    /// Characters before a byte of the text; none if a character does not begin there.
+    fn chars_to(&self, byte: usize) -> Option<u64> {
+        if byte == self.text.len() {
+            return Some(self.chars);
+        }
+        if !self.text.is_char_boundary(byte) {
+            return None;
+        }
+        // The count was kept at the first character at or behind the step.
+        let step = byte / STEP;
+        let from = self.text.ceil_char_boundary(step.checked_mul(STEP)?);
+        let (before, rest) = match self.text.get(from..byte) {
+            Some(rest) => (self.counts.get(step).copied()?, rest),
+            None => return None,
+        };
+        Some(before.saturating_add(rest.chars().count() as u64))
+    }
+
     /// The sources that `groundingMetadata` names, one for each of a passage's; none if it cannot be read.
-    pub fn grounded(&self, raw: &RawValue) -> Vec<Citation> {
+    pub fn grounded(&mut self, raw: &RawValue) -> Vec<Citation> {
         let Ok(grounding) = serde_json::from_str::<Grounding>(raw.get()) else { return Vec::new() };
-        let supports = grounding.grounding_supports.iter().flat_map(|support| {
+        let mut found = Vec::new();
+        for support in grounding.grounding_supports.iter().take(MAX_CITED) {
             let span = self.span(&support.segment);
             let sources = support.grounding_chunk_indices.iter().filter_map(|at| grounding.grounding_chunks.get(*at));
-            sources.filter_map(move |chunk| chunk.cited(span.clone()))
-        });
-        let found: Vec<Citation> = supports.collect();
+            let room = MAX_CITED.saturating_sub(found.len());
+            found.extend(sources.filter_map(|chunk| chunk.cited(span.clone())).take(room));
+        }
         if found.is_empty() {
-            return grounding.grounding_chunks.iter().filter_map(|chunk| chunk.cited(self.all())).collect();
+            let chunks = grounding.grounding_chunks.iter();
+            return chunks.filter_map(|chunk| chunk.cited(self.all())).take(MAX_CITED).collect();
         }
         found
     }
 
     /// The sources that `citationMetadata` names.
-    pub fn recited(&self, raw: &RawValue) -> Vec<Citation> {
+    pub fn recited(&mut self, raw: &RawValue) -> Vec<Citation> {
         let recited: Recited = serde_json::from_str(raw.get()).unwrap_or_default();
-        let cited = recited.citations.into_iter().filter_map(|one| {
+        let cited = recited.citations.into_iter().take(MAX_CITED).filter_map(|one| {
             let segment = Segment { start_index: one.start_index, end_index: one.end_index, ..Segment::default() };
-            Some(Citation { span: self.span(&segment), url: Some(one.uri?), title: one.title, native: None })
+            let url = one.uri.filter(|url| url.len() <= MAX_SOURCE)?;
+            let title = one.title.filter(|title| title.len() <= MAX_SOURCE);
+            Some(Citation { span: self.span(&segment), url: Some(url), title, native: None })
         });
         cited.collect()
     }
 
-    fn span(&self, segment: &Segment) -> Range<u64> {
+    fn span(&mut self, segment: &Segment) -> Range<u64> {
         let base = if self.chunks == 1 { self.parts.get(segment.part_index).copied().unwrap_or(0) } else { 0 };
         let stated = base.saturating_add(segment.start_index)..base.saturating_add(segment.end_index);
         let place = match segment.text.as_deref().filter(|words| !words.is_empty()) {
-            Some(words) if self.text.get(stated.clone()) != Some(words) => {
-                self.text.find(words).map(|at| at..at.saturating_add(words.len()))
-            }
+            Some(words) if self.text.get(stated.clone()) != Some(words) => self.search(words),
             _ => Some(stated),
         };
-        let chars = |to: usize| self.text.get(..to).map(|text| text.chars().count() as u64);
-        match place.map(|place| (chars(place.start), chars(place.end))) {
+        match place.map(|place| (self.chars_to(place.start), self.chars_to(place.end))) {
             Some((Some(start), Some(end))) if start < end => start..end,
             _ => self.all(),
         }
     }
 
-    fn all(&self) -> Range<u64> {
-        0..self.text.chars().count() as u64
+    /// Where the words stand, as long as searching is within its bound.
+    fn search(&mut self, words: &str) -> Option<Range<usize>> {
+        self.searched = self.searched.saturating_add(self.text.len()).saturating_add(words.len());
+        if self.searched > MAX_SEARCHED {
+            return None;
+        }
+        self.text.find(words).map(|at| at..at.saturating_add(words.len()))
+    }
+
+    const fn all(&self) -> Range<u64> {
+        0..self.chars
     }
 }
 
 impl Chunk {
     fn cited(&self, span: Range<u64>) -> Option<Citation> {
         let source = [&self.web, &self.maps, &self.retrieved_context].into_iter().flatten().next()?;
-        Some(Citation { span, url: Some(source.uri.clone()?), title: source.title.clone(), native: None })
+        let short = |text: &&String| text.len() <= MAX_SOURCE;
+        let url = source.uri.as_ref().filter(short)?;
+        Some(Citation {
+            span,
+            url: Some(url.clone()),
+            title: source.title.as_ref().filter(short).cloned(),
+            native: None,
+        })
     }
 }
 
 /// Writes `groundingMetadata`, unless no source is on the web. Only the sources: their places would have to be counted in
 /// bytes of parts that the client has put together in its own way.
 pub fn put<'a>(citations: impl Iterator<Item = &'a Citation>, out: &mut Members<'_>) {
-    let mut sources: Vec<(&str, Option<&str>)> = Vec::new();
+    let (mut sources, mut known) = (Vec::new(), HashSet::new());
     for citation in citations {
-        if let Some(url) = citation.url.as_deref().filter(|url| sources.iter().all(|(known, _)| known != url)) {
+        if let Some(url) = citation.url.as_deref().filter(|url| known.insert(*url)) {
             sources.push((url, citation.title.as_deref()));
         }
     }
@@ -197,7 +252,7 @@ mod tests {
         said
     }
 
-    fn grounded(said: &Said, segment: &str) -> Vec<(Range<u64>, String)> {
+    fn grounded(said: &mut Said, segment: &str) -> Vec<(Range<u64>, String)> {
         let sources = r#"[{"web":{"uri":"https://a","title":"A"}},{"maps":{"uri":"https://b"}},{"image":{}}]"#;
         let supports = format!(r#"[{{"segment":{segment},"groundingChunkIndices":[0,1,2,9]}}]"#);
         let metadata = raw(&format!(r#"{{"groundingChunks":{sources},"groundingSupports":{supports}}}"#));
@@ -207,16 +262,16 @@ mod tests {
     #[test]
     fn bytes_of_parts_become_characters_of_the_text() {
         let both = |span: Range<u64>| vec![(span.clone(), "https://a".to_owned()), (span, "https://b".to_owned())];
-        let whole = said(&[&["Zoë. ", "Grün ist es."]]);
-        assert_eq!(grounded(&whole, r#"{"endIndex":5}"#), both(0..4));
-        assert_eq!(grounded(&whole, r#"{"partIndex":1,"startIndex":0,"endIndex":5}"#), both(5..9));
+        let mut whole = said(&[&["Zoë. ", "Grün ist es."]]);
+        assert_eq!(grounded(&mut whole, r#"{"endIndex":5}"#), both(0..4));
+        assert_eq!(grounded(&mut whole, r#"{"partIndex":1,"startIndex":0,"endIndex":5}"#), both(5..9));
         // In a stream there is one part, whatever pieces it came in.
-        let streamed = said(&[&["Zo"], &["ë. Gr"], &["ün ist es."]]);
-        assert_eq!(grounded(&streamed, r#"{"startIndex":6,"endIndex":11}"#), both(5..9));
+        let mut streamed = said(&[&["Zo"], &["ë. Gr"], &["ün ist es."]]);
+        assert_eq!(grounded(&mut streamed, r#"{"startIndex":6,"endIndex":11}"#), both(5..9));
         // Words that stand elsewhere decide; a place that does not exist is the whole text.
-        assert_eq!(grounded(&streamed, r#"{"startIndex":0,"endIndex":4,"text":"ist"}"#), both(10..13));
-        assert_eq!(grounded(&streamed, r#"{"startIndex":3,"endIndex":4}"#), both(0..17));
-        assert_eq!(grounded(&streamed, r#"{"startIndex":900,"endIndex":901}"#), both(0..17));
+        assert_eq!(grounded(&mut streamed, r#"{"startIndex":0,"endIndex":4,"text":"ist"}"#), both(10..13));
+        assert_eq!(grounded(&mut streamed, r#"{"startIndex":3,"endIndex":4}"#), both(0..17));
+        assert_eq!(grounded(&mut streamed, r#"{"startIndex":900,"endIndex":901}"#), both(0..17));
     }
 
     #[test]

@@ -2,77 +2,85 @@
 //!
 //! Types become lower case, `nullable` becomes a type, 64-bit counts lose their quotes. Names of properties are data and
 //! stay as they are, and so does everything inside `enum`, `default` and `example`. Levels beyond the bound are kept
-//! unconverted.
+//! unconverted, and the whole is read once.
+
+use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use crate::{
-    codec::json::{
-        read::{Object, Spelling, read},
-        write::{self, Members},
+    codec::{
+        Malformed,
+        json::read::{camel, malformed},
+        schema::tree::{self, Node, Tree, Value},
     },
     ir::Raw,
 };
 
-/// Deepest level that is converted.
-const MAX_DEPTH: usize = 64;
-
 /// The schema as JSON Schema; unchanged if it is no object.
-pub fn to_json_schema(schema: &RawValue) -> Raw {
-    RawValue::from_string(convert(schema, 0)).unwrap_or_else(|_| schema.to_owned())
+///
+/// # Errors
+/// When it is too large to be converted.
+pub fn to_json_schema(schema: &RawValue) -> Result<Raw, Malformed> {
+    let root = tree::parse(schema).map_err(|_| malformed("is too large"))?;
+    Ok(convert(root).into_raw().unwrap_or_else(|| schema.to_owned()))
 }
 
-fn convert(schema: &RawValue, depth: usize) -> String {
-    let below = depth.saturating_add(1);
-    match Object::from_raw(schema, Spelling::Proto) {
-        Ok(members) if depth < MAX_DEPTH => write::text(|out| object(members, below, out)),
-        _ => schema.get().to_owned(),
-    }
-}
-
-fn object(mut schema: Object<'_>, depth: usize, out: &mut Members<'_>) {
-    let nullable = schema.take::<bool>("nullable").ok().flatten() == Some(true);
-    for (name, value) in schema.members() {
-        match name.as_ref() {
-            "type" => kind(value, nullable, out),
-            "properties" | "$defs" | "defs" => properties(&name, value, depth, out),
-            "items" | "additionalProperties" => out.put_json(&name, &convert(value, depth)),
-            "anyOf" | "oneOf" | "allOf" | "prefixItems" => list(&name, value, depth, out),
+fn convert(schema: Tree<'_>) -> Node<'_> {
+    let Value::Object(members) = schema.value else { return as_it_is(&schema) };
+    let nullable = members.iter().any(|(name, value)| name == "nullable" && value.text == "true");
+    let mut out = Vec::new();
+    for (name, value) in members.into_members() {
+        let name = if name.contains('_') { Cow::Owned(camel(&name)) } else { name };
+        let value = match name.as_ref() {
+            "type" => match kind(&value, nullable) {
+                Some(kind) => kind,
+                None => continue,
+            },
+            "properties" | "$defs" | "defs" => properties(value),
+            "items" | "additionalProperties" => convert(value),
+            "anyOf" | "oneOf" | "allOf" | "prefixItems" => list(value),
             "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties" | "maxProperties" => {
-                out.put_json(&name, value.get().trim_matches('"'));
+                Node::Leaf(Cow::Borrowed(value.text.trim_matches('"')))
             }
             // An order of generation, which only Google has.
-            "propertyOrdering" => {}
-            "format" if value.get() == "\"enum\"" => {}
-            _ => out.put(&name, value),
+            "nullable" | "propertyOrdering" => continue,
+            "format" if value.text == "\"enum\"" => continue,
+            _ => as_it_is(&value),
+        };
+        out.push((name, value));
+    }
+    Node::Object(out)
+}
+
+fn as_it_is<'a>(value: &Tree<'a>) -> Node<'a> {
+    Node::Leaf(Cow::Borrowed(value.text))
+}
+
+fn kind<'a>(value: &Tree<'a>, nullable: bool) -> Option<Node<'a>> {
+    match value.as_text() {
+        Some(word) if nullable => {
+            Some(Node::Array(vec![Node::text(&word.to_ascii_lowercase()), Node::word("\"null\"")]))
         }
+        Some(word) if word == "TYPE_UNSPECIFIED" => None,
+        Some(word) => Some(Node::text(&word.to_ascii_lowercase())),
+        None => Some(as_it_is(value)),
     }
 }
 
-fn kind(value: &RawValue, nullable: bool, out: &mut Members<'_>) {
-    match read::<String>(value) {
-        Ok(word) if nullable => out.put("type", &[word.to_ascii_lowercase().as_str(), "null"]),
-        Ok(word) if word == "TYPE_UNSPECIFIED" => {}
-        Ok(word) => out.put("type", &word.to_ascii_lowercase()),
-        Err(_) => out.put("type", value),
+fn properties(value: Tree<'_>) -> Node<'_> {
+    match value.value {
+        Value::Object(properties) => {
+            Node::Object(properties.into_members().map(|(name, schema)| (name, convert(schema))).collect())
+        }
+        Value::Array(_) | Value::Leaf => as_it_is(&value),
     }
 }
 
-fn properties(name: &str, value: &RawValue, depth: usize, out: &mut Members<'_>) {
-    match Object::from_raw(value, Spelling::Exact) {
-        Ok(properties) => out.object(name, |out| {
-            for (property, schema) in properties.members() {
-                out.put_json(&property, &convert(schema, depth));
-            }
-        }),
-        Err(_) => out.put(name, value),
-    }
-}
-
-fn list(name: &str, value: &RawValue, depth: usize, out: &mut Members<'_>) {
-    match read::<Vec<&RawValue>>(value) {
-        Ok(schemas) => out.list(name, |out| schemas.iter().for_each(|schema| out.put_json(&convert(schema, depth)))),
-        Err(_) => out.put(name, value),
+fn list(value: Tree<'_>) -> Node<'_> {
+    match value.value {
+        Value::Array(schemas) => Node::Array(schemas.into_iter().map(convert).collect()),
+        Value::Object(_) | Value::Leaf => as_it_is(&value),
     }
 }
 
@@ -93,6 +101,6 @@ mod tests {
             r#""any_of":{"type":"array","items":{"type":"integer","default":null,"enum":["STRING"]}}},"#,
             r#""required":["type"]}"#,
         );
-        assert_eq!(to_json_schema(&raw).get(), expected);
+        assert_eq!(to_json_schema(&raw).unwrap().get(), expected);
     }
 }

@@ -13,11 +13,15 @@ use crate::codec::{
 
 /// Deepest place that a path may name.
 const MAX_DEPTH: usize = 32;
+/// Most steps of all paths together.
+const MAX_MADE: usize = 100_000;
 
 /// The arguments so far.
 #[derive(Debug, Default)]
 pub struct PartialArgs {
     root: Value,
+    /// Values that were made.
+    made: usize,
 }
 
 #[derive(Debug)]
@@ -38,7 +42,7 @@ impl PartialArgs {
             let text: Option<String> = piece.take("stringValue")?;
             let number: Option<Value> = piece.take("numberValue")?;
             let truth: Option<bool> = piece.take("boolValue")?;
-            let slot = place(&mut self.root, &steps)
+            let slot = place(&mut self.root, &steps, &mut self.made)
                 .ok_or_else(|| malformed("does not fit the arguments so far").within("jsonPath"))?;
             match (text, number, truth) {
                 (Some(more), _, _) => match slot {
@@ -64,7 +68,12 @@ impl PartialArgs {
 }
 
 /// The value at a path, made on the way.
-fn place<'v>(root: &'v mut Value, steps: &[Step]) -> Option<&'v mut Value> {
+fn place<'v>(root: &'v mut Value, steps: &[Step], made: &mut usize) -> Option<&'v mut Value> {
+    // A step of two bytes may make an object of some hundreds.
+    *made = made.saturating_add(steps.len());
+    if *made > MAX_MADE {
+        return None;
+    }
     steps.iter().try_fold(root, |value, step| match step {
         Step::Member(name) => {
             if value.is_null() {

@@ -106,7 +106,8 @@ fn reasoning(thinking: &mut Object<'_>) -> Result<ReasoningControl, Malformed> {
 }
 
 fn output(config: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed> {
-    let openapi = config.take_raw("responseSchema").map(to_json_schema);
+    let openapi = config.take_raw("responseSchema").map(to_json_schema).transpose();
+    let openapi = openapi.map_err(|error| error.within("responseSchema"))?;
     let schema = config.take_raw("responseJsonSchema").map(ToOwned::to_owned).or(openapi);
     let raw = config.take_raw("responseMimeType");
     let mime: Option<String> = raw.map(read).transpose().map_err(|error| error.within("responseMimeType"))?;

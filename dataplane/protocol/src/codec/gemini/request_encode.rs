@@ -2,7 +2,12 @@
 
 use super::{contents_encode, generation, model, tools_encode};
 use crate::{
-    codec::{Encoded, Target, extras, field::Name, ids, json::write},
+    codec::{
+        Encoded, Target, extras,
+        field::Name,
+        ids,
+        json::write::{self, Members},
+    },
     dialect::{Family, Surface},
     ir::Request,
     report::Report,
@@ -14,19 +19,29 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
     let capability = model::capability(target.model);
     let extras = extras::native(request, Surface::GenerateContent, from, report);
     let mut body = Vec::new();
-    write::object(&mut body, |out| {
+    write::object_within(&mut body, report.max_bytes(), |out| {
         contents_encode::encode(request, &names, capability, from, report, out);
+        check(out, Name::Messages, from, report);
         tools_encode::encode(request, &names, capability, from, report, out);
+        check(out, Name::Tools, from, report);
         generation::encode(request, &extras, capability, from, report, out);
         out.put_some("serviceTier", service_tier(request, from, report));
         for extra in extras.iter().filter(|extra| !extra.field.contains('.')) {
             out.put(&extra.field, &extra.raw);
         }
+        check(out, Name::Output, from, report);
     });
     if request.user.as_ref().is_some_and(|user| !user.is_empty()) {
         report.dropped(Name::User.field(from));
     }
     Encoded { headers: Vec::new(), body, names }
+}
+
+/// Refuses the request if it has outgrown its bound by here.
+fn check(out: &Members<'_>, name: Name, from: Surface, report: &mut Report) {
+    if out.is_full() {
+        report.too_large(name.field(from));
+    }
 }
 
 fn service_tier<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<&'r str> {

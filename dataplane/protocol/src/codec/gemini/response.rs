@@ -43,7 +43,7 @@ fn check(body: &[u8]) -> Result<(), Malformed> {
 /// Writes an answer for a client.
 pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
     let mut body = Vec::new();
-    write::object(&mut body, |out| {
+    write::object_within(&mut body, reply.most_bytes.unwrap_or(usize::MAX), |out| {
         if response.candidates.is_empty() {
             out.object("promptFeedback", |out| out.put("blockReason", "OTHER"));
         } else {

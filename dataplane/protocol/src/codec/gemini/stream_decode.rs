@@ -5,11 +5,19 @@
 //! signature to itself. The reason for the end is held until the end, since old servers state it in every chunk and usage
 //! may follow it. An end without any reason, and without word that the prompt was blocked, is a truncation.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::Range,
+};
 
 use serde_json::value::RawValue;
 
-use super::{carrier, contents_decode, finish, grounding::Said, partial_args::PartialArgs, problem, usage};
+use super::{
+    carrier, contents_decode, finish,
+    grounding::{MAX_CITED, Said},
+    partial_args::PartialArgs,
+    problem, usage,
+};
 use crate::{
     codec::{
         Malformed, StreamDecoder, ids,
@@ -23,8 +31,8 @@ use crate::{
 
 /// Members of a candidate that have no place elsewhere and that a client would miss.
 const LOST: [&str; 3] = ["finishMessage", "logprobsResult", "urlContextMetadata"];
-/// Most sources of one answer.
-const MAX_CITED: usize = 1024;
+/// Most bytes of addresses of one answer's sources.
+const MAX_CITED_BYTES: usize = 1 << 20;
 
 /// The decoder of one stream.
 #[derive(Debug, Default)]
@@ -52,7 +60,8 @@ struct Candidate {
     finish: Option<String>,
     said: Said,
     /// Sources that were named: later chunks repeat them.
-    cited: Vec<(Range<u64>, String)>,
+    cited: HashSet<(Range<u64>, String)>,
+    cited_bytes: usize,
     /// The call whose arguments come in pieces.
     growing: Option<Growing>,
 }
@@ -144,7 +153,7 @@ impl Decoder {
     }
 
     fn start(&mut self, chunk: &mut Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        let (id, model) = (chunk.take("responseId")?, chunk.take("modelVersion")?);
+        let (id, model) = (ids::of_answer(chunk.take("responseId")?), chunk.take("modelVersion")?);
         if !std::mem::replace(&mut self.started, true) {
             self.id = Option::clone(&id).unwrap_or_default();
             out.push(Event::Start { id, model, created: None, usage: None });
@@ -187,11 +196,11 @@ impl Decoder {
         }
         cited.retain(|one| {
             let place = (one.span.clone(), one.url.clone().unwrap_or_default());
-            let is_new = known.cited.len() < MAX_CITED && !known.cited.contains(&place);
-            if is_new {
-                known.cited.push(place);
+            if known.cited.contains(&place) {
+                return false;
             }
-            is_new
+            known.cited_bytes = known.cited_bytes.saturating_add(place.1.len());
+            known.cited.len() < MAX_CITED && known.cited_bytes <= MAX_CITED_BYTES && known.cited.insert(place)
         });
         for citation in cited {
             let block = self.text_block(index, out);

@@ -37,7 +37,8 @@ pub fn decode(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malform
 fn function(mut declaration: Object<'_>, extras: &mut Vec<Extra>) -> Result<Tool, Malformed> {
     let name = declaration.need("name")?;
     let description = declaration.take("description")?;
-    let openapi = declaration.take_raw("parameters").map(to_json_schema);
+    let openapi = declaration.take_raw("parameters").map(to_json_schema).transpose();
+    let openapi = openapi.map_err(|error| error.within("parameters"))?;
     let schema = declaration.take_raw("parametersJsonSchema").map(ToOwned::to_owned).or(openapi);
     extras.extend(declaration.rest().map(|(member, raw)| Extra {
         family: Family::Gemini,

@@ -1,5 +1,7 @@
 //! `tools` and `toolConfig` for an upstream: all functions in one tool object.
 
+use std::{borrow::Cow, collections::HashSet};
+
 use super::model::Capability;
 use crate::{
     codec::{
@@ -38,7 +40,7 @@ pub fn encode(
             out.object(|out| {
                 out.list("functionDeclarations", |out| {
                     for tool in &functions {
-                        declaration(tool, names, capability, from, report, out);
+                        declaration(*tool, names, capability, from, report, out);
                     }
                 });
             });
@@ -55,14 +57,18 @@ pub fn encode(
 
 /// Functions to declare, and Google's own tools. Of a choice that allows some tools but forces none, only those are
 /// declared: the dialect cannot say it otherwise.
-fn sorted<'r>(request: &'r Request, from: Surface, report: &mut Report) -> (Vec<&'r Tool>, Vec<&'r crate::ir::Raw>) {
+fn sorted<'r>(
+    request: &'r Request,
+    from: Surface,
+    report: &mut Report,
+) -> (Vec<(usize, &'r Tool)>, Vec<&'r crate::ir::Raw>) {
     let (mut functions, mut servers) = (Vec::new(), Vec::new());
-    for tool in &request.tools {
+    for (at, tool) in request.tools.iter().enumerate() {
         if tool.cache.is_some() {
             report.dropped(Name::CacheMark.field(from));
         }
         match &tool.kind {
-            ToolKind::Function(_) | ToolKind::Custom(_) => functions.push(tool),
+            ToolKind::Function(_) | ToolKind::Custom(_) => functions.push((at, tool)),
             ToolKind::Server { family: Family::Gemini, raw, .. } if from == Surface::GenerateContent => {
                 servers.push(raw);
             }
@@ -73,7 +79,8 @@ fn sorted<'r>(request: &'r Request, from: Surface, report: &mut Report) -> (Vec<
     }
     if let Some(ToolChoice::Allowed { names, required: false }) = &request.tool_choice {
         let before = functions.len();
-        functions.retain(|tool| names.contains(&tool.name));
+        let names: HashSet<&String> = names.iter().collect();
+        functions.retain(|(_, tool)| names.contains(&tool.name));
         if functions.len() < before {
             report.adapted(Name::Tools.field(from), "all", "allowed only");
         }
@@ -82,7 +89,7 @@ fn sorted<'r>(request: &'r Request, from: Surface, report: &mut Report) -> (Vec<
 }
 
 fn declaration(
-    tool: &Tool,
+    (at, tool): (usize, &Tool),
     names: &NameMap,
     capability: Capability,
     from: Surface,
@@ -92,14 +99,15 @@ fn declaration(
     if tool.strict == Some(true) {
         report.dropped(Name::ToolStrict.field(from));
     }
+    let most = out.room();
     let given = match &tool.kind {
         ToolKind::Custom(format) => {
             if format.is_some() {
                 report.dropped(Name::ToolFormat.field(from));
             }
-            serde_json::from_str(CUSTOM).ok()
+            serde_json::from_str(CUSTOM).ok().map(Cow::Owned)
         }
-        ToolKind::Function(schema) => schema.clone(),
+        ToolKind::Function(schema) => schema.as_ref().map(Cow::Borrowed),
         ToolKind::Server { .. } => None,
     };
     out.object(|out| {
@@ -108,7 +116,9 @@ fn declaration(
         match given {
             Some(schema) if capability.json_schema => out.put("parametersJsonSchema", &schema),
             Some(schema) => {
-                let converted = schema::for_gemini(&schema);
+                let Ok(converted) = schema::for_gemini(&schema, most) else {
+                    return report.too_large(Name::ToolSchema.at(from, at));
+                };
                 if converted.weakened {
                     report.adapted(Name::ToolSchema.field(from), "JSON Schema", "the subset the model takes");
                 }

@@ -172,7 +172,7 @@ fn short(error: &serde_json::Error) -> String {
 }
 
 /// `system_instruction` as `systemInstruction`.
-fn camel(name: &str) -> String {
+pub fn camel(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut raise = false;
     for character in name.chars() {

@@ -6,6 +6,8 @@
 //! user with a note in front; it is never hoisted, which would rewrite the cached prefix (hard case 212). Nothing moves
 //! across a user turn.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{content_encode::fits, context::Context};
 use crate::{
     codec::field::Name,
@@ -130,14 +132,11 @@ fn calls_last(message: &mut Message<'_>) {
     else {
         return;
     };
-    let mut place = first;
-    for index in last.saturating_add(1)..message.pieces.len() {
-        if matches!(message.pieces.get(index), Some(Piece::Block(Block::Text(_)))) {
-            let text = message.pieces.remove(index);
-            message.pieces.insert(place, text);
-            place = place.saturating_add(1);
-        }
-    }
+    let behind = message.pieces.split_off(last.saturating_add(1));
+    let (texts, others): (Vec<_>, Vec<_>) =
+        behind.into_iter().partition(|piece| matches!(piece, Piece::Block(Block::Text(_))));
+    message.pieces.splice(first..first, texts);
+    message.pieces.extend(others);
 }
 
 /// Puts every call's result first in the message behind it, and makes one up where none is.
@@ -158,33 +157,37 @@ fn answer_calls<'a>(messages: Vec<Message<'a>>, context: &mut Context<'_>) -> Ve
 }
 
 fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>) -> Message<'a> {
-    let mut results: Vec<(&str, Piece<'a>)> = Vec::new();
+    let known: HashSet<&str> = calls.iter().copied().collect();
+    // Results in the order in which they came, and where that of a call stands.
+    let (mut results, mut places): (Vec<Piece<'a>>, HashMap<&str, usize>) = (Vec::new(), HashMap::new());
     let mut others = Vec::new();
     for piece in message.pieces {
         let Piece::Block(Block::ToolResult(result)) = piece else {
             others.push(piece);
             continue;
         };
-        if !calls.contains(&result.call_id.as_str()) {
+        let id = result.call_id.as_str();
+        if !known.contains(id) {
             context.adapted(Name::ResultId, "result", "text");
             orphan(result, &mut others, context);
-        } else if let Some((_, earlier)) = results.iter_mut().find(|(id, _)| *id == result.call_id) {
+        } else if let Some(earlier) = places.get(id).and_then(|at| results.get_mut(*at)) {
             // Of two results the later one counts (hard case 166).
             context.dropped(Name::ResultContent);
             *earlier = piece;
         } else {
-            results.push((&result.call_id, piece));
+            places.insert(id, results.len());
+            results.push(piece);
         }
     }
     for call in calls {
-        if !results.iter().any(|(id, _)| id == call) {
+        if !places.contains_key(call) {
             context.adapted(Name::Call, "unanswered", "answered with an error");
-            results.push((call, Piece::Unanswered(call)));
+            places.insert(call, results.len());
+            results.push(Piece::Unanswered(call));
         }
     }
-    let mut pieces: Vec<Piece<'a>> = results.into_iter().map(|(_, piece)| piece).collect();
-    pieces.extend(others);
-    Message { role: Role::User, pieces }
+    results.extend(others);
+    Message { role: Role::User, pieces: results }
 }
 
 /// A result without its call, as words and pictures of the user's.

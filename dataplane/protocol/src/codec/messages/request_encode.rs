@@ -37,7 +37,8 @@ struct Draft<'a> {
     max_output: u64,
     system: Vec<&'a Block>,
     messages: Vec<Message<'a>>,
-    tools: Vec<&'a Tool>,
+    /// With their numbers in the client's request.
+    tools: Vec<(usize, &'a Tool)>,
     plan: Plan,
 }
 
@@ -47,7 +48,8 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
     let mut context = Context::new(from, models::abilities(target.model), names, report);
     let draft = draft(request, target, &mut context);
     let mut body = Vec::with_capacity(1024);
-    write::object(&mut body, |o| {
+    let most = context.report.max_bytes();
+    write::object_within(&mut body, most, |o| {
         o.put("model", target.model);
         o.put("max_tokens", &draft.max_output);
         if request.stream {
@@ -55,14 +57,25 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
         }
         // Tools, system, messages: the order of the prompt, in which cache marks count.
         tools(request, &draft, o, &mut context);
+        check(o, Name::Tools, &mut context);
         system(request, &draft, o, &mut context);
+        check(o, Name::System, &mut context);
         messages(&draft, o, &mut context);
+        check(o, Name::Messages, &mut context);
         thinking_settings(request, draft.plan, o, &mut context);
         sampling(request, draft.plan.mode, o, &mut context);
         stop(request, o, &mut context);
         bookkeeping(request, o, &mut context);
+        check(o, Name::Output, &mut context);
     });
     Encoded { headers: vec![("anthropic-version", VERSION.to_owned())], body, names: context.names }
+}
+
+/// Refuses the request if it has outgrown its bound by here.
+fn check(to: &Members<'_>, name: Name, context: &mut Context<'_>) {
+    if to.is_full() {
+        context.report.too_large(name.field(context.from));
+    }
 }
 
 fn draft<'a>(request: &'a Request, target: Target<'_>, context: &mut Context<'_>) -> Draft<'a> {
@@ -72,7 +85,7 @@ fn draft<'a>(request: &'a Request, target: Target<'_>, context: &mut Context<'_>
     let messages = arrange(request, context);
     let tools = offered(request, context);
     let plan = thinking::plan(&request.reasoning, max_output, allows_manual_thinking(&messages), context);
-    let marks = tools.iter().filter(|tool| tool.cache.is_some()).count();
+    let marks = tools.iter().filter(|(_, tool)| tool.cache.is_some()).count();
     let blocks = system.iter().copied().chain(messages.iter().flat_map(Message::blocks));
     context.expect_marks(marks.saturating_add(blocks.map(marks_in).sum()));
     Draft { max_output, system, messages, tools, plan }
@@ -122,7 +135,7 @@ fn tools(request: &Request, draft: &Draft<'_>, to: &mut Members<'_>, context: &m
     if draft.tools.is_empty() {
         return;
     }
-    to.list("tools", |list| draft.tools.iter().for_each(|tool| tools_encode::tool(tool, list, context)));
+    to.list("tools", |list| draft.tools.iter().for_each(|(at, tool)| tools_encode::tool(*at, tool, list, context)));
     tools_encode::choice(request, draft.plan.mode, to, context);
 }
 
@@ -178,7 +191,7 @@ fn thinking_settings(request: &Request, plan: Plan, to: &mut Members<'_>, contex
     }
     let format = match &request.output {
         OutputFormat::JsonSchema { schema, description, .. } => {
-            schema_output(&schema::described(schema, description.as_deref()), context)
+            schema_output(&schema::described(schema, description.as_deref()), to.room(), context)
         }
         OutputFormat::Text | OutputFormat::JsonObject => None,
     };
@@ -196,13 +209,20 @@ fn thinking_settings(request: &Request, plan: Plan, to: &mut Members<'_>, contex
     });
 }
 
-fn schema_output(schema: &serde_json::value::RawValue, context: &mut Context<'_>) -> Option<crate::ir::Raw> {
+fn schema_output(
+    schema: &serde_json::value::RawValue,
+    most: usize,
+    context: &mut Context<'_>,
+) -> Option<crate::ir::Raw> {
     if !context.abilities.schema_output {
         // A forced tool would do it, but not beside thinking and not beside the client's own tools (hard case 191).
         context.refused(Name::Output, "the model cannot be held to a schema");
         return None;
     }
-    let converted = schema::for_anthropic(schema);
+    let Ok(converted) = schema::for_anthropic(schema, most) else {
+        context.report.too_large(Name::OutputSchema.field(context.from));
+        return None;
+    };
     if converted.weakened {
         context.adapted(Name::OutputSchema, "constraint", "description");
     }

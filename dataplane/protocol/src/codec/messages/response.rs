@@ -67,7 +67,7 @@ pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
         refusal: blocks.iter().any(|block| matches!(block, Block::Refusal(_))),
     };
     let mut body = Vec::with_capacity(512);
-    write::object(&mut body, |o| {
+    write::object_within(&mut body, reply.most_bytes.unwrap_or(usize::MAX), |o| {
         o.put("id", &prefixed(response.id.as_deref(), "msg_", &reply.id));
         o.put("type", "message");
         o.put("role", "assistant");

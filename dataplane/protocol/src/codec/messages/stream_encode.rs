@@ -154,7 +154,9 @@ impl StreamEncoder for Encoder {
         match event {
             // Only the first candidate can be said; blocks of others are unknown to the serialiser from here on.
             Event::BlockStart { block, candidate: 0, kind } => {
-                self.serialiser.start(*block, kind.clone(), &mut writer);
+                if let Err(overflow) = self.serialiser.start(*block, kind.clone(), &mut writer) {
+                    self.fail(&Problem::new(ProblemKind::Upstream, overflow.to_string()), out);
+                }
             }
             Event::BlockDelta { block, delta } => {
                 if let Err(overflow) = self.serialiser.grow(*block, delta, &mut writer) {

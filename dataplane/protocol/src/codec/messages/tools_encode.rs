@@ -1,5 +1,7 @@
 //! Tools on offer and the choice among them, written for Anthropic (protocols 2.2, "tools").
 
+use std::{borrow::Cow, collections::HashSet};
+
 use super::{content_encode::mark, context::Context, thinking::Mode};
 use crate::{
     codec::{
@@ -15,20 +17,21 @@ use crate::{
 const FREE_FORM: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#;
 
 /// The tools to send, without those that Anthropic cannot run and those that the choice leaves out.
-pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<&'a Tool> {
+pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<(usize, &'a Tool)> {
     let allowed = match &request.tool_choice {
-        Some(ToolChoice::Allowed { names, .. }) => Some(names),
+        Some(ToolChoice::Allowed { names, .. }) => Some(names.iter().collect::<HashSet<&String>>()),
         _ => None,
     };
     if allowed.is_some() {
         context.adapted(Name::ToolChoice, "allowed tools", "only these sent");
     }
-    let chosen = request.tools.iter().filter(|tool| allowed.is_none_or(|names| names.contains(&tool.name)));
-    chosen.filter(|tool| can_run(tool, context)).collect()
+    let is_allowed = |tool: &Tool| allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
+    let chosen = request.tools.iter().enumerate().filter(|(_, tool)| is_allowed(tool));
+    chosen.filter(|(_, tool)| can_run(tool, context)).collect()
 }
 
-/// Writes one tool.
-pub fn tool(tool: &Tool, to: &mut Elements<'_>, context: &mut Context<'_>) {
+/// Writes one tool, the client's number `at`.
+pub fn tool(at: usize, tool: &Tool, to: &mut Elements<'_>, context: &mut Context<'_>) {
     let schema = match &tool.kind {
         ToolKind::Server { raw, .. } => return to.put_json(raw.get()),
         ToolKind::Function(schema) => schema.as_ref(),
@@ -40,16 +43,18 @@ pub fn tool(tool: &Tool, to: &mut Elements<'_>, context: &mut Context<'_>) {
         }
     };
     let schema = match (schema, &tool.kind) {
-        (None, ToolKind::Custom(_)) => FREE_FORM.to_owned(),
-        (None, _) => schema::EMPTY_OBJECT.to_owned(),
+        (None, ToolKind::Custom(_)) => FREE_FORM.into(),
+        (None, _) => schema::EMPTY_OBJECT.into(),
         (Some(schema), _) if tool.strict == Some(true) => {
-            let converted = schema::for_anthropic(schema);
+            let Ok(converted) = schema::for_anthropic(schema, to.room()) else {
+                return context.report.too_large(Name::ToolSchema.at(context.from, at));
+            };
             if converted.weakened {
                 context.adapted(Name::ToolSchema, "constraint", "description");
             }
-            converted.schema.get().to_owned()
+            Cow::Owned(converted.schema.get().to_owned())
         }
-        (Some(schema), _) => schema::as_object(schema).get().to_owned(),
+        (Some(schema), _) => schema::as_object(schema),
     };
     to.object(|o| {
         o.put("name", context.names.sent(&tool.name));

@@ -4,7 +4,7 @@
 //! of a tool anything but one plain object. Completing adds only members that constrain nothing. `strict` promises that
 //! every object is closed and requires all that it declares; a schema that does not is sent without the promise.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde_json::value::RawValue;
 
@@ -26,22 +26,26 @@ const NOT_STRICT: [&str; 10] = [
     "dependentSchemas",
 ];
 /// The members of an object in order.
-type Members = Vec<(String, Node)>;
+type Members<'a> = Vec<(Cow<'a, str>, Node<'a>)>;
 
 /// Longest combinator that is kept as words in the description, in bytes.
 const MAX_NOTE: usize = 2_000;
+/// Most members of branches that are looked at.
+const MAX_LOOKED_AT: usize = 100_000;
+/// Why a schema cannot be completed.
+const TOO_LARGE: &str = "the schema is too large to be converted";
 
 /// The schema of a tool's parameters.
 ///
 /// # Errors
 /// In words, when its root can be no object.
 pub fn for_tool(schema: &RawValue) -> Result<Converted, &'static str> {
-    let Node::Object(members) = tree::parse(schema) else {
+    let Node::Object(members) = tree::parse(schema).map_err(|_| TOO_LARGE)?.into_node() else {
         return Ok(Converted { schema: schema.to_owned(), weakened: false });
     };
     let (mut members, weakened) = flatten(members)?;
     match member(&members, "type") {
-        None => members.insert(0, ("type".to_owned(), Node::text("object"))),
+        None => members.insert(0, ("type".into(), Node::word("\"object\""))),
         Some(kind) if kind.as_text().as_deref() == Some("object") => {}
         Some(_) => return Err("the upstream takes only an object at the root of a tool's schema"),
     }
@@ -55,7 +59,7 @@ pub fn for_tool(schema: &RawValue) -> Result<Converted, &'static str> {
 /// # Errors
 /// In words, when its root is no object.
 pub fn for_output(schema: &RawValue) -> Result<Converted, &'static str> {
-    let mut root = tree::parse(schema);
+    let mut root = tree::parse(schema).map_err(|_| TOO_LARGE)?.into_node();
     let kind = root.get("type").and_then(Node::as_text);
     if kind.is_some_and(|kind| kind != "object") {
         return Err("the upstream takes only an object at the root of an answer's schema");
@@ -66,12 +70,12 @@ pub fn for_output(schema: &RawValue) -> Result<Converted, &'static str> {
 
 /// Whether a schema keeps what `strict: true` promises, at every depth.
 pub fn is_strict(schema: &RawValue) -> bool {
-    strict(&tree::parse(schema))
+    tree::parse(schema).is_ok_and(|root| strict(&root.into_node()))
 }
 
-fn strict(schema: &Node) -> bool {
+fn strict(schema: &Node<'_>) -> bool {
     let Node::Object(members) = schema else { return false };
-    members.iter().all(|(keyword, value)| match keyword.as_str() {
+    members.iter().all(|(keyword, value)| match keyword.as_ref() {
         name if NOT_STRICT.contains(&name) => false,
         "properties" | "$defs" | "definitions" => match value {
             Node::Object(schemas) => schemas.iter().all(|(_, schema)| strict(schema)),
@@ -83,24 +87,24 @@ fn strict(schema: &Node) -> bool {
     }) && (!is_object(members) || is_closed(members))
 }
 
-fn is_closed(members: &[(String, Node)]) -> bool {
-    let is_false = |value: &Node| matches!(value, Node::Leaf(raw) if raw.get() == "false");
+fn is_closed(members: &[(Cow<'_, str>, Node<'_>)]) -> bool {
+    let is_false = |value: &Node<'_>| matches!(value, Node::Leaf(json) if json == "false");
     let required: BTreeSet<String> = match member(members, "required") {
         Some(Node::Array(names)) => names.iter().filter_map(Node::as_text).collect(),
         _ => BTreeSet::new(),
     };
     let declared = match member(members, "properties") {
-        Some(Node::Object(properties)) => properties.iter().all(|(name, _)| required.contains(name)),
+        Some(Node::Object(properties)) => properties.iter().all(|(name, _)| required.contains(name.as_ref())),
         _ => false,
     };
     declared && member(members, "additionalProperties").is_some_and(is_false)
 }
 
 /// Adds what OpenAI demands, where a schema stands and nowhere else.
-fn complete(schema: &mut Node) {
+fn complete(schema: &mut Node<'_>) {
     let Node::Object(members) = schema else { return };
     for (keyword, value) in members.iter_mut() {
-        match (keyword.as_str(), value) {
+        match (keyword.as_ref(), value) {
             ("properties" | "$defs" | "definitions" | "patternProperties", Node::Object(schemas)) => {
                 schemas.iter_mut().for_each(|(_, schema)| complete(schema));
             }
@@ -111,35 +115,36 @@ fn complete(schema: &mut Node) {
             _ => {}
         }
     }
-    let is_combined = |members: &[(String, Node)]| COMBINATORS.iter().any(|name| member(members, name).is_some());
-    let has_type = |members: &[(String, Node)], name: &str| match member(members, "type") {
+    let is_combined =
+        |members: &[(Cow<'_, str>, Node<'_>)]| COMBINATORS.iter().any(|name| member(members, name).is_some());
+    let has_type = |members: &[(Cow<'_, str>, Node<'_>)], name: &str| match member(members, "type") {
         Some(Node::Array(kinds)) => kinds.iter().any(|kind| kind.as_text().as_deref() == Some(name)),
         Some(kind) => kind.as_text().as_deref() == Some(name),
         None => false,
     };
     if has_type(members, "object") && member(members, "properties").is_none() && !is_combined(members) {
-        members.push(("properties".to_owned(), Node::Object(Vec::new())));
+        members.push(("properties".into(), Node::Object(Vec::new())));
     }
     if has_type(members, "array") && member(members, "items").is_none() && !is_combined(members) {
-        members.push(("items".to_owned(), Node::Object(Vec::new())));
+        members.push(("items".into(), Node::Object(Vec::new())));
     }
 }
 
 /// The root without combinators: what all alternatives demand is demanded, what some declare is declared, and the
 /// combinator itself stays as words.
-fn flatten(members: Members) -> Result<(Members, bool), &'static str> {
+fn flatten(members: Members<'_>) -> Result<(Members<'_>, bool), &'static str> {
     if !COMBINATORS.iter().any(|name| member(&members, name).is_some()) {
         return Ok((members, false));
     }
     let root = Node::Object(members);
     let Node::Object(members) = &root else { return Ok((Vec::new(), true)) };
     let mut flat = Flat::default();
-    flat.declare(members);
+    flat.declare(members)?;
     flat.required.extend(required(members));
     for (keyword, value) in members {
         let Node::Array(branches) = value else { continue };
         let mut shared: Option<BTreeSet<String>> = None;
-        match keyword.as_str() {
+        match keyword.as_ref() {
             "allOf" | "anyOf" | "oneOf" => {}
             _ => continue,
         }
@@ -150,8 +155,9 @@ fn flatten(members: Members) -> Result<(Members, bool), &'static str> {
             if !is_object(branch) && member(branch, "required").is_none() {
                 return Err("the upstream takes no alternatives to an object at the root of a tool's schema");
             }
-            flat.declare(branch);
+            flat.declare(branch)?;
             let names: BTreeSet<String> = required(branch).collect();
+            flat.pay(names.len())?;
             if keyword == "allOf" {
                 flat.required.extend(names);
             } else {
@@ -170,55 +176,65 @@ fn flatten(members: Members) -> Result<(Members, bool), &'static str> {
 
 /// A root in the making.
 #[derive(Default)]
-struct Flat {
-    properties: Vec<(String, Node)>,
+struct Flat<'a> {
+    properties: Vec<(Cow<'a, str>, Node<'a>)>,
     known: BTreeSet<String>,
     required: BTreeSet<String>,
     notes: Vec<String>,
+    /// Members that were looked at; a branch may be named by many references.
+    looked_at: usize,
 }
 
-impl Flat {
-    fn declare(&mut self, members: &[(String, Node)]) {
+impl<'a> Flat<'a> {
+    /// Counts members before they are looked at.
+    fn pay(&mut self, members: usize) -> Result<(), &'static str> {
+        self.looked_at = self.looked_at.saturating_add(members);
+        if self.looked_at > MAX_LOOKED_AT { Err(TOO_LARGE) } else { Ok(()) }
+    }
+
+    fn declare(&mut self, members: &[(Cow<'a, str>, Node<'a>)]) -> Result<(), &'static str> {
         if let Some(Node::Object(properties)) = member(members, "properties") {
+            self.pay(properties.len())?;
             for (name, schema) in properties {
-                if self.known.insert(name.clone()) {
+                if self.known.insert(name.to_string()) {
                     self.properties.push((name.clone(), schema.clone()));
                 }
             }
         }
+        Ok(())
     }
 
-    fn finish(self, members: &[(String, Node)]) -> Vec<(String, Node)> {
+    fn finish(self, members: &[(Cow<'a, str>, Node<'a>)]) -> Members<'a> {
         let replaced = ["properties", "required", "description", "additionalProperties"];
         let is_kept = |name: &str| !replaced.contains(&name) && !COMBINATORS.contains(&name);
-        let mut out: Vec<(String, Node)> = members
+        let mut out: Members<'a> = members
             .iter()
             .filter(|(name, _)| is_kept(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        out.push(("properties".to_owned(), Node::Object(self.properties)));
+        out.push(("properties".into(), Node::Object(self.properties)));
         if !self.required.is_empty() {
-            out.push(("required".to_owned(), Node::Array(self.required.iter().map(|name| Node::text(name)).collect())));
+            out.push(("required".into(), Node::Array(self.required.iter().map(|name| Node::text(name)).collect())));
         }
         let mut words: Vec<String> = member(members, "description").and_then(Node::as_text).into_iter().collect();
         if !self.notes.is_empty() {
             words.push(format!("({})", self.notes.join("; ")));
         }
         if !words.is_empty() {
-            out.push(("description".to_owned(), Node::text(&words.join(" "))));
+            out.push(("description".into(), Node::text(&words.join(" "))));
         }
         out
     }
 }
 
 /// A branch, or what its reference into the same document names; one step only.
-fn resolve<'n>(root: &'n Node, branch: &'n Node) -> Option<&'n Node> {
+fn resolve<'n, 'a>(root: &'n Node<'a>, branch: &'n Node<'a>) -> Option<&'n Node<'a>> {
     let Some(target) = branch.get("$ref").and_then(Node::as_text) else { return Some(branch) };
     let mut steps = target.strip_prefix("#/")?.split('/');
     steps.try_fold(root, |node, step| node.get(&step.replace("~1", "/").replace("~0", "~")))
 }
 
-fn required(members: &[(String, Node)]) -> impl Iterator<Item = String> + '_ {
+fn required<'n>(members: &'n [(Cow<'_, str>, Node<'_>)]) -> impl Iterator<Item = String> + use<'n> {
     let names = match member(members, "required") {
         Some(Node::Array(names)) => names.as_slice(),
         _ => &[],
@@ -226,7 +242,7 @@ fn required(members: &[(String, Node)]) -> impl Iterator<Item = String> + '_ {
     names.iter().filter_map(Node::as_text)
 }
 
-fn is_object(members: &[(String, Node)]) -> bool {
+fn is_object(members: &[(Cow<'_, str>, Node<'_>)]) -> bool {
     match member(members, "type") {
         Some(Node::Array(kinds)) => kinds.iter().any(|kind| kind.as_text().as_deref() == Some("object")),
         Some(kind) => kind.as_text().as_deref() == Some("object"),
@@ -234,7 +250,7 @@ fn is_object(members: &[(String, Node)]) -> bool {
     }
 }
 
-fn member<'n>(members: &'n [(String, Node)], name: &str) -> Option<&'n Node> {
+fn member<'n, 'a>(members: &'n [(Cow<'a, str>, Node<'a>)], name: &str) -> Option<&'n Node<'a>> {
     members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 

@@ -1,7 +1,10 @@
 use serde_json::value::RawValue;
 
-use super::{as_object, for_anthropic, for_gemini};
+use super::{TooLarge, as_object, for_anthropic, for_gemini};
 use crate::ir::Raw;
+
+/// Most bytes of a conversion.
+const MOST: usize = 1 << 20;
 
 fn raw(json: &str) -> Raw {
     RawValue::from_string(json.to_owned()).unwrap()
@@ -57,7 +60,7 @@ fn gemini_subset() {
         ("not a schema", "true", "true"),
     ];
     for (name, schema, expected) in rows {
-        assert_eq!(for_gemini(&raw(schema)).schema.get(), expected, "{name}");
+        assert_eq!(for_gemini(&raw(schema), MOST).unwrap().schema.get(), expected, "{name}");
     }
 }
 
@@ -79,7 +82,7 @@ fn anthropic_subset() {
         ("keeps const", r#"{"const":0}"#, r#"{"const":0}"#, false),
     ];
     for (name, schema, expected, weakened) in rows {
-        let converted = for_anthropic(&raw(schema));
+        let converted = for_anthropic(&raw(schema), MOST).unwrap();
         assert_eq!(converted.schema.get(), expected, "{name}");
         assert_eq!(converted.weakened, weakened, "{name}");
     }
@@ -95,7 +98,8 @@ fn hard_case_185_circular_references_end() {
         r##"{"$ref":"https://example.org/schema"}"##,
     ];
     for schema in rows {
-        for converted in [for_gemini(&raw(schema)), for_anthropic(&raw(schema))] {
+        for converted in [for_gemini(&raw(schema), MOST), for_anthropic(&raw(schema), MOST)] {
+            let converted = converted.unwrap();
             assert!(converted.weakened, "{schema}");
             assert!(!converted.schema.get().contains("$ref"), "{schema}");
             assert!(converted.schema.get().len() < 200_000, "{schema}: {}", converted.schema.get().len());
@@ -105,10 +109,46 @@ fn hard_case_185_circular_references_end() {
 
 #[test]
 fn a_root_without_a_type_becomes_an_object() {
-    assert_eq!(as_object(&raw("{}")).get(), r#"{"type":"object"}"#);
-    assert_eq!(as_object(&raw(r#"{"b":1.0,"type":"object"}"#)).get(), r#"{"b":1.0,"type":"object"}"#);
+    assert_eq!(as_object(&raw("{}")), r#"{"type":"object"}"#);
+    assert_eq!(as_object(&raw(r#"{"b":1.0,"type":"object"}"#)), r#"{"b":1.0,"type":"object"}"#);
     assert_eq!(
-        as_object(&raw(r#"{"properties":{"z":{},"a":{}}}"#)).get(),
+        as_object(&raw(r#"{"properties":{"z":{},"a":{}}}"#)),
         r#"{"type":"object","properties":{"z":{},"a":{}}}"#
     );
+}
+
+/// A schema whose references multiply a large value: without a bound in bytes each of 2,000 schemas holds a copy.
+fn multiplying(keyword: &str, bytes: usize) -> String {
+    let value = format!("[{}1]", "1,".repeat(bytes / 2));
+    format!(
+        r##"{{"$ref":"#/$defs/a","$defs":{{"a":{{"type":"object","{keyword}":{value},"properties":{{
+            "x":{{"$ref":"#/$defs/a"}},"y":{{"$ref":"#/$defs/a"}}}}}}}}}}"##
+    )
+}
+
+#[test]
+fn references_do_not_multiply_bytes() {
+    for keyword in ["default", "description", "enum", "const", "x-unknown", "prefixItems", "required", "examples"] {
+        let schema = multiplying(keyword, 25_000);
+        for converted in [for_gemini(&raw(&schema), MOST), for_anthropic(&raw(&schema), MOST)] {
+            let bytes = converted.map(|converted| converted.schema.get().len());
+            assert!(bytes.is_ok_and(|bytes| bytes <= MOST) || bytes == Err(TooLarge), "{keyword}: {bytes:?}");
+        }
+    }
+    assert_eq!(for_gemini(&raw(&multiplying("default", 25_000)), MOST).err(), Some(TooLarge));
+    assert_eq!(for_anthropic(&raw(&multiplying("default", 25_000)), MOST).err(), Some(TooLarge));
+}
+
+#[test]
+fn schemas_of_very_many_values_are_not_read() {
+    let schema = format!(r#"{{"enum":[{}""]}}"#, r#""","#.repeat(100_000));
+    assert_eq!(for_gemini(&raw(&schema), usize::MAX).err(), Some(TooLarge));
+}
+
+#[test]
+fn white_space_and_depth_do_not_matter() {
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let schema = format!("{{ \"type\" : \"object\" ,\n \"default\" : {{ \"a b\" : [ 1 , {deep} ] }} }}");
+    let expected = format!(r#"{{"type":"object","default":{{"a b":[1,{deep}]}}}}"#);
+    assert_eq!(for_gemini(&raw(&schema), MOST).unwrap().schema.get(), expected);
 }

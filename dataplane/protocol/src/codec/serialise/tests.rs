@@ -64,7 +64,7 @@ fn run(script: &[&str]) -> String {
                 'k' => BlockKind::Reasoning { redacted: false },
                 _ => BlockKind::ToolCall { id: format!("id{number}"), name: format!("f{number}") },
             };
-            serialiser.start(number, kind, &mut tape);
+            serialiser.start(number, kind, &mut tape).unwrap();
         }
     }
     serialiser.flush(&mut tape);
@@ -117,7 +117,7 @@ fn a_glued_call_has_an_id_of_its_own() {
     }
     let (mut serialiser, mut ids) = (Serialiser::default(), Ids::default());
     let kind = BlockKind::ToolCall { id: "call_1".to_owned(), name: "f".to_owned() };
-    serialiser.start(0, kind, &mut ids);
+    serialiser.start(0, kind, &mut ids).unwrap();
     serialiser.grow(0, &Delta::Arguments("{}{}{}".to_owned()), &mut ids).unwrap();
     serialiser.flush(&mut ids);
     assert_eq!(ids.0.len(), 3);
@@ -130,7 +130,7 @@ fn what_waits_is_bounded() {
     let (mut serialiser, mut tape) = (Serialiser::default(), Tape::default());
     for number in 0..2 {
         let kind = BlockKind::ToolCall { id: format!("id{number}"), name: "f".to_owned() };
-        serialiser.start(number, kind, &mut tape);
+        serialiser.start(number, kind, &mut tape).unwrap();
     }
     serialiser.grow(0, &Delta::Arguments("{".to_owned()), &mut tape).unwrap();
     let much = Delta::Arguments(format!("{{\"a\":\"{}", "x".repeat(MAX_WAITING_BYTES)));
@@ -181,7 +181,7 @@ proptest! {
                 3 => BlockKind::Text,
                 _ => BlockKind::ToolCall { id: number.to_string(), name: "f".to_owned() },
             };
-            serialiser.start(number, kind, &mut sink);
+            serialiser.start(number, kind, &mut sink).unwrap();
         }
         for choice in order {
             let Some(piece) = scripts[choice].get(sent[choice]..=sent[choice]) else { continue };

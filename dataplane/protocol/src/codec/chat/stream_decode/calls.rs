@@ -4,6 +4,8 @@
 //! a new name under a known index is a new call, for servers that always say 0. Arguments wait until id and name are
 //! known; at the end a missing id is invented, while a missing name is an error.
 
+use std::collections::HashMap;
+
 use super::Blocks;
 use crate::{
     codec::{
@@ -17,10 +19,18 @@ use crate::{
 
 /// Most bytes of arguments that wait for a name.
 const MAX_HELD: usize = 8 << 20;
+/// Most calls in one answer. Vendors stop at some hundreds.
+const MAX_CALLS: usize = 4096;
 
 /// The calls, in order of first appearance.
 #[derive(Debug, Default)]
-pub struct Calls(Vec<Call>);
+pub struct Calls {
+    calls: Vec<Call>,
+    /// The last call of each index.
+    by_index: HashMap<u64, usize>,
+    /// The last call of each id.
+    by_id: HashMap<String, usize>,
+}
 
 /// Where events of calls go.
 pub struct Place<'a> {
@@ -31,7 +41,6 @@ pub struct Place<'a> {
 
 #[derive(Debug, Default)]
 struct Call {
-    index: Option<u64>,
     id: Option<String>,
     name: Option<String>,
     state: Option<Opaque>,
@@ -42,7 +51,7 @@ struct Call {
 
 impl Calls {
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.calls.is_empty()
     }
 
     /// Takes one piece.
@@ -53,8 +62,15 @@ impl Calls {
         let id = piece.id.as_deref().filter(|id| !id.is_empty());
         let function = piece.function.as_ref();
         let name = function.and_then(|function| function.name.as_deref()).filter(|name| !name.is_empty());
-        let call = self.find(piece.index, id, name);
-        call.id = call.id.take().or_else(|| id.map(str::to_owned));
+        let at = self.find(piece.index, id, name);
+        let Some(call) = self.calls.get_mut(at).filter(|_| at < MAX_CALLS) else {
+            return Err(Problem::new(ProblemKind::Upstream, "the upstream sent too many tool calls in one answer"));
+        };
+        if let (None, Some(id)) = (&call.id, id) {
+            call.id = Some(id.to_owned());
+            let last = self.by_id.entry(id.to_owned()).or_insert(at);
+            *last = at.max(*last);
+        }
         call.name = call.name.take().or_else(|| name.map(str::to_owned));
         let google = piece.extra_content.as_ref().and_then(|extra| extra.google.as_ref());
         if let Some(value) = google.and_then(|google| google.thought_signature.as_deref()) {
@@ -83,7 +99,7 @@ impl Calls {
 
     /// Ends all calls.
     pub fn close(&mut self, seed: &str, place: &mut Place<'_>) -> Result<(), Problem> {
-        for (position, call) in self.0.iter_mut().enumerate() {
+        for (position, call) in self.calls.iter_mut().enumerate() {
             if call.name.is_none() {
                 return Err(Problem::new(ProblemKind::Upstream, "the upstream sent a tool call without a name"));
             }
@@ -96,25 +112,26 @@ impl Calls {
         Ok(())
     }
 
-    fn find(&mut self, index: Option<u64>, id: Option<&str>, name: Option<&str>) -> &mut Call {
-        let known = match index {
-            Some(index) => self.0.iter().rposition(|call| call.index == Some(index)),
-            None => match id {
-                Some(id) => self.0.iter().rposition(|call| call.id.as_deref() == Some(id)),
-                None => self.0.len().checked_sub(1),
-            },
+    /// The position of the call that a piece belongs to, which may be new.
+    fn find(&mut self, index: Option<u64>, id: Option<&str>, name: Option<&str>) -> usize {
+        let known = match (index, id) {
+            (Some(index), _) => self.by_index.get(&index).copied(),
+            (None, Some(id)) => self.by_id.get(id).copied(),
+            (None, None) => self.calls.len().checked_sub(1),
         };
         let is_another = |call: &Call| match (id, &call.id) {
             (Some(new), Some(old)) => name.is_some() && new != old,
             _ => false,
         };
-        let same = known.filter(|at| self.0.get(*at).is_some_and(|call| !is_another(call)));
-        let at = same.unwrap_or(self.0.len());
-        if at == self.0.len() {
-            self.0.push(Call { index, ..Call::default() });
+        if let Some(at) = known.filter(|at| self.calls.get(*at).is_some_and(|call| !is_another(call))) {
+            return at;
         }
-        #[expect(clippy::indexing_slicing, reason = "`at` was found in the list or just pushed to it")]
-        &mut self.0[at]
+        let at = self.calls.len();
+        self.calls.push(Call::default());
+        if let Some(index) = index {
+            self.by_index.insert(index, at);
+        }
+        at
     }
 }
 

@@ -177,7 +177,11 @@ mod tests {
             Ok(request)
         };
         let response = pool.request(make).await?;
-        Ok(response.into_body().collect().await.unwrap().to_bytes())
+        let (mut body, mut bytes) = (response.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            bytes.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        }
+        Ok(bytes.into())
     }
 
     async fn listen() -> (TcpListener, std::sync::Arc<Pool>, BaseUrl) {

@@ -18,6 +18,9 @@ pub enum Kind {
     Route,
     /// [`crate::snapshot::Token`]
     Token,
+    /// [`crate::snapshot::Namespace`]. Its id is its name twice. Sent only to data planes that know
+    /// [`crate::frame::FEATURE_NAMESPACES`].
+    Namespace,
 }
 
 /// What a resource is called on the wire.
@@ -79,6 +82,10 @@ impl Catalog {
         catalog.add(Kind::Provider, &snapshot.providers)?;
         catalog.add(Kind::Route, &snapshot.routes)?;
         catalog.add(Kind::Token, &snapshot.tokens)?;
+        for (name, namespace) in &snapshot.namespaces {
+            let body = serde_json::value::to_raw_value(namespace)?;
+            catalog.insert(Key { kind: Kind::Namespace, id: ObjectId::new(name, name) }, Entry::new(body.into()));
+        }
         Ok(catalog)
     }
 
@@ -100,6 +107,9 @@ impl Catalog {
                 Kind::Provider => entry.read().map(|it| drop(snapshot.providers.insert(id, it))),
                 Kind::Route => entry.read().map(|it| drop(snapshot.routes.insert(id, it))),
                 Kind::Token => entry.read().map(|it| drop(snapshot.tokens.insert(id, it))),
+                Kind::Namespace => {
+                    entry.read().map(|it| drop(snapshot.namespaces.insert(id.namespace().to_owned(), it)))
+                }
             };
             if let Err(error) = result {
                 unreadable.push(Unreadable { key: key.clone(), message: error.to_string() });
@@ -181,6 +191,7 @@ impl fmt::Display for Kind {
             Self::Provider => "provider",
             Self::Route => "route",
             Self::Token => "token",
+            Self::Namespace => "namespace",
         })
     }
 }

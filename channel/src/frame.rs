@@ -1,7 +1,9 @@
 //! The lines of the configuration stream: `POST /v1/config` over HTTP/2 and TLS, one JSON object per line each way.
 //!
 //! ```text
-//! → hello   what the data plane holds
+//! → hello   the name of the state that the data plane holds
+//! ← list    only if the operator does not know that state: what is in it?
+//! → held …  its resources, in parts
 //! ← begin   a transaction, with the state it starts from
 //! ← put …   ← del …
 //! ← commit  the name of the state that results
@@ -13,7 +15,15 @@
 //! version stays in force; everything else of the transaction still applies.
 //!
 //! Within a connection, differences count from what was *told*, refused resources included, so that both sides compute
-//! the same revision; a `hello` lists what is *in force*, so that after a reconnect refused resources come again.
+//! the same revision; a `hello` names what is *in force*, so that after a reconnect refused resources come again.
+//!
+//! No line grows with the configuration: lists travel in parts, and a resource whose line would be longer than
+//! [`MAX_LINE`] is not sent at all (its object says so).
+//!
+//! What was added after version 1 is a feature. The operator lists its own in [`FEATURES_HEADER`] of its answer, before
+//! the data plane says hello; the data plane lists its own in [`Hello::features`]. Neither says what the other does not
+//! know: an older data plane lists what it holds in its hello, gets no [`Kind::Namespace`] and no selectors, an older
+//! operator gets a hello as it knows it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,6 +47,28 @@ pub const PROTOCOL: u32 = 1;
 /// The longest line either side accepts, in bytes.
 pub const MAX_LINE: usize = 4 << 20;
 
+/// Header of the operator's answer: the features it knows, separated by commas.
+pub const FEATURES_HEADER: &str = "routeapi-features";
+
+/// Of a data plane: it knows [`Kind::Namespace`] and selectors in routes.
+pub const FEATURE_NAMESPACES: &str = "namespaces";
+
+/// Of both: `held` may be left out of `hello`, to be asked for with `list`.
+pub const FEATURE_LIST: &str = "list";
+
+/// Of an operator: a `nack` may come in parts.
+pub const FEATURE_NACK_PARTS: &str = "nack-parts";
+
+/// Resources or refusals in one `held` or `nack` line at most. Names have at most 317 bytes and messages at most
+/// [`MAX_REFUSAL`], so a line stays far below [`MAX_LINE`].
+pub const PART: usize = 500;
+
+/// The longest text of one refusal, in bytes.
+pub const MAX_REFUSAL: usize = 1024;
+
+/// A data plane that holds more resources than this does not list them: everything is sent to it again.
+pub const MAX_LISTED: usize = 200_000;
+
 /// What a data plane says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,8 +84,18 @@ pub enum FromDataPlane {
     Nack {
         /// The committed state.
         revision: Revision,
-        /// What was refused and why.
+        /// What was refused and why, [`PART`] at most.
         errors: Vec<Unreadable>,
+        /// Whether another part follows.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+    },
+    /// Answer to a `list`.
+    Held {
+        /// Some of what is held, [`PART`] at most.
+        items: Vec<Held>,
+        /// Whether another part follows.
+        more: bool,
     },
     /// Answer to a ping.
     Pong {},
@@ -108,6 +150,9 @@ pub enum FromOperator {
         /// From 0, different for each.
         rank: u32,
     },
+    /// The state that hello named is not known here: what is in it? Sent before the first transaction, to a data plane
+    /// that knows [`FEATURE_LIST`] and left the list out.
+    List {},
     /// Sent every ten seconds.
     Ping {},
 }
@@ -125,12 +170,23 @@ pub struct Hello {
     /// The state in force, none at first start.
     #[serde(default)]
     pub revision: Option<Revision>,
-    /// Key and version of each resource held, so that only differences need to come. Empty if `revision` is none.
+    /// Key and version of each resource held, so that only differences need to come. Empty if `revision` is none, or if
+    /// both sides know [`FEATURE_LIST`].
     #[serde(default)]
     pub held: Vec<Held>,
+    /// What this data plane knows beyond version 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     /// The floors the state in force came with.
     #[serde(default)]
     pub floor: BTreeMap<String, u64>,
+}
+
+impl Hello {
+    /// Whether this data plane knows a feature.
+    pub fn knows(&self, feature: &str) -> bool {
+        self.features.iter().any(|known| known == feature)
+    }
 }
 
 /// One resource that a data plane holds.
@@ -152,6 +208,23 @@ mod tests {
         let line = r#"{"put":{"t":"token","id":"shop/checkout","v":"00ff","body":{"b":1.0,"a":9007199254740993}}}"#;
         let frame: FromOperator = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), line);
+    }
+
+    #[test]
+    fn parts_stay_below_the_longest_line() {
+        let id = ObjectId::new("n".repeat(63), "o".repeat(253));
+        let key = Key { kind: Kind::Namespace, id };
+        let body: Arc<RawValue> = RawValue::from_string("{}".to_owned()).unwrap().into();
+        let v = crate::Entry::new(body).version;
+        let held = Held { key: key.clone(), v: v.clone() };
+        let error = Unreadable { key, message: "\u{1}".repeat(MAX_REFUSAL) };
+        let nack = FromDataPlane::Nack {
+            revision: crate::Catalog::default().revision(),
+            errors: vec![error; PART],
+            more: true,
+        };
+        let parts = [FromDataPlane::Held { items: vec![held; PART], more: true }, nack];
+        assert!(parts.iter().all(|part| serde_json::to_vec(part).unwrap().len() < MAX_LINE));
     }
 
     #[test]

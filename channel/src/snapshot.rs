@@ -1,16 +1,22 @@
 //! What a data plane is told, complete: nothing here refers to anything outside the snapshot.
 
+mod namespace;
 mod provider;
 mod route;
 mod secret;
 mod token;
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
+pub use namespace::{AllowedNamespaces, LabelRequirement, NAME_LABEL, Namespace, NamespaceSelector};
 pub use provider::{Aws, Credential, Eviction, Provider, Tls};
-pub use route::{AllowedNamespaces, Fallback, Price, Route, Timeouts, Upstream};
+pub use route::{Fallback, Price, Route, Timeouts, Upstream};
 pub use secret::Secret;
 pub use token::{Limit, Quantity, Token, TokenKey};
 
@@ -27,6 +33,9 @@ pub struct Snapshot {
     /// Who may call.
     #[serde(default)]
     pub tokens: BTreeMap<ObjectId, Token>,
+    /// Labels of the namespaces that have tokens, by name; one without labels is left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespaces: BTreeMap<String, Namespace>,
 }
 
 /// `namespace/name` of the Kubernetes object a resource was compiled from.
@@ -97,6 +106,24 @@ impl From<ObjectId> for String {
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// This state for a data plane that does not know [`crate::frame::FEATURE_NAMESPACES`]: instead of selectors it is told
+    /// the names of matching namespaces. None if nothing is different.
+    pub fn without_selectors(&self) -> Option<Self> {
+        let selects = |route: &Route| matches!(route.allowed_namespaces, AllowedNamespaces::Selector(_));
+        if self.namespaces.is_empty() && !self.routes.values().any(selects) {
+            return None;
+        }
+        // Others ask for nothing, so their names need not be told.
+        let callers: BTreeSet<&str> = self.tokens.keys().map(ObjectId::namespace).collect();
+        let mut copy = self.clone();
+        for route in copy.routes.values_mut().filter(|route| selects(route)) {
+            let open = callers.iter().filter(|it| route.allowed_namespaces.is_open_to(it, &self.namespaces));
+            route.allowed_namespaces = AllowedNamespaces::Only(open.map(|it| (*it).to_owned()).collect());
+        }
+        copy.namespaces.clear();
+        Some(copy)
+    }
+
     /// A copy with every secret replaced by a marker, for dumps, golden files and `routeapi render`.
     pub fn redacted(&self) -> Self {
         let mut copy = self.clone();

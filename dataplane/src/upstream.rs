@@ -7,7 +7,6 @@ mod connect;
 mod credential;
 mod echo;
 mod inflate;
-mod kept;
 mod resolve;
 
 pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};

@@ -13,7 +13,14 @@ use tokio::{net::TcpListener, sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{index::Index, telemetry::Metrics};
+use crate::{
+    connections::{Limits, Places},
+    index::Index,
+    telemetry::Metrics,
+};
+
+/// Connections. All are strangers' here: a newcomer, which may be a probe, takes the place of the oldest.
+const LIMITS: Limits = Limits { strangers: 64, per_address: 32, known: 0 };
 
 /// What the answers are made of.
 #[derive(Debug)]
@@ -30,13 +37,14 @@ pub struct Admin {
 
 /// Serves until shutdown.
 pub async fn serve(admin: Arc<Admin>, listener: TcpListener, shutdown: CancellationToken) {
+    let places = Places::new(LIMITS);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, place) = match accepted {
+            Ok((stream, from)) => (stream, places.enter(from.ip())),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 time::sleep(Duration::from_millis(100)).await; // out of descriptors, most likely
@@ -50,10 +58,13 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, shutdown: Cancellat
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).keep_alive(true);
+        builder.max_buf_size(16 << 10);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
+            let lost = place.lost();
             tokio::select! {
+                () = lost.cancelled() => debug!("gave its place to another connection"),
                 ended = connection => if let Err(error) = ended { debug!(%error, "admin connection") },
                 () = shutdown.cancelled() => {}
             }

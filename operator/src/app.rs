@@ -7,13 +7,19 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use kube::Client;
-use tokio::{net::TcpListener, sync::watch as channel, task::JoinSet, time};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch as channel},
+    task::JoinSet,
+    time,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
+    connections::Places,
     index::Index,
     lease::Election,
     parts::Parts,
@@ -113,6 +119,8 @@ fn push_of(settings: &Settings, parts: &Parts, shutdown: &CancellationToken) -> 
     Arc::new(Push {
         sources: Sources {
             publications: parts.publisher.subscribe(),
+            history: parts.publisher.history(),
+            lists: Arc::new(Semaphore::new(push::session::LISTS)),
             acks: Arc::clone(&parts.acks),
             metrics: Arc::clone(&parts.metrics),
             shutdown: shutdown.clone(),
@@ -120,6 +128,8 @@ fn push_of(settings: &Settings, parts: &Parts, shutdown: &CancellationToken) -> 
         authenticator: Authenticator::new(parts.client.clone()),
         data_planes: settings.data_planes.clone(),
         operator: settings.operator.clone(),
+        places: Places::new(push::LIMITS),
+        waits: push::Waits::default(),
     })
 }
 

@@ -4,28 +4,31 @@
 //! longer than `max`. Nothing is published before every kind was listed once, so a data plane is never told of a
 //! partial state. Every replica publishes; equal objects give an equal revision on all of them.
 
+mod history;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use routeapi_channel::{Catalog, Key, Kind, Revision, frame::FromOperator};
+pub use history::History;
+use routeapi_channel::{
+    Catalog, Key, Kind, Revision, Snapshot,
+    frame::{FromOperator, MAX_LINE},
+};
 use routeapi_compile::{AddressPolicy, Compiled, Detail, Options, Verdict};
 use routeapi_crds::condition::{ConditionType, Decision, Reason};
 use tokio::{sync::watch, time};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     index::{Broken, Index, View},
     settings::Settings,
     telemetry::Metrics,
 };
-
-/// How many past states can be told apart in the acknowledgements of other replicas.
-const HISTORY: usize = 64;
 
 /// One compiled state. Its lines carry upstream keys, so `Debug` shows its name only.
 pub struct Publication {
@@ -41,13 +44,15 @@ pub struct Publication {
     pub floor: BTreeMap<String, u64>,
     /// Each resource's `put` line, serialised once for all streams.
     lines: BTreeMap<Key, Bytes>,
+    plain: OnceLock<Option<Arc<Self>>>,
+    plain_revision: Arc<OnceLock<Revision>>,
 }
 
 /// Where publications are found. Empty until every kind was listed.
 #[derive(Debug)]
 pub struct Publisher {
     current: watch::Sender<Option<Arc<Publication>>>,
-    history: Mutex<VecDeque<(Revision, Arc<Catalog>)>>,
+    history: History,
     quiet: Duration,
     max: Duration,
     options: Options,
@@ -61,7 +66,7 @@ impl Publisher {
     pub fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             current: watch::Sender::new(None),
-            history: Mutex::default(),
+            history: History::default(),
             quiet: settings.debounce_quiet.into(),
             max: settings.debounce_max.into(),
             options: Options { addresses: AddressPolicy::in_cluster(settings.allow_loopback_upstreams) },
@@ -76,8 +81,12 @@ impl Publisher {
 
     /// A state that was published lately.
     pub fn recall(&self, revision: &Revision) -> Option<Arc<Catalog>> {
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.iter().find(|(held, _)| held == revision).map(|(_, catalog)| Arc::clone(catalog))
+        self.history.meant(revision)
+    }
+
+    /// The states that were published lately.
+    pub fn history(&self) -> History {
+        self.history.clone()
     }
 
     /// Compiles and publishes until aborted.
@@ -126,9 +135,7 @@ impl Publisher {
             let (put, del, millis) = (diff.put.len(), diff.del.len(), took.as_millis());
             info!(revision = %next.revision, resources = next.catalog.len(), put, del, millis, "published");
             metrics.published();
-            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            history.push_front((next.revision.clone(), Arc::clone(&next.catalog)));
-            history.truncate(HISTORY);
+            self.history.push(next.revision.clone(), Arc::clone(&next.catalog), Arc::clone(&next.plain_revision));
         }
         self.current.send_replace(Some(Arc::new(next)));
     }
@@ -158,24 +165,60 @@ impl Publication {
         Self::from_compiled(compiled, view, previous)
     }
 
-    fn from_compiled(compiled: Compiled, view: View, previous: Option<&Self>) -> Result<Self, serde_json::Error> {
-        let catalog = Catalog::of(&compiled.snapshot)?;
-        let mut lines = BTreeMap::new();
-        for (key, entry) in catalog.iter() {
+    fn from_compiled(mut compiled: Compiled, view: View, previous: Option<&Self>) -> Result<Self, serde_json::Error> {
+        let all = Catalog::of(&compiled.snapshot)?;
+        let (mut catalog, mut lines) = (Catalog::default(), BTreeMap::new());
+        for (key, entry) in all.iter() {
             let unchanged = previous.filter(|held| held.catalog.get(key) == Some(entry));
-            let line = match unchanged.and_then(|held| held.lines.get(key)) {
-                Some(line) => line.clone(),
-                None => line(&FromOperator::Put {
-                    t: key.kind,
-                    id: key.id.clone(),
-                    v: entry.version.clone(),
-                    body: Arc::clone(&entry.body),
-                })?,
+            let held = unchanged.and_then(|held| Some((held.catalog.get(key)?, held.lines.get(key)?)));
+            let (entry, line) = match held {
+                Some((entry, line)) => (entry.clone(), line.clone()),
+                None => (
+                    entry.clone(),
+                    line(&FromOperator::Put {
+                        t: key.kind,
+                        id: key.id.clone(),
+                        v: entry.version.clone(),
+                        body: Arc::clone(&entry.body),
+                    })?,
+                ),
             };
+            if line.len() > MAX_LINE {
+                leave_out(&mut compiled, key, line.len());
+                continue;
+            }
+            catalog.insert(key.clone(), entry);
             lines.insert(key.clone(), line);
         }
         let revision = catalog.revision();
-        Ok(Self { compiled, broken: view.broken, catalog: Arc::new(catalog), revision, floor: view.floor, lines })
+        Ok(Self {
+            compiled,
+            broken: view.broken,
+            catalog: Arc::new(catalog),
+            revision,
+            floor: view.floor,
+            lines,
+            plain: OnceLock::new(),
+            plain_revision: Arc::default(),
+        })
+    }
+
+    /// What this state is called by data planes that do not know selectors, once [`Self::plain`] was made.
+    pub fn plain_revision(&self) -> Arc<OnceLock<Revision>> {
+        Arc::clone(&self.plain_revision)
+    }
+
+    /// This state for data planes that do not know selectors; none if it is the same for them. Made when the first of them
+    /// asks.
+    pub fn plain(&self) -> Option<Arc<Self>> {
+        let make = || {
+            let snapshot = self.compiled.snapshot.without_selectors()?;
+            let mut plain = Self::of_snapshot(snapshot).ok()?;
+            plain.floor = self.floor.clone();
+            let _ = self.plain_revision.set(plain.revision.clone()); // set here only, so it is empty
+            Some(Arc::new(plain))
+        };
+        self.plain.get_or_init(make).clone()
     }
 
     /// Of a snapshot without verdicts, for those who look at what sessions send and not at where it comes from.
@@ -200,6 +243,23 @@ impl Publication {
     }
 }
 
+/// A resource that does not fit into a line would end every data plane's stream, each time it comes back.
+fn leave_out(compiled: &mut Compiled, key: &Key, bytes: usize) {
+    let Snapshot { providers, routes, tokens, namespaces } = &mut compiled.snapshot;
+    match key.kind {
+        Kind::Provider => drop(providers.remove(&key.id)),
+        Kind::Route => drop(routes.remove(&key.id)),
+        Kind::Token => drop(tokens.remove(&key.id)),
+        Kind::Namespace => drop(namespaces.remove(key.id.namespace())),
+    }
+    let message = format!("takes {bytes} bytes when it is sent to data planes; {MAX_LINE} are possible at most");
+    warn!(resource = %format!("{} {}", key.kind, key.id), bytes, "too large to be sent");
+    if let Some(verdict) = compiled.verdicts.get_mut(key) {
+        verdict.decisions.retain(|it| it.type_ != ConditionType::Accepted);
+        verdict.decisions.insert(0, Decision::no(ConditionType::Accepted, Reason::InvalidConfig, message));
+    }
+}
+
 /// A frame as a line.
 ///
 /// # Errors
@@ -215,7 +275,7 @@ fn unreadable(kind: Kind, broken: &Broken) -> Verdict {
     let detail = match kind {
         Kind::Provider => Detail::Provider { attached_routes: 0 },
         Kind::Route => Detail::Route { upstreams: Vec::new() },
-        Kind::Token => Detail::Token { expires: None, suspended: false },
+        Kind::Token | Kind::Namespace => Detail::Token { expires: None, suspended: false },
     };
     let decisions = vec![Decision::no(ConditionType::Accepted, Reason::InvalidConfig, message)];
     Verdict { generation: broken.generation, decisions, detail }

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use routeapi_channel::{
     Catalog, Entry, Key, Kind, ObjectId, Revision,
     catalog::Unreadable,
-    frame::{AUDIENCE, FromDataPlane, FromOperator, Held, Hello, PATH},
+    frame::{AUDIENCE, FEATURE_LIST, FEATURE_NAMESPACES, FromDataPlane, FromOperator, Held, Hello, PATH},
 };
 use routeapi_tests::{apiserver::FakePod, wait};
 use rustls::{
@@ -30,6 +30,8 @@ pub struct Manner {
     pub refuses: Option<&'static str>,
     /// What it holds when it connects.
     pub holds: Option<State>,
+    /// It is of the first version: it lists what it holds in its hello and knows no selectors.
+    pub old: bool,
 }
 
 /// What a data plane has in force.
@@ -70,12 +72,14 @@ impl DataPlane {
             return Err(status.to_string());
         }
         let held = manner.holds.clone().unwrap_or_default();
+        let modern = [FEATURE_LIST, FEATURE_NAMESPACES].map(str::to_owned).to_vec();
         let hello = Hello {
             v: 1,
             pod: pod.name.clone(),
             instance: "test".to_owned(),
             revision: held.revision.clone(),
-            held: held.catalog.iter().map(|(key, entry)| Held { key: key.clone(), v: entry.version.clone() }).collect(),
+            held: if manner.old { list(&held.catalog) } else { Vec::new() },
+            features: if manner.old { Vec::new() } else { modern },
             floor: held.floor.clone(),
         };
         let state = watch::Sender::new(State { puts: 0, fleet: None, ..held });
@@ -145,6 +149,10 @@ pub async fn open(
     Ok((response.status(), response.into_body()))
 }
 
+fn list(catalog: &Catalog) -> Vec<Held> {
+    catalog.iter().map(|(key, entry)| Held { key: key.clone(), v: entry.version.clone() }).collect()
+}
+
 fn speak(say: &mpsc::UnboundedSender<Bytes>, frame: &FromDataPlane) {
     let mut line = serde_json::to_vec(frame).unwrap();
     line.push(b'\n');
@@ -201,11 +209,15 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                         &say,
                         &match errors.is_empty() {
                             true => FromDataPlane::Ack { revision },
-                            false => FromDataPlane::Nack { revision, errors },
+                            false => FromDataPlane::Nack { revision, errors, more: false },
                         },
                     );
                 }
                 FromOperator::Fleet { pods, rank } => state.send_modify(|held| held.fleet = Some((pods, rank))),
+                FromOperator::List {} => {
+                    assert!(!manner.old, "it would not know the word");
+                    speak(&say, &FromDataPlane::Held { items: list(&told), more: false });
+                }
                 FromOperator::Ping {} => speak(&say, &FromDataPlane::Pong {}),
             }
         }

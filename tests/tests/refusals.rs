@@ -23,13 +23,13 @@ use routeapi_dataplane::{
         install::Installer,
         runtime::Runtime,
         store::{Link, Origin, Store},
-        subscribe::session::{Effect, Session},
+        subscribe::session::{Effect, Features, Session},
     },
     live::Live,
     upstream::AddressPolicy,
 };
 use routeapi_operator::{
-    publish::Publication,
+    publish::{History, Publication},
     push::{
         ack::{AckBook, PodName},
         lines::{Outbox, Outgoing},
@@ -38,7 +38,7 @@ use routeapi_operator::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -76,6 +76,8 @@ impl Stream {
         let acks = AckBook::new();
         let sources = Sources {
             publications: publications.subscribe(),
+            history: History::default(),
+            lists: Arc::new(Semaphore::new(session::LISTS)),
             acks: Arc::clone(&acks),
             metrics: Arc::default(),
             shutdown: CancellationToken::new(),
@@ -86,9 +88,9 @@ impl Stream {
         }));
         let (outbox, hear) = Outbox::new();
         let pod = PodName { namespace: "ai".to_owned(), name: "one".to_owned() };
-        let peer = Peer { uid: "one".to_owned(), pod, expires: None };
+        let peer = Peer { uid: "one".to_owned(), pod };
         let ended = tokio::spawn(session::run(|_| peer, sources, body, outbox, std::future::pending()));
-        let hello = session.hello("one", "first");
+        let hello = session.hello("one", "first", Features { list: true, nack_parts: true });
         let stream = Self { publications, acks, say, hear, buffer: Vec::new(), ended, session, installer };
         stream.say(&hello);
         stream
@@ -122,13 +124,13 @@ impl Stream {
             told.del += usize::from(matches!(frame, FromOperator::Del { .. }));
             match self.session.receive(frame, Instant::now()).expect("both sides agree on what was told") {
                 Effect::None | Effect::Share(_) => {}
-                Effect::Say(frame) => self.say(&frame),
+                Effect::Say(frames) => frames.iter().for_each(|frame| self.say(frame)),
                 Effect::Deferred(until) => panic!("nothing is older: {until:?}"),
                 Effect::Install(target) => {
                     let refused = self.installer.install(&target.catalog, &target.revision, Origin::Operator);
                     told.refused = refused.iter().map(|problem| problem.key.id.to_string()).collect();
-                    let answer = self.session.installed(target, self.installer.catalog(), refused);
-                    self.say(&answer);
+                    let answer = self.session.installed(target, self.installer.catalog(), &refused);
+                    answer.iter().for_each(|frame| self.say(frame));
                     return told;
                 }
             }

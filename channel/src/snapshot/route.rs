@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use routeapi_crds::value::{Capability, Duration, FallbackCondition, ModelPattern, NanoUsd, Translation};
 use serde::{Deserialize, Serialize};
 
-use super::ObjectId;
+use super::{AllowedNamespaces, ObjectId};
 
 /// The models that a route publishes, the upstreams that serve them, and what to do when one fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,16 +32,6 @@ pub struct Route {
     /// Why upstreams are missing, in words for whoever runs the gateway; none if all resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-}
-
-/// Which namespaces something is open to, with selectors already resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum AllowedNamespaces {
-    /// Every namespace.
-    All,
-    /// These.
-    Only(BTreeSet<String>),
 }
 
 /// One way to serve a route.

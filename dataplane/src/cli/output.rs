@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use routeapi_channel::{ObjectId, Snapshot, snapshot::AllowedNamespaces};
+use routeapi_channel::{ObjectId, Snapshot};
 use routeapi_crds::value::ModelPattern;
 
 use crate::config::local::{Loaded, values::LocalToken};
@@ -72,7 +72,9 @@ fn usable(snapshot: &Snapshot, id: &ObjectId) -> Option<String> {
     snapshot
         .routes
         .values()
-        .filter(|route| !route.upstreams.is_empty() && is_open(&route.allowed_namespaces, id.namespace()))
+        .filter(|route| {
+            !route.upstreams.is_empty() && route.allowed_namespaces.is_open_to(id.namespace(), &snapshot.namespaces)
+        })
         .flat_map(|route| &route.models)
         .filter_map(|model| match model {
             ModelPattern::Exact(model) => Some(model),
@@ -80,13 +82,6 @@ fn usable(snapshot: &Snapshot, id: &ObjectId) -> Option<String> {
         })
         .find(|model| token.models.iter().any(|pattern| pattern.matches(model)))
         .cloned()
-}
-
-fn is_open(allowed: &AllowedNamespaces, namespace: &str) -> bool {
-    match allowed {
-        AllowedNamespaces::All => true,
-        AllowedNamespaces::Only(namespaces) => namespaces.contains(namespace),
-    }
 }
 
 /// An address to connect to, where any address is listened on.

@@ -18,8 +18,9 @@ pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Sha
     let mut refused = Vec::new();
     let providers = providers::compile(&snapshot.providers, live, &mut refused);
     let mut runtime = Runtime { revision: Some(revision.clone()), ..Runtime::default() };
+    let namespaces = Arc::new(snapshot.namespaces.clone());
     for (id, route) in &snapshot.routes {
-        match routes::compile(id, route, &providers, live) {
+        match routes::compile(id, route, &providers, &namespaces, live) {
             Ok(route) => publish(&mut runtime, Arc::new(route)),
             Err(message) => refused.push(unreadable(Kind::Route, id, message)),
         }

@@ -2,7 +2,8 @@
 //!
 //! It holds the keys of upstream accounts, so it belongs on a memory-backed volume that dies with the pod; the file is
 //! readable by this user alone and replaced as a whole. A file that cannot be read or was damaged is no state: it is said
-//! so and the process starts empty.
+//! so and the process starts empty. A state that would not fit beside its predecessor on such a volume is not kept, and
+//! the predecessor is removed: one that has stayed behind could bring a revoked token back.
 
 use std::{
     fs::{self, OpenOptions},
@@ -19,6 +20,9 @@ use serde_json::value::RawValue;
 use super::subscribe::session::Floor;
 
 const FILE: &str = "last-good.json";
+
+/// The longest file: two fit into the chart's volume of 64 MiB.
+const LONGEST: usize = 30 << 20;
 
 /// Of the file's form. Another one is not read.
 const FORM: u32 = 1;
@@ -41,6 +45,11 @@ pub enum LastGoodError {
     /// Is not what this program writes.
     #[error("{0}: {1}")]
     Form(PathBuf, serde_json::Error),
+    /// Is larger than the volume can be trusted to take twice.
+    #[error(
+        "{0}: the configuration takes {1} bytes, more than the {LONGEST} that are kept; a restart waits for the operator"
+    )]
+    Large(PathBuf, usize),
     /// Is not the state it says it is.
     #[error("{0}: is damaged")]
     Damaged(PathBuf),
@@ -93,6 +102,12 @@ pub fn save(directory: &Path, catalog: &Catalog, floor: &Floor) -> Result<(), La
     let resources = catalog.iter().map(|(key, entry)| Resource { key: key.clone(), body: Arc::clone(&entry.body) });
     let file = File { form: FORM, revision: catalog.revision(), floor: floor.clone(), resources: resources.collect() };
     let text = serde_json::to_vec(&file).map_err(|error| LastGoodError::Form(path.clone(), error))?;
+    if text.len() > LONGEST {
+        return match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LastGoodError::Io(path, error)),
+            _ => Err(LastGoodError::Large(path, text.len())),
+        };
+    }
     write(&next, &text).and_then(|()| fs::rename(&next, &path)).map_err(|error| LastGoodError::Io(path, error))
 }
 
@@ -145,6 +160,18 @@ mod tests {
         let mode = fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_state_that_is_too_large_leaves_no_older_one_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        save(directory.path(), &catalog(), &Floor::new()).unwrap();
+        let mut large = catalog();
+        let body = RawValue::from_string(format!("{:?}", "x".repeat(LONGEST))).unwrap();
+        large.insert(Key { kind: Kind::Token, id: ObjectId::new("shop", "large") }, Entry::new(body.into()));
+        assert!(matches!(save(directory.path(), &large, &Floor::new()), Err(LastGoodError::Large(..))));
+        assert!(load(directory.path()).unwrap().is_none());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

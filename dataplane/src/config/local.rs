@@ -163,6 +163,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Provider => "AIProvider",
         Kind::Route => "AIRoute",
         Kind::Token => "ApiToken",
+        Kind::Namespace => "Namespace",
     }
 }
 

@@ -1,9 +1,16 @@
 //! The immutable tables that a request reads: every reference is a pointer, every text is parsed, nothing is looked up
 //! twice. Built by [`super::compile`], swapped as a whole.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
-use routeapi_channel::{ObjectId, Revision, snapshot::AllowedNamespaces};
+use routeapi_channel::{
+    ObjectId, Revision,
+    snapshot::{AllowedNamespaces, Namespace},
+};
 use routeapi_crds::value::{Capability, FallbackCondition, ModelPattern, ProviderType};
 use routeapi_metering::Price;
 use routeapi_protocol::{
@@ -43,6 +50,8 @@ pub struct Route {
     pub created: i64,
     /// Whose tokens may use it.
     pub allowed: AllowedNamespaces,
+    /// Labels by which `allowed` decides, if it is a selector; shared by all routes.
+    pub namespaces: Arc<BTreeMap<String, Namespace>>,
     /// What happens to fields an upstream cannot express.
     pub mode: Mode,
     /// Ways to serve it, lowest priority first.
@@ -163,10 +172,7 @@ impl Runtime {
 impl Route {
     /// Whether tokens of this namespace may use it.
     pub fn is_open_to(&self, namespace: &str) -> bool {
-        match &self.allowed {
-            AllowedNamespaces::All => true,
-            AllowedNamespaces::Only(namespaces) => namespaces.contains(namespace),
-        }
+        self.allowed.is_open_to(namespace, &self.namespaces)
     }
 }
 

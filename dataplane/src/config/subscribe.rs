@@ -46,6 +46,15 @@ pub struct Settings {
     pub addresses: AddressPolicy,
 }
 
+/// What became of one attempt.
+#[derive(Debug, Default)]
+struct Life {
+    /// When the operator took the stream, if it did.
+    opened: Option<Instant>,
+    /// Whether a state came.
+    committed: bool,
+}
+
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -79,12 +88,10 @@ impl Ended {
 pub async fn run(settings: Settings, installer: Arc<Installer>, mut session: Session, spawner: Spawner) {
     let mut backoff = Backoff::default();
     loop {
-        let ended = once(&settings, &installer, &mut session, &spawner).await;
-        let Err(ended) = ended;
+        let mut life = Life::default();
+        let Err(ended) = once(&settings, &installer, &mut session, &spawner, &mut life).await;
         let reason = ended.explained(&settings.operator);
-        if matches!(ended, Ended::Closed) {
-            backoff.reset();
-        }
+        backoff.ended(life.opened.map(|at| at.elapsed()).unwrap_or_default(), life.committed);
         let wait = backoff.wait(fastrand::f64());
         // Once for each reason, so that the log of a pod that waits tells why it does now.
         let known = matches!(installer.store().link(), Link::Down { reason: Some(last), .. } if last == reason);
@@ -110,9 +117,11 @@ async fn once(
     installer: &Installer,
     session: &mut Session,
     spawner: &Spawner,
+    life: &mut Life,
 ) -> Result<std::convert::Infallible, Ended> {
-    let hello = session.hello(&settings.pod, &settings.instance);
-    let Connection { say, mut hear } = connect::connect(&settings.operator, hello, spawner).await?;
+    let Connection { say, mut hear, features } = connect::connect(&settings.operator, spawner).await?;
+    answer(&say, vec![session.hello(&settings.pod, &settings.instance, features)]).await?;
+    life.opened = Some(Instant::now());
     installer.store().set_link(Link::Up { since: clock::now() });
     tracing::info!(operator = %settings.operator.url, "connected to the operator");
     let mut lines = Lines::new(MAX_LINE);
@@ -138,8 +147,11 @@ async fn once(
             let frame: FromOperator = serde_json::from_slice(&line)?;
             match session.receive(frame, Instant::now().into_std())? {
                 Effect::None => {}
-                Effect::Say(frame) => answer(&say, frame).await?,
-                Effect::Install(target) => install(settings, installer, session, target, &say).await?,
+                Effect::Say(frames) => answer(&say, frames).await?,
+                Effect::Install(target) => {
+                    life.committed = true;
+                    install(settings, installer, session, target, &say).await?;
+                }
                 Effect::Share(share) => installer.share(share),
                 Effect::Deferred(_) => {
                     tracing::warn!("the operator replica is behind the state in force; waiting for a newer one");
@@ -162,7 +174,7 @@ async fn install(
     }
     tracing::info!(revision = %target.revision, resources = target.catalog.len(), refused = refused.len(), "configuration in force");
     let in_force = installer.catalog();
-    let verdict = session.installed(target, Arc::clone(&in_force), refused);
+    let verdict = session.installed(target, Arc::clone(&in_force), &refused);
     answer(say, verdict).await?;
     if let Some(directory) = &settings.state {
         last_good::save_soon(directory.clone(), in_force, session.floor().clone()).await;
@@ -170,6 +182,9 @@ async fn install(
     Ok(())
 }
 
-async fn answer(say: &mpsc::Sender<FromDataPlane>, frame: FromDataPlane) -> Result<(), Ended> {
-    say.send(frame).await.map_err(|_| Ended::Closed)
+async fn answer(say: &mpsc::Sender<FromDataPlane>, frames: Vec<FromDataPlane>) -> Result<(), Ended> {
+    for frame in frames {
+        say.send(frame).await.map_err(|_| Ended::Closed)?;
+    }
+    Ok(())
 }

@@ -18,7 +18,6 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use routeapi_protocol::dialect::{Framing, Surface};
 
 use super::{
@@ -162,7 +161,8 @@ impl Client {
         match self {
             Self::Echo => Ok(echo::answer(&request, request.surface, request.framing)),
             Self::Http { base, credential, pool } => {
-                let response = pool.request(|| outbound(base, credential, &request)).await?;
+                let request = outbound(base, credential, request)?;
+                let response = pool.request(request).await.map_err(|error| classify(&error))?;
                 Ok(inflate::inflate(response.map(UpstreamBody::Http)))
             }
         }
@@ -188,15 +188,15 @@ impl Client {
 fn outbound(
     base: &BaseUrl,
     credential: &Credential,
-    request: &OutboundRequest,
+    request: OutboundRequest,
 ) -> Result<Request<Full<Bytes>>, SendError> {
     let uri = base.join(&request.path).map_err(|error| SendError::Invalid(error.to_string()))?;
-    let mut outbound = Request::new(Full::new(request.body.clone()));
+    let mut outbound = Request::new(Full::new(request.body));
     *outbound.method_mut() = Method::POST;
     *outbound.uri_mut() = uri;
     let headers = outbound.headers_mut();
-    for (name, value) in &request.headers {
-        headers.append(name, value.clone());
+    for (name, value) in request.headers {
+        headers.append(name, value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // A compressed stream would have to be inflated before usage can be read from it.
@@ -207,13 +207,7 @@ fn outbound(
     Ok(outbound)
 }
 
-impl From<&legacy::Error> for SendError {
-    fn from(error: &legacy::Error) -> Self {
-        classify(error)
-    }
-}
-
-fn classify(error: &legacy::Error) -> SendError {
+fn classify(error: &hyper_util::client::legacy::Error) -> SendError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut deepest = error.to_string();
     while let Some(current) = cause {

@@ -116,7 +116,7 @@ fn a_resource_that_cannot_be_used_keeps_its_previous_version_and_costs_the_other
     second.insert(route.clone(), Entry::new(Arc::from(body)));
     stream.tell(Some((&first, first.revision())), &second, 2);
     match operator.hear(&mut stream) {
-        FromDataPlane::Nack { revision, errors } => {
+        FromDataPlane::Nack { revision, errors, more: false } => {
             assert_eq!(revision, second.revision());
             assert_eq!((errors.len(), &errors[0].key), (1, &route));
             assert!(errors[0].message.contains("fromTheFuture"), "{}", errors[0].message);

@@ -6,11 +6,12 @@
 use routeapi_channel::ObjectId;
 use routeapi_crds::{condition::Reason, v1alpha1::ProviderRef};
 
-use crate::{providers::Providers, selectors, verdict::Problem};
+use crate::{providers::Providers, selectors::Namespaces, verdict::Problem};
 
 /// The provider that a route of this namespace names, if it may and can use it. `field` is the path of the reference.
 pub(crate) fn provider(
     providers: &Providers,
+    namespaces: &Namespaces<'_>,
     namespace: &str,
     reference: &ProviderRef,
     field: &str,
@@ -24,7 +25,7 @@ pub(crate) fn provider(
             Problem::new(Reason::ProviderNotFound, format!("{field}: AIProvider {id} does not exist"))
         });
     };
-    if foreign && !selectors::allows(&found.allowed, namespace) {
+    if foreign && !namespaces.is_open_to(&found.allowed, namespace) {
         return Err(not_permitted(&id, namespace, field));
     }
     if found.provider.is_none() {

@@ -52,7 +52,7 @@ pub struct Compiled {
 /// Compiles a whole state.
 pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
-    let providers = Providers::compile(objects, *options, &namespaces);
+    let providers = Providers::compile(objects, *options);
     let routes = routes::compile(objects, &providers, &namespaces);
     let tokens = tokens::compile(objects);
 
@@ -69,6 +69,7 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
         verdicts.insert(ObjectRef { kind: Kind::Token, id: id.clone() }, verdict);
         keep(&mut snapshot.tokens, id, token);
     }
+    snapshot.namespaces = namespaces.of_tokens(&snapshot.tokens);
     Compiled { snapshot, verdicts }
 }
 

@@ -19,8 +19,7 @@ use crate::{
     Options,
     address::{self, Address},
     objects::{self, Objects},
-    references,
-    selectors::Namespaces,
+    references, selectors,
     verdict::{Detail, Problem, Verdict, accepted},
 };
 
@@ -39,10 +38,10 @@ pub(crate) struct Judged {
 }
 
 impl Providers {
-    pub fn compile(objects: &Objects, options: Options, namespaces: &Namespaces<'_>) -> Self {
+    pub fn compile(objects: &Objects, options: Options) -> Self {
         let judged = objects.providers.iter().filter_map(|object| {
             let id = objects::live(&object.metadata)?;
-            let judged = judge(object, &id, objects, options, namespaces);
+            let judged = judge(object, &id, objects, options);
             Some((id, judged))
         });
         Self(judged.collect())
@@ -71,13 +70,7 @@ impl Judged {
     }
 }
 
-fn judge(
-    object: &AIProvider,
-    id: &ObjectId,
-    objects: &Objects,
-    options: Options,
-    namespaces: &Namespaces<'_>,
-) -> Judged {
+fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: Options) -> Judged {
     let spec = &object.spec;
     let address = check(spec, options);
     let credential = credential(spec, id, objects);
@@ -100,7 +93,7 @@ fn judge(
         _ => None,
     };
     let choice = spec.allowed_routes.as_ref().map(|routes| &routes.namespaces);
-    Judged { provider, allowed: namespaces.resolve(id.namespace(), choice), verdict }
+    Judged { provider, allowed: selectors::resolve(id.namespace(), choice), verdict }
 }
 
 /// The address if the spec makes sense; none for Echo.

@@ -20,7 +20,7 @@ use crate::{
     consent,
     objects::{self, Objects},
     providers::Providers,
-    selectors::Namespaces,
+    selectors::{self, Namespaces},
     verdict::{Detail, Problem, Verdict, accepted},
 };
 
@@ -53,11 +53,11 @@ pub(crate) fn compile(objects: &Objects, providers: &Providers, namespaces: &Nam
     let mut holders = Holders::default();
     for (created, id, object) in &objects::oldest_first(&objects.routes, |object| &object.metadata) {
         let claim = check(&object.spec).and_then(|()| holders.claim(id, &object.spec));
-        let upstreams = Upstreams::resolve(id, &object.spec, providers);
+        let upstreams = Upstreams::resolve(id, &object.spec, providers, namespaces);
         let verdict = verdict(object, claim.as_ref(), &upstreams);
         let route = claim.ok().map(|won| {
             routes.attach(&upstreams);
-            build(&object.spec, id, *created, won, upstreams, namespaces)
+            build(&object.spec, id, *created, won, upstreams)
         });
         routes.judged.push((id.clone(), route, verdict));
     }
@@ -115,14 +115,7 @@ fn verdict(object: &AIRoute, claim: Result<&Won, &Problem>, upstreams: &Upstream
     }
 }
 
-fn build(
-    spec: &AIRouteSpec,
-    id: &ObjectId,
-    created: i64,
-    won: Won,
-    upstreams: Upstreams,
-    namespaces: &Namespaces<'_>,
-) -> Route {
+fn build(spec: &AIRouteSpec, id: &ObjectId, created: i64, won: Won, upstreams: Upstreams) -> Route {
     let fallback = spec.fallback.clone().unwrap_or_default();
     let tokens = spec.allowed_tokens.as_ref().map(|tokens| &tokens.namespaces);
     Route {
@@ -130,7 +123,7 @@ fn build(
         owned_by: spec.owned_by.clone(),
         listed: spec.visibility == Visibility::Listed,
         created,
-        allowed_namespaces: namespaces.resolve(id.namespace(), tokens),
+        allowed_namespaces: selectors::resolve(id.namespace(), tokens),
         translation: spec.translation,
         problem: upstreams.message(),
         upstreams: upstreams.usable,
@@ -145,13 +138,13 @@ fn build(
 // === impl Upstreams ===
 
 impl Upstreams {
-    fn resolve(id: &ObjectId, spec: &AIRouteSpec, providers: &Providers) -> Self {
+    fn resolve(id: &ObjectId, spec: &AIRouteSpec, providers: &Providers, namespaces: &Namespaces<'_>) -> Self {
         let mut all = Self { usable: Vec::new(), statuses: Vec::new(), problems: Vec::new() };
         for (index, upstream) in spec.upstreams.iter().enumerate() {
             let field = format!("spec.upstreams[{index}].providerRef");
             let mut status =
                 UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
-            match consent::provider(providers, id.namespace(), &upstream.provider_ref, &field) {
+            match consent::provider(providers, namespaces, id.namespace(), &upstream.provider_ref, &field) {
                 Ok(provider) => all.usable.push(build_upstream(upstream, provider, spec.timeouts.as_ref())),
                 Err(problem) => {
                     status.resolved = false;

@@ -1,16 +1,18 @@
-//! Which namespaces a choice of namespaces means, with label selectors resolved over those that exist.
+//! Which namespaces a choice of namespaces means.
 //!
-//! As in Gateway API, `Selector` means the matching namespaces only: an object's own namespace must match too. Every
-//! namespace carries `kubernetes.io/metadata.name`, whether its labels say so or not.
+//! As in Gateway API, `Selector` means the matching namespaces only: an object's own namespace must match too. A selector
+//! is not resolved here but travels as it is, so that a new namespace changes nothing that exists; the labels it is about
+//! travel once per namespace, see [`Namespaces::of_tokens`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use routeapi_channel::snapshot::AllowedNamespaces;
-use routeapi_crds::v1alpha1::{self, From, LabelSelector, Operator, Requirement};
+use routeapi_channel::{
+    ObjectId,
+    snapshot::{AllowedNamespaces, LabelRequirement, NAME_LABEL, Namespace, NamespaceSelector, Token},
+};
+use routeapi_crds::v1alpha1::{self, From, LabelSelector, Requirement};
 
 use crate::objects::Objects;
-
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// The namespaces that exist.
 pub(crate) struct Namespaces<'a> {
@@ -22,48 +24,61 @@ impl<'a> Namespaces<'a> {
         Self { labels: &objects.namespaces }
     }
 
-    /// What a choice written in an object of namespace `own` means. No choice means `Same`.
-    pub fn resolve(&self, own: &str, choice: Option<&v1alpha1::Namespaces>) -> AllowedNamespaces {
-        let same = || AllowedNamespaces::Only([own.to_owned()].into());
-        let Some(choice) = choice else { return same() };
-        match choice.from {
-            From::Same => same(),
-            From::All => AllowedNamespaces::All,
-            From::Selector => AllowedNamespaces::Only(
-                self.labels
-                    .iter()
-                    .filter(|(name, labels)| choice.selector.as_ref().is_some_and(|it| selects(it, name, labels)))
-                    .map(|(name, _)| name.clone())
-                    .collect(),
-            ),
+    /// Whether a choice contains a namespace. No selector matches one that does not exist.
+    pub fn is_open_to(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
+        match allowed {
+            AllowedNamespaces::All => true,
+            AllowedNamespaces::Only(names) => names.contains(namespace),
+            AllowedNamespaces::Selector(selector) => {
+                self.labels.get(namespace).is_some_and(|labels| selector.matches(namespace, labels))
+            }
         }
     }
-}
 
-/// Whether a resolved choice contains a namespace.
-pub(crate) fn allows(allowed: &AllowedNamespaces, namespace: &str) -> bool {
-    match allowed {
-        AllowedNamespaces::All => true,
-        AllowedNamespaces::Only(names) => names.contains(namespace),
+    /// What data planes must know to decide whom selectors admit: only namespaces with tokens ask.
+    pub fn of_tokens(&self, tokens: &BTreeMap<ObjectId, Token>) -> BTreeMap<String, Namespace> {
+        let callers: BTreeSet<&str> = tokens.keys().map(ObjectId::namespace).collect();
+        let told = callers.into_iter().filter_map(|name| Some((name.to_owned(), self.told(name)?)));
+        told.collect()
+    }
+
+    /// None for one without labels, which goes without saying.
+    fn told(&self, name: &str) -> Option<Namespace> {
+        let Some(labels) = self.labels.get(name) else {
+            return Some(Namespace { unknown: true, ..Namespace::default() });
+        };
+        let mut labels = labels.clone();
+        labels.remove(NAME_LABEL);
+        (!labels.is_empty()).then_some(Namespace { labels, unknown: false })
     }
 }
 
-fn selects(selector: &LabelSelector, name: &str, labels: &BTreeMap<String, String>) -> bool {
-    let value = |key: &str| match key {
-        NAME_LABEL => Some(name),
-        _ => labels.get(key).map(String::as_str),
-    };
-    selector.match_labels.iter().all(|(key, wanted)| value(key) == Some(wanted))
-        && selector.match_expressions.iter().all(|requirement| holds(requirement, value(&requirement.key)))
+/// What a choice written in an object of namespace `own` means. No choice means `Same`, and a selector without
+/// requirements every namespace.
+pub(crate) fn resolve(own: &str, choice: Option<&v1alpha1::Namespaces>) -> AllowedNamespaces {
+    let same = || AllowedNamespaces::Only([own.to_owned()].into());
+    let Some(choice) = choice else { return same() };
+    match (choice.from, &choice.selector) {
+        (From::Same, _) => same(),
+        (From::All, _) => AllowedNamespaces::All,
+        (From::Selector, None) => AllowedNamespaces::Only(BTreeSet::new()),
+        (From::Selector, Some(selector)) => match told(selector) {
+            everything if everything.is_empty() => AllowedNamespaces::All,
+            some => AllowedNamespaces::Selector(some),
+        },
+    }
 }
 
-fn holds(requirement: &Requirement, value: Option<&str>) -> bool {
-    let listed = || value.is_some_and(|value| requirement.values.iter().any(|wanted| wanted == value));
-    match requirement.operator {
-        Operator::In => listed(),
-        Operator::NotIn => !listed(),
-        Operator::Exists => value.is_some(),
-        Operator::DoesNotExist => value.is_none(),
+fn told(selector: &LabelSelector) -> NamespaceSelector {
+    let requirement = |Requirement { key, operator, values }: &Requirement| LabelRequirement {
+        key: key.clone(),
+        operator: *operator,
+        values: values.clone(),
+    };
+    let LabelSelector { match_labels, match_expressions } = selector;
+    NamespaceSelector {
+        match_labels: match_labels.clone(),
+        match_expressions: match_expressions.iter().map(requirement).collect(),
     }
 }
 
@@ -73,32 +88,30 @@ mod tests {
 
     use super::*;
 
+    fn choice(selector: &serde_json::Value) -> AllowedNamespaces {
+        let choice = serde_json::from_value(json!({"from": "Selector", "selector": selector})).unwrap();
+        resolve("own", Some(&choice))
+    }
+
     #[test]
-    fn selectors_mean_what_kubernetes_says() {
-        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let objects = Objects {
-            namespaces: BTreeMap::from([
-                ("a".to_owned(), labels(&[("tier", "gold")])),
-                ("b".to_owned(), labels(&[("tier", "silver"), ("old", "")])),
-                ("c".to_owned(), labels(&[])),
-            ]),
-            ..Objects::default()
-        };
-        for (selector, expected) in [
-            (json!({}), "abc"),
-            (json!({"matchLabels": {"tier": "gold"}}), "a"),
-            (json!({"matchLabels": {NAME_LABEL: "c"}}), "c"),
-            (json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold", "silver"]}]}), "ab"),
-            (json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["gold"]}]}), "bc"),
-            (json!({"matchExpressions": [{"key": "old", "operator": "Exists"}]}), "b"),
-            (json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}), "c"),
-            (json!({"matchLabels": {"tier": "gold"}, "matchExpressions": [{"key": "old", "operator": "Exists"}]}), ""),
-        ] {
-            let choice = serde_json::from_value(json!({"from": "Selector", "selector": selector})).unwrap();
-            let AllowedNamespaces::Only(names) = Namespaces::of(&objects).resolve("a", Some(&choice)) else {
-                panic!("not a set");
-            };
-            assert_eq!(names.into_iter().collect::<String>(), expected, "{selector}");
-        }
+    fn an_empty_selector_is_everything_and_others_stay_selectors() {
+        assert_eq!(choice(&json!({})), AllowedNamespaces::All);
+        assert_eq!(choice(&json!({"matchLabels": {}, "matchExpressions": []})), AllowedNamespaces::All);
+        let gold = choice(&json!({"matchLabels": {"tier": "gold"}}));
+        assert!(matches!(gold, AllowedNamespaces::Selector(_)), "{gold:?}");
+    }
+
+    #[test]
+    fn a_selector_is_about_namespaces_that_exist() {
+        let mut objects = Objects::default();
+        objects.namespaces.insert("a".to_owned(), [("tier".to_owned(), "gold".to_owned())].into());
+        objects.namespaces.insert("b".to_owned(), BTreeMap::new());
+        let namespaces = Namespaces::of(&objects);
+        let (gold, not_silver) = (
+            choice(&json!({"matchLabels": {"tier": "gold"}})),
+            choice(&json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["silver"]}]})),
+        );
+        let open = |allowed| ["a", "b", "absent"].map(|it| namespaces.is_open_to(allowed, it));
+        assert_eq!((open(&gold), open(&not_silver)), ([true, false, false], [true, true, false]));
     }
 }

@@ -41,6 +41,11 @@ impl Held {
         Self { revision: hello.revision.clone(), state: State::Listed(listed), refused: BTreeMap::new() }
     }
 
+    /// From a list that the pod was asked for.
+    pub fn listed(revision: &Revision, listed: BTreeMap<Key, Version>) -> Self {
+        Self { revision: Some(revision.clone()), state: State::Listed(listed), refused: BTreeMap::new() }
+    }
+
     /// What lies between this and a target.
     pub fn to(&self, target: &Catalog) -> Diff {
         match &self.state {
@@ -101,6 +106,7 @@ mod tests {
             instance: "i".into(),
             revision: Some(old.revision()),
             held,
+            features: Vec::new(),
             floor: BTreeMap::new(),
         };
         let diff = Held::of(&hello).to(&new);

@@ -7,19 +7,19 @@
 //! Ends when the pod leaves or misbehaves, when a newer stream of the same pod opens, when its token ends (it comes back
 //! with a fresh one), or with the operator; never because the API server cannot be reached.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;
 use routeapi_channel::{
-    Catalog, Key, Revision,
-    frame::{FromDataPlane, FromOperator, Hello, PROTOCOL},
+    Catalog, Key, Revision, Version,
+    frame::{self, FromDataPlane, FromOperator, Hello, MAX_LISTED, PROTOCOL},
 };
-use tokio::{sync::watch, time};
+use routeapi_crds::condition;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -29,7 +29,7 @@ use super::{
     lines::{Lines, Outbox, ReadError, SendError},
 };
 use crate::{
-    publish::{Publication, line},
+    publish::{History, Publication, line},
     telemetry::Metrics,
 };
 
@@ -42,8 +42,17 @@ const SILENCE: Duration = Duration::from_secs(35);
 /// How long a pod may take to answer a transaction.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// How long a pod may take to say hello.
+/// How long a pod may take to say hello, and for each part of its list.
 const HELLO: Duration = Duration::from_secs(10);
+
+/// Pods whose lists are held at once; a list of [`MAX_LISTED`] resources takes about 40 MiB.
+pub const LISTS: usize = 4;
+
+/// How long a pod waits until it may list. After that it is sent everything.
+const LIST_QUEUE: Duration = Duration::from_secs(15);
+
+/// Refusals of one answer whose text is kept; of others only the resource.
+const TEXTS: usize = 256;
 
 /// Who is at the other end, as the token says.
 #[derive(Clone, Debug)]
@@ -52,8 +61,6 @@ pub struct Peer {
     pub uid: String,
     /// For people.
     pub pod: PodName,
-    /// When its token ends.
-    pub expires: Option<SystemTime>,
 }
 
 /// What every session works with.
@@ -61,6 +68,10 @@ pub struct Peer {
 pub struct Sources {
     /// What to send.
     pub publications: watch::Receiver<Option<Arc<Publication>>>,
+    /// What was sent before.
+    pub history: History,
+    /// Places for pods that list what they hold.
+    pub lists: Arc<Semaphore>,
     /// Where answers are noted.
     pub acks: Arc<AckBook>,
     /// Counters.
@@ -107,12 +118,27 @@ struct Session<B> {
     lines: Lines<B>,
     outbox: Outbox,
     held: Held,
-    in_flight: Option<(Revision, Arc<Catalog>)>,
+    /// While `held` is a list of the pod's own.
+    listing: Option<OwnedSemaphorePermit>,
+    /// Whether the pod knows selectors.
+    selectors: bool,
+    in_flight: Option<InFlight>,
+    /// Refusals of an answer whose last part has not come.
+    refused: Vec<(Key, String)>,
     asked: time::Instant,
     resumed: bool,
     greeted: bool,
     told_fleet: Option<(u32, u32)>,
     heard: time::Instant,
+}
+
+/// A transaction that was not answered yet.
+struct InFlight {
+    revision: Revision,
+    /// What was sent.
+    sent: Arc<Catalog>,
+    /// The state that it is a form of.
+    state: Arc<Catalog>,
 }
 
 /// Runs a stream to its end. `identify` names the peer, given the instance it says it is; `token_ends` completes when the
@@ -121,7 +147,7 @@ pub async fn run<B>(
     identify: impl FnOnce(&str) -> Peer,
     sources: Sources,
     body: B,
-    outbox: Outbox,
+    mut outbox: Outbox,
     token_ends: impl Future<Output = ()>,
 ) -> Ended
 where
@@ -139,12 +165,71 @@ where
         Ok(Err(error)) => return error.into(),
         Err(_) => return Ended::Silent,
     };
+    let (held, listing) = match known(&hello, &sources, &mut lines, &mut outbox).await {
+        Ok(known) => known,
+        Err(ended) => return ended,
+    };
     let mut session = Session::begin(identify(&hello.instance), sources, lines, outbox, &hello);
+    (session.held, session.listing) = (held, listing);
     let ended = session.serve(token_ends).await;
     session.sources.acks.left(&session.peer.uid, session.since);
     let pod = &session.peer.pod;
     info!(pod = %pod.name, namespace = %pod.namespace, reason = %ended, "data plane disconnected");
     ended
+}
+
+/// What a pod holds: the state that it names if that is known here, what it lists, or nothing.
+async fn known<B>(
+    hello: &Hello,
+    sources: &Sources,
+    lines: &mut Lines<B>,
+    outbox: &mut Outbox,
+) -> Result<(Held, Option<OwnedSemaphorePermit>), Ended>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let Some(revision) = hello.revision.as_ref().filter(|_| hello.held.is_empty() && hello.knows(frame::FEATURE_LIST))
+    else {
+        return Ok((Held::of(hello), None));
+    };
+    let current = sources.publications.borrow().clone().filter(|it| it.revision == *revision);
+    if let Some(state) = current.map(|it| Arc::clone(&it.catalog)).or_else(|| sources.history.state(revision)) {
+        return Ok((Held::after(revision, &state, &[]), None));
+    }
+    let Ok(Ok(permit)) = time::timeout(LIST_QUEUE, Arc::clone(&sources.lists).acquire_owned()).await else {
+        return Ok((Held::default(), None));
+    };
+    outbox.put(&line(&FromOperator::List {}).map_err(|error| Ended::Protocol(error.to_string()))?).await?;
+    outbox.flush().await?;
+    Ok((Held::listed(revision, list(lines).await?), Some(permit)))
+}
+
+async fn list<B>(lines: &mut Lines<B>) -> Result<BTreeMap<Key, Version>, Ended>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut listed = BTreeMap::new();
+    loop {
+        match time::timeout(HELLO, lines.next()).await {
+            Ok(Ok(Some(FromDataPlane::Held { items, more }))) => {
+                listed.extend(items.into_iter().map(|frame::Held { key, v }| (key, v)));
+                if listed.len() > MAX_LISTED {
+                    return Err(Ended::Protocol(format!("it lists more than {MAX_LISTED} resources")));
+                }
+                if !more {
+                    return Ok(listed);
+                }
+            }
+            Ok(Ok(Some(_))) => {
+                return Err(Ended::Protocol("it was asked for a list and said something else".to_owned()));
+            }
+            Ok(Ok(None)) => return Err(Ended::ByPod),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(Ended::Silent),
+        }
+    }
 }
 
 // === impl Session ===
@@ -166,7 +251,10 @@ where
         info!(pod = %peer.pod.name, namespace = %peer.pod.namespace, instance = %hello.instance, resumed, "data plane connected");
         Self {
             fleet: sources.acks.fleet(),
-            held: Held::of(hello),
+            held: Held::default(),
+            listing: None,
+            selectors: hello.knows(frame::FEATURE_NAMESPACES),
+            refused: Vec::new(),
             heard: time::Instant::now(),
             asked: time::Instant::now(),
             in_flight: None,
@@ -213,25 +301,41 @@ where
             None => Err(Ended::ByPod),
             Some(FromDataPlane::Pong {}) => Ok(()),
             Some(FromDataPlane::Hello(_)) => Err(Ended::Protocol("a second hello".to_owned())),
+            Some(FromDataPlane::Held { .. }) => Err(Ended::Protocol("a list that nobody asked for".to_owned())),
             Some(FromDataPlane::Ack { revision }) => self.answered(&revision, Vec::new()).await,
-            Some(FromDataPlane::Nack { revision, errors }) => {
-                let refused = errors.into_iter().map(|error| (error.key, error.message)).collect();
+            Some(FromDataPlane::Nack { revision, errors, more }) => {
+                let known = self.in_flight.as_ref().map_or(0, |it| it.sent.len());
+                if self.refused.len() + errors.len() > known {
+                    return Err(Ended::Protocol("it refuses more than it was sent".to_owned()));
+                }
+                for error in errors {
+                    let text = if self.refused.len() < TEXTS { &*error.message } else { "refused as well" };
+                    self.refused.push((error.key, condition::shorten(text, frame::MAX_REFUSAL)));
+                }
+                if more {
+                    return Ok(());
+                }
+                let refused = std::mem::take(&mut self.refused);
                 self.answered(&revision, refused).await
             }
         }
     }
 
     async fn answered(&mut self, revision: &Revision, refused: Vec<(Key, String)>) -> Result<(), Ended> {
-        let Some((sent, target)) = self.in_flight.take().filter(|(sent, _)| sent == revision) else {
+        let Some(InFlight { revision: sent, sent: target, state }) =
+            self.in_flight.take().filter(|it| it.revision == *revision)
+        else {
             return Err(Ended::Protocol(format!("it answers to {revision}, which was not asked")));
         };
-        for (key, message) in &refused {
+        self.listing = None;
+        for (key, message) in refused.iter().take(TEXTS) {
             warn!(pod = %self.peer.pod.name, resource = %format!("{} {}", key.kind, key.id), message, "refused");
         }
         self.sources.metrics.answered(refused.is_empty());
         let keys: Vec<_> = refused.iter().map(|(key, _)| key.clone()).collect();
         self.held = Held::after(&sent, &target, &keys);
-        let refusal = |(key, message)| Some(Refusal { version: self.held.refused().get(&key)?.clone(), key, message });
+        // By the versions of the state itself, which statuses ask about, whichever form of it was sent.
+        let refusal = |(key, message)| Some(Refusal { version: state.get(&key)?.version.clone(), key, message });
         let refusals = refused.into_iter().filter_map(refusal).collect();
         self.sources.acks.answered(&self.peer.uid, self.since, &sent, refusals);
         if !std::mem::replace(&mut self.greeted, true) {
@@ -244,6 +348,8 @@ where
     /// Starts a transaction, if one is due and none is in flight.
     async fn tell(&mut self, newest: Option<&Publication>) -> Result<(), Ended> {
         let Some(newest) = newest.filter(|_| self.in_flight.is_none()) else { return Ok(()) };
+        let plain = if self.selectors { None } else { newest.plain() };
+        let (state, newest) = (Arc::clone(&newest.catalog), plain.as_deref().unwrap_or(newest));
         if self.greeted && self.held.revision.as_ref() == Some(&newest.revision) {
             return Ok(());
         }
@@ -265,7 +371,8 @@ where
         }
         self.say(&FromOperator::Commit { revision: newest.revision.clone() }).await?;
         self.sources.metrics.sent(diff.put.len(), diff.del.len());
-        self.in_flight = Some((newest.revision.clone(), Arc::clone(&newest.catalog)));
+        let (revision, sent) = (newest.revision.clone(), Arc::clone(&newest.catalog));
+        self.in_flight = Some(InFlight { revision, sent, state });
         self.asked = time::Instant::now();
         Ok(())
     }

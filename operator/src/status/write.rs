@@ -105,6 +105,7 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::Provider => "AIProvider",
         Kind::Route => "AIRoute",
         Kind::Token => "ApiToken",
+        Kind::Namespace => "Namespace",
     }
 }
 
@@ -153,6 +154,7 @@ pub async fn apply(client: &Client, key: &Key, body: &Value) -> Result<Option<St
                 let api: Api<ApiToken> = Api::namespaced(client.clone(), namespace);
                 api.patch_status(name, &params, &patch).await?.metadata
             }
+            Kind::Namespace => return Err(kube::Error::Service("a Namespace has no status of ours".into())),
         };
         Ok(metadata.resource_version)
     };

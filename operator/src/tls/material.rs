@@ -24,8 +24,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const CA_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
 const LEAF_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// Clocks of nodes differ.
-const SKEW: Duration = Duration::from_secs(600);
+/// Clocks of nodes differ, by hours where one is set wrong: a certificate that is not valid yet at a data plane would keep
+/// it away.
+const SKEW: Duration = Duration::from_secs(24 * 3600);
 
 /// A CA.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,13 @@
 //! Routes: their upstreams with price, patience, health and a client each.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use routeapi_channel::{
     ObjectId,
-    snapshot::{self, Route as Told},
+    snapshot::{self, Namespace, Route as Told},
 };
 use routeapi_crds::value::{NanoUsd, Translation};
 use routeapi_metering::Price;
@@ -21,6 +24,7 @@ pub fn compile(
     id: &ObjectId,
     told: &Told,
     providers: &HashMap<ObjectId, Compiled>,
+    namespaces: &Arc<BTreeMap<String, Namespace>>,
     live: &Live,
 ) -> Result<Route, String> {
     let mut upstreams = Vec::with_capacity(told.upstreams.len());
@@ -38,6 +42,7 @@ pub fn compile(
         listed: told.listed,
         created: told.created,
         allowed: told.allowed_namespaces.clone(),
+        namespaces: Arc::clone(namespaces),
         mode: match told.translation {
             Translation::Default => Mode::Default,
             Translation::Strict => Mode::Strict,

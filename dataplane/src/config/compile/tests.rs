@@ -114,3 +114,19 @@ fn no_debug_output_shows_a_key() {
     let (runtime, _) = compile(&snapshot, &revision, &live, Share::default());
     assert!(!format!("{runtime:?}{snapshot:?}{live:?}").contains("canary"));
 }
+
+#[test]
+fn selectors_are_decided_by_the_labels_of_namespaces() {
+    let live = Live::new(AddressPolicy::Workstation);
+    let mut gold = route(&["gold"], "a/p");
+    gold["allowedNamespaces"] = json!({"selector": {"matchLabels": {"tier": "gold"}}});
+    let state = json!({
+        "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
+        "routes": {"a/gold": gold},
+        "namespaces": {"shop": {"labels": {"tier": "gold"}}, "lab": {"labels": {"tier": "silver"}}},
+    });
+    let (runtime, refused) = compiled(state, &live);
+    assert_eq!(refused, []);
+    let route = runtime.route("gold").unwrap();
+    assert_eq!(["shop", "lab", "a"].map(|it| route.is_open_to(it)), [true, false, false]);
+}

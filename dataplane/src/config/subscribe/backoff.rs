@@ -1,10 +1,16 @@
 //! How long to wait before the next attempt: doubling from 10 ms to 15 s, each wait between half and all of that, so that
 //! a fleet does not come back in step.
+//!
+//! Only a stream that was of use starts the waits over: one that an operator closes as soon as it is open, however orderly,
+//! is a failed attempt.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(15);
+
+/// How long a stream has to live.
+const USEFUL: Duration = Duration::from_secs(10);
 
 /// The wait before the next attempt.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +25,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The next attempt is a first one again.
-    pub fn reset(&mut self) {
-        self.next = FIRST;
+    /// A stream ended that had lived this long. `committed`: a state came with it.
+    pub fn ended(&mut self, lived: Duration, committed: bool) {
+        if committed && lived >= USEFUL {
+            self.next = FIRST;
+        }
     }
 
     /// The wait now; `random` between 0 and 1.
@@ -42,7 +50,21 @@ mod tests {
         let waits: Vec<_> = (0..13).map(|_| backoff.wait(1.0).as_millis()).collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 15000, 15000]);
         assert_eq!(backoff.wait(0.0), LONGEST / 2);
-        backoff.reset();
+        backoff.ended(USEFUL, true);
         assert_eq!(backoff.wait(1.0), FIRST);
+    }
+
+    #[test]
+    fn streams_that_do_not_live_are_failed_attempts() {
+        let mut backoff = Backoff::default();
+        let mut an_hour = Duration::ZERO;
+        let mut attempts = 0;
+        while an_hour < Duration::from_secs(3600) {
+            an_hour += backoff.wait(0.0);
+            attempts += 1;
+            backoff.ended(Duration::from_millis(28), true);
+            backoff.ended(USEFUL * 2, false);
+        }
+        assert!(attempts < 500, "{attempts} connections in an hour");
     }
 }

@@ -21,7 +21,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use routeapi_channel::frame::{FromDataPlane, PATH};
+use routeapi_channel::frame::{FEATURE_LIST, FEATURE_NACK_PARTS, FEATURES_HEADER, FromDataPlane, PATH};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -34,6 +34,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+use super::session::Features;
 use crate::spawn::Spawner;
 
 /// For DNS and TCP together. Short: the record of an operator that has just been rolled may hold nothing but pods that are
@@ -134,15 +135,17 @@ pub struct Connection {
     pub say: mpsc::Sender<FromDataPlane>,
     /// What comes from it.
     pub hear: Incoming,
+    /// What it knows beyond the first version.
+    pub features: Features,
 }
 
 struct Outgoing(mpsc::Receiver<FromDataPlane>);
 
-/// Opens the stream and says `hello`.
+/// Opens the stream. Nothing is said yet: the hello depends on what the operator knows.
 ///
 /// # Errors
 /// When anything is missing, refused or too slow.
-pub async fn connect(operator: &Operator, hello: FromDataPlane, spawner: &Spawner) -> Result<Connection, ConnectError> {
+pub async fn connect(operator: &Operator, spawner: &Spawner) -> Result<Connection, ConnectError> {
     let bad_url = || ConnectError::Url(operator.url.clone());
     let host = operator.url.host().filter(|_| operator.url.scheme_str() == Some("https")).ok_or_else(bad_url)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -165,8 +168,6 @@ pub async fn connect(operator: &Operator, hello: FromDataPlane, spawner: &Spawne
     }));
 
     let (say, outgoing) = mpsc::channel(QUEUE);
-    // The queue is empty, so this cannot fail.
-    let _ = say.try_send(hello);
     let mut request = Request::new(Outgoing(outgoing));
     *request.method_mut() = Method::POST;
     *request.uri_mut() =
@@ -175,8 +176,15 @@ pub async fn connect(operator: &Operator, hello: FromDataPlane, spawner: &Spawne
     request.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
     let response = timeout(PATIENCE, sender.send_request(request)).await??;
     let status = response.status();
+    let features = features(response.headers());
     let hear = response.into_body();
-    if status == StatusCode::OK { Ok(Connection { say, hear }) } else { Err(refused(status, hear).await) }
+    if status == StatusCode::OK { Ok(Connection { say, hear, features }) } else { Err(refused(status, hear).await) }
+}
+
+fn features(headers: &header::HeaderMap) -> Features {
+    let text = headers.get(FEATURES_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let knows = |feature| text.split(',').any(|it| it.trim() == feature);
+    Features { list: knows(FEATURE_LIST), nack_parts: knows(FEATURE_NACK_PARTS) }
 }
 
 /// A socket to the first address that takes one, each tried a moment after the one before it (RFC 8305): the operator's

@@ -4,6 +4,10 @@
 //! which lacks what had to be refused. A new connection starts from what is in force, so that refused resources come
 //! again and are refused again, where someone can see it.
 //!
+//! No frame grows with the configuration: what is held is listed on request and in parts, and so are refusals. An operator
+//! of the first version knows neither: it gets the list in the hello if that fits into a line, and is otherwise told that
+//! nothing is held, so that everything comes again.
+//!
 //! Floor rule: a state whose floor (highest resourceVersion seen, by kind) is below the floor in force may come from an
 //! operator replica that lags behind and would bring back a revoked token. It waits for [`PATIENCE`]; if nothing newer
 //! has come by then, it is taken (a restored etcd looks like that for good).
@@ -17,12 +21,28 @@ use std::{
 use routeapi_channel::{
     Catalog, Entry, Key, Revision,
     catalog::Unreadable,
-    frame::{FromDataPlane, FromOperator, Held, Hello, PROTOCOL},
+    frame::{
+        FEATURE_LIST, FEATURE_NAMESPACES, FromDataPlane, FromOperator, Held, Hello, MAX_LINE, MAX_LISTED, MAX_REFUSAL,
+        PART, PROTOCOL,
+    },
 };
+use routeapi_crds::condition;
 use routeapi_metering::Share;
+
+/// What a hello takes besides the list of what is held, at most.
+const HELLO_BYTES: usize = 16 << 10;
 
 /// How long a state below the floor has to wait.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an operator knows beyond the first version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// It asks for the list of what is held, if it needs it.
+    pub list: bool,
+    /// It takes refusals in parts.
+    pub nack_parts: bool,
+}
 
 /// A frame that makes no sense where it came. The connection is of no more use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +53,9 @@ pub enum ProtocolError {
     /// `put`, `del` or `commit` outside.
     #[error("{0} came outside a transaction")]
     Outside(&'static str),
+    /// Something that has no place in a transaction.
+    #[error("{0} came inside a transaction")]
+    Inside(&'static str),
     /// The transaction starts from a state that is not held.
     #[error("the transaction starts from state {0}, which is not held")]
     Base(String),
@@ -66,7 +89,7 @@ pub enum Effect {
     /// Nothing to do.
     None,
     /// Say this.
-    Say(FromDataPlane),
+    Say(Vec<FromDataPlane>),
     /// Put this in force, then call [`Session::installed`] and say what it returns.
     Install(Target),
     /// Use this part of limits.
@@ -99,6 +122,7 @@ pub struct Session {
     transaction: Option<Transaction>,
     waiting: Option<Target>,
     below_since: Option<Instant>,
+    features: Features,
 }
 
 #[derive(Debug)]
@@ -116,20 +140,46 @@ impl Session {
         Self { told: Arc::clone(&catalog), holds: true, in_force: catalog, floor, ..Self::default() }
     }
 
-    /// The first line of a connection.
-    pub fn hello(&mut self, pod: &str, instance: &str) -> FromDataPlane {
+    /// The first line of a connection to an operator that knows these features.
+    pub fn hello(&mut self, pod: &str, instance: &str, features: Features) -> FromDataPlane {
         self.told = Arc::clone(&self.in_force);
         self.transaction = None;
         self.waiting = None;
-        let held = self.in_force.iter().map(|(key, entry)| Held { key: key.clone(), v: entry.version.clone() });
+        self.features = features;
+        let (listable, held) = match features.list {
+            true => (self.in_force.len() <= MAX_LISTED, Vec::new()),
+            false => {
+                let fits = self.in_force.iter().map(|(key, _)| line_bytes(key)).sum::<usize>() < MAX_LINE - HELLO_BYTES;
+                (fits, if fits { self.held().collect() } else { Vec::new() })
+            }
+        };
         FromDataPlane::Hello(Hello {
             v: PROTOCOL,
             pod: pod.to_owned(),
             instance: instance.to_owned(),
-            revision: self.holds.then(|| self.in_force.revision()),
-            held: held.collect(),
+            revision: (self.holds && listable).then(|| self.in_force.revision()),
+            held,
+            features: [FEATURE_LIST, FEATURE_NAMESPACES].map(str::to_owned).to_vec(),
             floor: self.floor.clone(),
         })
+    }
+
+    fn held(&self) -> impl Iterator<Item = Held> {
+        self.in_force.iter().map(|(key, entry)| Held { key: key.clone(), v: entry.version.clone() })
+    }
+
+    /// What is held, in parts; a last one that may be empty.
+    fn list(&self) -> Vec<FromDataPlane> {
+        let mut held = self.held().peekable();
+        let mut parts = Vec::new();
+        loop {
+            let items: Vec<_> = held.by_ref().take(PART).collect();
+            let more = held.peek().is_some();
+            parts.push(FromDataPlane::Held { items, more });
+            if !more {
+                return parts;
+            }
+        }
     }
 
     /// Takes in a line.
@@ -158,7 +208,9 @@ impl Session {
             FromOperator::Commit { revision } => return self.commit(revision, now),
             FromOperator::Fleet { pods, rank } if rank < pods => return Ok(Effect::Share(Share { of: pods, rank })),
             FromOperator::Fleet { pods, rank } => return Err(ProtocolError::Fleet { pods, rank }),
-            FromOperator::Ping {} => return Ok(Effect::Say(FromDataPlane::Pong {})),
+            FromOperator::List {} if self.transaction.is_some() => return Err(ProtocolError::Inside("list")),
+            FromOperator::List {} => return Ok(Effect::Say(self.list())),
+            FromOperator::Ping {} => return Ok(Effect::Say(vec![FromDataPlane::Pong {}])),
         }
         Ok(Effect::None)
     }
@@ -174,16 +226,24 @@ impl Session {
     }
 
     /// Tells what came of a target: the resources in force now, and what was refused.
-    pub fn installed(&mut self, target: Target, in_force: Arc<Catalog>, refused: Vec<Unreadable>) -> FromDataPlane {
+    pub fn installed(&mut self, target: Target, in_force: Arc<Catalog>, refused: &[Unreadable]) -> Vec<FromDataPlane> {
         self.in_force = in_force;
         self.holds = true;
         self.floor = target.floor;
         self.below_since = None;
         if refused.is_empty() {
-            FromDataPlane::Ack { revision: target.revision }
-        } else {
-            FromDataPlane::Nack { revision: target.revision, errors: refused }
+            return vec![FromDataPlane::Ack { revision: target.revision }];
         }
+        let shorten =
+            |it: &Unreadable| Unreadable { key: it.key.clone(), message: condition::shorten(&it.message, MAX_REFUSAL) };
+        // An operator of the first version takes one line, and learns of no more than fits into it.
+        let parts = if self.features.nack_parts { refused.len().div_ceil(PART) } else { 1 };
+        let part = |(at, errors): (usize, &[Unreadable])| FromDataPlane::Nack {
+            revision: target.revision.clone(),
+            errors: errors.iter().map(shorten).collect(),
+            more: at + 1 < parts,
+        };
+        refused.chunks(PART).take(parts).enumerate().map(part).collect()
     }
 
     /// The floor in force.
@@ -243,6 +303,11 @@ impl Session {
         // A kind that the other side says nothing about is not behind.
         self.floor.iter().any(|(kind, ours)| floor.get(kind).is_some_and(|theirs| theirs < ours))
     }
+}
+
+/// What a resource takes in a hello, at most: its name, version, kind and the words around them.
+fn line_bytes(key: &Key) -> usize {
+    key.id.namespace().len() + key.id.name().len() + 64
 }
 
 #[cfg(test)]

@@ -19,6 +19,12 @@ struct Pod {
     ended: JoinHandle<Ended>,
 }
 
+/// As data planes of the first version said it.
+fn hello(revision: Option<Revision>, held: Vec<HeldLine>) -> Hello {
+    let (pod, instance) = ("p".to_owned(), "i".to_owned());
+    Hello { v: 1, pod, instance, revision, held, features: vec![], floor: BTreeMap::default() }
+}
+
 struct Operator {
     publications: watch::Sender<Option<Arc<Publication>>>,
     sources: Sources,
@@ -29,6 +35,8 @@ impl Operator {
         let publications = watch::Sender::new(first.map(Arc::new));
         let sources = Sources {
             publications: publications.subscribe(),
+            history: History::default(),
+            lists: Arc::new(Semaphore::new(LISTS)),
             acks: AckBook::new(),
             metrics: Arc::default(),
             shutdown: CancellationToken::new(),
@@ -43,7 +51,7 @@ impl Operator {
         });
         let (outbox, hear) = Outbox::new();
         let pod = PodName { namespace: "ai".into(), name: uid.into() };
-        let peer = Peer { uid: uid.into(), pod, expires: None };
+        let peer = Peer { uid: uid.into(), pod };
         let sources = self.sources.clone();
         let ended = tokio::spawn(async move {
             run(|_| peer, sources, StreamBody::new(stream), outbox, std::future::pending()).await
@@ -60,8 +68,7 @@ impl Pod {
     }
 
     fn hello(&self, revision: Option<Revision>, held: Vec<HeldLine>) {
-        let hello = Hello { v: 1, pod: "p".into(), instance: "i".into(), revision, held, floor: BTreeMap::default() };
-        self.say(&FromDataPlane::Hello(hello));
+        self.say(&FromDataPlane::Hello(hello(revision, held)));
     }
 
     async fn hear(&mut self) -> FromOperator {
@@ -170,7 +177,7 @@ async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
     pod.hello(None, vec![]);
     let (.., revision) = pod.transaction().await;
     let error = routeapi_channel::catalog::Unreadable { key: key("a"), message: "unknown field".into() };
-    pod.say(&FromDataPlane::Nack { revision, errors: vec![error.clone()] });
+    pod.say(&FromDataPlane::Nack { revision, errors: vec![error.clone()], more: false });
     assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
     let noted = &operator.sources.acks.local()[0].refused;
     assert_eq!((noted.len(), noted[0].message.as_str()), (1, "unknown field"));
@@ -178,7 +185,7 @@ async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 1), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["b"], "the refused version is not sent again");
-    pod.say(&FromDataPlane::Nack { revision, errors: vec![error] });
+    pod.say(&FromDataPlane::Nack { revision, errors: vec![error], more: false });
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["a"]);
@@ -208,15 +215,7 @@ async fn who_does_not_keep_to_the_protocol_is_sent_away() {
     assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "no hello");
 
     let pod = operator.connect("2");
-    let hello = Hello {
-        v: 99,
-        pod: "p".into(),
-        instance: "i".into(),
-        revision: None,
-        held: vec![],
-        floor: BTreeMap::default(),
-    };
-    pod.say(&FromDataPlane::Hello(hello));
+    pod.say(&FromDataPlane::Hello(Hello { v: 99, ..hello(None, vec![]) }));
     assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "another version");
 
     let mut pod = operator.connect("3");
@@ -263,4 +262,139 @@ async fn shutdown_ends_the_response_in_order() {
     operator.sources.shutdown.cancel();
     assert!(matches!(pod.ended.await.unwrap(), Ended::Shutdown));
     assert!(pod.hear.frame().await.is_none(), "an end, not an error");
+}
+
+fn listed(catalog: &Catalog) -> Vec<HeldLine> {
+    catalog.iter().map(|(key, entry)| HeldLine { key: key.clone(), v: entry.version.clone() }).collect()
+}
+
+fn modern(revision: Option<Revision>) -> FromDataPlane {
+    let features = [frame::FEATURE_LIST, frame::FEATURE_NAMESPACES].map(str::to_owned).to_vec();
+    FromDataPlane::Hello(Hello { features, ..hello(revision, vec![]) })
+}
+
+#[tokio::test]
+async fn a_state_that_the_operator_knows_need_not_be_listed() {
+    let (old, new) = (state(&[("a", 1), ("b", 1)]), state(&[("a", 1), ("b", 2)]));
+    let revision = old.revision.clone();
+    let operator = Operator::new(Some(new));
+    operator.sources.history.push(revision.clone(), Arc::clone(&old.catalog), Arc::default());
+    let mut pod = operator.connect("1");
+    pod.say(&modern(Some(revision.clone())));
+    let (base, put, ..) = pod.transaction().await;
+    assert_eq!((base, put), (Some(revision), vec!["b".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_state_that_the_operator_does_not_know_is_listed_in_parts() {
+    let old = state(&[("a", 1), ("b", 1), ("c", 1)]);
+    let operator = Operator::new(Some(state(&[("a", 1), ("b", 2), ("d", 1)])));
+    let mut pod = operator.connect("1");
+    pod.say(&modern(Some(old.revision.clone())));
+    assert!(matches!(pod.hear().await, FromOperator::List {}));
+    let items = listed(&old.catalog);
+    let (first, rest) = items.split_at(1);
+    pod.say(&FromDataPlane::Held { items: first.to_vec(), more: true });
+    pod.say(&FromDataPlane::Held { items: rest.to_vec(), more: false });
+    let (base, put, del, _) = pod.transaction().await;
+    assert_eq!(base, Some(old.revision));
+    assert_eq!((put, del), (vec!["b".to_owned(), "d".to_owned()], vec!["c".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_places_for_lists_are_taken_everything_is_sent() {
+    let operator = Operator::new(Some(state(&[("a", 1)])));
+    let _taken = Arc::clone(&operator.sources.lists).acquire_many_owned(4).await.unwrap();
+    let mut pod = operator.connect("1");
+    pod.say(&modern(Some(state(&[("x", 1)]).revision)));
+    let (base, put, ..) = pod.transaction().await;
+    assert_eq!((base, put), (None, vec!["a".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_sent_away() {
+    let operator = Operator::new(Some(state(&[])));
+    let mut pod = operator.connect("1");
+    pod.say(&modern(Some(state(&[("x", 1)]).revision)));
+    assert!(matches!(pod.hear().await, FromOperator::List {}));
+    let version = routeapi_channel::Entry::new(serde_json::value::to_raw_value(&1).unwrap().into()).version;
+    let item = |at: usize| HeldLine { key: key(&at.to_string()), v: version.clone() };
+    for part in 0..=MAX_LISTED / frame::PART {
+        let items = (0..frame::PART).map(|at| item(part * frame::PART + at)).collect();
+        pod.say(&FromDataPlane::Held { items, more: true });
+    }
+    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)));
+}
+
+#[tokio::test]
+async fn refusals_in_parts_are_one_answer() {
+    let operator = Operator::new(Some(state(&[("a", 1), ("b", 1), ("c", 1)])));
+    let mut pod = operator.connect("1");
+    pod.say(&modern(None));
+    let (.., revision) = pod.transaction().await;
+    let error = |name| routeapi_channel::catalog::Unreadable { key: key(name), message: "no".repeat(4096) };
+    pod.say(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("a")], more: true });
+    pod.say(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("b")], more: false });
+    assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
+    let noted = &operator.sources.acks.local()[0];
+    assert_eq!((noted.revision.as_ref(), noted.refused.len()), (Some(&revision), 2));
+    assert!(noted.refused[0].message.len() <= frame::MAX_REFUSAL);
+
+    operator.publications.send_replace(Some(Arc::new(state(&[("a", 2)]))));
+    let (.., revision) = pod.transaction().await;
+    pod.say(&FromDataPlane::Nack { revision, errors: vec![error("a"), error("x")], more: true });
+    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "more than it was sent");
+}
+
+/// With a route that selects namespaces by label, and tokens in two of them.
+fn selecting() -> Publication {
+    let value = serde_json::json!({
+        "routes": {"ai/gold": {
+            "models": ["gold"], "listed": true, "created": 0, "translation": "Default", "upstreams": [],
+            "allowedNamespaces": {"selector": {"matchLabels": {"tier": "gold"}}},
+            "fallback": {"conditions": [], "maxAttempts": 1, "maxRetryAfter": "0s"}}},
+        "tokens": {"shop/a": {"keys": [], "models": ["*"]}, "lab/b": {"keys": [], "models": ["*"]}},
+        "namespaces": {"shop": {"labels": {"tier": "gold"}}},
+    });
+    Publication::of_snapshot(serde_json::from_value(value).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_data_plane_of_the_first_version_is_told_names_instead_of_selectors() {
+    let state = selecting();
+    let (meant, key) = (Arc::clone(&state.catalog), Key { kind: Kind::Route, id: ObjectId::new("ai", "gold") });
+    let operator = Operator::new(Some(state));
+    let publication = operator.publications.borrow().clone().unwrap();
+    operator.sources.history.push(meant.revision(), meant, publication.plain_revision());
+    let mut pod = operator.connect("1");
+    pod.hello(None, vec![]);
+    assert!(matches!(pod.hear().await, FromOperator::Begin { count: 3, .. }));
+    let FromOperator::Put { id, body, .. } = pod.hear().await else { panic!("not a put") };
+    let route: serde_json::Value = serde_json::from_str(body.get()).unwrap();
+    assert_eq!((id.name(), &route["allowedNamespaces"]), ("gold", &serde_json::json!({"only": ["shop"]})));
+    let (FromOperator::Put { .. }, FromOperator::Put { .. }) = (pod.hear().await, pod.hear().await) else { panic!() };
+    let FromOperator::Commit { revision } = pod.hear().await else { panic!("not a commit") };
+    pod.say(&FromDataPlane::Ack { revision });
+    assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
+    let history = operator.sources.history.clone();
+    let standing = operator.sources.acks.standing(|revision| history.meant(revision));
+    let version = &publication.catalog.get(&key).unwrap().version;
+    assert!(standing.of(&key, version).complete(), "its answer is about the state that statuses ask about");
+}
+
+#[tokio::test]
+async fn a_new_namespace_changes_no_route() {
+    let operator = Operator::new(Some(selecting()));
+    let mut pod = operator.connect("1");
+    pod.say(&modern(None));
+    let (_, put, _, revision) = pod.transaction().await;
+    assert_eq!(put, ["gold", "b", "a", "shop"]);
+    pod.say(&FromDataPlane::Ack { revision });
+    let mut snapshot = selecting().compiled.snapshot;
+    let labels = [("tier".to_owned(), "gold".to_owned())].into();
+    let namespace = routeapi_channel::snapshot::Namespace { labels, unknown: false };
+    snapshot.namespaces.insert("new".to_owned(), namespace);
+    operator.publications.send_replace(Some(Arc::new(Publication::of_snapshot(snapshot).unwrap())));
+    let (_, put, ..) = pod.transaction().await;
+    assert_eq!(put, ["new"]);
 }

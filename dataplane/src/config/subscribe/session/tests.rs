@@ -45,7 +45,7 @@ fn feed(session: &mut Session, frames: Vec<FromOperator>, now: Instant) -> Resul
     Ok(last)
 }
 
-fn install(session: &mut Session, effect: Effect, refused: Vec<Unreadable>) -> FromDataPlane {
+fn install(session: &mut Session, effect: Effect, refused: &[Unreadable]) -> Vec<FromDataPlane> {
     let Effect::Install(target) = effect else { panic!("{effect:?}") };
     let in_force = Arc::clone(&target.catalog);
     session.installed(target, in_force, refused)
@@ -54,7 +54,7 @@ fn install(session: &mut Session, effect: Effect, refused: Vec<Unreadable>) -> F
 fn holding(names: &[&str], version: u64, now: Instant) -> Session {
     let mut session = Session::default();
     let effect = feed(&mut session, frames(None, &catalog(names), floor(version)), now).unwrap();
-    assert!(matches!(install(&mut session, effect, Vec::new()), FromDataPlane::Ack { .. }));
+    assert!(matches!(*install(&mut session, effect, &[]), [FromDataPlane::Ack { .. }]));
     session
 }
 
@@ -68,7 +68,7 @@ fn a_state_below_the_floor_is_taken_when_its_patience_is_over_and_not_before() {
     assert!(session.due(start + PATIENCE - Duration::from_millis(1)).is_none());
     let target = session.due(start + PATIENCE).unwrap();
     assert_eq!(target.revision, stale.revision());
-    install(&mut session, Effect::Install(target), Vec::new());
+    install(&mut session, Effect::Install(target), &[]);
     assert_eq!(session.floor(), &floor(4));
     assert!(session.deadline().is_none());
 }
@@ -79,7 +79,7 @@ fn reconnecting_does_not_start_the_patience_anew() {
     let mut session = holding(&["a"], 5, start);
     let stale = catalog(&["b"]);
     feed(&mut session, frames(None, &stale, floor(4)), start).unwrap();
-    session.hello("pod", "boot");
+    session.hello("pod", "boot", Features::default());
     assert!(session.deadline().is_none(), "what was told on the old connection waits no more");
     let later = start + PATIENCE;
     assert!(matches!(feed(&mut session, frames(None, &stale, floor(4)), later).unwrap(), Effect::Install(_)));
@@ -100,9 +100,9 @@ fn hello_names_what_is_in_force_not_what_was_told() {
     let effect = feed(&mut session, frames(None, &catalog(&["a", "bad"]), floor(2)), start).unwrap();
     let Effect::Install(target) = effect else { panic!("{effect:?}") };
     let refused = vec![Unreadable { key: key("bad"), message: "no".to_owned() }];
-    let answer = session.installed(target, Arc::new(catalog(&["a"])), refused);
-    assert!(matches!(answer, FromDataPlane::Nack { errors, .. } if errors.len() == 1));
-    let FromDataPlane::Hello(hello) = session.hello("pod", "boot") else { panic!("no hello") };
+    let answer = session.installed(target, Arc::new(catalog(&["a"])), &refused);
+    assert!(matches!(&*answer, [FromDataPlane::Nack { errors, more: false, .. }] if errors.len() == 1));
+    let FromDataPlane::Hello(hello) = session.hello("pod", "boot", Features::default()) else { panic!("no hello") };
     assert_eq!(hello.revision, Some(catalog(&["a"]).revision()));
     assert_eq!(hello.held.iter().map(|it| &it.key).collect::<Vec<_>>(), [&key("a")]);
 }
@@ -129,4 +129,83 @@ fn frames_that_make_no_sense_end_the_connection() {
     let wrong = FromOperator::Fleet { pods: 2, rank: 2 };
     assert_eq!(run(vec![wrong]), ProtocolError::Fleet { pods: 2, rank: 2 });
     assert!(feed(&mut Session::default(), good(), now).is_ok());
+}
+
+const MODERN: Features = Features { list: true, nack_parts: true };
+
+/// A state of so many resources with names as long as Kubernetes allows.
+fn large(resources: usize) -> Catalog {
+    let mut catalog = Catalog::default();
+    let body: Arc<serde_json::value::RawValue> = RawValue::from_string("{}".to_owned()).unwrap().into();
+    for at in 0..resources {
+        let id = ObjectId::new("n".repeat(63), format!("{at:0>253}"));
+        catalog.insert(Key { kind: Kind::Token, id }, Entry::new(Arc::clone(&body)));
+    }
+    catalog
+}
+
+fn said(frame: &FromDataPlane) -> usize {
+    serde_json::to_vec(frame).unwrap().len()
+}
+
+#[test]
+fn a_large_state_is_named_and_listed_in_parts_on_request() {
+    let state = Arc::new(large(20_000));
+    let mut session = Session::resume(Arc::clone(&state), floor(1));
+    let hello = session.hello("pod", "boot", MODERN);
+    assert!(said(&hello) < 1024, "{}", said(&hello));
+    let FromDataPlane::Hello(hello) = hello else { panic!("no hello") };
+    assert_eq!((hello.revision, hello.held.len()), (Some(state.revision()), 0));
+
+    let Effect::Say(parts) = session.receive(FromOperator::List {}, Instant::now()).unwrap() else { panic!("no list") };
+    assert!(parts.iter().all(|part| said(part) < MAX_LINE / 4));
+    let mut listed = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        let FromDataPlane::Held { items, more } = part else { panic!("{part:?}") };
+        assert_eq!(*more, at + 1 < parts.len());
+        listed.extend(items.iter().map(|it| it.key.clone()));
+    }
+    assert!(listed.iter().eq(state.iter().map(|(key, _)| key)));
+}
+
+#[test]
+fn an_operator_of_the_first_version_gets_a_list_that_fits_or_none() {
+    for (resources, fits) in [(1_000, true), (20_000, false)] {
+        let mut session = Session::resume(Arc::new(large(resources)), floor(1));
+        let hello = session.hello("pod", "boot", Features::default());
+        assert!(said(&hello) < MAX_LINE);
+        let FromDataPlane::Hello(hello) = hello else { panic!("no hello") };
+        assert_eq!((hello.revision.is_some(), hello.held.len()), (fits, if fits { resources } else { 0 }));
+    }
+}
+
+#[test]
+fn a_state_that_is_too_large_to_list_is_sent_again() {
+    let mut session = Session::resume(Arc::new(large(MAX_LISTED + 1)), floor(1));
+    let FromDataPlane::Hello(hello) = session.hello("pod", "boot", MODERN) else { panic!("no hello") };
+    assert_eq!(hello.revision, None);
+    let target = catalog(&["a"]);
+    let effect = feed(&mut session, frames(None, &target, floor(1)), Instant::now()).unwrap();
+    assert!(matches!(effect, Effect::Install(_)), "from nothing");
+}
+
+#[test]
+fn many_refusals_come_in_parts_and_in_one_line_to_an_operator_of_the_first_version() {
+    let state = Arc::new(large(20_000));
+    for (features, expected) in [(MODERN, 20_000), (Features::default(), PART)] {
+        let mut session = Session::default();
+        session.hello("pod", "boot", features);
+        let effect = feed(&mut session, frames(None, &state, floor(1)), Instant::now()).unwrap();
+        let message = "\u{e9}".repeat(10_000);
+        let refused = state.iter().map(|(key, _)| Unreadable { key: key.clone(), message: message.clone() });
+        let parts = install(&mut session, effect, &refused.collect::<Vec<_>>());
+        assert!(parts.iter().all(|part| said(part) < MAX_LINE / 2));
+        let (mut told, mut last) = (0, true);
+        for part in &parts {
+            let FromDataPlane::Nack { errors, more, .. } = part else { panic!("{part:?}") };
+            told += errors.len();
+            last = !more;
+        }
+        assert_eq!((told, last), (expected, true));
+    }
 }

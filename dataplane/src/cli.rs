@@ -19,7 +19,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use routeapi_process::{Format, Log};
 
 /// One address and one kind of key for every model vendor: adapts protocols, falls back, limits and meters.
 #[derive(Debug, Parser)]
@@ -72,14 +72,37 @@ enum Command {
 impl Cli {
     /// Does what was asked.
     pub fn run(self) -> ExitCode {
-        self.start_log();
-        let result = match self.command {
-            Command::Run(args) => run::run(&args),
-            Command::Serve(args) => serve::serve(*args),
-            Command::Check(args) => check::check(&args),
-            Command::Render(args) => render::render(&args),
-            Command::Explain(args) => explain::explain(&args),
-            Command::Selftest(args) => selftest::selftest(&args),
+        let log = match self.start_log() {
+            Ok(log) => log,
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "error: no log can be written: {error}"); // nobody reads it
+                return ExitCode::FAILURE;
+            }
+        };
+        let code = self.command.run(&log);
+        log.close();
+        code
+    }
+
+    fn start_log(&self) -> io::Result<Log> {
+        let format = match self.log_format {
+            LogFormat::Auto if io::stderr().is_terminal() => Format::Text,
+            LogFormat::Auto | LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+        };
+        routeapi_process::start(format, &self.log)
+    }
+}
+
+impl Command {
+    fn run(self, log: &Log) -> ExitCode {
+        let result = match self {
+            Self::Run(args) => run::run(&args, log),
+            Self::Serve(args) => serve::serve(*args),
+            Self::Check(args) => check::check(&args),
+            Self::Render(args) => render::render(&args),
+            Self::Explain(args) => explain::explain(&args),
+            Self::Selftest(args) => selftest::selftest(&args),
         };
         match result {
             Ok(code) => code,
@@ -90,22 +113,6 @@ impl Cli {
                 ExitCode::FAILURE
             }
         }
-    }
-
-    fn start_log(&self) {
-        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-        let json = match self.log_format {
-            LogFormat::Auto => !io::stderr().is_terminal(),
-            LogFormat::Text => false,
-            LogFormat::Json => true,
-        };
-        // Fails only when a log was started before, which is then as good.
-        let _ = if json {
-            log.json().flatten_event(true).try_init()
-        } else {
-            log.with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
-        };
     }
 }
 

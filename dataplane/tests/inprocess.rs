@@ -13,6 +13,8 @@
 mod descriptors;
 #[path = "inprocess/drain.rs"]
 mod drain;
+#[path = "inprocess/full_pipe.rs"]
+mod full_pipe;
 #[path = "inprocess/gateway.rs"]
 mod gateway;
 #[path = "inprocess/hostile.rs"]

@@ -4,13 +4,18 @@ use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use routeapi_crds::schema;
 use routeapi_operator::{app, settings::Settings, telemetry};
-use tokio::signal::unix::{SignalKind, signal};
+use routeapi_process::exit_after;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 /// The operator of RouteAPI.
 #[derive(Parser)]
@@ -32,12 +37,22 @@ enum Command {
     },
 }
 
+/// From the signal to the end of the process: streams end, the lease is let go, and after that the process ends whatever
+/// waits, such as a log that nobody reads.
+const GRACE: Duration = Duration::from_secs(12);
+
+/// The same after a second signal.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
-    let done = match Cli::try_parse() {
+    match Cli::try_parse() {
         Ok(Cli { command: Command::Run(settings) }) => run(*settings),
-        Ok(Cli { command: Command::Crds { dir } }) => crds(dir.as_deref()),
-        Err(error) => return refuse(&error),
-    };
+        Ok(Cli { command: Command::Crds { dir } }) => exit_code(crds(dir.as_deref())),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn exit_code(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -65,18 +80,51 @@ fn one_line(text: &str) -> String {
     said.split_whitespace().collect::<Vec<_>>().join(" ").replace(" tip: ", "; ")
 }
 
-#[tokio::main]
-async fn run(settings: Settings) -> anyhow::Result<()> {
-    telemetry::start_logs();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let client = kube::Client::try_default().await.context("no way to the API server: in a pod, or with KUBECONFIG")?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+/// Runs until a signal. What goes wrong is the last line of the log, as text, so that it is read.
+fn run(settings: Settings) -> ExitCode {
+    let log = match telemetry::start_logs() {
+        Ok(log) => log,
+        Err(error) => return exit_code(Err(error.into())),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit_code(Err(error.into())),
+    };
+    let done = runtime.block_on(operate(settings));
+    // Threads that wait for a name server are left behind.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    let code = match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.write(format!("error: {error:#}\n").into_bytes());
+            ExitCode::FAILURE
         }
     };
-    app::run(settings, client, stop).await
+    log.close();
+    code
+}
+
+async fn operate(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let client = kube::Client::try_default().await.context("no way to the API server: in a pod, or with KUBECONFIG")?;
+    let (asked, stop) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        exit_after(GRACE);
+        // Nobody listens if it has ended by itself.
+        let _ = asked.send(());
+        next().await;
+        tracing::warn!("a second signal: ending at once");
+        exit_after(AT_ONCE);
+    });
+    app::run(settings, client, async { drop(stop.await) }).await
 }
 
 fn crds(dir: Option<&Path>) -> anyhow::Result<()> {

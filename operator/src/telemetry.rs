@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::atomic::{AtomicI64, AtomicU64},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use prometheus_client::{
 };
 use routeapi_channel::{Key, Kind};
 use routeapi_compile::Verdict;
+use routeapi_process::{Format, Log, LostLines};
 
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
@@ -96,6 +98,8 @@ impl Default for Metrics {
         registry.register("writes", "Writes to the API server", writes.clone());
         let minted = Counter::default();
         registry.register("tokens_minted", "Token values made", minted.clone());
+        let help = "Lines of the log left out because standard error was not read";
+        registry.register_collector(Box::new(LostLines { name: "log_lost_lines", help }));
         let leader = Gauge::default();
         registry.register("leader", "1 on the replica that holds the lease", leader.clone());
         Self {
@@ -192,15 +196,10 @@ impl Metrics {
 }
 
 /// Logs as JSON lines on stderr; `ROUTEAPI_LOG` says how much (`info` by default, and if it is no filter).
-pub fn start_logs() {
-    use tracing_subscriber::{EnvFilter, fmt};
+///
+/// # Errors
+/// When the thread that writes cannot be started.
+pub fn start_logs() -> io::Result<Log> {
     let wanted = std::env::var("ROUTEAPI_LOG").unwrap_or_else(|_| "info".to_owned());
-    let (filter, refused) = match EnvFilter::try_new(&wanted) {
-        Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
-    };
-    fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
-    if let Some(error) = refused {
-        tracing::warn!(wanted, %error, "ROUTEAPI_LOG is not a filter; info is taken");
-    }
+    routeapi_process::start(Format::Json, &wanted)
 }

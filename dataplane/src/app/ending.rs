@@ -3,6 +3,7 @@
 
 use std::{future, time::Duration};
 
+use routeapi_process::exit_after;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::timeout,
@@ -15,6 +16,15 @@ use crate::server::Drain;
 /// For the terminal errors of streams that were ended to reach their clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// The same after a second signal.
+const LAST_WORDS_AT_ONCE: Duration = Duration::from_millis(250);
+
+/// For what comes after the last words: records of cut requests, the logs. Whatever waits longer is cut by the exit.
+const AFTERWARDS: Duration = Duration::from_millis(2_750);
+
+/// How long the process goes on after a second signal at most.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// Waits for the end to be asked for, then goes through it.
 pub(super) async fn end(ending: Ending, stop: &CancellationToken, drain: &Drain, connections: &TaskTracker) {
     let mut signals = Signals::new(ending.on_signals);
@@ -22,14 +32,21 @@ pub(super) async fn end(ending: Ending, stop: &CancellationToken, drain: &Drain,
         () = stop.cancelled() => {}
         () = signals.next() => {}
     }
-    tokio::select! {
-        () = gently(ending, drain, connections) => {}
-        () = signals.next() => tracing::warn!("a second signal: ending at once"),
-        () = drain.expired() => {}
+    if ending.on_signals {
+        exit_after(ending.delay + ending.timeout + LAST_WORDS + AFTERWARDS);
     }
+    let last_words = tokio::select! {
+        () = gently(ending, drain, connections) => LAST_WORDS,
+        () = drain.expired() => LAST_WORDS,
+        () = signals.next() => {
+            tracing::warn!("a second signal: ending at once");
+            exit_after(AT_ONCE);
+            LAST_WORDS_AT_ONCE
+        }
+    };
     drain.expire();
     connections.close();
-    if timeout(LAST_WORDS, connections.wait()).await.is_err() {
+    if timeout(last_words, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections are cut");
     }
 }

@@ -23,7 +23,11 @@ pub(super) fn welcome(out: &mut impl Write, gateway: SocketAddr, admin: SocketAd
     match example(loaded) {
         Some((token, model)) => {
             writeln!(out, "\ntry it:")?;
-            requests(&base, token.value.expose(), &model).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+            let value = if token.made { token.value.expose() } else { "$TOKEN" };
+            if !token.made {
+                writeln!(out, "  TOKEN=...   # the value in the Secret of {}", token.id)?;
+            }
+            requests(&base, value, &model).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
         }
         None if loaded.tokens.is_empty() => writeln!(out, "\nno ApiToken: nobody can call yet")?,
         None => writeln!(out, "\nno ApiToken may use any model by its exact name: there is nothing to try")?,
@@ -31,15 +35,18 @@ pub(super) fn welcome(out: &mut impl Write, gateway: SocketAddr, admin: SocketAd
     out.flush()
 }
 
-/// The tokens with their values. This is the one place that shows any.
+/// The tokens, with the values that were made here: nobody knows those otherwise. A value from a Secret is known to
+/// whoever wrote it, and output ends in logs, so it is not shown. This is the one place that shows any.
 pub(super) fn tokens(out: &mut impl Write, tokens: &[LocalToken]) -> io::Result<()> {
     if tokens.is_empty() {
         return Ok(());
     }
     writeln!(out, "\ntokens:")?;
     for token in tokens {
-        let made = if token.made { "made now" } else { "from its Secret" };
-        writeln!(out, "  {}  {}  ({made})", token.id, token.value.expose())?;
+        match token.made {
+            true => writeln!(out, "  {}  {}  (made now)", token.id, token.value.expose())?,
+            false => writeln!(out, "  {}  (the value in its Secret)", token.id)?,
+        }
     }
     out.flush()
 }
@@ -50,21 +57,26 @@ fn requests(base: &str, token: &str, model: &str) -> [String; 3] {
     let messages = r#""messages":[{"role":"user","content":"Hello"}]"#;
     [
         format!(
-            "curl {base}/v1/chat/completions -H 'authorization: Bearer {token}' {json} -d '{{\"model\":\"{model}\",{messages}}}'"
+            r#"curl {base}/v1/chat/completions -H "authorization: Bearer {token}" {json} -d '{{"model":"{model}",{messages}}}'"#
         ),
         format!(
-            "curl {base}/v1/messages -H 'x-api-key: {token}' -H 'anthropic-version: 2023-06-01' {json} -d '{{\"model\":\"{model}\",\"max_tokens\":256,{messages}}}'"
+            r#"curl {base}/v1/messages -H "x-api-key: {token}" -H 'anthropic-version: 2023-06-01' {json} -d '{{"model":"{model}","max_tokens":256,{messages}}}'"#
         ),
         format!(
-            "curl {base}/v1beta/models/{model}:generateContent -H 'x-goog-api-key: {token}' {json} -d '{{\"contents\":[{{\"role\":\"user\",\"parts\":[{{\"text\":\"Hello\"}}]}}]}}'"
+            r#"curl {base}/v1beta/models/{model}:generateContent -H "x-goog-api-key: {token}" {json} -d '{{"contents":[{{"role":"user","parts":[{{"text":"Hello"}}]}}]}}'"#
         ),
     ]
 }
 
-/// A token and a model that it may use, by an exact name. Their alphabets need no quoting.
+/// A token and a model that it may use, by an exact name, preferably a token that was made here. Their alphabets need no
+/// quoting.
 fn example(loaded: &Loaded) -> Option<(&LocalToken, String)> {
     let snapshot = &loaded.compiled.snapshot;
-    loaded.tokens.iter().find_map(|token| Some((token, usable(snapshot, &token.id)?)))
+    let usable = |made: bool| {
+        let mut tokens = loaded.tokens.iter().filter(move |token| token.made == made);
+        tokens.find_map(|token| Some((token, usable(snapshot, &token.id)?)))
+    };
+    usable(true).or_else(|| usable(false))
 }
 
 fn usable(snapshot: &Snapshot, id: &ObjectId) -> Option<String> {
@@ -95,4 +107,62 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::local::{Loader, values::Values};
+
+    fn welcome_of(manifests: &str) -> (String, Loaded) {
+        let directory = tempfile::tempdir().unwrap();
+        let file: PathBuf = directory.path().join("manifests.yaml");
+        std::fs::write(&file, manifests).unwrap();
+        let loaded = Loader::new(vec![file], Values::random()).unwrap().load(&|_| None);
+        assert_eq!(loaded.problems, []);
+        let mut text = Vec::new();
+        let address: SocketAddr = ([127, 0, 0, 1], 8080).into();
+        welcome(&mut text, address, address, &loaded).unwrap();
+        (String::from_utf8(text).unwrap(), loaded)
+    }
+
+    const ECHO: &str = "
+apiVersion: routeapi.dev/v1alpha1
+kind: AIProvider
+metadata: {name: echo}
+spec: {type: Echo}
+---
+apiVersion: routeapi.dev/v1alpha1
+kind: AIRoute
+metadata: {name: hello}
+spec: {model: hello, upstreams: [{name: echo, providerRef: {name: echo}}]}
+---
+apiVersion: routeapi.dev/v1alpha1
+kind: ApiToken
+metadata: {name: app}
+spec: {models: ['*']}
+---
+";
+
+    #[test]
+    fn a_value_from_a_secret_is_not_printed() {
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: app-routeapi-token}\nstringData: {token: canary-value-of-a-token}\n";
+        let (text, loaded) = welcome_of(&format!("{ECHO}{secret}"));
+        assert!(!loaded.tokens[0].made);
+        assert!(!text.contains("canary"), "{text}");
+        assert!(text.contains("\n  default/app  (the value in its Secret)\n"), "{text}");
+        assert!(text.contains("-H \"authorization: Bearer $TOKEN\""), "{text}");
+    }
+
+    #[test]
+    fn a_value_that_was_made_is_printed_and_tried_first() {
+        let brought = "apiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\nmetadata: {name: a-brought}\nspec: {models: ['*'], secretName: s}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: canary-value-of-a-token}\n";
+        let (text, loaded) = welcome_of(&format!("{ECHO}{brought}"));
+        let made = loaded.tokens.iter().find(|token| token.made).unwrap().value.expose();
+        assert!(text.contains(&format!("default/app  {made}  (made now)")), "{text}");
+        assert!(text.contains(&format!("-H \"x-api-key: {made}\"")), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
 }

@@ -1,9 +1,10 @@
 //! `routeapi run`: a gateway on this machine.
 
-use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args as ClapArgs;
 use routeapi_channel::ObjectId;
+use routeapi_process::{Background, Bounds, Log};
 
 use super::{
     manifests::{self, Manifests},
@@ -25,7 +26,7 @@ Examples:
 
 Manifests are read again when they change; a broken edit changes nothing and says why. Upstreams on this machine
 (http://127.0.0.1:11434/v1) are allowed. A token's value comes from the key `token` of its Secret; without one it is
-made and printed.";
+made and printed. Values from Secrets are not printed.";
 
 /// What `run` takes.
 #[derive(Debug, ClapArgs)]
@@ -46,8 +47,14 @@ pub(super) struct Args {
     clients: Clients,
 }
 
+/// What waits for a reader of standard output at most: `run` says little, but whoever started it may not read it.
+const OUTPUT: Bounds = Bounds { entries: 64, bytes: 4 << 20 };
+
+/// How long the end waits for that reader.
+const FLUSH: Duration = Duration::from_millis(250);
+
 /// Runs until it is told to stop.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
     let mut loader = args.manifests.loader(Values::random())?;
     let loaded = loader.load(&manifests::environment);
     manifests::tell(&mut io::stderr().lock(), "note", &loaded.notices)?;
@@ -55,11 +62,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
         return Ok(ExitCode::FAILURE);
     }
-    let mut welcome = Vec::new();
+    let out = Arc::new(Background::start("output", io::stdout(), OUTPUT, || {})?);
     let shown = Loaded { compiled: loaded.compiled.clone(), tokens: loaded.tokens.clone(), ..Loaded::default() };
     let mut known: Vec<_> = loaded.tokens.iter().map(|token| token.id.clone()).collect();
+    let (log, told) = (log.clone(), Arc::clone(&out));
     let on_reload = move |result: Result<&Loaded, &[Problem]>| {
-        if let Err(error) = reloaded(result, &mut known) {
+        if let Err(error) = reloaded(result, &mut known, &told, &log) {
             tracing::warn!(%error, "what changed cannot be shown");
         }
     };
@@ -74,24 +82,35 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         workers: args.clients.workers,
         access_log: args.access_log.then(|| Box::new(io::stderr()) as Box<dyn io::Write + Send>),
     })?;
+    let mut welcome = Vec::new();
     output::welcome(&mut welcome, running.gateway, running.admin, &shown)?;
-    io::Write::write_all(&mut io::stdout().lock(), &welcome)?;
+    out.offer(welcome);
     running.join();
+    out.close(FLUSH);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Tells what came of changed manifests: tokens that are new, or every problem.
-fn reloaded(result: Result<&Loaded, &[Problem]>, known: &mut Vec<ObjectId>) -> io::Result<()> {
+fn reloaded(
+    result: Result<&Loaded, &[Problem]>,
+    known: &mut Vec<ObjectId>,
+    out: &Background<Vec<u8>>,
+    log: &Log,
+) -> io::Result<()> {
+    let mut text = Vec::new();
     match result {
         Ok(loaded) => {
             tracing::info!("the changed manifests are in force");
             let new: Vec<_> = loaded.tokens.iter().filter(|token| !known.contains(&token.id)).cloned().collect();
             *known = loaded.tokens.iter().map(|token| token.id.clone()).collect();
-            output::tokens(&mut io::stdout().lock(), &new)
+            output::tokens(&mut text, &new)?;
+            out.offer(text);
         }
         Err(problems) => {
             tracing::error!(problems = problems.len(), "the changed manifests are refused; what ran keeps running");
-            manifests::tell(&mut io::stderr().lock(), "error", problems)
+            manifests::tell(&mut text, "error", problems)?;
+            log.write(text);
         }
     }
+    Ok(())
 }

@@ -20,7 +20,8 @@ Examples:
 
 Ready once a configuration is in force: the operator's, or the one that was in force before a restart. On SIGTERM it
 stops being ready, serves on for --drain-delay, then takes no new connections, and after --drain-timeout ends the
-streams that still run with an error of their own dialect. The pod's grace period has to be longer than both and 5 s.";
+streams that still run with an error of their own dialect. The pod's grace period has to be longer than both and 5 s:
+after that the process ends whatever waits, such as a log that nobody reads. A second signal ends it within a second.";
 
 /// What `serve` takes.
 #[derive(Debug, ClapArgs)]

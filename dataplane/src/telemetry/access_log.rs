@@ -2,23 +2,26 @@
 //!
 //! A thread of its own writes, so that a reader who stops reading (a full pipe) never stops a request. The queue is
 //! bounded; when it is full, lines are left out and counted. Dropping the log writes what is queued first, so a clean
-//! stop loses nothing.
+//! stop loses nothing, unless the reader takes nothing: the end of the process waits for it for a second at most.
 
 use std::{
-    io::{self, BufWriter, Write},
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
-    thread::{self, JoinHandle},
+    io::{self, Write},
+    mem,
+    sync::Arc,
+    time::Duration,
 };
 
 use prometheus_client::metrics::counter::Counter;
+use routeapi_metering::AttemptRecord;
+use routeapi_process::{Background, Bounds, Entry};
 
 use super::{RecordSink, RequestRecord};
 
-/// Lines that wait for the writer at most.
-const QUEUE: usize = 16 * 1024;
+/// What waits for the writer at most.
+const QUEUE: Bounds = Bounds { entries: 16 * 1024, bytes: 32 << 20 };
+
+/// How long the end waits for the queue to be written.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Longest line, in bytes. Log shippers cut longer ones (16 KiB in the container runtime's own format), which leaves no
 /// JSON.
@@ -31,11 +34,7 @@ const SHORT: usize = 128;
 
 /// Writes finished requests.
 #[derive(Debug)]
-pub struct AccessLog {
-    queue: Option<SyncSender<Arc<RequestRecord>>>,
-    writer: Option<JoinHandle<()>>,
-    lost: Counter,
-}
+pub struct AccessLog(Background<Arc<RequestRecord>>);
 
 impl AccessLog {
     /// Starts the writer. `lost` counts lines that were left out.
@@ -43,32 +42,30 @@ impl AccessLog {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(out: impl Write + Send + 'static, lost: Counter) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUE);
-        let failed = lost.clone();
-        let writer = thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write(&lines, BufWriter::with_capacity(64 * 1024, out), &failed))?;
-        Ok(Self { queue: Some(queue), writer: Some(writer), lost })
+        let on_lost = move || {
+            lost.inc();
+        };
+        Background::start("access-log", out, QUEUE, on_lost).map(Self)
     }
 }
 
-/// Writes until the queue is closed; flushes whenever it has run empty.
-fn write(lines: &Receiver<Arc<RequestRecord>>, mut out: impl Write, failed: &Counter) {
-    while let Ok(first) = lines.recv() {
-        let mut next = Some(first);
-        while let Some(record) = next {
-            if line(&mut out, &record).is_err() {
-                failed.inc();
-            }
-            next = lines.try_recv().ok();
-        }
-        // Whatever is wrong with the output shows at the next line, which is then counted.
-        let _ = out.flush();
+impl Entry for RequestRecord {
+    fn size(&self) -> usize {
+        let RequestRecord { usage, peer: _, method, path, warnings, message, .. } = self;
+        let texts = method.len() + path.len() + message.as_ref().map_or(0, String::len);
+        let model = usage.model.as_ref().map_or(0, String::len);
+        let warnings: usize = warnings.iter().map(|it| it.len() + mem::size_of::<String>()).sum();
+        let attempts = usage.attempts.len() * mem::size_of::<AttemptRecord>();
+        mem::size_of::<RequestRecord>() + texts + model + warnings + attempts
+    }
+
+    fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        line(out, self)
     }
 }
 
 /// A record that is too long for a line loses its longest free members and says so.
-fn line(out: &mut impl Write, record: &RequestRecord) -> io::Result<()> {
+fn line(out: &mut dyn Write, record: &RequestRecord) -> io::Result<()> {
     let mut line = serde_json::to_vec(record)?;
     if line.len() > LONGEST_LINE {
         let mut short = record.clone();
@@ -85,22 +82,14 @@ fn line(out: &mut impl Write, record: &RequestRecord) -> io::Result<()> {
 
 impl RecordSink for AccessLog {
     fn record(&self, record: &Arc<RequestRecord>) {
-        let Some(queue) = &self.queue else { return };
-        match queue.try_send(Arc::clone(record)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.lost.inc();
-            }
-        }
+        self.0.offer(Arc::clone(record));
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
-            // A panicked writer has lost its lines already.
-            let _ = writer.join();
+        if !self.0.close(FLUSH) {
+            tracing::warn!("the access log is not read; its last lines are lost");
         }
     }
 }
@@ -214,10 +203,18 @@ mod tests {
         let (out, lost) = (Stuck::default(), Counter::default());
         let log = AccessLog::start(out.clone(), lost.clone()).unwrap();
         let one = record("x");
-        for _ in 0..3 * QUEUE {
+        for _ in 0..3 * QUEUE.entries {
             log.record(&one);
         }
         assert!(lost.get() > 0, "the queue is bounded");
+        let lost_by_now = lost.get();
+        let mut long = RequestRecord::clone(&one);
+        long.path = "/".repeat(QUEUE.bytes / 4);
+        let log_of_long = AccessLog::start(out.clone(), lost.clone()).unwrap();
+        for _ in 0..8 {
+            log_of_long.record(&Arc::new(long.clone()));
+        }
+        assert_eq!(lost.get() - lost_by_now, 5, "so are its bytes");
         *out.0.0.lock().unwrap() = true;
         out.0.1.notify_all();
     }

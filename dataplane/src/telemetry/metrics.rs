@@ -12,6 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use routeapi_metering::{AttemptRecord, Outcome, UsageRecord};
+use routeapi_process::LostLines;
 
 /// Seconds. From a cached refusal to a long reasoning answer.
 const DURATIONS: [f64; 16] =
@@ -166,6 +167,8 @@ impl Metrics {
         registry.register("routeapi_translation_warnings", help, self.warnings.clone());
         let help = "Access log lines left out because the output was not read or failed";
         registry.register("routeapi_access_log_lost_lines", help, self.lost_lines.clone());
+        let help = "Lines of the program's own log left out because standard error was not read";
+        registry.register_collector(Box::new(LostLines { name: "routeapi_log_lost_lines", help }));
         let help = "Panics that were caught; each is a defect worth reporting";
         registry.register("routeapi_panics", help, self.panics.clone());
     }

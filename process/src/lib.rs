@@ -1,0 +1,13 @@
+//! What both programs are as processes: logs that wait for no reader, and an end that waits for nothing.
+//!
+//! A pipe that nobody reads is full after 64 KiB, and a write to it waits for ever. Done on a thread that serves, that stops
+//! every request, the probes and the end of the process. So both programs write through a thread of its own with a bounded
+//! queue: what does not fit is left out and counted, and the end waits for the queue for a bounded time.
+
+mod background;
+mod exit;
+mod log;
+
+pub use background::{Background, Bounds, Entry};
+pub use exit::exit_after;
+pub use log::{Format, Log, LostLines, start};

@@ -8,9 +8,11 @@ mod credential;
 mod echo;
 mod inflate;
 mod resolve;
+mod sent;
 
 pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
 pub use clients::{Clients, Pool, Trust};
 pub use credential::{Credential, InvalidCredential};
 pub use inflate::Inflated;
 pub use routeapi_crds::value::AddressPolicy;
+pub use sent::{MarkedBody, SentMark};

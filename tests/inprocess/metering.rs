@@ -107,7 +107,7 @@ async fn a_client_that_leaves_mid_stream_pays_for_what_it_got_and_frees_the_upst
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_content_pays_nothing() {
+async fn a_client_that_leaves_before_content_pays_for_the_input_that_the_upstream_received() {
     let upstream = Upstream::start(Script::new().delay_headers(Duration::from_secs(60))).await;
     let manifests = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token_with(
         "main",
@@ -128,7 +128,9 @@ async fn a_client_that_leaves_before_content_pays_nothing() {
         waits.push(truth.ended.unwrap().saturating_duration_since(left));
         let record = gateway.records(at + 1).await.remove(at);
         assert_eq!(record["outcome"], "client_cancelled", "{record:#}");
-        assert_eq!((tokens(&record), &record["usage_source"]), ((0, 0), &"none".into()));
+        let (input, output) = tokens(&record);
+        assert!(input > 0 && output == 0, "{record:#}");
+        assert_eq!(record["usage_source"], "estimated", "{record:#}");
         assert_eq!(record["status"], 0);
     }
     waits.sort();
@@ -202,5 +204,53 @@ async fn no_prompt_and_no_word_of_an_upstream_is_in_the_log() {
     for record in gateway.records(2).await {
         assert!(!record.to_string().contains("CANARY"), "{record:#}");
         assert!(record["message"].is_string(), "{record:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_never_sent_and_what_was_refused_costs_nothing() {
+    let gone = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new().provider("up", "OpenAI", &gone).route("m", &["up"]).token();
+    drop(gone);
+    let gateway = Gateway::start(&manifests);
+    Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(gateway.record().await["usage_source"], "none", "no connection");
+    for status in [400, 429, 503] {
+        let upstream = Upstream::start(Script::failing(status)).await;
+        let manifests = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token();
+        let gateway = Gateway::start(&manifests);
+        Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+        let record = gateway.record().await;
+        assert_eq!((tokens(&record), &record["usage_source"]), ((0, 0), &"none".into()), "{status}: {record:#}");
+    }
+}
+
+#[tokio::test]
+async fn absurd_usage_is_estimated_in_every_dialect_and_costs_no_answer() {
+    use serde_json::json;
+    let most = json!(u64::MAX);
+    for odd in
+        [most, json!(1_000_000_000_000_000_u64), json!(-5), json!(1.5), json!("12"), json!(null), json!([]), json!({})]
+    {
+        for (kind, names) in [
+            ("OpenAI", ["prompt_tokens", "completion_tokens"]),
+            ("Anthropic", ["input_tokens", "output_tokens"]),
+            ("Gemini", ["promptTokenCount", "candidatesTokenCount"]),
+        ] {
+            let usage = json!({names[0]: odd, names[1]: odd, "total_tokens": odd, "prompt_tokens_details": odd});
+            let script = Script::new().chunks(40, "word ").usage(UsageScript::Odd(usage));
+            let upstream = Upstream::start(script).await;
+            let manifests = Manifests::new().provider("up", kind, &upstream).route("m", &["up"]).token();
+            let gateway = Gateway::start(&manifests);
+            let asks = [false, true].into_iter().flat_map(|stream| dialects("m", stream));
+            for (at, (path, body)) in asks.enumerate() {
+                let answer = Ask::post(&path, body).send(&gateway).await;
+                assert_eq!(answer.status, 200, "{kind} {path} {odd}: {}", answer.text());
+                let record = gateway.records(at + 1).await.remove(at);
+                let (input, output) = tokens(&record);
+                assert!((1..200).contains(&input) && (20..=80).contains(&output), "{kind} {path} {odd}: {record:#}");
+                assert_eq!(record["usage_source"], "estimated", "{kind} {path} {odd}: {record:#}");
+            }
+        }
     }
 }

@@ -27,7 +27,9 @@ impl Price {
             (usage.cache_write.unwrap_or(0), self.cache_write),
             (usage.total_output(), self.output),
         ];
-        let sum = parts.iter().fold(0u128, |sum, &(tokens, price)| sum + u128::from(tokens) * u128::from(price));
+        let sum = parts
+            .iter()
+            .fold(0u128, |sum, &(tokens, price)| sum.saturating_add(u128::from(tokens) * u128::from(price)));
         Nanos::try_from(sum.div_ceil(1_000_000)).unwrap_or(Nanos::MAX)
     }
 
@@ -61,6 +63,10 @@ mod tests {
         assert_eq!(one.cost(&Usage::default()), 0);
         let huge = Price { output: u64::MAX, ..Price::default() };
         assert_eq!(huge.cost(&Usage { output: Some(u64::MAX), ..Usage::default() }), u64::MAX);
+        let most = Some(u64::MAX);
+        let all = Usage { input: most, cache_read: most, cache_write: most, output: most, reasoning: most };
+        let dearest = Price { input: u64::MAX, output: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX };
+        assert_eq!(dearest.cost(&all), u64::MAX);
     }
 
     #[test]

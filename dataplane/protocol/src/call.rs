@@ -4,6 +4,7 @@
 //! once for all attempts. A member that decides routing or limits may not repeat, whatever the case of its escapes:
 //! gateway and upstream could read different ones.
 
+mod allowance;
 mod foreign_state;
 mod needs;
 mod prepare;
@@ -24,6 +25,7 @@ use crate::{
     upstream_path::UnsafeModel,
 };
 
+pub use allowance::Allowance;
 pub use needs::Needs;
 
 /// Longest model id, in bytes: every event of an answer repeats it. Resource names of clouds have some hundreds.
@@ -38,7 +40,7 @@ pub struct Call {
     scan: Scan,
     model: String,
     framing: Framing,
-    max_output: Option<u64>,
+    allowance: Allowance,
     include_usage: Option<bool>,
     estimate: OnceLock<u64>,
     decoded: OnceLock<Result<ir::Request, Malformed>>,
@@ -129,12 +131,12 @@ impl Call {
             None if reading.stream()? && endpoint.surface.streams() => Framing::Sse,
             None => Framing::Whole,
         };
-        let max_output = reading.max_output(endpoint.surface)?;
+        let allowance = allowance::of(reading, endpoint.surface)?;
         let include_usage = reading.include_usage()?;
         head.model.clone_from(&endpoint.model);
         head.stream = endpoint.framing.is_some_and(|framing| framing != Framing::Whole);
         let (estimate, decoded) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { endpoint, head, body, scan, model, framing, max_output, include_usage, estimate, decoded })
+        Ok(Self { endpoint, head, body, scan, model, framing, allowance, include_usage, estimate, decoded })
     }
 
     /// Which call.
@@ -152,14 +154,26 @@ impl Call {
         self.framing
     }
 
-    /// The most output tokens that the client allows, if it says.
-    pub fn max_output_tokens(&self) -> Option<u64> {
-        self.max_output
+    /// How long the answers may be.
+    pub fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     /// Input tokens, estimated ([`crate::estimate`]).
     pub fn estimated_input_tokens(&self) -> u64 {
-        *self.estimate.get_or_init(|| estimate::input_tokens(&self.body))
+        *self.estimate.get_or_init(|| {
+            let estimated = estimate::input_tokens(&self.body);
+            match self.surface() {
+                // Input may be tokens already, of as little as two bytes each.
+                Surface::Embeddings => estimated.max(memchr::memchr_iter(b',', &self.body).count() as u64),
+                _ => estimated,
+            }
+        })
+    }
+
+    /// More input tokens than this are no plausible count of the request ([`crate::estimate`]).
+    pub fn plausible_input_tokens(&self) -> u64 {
+        estimate::plausible_input_tokens(&self.body)
     }
 
     /// Bytes of the body.
@@ -224,23 +238,6 @@ impl Reading<'_> {
         let options = self.scan.once(self.body, "stream_options")?;
         let asked = options.and_then(|options| options.member(self.body, "include_usage"));
         Ok(asked.and_then(|value| if let Kind::Bool(asked) = value.kind { Some(asked) } else { None }))
-    }
-
-    fn max_output(self, surface: Surface) -> Result<Option<u64>, Malformed> {
-        let once = |name| Ok::<_, Malformed>(self.scan.once(self.body, name)?.and_then(|value| value.count(self.body)));
-        Ok(match surface {
-            Surface::ChatCompletions => once("max_completion_tokens")?.or(once("max_tokens")?),
-            Surface::Responses => once("max_output_tokens")?,
-            Surface::Messages => once("max_tokens")?,
-            Surface::GenerateContent => {
-                let camel = self.scan.once(self.body, "generationConfig")?;
-                let config = camel.or(self.scan.once(self.body, "generation_config")?);
-                let member = |name| config.and_then(|config| config.member(self.body, name));
-                let limit = member("maxOutputTokens").or_else(|| member("max_output_tokens"));
-                limit.and_then(|value| value.count(self.body))
-            }
-            _ => None,
-        })
     }
 }
 

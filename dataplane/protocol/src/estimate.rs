@@ -1,16 +1,22 @@
 //! How many input tokens a request will roughly cost, from its bytes alone, for reservations before the answer says.
 //!
 //! The rule: one token per [`BYTES_PER_TOKEN`] bytes of JSON, keys and punctuation included, which overstates English
-//! chat by about a fifth and understates scripts with several bytes a character by about as much. Inline media is
-//! counted flat instead ([`MEDIA_TOKENS`] each), since a picture's price has little to do with its bytes; PDFs, which
-//! are billed by page, grow with size. Expected error against the vendors' own counts: within a factor of two for text,
-//! within a factor of three for media; media given by address or file id count as their text. Settlement uses the
-//! upstream's numbers, so the error lasts only while the request is in flight.
+//! chat by about a fifth and understates scripts with several bytes a character by about as much. Pictures are counted
+//! flat instead ([`MEDIA_TOKENS`] each), inline or by address or file id, since their price has little to do with their
+//! bytes; PDFs, which are billed by page, and sound and film, which are billed by time, grow with size. Expected error
+//! against the vendors' own counts: within a factor of two for text, within a factor of three for media. Text that is
+//! made to be expensive has up to one token per byte. Settlement uses the upstream's numbers, so the error lasts only
+//! while the request is in flight.
+//!
+//! The upstream's numbers are believed up to what is plausible: see [`plausible_input_tokens`] and
+//! [`plausible_output_tokens`].
+
+use crate::call::Allowance;
 
 /// Bytes of text that make one token.
 pub const BYTES_PER_TOKEN: u64 = 4;
 
-/// Tokens of one inline image, sound or film: what a vendor charges for a picture of about a megapixel.
+/// Tokens of one image, and the least of a sound or film: what a vendor charges for a picture of about a megapixel.
 pub const MEDIA_TOKENS: u64 = 1_600;
 
 /// Tokens of each started [`PDF_PAGE_BYTES`] of an inline PDF.
@@ -18,6 +24,57 @@ pub const PDF_PAGE_TOKENS: u64 = 2_000;
 
 /// Base64 characters that are taken for one page of a PDF.
 pub const PDF_PAGE_BYTES: u64 = 64 * 1024;
+
+/// Base64 characters of sound or film that make one token: 32 tokens a second (Gemini) at 24 kbit/s.
+pub const MEDIA_BYTES_PER_TOKEN: u64 = 128;
+
+/// What a vendor may add to a prompt: templates, instructions for tools and for reasoning.
+const ADDED_INPUT: u64 = 16 << 10;
+
+/// The most input tokens of a request that refers to something outside of itself (files, caches, earlier answers) or lets
+/// the vendor's tools add to it: several times the largest context of any model.
+const LARGEST_INPUT: u64 = 1 << 24;
+
+/// The most tokens of one answer without a maximum: several times the largest of any model.
+const LARGEST_OUTPUT: u64 = 1 << 20;
+
+/// The most tokens of hidden reasoning beside an answer with a maximum, since some vendors do not count it there.
+const LARGEST_REASONING: u64 = 1 << 17;
+
+/// Bytes of the longest body that is searched for [`REFERENCES`].
+const SEARCHED: usize = 64 << 10;
+
+/// What a string that is no text of the prompt may be called, by how its quoted name begins.
+const REFERENCES: [&[u8]; 24] = [
+    br#""image"#,
+    br#""input_"#,
+    br#""inline"#,
+    br#""file"#,
+    br#""document"#,
+    br#""audio"#,
+    br#""video"#,
+    br#""url"#,
+    br#""tools"#,
+    br#""functions"#,
+    br#""tool_result"#,
+    br#""functionResponse"#,
+    br#""function_response"#,
+    br#""previous_response_id"#,
+    br#""conversation"#,
+    br#""prompt"#,
+    br#""cached"#,
+    br#""container"#,
+    br#""web_search_options"#,
+    br#""mcp_servers"#,
+    br#""context_management"#,
+    br#""data:"#,
+    br#""store"#,
+    br"\u00",
+];
+
+/// Strings that introduce one picture or document, by address or file id as well as inline; so do two `image_url`.
+const INTRODUCTIONS: [&[u8]; 7] =
+    [b"input_image", b"image", b"document", b"input_file", b"fileUri", b"file_uri", b"video_url"];
 
 /// Strings shorter than this are never taken for media.
 const SHORTEST_MEDIA: usize = 1024;
@@ -28,6 +85,7 @@ const SAMPLE: usize = 192;
 /// Estimates the input tokens of a JSON body.
 pub fn input_tokens(body: &[u8]) -> u64 {
     let (mut text, mut media) = (0_u64, 0_u64);
+    let (mut inline, mut introduced) = (0_u64, 0_u64);
     let mut rest = body;
     // Pieces between quotes are strings, or the structure between two strings; both are walked alike, since structure
     // never looks like base64. An escaped quote splits a string in two, which changes nothing: base64 has none.
@@ -35,11 +93,18 @@ pub fn input_tokens(body: &[u8]) -> u64 {
         let end = memchr::memchr(b'"', rest).unwrap_or(rest.len());
         let piece = rest.get(..end).unwrap_or_default();
         match media_tokens(piece) {
-            Some(tokens) => media = media.saturating_add(tokens),
+            Some(tokens) => {
+                inline += 1;
+                media = media.saturating_add(tokens);
+            }
             None => text = text.saturating_add(piece.len() as u64 + 1),
         }
+        introduced += if INTRODUCTIONS.contains(&piece) { 2 } else { u64::from(piece == b"image_url") };
         rest = rest.get(end.saturating_add(1)..).unwrap_or_default();
     }
+    // OpenAI's parts say `image_url` twice, as their type and as a member.
+    let elsewhere = introduced.div_ceil(2).saturating_sub(inline);
+    media = media.saturating_add(elsewhere.saturating_mul(MEDIA_TOKENS));
     media.saturating_add(text.div_ceil(BYTES_PER_TOKEN))
 }
 
@@ -48,7 +113,26 @@ pub const fn output_tokens(chars: u64) -> u64 {
     chars.div_ceil(BYTES_PER_TOKEN)
 }
 
-/// The flat price of a piece that is base64, with or without a `data:` header; none for text.
+/// More input tokens than this are no plausible count of a body: one a byte and what a vendor adds, unless the body refers
+/// to something that is not in it.
+pub fn plausible_input_tokens(body: &[u8]) -> u64 {
+    let bytes = body.len() as u64;
+    // A long body is not searched: what it could be wrong by is no more than its own size.
+    let refers = body.len() > SEARCHED || REFERENCES.iter().any(|name| memchr::memmem::find(body, name).is_some());
+    bytes.saturating_add(if refers { LARGEST_INPUT } else { ADDED_INPUT })
+}
+
+/// More output tokens than this are no plausible count of answers of which `chars` characters were seen: four a character,
+/// or what the request allows, with hidden reasoning; without a maximum, more than any model says.
+pub fn plausible_output_tokens(allowance: Allowance, chars: u64) -> u64 {
+    let asked = match allowance.max_output {
+        Some(_) => allowance.tokens(0).saturating_add(LARGEST_REASONING.saturating_mul(allowance.candidates)),
+        None => allowance.tokens(LARGEST_OUTPUT),
+    };
+    asked.max(chars.saturating_mul(4))
+}
+
+/// The price of a piece that is base64, with or without a `data:` header; none for text.
 fn media_tokens(piece: &[u8]) -> Option<u64> {
     if piece.len() < SHORTEST_MEDIA {
         return None;
@@ -66,7 +150,13 @@ fn media_tokens(piece: &[u8]) -> Option<u64> {
     if payload.starts_with(b"JVBER") {
         return Some((payload.len() as u64).div_ceil(PDF_PAGE_BYTES).saturating_mul(PDF_PAGE_TOKENS));
     }
-    Some(MEDIA_TOKENS)
+    // PNG, JPEG, GIF, WebP (RIFF), HEIC and AVIF (ISO media, `ftyp` with a picture's brand).
+    let pictures: [&[u8]; 6] = [b"iVBORw0K", b"/9j/", b"R0lGOD", b"UklGR", b"AAAAGGZ0eXBoZWlj", b"AAAAHGZ0eXBhdmlm"];
+    let is_sound = payload.starts_with(b"UklGR") && payload.get(8..16).is_some_and(|text| text.ends_with(b"XQVZF"));
+    if !is_sound && pictures.iter().any(|start| payload.starts_with(start)) {
+        return Some(MEDIA_TOKENS);
+    }
+    Some((payload.len() as u64).div_ceil(MEDIA_BYTES_PER_TOKEN).max(MEDIA_TOKENS))
 }
 
 #[cfg(test)]
@@ -91,5 +181,41 @@ mod tests {
         assert!((4 * PDF_PAGE_TOKENS..4 * PDF_PAGE_TOKENS + 20).contains(&input_tokens(pdf.as_bytes())));
         let words = format!(r#"{{"text":"{}"}}"#, "lorem ipsum ".repeat(1_000));
         assert!(input_tokens(words.as_bytes()) > 3_000);
+    }
+
+    #[test]
+    fn pictures_count_flat_by_address_too_and_sound_grows() {
+        let by_address = br#"{"content":[{"type":"image_url","image_url":{"url":"https://a/b.png"}},{"type":"image_url","image_url":{"url":"https://a/c.png"}}]}"#;
+        assert!((2 * MEDIA_TOKENS..2 * MEDIA_TOKENS + 60).contains(&input_tokens(by_address)));
+        let by_id = br#"{"content":[{"type":"image","source":{"type":"file","file_id":"f"}}]}"#;
+        assert!((MEDIA_TOKENS..MEDIA_TOKENS + 60).contains(&input_tokens(by_id)));
+        let inline = format!(
+            r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}"#,
+            "iVBORw0K".repeat(1_000)
+        );
+        assert!((MEDIA_TOKENS..MEDIA_TOKENS + 60).contains(&input_tokens(inline.as_bytes())), "counted once");
+        for start in ["UklGRiQIAQBXQVZF", "SUQzBAAA", "T2dnUwAC", "AAAAIGZ0eXBpc29t"] {
+            let sound = format!(r#"{{"data":"{start}{}"}}"#, "A".repeat(1_280_000));
+            assert!((10_000..10_020).contains(&input_tokens(sound.as_bytes())), "{start}");
+        }
+    }
+
+    #[test]
+    fn plausible_counts_are_bounded_by_what_was_sent_and_seen() {
+        let text = br#"{"messages":[{"role":"user","content":"hi"}]}"#;
+        assert_eq!(plausible_input_tokens(text), text.len() as u64 + ADDED_INPUT);
+        for reference in [
+            &br#"{"previous_response_id":"r"}"#[..],
+            br#"{"tools":[]}"#,
+            br#"{"cachedContent":"c"}"#,
+            br#"{"\u0074ools":[]}"#,
+        ] {
+            assert_eq!(plausible_input_tokens(reference), reference.len() as u64 + LARGEST_INPUT);
+        }
+        let allowance = |max_output, candidates| Allowance { max_output, thinking: 0, candidates };
+        assert_eq!(plausible_output_tokens(allowance(None, 1), 10), LARGEST_OUTPUT);
+        assert_eq!(plausible_output_tokens(allowance(Some(10), 2), 0), 20 + 2 * LARGEST_REASONING);
+        assert_eq!(plausible_output_tokens(allowance(Some(10), 1), 1 << 20), 4 << 20);
+        assert_eq!(plausible_output_tokens(allowance(Some(u64::MAX), u64::MAX), u64::MAX), u64::MAX);
     }
 }

@@ -253,6 +253,18 @@ impl Value {
         found
     }
 
+    /// Hands on the value of every member with one of these names, of an object, however often it is repeated.
+    pub fn each_named(&self, body: &[u8], names: &[&str], mut each: impl FnMut(Self)) {
+        let mut reader = Reader::at(body, self.span.start);
+        if matches!(self.kind, Kind::Object { .. }) {
+            let _ = reader.object(1, |member| {
+                if names.iter().any(|name| member.is(body, name)) {
+                    each(member.value);
+                }
+            });
+        }
+    }
+
     /// The bytes.
     pub fn bytes<'a>(&self, body: &'a [u8]) -> &'a [u8] {
         body.get(self.span.clone()).unwrap_or_default()

@@ -102,7 +102,7 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     let explained = Explained {
         call: &call,
         route,
-        output: call.max_output_tokens().unwrap_or(settings.assumed_output_tokens),
+        output: call.allowance().tokens(settings.assumed_output_tokens),
         default_max_output: settings.assumed_output_tokens,
     };
     let out = &mut io::stdout().lock();
@@ -159,8 +159,11 @@ impl Explained<'_> {
             "tokens      {}",
             if callers.is_empty() { "none may call it".to_owned() } else { callers.join(", ") }
         )?;
-        let bound =
-            if call.max_output_tokens().is_some() { "the client's bound" } else { "assumed, the client sets no bound" };
+        let bound = if call.allowance().max_output.is_some() {
+            "the client's bound"
+        } else {
+            "assumed, the client sets no bound"
+        };
         writeln!(out, "input       about {} tokens (estimated)", call.estimated_input_tokens())?;
         writeln!(out, "output      at most {} tokens ({bound})", self.output)?;
         match &route.problem {

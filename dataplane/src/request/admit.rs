@@ -52,11 +52,7 @@ pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) ->
 fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
     let input = call.estimated_input_tokens();
     let answers_with_tokens = !matches!(call.surface().operation(), "embeddings" | "count_tokens");
-    let output = match call.max_output_tokens() {
-        Some(most) if answers_with_tokens => most,
-        None if answers_with_tokens => settings.assumed_output_tokens,
-        _ => 0,
-    };
+    let output = if answers_with_tokens { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 };
     let prices = route.upstreams.iter().filter_map(|upstream| upstream.price.as_ref());
     let spend = prices.map(|price| price.worst_case(input, output)).max();
     Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0) }

@@ -5,8 +5,8 @@
 //! without a word it knows what that means: a panic, a passed shutdown deadline, an answer whose end the client had
 //! already seen, or else a client that went away.
 //!
-//! **What is charged.** A token pays for every attempt's usage, as the gateway's owner does. Decides nothing else: no
-//! retries, no statuses.
+//! **What is charged.** A token pays for every attempt's usage, as the gateway's owner does; see [`usage`]. Decides
+//! nothing else: no retries, no statuses.
 
 mod usage;
 
@@ -20,7 +20,7 @@ use routeapi_protocol::{
     report::Warning,
 };
 
-pub(super) use usage::Seen;
+use usage::{Asked, Seen};
 
 use super::{Gateway, context::Context, identify::Caller, respond};
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
         RequestRecord,
         metrics::{CallFacts, Warned},
     },
+    upstream::SentMark,
 };
 
 /// Most characters of what went wrong in a record.
@@ -66,7 +67,7 @@ struct CallShape {
     surface: Surface,
     model: String,
     stream: bool,
-    estimated_input: u64,
+    asked: Asked,
 }
 
 /// A try at an upstream that has not ended.
@@ -75,6 +76,7 @@ struct Attempt {
     model: String,
     began: Instant,
     status: Option<u16>,
+    sent: SentMark,
     seen: Seen,
     /// How many of the answer's losses were taken over, by name and beyond the bound.
     told: (usize, u64),
@@ -87,6 +89,13 @@ pub(super) struct Ending {
     pub outcome: Outcome,
     /// Why, where it did not end well.
     pub error: Option<&'static str>,
+}
+
+impl Attempt {
+    /// The upstream took the request and did not refuse it. No vendor bills an answer with an error status.
+    fn was_received(&self) -> bool {
+        self.sent.is_set() && self.status.is_none_or(|status| (200..300).contains(&status))
+    }
 }
 
 impl Ending {
@@ -154,7 +163,7 @@ impl Guard {
 
     /// Known from the path alone, so that even a body that cannot be read is recorded under its API.
     pub(super) fn addressed(&mut self, surface: Surface) {
-        self.call = Some(CallShape { surface, model: String::new(), stream: false, estimated_input: 0 });
+        self.call = Some(CallShape { surface, model: String::new(), stream: false, asked: Asked::default() });
     }
 
     pub(super) fn called(&mut self, call: &Call) {
@@ -162,7 +171,7 @@ impl Guard {
             surface: call.surface(),
             model: super::admit::clip(call.model()),
             stream: call.framing() != Framing::Whole,
-            estimated_input: call.estimated_input_tokens(),
+            asked: Asked::of(call),
         });
     }
 
@@ -194,8 +203,15 @@ impl Guard {
 
     // === attempts ===
 
-    /// A request goes out to an upstream.
-    pub(super) fn attempt(&mut self, upstream: &Arc<Upstream>, model: &str, warnings: Vec<Warning>, now: Instant) {
+    /// A request goes out to an upstream. The mark says when the upstream may have it.
+    pub(super) fn attempt(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        model: &str,
+        warnings: Vec<Warning>,
+        now: Instant,
+    ) -> SentMark {
+        let sent = SentMark::default();
         self.fail_attempt("superseded", now);
         self.warnings = warnings;
         self.providers.push(respond::provider_name(upstream.provider.type_));
@@ -204,9 +220,11 @@ impl Guard {
             model: super::admit::clip(model),
             began: now,
             status: None,
+            sent: sent.clone(),
             seen: Seen::default(),
             told: (0, 0),
         });
+        sent
     }
 
     /// The upstream sent its status.
@@ -255,9 +273,8 @@ impl Guard {
     }
 
     fn close(&self, attempt: Attempt, error: Option<&'static str>, now: Instant) -> AttemptRecord {
-        let surface = self.call.as_ref().map(|call| call.surface);
-        let input = self.call.as_ref().map_or(0, |call| call.estimated_input);
-        let (usage, usage_source) = attempt.seen.account(surface, input);
+        let asked = self.call.as_ref().map(|call| call.asked).unwrap_or_default();
+        let (usage, usage_source) = attempt.seen.account(asked, attempt.was_received());
         AttemptRecord {
             upstream: attempt.upstream.name.clone(),
             provider: attempt.upstream.provider.id.to_string(),

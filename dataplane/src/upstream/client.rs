@@ -16,7 +16,6 @@ use http::{
     uri::{Authority, Scheme},
 };
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use routeapi_protocol::dialect::{Framing, Surface};
 
@@ -26,6 +25,7 @@ use super::{
     credential::Credential,
     echo,
     inflate::{self, Inflated},
+    sent::{MarkedBody, SentMark},
 };
 
 /// What is sent, but for authority and credential.
@@ -37,6 +37,8 @@ pub struct OutboundRequest {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// JSON.
     pub body: Bytes,
+    /// Is set when the upstream may have received the request.
+    pub sent: SentMark,
     /// The upstream's surface; only Echo needs to be told.
     pub surface: Surface,
     /// How the answer is wanted; only Echo needs to be told.
@@ -159,7 +161,10 @@ impl Client {
     /// When no head came. The caller sets the time limit and cancels by dropping the future.
     pub async fn send(&self, request: OutboundRequest) -> Result<Response<UpstreamBody>, SendError> {
         match self {
-            Self::Echo => Ok(echo::answer(&request, request.surface, request.framing)),
+            Self::Echo => {
+                request.sent.set();
+                Ok(echo::answer(&request, request.surface, request.framing))
+            }
             Self::Http { base, credential, pool } => {
                 let request = outbound(base, credential, request)?;
                 let response = pool.request(request).await.map_err(|error| classify(&error))?;
@@ -189,9 +194,9 @@ fn outbound(
     base: &BaseUrl,
     credential: &Credential,
     request: OutboundRequest,
-) -> Result<Request<Full<Bytes>>, SendError> {
+) -> Result<Request<MarkedBody>, SendError> {
     let uri = base.join(&request.path).map_err(|error| SendError::Invalid(error.to_string()))?;
-    let mut outbound = Request::new(Full::new(request.body));
+    let mut outbound = Request::new(MarkedBody::new(request.body, request.sent));
     *outbound.method_mut() = Method::POST;
     *outbound.uri_mut() = uri;
     let headers = outbound.headers_mut();

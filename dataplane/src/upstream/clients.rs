@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
@@ -19,10 +17,10 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use super::{connect::Patient, resolve::Resolver};
+use super::{connect::Patient, resolve::Resolver, sent::MarkedBody};
 
 /// The pool of one kind of connection.
-pub type Pool = HyperClient<Patient<HttpsConnector<HttpConnector<Resolver>>>, Full<Bytes>>;
+pub type Pool = HyperClient<Patient<HttpsConnector<HttpConnector<Resolver>>>, MarkedBody>;
 
 /// Whom to trust as an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

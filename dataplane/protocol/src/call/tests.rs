@@ -136,13 +136,13 @@ fn what_cannot_be_routed_is_refused_with_its_field() {
 #[test]
 fn limits_and_framing_are_read_per_dialect() {
     let call = chat(r#"{"model":"m","stream":true,"max_tokens":5,"max_completion_tokens":0}"#);
-    assert_eq!((call.max_output_tokens(), call.framing()), (Some(0), Framing::Sse));
+    assert_eq!((call.allowance().max_output, call.framing()), (Some(5), Framing::Sse));
     let embeddings = read(Surface::Embeddings, r#"{"model":"m","stream":true}"#).expect("legal");
     assert_eq!(embeddings.framing(), Framing::Whole);
     let gemini =
         Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
     let body = r#"{"generation_config":{"max_output_tokens":7}}"#;
-    assert_eq!(Call::read(gemini, Head::default(), body.into()).expect("legal").max_output_tokens(), Some(7));
+    assert_eq!(Call::read(gemini, Head::default(), body.into()).expect("legal").allowance().max_output, Some(7));
     assert!(chat(r#"{"model":"m","stream_options":{"include_usage":true}}"#).reply("x", 1).include_usage);
 }
 

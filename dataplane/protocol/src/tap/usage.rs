@@ -2,18 +2,18 @@
 
 use serde_json::Value;
 
-use crate::ir::Usage;
+use crate::{codec::json::count::count, ir::Usage};
 
 /// Chat's, Responses' and the embeddings' spelling; input includes cached tokens, output includes reasoning.
 pub(crate) fn openai(usage: &Value) -> Usage {
     let either = |names: [&str; 2]| names.iter().find_map(|name| usage.get(*name));
-    let inside = |names: [&str; 2], member: &str| either(names)?.get(member)?.as_u64();
+    let inside = |names: [&str; 2], member: &str| count(either(names)?.get(member)?);
     let details = ["prompt_tokens_details", "input_tokens_details"];
     let cache_read = inside(details, "cached_tokens");
     let cache_write = inside(details, "cache_write_tokens");
     let reasoning = inside(["completion_tokens_details", "output_tokens_details"], "reasoning_tokens");
-    let input = either(["prompt_tokens", "input_tokens"]).and_then(Value::as_u64);
-    let output = either(["completion_tokens", "output_tokens"]).and_then(Value::as_u64);
+    let input = either(["prompt_tokens", "input_tokens"]).and_then(count);
+    let output = either(["completion_tokens", "output_tokens"]).and_then(count);
     Usage {
         input: input.map(|all| all.saturating_sub(cache_read.unwrap_or(0)).saturating_sub(cache_write.unwrap_or(0))),
         cache_read,
@@ -25,8 +25,8 @@ pub(crate) fn openai(usage: &Value) -> Usage {
 
 /// Anthropic's; input excludes the cache, output includes thinking.
 pub(crate) fn anthropic(usage: &Value) -> Usage {
-    let count = |name: &str| usage.get(name).and_then(Value::as_u64);
-    let reasoning = usage.pointer("/output_tokens_details/thinking_tokens").and_then(Value::as_u64);
+    let reasoning = usage.pointer("/output_tokens_details/thinking_tokens").and_then(count);
+    let count = |name: &str| usage.get(name).and_then(count);
     Usage {
         input: count("input_tokens"),
         cache_read: count("cache_read_input_tokens"),
@@ -38,7 +38,7 @@ pub(crate) fn anthropic(usage: &Value) -> Usage {
 
 /// Google's; input includes the cache, and thoughts stand beside candidates, but some backends count them in both.
 pub(crate) fn gemini(usage: &Value) -> Usage {
-    let count = |name: &str| usage.get(name).and_then(Value::as_u64);
+    let count = |name: &str| usage.get(name).and_then(count);
     let (prompt, tools) = (count("promptTokenCount"), count("toolUsePromptTokenCount"));
     let (cache_read, thoughts) = (count("cachedContentTokenCount"), count("thoughtsTokenCount"));
     let candidates = count("candidatesTokenCount");
@@ -99,5 +99,20 @@ mod tests {
             (Some(6), Some(4), Some(50), Some(30))
         );
         assert_eq!((gemini(&inclusive).output, gemini(&inclusive).reasoning), (Some(50), Some(30)));
+    }
+
+    #[test]
+    fn counts_that_make_no_sense_were_not_given() {
+        for odd in [json!(-1), json!(1.5), json!("12"), json!(true), json!([1]), json!({}), json!(1e300), json!(null)] {
+            let chat = json!({"prompt_tokens": odd, "completion_tokens": 5, "prompt_tokens_details": odd});
+            assert_eq!(openai(&chat), Usage { output: Some(5), ..Usage::default() }, "{odd}");
+            let messages = json!({"input_tokens": 3, "output_tokens": odd, "cache_read_input_tokens": odd});
+            assert_eq!(anthropic(&messages), Usage { input: Some(3), ..Usage::default() }, "{odd}");
+            let google = json!({"promptTokenCount": odd, "candidatesTokenCount": 5, "thoughtsTokenCount": odd});
+            assert_eq!(gemini(&google), Usage { output: Some(5), ..Usage::default() }, "{odd}");
+        }
+        assert_eq!(openai(&json!({"prompt_tokens": 7.0})).input, Some(7));
+        let most = json!({"promptTokenCount": u64::MAX, "toolUsePromptTokenCount": u64::MAX});
+        assert_eq!(gemini(&most).total_input(), u64::MAX);
     }
 }

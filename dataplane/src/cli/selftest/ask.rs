@@ -8,7 +8,7 @@ use http::{
     HeaderMap, HeaderValue, Request, StatusCode, Uri,
     header::{AUTHORIZATION, USER_AGENT},
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use routeapi_protocol::dialect::Family;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::wrong::Wrong;
-use crate::upstream::{AddressPolicy, Clients, Pool, Trust};
+use crate::upstream::{AddressPolicy, Clients, MarkedBody, Pool, Trust};
 
 /// Between two attempts to reach the gateway.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -152,7 +152,7 @@ impl Question {
         }
     }
 
-    fn request(&self, base: &str) -> http::Result<Request<Full<Bytes>>> {
+    fn request(&self, base: &str) -> http::Result<Request<MarkedBody>> {
         let request = Request::get(format!("{base}{}", self.path())).header(USER_AGENT, "routeapi-selftest");
         let request = match self.family {
             Family::Anthropic => request.header("anthropic-version", "2023-06-01"),
@@ -162,7 +162,7 @@ impl Question {
             Some(key) => request.header(AUTHORIZATION, key),
             None => request,
         };
-        request.body(Full::default())
+        request.body(MarkedBody::default())
     }
 }
 

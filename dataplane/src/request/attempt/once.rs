@@ -76,13 +76,14 @@ impl Try<'_> {
         let content_by = now.mono.checked_add(self.upstream.timeouts.first_content).unwrap_or(self.deadline);
         let content_by = content_by.min(self.deadline);
         let model = self.upstream.model.as_deref().unwrap_or(self.call.model());
-        guard.attempt(self.upstream, model, prepared.warnings, now.mono);
+        let sent = guard.attempt(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
         let same_dialect = prepared.exchange.is_passthrough().then(|| prepared.exchange.surface().family());
         let outbound = OutboundRequest {
             path: prepared.path,
             headers: outbound::headers(self.client_headers, same_dialect, prepared.headers, trace),
             body: prepared.body,
+            sent,
             surface: prepared.exchange.surface(),
             framing: upstream_framing(&prepared.exchange),
         };

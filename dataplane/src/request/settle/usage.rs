@@ -3,13 +3,53 @@
 //! | what was seen | usage | source |
 //! |---|---|---|
 //! | the upstream's final report | as reported | reported |
+//! | a final report that leaves out or denies what must have been used, or is not plausible | what holds of it, the rest estimated | estimated |
 //! | content, but no final report | input as reported or estimated, output at least what came | counted |
 //! | a whole answer without any report | input estimated, output from its size | estimated |
 //! | no content, but a first report (Anthropic sends input tokens ahead) | that input | reported |
-//! | nothing | nothing | none |
+//! | nothing, but the upstream had received the request | input estimated | estimated |
+//! | an error status, or the request was never sent | nothing | none |
+//!
+//! A count is plausible up to a bound from the bytes that were sent and seen (`routeapi_protocol::estimate`): for input one
+//! token a byte and 16,384 that a vendor may add, or 2^24 more if the request refers to files, media, caches, earlier
+//! answers or tools; for output four tokens a character or what the request allows and 2^17 of hidden reasoning, and 2^20
+//! for each answer without a maximum. Beyond it the whole side, input or output, is estimated instead.
 
 use routeapi_metering::{AttemptRecord, Usage, UsageSource};
-use routeapi_protocol::{dialect::Surface, estimate, exchange::Observed, ir, problem::ProblemKind};
+use routeapi_protocol::{
+    call::{Allowance, Call},
+    estimate,
+    exchange::Observed,
+    ir,
+    problem::ProblemKind,
+};
+
+/// What a request asked for, as far as its answer's usage is judged by it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    /// Counting tokens is free at every vendor.
+    is_free: bool,
+    estimated_input: u64,
+    plausible_input: u64,
+    /// None for answers without tokens.
+    allowance: Option<Allowance>,
+}
+
+impl Asked {
+    pub(super) fn of(call: &Call) -> Self {
+        let operation = call.surface().operation();
+        Self {
+            is_free: operation == "count_tokens",
+            estimated_input: call.estimated_input_tokens(),
+            plausible_input: call.plausible_input_tokens(),
+            allowance: (operation != "embeddings").then(|| call.allowance()),
+        }
+    }
+
+    fn plausible_output(&self, chars: u64) -> u64 {
+        self.allowance.map_or(0, |allowance| estimate::plausible_output_tokens(allowance, chars))
+    }
+}
 
 /// What was seen of an answer so far: small enough to copy after each piece, so that it survives the reader being dropped.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,39 +85,75 @@ impl Seen {
         self.complete = true;
     }
 
-    /// The usage and where it comes from.
-    pub(super) fn account(&self, surface: Option<Surface>, estimated_input: u64) -> (Usage, UsageSource) {
-        // Counting tokens is free at every vendor.
-        if surface.is_some_and(|surface| surface.operation() == "count_tokens") {
+    /// The usage and where it comes from. `received` says that the upstream may have worked on the request.
+    pub(super) fn account(&self, asked: Asked, received: bool) -> (Usage, UsageSource) {
+        if asked.is_free {
             return (Usage::default(), UsageSource::None);
         }
-        let reported = self.usage.map(convert);
-        match reported {
-            Some(usage) if self.complete || (self.finished && usage.output.is_some()) => (usage, UsageSource::Reported),
-            Some(usage) if !self.content => (Usage { output: None, reasoning: None, ..usage }, UsageSource::Reported),
-            None if !self.content && !self.complete => (Usage::default(), UsageSource::None),
-            partial => {
-                let source = if self.complete { UsageSource::Estimated } else { UsageSource::Counted };
-                (self.counted(partial.unwrap_or_default(), estimated_input), source)
-            }
-        }
+        let Some(reported) = self.usage else {
+            return match (self.content || self.complete, received) {
+                (true, _) => (self.counted(Usage::default(), asked), self.source()),
+                (false, true) => (self.with_input(Usage::default(), asked), UsageSource::Estimated),
+                (false, false) => (Usage::default(), UsageSource::None),
+            };
+        };
+        let believed = self.believed(reported, asked);
+        let doubted = believed != reported;
+        let is_final = self.complete || (self.finished && reported.output.is_some());
+        let (usage, source) = if is_final {
+            let usage = self.completed(believed, asked);
+            (usage, if usage == believed { UsageSource::Reported } else { UsageSource::Estimated })
+        } else if self.content {
+            (self.counted(believed, asked), UsageSource::Counted)
+        } else {
+            let usage = self.with_input(Usage { output: None, reasoning: None, ..believed }, asked);
+            (usage, if usage.input == believed.input { UsageSource::Reported } else { UsageSource::Estimated })
+        };
+        (usage, if doubted { UsageSource::Estimated } else { source })
     }
 
-    fn counted(&self, reported: Usage, estimated_input: u64) -> Usage {
-        let counted = estimate::output_tokens(self.output_chars).max(self.content_events);
-        let missing = counted.saturating_sub(reported.total_output());
-        let output = reported.output.unwrap_or(0).saturating_add(missing);
-        Usage {
-            input: reported.input.or_else(|| (reported.total_input() == 0).then_some(estimated_input)),
-            output: (output > 0 || reported.output.is_some()).then_some(output),
-            ..reported
-        }
+    /// Where counts come from that the upstream did not give.
+    fn source(&self) -> UsageSource {
+        if self.complete { UsageSource::Estimated } else { UsageSource::Counted }
     }
-}
 
-fn convert(usage: ir::Usage) -> Usage {
-    let ir::Usage { input, cache_read, cache_write, output, reasoning } = usage;
-    Usage { input, cache_read, cache_write, output, reasoning }
+    /// The report without a side that is not plausible.
+    fn believed(&self, mut usage: Usage, asked: Asked) -> Usage {
+        if usage.total_input() > asked.plausible_input {
+            usage = Usage { input: None, cache_read: None, cache_write: None, ..usage };
+        }
+        if usage.total_output() > asked.plausible_output(self.output_chars) {
+            usage = Usage { output: None, reasoning: None, ..usage };
+        }
+        usage
+    }
+
+    /// A final report with what must have been used: every request has input, and what came was output.
+    fn completed(&self, usage: Usage, asked: Asked) -> Usage {
+        let usage = self.with_input(usage, asked);
+        let output = self.counted_output();
+        if usage.total_output() == 0 && output > 0 { Usage { output: Some(output), ..usage } } else { usage }
+    }
+
+    /// At least what came.
+    fn counted(&self, usage: Usage, asked: Asked) -> Usage {
+        let missing = self.counted_output().saturating_sub(usage.total_output());
+        let output = usage.output.unwrap_or(0).saturating_add(missing);
+        let output = (output > 0 || usage.output.is_some()).then_some(output);
+        Usage { output, ..self.with_input(usage, asked) }
+    }
+
+    fn with_input(&self, usage: Usage, asked: Asked) -> Usage {
+        if usage.total_input() == 0 && asked.estimated_input > 0 {
+            return Usage { input: Some(asked.estimated_input), ..usage };
+        }
+        usage
+    }
+
+    /// Output tokens by what came: its characters, but at least one an event.
+    fn counted_output(&self) -> u64 {
+        if self.output_chars == 0 { 0 } else { estimate::output_tokens(self.output_chars).max(self.content_events) }
+    }
 }
 
 /// The weakest source among the attempts that used something.
@@ -92,61 +168,4 @@ pub(super) fn weakest(attempts: &[AttemptRecord]) -> UsageSource {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHAT: Option<Surface> = Some(Surface::ChatCompletions);
-
-    fn seen(content: bool, complete: bool, usage: Option<(u64, Option<u64>)>) -> Seen {
-        let usage = usage.map(|(input, output)| ir::Usage { input: Some(input), output, ..ir::Usage::default() });
-        Seen {
-            content,
-            complete,
-            error: None,
-            finished: complete,
-            usage,
-            output_chars: if content { 40 } else { 0 },
-            content_events: 3,
-        }
-    }
-
-    fn counts(seen: Seen) -> (Option<u64>, Option<u64>, UsageSource) {
-        let (usage, source) = seen.account(CHAT, 7);
-        (usage.input, usage.output, source)
-    }
-
-    #[test]
-    fn a_final_report_stands_even_if_zero() {
-        assert_eq!(counts(seen(true, true, Some((5, Some(0))))), (Some(5), Some(0), UsageSource::Reported));
-        let finished = Seen { finished: true, complete: false, ..seen(true, false, Some((5, Some(9)))) };
-        assert_eq!(counts(finished), (Some(5), Some(9), UsageSource::Reported));
-    }
-
-    #[test]
-    fn an_abort_counts_at_least_what_came() {
-        assert_eq!(counts(seen(true, false, Some((5, Some(1))))), (Some(5), Some(10), UsageSource::Counted));
-        assert_eq!(counts(seen(true, false, None)), (Some(7), Some(10), UsageSource::Counted));
-        let tiny = Seen { output_chars: 3, ..seen(true, false, None) };
-        assert_eq!(counts(tiny), (Some(7), Some(3), UsageSource::Counted), "three events are three tokens");
-    }
-
-    #[test]
-    fn without_content_nothing_is_invented() {
-        assert_eq!(counts(seen(false, false, None)), (None, None, UsageSource::None));
-        assert_eq!(counts(seen(false, false, Some((5, Some(1))))), (Some(5), None, UsageSource::Reported));
-    }
-
-    #[test]
-    fn a_whole_answer_without_a_report_is_estimated() {
-        assert_eq!(counts(seen(true, true, None)), (Some(7), Some(10), UsageSource::Estimated));
-        assert_eq!(seen(true, true, None).account(Some(Surface::CountTokens), 7).1, UsageSource::None);
-    }
-
-    #[test]
-    fn cached_input_is_not_estimated_on_top() {
-        let usage = ir::Usage { cache_read: Some(90), ..ir::Usage::default() };
-        let cut = Seen { usage: Some(usage), ..seen(true, false, None) };
-        let (usage, _) = cut.account(CHAT, 100);
-        assert_eq!((usage.input, usage.cache_read), (None, Some(90)));
-    }
-}
+mod tests;

@@ -49,9 +49,7 @@ fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
         let candidate = decode_choice(choice, &format!("{seed}{index}"), &mut response.lost);
         response.candidates.push(candidate.map_err(|error| error.within(&format!("choices[{index}]")))?);
     }
-    if let Some(counts) = top.object("usage")? {
-        response.usage = Some(usage::decode(counts).map_err(|error| error.within("usage"))?);
-    }
+    response.usage = top.take_raw("usage").and_then(usage::read);
     Ok(response)
 }
 

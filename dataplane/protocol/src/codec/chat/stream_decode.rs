@@ -114,14 +114,9 @@ impl Decoder {
                 return self.fail(problem, out);
             }
         }
-        if let Some(raw) = chunk.usage.filter(|raw| raw.get() != "null") {
-            match Object::from_raw(raw, Spelling::Exact).and_then(usage::decode) {
-                Ok(usage) => {
-                    self.start(chunk, out);
-                    out.push(Event::Usage(usage));
-                }
-                Err(error) => self.fail(problem::unreadable(&error.within("usage")), out),
-            }
+        if let Some(usage) = chunk.usage.and_then(usage::read) {
+            self.start(chunk, out);
+            out.push(Event::Usage(usage));
         }
     }
 

@@ -1,33 +1,42 @@
 //! `usage`: OpenAI's counts include one another, ours do not (protocols 2.6).
 
+use serde_json::value::RawValue;
+
 use crate::{
-    codec::{
-        Malformed,
-        json::{read::Object, write::Members},
+    codec::json::{
+        count::Count,
+        read::{Object, Spelling},
+        write::Members,
     },
     ir::Usage,
 };
 
-/// Reads the counts. `prompt_tokens` includes cached and cache-write tokens, `completion_tokens` includes reasoning.
-pub fn decode(mut usage: Object<'_>) -> Result<Usage, Malformed> {
-    let prompt = usage.take::<u64>("prompt_tokens")?;
-    let completion = usage.take::<u64>("completion_tokens")?;
+/// Reads the counts. `prompt_tokens` includes cached and cache-write tokens, `completion_tokens` includes reasoning. What
+/// cannot be read was not said.
+pub fn read(raw: &RawValue) -> Option<Usage> {
+    let mut usage = Object::from_raw(raw, Spelling::Exact).ok()?;
+    let prompt = count(&mut usage, "prompt_tokens");
+    let completion = count(&mut usage, "completion_tokens");
     let (mut cache_read, mut cache_write, mut reasoning) = (None, None, None);
-    if let Some(mut details) = usage.object("prompt_tokens_details")? {
-        cache_read = details.take::<u64>("cached_tokens")?;
-        cache_write = details.take::<u64>("cache_write_tokens")?;
+    if let Ok(Some(mut details)) = usage.object("prompt_tokens_details") {
+        cache_read = count(&mut details, "cached_tokens");
+        cache_write = count(&mut details, "cache_write_tokens");
     }
-    if let Some(mut details) = usage.object("completion_tokens_details")? {
-        reasoning = details.take::<u64>("reasoning_tokens")?;
+    if let Ok(Some(mut details)) = usage.object("completion_tokens_details") {
+        reasoning = count(&mut details, "reasoning_tokens");
     }
     let cached = cache_read.unwrap_or(0).saturating_add(cache_write.unwrap_or(0));
-    Ok(Usage {
+    Some(Usage {
         input: prompt.map(|prompt| prompt.saturating_sub(cached)),
         cache_read,
         cache_write,
         output: completion.map(|completion| completion.saturating_sub(reasoning.unwrap_or(0))),
         reasoning,
     })
+}
+
+fn count(usage: &mut Object<'_>, name: &str) -> Option<u64> {
+    usage.take::<Count>(name).ok()??.0
 }
 
 /// Writes the counts. Clients read the integers without asking, so unknown ones are written as zero.

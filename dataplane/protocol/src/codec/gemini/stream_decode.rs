@@ -145,8 +145,8 @@ impl Decoder {
         for (position, candidate) in chunk.objects("candidates")?.into_iter().enumerate() {
             self.candidate(candidate, out).map_err(|error| error.within(&format!("candidates[{position}]")))?;
         }
-        if let Some(counts) = chunk.object("usageMetadata")? {
-            usage::settle(&mut self.usage, usage::decode(counts).map_err(|error| error.within("usageMetadata"))?);
+        if let Some(usage) = chunk.take_raw("usageMetadata").and_then(usage::read) {
+            usage::settle(&mut self.usage, usage);
             out.push(Event::Usage(self.usage));
         }
         Ok(())

@@ -1,26 +1,32 @@
 //! `usageMetadata`: prompt counts include the cache, answer counts usually leave out the thoughts (protocols 2.6).
 
+use serde_json::value::RawValue;
+
 use crate::{
-    codec::{
-        Malformed,
-        json::{read::Object, write::Members},
+    codec::json::{
+        count::Count,
+        read::{Object, Spelling},
+        write::Members,
     },
     ir::Usage,
 };
 
 /// Reads the counts. Some servers count thoughts among the candidates' tokens; the total gives them away.
-pub fn decode(mut counts: Object<'_>) -> Result<Usage, Malformed> {
-    let prompt = counts.take::<u64>("promptTokenCount")?;
-    let cached = counts.take::<u64>("cachedContentTokenCount")?;
-    let tools = counts.take::<u64>("toolUsePromptTokenCount")?;
-    let candidates = counts.take::<u64>("candidatesTokenCount")?;
-    let thoughts = counts.take::<u64>("thoughtsTokenCount")?;
-    let total = counts.take::<u64>("totalTokenCount")?;
+/// What cannot be read was not said.
+pub fn read(raw: &RawValue) -> Option<Usage> {
+    let mut counts = Object::from_raw(raw, Spelling::Proto).ok()?;
+    let mut count = |name: &str| counts.take::<Count>(name).ok()??.0;
+    let prompt = count("promptTokenCount");
+    let cached = count("cachedContentTokenCount");
+    let tools = count("toolUsePromptTokenCount");
+    let candidates = count("candidatesTokenCount");
+    let thoughts = count("thoughtsTokenCount");
+    let total = count("totalTokenCount");
     let sum = |parts: [Option<u64>; 3]| parts.into_iter().flatten().fold(0_u64, u64::saturating_add);
     let thought = thoughts.unwrap_or(0);
     let inclusive =
         thought > 0 && candidates.is_some_and(|all| all >= thought) && total == Some(sum([prompt, tools, candidates]));
-    Ok(Usage {
+    Some(Usage {
         input: prompt.map(|prompt| sum([Some(prompt.saturating_sub(cached.unwrap_or(0))), tools, None])),
         cache_read: cached,
         cache_write: None,

@@ -3,23 +3,40 @@
 //! `input_tokens` excludes cache reads and writes; `output_tokens` includes thinking, which is told apart only by newer
 //! answers. `cache_creation` repeats the write count per time to live and is not added (hard case 223).
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
-use crate::{codec::json::write::Members, ir::Usage};
+use crate::{
+    codec::json::{count::Count, write::Members},
+    ir::Usage,
+};
 
-/// `usage` as it stands on the wire, whole or in a stream event. Unknown members are no concern of ours.
+/// `usage` as it stands on the wire, whole or in a stream event. Unknown members are no concern of ours, and what cannot
+/// be read was not said.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WireUsage(Counts);
+
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct WireUsage {
-    input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
+#[serde(default)]
+struct Counts {
+    input_tokens: Count,
+    cache_read_input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    output_tokens: Count,
     output_tokens_details: Option<OutputDetails>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
 struct OutputDetails {
-    thinking_tokens: Option<u64>,
+    thinking_tokens: Count,
+}
+
+impl<'de> Deserialize<'de> for WireUsage {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(from)?;
+        Ok(Self(serde_json::from_str(raw.get()).unwrap_or_default()))
+    }
 }
 
 /// Writes the members of `usage`. Input and output are demanded by clients, so they are zero where nothing is known.
@@ -34,13 +51,13 @@ pub fn write(usage: Usage, to: &mut Members<'_>) {
 }
 
 impl From<WireUsage> for Usage {
-    fn from(wire: WireUsage) -> Self {
-        let reasoning = wire.output_tokens_details.and_then(|details| details.thinking_tokens);
+    fn from(WireUsage(wire): WireUsage) -> Self {
+        let reasoning = wire.output_tokens_details.and_then(|details| details.thinking_tokens.0);
         Self {
-            input: wire.input_tokens,
-            cache_read: wire.cache_read_input_tokens,
-            cache_write: wire.cache_creation_input_tokens,
-            output: wire.output_tokens.map(|all| all.saturating_sub(reasoning.unwrap_or(0))),
+            input: wire.input_tokens.0,
+            cache_read: wire.cache_read_input_tokens.0,
+            cache_write: wire.cache_creation_input_tokens.0,
+            output: wire.output_tokens.0.map(|all| all.saturating_sub(reasoning.unwrap_or(0))),
             reasoning,
         }
     }

@@ -1,0 +1,91 @@
+use super::*;
+
+const ASKED: Asked = Asked {
+    is_free: false,
+    estimated_input: 7,
+    plausible_input: 1_000,
+    allowance: Some(Allowance { max_output: Some(100), thinking: 0, candidates: 1 }),
+};
+
+fn seen(content: bool, complete: bool, usage: Option<(u64, Option<u64>)>) -> Seen {
+    let usage = usage.map(|(input, output)| Usage { input: Some(input), output, ..Usage::default() });
+    Seen {
+        content,
+        complete,
+        error: None,
+        finished: complete,
+        usage,
+        output_chars: if content { 40 } else { 0 },
+        content_events: 3,
+    }
+}
+
+fn counts(seen: Seen) -> (Option<u64>, Option<u64>, UsageSource) {
+    let (usage, source) = seen.account(ASKED, true);
+    (usage.input, usage.output, source)
+}
+
+#[test]
+fn a_final_report_stands() {
+    assert_eq!(counts(seen(true, true, Some((5, Some(2))))), (Some(5), Some(2), UsageSource::Reported));
+    let finished = Seen { finished: true, complete: false, ..seen(true, false, Some((5, Some(9)))) };
+    assert_eq!(counts(finished), (Some(5), Some(9), UsageSource::Reported));
+    let silent = Seen { output_chars: 0, ..seen(true, true, Some((5, Some(0)))) };
+    assert_eq!(counts(silent), (Some(5), Some(0), UsageSource::Reported), "zero where nothing came is a count");
+}
+
+#[test]
+fn a_report_that_denies_what_must_have_been_used_is_completed() {
+    let expected = (Some(7), Some(10), UsageSource::Estimated);
+    assert_eq!(counts(seen(true, true, Some((0, Some(0))))), expected);
+    let no_input = Usage { output: Some(9), ..Usage::default() };
+    let (usage, source) = Seen { usage: Some(no_input), ..seen(true, true, None) }.account(ASKED, true);
+    assert_eq!((usage.input, usage.output, source), (Some(7), Some(9), UsageSource::Estimated));
+    assert_eq!(counts(seen(true, true, Some((5, None)))), (Some(5), Some(10), UsageSource::Estimated));
+}
+
+#[test]
+fn implausible_counts_are_estimated_instead() {
+    for absurd in [1_001, 1_000_000_000_000_000, u64::MAX] {
+        assert_eq!(counts(seen(true, true, Some((absurd, Some(2))))), (Some(7), Some(2), UsageSource::Estimated));
+        assert_eq!(counts(seen(true, false, Some((absurd, None)))), (Some(7), Some(10), UsageSource::Estimated));
+        assert_eq!(counts(seen(false, false, Some((absurd, None)))), (Some(7), None, UsageSource::Estimated));
+    }
+    for absurd in [100 + (1 << 17) + 1, u64::MAX] {
+        assert_eq!(counts(seen(true, true, Some((5, Some(absurd))))), (Some(5), Some(10), UsageSource::Estimated));
+    }
+    let cached = Usage { input: Some(1), cache_read: Some(u64::MAX), cache_write: Some(u64::MAX), ..Usage::default() };
+    let (usage, source) = Seen { usage: Some(cached), ..seen(true, true, None) }.account(ASKED, true);
+    assert_eq!((usage.total_input(), source), (7, UsageSource::Estimated));
+}
+
+#[test]
+fn an_abort_counts_at_least_what_came() {
+    assert_eq!(counts(seen(true, false, Some((5, Some(1))))), (Some(5), Some(10), UsageSource::Counted));
+    assert_eq!(counts(seen(true, false, None)), (Some(7), Some(10), UsageSource::Counted));
+    let tiny = Seen { output_chars: 3, ..seen(true, false, None) };
+    assert_eq!(counts(tiny), (Some(7), Some(3), UsageSource::Counted), "three events are three tokens");
+}
+
+#[test]
+fn what_an_upstream_received_costs_its_input_whatever_became_of_it() {
+    assert_eq!(counts(seen(false, false, None)), (Some(7), None, UsageSource::Estimated));
+    assert_eq!(counts(seen(false, false, Some((5, Some(1))))), (Some(5), None, UsageSource::Reported));
+    let refused = seen(false, false, None).account(ASKED, false);
+    assert_eq!(refused, (Usage::default(), UsageSource::None));
+}
+
+#[test]
+fn a_whole_answer_without_a_report_is_estimated() {
+    assert_eq!(counts(seen(true, true, None)), (Some(7), Some(10), UsageSource::Estimated));
+    let counting = Asked { is_free: true, ..ASKED };
+    assert_eq!(seen(true, true, None).account(counting, true).1, UsageSource::None);
+}
+
+#[test]
+fn cached_input_is_not_estimated_on_top() {
+    let usage = Usage { cache_read: Some(90), ..Usage::default() };
+    let cut = Seen { usage: Some(usage), ..seen(true, false, None) };
+    let (usage, _) = cut.account(ASKED, true);
+    assert_eq!((usage.input, usage.cache_read), (None, Some(90)));
+}

@@ -119,7 +119,7 @@ impl Exchange {
     /// An upstream's whole answer (status 2xx), for the client.
     ///
     /// # Errors
-    /// When it has to be translated and is no answer of the upstream's dialect, or says that it failed.
+    /// When it is no answer of the upstream's dialect, or says that it failed.
     pub fn whole(&self, reply: &Reply, status: u16, content_type: Option<&str>, body: Bytes) -> Result<Whole, Problem> {
         lane::whole::answer(self, reply, Answer { status, content_type, body })
     }

@@ -324,6 +324,25 @@ fn whole(exchange: &Exchange, body: &'static str, content_type: &str) -> Result<
 }
 
 #[test]
+fn what_is_no_answer_is_a_failure_in_the_same_dialect_too() {
+    let rows: [(Surface, &str); 9] = [
+        (Surface::ChatCompletions, r#"{"error":{"message":"m","code":500}}"#),
+        (Surface::ChatCompletions, "<html><body>Bad Gateway</body></html>"),
+        (Surface::ChatCompletions, ""),
+        (Surface::ChatCompletions, r#"{"choices":[{"message":{"content":"he"#),
+        (Surface::ChatCompletions, "{}"),
+        (Surface::Messages, r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#),
+        (Surface::Messages, "null"),
+        (Surface::GenerateContent, "[]"),
+        (Surface::Responses, r#"{"status":"failed","error":{"code":"server_error","message":"m"},"output":[]}"#),
+    ];
+    for (surface, body) in rows {
+        let exchange = prepared(surface, Framing::Whole, surface, false).exchange;
+        assert!(whole(&exchange, body, "application/json").is_err(), "{surface}: {body}");
+    }
+}
+
+#[test]
 fn whole_answers_pass_or_are_translated() {
     let same = prepared(Surface::ChatCompletions, Framing::Whole, Surface::ChatCompletions, false).exchange;
     let passed = whole(&same, CHAT_WHOLE, "application/json").expect("an answer");

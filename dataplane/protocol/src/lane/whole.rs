@@ -25,7 +25,7 @@ const JSON: &str = "application/json";
 /// The answer for the client.
 ///
 /// # Errors
-/// When it has to be translated and cannot, or says that it failed.
+/// When it is no answer of the upstream's dialect, or says that it failed.
 pub(crate) fn answer(exchange: &Exchange, reply: &Reply, answer: Answer<'_>) -> Result<Whole, Problem> {
     let events = are_events(&answer);
     match &exchange.lane {
@@ -34,7 +34,12 @@ pub(crate) fn answer(exchange: &Exchange, reply: &Reply, answer: Answer<'_>) -> 
             None => Err(unreadable("the upstream answered with events where a whole answer was asked for")),
         },
         Lane::Passthrough { .. } => {
-            let observed = tap::whole::look(exchange.upstream, &answer.body);
+            // Judged as on the other lane, so that another upstream can answer; the bytes of a good one stay.
+            let observed = tap::whole::look(exchange.upstream, &answer.body)
+                .ok_or_else(|| unreadable("the upstream answered with something that is no answer of its API"))?;
+            if let Some(problem) = observed.error {
+                return Err(problem);
+            }
             Ok(Whole { body: answer.body, content_type: JSON, observed, changed: false })
         }
         Lane::Translated { codecs, names, custom_tools } => {

@@ -53,18 +53,18 @@ impl Chat {
 /// Counts what a choice delivers; other members go to `each`.
 pub(super) fn delta<'a>(json: &'a [u8], seen: &mut Observed, mut each: impl FnMut(&'a [u8], Begins<'a>)) {
     let mut chars = 0;
+    // One thought under several names: some servers repeat `reasoning` in `reasoning_content` and in the details.
+    let mut thoughts = [0_u64; 3];
     glance::members(json, |name, value| match (name, value) {
-        (
-            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"arguments" | b"input",
-            Begins::Text(text),
-        ) => {
-            chars += glance::chars(text);
-        }
+        (b"content" | b"refusal" | b"arguments" | b"input", Begins::Text(text)) => chars += glance::chars(text),
+        (b"reasoning_content", Begins::Text(text)) => thoughts[0] += glance::chars(text),
+        (b"reasoning", Begins::Text(text)) => thoughts[1] += glance::chars(text),
+        (b"text" | b"summary", Begins::Text(text)) => thoughts[2] += glance::chars(text),
         // Only functions and custom tools have names; a call without arguments is content.
         (b"name", Begins::Text(text)) => seen.content |= !text.is_empty(),
         (name, value) => each(name, value),
     });
-    seen.delivered(chars);
+    seen.delivered(chars + thoughts.into_iter().max().unwrap_or(0));
 }
 
 pub(super) fn finish(reason: &str) -> FinishReason {

@@ -30,6 +30,35 @@ pub(super) fn members<'a>(json: &'a [u8], mut each: impl FnMut(&'a [u8], Begins<
     }
 }
 
+/// Hands on the members of the outermost object alone. What a client wrote (tools, metadata) is repeated inside some
+/// events, and must not be mistaken for the event's own members.
+pub(super) fn top_members<'a>(json: &'a [u8], mut each: impl FnMut(&'a [u8], Begins<'a>)) {
+    let (mut rest, mut depth) = (json, 0_u32);
+    loop {
+        let Some(place) = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']')) else { return };
+        let (_, found) = rest.split_at(place);
+        match found.first() {
+            Some(b'{' | b'[') => depth = depth.saturating_add(1),
+            Some(b'}' | b']') => depth = depth.saturating_sub(1),
+            _ => {
+                let Some((name, tail)) = string(found) else { return };
+                rest = tail;
+                let value = tail.trim_ascii_start().strip_prefix(b":").filter(|_| depth == 1);
+                let Some(value) = value.map(<[u8]>::trim_ascii_start) else { continue };
+                if value.first() == Some(&b'"') {
+                    let Some((text, tail)) = string(value) else { return };
+                    each(name, Begins::Text(text));
+                    rest = tail;
+                } else {
+                    each(name, Begins::Other(value));
+                }
+                continue;
+            }
+        }
+        rest = found.get(1..).unwrap_or_default();
+    }
+}
+
 /// The first string in `json`, and what follows it.
 fn string(json: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = memchr::memchr(b'"', json)? + 1;
@@ -81,6 +110,21 @@ mod tests {
         assert_eq!(seen, ["a=x\\\"y", "b={", "c=[", "d=n", "e=1"]);
         for cut in 0..json.len() {
             members(&json[..cut], |_, _| {});
+        }
+    }
+
+    #[test]
+    fn outermost_members_are_told_from_inner_ones() {
+        let json = br#"{"response":{"type":"inner","tools":[{"type":"x"}],"s":"}{\""},"type":"outer","n":3}"#;
+        let mut seen = Vec::new();
+        top_members(json, |name, value| {
+            if let Begins::Text(text) = value {
+                seen.push(format!("{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(text)));
+            }
+        });
+        assert_eq!(seen, ["type=outer"]);
+        for cut in 0..json.len() {
+            top_members(&json[..cut], |_, _| {});
         }
     }
 

@@ -21,8 +21,7 @@ impl Responses {
 
     pub(super) fn event(&mut self, frame: Frame<'_>, seen: &mut Observed) {
         let (mut kind, mut chars) = (frame.event.map(str::as_bytes), 0);
-        glance::members(frame.data.as_bytes(), |name, value| match (name, value) {
-            // The first `type` is the event's own, as every server writes it; a parse below does not rely on it.
+        glance::top_members(frame.data.as_bytes(), |name, value| match (name, value) {
             (b"type", Begins::Text(text)) => kind = kind.or(Some(text)),
             (b"delta", Begins::Text(text)) => chars = glance::chars(text),
             (b"sequence_number", Begins::Other(value)) => self.sequence = glance::number(value).max(self.sequence),

@@ -132,19 +132,51 @@ fn gemini_ends_with_its_body() {
 #[test]
 fn whole_answers_are_understood() {
     let chat = br#"{"id":"c","model":"m","choices":[{"message":{"content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
-    let seen = whole::look(Surface::ChatCompletions, chat);
+    let seen = whole::look(Surface::ChatCompletions, chat).unwrap();
     assert_eq!((seen.output_chars, seen.finish, seen.complete), (5, Some(FinishReason::Stop), true));
     assert_eq!(seen.usage.map(|usage| usage.total_input() + usage.total_output()), Some(5));
     let messages = br#"{"id":"m","content":[{"type":"text","text":"abc"}],"stop_reason":"refusal","usage":{"input_tokens":1,"output_tokens":2}}"#;
-    assert!(whole::look(Surface::Messages, messages).content_filtered);
+    assert!(whole::look(Surface::Messages, messages).unwrap().content_filtered);
     let responses = br#"{"id":"r","status":"failed","error":{"code":"rate_limit_exceeded","message":"m"},"output":[]}"#;
-    let seen = whole::look(Surface::Responses, responses);
+    let seen = whole::look(Surface::Responses, responses).unwrap();
     assert_eq!(seen.error.map(|problem| problem.kind), Some(ProblemKind::RateLimited));
     let embedded = br#"{"data":[{"embedding":"AAAA"}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}"#;
-    assert_eq!(whole::look(Surface::Embeddings, embedded).usage.and_then(|usage| usage.input), Some(8));
+    assert_eq!(whole::look(Surface::Embeddings, embedded).unwrap().usage.and_then(|usage| usage.input), Some(8));
     let gemini = br#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"MAX_TOKENS"}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}"#;
-    assert_eq!(whole::look(Surface::GenerateContent, gemini).finish, Some(FinishReason::Length));
-    let failed = whole::look(Surface::ChatCompletions, br#"{"error":{"message":"m","code":429}}"#);
+    assert_eq!(whole::look(Surface::GenerateContent, gemini).unwrap().finish, Some(FinishReason::Length));
+    let failed = whole::look(Surface::ChatCompletions, br#"{"error":{"message":"m","code":429}}"#).unwrap();
     assert_eq!(failed.error.map(|problem| problem.kind), Some(ProblemKind::RateLimited));
-    assert_eq!(whole::look(Surface::ChatCompletions, b"<html>"), Observed::default());
+    for body in [&b"<html>"[..], b"", b"null", br#"{"choices":[{"#, br#"{"object":"list"}"#] {
+        assert_eq!(whole::look(Surface::ChatCompletions, body), None, "{}", String::from_utf8_lossy(body));
+    }
+}
+
+#[test]
+fn the_events_own_type_counts_wherever_it_stands() {
+    let (seen, _) = watched(
+        Surface::Responses,
+        &[
+            (
+                None,
+                r#"{"response":{"id":"resp_1","object":"response","output":[],"status":"in_progress"},"type":"response.created"}"#,
+            ),
+            (None, r#"{"delta":"hi","item_id":"msg_1","type":"response.output_text.delta"}"#),
+            (
+                None,
+                r#"{"response":{"id":"resp_1","output":[{"content":[{"text":"hi","type":"output_text"}],"type":"message"}],"status":"completed","usage":{"input_tokens":75,"output_tokens":46}},"type":"response.completed"}"#,
+            ),
+        ],
+    );
+    assert!(seen.complete && seen.error.is_none());
+    assert_eq!(seen.usage.and_then(|usage| usage.input), Some(75));
+}
+
+#[test]
+fn reasoning_that_comes_only_as_details_is_content() {
+    let details = r#"{"id":"c1","choices":[{"index":0,"delta":{"content":"","reasoning_details":[{"type":"reasoning.text","text":"3 + 4"}]}}]}"#;
+    let twice = r#"{"id":"c1","choices":[{"index":0,"delta":{"reasoning":"3 + 4","reasoning_details":[{"type":"reasoning.text","text":"3 + 4"}]}}]}"#;
+    for chunk in [details, twice] {
+        let (seen, _) = watched(Surface::ChatCompletions, &[(None, chunk)]);
+        assert_eq!((seen.content, seen.output_chars), (true, 5), "{chunk}");
+    }
 }

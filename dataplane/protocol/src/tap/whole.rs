@@ -10,17 +10,21 @@ use crate::{
     scan::Scan,
 };
 
-/// Looks at a whole answer. What is not JSON is not looked at.
-pub(crate) fn look(surface: Surface, body: &[u8]) -> Observed {
+/// Looks at a whole answer; none if it is no answer of its surface: an empty body, a page of HTML, JSON that was cut
+/// short or that lacks what every answer holds.
+pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
     let mut seen = Observed::default();
-    let Ok(scan) = Scan::read(body) else { return seen };
+    let scan = Scan::read(body).ok()?;
     let member = |name: &str| -> Option<Value> { serde_json::from_slice(scan.last(body, name)?.bytes(body)).ok() };
     let error = scan.last(body, "error").is_some() && member("error").as_ref().is_some_and(is_error);
     if error && surface != Surface::Responses {
         if let Ok(body) = serde_json::from_slice(body) {
             failed(surface.family(), &body, &mut seen);
         }
-        return seen;
+        return Some(seen);
+    }
+    if !holds(surface).iter().any(|name| scan.last(body, name).is_some()) {
+        return None;
     }
     let span = |name: &str| scan.last(body, name).map(|value| value.bytes(body)).unwrap_or_default();
     seen.complete = true;
@@ -66,7 +70,23 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Observed {
         Surface::ResponsesInputTokens | Surface::MessagesCountTokens | Surface::CountTokens => {}
     }
     seen.content |= seen.error.is_none();
-    seen
+    Some(seen)
+}
+
+/// Members of which every answer of the surface has at least one.
+const fn holds(surface: Surface) -> &'static [&'static str] {
+    match surface {
+        Surface::ChatCompletions => &["choices"],
+        Surface::Responses => &["output", "status"],
+        Surface::Embeddings => &["data"],
+        Surface::Messages => &["content"],
+        // A blocked prompt has no candidates; Code Assist wraps the answer once more.
+        Surface::GenerateContent => &["candidates", "promptFeedback", "usageMetadata", "response"],
+        Surface::EmbedContent => &["embedding", "embeddings"],
+        Surface::BatchEmbedContents => &["embeddings"],
+        Surface::ResponsesInputTokens | Surface::MessagesCountTokens => &["input_tokens"],
+        Surface::CountTokens => &["totalTokens", "totalBillableCharacters"],
+    }
 }
 
 fn count(counts: Option<Value>, family: Family, seen: &mut Observed) {

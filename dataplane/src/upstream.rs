@@ -7,6 +7,7 @@ mod connect;
 mod credential;
 mod echo;
 mod inflate;
+mod kept;
 mod resolve;
 mod sent;
 

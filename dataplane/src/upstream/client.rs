@@ -17,6 +17,7 @@ use http::{
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper_util::client::legacy;
 use routeapi_protocol::dialect::{Framing, Surface};
 
 use super::{
@@ -166,8 +167,7 @@ impl Client {
                 Ok(echo::answer(&request, request.surface, request.framing))
             }
             Self::Http { base, credential, pool } => {
-                let request = outbound(base, credential, request)?;
-                let response = pool.request(request).await.map_err(|error| classify(&error))?;
+                let response = pool.request(|| outbound(base, credential, &request)).await?;
                 Ok(inflate::inflate(response.map(UpstreamBody::Http)))
             }
         }
@@ -193,15 +193,15 @@ impl Client {
 fn outbound(
     base: &BaseUrl,
     credential: &Credential,
-    request: OutboundRequest,
+    request: &OutboundRequest,
 ) -> Result<Request<MarkedBody>, SendError> {
     let uri = base.join(&request.path).map_err(|error| SendError::Invalid(error.to_string()))?;
-    let mut outbound = Request::new(MarkedBody::new(request.body, request.sent));
+    let mut outbound = Request::new(MarkedBody::new(request.body.clone(), request.sent.clone()));
     *outbound.method_mut() = Method::POST;
     *outbound.uri_mut() = uri;
     let headers = outbound.headers_mut();
-    for (name, value) in request.headers {
-        headers.append(name, value);
+    for (name, value) in &request.headers {
+        headers.append(name, value.clone());
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // A compressed stream would have to be inflated before usage can be read from it.
@@ -212,7 +212,13 @@ fn outbound(
     Ok(outbound)
 }
 
-fn classify(error: &hyper_util::client::legacy::Error) -> SendError {
+impl From<&legacy::Error> for SendError {
+    fn from(error: &legacy::Error) -> Self {
+        classify(error)
+    }
+}
+
+fn classify(error: &legacy::Error) -> SendError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut deepest = error.to_string();
     while let Some(current) = cause {

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
@@ -17,10 +19,49 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use super::{connect::Patient, resolve::Resolver, sent::MarkedBody};
+use super::{
+    client::SendError,
+    connect::Patient,
+    kept::{History, Remembering, is_unseen},
+    resolve::Resolver,
+    sent::MarkedBody,
+};
 
-/// The pool of one kind of connection.
-pub type Pool = HyperClient<Patient<HttpsConnector<HttpConnector<Resolver>>>, MarkedBody>;
+type Connector = Remembering<Patient<HttpsConnector<HttpConnector<Resolver>>>>;
+
+/// The connections of one kind.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Kept between requests.
+    kept: HyperClient<Connector, MarkedBody>,
+    /// Made for one request each: for one that a kept connection lost.
+    fresh: HyperClient<Connector, MarkedBody>,
+}
+
+impl Pool {
+    /// Sends a request and waits for the answer's head. `request` makes it anew: one that the upstream never saw, because
+    /// a kept connection broke under it, is sent once more.
+    ///
+    /// # Errors
+    /// When it cannot be made, or no head came.
+    pub async fn request(
+        &self,
+        request: impl Fn() -> Result<Request<MarkedBody>, SendError>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let sent = match self.kept.request(request()?).await {
+            Err(error) if is_unseen(&error) => {
+                tracing::debug!(%error, "a kept connection was lost; the request goes out once more");
+                self.fresh.request(request()?).await
+            }
+            sent => sent,
+        };
+        let response = sent.map_err(|error| SendError::from(&error))?;
+        if let Some(history) = response.extensions().get::<History>() {
+            history.answered();
+        }
+        Ok(response)
+    }
+}
 
 /// Whom to trust as an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -104,18 +145,21 @@ fn make(addresses: AddressPolicy, trust: &Trust, connect: Duration) -> Result<Po
         }
         None => https,
     };
-    let connector = Patient::new(https.enable_all_versions().wrap_connector(tcp), connect);
-    Ok(HyperClient::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
-        .http1_max_buf_size(H1_BUFFER)
-        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-        .http2_keep_alive_interval(H2_PING_EVERY)
-        .http2_keep_alive_timeout(H2_PING_PATIENCE)
-        .build(connector))
+    let connector = Remembering(Patient::new(https.enable_all_versions().wrap_connector(tcp), connect));
+    let client = |idle: usize| {
+        HyperClient::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(idle)
+            .http1_max_buf_size(H1_BUFFER)
+            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .http2_keep_alive_interval(H2_PING_EVERY)
+            .http2_keep_alive_timeout(H2_PING_PATIENCE)
+            .build(connector.clone())
+    };
+    Ok(Pool { kept: client(POOL_IDLE_PER_HOST), fresh: client(0) })
 }
 
 fn tls(trust: &Trust) -> Result<ClientConfig, InvalidTrust> {

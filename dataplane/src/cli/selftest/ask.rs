@@ -112,7 +112,7 @@ impl Gateway {
 
     async fn exchange(&self, question: &Question) -> anyhow::Result<Answer> {
         let request = question.request(&format!("{}://{self}", self.scheme))?;
-        let (head, mut body) = self.client.request(request).await?.into_parts();
+        let (head, mut body) = self.client.request(|| Ok(request.clone())).await?.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             bytes.extend_from_slice(frame?.data_ref().map(Bytes::as_ref).unwrap_or_default());

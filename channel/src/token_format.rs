@@ -21,6 +21,29 @@ const BASE36: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// How many random bytes [`mint`] takes: 8 for the id, 32 for the secret.
 pub const ENTROPY: usize = 40;
 
+/// Bytes of the shortest existing key that may be imported: fewer could be guessed by trying.
+pub const SHORTEST: usize = 16;
+
+/// Bytes of the longest: it travels in a header, together with others.
+pub const LONGEST: usize = 4096;
+
+/// Why an existing key cannot be imported. Says nothing about its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Nothing, or white space only.
+    #[error("is empty")]
+    Empty,
+    /// Of less than [`SHORTEST`] bytes.
+    #[error("has {0} bytes, and a key needs at least {SHORTEST}: shorter ones can be guessed")]
+    TooShort(usize),
+    /// Of more than [`LONGEST`] bytes.
+    #[error("has {0} bytes, and a key may have {LONGEST} at most")]
+    TooLong(usize),
+    /// No client could send it.
+    #[error("must be visible ASCII characters without white space, because it is sent in a header")]
+    NotVisible,
+}
+
 /// A new token.
 #[derive(Clone, Debug)]
 pub struct Minted {
@@ -65,6 +88,23 @@ pub fn read(value: &str) -> Reading<'_> {
         Some((_, id, _)) => Reading::Damaged { id },
         None => Reading::Foreign,
     }
+}
+
+/// Checks an existing key that somebody brings along. White space around it, such as the line end that an editor leaves,
+/// is no part of it.
+///
+/// # Errors
+/// When it may not stand for a token.
+pub fn import(value: &[u8]) -> Result<&str, Unusable> {
+    let value = value.trim_ascii();
+    match value.len() {
+        0 => return Err(Unusable::Empty),
+        length if length < SHORTEST => return Err(Unusable::TooShort(length)),
+        length if length > LONGEST => return Err(Unusable::TooLong(length)),
+        _ => {}
+    }
+    let visible = value.iter().all(u8::is_ascii_graphic);
+    std::str::from_utf8(value).ok().filter(|_| visible).ok_or(Unusable::NotVisible)
 }
 
 /// The hash that stands for a value, 64 lower-case hexadecimal digits.
@@ -114,6 +154,24 @@ fn digits(number: &[u8], alphabet: &[u8], length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn imported_keys_have_a_least_length_and_can_be_sent() {
+        assert_eq!(import(b"0123456789abcdef"), Ok("0123456789abcdef"));
+        assert_eq!(import(b" \t0123456789abcdef\r\n"), Ok("0123456789abcdef"));
+        assert_eq!(import(b" \n"), Err(Unusable::Empty));
+        assert_eq!(import(b"0123456789abcde          "), Err(Unusable::TooShort(15)), "white space does not count");
+        assert_eq!(import(&[b'a'; LONGEST]), Ok("a".repeat(LONGEST).as_str()));
+        assert_eq!(import(&[b'a'; LONGEST + 1]), Err(Unusable::TooLong(LONGEST + 1)));
+        for inside in ["0123456789 abcdef", "0123456789\nabcdef", "0123456789\u{0}abcdef", "0123456789äöüabc"] {
+            assert_eq!(import(inside.as_bytes()), Err(Unusable::NotVisible), "{inside:?}");
+        }
+        assert_eq!(import(&[0xff; 16]), Err(Unusable::NotVisible));
+        assert_eq!(
+            Unusable::TooShort(15).to_string(),
+            "has 15 bytes, and a key needs at least 16: shorter ones can be guessed"
+        );
+    }
 
     fn sample() -> Minted {
         mint(&std::array::from_fn(|at| u8::try_from(at * 7 % 256).unwrap()))

@@ -75,6 +75,24 @@ pub enum Reason {
     SecretNotOwned,
     /// The token is being made or replaced.
     Minting,
+    /// The token's Secret is being deleted, and finalizers hold it.
+    SecretTerminating,
+    /// The token's Secret is immutable.
+    SecretImmutable,
+    /// The API server finds the token's Secret invalid.
+    SecretInvalid,
+    /// The API server forbids writing the token's Secret: a missing permission, or an admission plugin.
+    Forbidden,
+    /// A ResourceQuota leaves no room for the token's Secret.
+    QuotaExceeded,
+    /// An admission policy or webhook denied the token's Secret.
+    AdmissionDenied,
+    /// The token's namespace is being deleted.
+    NamespaceTerminating,
+    /// Somebody else keeps changing the token's Secret or status.
+    Conflict,
+    /// The API server fails or does not answer.
+    ApiServerError,
     /// Programmed: all is well.
     Programmed,
     /// Some data-plane pods have not answered yet.

@@ -39,7 +39,7 @@ use crate::{
     },
     spawn::Spawner,
     telemetry::{AccessLog, Metrics, RecordSink},
-    upstream::AddressPolicy,
+    upstream::{AddressPolicy, AddressRules},
 };
 
 /// Everything that can be chosen about a process.
@@ -258,8 +258,8 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
 
 fn installer(source: &Source) -> Installer {
     let (link, addresses) = match source {
-        Source::Files(_) => (Link::Local, AddressPolicy::Workstation),
-        Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.addresses),
+        Source::Files(_) => (Link::Local, AddressRules::from(AddressPolicy::Workstation)),
+        Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.addresses.clone()),
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
     Installer::new(store, Arc::new(Live::new(addresses)))

@@ -19,7 +19,7 @@ pub use health::{Availability, Eviction, Health};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
 
-use crate::upstream::{AddressPolicy, Clients};
+use crate::upstream::{AddressRules, Clients};
 
 /// One upstream model as health sees it: two routes that use the same model of the same account share its fate.
 pub type HealthKey = (ObjectId, Option<String>);
@@ -36,7 +36,7 @@ pub struct Live {
 
 impl Live {
     /// Nothing used, nothing failed, nothing connected.
-    pub fn new(addresses: AddressPolicy) -> Self {
+    pub fn new(addresses: impl Into<AddressRules>) -> Self {
         Self {
             accounts: Kept::default(),
             health: Kept::default(),
@@ -106,6 +106,7 @@ impl<K: Hash + Eq + Clone, V: Default> Kept<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::AddressPolicy;
 
     #[test]
     fn what_is_in_use_keeps_its_state_and_what_is_not_goes() {

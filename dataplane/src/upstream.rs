@@ -15,5 +15,5 @@ pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, Upst
 pub use clients::{Clients, Pool, Trust};
 pub use credential::{Credential, InvalidCredential};
 pub use inflate::Inflated;
-pub use routeapi_crds::value::AddressPolicy;
+pub use routeapi_crds::value::{AddressPolicy, AddressRules};
 pub use sent::{MarkedBody, SentMark};

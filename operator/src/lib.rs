@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app;
+mod complaints;
 pub mod connections;
 pub mod index;
 pub mod lease;

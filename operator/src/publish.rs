@@ -19,7 +19,7 @@ use routeapi_channel::{
     Catalog, Key, Kind, Revision, Snapshot,
     frame::{FromOperator, MAX_LINE},
 };
-use routeapi_compile::{AddressPolicy, Compiled, Detail, Options, Verdict};
+use routeapi_compile::{Compiled, Detail, Options, Verdict};
 use routeapi_crds::condition::{ConditionType, Decision, Reason};
 use tokio::{sync::watch, time};
 use tracing::{error, info, warn};
@@ -69,7 +69,7 @@ impl Publisher {
             history: History::default(),
             quiet: settings.debounce_quiet.into(),
             max: settings.debounce_max.into(),
-            options: Options { addresses: AddressPolicy::in_cluster(settings.allow_loopback_upstreams) },
+            options: Options { addresses: settings.addresses() },
             readable_secrets: settings.provider_namespaces(),
         })
     }
@@ -100,8 +100,8 @@ impl Publisher {
             let started = Instant::now();
             let view = index.view();
             let previous = self.current.borrow().clone();
-            let (options, readable) = (self.options, self.readable_secrets.clone());
-            let compile = move || Publication::of(view, previous.as_deref(), options, &readable);
+            let (options, readable) = (self.options.clone(), self.readable_secrets.clone());
+            let compile = move || Publication::of(view, previous.as_deref(), &options, &readable);
             match tokio::task::spawn_blocking(compile).await {
                 Ok(Ok(publication)) => self.publish(publication, started.elapsed(), &metrics),
                 Ok(Err(error)) => error!(%error, "a resource does not serialise; the last state stays in force"),
@@ -154,10 +154,10 @@ impl Publication {
     fn of(
         view: View,
         previous: Option<&Self>,
-        options: Options,
+        options: &Options,
         readable_secrets: &[String],
     ) -> Result<Self, serde_json::Error> {
-        let mut compiled = routeapi_compile::compile(&view.objects, &options);
+        let mut compiled = routeapi_compile::compile(&view.objects, options);
         for (key, broken) in &view.broken {
             compiled.verdicts.insert(key.clone(), unreadable(key.kind, broken));
         }

@@ -3,6 +3,8 @@
 
 use std::{net::SocketAddr, str::FromStr};
 
+use http::Uri;
+use routeapi_compile::{AddressPolicy, AddressRules};
 use routeapi_crds::value::Duration;
 
 /// What the operator is told at its start.
@@ -56,6 +58,14 @@ pub struct Settings {
     /// machine; `routeapi serve` has to be told the same. Link-local and metadata addresses stay refused.
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
     pub allow_loopback_upstreams: bool,
+
+    /// Host of the API server, at which no upstream may be. Kubernetes sets this variable in every pod.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST")]
+    pub api_server_host: Option<String>,
+
+    /// Name of the data planes' Service in the operator's namespace, at which no upstream may be.
+    #[arg(long, env = "ROUTEAPI_GATEWAY_SERVICE")]
+    pub gateway_service: Option<String>,
 
     /// Base URL that is written into tokens' Secrets, without a version segment.
     #[arg(long, env = "ROUTEAPI_GATEWAY_URL", default_value = "http://routeapi.default.svc")]
@@ -135,16 +145,31 @@ impl Settings {
         }
     }
 
-    /// The names that the serving certificate is for; the first is the one that peers ask for.
-    pub fn dns_names(&self) -> Vec<String> {
-        let (service, namespace, domain) = (&self.service, &self.namespace, &self.cluster_domain);
+    /// Where upstreams may be.
+    pub fn addresses(&self) -> AddressRules {
+        let rules = AddressRules::from(AddressPolicy::in_cluster(self.allow_loopback_upstreams));
+        let gateway = self.gateway_url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+        let services = [Some(&self.service), self.gateway_service.as_ref()].into_iter().flatten();
+        let names = services.flat_map(|service| self.names_of(service)).chain(gateway);
+        rules.with_api_server(self.api_server_host.as_deref().unwrap_or_default()).with_gateway(names)
+    }
+
+    /// What a Service of the operator's namespace may be called by pods there.
+    fn names_of(&self, service: &str) -> Vec<String> {
+        let (namespace, domain) = (&self.namespace, &self.cluster_domain);
         vec![
             format!("{service}.{namespace}.svc"),
             format!("{service}.{namespace}.svc.{domain}"),
             format!("{service}.{namespace}"),
-            service.clone(),
-            "localhost".to_owned(),
+            service.to_owned(),
         ]
+    }
+
+    /// The names that the serving certificate is for; the first is the one that peers ask for.
+    pub fn dns_names(&self) -> Vec<String> {
+        let mut names = self.names_of(&self.service);
+        names.push("localhost".to_owned());
+        names
     }
 }
 
@@ -184,6 +209,25 @@ mod tests {
         let identity = || Flags::parse_from(["test"]).settings.identity;
         assert_ne!(unique_identity(), unique_identity());
         assert!(identity().starts_with("routeapi-operator-"));
+    }
+
+    #[test]
+    fn no_upstream_is_the_api_server_or_this_installation() {
+        let flags = Flags::parse_from([
+            "test",
+            "--namespace=ai",
+            "--service=gw-operator",
+            "--gateway-service=gw",
+            "--gateway-url=https://models.example.com",
+            "--cluster-domain=corp.example",
+            "--api-server-host=fd12::1",
+        ]);
+        let rules = flags.settings.addresses();
+        assert!(rules.address("fd12::1".parse().unwrap()).is_err());
+        for name in ["gw", "gw.ai", "gw.ai.svc", "gw.ai.svc.corp.example", "gw-operator.ai.svc", "models.example.com"] {
+            assert!(rules.name(name).is_err(), "{name}");
+        }
+        assert!(rules.name("gw.other.svc").is_ok());
     }
 
     #[test]

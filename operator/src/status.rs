@@ -20,7 +20,10 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use routeapi_channel::{Key, Kind, ObjectId};
-use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
+use routeapi_crds::{
+    condition::shorten,
+    v1alpha1::{AIProvider, AIRoute, ApiToken},
+};
 use tokio::{
     sync::watch,
     time::{self, Instant},
@@ -28,6 +31,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    complaints::Complaints,
     parts::Parts,
     publish::Publication,
     push::ack::{AWAY, Progress, Standing},
@@ -43,11 +47,20 @@ use write::{Shown, Written};
 /// Changes are gathered for this long before statuses are looked at.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// How soon a failed write is tried again.
+/// How soon a failed write is tried again; the wait doubles
 const RETRY: Duration = Duration::from_secs(2);
+
+/// up to this.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// How long recording an event may take.
+const EVENT: Duration = Duration::from_secs(2);
 
 /// How often statuses are looked at when nothing happens: tokens expire.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Bytes of an error that a log line shows.
+const LONGEST_ERROR: usize = 500;
 
 type Findings = BTreeMap<ObjectId, Finding>;
 
@@ -65,11 +78,19 @@ struct Memory {
     waiting: BTreeMap<Key, Instant>,
     /// What was written, until the watch shows it.
     written: BTreeMap<Key, Written>,
-    retry: BTreeMap<Key, Instant>,
+    retry: BTreeMap<Key, Retry>,
+    complaints: Complaints<Key>,
     unsaid: Unsaid,
     since: Instant,
     /// How many pods statuses spoke of when this replica began to write.
     expected: Option<usize>,
+}
+
+/// A write that failed.
+#[derive(Clone, Copy)]
+struct Retry {
+    at: Instant,
+    times: u32,
 }
 
 /// A status to be written.
@@ -120,6 +141,7 @@ impl Statuses {
             waiting: BTreeMap::new(),
             written: BTreeMap::new(),
             retry: BTreeMap::new(),
+            complaints: Complaints::new(now),
             unsaid: Unsaid::default(),
             since: now,
             expected: None,
@@ -160,6 +182,7 @@ impl Statuses {
         memory.written.retain(|key, _| verdicts.contains_key(key));
         memory.waiting.retain(|key, _| verdicts.contains_key(key));
         memory.retry.retain(|key, _| verdicts.contains_key(key));
+        memory.complaints.retain(|key| verdicts.contains_key(key));
         memory.unsaid.retain(|key| verdicts.contains_key(key));
         let mut wait = LOOK_AGAIN;
         let mut due = Vec::new();
@@ -196,7 +219,8 @@ impl Statuses {
         memory: &mut Memory,
     ) -> Option<Result<Due, Duration>> {
         let now = Instant::now();
-        if let Some(left) = memory.retry.get(key).map(|at| at.saturating_duration_since(now)).filter(|it| !it.is_zero())
+        if let Some(left) =
+            memory.retry.get(key).map(|it| it.at.saturating_duration_since(now)).filter(|it| !it.is_zero())
         {
             return Some(Err(left));
         }
@@ -222,7 +246,7 @@ impl Statuses {
         let facts = Facts {
             verdict,
             progress,
-            finding: (key.kind == Kind::Token).then(|| findings.get(&key.id).copied()),
+            finding: (key.kind == Kind::Token).then(|| findings.get(&key.id).cloned()),
             held: &current.conditions,
             waited: now.duration_since(since),
             led: now.duration_since(memory.since),
@@ -262,20 +286,35 @@ impl Statuses {
             Ok(version) => {
                 self.parts.metrics.wrote("status", Outcome::Written);
                 memory.retry.remove(key);
+                memory.complaints.forget(key);
                 memory.written.insert(key.clone(), Written::new(&current.metadata, version, wanted));
                 self.announce(&current.reference, &flips).await;
             }
             Err(error) => {
-                let gone = matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
-                self.parts.metrics.wrote("status", if gone { Outcome::Conflict } else { Outcome::Failed });
-                if gone {
-                    debug!(object = %key.id, %error, "gone or made anew meanwhile");
-                } else {
-                    warn!(object = %key.id, %error, "cannot write a status");
-                }
-                memory.retry.insert(key.clone(), Instant::now() + RETRY);
+                self.write_failed(key, &error, memory);
             }
         }
+    }
+
+    /// A write that is refused again and again is tried less and less often, and logged once per cause.
+    fn write_failed(&self, key: &Key, error: &kube::Error, memory: &mut Memory) {
+        let now = Instant::now();
+        let code = match error {
+            kube::Error::Api(status) => Some(status.code),
+            _ => None,
+        };
+        let gone = matches!(code, Some(404 | 409));
+        self.parts.metrics.wrote("status", if gone { Outcome::Conflict } else { Outcome::Failed });
+        let cause = code.map_or_else(|| "no answer".to_owned(), |code| code.to_string());
+        if gone {
+            debug!(object = %key.id, %error, "gone or made anew meanwhile");
+        } else if let Some(omitted) = memory.complaints.admit(key, &cause, now) {
+            let error = shorten(&error.to_string(), LONGEST_ERROR);
+            warn!(kind = write::kind(key.kind), object = %key.id, error, omitted, "cannot write a status; it is tried again");
+        }
+        let times = memory.retry.get(key).map_or(0, |it| it.times);
+        let wait = RETRY.saturating_mul(1 << times.min(16)).min(LONGEST_RETRY).mul_f64(0.75 + fastrand::f64() / 2.0);
+        memory.retry.insert(key.clone(), Retry { at: now + wait, times: times.saturating_add(1) });
     }
 
     /// An event for each condition that changed its answer.
@@ -288,7 +327,7 @@ impl Statuses {
                 action: flip.type_.clone(),
                 secondary: None,
             };
-            let published = time::timeout(RETRY, self.recorder.publish(&event, about)).await;
+            let published = time::timeout(EVENT, self.recorder.publish(&event, about)).await;
             if !matches!(published, Ok(Ok(()))) {
                 debug!(reason = flip.reason, "event was not recorded");
             }

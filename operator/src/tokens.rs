@@ -9,10 +9,13 @@
 //! ```
 //!
 //! Every token is looked at when it changes, when something of it falls due, and at each resync, since a Secret in an
-//! app's namespace cannot be watched.
+//! app's namespace cannot be watched. What the API server refuses is said in the token's condition and tried again with
+//! the same value ([`attempt`]), after waits that [`queue`] keeps.
 
+mod attempt;
 pub mod plan;
 mod queue;
+pub mod refusal;
 mod secret;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -24,21 +27,26 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use routeapi_channel::{
-    Key, Kind, ObjectId,
+    Key, Kind, ObjectId, Secret,
     token_format::{self, Minted},
 };
-use routeapi_crds::v1alpha1::{ApiToken, KeyStatus};
+use routeapi_crds::{
+    condition::Reason,
+    v1alpha1::{ApiToken, KeyStatus},
+};
 use serde_json::json;
 use tokio::{
     sync::watch,
     task::JoinSet,
     time::{self, Instant},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::{parts::Parts, settings::Settings, telemetry::Outcome, writer::KEYS_MANAGER};
-use plan::{Finding, Keys, Next, Plan};
+use crate::{complaints::Complaints, parts::Parts, settings::Settings, telemetry::Outcome, writer::KEYS_MANAGER};
+use attempt::{Attempt, Attempts, Wish};
+use plan::{Finding, Held, Keys, Next, Plan};
 use queue::Queue;
+use refusal::Refusal;
 
 /// Tokens that are worked on at the same time.
 const AT_ONCE: usize = 8;
@@ -47,9 +55,11 @@ const AT_ONCE: usize = 8;
 /// keep every app from its token.
 const ACKNOWLEDGED: Duration = Duration::from_secs(10);
 
-/// The first wait after a failure; doubles up to [`LONGEST_RETRY`].
-const RETRY: Duration = Duration::from_millis(500);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// So often in a row a failure that usually passes by itself happens before it is said.
+const PERSISTENT: u32 = 3;
+
+/// When a Secret that is being deleted is looked at again.
+const TERMINATING: Duration = Duration::from_secs(5);
 
 /// How long the API server may take for one call.
 const CALL: Duration = Duration::from_secs(15);
@@ -57,11 +67,23 @@ const CALL: Duration = Duration::from_secs(15);
 /// What was found out about each token's Secret, for statuses.
 pub type Findings = watch::Sender<BTreeMap<ObjectId, Finding>>;
 
+/// Uid and generation; none if there is no such token.
+type Version = Option<(Option<String>, Option<i64>)>;
+
+/// What the leader has in hand.
+struct Work {
+    queue: Queue,
+    /// The version of each token when it was last looked at.
+    seen: BTreeMap<ObjectId, Version>,
+    complaints: Complaints<ObjectId>,
+}
+
 /// Works on tokens. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Tokens {
     parts: Parts,
     findings: Arc<Findings>,
+    attempts: Attempts,
     gateway_url: Arc<str>,
     resync: Duration,
 }
@@ -75,9 +97,6 @@ pub enum TokenError {
     /// It took too long.
     #[error("{0}: the API server does not answer")]
     TimedOut(&'static str),
-    /// Somebody else wrote first.
-    #[error("{0} was changed by somebody else meanwhile")]
-    Conflict(&'static str),
     /// No randomness from the operating system.
     #[error("the operating system gives no randomness: {0}")]
     NoRandomness(getrandom::Error),
@@ -91,6 +110,7 @@ impl Tokens {
         Self {
             parts: parts.clone(),
             findings: Arc::default(),
+            attempts: Attempts::default(),
             gateway_url: settings.gateway_url.trim_end_matches('/').into(),
             resync: settings.resync.into(),
         }
@@ -113,19 +133,21 @@ impl Tokens {
                 _ = leader.wait_for(|leads| !*leads) => {}
             }
             self.findings.send_modify(BTreeMap::clear);
+            self.attempts.clear();
         }
     }
 
     /// Works on every token as it falls due. Dropping it drops the work in hand, which looking again repairs.
     async fn lead(&self) {
-        let mut queue = Queue::default();
         let now = Instant::now();
-        self.parts.index.token_ids().into_iter().for_each(|id| queue.at(id, now));
-        let mut working: JoinSet<(ObjectId, Result<Option<Duration>, TokenError>)> = JoinSet::new();
+        let mut work = Work { queue: Queue::default(), seen: BTreeMap::new(), complaints: Complaints::new(now) };
+        self.parts.index.token_ids().into_iter().for_each(|id| work.queue.at(id, now));
+        let mut working: JoinSet<(ObjectId, Result<Option<Duration>, Refusal>)> = JoinSet::new();
         loop {
             while working.len() < AT_ONCE
-                && let Some(id) = queue.due(Instant::now())
+                && let Some(id) = work.queue.due(Instant::now())
             {
+                work.seen.insert(id.clone(), self.version(&id));
                 let this = self.clone();
                 working.spawn(async move {
                     let done = this.look(&id).await;
@@ -134,80 +156,129 @@ impl Tokens {
             }
             tokio::select! {
                 touched = self.parts.index.touched_tokens() => {
-                    let now = Instant::now();
-                    touched.into_iter().for_each(|id| queue.at(id, now));
+                    touched.into_iter().for_each(|id| self.touched(&mut work, id));
                 }
-                Some(Ok((id, done))) = working.join_next() => self.finished(&mut queue, &id, &done),
-                () = queue.wait(), if working.len() < AT_ONCE => {}
+                Some(Ok((id, done))) = working.join_next() => self.finished(&mut work, &id, done),
+                () = work.queue.wait(), if working.len() < AT_ONCE => {}
             }
         }
     }
 
-    fn finished(&self, queue: &mut Queue, id: &ObjectId, done: &Result<Option<Duration>, TokenError>) {
-        let wait = match done {
+    /// A token that fails is not woken by what its failures write, but by a change of its spec.
+    fn touched(&self, work: &mut Work, id: ObjectId) {
+        let now = Instant::now();
+        if !work.queue.is_failing(&id) {
+            work.queue.at(id, now);
+        } else if work.seen.get(&id) != Some(&self.version(&id)) {
+            work.queue.changed(&id, now);
+        }
+    }
+
+    fn finished(&self, work: &mut Work, id: &ObjectId, done: Result<Option<Duration>, Refusal>) {
+        let now = Instant::now();
+        match done {
             Ok(None) => {
                 self.findings.send_if_modified(|findings| findings.remove(id).is_some());
-                return queue.done(id, None);
+                self.attempts.forget(id);
+                work.forget(id);
+                work.queue.done(id, None);
             }
             Ok(Some(wait)) => {
-                queue.succeeded(id);
-                *wait
+                work.forget(id);
+                work.queue.succeeded(id, now);
+                work.queue.done(id, Some(now + wait));
             }
-            Err(error) => {
-                let wait = queue.failed(id, RETRY, LONGEST_RETRY);
-                let conflict = matches!(error, TokenError::Conflict(_));
-                self.parts.metrics.wrote("token", if conflict { Outcome::Conflict } else { Outcome::Failed });
-                warn!(token = %id, %error, retry_ms = wait.as_millis(), "token");
-                wait
-            }
-        };
-        queue.done(id, Some(Instant::now() + wait));
+            Err(refusal) => self.failed(work, id, refusal, now),
+        }
+    }
+
+    fn failed(&self, work: &mut Work, id: &ObjectId, refusal: Refusal, now: Instant) {
+        let (times, wait) = work.queue.failed(id, now, fastrand::f64());
+        work.queue.done(id, Some(now + wait));
+        if work.seen.get(id) != Some(&self.version(id)) {
+            work.queue.changed(id, now); // while it was being worked on
+        }
+        let conflict = refusal.reason == Reason::Conflict;
+        self.parts.metrics.wrote("token", if conflict { Outcome::Conflict } else { Outcome::Failed });
+        if refusal.is_passing() && times < PERSISTENT {
+            debug!(token = %id, reason = %refusal.reason, message = refusal.message, "token failed");
+            return;
+        }
+        if let Some(omitted) = work.complaints.admit(id, &refusal.reason.to_string(), now) {
+            let (reason, message) = (refusal.reason, &refusal.message);
+            warn!(token = %id, %reason, message, omitted, "token failed; it is tried again");
+        }
+        self.found(id, Finding::Refused(refusal));
+    }
+
+    /// Which object it is, and which spec it has.
+    fn version(&self, id: &ObjectId) -> Version {
+        let token = self.parts.index.token(id)?;
+        Some((token.metadata.uid.clone(), token.metadata.generation))
     }
 
     /// Brings one token to where it should be; when to look again, none if it is gone.
-    async fn look(&self, id: &ObjectId) -> Result<Option<Duration>, TokenError> {
+    async fn look(&self, id: &ObjectId) -> Result<Option<Duration>, Refusal> {
         // What the index holds may be older than what this task wrote itself: ask.
-        let Some(token) = self.fetch(id).await? else { return Ok(None) };
-        let secret = secret::read(&self.parts.client, &token, &self.gateway_url).await?;
+        let fetched = self.fetch(id).await.map_err(|error| Refusal::of(&error, &[]))?;
+        let Some(token) = fetched else { return Ok(None) };
+        let held = secret::read(&self.parts.client, &token, &self.gateway_url).await;
+        let held = held.map_err(|error| Refusal::of(&error, &[]))?;
         let now = Timestamp::now();
-        let Plan { keys, next, finding } = plan::plan(&token, &secret, now);
-        let version = token.metadata.resource_version.clone();
-        if next != Next::Mint && Keys::of(&token) != keys {
-            self.write_keys(&token, version.clone(), &keys).await?;
-        }
-        self.found(id, finding);
-        match next {
-            Next::Nothing => {}
-            Next::Refresh => secret::refresh(&self.parts.client, &token, &secret, &self.gateway_url).await?,
-            Next::Mint => {
-                self.mint(&token, version, keys, &secret).await?;
-                self.found(id, Finding::Ready);
+        let plan = plan::plan(&token, &held, now);
+        let longest = if matches!(held, Held::Terminating(_)) { TERMINATING } else { self.resync };
+        if plan.next == Next::Mint {
+            let attempt = self.attempts.resume(id, Wish::of(&token, &held), now, fresh);
+            let attempt = attempt.map_err(|error| Refusal::of(&error, &[]))?;
+            self.minting(id);
+            if let Err(error) = self.mint(&token, plan.keys, &held, &attempt).await {
+                let refusal = Refusal::of(&error, &hidden(&held, Some(&attempt)));
+                if refusal.ambiguous {
+                    self.attempts.forget(id);
+                }
+                return Err(refusal);
             }
+            self.found(id, Finding::Ready);
+        } else {
+            let written = self.keep(&token, &plan, &held).await;
+            written.map_err(|error| Refusal::of(&error, &hidden(&held, None)))?;
+            self.found(id, plan.finding);
         }
+        self.attempts.forget(id);
         let due = plan::due(&token, &Keys::of(&token), now);
-        Ok(Some(due.map_or(self.resync, |due| due.min(self.resync))))
+        Ok(Some(due.map_or(longest, |due| due.min(longest))))
     }
 
-    /// Makes a new value, in the order that the head of this file gives.
-    async fn mint(
-        &self,
-        token: &ApiToken,
-        version: Option<String>,
-        mut keys: Keys,
-        secret: &plan::Held,
-    ) -> Result<(), TokenError> {
-        let minted = fresh()?;
-        let now = Timestamp::now();
-        let id = crate::index::id_of(&token.metadata);
+    /// Writes what a plan asks for that needs no new value.
+    async fn keep(&self, token: &ApiToken, plan: &Plan, held: &Held) -> Result<(), TokenError> {
+        if Keys::of(token) != plan.keys {
+            self.write_keys(token, token.metadata.resource_version.clone(), &plan.keys).await?;
+        }
+        if plan.next == Next::Refresh {
+            secret::refresh(&self.parts.client, token, held, &self.gateway_url).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a new value into the Secret, in the order that the head of this file gives. What an earlier try did already is
+    /// not done again.
+    async fn mint(&self, token: &ApiToken, mut keys: Keys, held: &Held, attempt: &Attempt) -> Result<(), TokenError> {
+        let (id, minted) = (crate::index::id_of(&token.metadata), &attempt.minted);
         keys.add(KeyStatus {
             id: minted.id.clone(),
             sha256: minted.sha256.clone(),
-            issued_time: Time(now),
+            issued_time: Time(attempt.issued),
             not_after_time: None,
         });
-        let version = self.write_keys(token, version, &keys).await?;
-        self.acknowledged(&id, &minted.id).await;
-        secret::write(&self.parts.client, token, secret, &minted, &self.gateway_url).await?;
+        let mut version = token.metadata.resource_version.clone();
+        if Keys::of(token) != keys {
+            version = self.write_keys(token, version, &keys).await?;
+        }
+        if !attempt.announced {
+            self.acknowledged(&id, &minted.id).await;
+            self.attempts.announced(&id);
+        }
+        secret::write(&self.parts.client, token, held, minted, &self.gateway_url).await?;
         self.parts.metrics.minted();
         info!(token = %id, key = minted.id, "token minted");
         keys.retire_others(&minted.id, plan::overlap(token), Timestamp::now());
@@ -278,13 +349,47 @@ impl Tokens {
         Ok(written.metadata.resource_version)
     }
 
-    fn found(&self, id: &ObjectId, finding: Finding) {
+    /// The first value is being made. While the API server refuses it, that is what is said.
+    fn minting(&self, id: &ObjectId) {
         self.findings.send_if_modified(|findings| {
-            let differs = findings.get(id) != Some(&finding);
-            findings.insert(id.clone(), finding);
-            differs
+            let silent = !findings.contains_key(id);
+            if silent {
+                findings.insert(id.clone(), Finding::Minting);
+            }
+            silent
         });
     }
+
+    fn found(&self, id: &ObjectId, finding: Finding) {
+        self.findings.send_if_modified(|findings| {
+            let same = match (findings.get(id), &finding) {
+                (Some(Finding::Refused(held)), Finding::Refused(next)) => next.repeats(held),
+                (held, next) => held == Some(next),
+            };
+            if !same {
+                findings.insert(id.clone(), finding);
+            }
+            !same
+        });
+    }
+}
+
+// === impl Work ===
+
+impl Work {
+    fn forget(&mut self, id: &ObjectId) {
+        self.seen.remove(id);
+        self.complaints.forget(id);
+    }
+}
+
+/// What no message may show.
+fn hidden<'a>(held: &'a Held, attempt: Option<&'a Attempt>) -> Vec<&'a Secret> {
+    let current = match held {
+        Held::Ours(ours) => ours.value.as_ref(),
+        _ => None,
+    };
+    current.into_iter().chain(attempt.map(|it| &it.minted.value)).collect()
 }
 
 fn fresh() -> Result<Minted, TokenError> {
@@ -299,7 +404,6 @@ fn fresh() -> Result<Minted, TokenError> {
 async fn call<T>(what: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, TokenError> {
     match time::timeout(CALL, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(TokenError::Conflict(what)),
         Ok(Err(error)) => Err(TokenError::Api(what, Box::new(error))),
         Err(_) => Err(TokenError::TimedOut(what)),
     }

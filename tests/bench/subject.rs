@@ -75,12 +75,18 @@ pub fn routeapi(name: &'static str, binary: &Path, mock: &Process, translate: bo
              spec: {{model: \"*\", upstreams: [{{name: mock, providerRef: {{name: mock}}}}]}}\n---\n\
              apiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\nmetadata: {{name: bench}}\n\
              spec: {{models: [\"*\"], secretName: bench}}\n---\n\
-             apiVersion: v1\nkind: Secret\nmetadata: {{name: bench}}\nstringData: {{token: bench-token}}\n"
+             apiVersion: v1\nkind: Secret\nmetadata: {{name: bench}}\nstringData: {{token: bench-token-of-16-bytes}}\n"
         ),
     )?;
     let manifest = manifest.to_str().context("path")?;
     let args = ["run", "-f", manifest, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let process = Process::start(GATEWAY_CPU, binary, &args)?;
     let url = format!("{}/v1/chat/completions", process.url);
-    Ok(Subject { name, process: Some(process), url, token: Some("bench-token".to_owned()), _files: Some(files) })
+    Ok(Subject {
+        name,
+        process: Some(process),
+        url,
+        token: Some("bench-token-of-16-bytes".to_owned()),
+        _files: Some(files),
+    })
 }

@@ -87,7 +87,7 @@ fn manifests(upstream: &Upstream) -> String {
     let token = |name: &str, spec: &str| {
         format!(
             "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: apps, labels: {{routeapi.dev/import: \"true\"}}}}\n\
-             stringData: {{token: sk-{name}}}\n---\napiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\n\
+             stringData: {{token: sk-dashboard-{name}}}\n---\napiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\n\
              metadata: {{name: {name}, namespace: apps}}\nspec: {{secretName: {name}, {spec}}}\n"
         )
     };
@@ -114,10 +114,10 @@ async fn of_a_gateway() -> String {
     let upstream = Upstream::start(Script::new()).await;
     let gateway = Gateway::local(&manifests(&upstream));
     let client = |token: &str| Client::new(gateway.address(), token);
-    assert_eq!(client("sk-free").chat("m").await.status, 200);
-    assert_eq!(client("sk-nobody").chat("m").await.status, 401);
-    assert_eq!(client("sk-elsewhere").chat("m").await.status, 403);
-    for limited in ["sk-requests", "sk-tokens", "sk-spend"] {
+    assert_eq!(client("sk-dashboard-free").chat("m").await.status, 200);
+    assert_eq!(client("sk-dashboard-nobody").chat("m").await.status, 401);
+    assert_eq!(client("sk-dashboard-elsewhere").chat("m").await.status, 403);
+    for limited in ["sk-dashboard-requests", "sk-dashboard-tokens", "sk-dashboard-spend"] {
         let uses_it_up = client(limited).chat("m").await;
         assert_eq!(uses_it_up.status, 200, "{limited}");
         assert_eq!(client(limited).chat("m").await.status, 429, "{limited}");
@@ -125,17 +125,17 @@ async fn of_a_gateway() -> String {
     // One field that OpenAI has not.
     let (path, mut body) = Dialect::Messages.request("m", false, "hello");
     body["top_k"] = 3.into();
-    assert_eq!(client("sk-free").post(&path, &body).await.status, 200);
+    assert_eq!(client("sk-dashboard-free").post(&path, &body).await.status, 200);
     // A stream that is open while another is asked for, and then left.
     upstream.set(Script::new().stall_after(2));
-    let open = client("sk-concurrency");
+    let open = client("sk-dashboard-concurrency");
     let open = tokio::spawn(async move { open.ask(Dialect::Chat, "m", true, "hello").await });
     wait::until_true("a stream is open", SOON, || upstream.in_flight() == 1).await;
-    assert_eq!(client("sk-concurrency").chat("m").await.status, 429);
+    assert_eq!(client("sk-dashboard-concurrency").chat("m").await.status, 429);
     open.abort();
     gateway.records_of(12).await;
     upstream.set(Script::failing(500));
-    assert_eq!(client("sk-free").chat("m").await.status, 500);
+    assert_eq!(client("sk-dashboard-free").chat("m").await.status, 500);
     gateway.records_of(13).await;
     gateway.metrics().await.0
 }

@@ -21,6 +21,7 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 
 use crate::{
     dataplane::{DataPlane, Manner},
+    policy,
     rights::{self, Forbidden},
 };
 
@@ -48,7 +49,8 @@ pub struct Cluster {
 pub struct Running {
     pub operator: Option<Operator>,
     forbidden: Forbidden,
-    /// Where the API server forbids for a moment what it granted, because it starts again.
+    /// Where the API server forbids what was granted: for a moment, because it starts again, or for another reason that
+    /// the test brought about.
     outage: bool,
     runtime: Option<Runtime>,
 }
@@ -72,6 +74,7 @@ impl Cluster {
         let namespace = server.namespace(prefix).await.unwrap();
         let cluster = Self { server, client: server.client().await.unwrap(), namespace, outage };
         rights::grant(&cluster, rights::ALL).await;
+        policy::install(&cluster).await;
         cluster
     }
 
@@ -221,6 +224,12 @@ impl Running {
         let started = std::time::Instant::now();
         tokio::time::timeout(LIMIT, leader.wait_for(|leads| *leads)).await.expect("it becomes leader").unwrap();
         started.elapsed()
+    }
+
+    /// It will be forbidden what its role allows, by a quota for instance.
+    pub fn expects_refusals(mut self) -> Self {
+        self.outage = true;
+        self
     }
 
     /// Ends it as a crash does.

@@ -15,6 +15,8 @@
 mod cluster;
 mod dataplane;
 mod isolation;
+mod policy;
+mod refusals;
 mod replicas;
 mod rights;
 mod routes;

@@ -177,8 +177,7 @@ impl Tenant {
 
     /// Merges a patch into an object as the editor. `at` is apiVersion, kind, namespace and name.
     pub async fn patch(&self, at: (&str, &str, &str, &str), patch: Value) -> Result<(), Refused> {
-        let params = PatchParams::default();
-        refusal(dynamic(&self.editor, at).patch(at.3, &params, &Patch::Merge(patch)).await)
+        self::patch(&self.editor, at, &patch).await
     }
 
     /// Reads an object as the editor.
@@ -188,7 +187,7 @@ impl Tenant {
 
     /// Deletes an object as the editor.
     pub async fn delete(&self, at: (&str, &str, &str, &str)) -> Result<(), Refused> {
-        refusal(dynamic(&self.editor, at).delete(at.3, &DeleteParams::default()).await)
+        delete(&self.editor, at).await
     }
 }
 
@@ -199,6 +198,16 @@ pub async fn create(client: &Client, object: &Value) -> Result<(), Refused> {
     let namespace = text(&object["metadata"]["namespace"]);
     let api = dynamic(client, (&api_version, &kind, &namespace, ""));
     refusal(api.create(&PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await)
+}
+
+/// Merges a patch into an object with a client's rights. `at` as for [`delete`].
+pub async fn patch(client: &Client, at: (&str, &str, &str, &str), patch: &Value) -> Result<(), Refused> {
+    refusal(dynamic(client, at).patch(at.3, &PatchParams::default(), &Patch::Merge(patch)).await)
+}
+
+/// Deletes an object with a client's rights. `at` is apiVersion, kind, namespace (or none) and name.
+pub async fn delete(client: &Client, at: (&str, &str, &str, &str)) -> Result<(), Refused> {
+    refusal(dynamic(client, at).delete(at.3, &DeleteParams::default()).await)
 }
 
 fn dynamic(client: &Client, (api_version, kind, namespace, _): (&str, &str, &str, &str)) -> Api<DynamicObject> {
@@ -257,7 +266,8 @@ struct Held {
 
 impl Held {
     fn is_settled(&self) -> bool {
-        let judged = |it: &Condition| it.observed_generation == self.generation && it.status != "Unknown";
+        let passing = |it: &Condition| it.status == "Unknown" || it.reason == "Minting";
+        let judged = |it: &Condition| it.observed_generation == self.generation && !passing(it);
         !self.conditions.is_empty() && self.conditions.iter().all(judged)
     }
 }

@@ -171,18 +171,18 @@ async fn a_foreign_secret_is_left_alone_and_an_imported_one_taken_over() {
     let cluster = Cluster::new("import").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
-    let object = json!({"stringData": {"token": "my-old-key\n"}});
+    let object = json!({"stringData": {"token": "my-old-key-of-before\n"}});
     cluster.create::<Secret>("Secret", "mine", object).await;
     cluster.token("app", json!({"secretName": "mine"})).await;
     let (message, _) = cluster.condition("ApiToken", "app", "SecretReady", ("False", "SecretNotOwned")).await;
     assert!(message.contains("routeapi.dev/import"), "{message}");
-    assert_eq!(cluster.secret_value("mine", "token").await, "my-old-key\n", "not touched");
+    assert_eq!(cluster.secret_value("mine", "token").await, "my-old-key-of-before\n", "not touched");
 
     let label = json!({"metadata": {"labels": {"routeapi.dev/import": "true"}}});
     cluster.api::<Secret>().patch("mine", &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
     change(&cluster, "app", json!({"description": "looked at again"})).await;
     cluster.condition("ApiToken", "app", "Ready", ("True", "Ready")).await;
-    let hash = token_format::sha256("my-old-key");
+    let hash = token_format::sha256("my-old-key-of-before");
     let body = gateway.now().body(Kind::Token, &cluster.namespace, "app").unwrap();
     assert!(body.contains(&hash) && body.contains(&hash[..12]));
 }

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 50;
 /// More than can be needed: an answer's end reaches the client a moment before its slot is free again.
 const SLOTS: usize = 2 * AT_ONCE;
 const KILLS: usize = 8;
-const TOKEN: &str = "sk-chaos";
+const TOKEN: &str = "sk-chaos-of-the-test";
 const LIMIT: Duration = Duration::from_secs(60);
 const REQUESTS_CAP: u64 = 5_000;
 const TOKENS_CAP: u64 = 1_000_000;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const STORM: usize = 200;
 const ROOM: usize = 5;
-const TOKEN: &str = "sk-storm";
+const TOKEN: &str = "sk-storm-of-the-test";
 
 /// An upstream that takes its time, a gateway whose one token has these limits, and the storm's answers.
 async fn storm(limits: &str, body: &Value) -> (Upstream, Gateway, Vec<Answer>) {

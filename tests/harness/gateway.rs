@@ -80,7 +80,7 @@ impl Gateway {
             pod: subscription.pod.clone(),
             instance: format!("{}-{}", subscription.pod, std::process::id()),
             state: Some(subscription.state.clone()),
-            addresses: AddressPolicy::ClusterAndLoopback,
+            addresses: AddressPolicy::ClusterAndLoopback.into(),
         });
         Self::start(source, RequestSettings::default())
     }

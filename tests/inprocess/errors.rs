@@ -46,9 +46,9 @@ async fn each_wrong_credential_is_told_apart() {
         .route("m", &["up"])
         .route("n", &["up"])
         .token()
-        .token_with("old", "sk-old", "models: [\"*\"], expirationTime: \"2020-01-01T00:00:00Z\"")
-        .token_with("off", "sk-off", "models: [\"*\"], state: Suspended")
-        .token_with("narrow", "sk-narrow", "models: [n]");
+        .token_with("old", "sk-old-token-0001", "models: [\"*\"], expirationTime: \"2020-01-01T00:00:00Z\"")
+        .token_with("off", "sk-off-token-0001", "models: [\"*\"], state: Suspended")
+        .token_with("narrow", "sk-narrow-token-01", "models: [n]");
     let gateway = Gateway::start(&manifests);
     let minted = routeapi_channel::token_format::mint(&[7; routeapi_channel::token_format::ENTROPY]);
     let mut damaged = minted.value.expose().to_owned();
@@ -59,9 +59,9 @@ async fn each_wrong_credential_is_told_apart() {
             (None, 401, "no_token", "no API key"),
             (Some("sk-nobody"), 401, "unknown_token", "not known"),
             (Some(damaged.as_str()), 401, "mistyped_token", "damaged"),
-            (Some("sk-old"), 401, "token_expired", "expired at 2020-01-01T00:00:00Z"),
-            (Some("sk-off"), 403, "token_suspended", "suspended"),
-            (Some("sk-narrow"), 403, "model_not_allowed", "may not use the model \"m\""),
+            (Some("sk-old-token-0001"), 401, "token_expired", "expired at 2020-01-01T00:00:00Z"),
+            (Some("sk-off-token-0001"), 403, "token_suspended", "suspended"),
+            (Some("sk-narrow-token-01"), 403, "model_not_allowed", "may not use the model \"m\""),
         ] {
             let ask = Ask::post(&path, body.clone()).anonymous();
             let ask = if let Some(token) = token { ask.bearer(token) } else { ask };

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub const SOON: Duration = Duration::from_secs(10);
 
 /// The token of [`Manifests::token`].
-pub const TOKEN: &str = "sk-test-token";
+pub const TOKEN: &str = "sk-test-token-0001";
 
 /// Manifests as text.
 #[derive(Clone, Default)]

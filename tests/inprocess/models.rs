@@ -27,7 +27,7 @@ async fn several() -> (Upstream, Gateway) {
              spec: {model: hidden, upstreams: [{name: echo, providerRef: {name: echo}}]}",
         )
         .token()
-        .token_with("narrow", "sk-narrow", "models: [beta, \"any-*\"]");
+        .token_with("narrow", "sk-narrow-token-01", "models: [beta, \"any-*\"]");
     let gateway = Gateway::start(&manifests);
     (upstream, gateway)
 }
@@ -43,12 +43,12 @@ async fn lists_are_scoped_to_the_token_in_three_shapes() {
     assert_eq!(openai["object"], "list");
     assert_eq!(ids(&openai, "data", "id"), ["alpha", "alpha-latest", "beta"], "no wildcard, nothing of elsewhere");
     assert_eq!(openai["data"][0]["owned_by"], "someone");
-    let narrow = Ask::get("/v1/models").bearer("sk-narrow").send(&gateway).await.json();
+    let narrow = Ask::get("/v1/models").bearer("sk-narrow-token-01").send(&gateway).await.json();
     assert_eq!(ids(&narrow, "data", "id"), ["beta"]);
     let anthropic =
         Ask::get("/v1/models?limit=1000").header("anthropic-version", "2023-06-01").send(&gateway).await.json();
     assert_eq!((&anthropic["has_more"], &anthropic["data"][0]["type"]), (&false.into(), &"model".into()));
-    let key = Ask::get("/v1/models").anonymous().header("x-api-key", "sk-narrow").send(&gateway).await.json();
+    let key = Ask::get("/v1/models").anonymous().header("x-api-key", "sk-narrow-token-01").send(&gateway).await.json();
     assert_eq!(ids(&key, "data", "id"), ["beta"]);
     assert!(key.get("has_more").is_some(), "{key:#}");
     let gemini = Ask::get("/v1beta/models").send(&gateway).await.json();
@@ -59,12 +59,12 @@ async fn lists_are_scoped_to_the_token_in_three_shapes() {
 async fn one_model_is_shown_if_it_may_be_used() {
     let (_upstream, gateway) = several().await;
     for (path, token, status) in [
-        ("/v1/models/alpha", "sk-test-token", 200),
-        ("/v1/models/any-thing", "sk-narrow", 200),
-        ("/v1/models/alpha", "sk-narrow", 404),
-        ("/v1/models/hidden", "sk-test-token", 404),
-        ("/v1/models/none", "sk-test-token", 404),
-        ("/v1beta/models/beta", "sk-test-token", 200),
+        ("/v1/models/alpha", "sk-test-token-0001", 200),
+        ("/v1/models/any-thing", "sk-narrow-token-01", 200),
+        ("/v1/models/alpha", "sk-narrow-token-01", 404),
+        ("/v1/models/hidden", "sk-test-token-0001", 404),
+        ("/v1/models/none", "sk-test-token-0001", 404),
+        ("/v1beta/models/beta", "sk-test-token-0001", 200),
         ("/v1/models/beta", "sk-wrong", 401),
     ] {
         let answer = Ask::get(path).bearer(token).send(&gateway).await;

@@ -159,12 +159,13 @@ async fn shutdown_ends_a_stream_in_its_dialect_and_with_a_record() {
 async fn a_withdrawn_token_ends_its_streams() {
     let upstream = Upstream::start(Script::new().chunks(5_000, "word ").delay_chunk(Duration::from_millis(10))).await;
     let base = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]);
-    let gateway = Gateway::start(&base.clone().token().token_with("other", "sk-other", "models: [\"*\"]"));
+    let gateway = Gateway::start(&base.clone().token().token_with("other", "sk-other-token-001", "models: [\"*\"]"));
     let mut gone = Ask::post("/v1/chat/completions", chat("m", true)).open(&gateway).await;
-    let mut stays = Ask::post("/v1/chat/completions", chat("m", true)).bearer("sk-other").open(&gateway).await;
+    let mut stays =
+        Ask::post("/v1/chat/completions", chat("m", true)).bearer("sk-other-token-001").open(&gateway).await;
     gone.until("word").await;
     stays.until("word").await;
-    gateway.apply(&base.token_with("other", "sk-other", "models: [\"*\"]")).await;
+    gateway.apply(&base.token_with("other", "sk-other-token-001", "models: [\"*\"]")).await;
     let answer = gone.read().await;
     assert_ends_in_error("/v1/chat/completions", &answer, "withdrawn");
     let record = gateway.record().await;

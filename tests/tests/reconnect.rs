@@ -180,7 +180,7 @@ async fn a_data_plane_that_holds_more_than_a_line_comes_back_and_hears_of_revoca
         pod: "pod".to_owned(),
         instance: "boot".to_owned(),
         state: None,
-        addresses: AddressPolicy::Workstation,
+        addresses: AddressPolicy::Workstation.into(),
     };
     let following =
         tokio::spawn(subscribe::run(settings, Arc::clone(&installer), Session::default(), Spawner::default()));

@@ -7,6 +7,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 /// What an address leads to, after the IANA special-purpose registries and the cloud vendors' documentation.
@@ -47,6 +48,49 @@ pub enum AddressPolicy {
     Workstation,
 }
 
+/// All rules about where an upstream may be: classes of addresses, and what is refused beside in a cluster. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressRules {
+    policy: AddressPolicy,
+    refused: Arc<Refused>,
+}
+
+/// Single places that are refused in a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Refused {
+    api_server: Vec<IpAddr>,
+    api_server_names: Vec<String>,
+    gateway_names: Vec<String>,
+}
+
+/// Where an upstream may not be. Displays as in "is a loopback address".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ForbiddenPlace {
+    /// By its class.
+    Class(AddressClass),
+    /// The Kubernetes API server.
+    ApiServer,
+    /// The gateway itself, which would call itself for ever.
+    Gateway,
+    /// A port of this component of the Kubernetes control plane or of a node.
+    Port(&'static str),
+}
+
+/// Ports of a Kubernetes node and of its control plane, whose clients hold certificates. No model server uses them, but a
+/// process on a node does, and most pods may connect to it.
+const NODE_PORTS: [(u16, &str); 10] = [
+    (2379, "etcd"),
+    (2380, "etcd"),
+    (6443, "kube-apiserver"),
+    (10248, "kubelet"),
+    (10249, "kube-proxy"),
+    (10250, "kubelet"),
+    (10255, "kubelet"),
+    (10256, "kube-proxy"),
+    (10257, "kube-controller-manager"),
+    (10259, "kube-scheduler"),
+];
+
 /// The host of a URL, read the way every resolver reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -78,6 +122,10 @@ const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 0x0001),
     Ipv6Addr::new(0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042),
 ];
+
+/// Their names.
+const METADATA_NAMES: [&str; 5] =
+    ["metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"];
 
 /// fd00:ec2::/32 holds the services of an EC2 host (metadata, pod identity, DNS, time); no VPC can use it.
 const AMAZON_V6: [u16; 2] = [0xfd00, 0x0ec2];
@@ -215,6 +263,137 @@ impl AddressPolicy {
     }
 }
 
+impl AddressRules {
+    /// Refuses the API server too, which pods reach at this host (`KUBERNETES_SERVICE_HOST`, an address or a name).
+    #[must_use]
+    pub fn with_api_server(mut self, host: &str) -> Self {
+        let refused = Arc::make_mut(&mut self.refused);
+        let bare = host.trim().trim_start_matches('[').trim_end_matches(']');
+        match bare.parse() {
+            Ok(address) => refused.api_server.push(address),
+            Err(_) if bare.is_empty() => {}
+            Err(_) => refused.api_server_names.push(bare.trim_end_matches('.').to_ascii_lowercase()),
+        }
+        self
+    }
+
+    /// Refuses the gateway's own names too.
+    #[must_use]
+    pub fn with_gateway(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        let names = names.into_iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        Arc::make_mut(&mut self.refused).gateway_names.extend(names);
+        self
+    }
+
+    /// The classes of addresses.
+    pub fn policy(&self) -> AddressPolicy {
+        self.policy
+    }
+
+    /// Judges an address: one in a URL, or one that a name resolves to.
+    ///
+    /// # Errors
+    /// When no upstream may be there.
+    pub fn address(&self, address: IpAddr) -> Result<(), ForbiddenPlace> {
+        let class = AddressClass::of(address);
+        if !self.policy.allows(class) {
+            return Err(ForbiddenPlace::Class(class));
+        }
+        let same = |one: IpAddr| readings(one).any(|one| readings(address).any(|other| one == other));
+        if self.in_cluster() && self.refused.api_server.iter().copied().any(same) {
+            return Err(ForbiddenPlace::ApiServer);
+        }
+        Ok(())
+    }
+
+    /// Judges a name as [`Host::Name`] holds it, by what it says.
+    ///
+    /// # Errors
+    /// As [`AddressRules::address`].
+    pub fn name(&self, name: &str) -> Result<(), ForbiddenPlace> {
+        let class = match name.rsplit('.').next() {
+            Some("localhost") => Some(AddressClass::Loopback),
+            _ if METADATA_NAMES.contains(&name) => Some(AddressClass::Metadata),
+            _ => None,
+        };
+        if let Some(class) = class.filter(|class| !self.policy.allows(*class)) {
+            return Err(ForbiddenPlace::Class(class));
+        }
+        let held = |names: &[String]| names.iter().any(|held| held == name);
+        if !self.in_cluster() {
+            return Ok(());
+        }
+        if is_api_server(name) || held(&self.refused.api_server_names) {
+            return Err(ForbiddenPlace::ApiServer);
+        }
+        if held(&self.refused.gateway_names) {
+            return Err(ForbiddenPlace::Gateway);
+        }
+        Ok(())
+    }
+
+    /// Judges a port, at whatever host: a name may lead to a node too.
+    ///
+    /// # Errors
+    /// As [`AddressRules::address`].
+    pub fn port(&self, port: u16) -> Result<(), ForbiddenPlace> {
+        let held = NODE_PORTS.iter().find(|(held, _)| *held == port).filter(|_| self.in_cluster());
+        held.map_or(Ok(()), |(_, component)| Err(ForbiddenPlace::Port(component)))
+    }
+
+    fn in_cluster(&self) -> bool {
+        self.policy != AddressPolicy::Workstation
+    }
+}
+
+impl From<AddressPolicy> for AddressRules {
+    fn from(policy: AddressPolicy) -> Self {
+        Self { policy, refused: Arc::default() }
+    }
+}
+
+impl fmt::Display for ForbiddenPlace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Class(class) => class.fmt(out),
+            Self::ApiServer => out.write_str("the Kubernetes API server"),
+            Self::Gateway => out.write_str("this gateway itself"),
+            Self::Port(component) => write!(out, "at a port of {component}"),
+        }
+    }
+}
+
+/// `kubernetes` in the namespace `default`, in whichever cluster domain, as far as search paths complete it.
+fn is_api_server(name: &str) -> bool {
+    let mut labels = name.split('.');
+    match (labels.next(), labels.next(), labels.next()) {
+        (Some("kubernetes"), None, _) | (Some("kubernetes"), Some("default"), None) => true,
+        (Some("kubernetes"), Some("default"), Some(third)) => third == "svc",
+        _ => false,
+    }
+}
+
+/// An address, and the IPv4 addresses that it carries or may carry.
+fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let carried = match address {
+        IpAddr::V4(_) => Vec::new(),
+        IpAddr::V6(address) => {
+            let [_, _, b2, b3, b4, b5, b6, b7, _, b9, b10, b11, b12, b13, b14, b15] = address.octets();
+            let last = [b12, b13, b14, b15];
+            match address.segments() {
+                [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+                    vec![last]
+                }
+                [0x64, 0xff9b, 1, ..] => vec![[b6, b7, b9, b10], [b7, b9, b10, b11], [b9, b10, b11, b12], last],
+                [0x2002, ..] => vec![[b2, b3, b4, b5]],
+                [.., 0x0000 | 0x0200, 0x5efe, _, _] => vec![last],
+                _ => Vec::new(),
+            }
+        }
+    };
+    std::iter::once(address).chain(carried.into_iter().map(|octets| IpAddr::V4(octets.into())))
+}
+
 impl Host {
     /// Reads the host of a URL as `http::Uri` gives it, with brackets around an IPv6 address.
     pub fn of(host: &str) -> Self {
@@ -307,6 +486,89 @@ mod tests {
         }
         assert_eq!(class("64:ff9b:1::8.8.8.8"), AddressClass::Public);
         assert_eq!(class("64:ff9b:1::"), AddressClass::Unspecified);
+    }
+
+    fn rules(policy: AddressPolicy) -> AddressRules {
+        AddressRules::from(policy)
+            .with_api_server("10.96.0.1")
+            .with_api_server("fd12::1")
+            .with_api_server("API.example.")
+    }
+
+    #[test]
+    fn the_api_server_is_refused_by_address_in_every_form() {
+        let cluster = rules(AddressPolicy::Cluster);
+        for address in [
+            "10.96.0.1",
+            "::ffff:10.96.0.1",
+            "::ffff:0:10.96.0.1",
+            "64:ff9b::10.96.0.1",
+            "64:ff9b:1:0a60:0:0100::",
+            "64:ff9b:1::10.96.0.1",
+            "2001:db8::5efe:10.96.0.1",
+            "fd12::1",
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(cluster.address(address), Err(ForbiddenPlace::ApiServer), "{address}");
+            assert_eq!(rules(AddressPolicy::Workstation).address(address), Ok(()), "{address}");
+        }
+        for address in ["10.96.0.2", "64:ff9b::10.96.0.2", "fd12::2", "8.8.8.8"] {
+            assert_eq!(cluster.address(address.parse().unwrap()), Ok(()), "{address}");
+        }
+        assert_eq!(cluster.address([127, 0, 0, 1].into()), Err(ForbiddenPlace::Class(AddressClass::Loopback)));
+    }
+
+    #[test]
+    fn the_api_server_is_refused_by_name_in_every_domain() {
+        let cluster = rules(AddressPolicy::Cluster);
+        for name in [
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "kubernetes.default.svc.corp.example",
+            "kubernetes.default.svc.a.b.c",
+            "api.example",
+        ] {
+            assert_eq!(cluster.name(name), Err(ForbiddenPlace::ApiServer), "{name}");
+            assert_eq!(rules(AddressPolicy::ClusterAndLoopback).name(name), Err(ForbiddenPlace::ApiServer), "{name}");
+            assert_eq!(rules(AddressPolicy::Workstation).name(name), Ok(()), "{name}");
+        }
+        for name in ["kubernetes.example.com", "kubernetes.ai.svc", "my-kubernetes.default.svc", "vllm.default.svc"] {
+            assert_eq!(cluster.name(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_is_no_upstream_of_its_own() {
+        let names = ["routeapi", "Routeapi.ai.svc."].map(str::to_owned);
+        let cluster = AddressRules::from(AddressPolicy::Cluster).with_gateway(names);
+        for name in ["routeapi", "routeapi.ai.svc"] {
+            assert_eq!(cluster.name(name), Err(ForbiddenPlace::Gateway), "{name}");
+        }
+        assert_eq!(cluster.name("routeapi.other.svc"), Ok(()));
+    }
+
+    #[test]
+    fn ports_of_nodes_are_refused_in_a_cluster() {
+        let (cluster, workstation) = (rules(AddressPolicy::Cluster), rules(AddressPolicy::Workstation));
+        for port in [2379, 2380, 6443, 10248, 10249, 10250, 10255, 10256, 10257, 10259] {
+            assert!(matches!(cluster.port(port), Err(ForbiddenPlace::Port(_))), "{port}");
+            assert_eq!(workstation.port(port), Ok(()), "{port}");
+        }
+        for port in [80, 443, 8000, 8080, 8443, 10000, 10251, 11434] {
+            assert_eq!(cluster.port(port), Ok(()), "{port}");
+        }
+        assert_eq!(cluster.port(10250).unwrap_err().to_string(), "at a port of kubelet");
+    }
+
+    #[test]
+    fn names_that_stand_for_addresses_are_judged_like_them() {
+        let loopback = AddressRules::from(AddressPolicy::ClusterAndLoopback);
+        assert_eq!(loopback.name("a.localhost"), Ok(()));
+        assert_eq!(rules(AddressPolicy::Cluster).name("localhost"), Err(ForbiddenPlace::Class(AddressClass::Loopback)));
+        let metadata = Err(ForbiddenPlace::Class(AddressClass::Metadata));
+        assert_eq!(AddressRules::from(AddressPolicy::Workstation).name("metadata.google.internal"), metadata);
     }
 
     #[test]

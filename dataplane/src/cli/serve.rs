@@ -10,7 +10,7 @@ use crate::{
     app::{App, Ending, Settings, Source},
     config::subscribe::{self, connect::Operator},
     server::tls::TlsFiles,
-    upstream::AddressPolicy,
+    upstream::{AddressPolicy, AddressRules},
 };
 
 const EXAMPLES: &str = "\
@@ -68,6 +68,9 @@ pub(super) struct Args {
     /// operator has to be told the same. Link-local and metadata addresses stay refused.
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
     allow_loopback_upstreams: bool,
+    /// Host of the API server, to which no upstream may lead. Kubernetes sets this variable in every pod.
+    #[arg(long, value_name = "HOST", env = "KUBERNETES_SERVICE_HOST")]
+    api_server_host: Option<String>,
     /// Write no access log (one JSON line per request on standard output).
     #[arg(long)]
     no_access_log: bool,
@@ -83,7 +86,8 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         pod: args.pod_name,
         instance: instance()?,
         state: args.state_dir,
-        addresses: AddressPolicy::in_cluster(args.allow_loopback_upstreams),
+        addresses: AddressRules::from(AddressPolicy::in_cluster(args.allow_loopback_upstreams))
+            .with_api_server(args.api_server_host.as_deref().unwrap_or_default()),
     };
     let running = App::start(Settings {
         listen: args.listen,

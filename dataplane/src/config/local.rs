@@ -84,7 +84,7 @@ impl Loader {
             let origin = origins.get(&("ApiToken".to_owned(), id.clone())).cloned();
             loaded.problems.push(Problem { origin, object, message });
         });
-        let options = Options { addresses: AddressPolicy::Workstation };
+        let options = Options { addresses: AddressPolicy::Workstation.into() };
         loaded.compiled = routeapi_compile::compile(&objects, &options);
         judge(&mut loaded, &origins);
         loaded

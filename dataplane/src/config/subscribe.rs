@@ -26,7 +26,7 @@ use super::{
     last_good,
     store::{Link, Origin},
 };
-use crate::{clock, spawn::Spawner, upstream::AddressPolicy};
+use crate::{clock, spawn::Spawner, upstream::AddressRules};
 
 /// The operator pings every ten seconds; after three missed ones the connection is dead.
 const SILENCE: Duration = Duration::from_secs(35);
@@ -42,8 +42,8 @@ pub struct Settings {
     pub instance: String,
     /// Where the last good state is kept, if anywhere.
     pub state: Option<PathBuf>,
-    /// Which addresses upstreams may have.
-    pub addresses: AddressPolicy,
+    /// Where upstreams may be.
+    pub addresses: AddressRules,
 }
 
 /// What became of one attempt.

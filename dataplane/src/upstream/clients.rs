@@ -13,7 +13,7 @@ use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use routeapi_crds::value::AddressPolicy;
+use routeapi_crds::value::AddressRules;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -86,7 +86,7 @@ pub enum InvalidTrust {
 /// All pools of this process.
 #[derive(Debug)]
 pub struct Clients {
-    addresses: AddressPolicy,
+    addresses: AddressRules,
     pools: Mutex<HashMap<(Trust, Duration), Arc<Pool>>>,
 }
 
@@ -102,13 +102,13 @@ const H1_BUFFER: usize = 128 << 10;
 
 impl Clients {
     /// No pool yet.
-    pub fn new(addresses: AddressPolicy) -> Self {
-        Self { addresses, pools: Mutex::default() }
+    pub fn new(addresses: impl Into<AddressRules>) -> Self {
+        Self { addresses: addresses.into(), pools: Mutex::default() }
     }
 
-    /// Which addresses upstreams may have.
-    pub fn addresses(&self) -> AddressPolicy {
-        self.addresses
+    /// Where upstreams may be.
+    pub fn addresses(&self) -> &AddressRules {
+        &self.addresses
     }
 
     /// The pool for this trust and this bound on connecting.
@@ -120,7 +120,7 @@ impl Clients {
         if let Some(pool) = pools.get(&(trust.clone(), connect)) {
             return Ok(Arc::clone(pool));
         }
-        let pool = Arc::new(make(self.addresses, trust, connect)?);
+        let pool = Arc::new(make(&self.addresses, trust, connect)?);
         pools.insert((trust.clone(), connect), Arc::clone(&pool));
         Ok(pool)
     }
@@ -132,8 +132,8 @@ impl Clients {
     }
 }
 
-fn make(addresses: AddressPolicy, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
-    let mut tcp = HttpConnector::new_with_resolver(Resolver::new(addresses));
+fn make(addresses: &AddressRules, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
+    let mut tcp = HttpConnector::new_with_resolver(Resolver::new(addresses.clone()));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(60)));
@@ -186,6 +186,8 @@ fn tls(trust: &Trust) -> Result<ClientConfig, InvalidTrust> {
 
 #[cfg(test)]
 mod tests {
+    use routeapi_crds::value::AddressPolicy;
+
     use super::*;
 
     #[test]

@@ -12,20 +12,20 @@ use std::{
 };
 
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use routeapi_crds::value::{AddressClass, AddressPolicy};
+use routeapi_crds::value::AddressRules;
 use tower_service::Service;
 
 /// The system's resolver behind the guard.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     system: GaiResolver,
-    policy: AddressPolicy,
+    rules: AddressRules,
 }
 
 impl Resolver {
     /// A resolver that gives only addresses that upstreams may have.
-    pub fn new(policy: AddressPolicy) -> Self {
-        Self { system: GaiResolver::new(), policy }
+    pub fn new(rules: impl Into<AddressRules>) -> Self {
+        Self { system: GaiResolver::new(), rules: rules.into() }
     }
 }
 
@@ -39,21 +39,26 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let policy = self.policy;
+        let rules = self.rules.clone();
         let host = name.as_str().to_owned();
         let lookup = self.system.call(name);
-        Box::pin(async move { allowed(policy, &host, lookup.await?).map(Vec::into_iter) })
+        Box::pin(async move { allowed(&rules, &host, lookup.await?).map(Vec::into_iter) })
     }
 }
 
 /// The addresses that may be connected to; an error that names the first other one if there are none.
-fn allowed(policy: AddressPolicy, host: &str, found: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-    let class = |address: &SocketAddr| AddressClass::of(address.ip());
-    let (allowed, refused): (Vec<_>, Vec<_>) = found.partition(|address| policy.allows(class(address)));
-    match refused.first() {
-        Some(address) if allowed.is_empty() => {
-            let message =
-                format!("{host} resolves to {}, {}, which no upstream may have", address.ip(), class(address));
+fn allowed(rules: &AddressRules, host: &str, found: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    let mut refused = None;
+    let mut allowed = Vec::new();
+    for address in found {
+        match rules.address(address.ip()) {
+            Ok(()) => allowed.push(address),
+            Err(forbidden) => drop(refused.get_or_insert((address.ip(), forbidden))),
+        }
+    }
+    match refused {
+        Some((address, forbidden)) if allowed.is_empty() => {
+            let message = format!("{host} resolves to {address}, {forbidden}, which no upstream may have");
             Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
         }
         _ => Ok(allowed),
@@ -65,6 +70,7 @@ mod tests {
     use std::net::{IpAddr, TcpListener};
 
     use hyper_util::client::legacy::connect::HttpConnector;
+    use routeapi_crds::value::AddressPolicy;
 
     use super::*;
 
@@ -92,21 +98,31 @@ mod tests {
             "224.0.0.1",
         ] {
             let found = addresses(&[forbidden]);
-            let error = allowed(AddressPolicy::Cluster, "evil.example", found.into_iter()).unwrap_err();
+            let error = allowed(&AddressPolicy::Cluster.into(), "evil.example", found.into_iter()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{forbidden}");
             let beside = addresses(&[forbidden, "10.96.0.1", "fd00::1", "8.8.8.8"]);
-            let kept = allowed(AddressPolicy::Cluster, "evil.example", beside.into_iter()).unwrap();
+            let kept = allowed(&AddressPolicy::Cluster.into(), "evil.example", beside.into_iter()).unwrap();
             assert_eq!(kept, addresses(&["10.96.0.1", "fd00::1", "8.8.8.8"]), "{forbidden}");
         }
     }
 
     #[test]
     fn a_refusal_names_the_address_and_what_it_is() {
-        let error = allowed(AddressPolicy::Cluster, "a.example", addresses(&["169.254.169.254"]).into_iter());
+        let error = allowed(&AddressPolicy::Cluster.into(), "a.example", addresses(&["169.254.169.254"]).into_iter());
         assert_eq!(
             error.unwrap_err().to_string(),
             "a.example resolves to 169.254.169.254, the address of a cloud metadata service, which no upstream may have"
         );
+    }
+
+    #[test]
+    fn a_name_that_resolves_to_the_api_server_is_refused() {
+        let rules = AddressRules::from(AddressPolicy::Cluster).with_api_server("10.96.0.1");
+        for address in ["10.96.0.1", "::ffff:10.96.0.1", "64:ff9b::10.96.0.1"] {
+            let error = allowed(&rules, "alias.example", addresses(&[address]).into_iter()).unwrap_err();
+            assert!(error.to_string().contains("the Kubernetes API server"), "{error}");
+        }
+        assert!(allowed(&rules, "alias.example", addresses(&["10.96.0.2"]).into_iter()).is_ok());
     }
 
     /// The guard sits in the connector, not only in the table.

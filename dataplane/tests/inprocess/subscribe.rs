@@ -43,7 +43,7 @@ fn start_at(operator: connect::Operator, state: &Path) -> Running {
         pod: "pod-1".to_owned(),
         instance: "boot-1".to_owned(),
         state: Some(state.to_owned()),
-        addresses: routeapi_dataplane::upstream::AddressPolicy::Cluster,
+        addresses: routeapi_dataplane::upstream::AddressPolicy::Cluster.into(),
     })))
     .unwrap()
 }

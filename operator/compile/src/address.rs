@@ -1,17 +1,17 @@
 //! Where an upstream may be.
 //!
 //! Whoever writes an AIProvider makes the data plane send requests, so in a cluster some places are refused: the data
-//! plane's own pod and node (loopback, link-local), the clouds' metadata services, the API server; and keys and prompts
-//! cross a network in the clear only inside the cluster. On a workstation the machine itself, an API server and plain http
+//! plane's own pod and node (loopback, link-local), the clouds' metadata services, the API server, ports of kubelets and of
+//! the control plane, the gateway itself; and keys and prompts cross a network in the clear only inside the cluster. On a workstation the machine itself, an API server and plain http
 //! are allowed.
 //!
-//! Addresses are judged by [`AddressClass`], names by what they say. What a name resolves to is judged by the data plane
+//! Addresses, names and ports are judged by `AddressRules`, names by what they say. What a name resolves to is judged by the data plane
 //! when it connects, with the same table.
 
-use std::num::NonZeroU16;
+use std::{net::IpAddr, num::NonZeroU16};
 
 use http::Uri;
-use routeapi_crds::value::{AddressClass, AddressPolicy, Host};
+use routeapi_crds::value::{AddressClass, AddressPolicy, ForbiddenPlace, Host};
 
 use crate::Options;
 
@@ -26,27 +26,17 @@ pub(crate) struct Address {
     pub plain: bool,
 }
 
-/// What a host is, as far as its name tells.
+/// Whether requests leave the cluster on their way to a host, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// An address, or a name that stands for one.
-    Address(AddressClass),
-    ApiServer,
-    /// A name inside the cluster.
+    /// Inside the cluster, or at least inside a private network.
     Local,
-    /// Any other name.
+    /// Anywhere.
     Public,
 }
 
-/// Services that hand out credentials to whoever asks from inside a cloud.
-const METADATA_NAMES: [&str; 5] =
-    ["metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"];
-
-const API_SERVER: [&str; 4] =
-    ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
-
 /// Checks a base URL. The error is the rest of a sentence that starts with the field's name.
-pub(crate) fn check(base_url: &str, options: Options) -> Result<Address, String> {
+pub(crate) fn check(base_url: &str, options: &Options) -> Result<Address, String> {
     let uri: Uri = base_url.parse().map_err(|_| format!("{base_url:?} is not a URL"))?;
     let plain = match uri.scheme_str() {
         Some("https") => false,
@@ -66,60 +56,67 @@ pub(crate) fn check(base_url: &str, options: Options) -> Result<Address, String>
     if host.is_empty() {
         return Err(format!("{base_url:?} has no host"));
     }
-    let place = match Host::of(written) {
-        Host::Address(address) => Place::Address(AddressClass::of(address)),
-        Host::Name(name) => place_name(&name),
+    let rules = &options.addresses;
+    let (allowed, place) = match Host::of(written) {
+        Host::Address(address) => (rules.address(address), Place::of(address)),
+        Host::Name(name) => (rules.name(&name), Place::named(&name)),
         Host::Ambiguous => {
             return Err(format!("{written:?} is neither a name nor an address of four decimal numbers or in brackets"));
         }
     };
-    permitted(&host, place, plain, options.addresses)?;
+    let allowed = allowed.and_then(|()| match number {
+        Some(Ok(port)) => rules.port(port.get()),
+        _ => Ok(()),
+    });
+    allowed.map_err(|forbidden| format!("{host:?} is {forbidden}{}", leads_to(forbidden)))?;
+    if plain && place == Place::Public && rules.policy() != AddressPolicy::Workstation {
+        return Err(format!(
+            "plain http is for names and addresses inside the cluster (one label, *.svc, *.cluster.local, private \
+             addresses), and {host:?} is none: use https"
+        ));
+    }
     Ok(Address { url: base_url.trim_end_matches('/').to_owned(), host, plain })
 }
 
-fn permitted(host: &str, place: Place, plain: bool, policy: AddressPolicy) -> Result<(), String> {
-    let workstation = policy == AddressPolicy::Workstation;
-    match place {
-        Place::Address(class) if !policy.allows(class) => Err(format!("{host:?} is {class}{}", leads_to(class))),
-        Place::ApiServer if !workstation => Err(format!("{host:?} is the Kubernetes API server")),
-        Place::Address(AddressClass::Public) | Place::Public if plain && !workstation => Err(format!(
-            "plain http is for names and addresses inside the cluster (one label, *.svc, *.cluster.local, private \
-             addresses), and {host:?} is none: use https"
-        )),
-        Place::Address(_) | Place::ApiServer | Place::Local | Place::Public => Ok(()),
+/// Why a place is refused, where its kind alone does not say it.
+fn leads_to(forbidden: ForbiddenPlace) -> &'static str {
+    match forbidden {
+        ForbiddenPlace::Class(AddressClass::Loopback | AddressClass::Unspecified) => {
+            ", which would be the data plane's own pod"
+        }
+        ForbiddenPlace::Class(AddressClass::LinkLocal) => ", which would be the data plane's own node",
+        ForbiddenPlace::Gateway => ", which would call itself for ever",
+        ForbiddenPlace::Class(_) | ForbiddenPlace::ApiServer | ForbiddenPlace::Port(_) => "",
     }
 }
 
-/// Why an address is refused, where its class alone does not say it.
-fn leads_to(class: AddressClass) -> &'static str {
-    match class {
-        AddressClass::Loopback | AddressClass::Unspecified => ", which would be the data plane's own pod",
-        AddressClass::LinkLocal => ", which would be the data plane's own node",
-        _ => "",
+impl Place {
+    fn of(address: IpAddr) -> Self {
+        match AddressClass::of(address) {
+            AddressClass::Public => Self::Public,
+            _ => Self::Local,
+        }
     }
-}
 
-fn place_name(host: &str) -> Place {
-    let last = host.rsplit('.').next().unwrap_or_default();
-    if last == "localhost" {
-        Place::Address(AddressClass::Loopback)
-    } else if METADATA_NAMES.contains(&host) {
-        Place::Address(AddressClass::Metadata)
-    } else if API_SERVER.contains(&host) {
-        Place::ApiServer
-    } else if !host.contains('.') || last == "svc" || host.ends_with(".cluster.local") {
-        Place::Local
-    } else {
-        Place::Public
+    fn named(host: &str) -> Self {
+        let inside =
+            !host.contains('.') || [".svc", ".cluster.local", ".localhost"].iter().any(|suffix| host.ends_with(suffix));
+        if inside { Self::Local } else { Self::Public }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use routeapi_crds::value::AddressRules;
+
     use super::*;
 
-    const CLUSTER: Options = Options { addresses: AddressPolicy::Cluster };
-    const WORKSTATION: Options = Options { addresses: AddressPolicy::Workstation };
+    fn check(url: &str, policy: AddressPolicy) -> Result<Address, String> {
+        super::check(url, &Options { addresses: policy.into() })
+    }
+
+    const CLUSTER: AddressPolicy = AddressPolicy::Cluster;
+    const WORKSTATION: AddressPolicy = AddressPolicy::Workstation;
 
     #[test]
     fn a_cluster_reaches_vendors_by_https_and_its_own_servers_by_either() {
@@ -185,7 +182,7 @@ mod tests {
 
     #[test]
     fn loopback_is_allowed_and_nothing_else() {
-        let options = Options { addresses: AddressPolicy::ClusterAndLoopback };
+        let options = AddressPolicy::ClusterAndLoopback;
         for url in ["http://127.0.0.1:11434/v1", "http://localhost:8000", "http://[::1]:80", "https://api.openai.com"] {
             assert!(check(url, options).is_ok(), "{url}: {:?}", check(url, options));
         }
@@ -198,6 +195,31 @@ mod tests {
             "http://api.openai.com/v1",
         ] {
             assert!(check(url, options).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_and_the_gateway_themselves_are_no_upstreams() {
+        let rules = AddressRules::from(CLUSTER)
+            .with_api_server("10.96.0.1")
+            .with_gateway(["routeapi.ai-platform.svc".to_owned(), "ai.example.com".to_owned()]);
+        let options = Options { addresses: rules };
+        for (url, why) in [
+            ("https://10.96.0.1", "the Kubernetes API server"),
+            ("https://[::ffff:10.96.0.1]:443/v1", "the Kubernetes API server"),
+            ("https://kubernetes.default.svc.corp.example/v1", "the Kubernetes API server"),
+            ("https://KUBERNETES.default.", "the Kubernetes API server"),
+            ("https://10.1.2.3:10250/v1", "at a port of kubelet"),
+            ("http://node.ai.svc:10255", "at a port of kubelet"),
+            ("https://192.168.0.1:6443", "at a port of kube-apiserver"),
+            ("http://routeapi.ai-platform.svc/v1", "this gateway itself"),
+            ("https://ai.example.com:8443", "this gateway itself"),
+        ] {
+            let error = super::check(url, &options).unwrap_err();
+            assert!(error.contains(why), "{url}: {error}");
+        }
+        for url in ["https://10.96.0.2", "http://vllm.ai.svc:8000", "https://kubernetes.example.com"] {
+            assert!(super::check(url, &options).is_ok(), "{url}");
         }
     }
 

@@ -27,17 +27,17 @@ pub use manifests::{Added, ManifestError, Manifests, items};
 pub use objects::{Data, Objects};
 pub use routeapi_channel::Key as ObjectRef;
 use routeapi_channel::{Kind, ObjectId, Snapshot};
-pub use routeapi_crds::value::AddressPolicy;
+pub use routeapi_crds::value::{AddressPolicy, AddressRules};
 pub use verdict::{Detail, Verdict};
 
 use crate::{providers::Providers, selectors::Namespaces};
 
 /// What differs between a cluster and a workstation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Which addresses upstreams may have, and with them where plain http may go: inside the cluster, but
-    /// anywhere from a workstation, as `routeapi run` is used.
-    pub addresses: AddressPolicy,
+    /// Where upstreams may be, and with that where plain http may go: inside the cluster, but anywhere from a
+    /// workstation, as `routeapi run` is used.
+    pub addresses: AddressRules,
 }
 
 /// The result.
@@ -52,7 +52,7 @@ pub struct Compiled {
 /// Compiles a whole state.
 pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
-    let providers = Providers::compile(objects, *options);
+    let providers = Providers::compile(objects, options);
     let routes = routes::compile(objects, &providers, &namespaces);
     let tokens = tokens::compile(objects);
 

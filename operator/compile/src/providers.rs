@@ -38,7 +38,7 @@ pub(crate) struct Judged {
 }
 
 impl Providers {
-    pub fn compile(objects: &Objects, options: Options) -> Self {
+    pub fn compile(objects: &Objects, options: &Options) -> Self {
         let judged = objects.providers.iter().filter_map(|object| {
             let id = objects::live(&object.metadata)?;
             let judged = judge(object, &id, objects, options);
@@ -70,7 +70,7 @@ impl Judged {
     }
 }
 
-fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: Options) -> Judged {
+fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Options) -> Judged {
     let spec = &object.spec;
     let address = check(spec, options);
     let credential = credential(spec, id, objects);
@@ -97,7 +97,7 @@ fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: Options
 }
 
 /// The address if the spec makes sense; none for Echo.
-fn check(spec: &AIProviderSpec, options: Options) -> Result<Option<Address>, Problem> {
+fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, Problem> {
     let default = match spec.type_ {
         ProviderType::OpenAI => "https://api.openai.com/v1",
         ProviderType::Anthropic => "https://api.anthropic.com",

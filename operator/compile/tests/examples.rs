@@ -33,7 +33,7 @@ fn load(example: &str) -> Compiled {
     objects.tokens.iter().for_each(|it| it.validate_cel().unwrap());
 
     // As in a cluster, which is the stricter of both.
-    let compiled = compile(&objects, &Options { addresses: AddressPolicy::Cluster });
+    let compiled = compile(&objects, &Options { addresses: AddressPolicy::Cluster.into() });
     for (key, verdict) in &compiled.verdicts {
         for decision in &verdict.decisions {
             assert!(
@@ -46,7 +46,7 @@ fn load(example: &str) -> Compiled {
     }
     assert_eq!(
         compiled,
-        compile(&objects, &Options { addresses: AddressPolicy::Workstation }),
+        compile(&objects, &Options { addresses: AddressPolicy::Workstation.into() }),
         "a workstation sees the same"
     );
     compiled

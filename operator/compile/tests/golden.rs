@@ -41,10 +41,10 @@ fn every_case_compiles_to_what_it_says() {
 fn output(name: &str, input: &str) -> String {
     let workstation = input.contains("# Options: workstation\n");
     let addresses = if workstation { AddressPolicy::Workstation } else { AddressPolicy::Cluster };
-    let options = Options { addresses };
+    let options = Options { addresses: addresses.into() };
     let documents = yaml::read(input).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let compiled = compiled(name, documents.iter(), options);
-    let backwards = compiled_again(name, &documents, options);
+    let compiled = compiled(name, documents.iter(), &options);
+    let backwards = compiled_again(name, &documents, &options);
     assert_eq!(compiled, backwards, "{name}: the order of objects matters");
 
     let verdicts: Map<String, Value> =
@@ -52,15 +52,15 @@ fn output(name: &str, input: &str) -> String {
     yaml::write(&json!({ "snapshot": compiled.snapshot.redacted(), "verdicts": verdicts })).unwrap()
 }
 
-fn compiled<'a>(name: &str, documents: impl Iterator<Item = &'a yaml::Document>, options: Options) -> Compiled {
+fn compiled<'a>(name: &str, documents: impl Iterator<Item = &'a yaml::Document>, options: &Options) -> Compiled {
     let mut manifests = Manifests::default();
     for document in documents {
         manifests.add(&document.value).unwrap_or_else(|error| panic!("{name}:{}: {error}", document.line));
     }
-    compile(&manifests.finish(), &options)
+    compile(&manifests.finish(), options)
 }
 
-fn compiled_again(name: &str, documents: &[yaml::Document], options: Options) -> Compiled {
+fn compiled_again(name: &str, documents: &[yaml::Document], options: &Options) -> Compiled {
     compiled(name, documents.iter().rev(), options)
 }
 

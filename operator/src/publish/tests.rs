@@ -83,7 +83,7 @@ fn an_unreadable_object_and_a_hidden_secret_say_so() {
     index.apply(Ok(serde_json::from_value::<AIProvider>(value).unwrap()));
     let metadata = provider("broken").metadata;
     index.apply::<AIProvider>(Err(kube::core::error_boundary::InvalidObject { error: "spec.type".into(), metadata }));
-    let publication = Publication::of(index.view(), None, Options::default(), &["ai".to_owned()]).unwrap();
+    let publication = Publication::of(index.view(), None, &Options::default(), &["ai".to_owned()]).unwrap();
     let text = |namespace: &str, name: &str| {
         let id = routeapi_channel::ObjectId::new(namespace, name);
         let verdict = &publication.compiled.verdicts[&Key { kind: Kind::Provider, id }];
@@ -105,7 +105,7 @@ fn no_debug_output_shows_the_key_that_a_line_carries() {
     index.apply(Ok(serde_json::from_value::<AIProvider>(value).unwrap()));
     let secret = json!({"metadata": {"name": "vendor", "namespace": "ai"}, "data": {"apiKey": "dGhlLWtleQ=="}});
     index.apply(Ok(serde_json::from_value::<Secret>(secret).unwrap()));
-    let publication = Publication::of(index.view(), None, Options::default(), &["ai".to_owned()]).unwrap();
+    let publication = Publication::of(index.view(), None, &Options::default(), &["ai".to_owned()]).unwrap();
     let key = Key { kind: Kind::Provider, id: routeapi_channel::ObjectId::new("ai", "vendor") };
     let line = String::from_utf8(publication.put_line(&key).unwrap().to_vec()).unwrap();
     assert!(line.contains("the-key"), "{line}");

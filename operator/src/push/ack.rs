@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -85,6 +86,7 @@ struct Pods {
 #[derive(Debug)]
 struct Left {
     at: Instant,
+    pod: PodName,
     revision: Option<Revision>,
 }
 
@@ -104,8 +106,8 @@ pub struct Standing {
     pub connected: usize,
     /// Pods that are somewhere, with nothing known of what they have.
     pub strangers: usize,
-    groups: Vec<(Option<Arc<Catalog>>, usize)>,
-    away: Vec<Option<Arc<Catalog>>>,
+    groups: Vec<(Option<Arc<Catalog>>, Vec<PodName>)>,
+    away: Vec<(Option<Arc<Catalog>>, PodName)>,
     refused: BTreeMap<Key, Vec<(PodName, Version, String)>>,
 }
 
@@ -116,10 +118,21 @@ pub struct Progress {
     pub acknowledged: usize,
     /// Pods that are connected.
     pub connected: usize,
+    /// Connected pods that have neither acknowledged nor refused it.
+    pub missing: Names,
     /// Pods that were connected a moment ago and did not have it.
     pub away: usize,
-    /// The first refusal of this version, with the pod's name.
+    /// Those of them whose names are known.
+    pub away_names: Names,
+    /// The first refusal of this version, with the names of the pods that refused it.
     pub rejection: Option<String>,
+}
+
+/// Pods, the first few by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    first: Vec<String>,
+    more: usize,
 }
 
 // === impl AckBook ===
@@ -166,9 +179,10 @@ impl AckBook {
     /// The stream that opened at `since` ended.
     pub fn left(&self, uid: &str, since: i64) {
         let mut pods = self.lock();
-        if pods.local.get(uid).is_some_and(|report| report.since == since) {
-            let revision = pods.local.remove(uid).and_then(|report| report.revision);
-            pods.left.insert(uid.to_owned(), Left { at: Instant::now(), revision });
+        if pods.local.get(uid).is_some_and(|report| report.since == since)
+            && let Some(PodReport { pod, revision, .. }) = pods.local.remove(uid)
+        {
+            pods.left.insert(uid.to_owned(), Left { at: Instant::now(), pod, revision });
         }
         self.finish(pods);
     }
@@ -184,9 +198,9 @@ impl AckBook {
             return;
         }
         let at = Instant::now();
-        for PodReport { uid, revision, .. } in before.unwrap_or_default() {
+        for PodReport { uid, pod, revision, .. } in before.unwrap_or_default() {
             if !pods.connected().contains_key(&uid) {
-                pods.left.insert(uid, Left { at, revision });
+                pods.left.insert(uid, Left { at, pod, revision });
             }
         }
         self.finish(pods);
@@ -226,10 +240,10 @@ impl AckBook {
     pub fn standing(&self, recall: impl Fn(&Revision) -> Option<Arc<Catalog>>) -> Standing {
         let pods = self.lock();
         let connected = pods.connected();
-        let mut by_revision: BTreeMap<Option<&Revision>, usize> = BTreeMap::new();
+        let mut by_revision: BTreeMap<Option<&Revision>, Vec<PodName>> = BTreeMap::new();
         let mut standing = Standing { connected: connected.len(), ..Standing::default() };
         for report in connected.values() {
-            *by_revision.entry(report.revision.as_ref()).or_default() += 1;
+            by_revision.entry(report.revision.as_ref()).or_default().push(report.pod.clone());
             for refusal in &report.refused {
                 let refused = standing.refused.entry(refusal.key.clone()).or_default();
                 refused.push((report.pod.clone(), refusal.version.clone(), refusal.message.clone()));
@@ -237,7 +251,8 @@ impl AckBook {
         }
         standing.groups = by_revision.into_iter().map(|(revision, pods)| (revision.and_then(&recall), pods)).collect();
         let away = pods.left.iter().filter(|(uid, left)| left.at.elapsed() < AWAY && !connected.contains_key(*uid));
-        standing.away = away.map(|(_, left)| left.revision.as_ref().and_then(&recall)).collect();
+        let left = |left: &Left| (left.revision.as_ref().and_then(&recall), left.pod.clone());
+        standing.away = away.map(|(_, it)| left(it)).collect();
         standing
     }
 
@@ -292,15 +307,58 @@ impl Standing {
         let has = |catalog: &Option<Arc<Catalog>>| {
             catalog.as_ref().and_then(|it| it.get(key)).is_some_and(|entry| entry.version == *version)
         };
-        let told: usize = self.groups.iter().filter(|(catalog, _)| has(catalog)).map(|(_, pods)| pods).sum();
-        let rejection =
-            refusals.first().map(|(pod, _, message)| format!("pod {}/{}: {message}", pod.namespace, pod.name));
+        let told: usize = self.groups.iter().filter(|(catalog, _)| has(catalog)).map(|(_, pods)| pods.len()).sum();
+        let refused_by = |pod: &PodName| refusals.iter().any(|(by, ..)| by == pod);
+        let untold = self.groups.iter().filter(|(catalog, _)| !has(catalog)).flat_map(|(_, pods)| pods);
+        let away: Vec<_> = self.away.iter().filter(|(catalog, _)| !has(catalog)).map(|(_, pod)| pod).collect();
+        let rejection = refusals.first().map(|(pod, _, message)| {
+            let others = Names::of(refusals.iter().skip(1).map(|(pod, ..)| pod));
+            let others = if others.is_empty() { String::new() } else { format!(" (also refused by {others})") };
+            format!("pod {pod}: {message}{others}")
+        });
         Progress {
             acknowledged: told.saturating_sub(refusals.len()),
             connected: self.connected,
-            away: self.away.iter().filter(|catalog| !has(catalog)).count().max(self.strangers),
+            missing: Names::of(untold.filter(|pod| !refused_by(pod))),
+            away: away.len().max(self.strangers),
+            away_names: Names::of(away),
             rejection,
         }
+    }
+}
+
+impl Names {
+    /// How many are named.
+    const FEW: usize = 3;
+
+    /// In the order of their names.
+    pub fn of<'a>(pods: impl IntoIterator<Item = &'a PodName>) -> Self {
+        let mut first: Vec<_> = pods.into_iter().map(PodName::to_string).collect();
+        first.sort_unstable();
+        let more = first.len().saturating_sub(Self::FEW);
+        first.truncate(Self::FEW);
+        Self { first, more }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.first.join(", "))?;
+        match self.more {
+            0 => Ok(()),
+            more => write!(out, " and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
     }
 }
 

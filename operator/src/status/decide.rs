@@ -11,9 +11,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use routeapi_compile::{Detail, Verdict};
-use routeapi_crds::condition::{self, ConditionType, Decision, Reason, Status};
+use routeapi_crds::condition::{self, ConditionType, Decision, Reason, Status, shorten};
 
-use crate::{push::ack::Progress, tokens::plan::Finding};
+use crate::{
+    push::ack::{Names, Progress},
+    tokens::plan::Finding,
+};
 
 /// How long acknowledgements may be outstanding before that is said.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -59,7 +62,7 @@ pub struct Wanted {
     pub progress: Option<Progress>,
 }
 
-/// A condition that changed its answer, worth an event.
+/// A condition that changed its answer, or why it does not hold: worth an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flip {
     /// The condition.
@@ -76,8 +79,8 @@ pub struct Flip {
 pub fn decide(facts: &Facts<'_>) -> (Option<Wanted>, Option<Duration>) {
     let mut decisions = facts.verdict.decisions.clone();
     let mut further = Vec::new();
-    if let Some(finding) = facts.finding {
-        let secret = finding.map(secret_ready).or_else(|| kept(facts, ConditionType::SecretReady));
+    if let Some(finding) = &facts.finding {
+        let secret = finding.as_ref().map(secret_ready).or_else(|| kept(facts, ConditionType::SecretReady));
         further.push(secret.unwrap_or_else(|| {
             Decision::unknown(ConditionType::SecretReady, Reason::Pending, "the Secret was not looked at yet")
         }));
@@ -117,12 +120,15 @@ fn programmed(facts: &Facts<'_>) -> Programmed {
         });
     };
     let summary = format!("{}/{} data-plane pods acknowledged", progress.acknowledged, progress.connected);
+    let and_who =
+        |names: &Names, before: &str| if names.is_empty() { String::new() } else { format!("{before}{names}") };
     if let Some(text) = &progress.rejection {
         return Programmed::Now(Decision::no(TYPE, Reason::Rejected, text));
     }
     let held = kept(facts, TYPE).filter(|_| !mends(facts));
     if progress.complete() && progress.away > 0 && !held.as_ref().is_some_and(Decision::holds) {
-        let text = format!("{summary}; pods that left a moment ago without it: {}", progress.away);
+        let who = and_who(&progress.away_names, ": ");
+        let text = format!("{summary}; pods that left a moment ago without it: {}{who}", progress.away);
         return Programmed::Until(Decision::unknown(TYPE, Reason::Propagating, text), LOOK_OUT);
     }
     if progress.complete() {
@@ -132,7 +138,7 @@ fn programmed(facts: &Facts<'_>) -> Programmed {
     }
     let (reason, text) = match progress.connected {
         0 => (Reason::NoDataPlane, "no data-plane pod is connected".to_owned()),
-        _ => (Reason::Propagating, summary),
+        _ => (Reason::Propagating, format!("{summary}{}", and_who(&progress.missing, "; waiting for "))),
     };
     let waited = facts.waited.min(facts.led);
     if waited >= GRACE {
@@ -161,6 +167,16 @@ fn kept(facts: &Facts<'_>, type_: ConditionType) -> Option<Decision> {
         Reason::SecretReady,
         Reason::SecretNotOwned,
         Reason::SecretKeyMissing,
+        Reason::SecretKeyInvalid,
+        Reason::SecretTerminating,
+        Reason::SecretImmutable,
+        Reason::SecretInvalid,
+        Reason::Forbidden,
+        Reason::QuotaExceeded,
+        Reason::AdmissionDenied,
+        Reason::NamespaceTerminating,
+        Reason::Conflict,
+        Reason::ApiServerError,
         Reason::Minting,
         Reason::Programmed,
         Reason::Propagating,
@@ -172,7 +188,7 @@ fn kept(facts: &Facts<'_>, type_: ConditionType) -> Option<Decision> {
     Some(Decision { type_, status, reason, message: held.message.clone() })
 }
 
-fn secret_ready(finding: Finding) -> Decision {
+fn secret_ready(finding: &Finding) -> Decision {
     const TYPE: ConditionType = ConditionType::SecretReady;
     match finding {
         Finding::Ready => Decision::yes(TYPE, Reason::SecretReady),
@@ -180,12 +196,23 @@ fn secret_ready(finding: Finding) -> Decision {
         Finding::NotOwned => Decision::no(
             TYPE,
             Reason::SecretNotOwned,
-            "spec.secretName: a Secret of this name exists and is not this token's; delete it, choose another name, or \
-             label it routeapi.dev/import=true to take its value over",
+            "spec.secretName: a Secret of this name exists and is not owned by this ApiToken; delete it, choose another \
+             name, or label it routeapi.dev/import=true to import its value",
         ),
         Finding::KeyMissing => {
-            Decision::no(TYPE, Reason::SecretKeyMissing, "the Secret to take over has no value under the key token")
+            Decision::no(TYPE, Reason::SecretKeyMissing, "the Secret to import has no value under the key token")
         }
+        Finding::KeyUnusable(why) => {
+            Decision::no(TYPE, Reason::SecretKeyInvalid, format!("the Secret to import: the value of token {why}"))
+        }
+        Finding::Terminating(holders) => {
+            let text = format!(
+                "the Secret is being deleted, held by finalizers ({}); a new key is issued once it is gone",
+                shorten(&holders.join(", "), LONGEST_NOTE / 2)
+            );
+            Decision::no(TYPE, Reason::SecretTerminating, text)
+        }
+        Finding::Refused(refusal) => Decision::no(TYPE, refusal.reason, refusal.message.clone()),
     }
 }
 
@@ -209,17 +236,21 @@ impl Wanted {
         })
     }
 
-    /// Sets the conditions; returns those that changed their answer.
+    /// Sets the conditions; returns those that changed their answer, or why they do not hold.
     pub fn write_into(&self, conditions: &mut Vec<Condition>, now: &Time) -> Vec<Flip> {
         let mut flips = Vec::new();
         for decision in &self.decisions {
-            let before = condition::find(conditions, decision.type_).map(|held| held.status.clone());
+            let before = condition::find(conditions, decision.type_).cloned();
             condition::set(conditions, decision, self.generation, now);
-            let changed = before.as_deref() != Some(decision.status.to_string().as_str());
+            let changed = before.is_none_or(|held| {
+                let another_cause = decision.status == Status::False && held.reason != decision.reason.to_string();
+                held.status != decision.status.to_string() || another_cause
+            });
             let ready = decision.type_ == ConditionType::Ready;
             // One event per cause: `Ready` repeats the cause of a failure, and the others the news that all is well.
             let news = match decision.status {
                 Status::True => ready,
+                Status::False if decision.reason == Reason::Minting => false, // it passes
                 Status::False => !ready || self.cause_is_ready(),
                 Status::Unknown => false,
             };

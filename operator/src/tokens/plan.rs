@@ -4,6 +4,7 @@
 //! Secret is always among the keys, keys that were made after it are leftovers of a crash (nobody ever saw their value),
 //! and keys that were made before it end after the overlap.
 //!
+//! An imported value that may not stand for a token stands for none. A Secret that is being deleted changes nothing yet.
 //! A Secret that was deleted, or whose value was spoilt, means: new value, and the old one ends at once. A Secret that is
 //! not ours is never written to; labelled for import, its value is taken over as it is. If an imported value changes, the
 //! old one ends after the overlap if `rotation` is set, else at once.
@@ -14,9 +15,11 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use routeapi_channel::{
     Secret,
-    token_format::{self, Reading},
+    token_format::{self, Reading, Unusable},
 };
 use routeapi_crds::v1alpha1::{ApiToken, KeyStatus};
+
+use super::refusal::Refusal;
 
 /// Keys that a status admits.
 const MOST_KEYS: usize = 4;
@@ -28,10 +31,23 @@ pub enum Held {
     Absent,
     /// Somebody else's.
     Foreign,
-    /// Somebody else's, meant to be taken over; none if it has no value under the key `token`.
-    Import(Option<Secret>),
+    /// Somebody else's, meant to be taken over.
+    Import(Import),
+    /// Ours or meant to be taken over, and being deleted: what holds it.
+    Terminating(Vec<String>),
     /// Ours.
     Ours(Ours),
+}
+
+/// The value of a Secret that is meant to be taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// There is none under the key `token`.
+    Missing,
+    /// It may not stand for a token.
+    Unusable(Unusable),
+    /// It may.
+    Value(Secret),
 }
 
 /// A Secret of the operator's own making.
@@ -70,7 +86,7 @@ pub enum Next {
 }
 
 /// What is said about the Secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// It holds the current key.
     Ready,
@@ -80,6 +96,12 @@ pub enum Finding {
     NotOwned,
     /// It is meant to be taken over but has no value.
     KeyMissing,
+    /// It is meant to be taken over but its value may not stand for a token.
+    KeyUnusable(Unusable),
+    /// It is being deleted, and these finalizers hold it.
+    Terminating(Vec<String>),
+    /// The API server does not take what should be written.
+    Refused(Refusal),
 }
 
 /// All of it.
@@ -100,10 +122,17 @@ pub fn plan(token: &ApiToken, held: &Held, now: Timestamp) -> Plan {
     match held {
         Held::Absent => Plan { keys: none(keys.rotation_revision), next: Next::Mint, finding: Finding::Minting },
         Held::Foreign => Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding: Finding::NotOwned },
-        Held::Import(None) => {
+        Held::Import(Import::Missing) => {
             Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding: Finding::KeyMissing }
         }
-        Held::Import(Some(value)) => {
+        Held::Import(Import::Unusable(why)) => {
+            Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding: Finding::KeyUnusable(*why) }
+        }
+        // What apps have goes on working until the Secret is gone.
+        Held::Terminating(holders) => {
+            Plan { keys, next: Next::Nothing, finding: Finding::Terminating(holders.clone()) }
+        }
+        Held::Import(Import::Value(value)) => {
             let sha256 = token_format::sha256(value.expose());
             keys.settle(&token_format::id_of_hash(&sha256), &sha256, import_overlap(token), now);
             keys.rotation_revision = wanted_revision(token);
@@ -129,6 +158,12 @@ fn own(token: &ApiToken, ours: &Ours, mut keys: Keys, now: Timestamp) -> Plan {
         (false, true) => Next::Nothing,
     };
     Plan { keys, next, finding: Finding::Ready }
+}
+
+/// The key that a Secret of ours holds, if its value is what was once written.
+pub fn current(held: &Held) -> Option<&str> {
+    let Held::Ours(ours) = held else { return None };
+    ours.key_id.as_deref().filter(|id| ours.value.as_ref().is_some_and(|value| intact(value, Some(id)).is_some()))
 }
 
 /// Id and hash of a value that is what was once written.
@@ -191,8 +226,9 @@ impl Keys {
         }
     }
 
-    /// Adds a key; if there are too many, the one that ends first goes.
+    /// Adds a key in place of one of the same id, if there is one; if there are too many, the one that ends first goes.
     pub fn add(&mut self, key: KeyStatus) {
+        self.keys.retain(|held| held.id != key.id);
         while self.keys.len() >= MOST_KEYS {
             let ends = |key: &KeyStatus| key.not_after_time.as_ref().map(|end| end.0);
             let first = self.keys.iter().enumerate().min_by_key(|(_, key)| ends(key).unwrap_or(Timestamp::MAX));

@@ -11,16 +11,21 @@ use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams, PostParams},
 };
-use routeapi_channel::{Secret, token_format::Minted};
+use routeapi_channel::{
+    Secret,
+    token_format::{self, Minted},
+};
 use routeapi_crds::v1alpha1::{ApiToken, IMPORT_LABEL, SecretKeys, TOKEN_KEY};
 use serde_json::json;
 
 use super::{
     TokenError, call,
-    plan::{Held, Ours, wanted_revision},
+    plan::{Held, Import, Ours, wanted_revision},
 };
 use crate::writer::FIELD_MANAGER;
 
+/// Without this label, the chart's admission policy lets the operator write no Secret.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const KEY_ID: &str = "routeapi.dev/key-id";
 const REVISION: &str = "routeapi.dev/rotation-revision";
 const BASE_URL: &str = "baseURL";
@@ -61,7 +66,9 @@ pub async fn write(
     let wanted = wanted(token, &minted.value, gateway_url);
     match read {
         Held::Ours(ours) => patch(client, token, ours, &minted.id, wanted).await,
-        Held::Absent | Held::Foreign | Held::Import(_) => create(client, token, &minted.id, wanted).await,
+        Held::Absent | Held::Foreign | Held::Import(_) | Held::Terminating(_) => {
+            create(client, token, &minted.id, wanted).await
+        }
     }
 }
 
@@ -80,15 +87,25 @@ fn held(token: &ApiToken, secret: &KubeSecret, gateway_url: &str) -> Held {
     };
     let mut owners = metadata.owner_references.iter().flatten();
     let owned = owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == token.metadata.uid.as_ref());
+    let terminating = metadata.deletion_timestamp.as_ref().map(|_| metadata.finalizers.clone().unwrap_or_default());
     if !owned {
         let import =
             metadata.labels.as_ref().and_then(|labels| labels.get(IMPORT_LABEL)).is_some_and(|it| it == "true");
         if !import {
             return Held::Foreign;
         }
-        // A line end that an editor left behind cannot be part of a header.
-        let value = text(TOKEN_KEY).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty());
-        return Held::Import(value.map(Secret::new));
+        if let Some(holders) = terminating {
+            return Held::Terminating(holders);
+        }
+        let value = secret.data.as_ref().and_then(|data| data.get(TOKEN_KEY));
+        return Held::Import(match value.map(|bytes| token_format::import(&bytes.0)) {
+            None => Import::Missing,
+            Some(Err(unusable)) => Import::Unusable(unusable),
+            Some(Ok(value)) => Import::Value(Secret::new(value)),
+        });
+    }
+    if let Some(holders) = terminating {
+        return Held::Terminating(holders);
     }
     let annotation = |name: &str| metadata.annotations.as_ref().and_then(|it| it.get(name)).cloned();
     let value = text(TOKEN_KEY).map(Secret::new);
@@ -136,7 +153,7 @@ async fn create(
     let mut secret = KubeSecret { type_: Some("Opaque".to_owned()), ..KubeSecret::default() };
     secret.metadata.name = Some(token.secret_name());
     secret.metadata.annotations = Some(annotations(token, key_id));
-    secret.metadata.labels = Some([("app.kubernetes.io/managed-by".to_owned(), "routeapi-operator".to_owned())].into());
+    secret.metadata.labels = Some([(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned())].into());
     secret.metadata.owner_references = token.controller_owner_ref(&()).map(|mut owner| {
         owner.block_owner_deletion = None; // would need a right on finalizers, and nothing waits for it
         vec![owner]
@@ -161,7 +178,11 @@ async fn patch(
         annotations.remove(REVISION); // the same value again is no rotation
     }
     let patch = json!({
-        "metadata": {"resourceVersion": ours.resource_version, "annotations": annotations},
+        "metadata": {
+            "resourceVersion": ours.resource_version,
+            "annotations": annotations,
+            "labels": {MANAGED_BY: FIELD_MANAGER},
+        },
         "data": data,
     });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

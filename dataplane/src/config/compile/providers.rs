@@ -10,7 +10,7 @@ use routeapi_channel::{
     catalog::Unreadable,
     snapshot::{self, Provider as Told},
 };
-use routeapi_crds::value::{AddressClass, Endpoint, Host, ProviderType};
+use routeapi_crds::value::{Endpoint, Host, ProviderType};
 use routeapi_protocol::dialect::{Family, Surface};
 
 use crate::{
@@ -88,18 +88,16 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
 fn transport(told: &Told, family: Family, live: &Live) -> Result<Transport, String> {
     let base = BaseUrl::parse(&told.base_url).map_err(|error| error.to_string())?;
     // The connector asks no resolver about a literal, so this is where it is judged.
-    match Host::of(base.host()) {
-        Host::Name(_) => {}
+    let rules = live.clients().addresses();
+    let allowed = match Host::of(base.host()) {
+        Host::Address(address) => rules.address(address),
+        Host::Name(name) => rules.name(&name),
         Host::Ambiguous => {
             return Err(format!("baseURL {:?}: the host is neither a name nor an address", told.base_url));
         }
-        Host::Address(address) => {
-            let class = AddressClass::of(address);
-            if !live.clients().addresses().allows(class) {
-                return Err(format!("baseURL {:?} leads to {class}, which no upstream may have", told.base_url));
-            }
-        }
-    }
+    };
+    allowed
+        .map_err(|forbidden| format!("baseURL {:?} leads to {forbidden}, which no upstream may have", told.base_url))?;
     let credential = match &told.credential {
         None => Credential::none(),
         Some(snapshot::Credential::ApiKey(key)) => {

@@ -51,9 +51,9 @@ impl Values {
             let Some(id) = id(object) else { continue };
             let secret = ObjectId::new(id.namespace(), object.secret_name());
             let token = match objects.secrets.get(&secret) {
-                Some(data) => match data.get(TOKEN_KEY).map(|bytes| std::str::from_utf8(bytes)) {
-                    Some(Ok(text)) if !text.trim().is_empty() => Ok((Secret::new(text.trim()), false)),
-                    Some(_) => Err(format!("Secret {secret}: {TOKEN_KEY}: must be text and not empty")),
+                Some(data) => match data.get(TOKEN_KEY).map(|bytes| token_format::import(bytes)) {
+                    Some(Ok(text)) => Ok((Secret::new(text), false)),
+                    Some(Err(unusable)) => Err(format!("Secret {secret}: {TOKEN_KEY}: {unusable}")),
                     None => Err(format!("Secret {secret}: {TOKEN_KEY}: is missing")),
                 },
                 None => self.make(&id).map(|value| (value, true)),
@@ -107,4 +107,42 @@ fn status(value: &Secret) -> ApiTokenStatus {
     };
     let key = KeyStatus { id, sha256, issued_time: Time(Timestamp::UNIX_EPOCH), not_after_time: None };
     ApiTokenStatus { keys: vec![key], ..ApiTokenStatus::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use routeapi_compile::Manifests;
+    use serde_json::json;
+
+    use super::*;
+
+    fn assign(value: &str) -> (Vec<LocalToken>, Vec<String>) {
+        let mut manifests = Manifests::default();
+        let token = json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken", "metadata": {"name": "app"},
+            "spec": {"models": ["*"], "secretName": "mine"}});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"},
+            "stringData": {"token": value}});
+        manifests.add(&token).unwrap();
+        manifests.add(&secret).unwrap();
+        let mut problems = Vec::new();
+        let given =
+            Values::random().assign(&mut manifests.finish(), |id, message| problems.push(format!("{id}: {message}")));
+        (given, problems)
+    }
+
+    #[test]
+    fn a_key_that_could_be_guessed_is_refused() {
+        let (given, problems) = assign("0123456789abcde\n");
+        assert!(given.is_empty());
+        let problem = "default/app: Secret default/mine: token: has 15 bytes, and a key needs at least 16: shorter ones can \
+                       be guessed";
+        assert_eq!(problems, [problem]);
+    }
+
+    #[test]
+    fn white_space_around_a_key_is_no_part_of_it() {
+        let (given, problems) = assign(" 0123456789abcdef\n");
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(given[0].value.expose(), "0123456789abcdef");
+    }
 }

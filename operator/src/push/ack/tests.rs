@@ -121,3 +121,22 @@ fn a_peer_that_is_gone_takes_its_pods_along() {
     assert_eq!((book.standing(|_| None).connected, book.known_peers().len()), (0, 0));
     assert_eq!(book.fleet().borrow().uids, ["x"], "it comes back to somebody, most likely");
 }
+
+#[test]
+fn pods_that_lack_or_refuse_a_resource_are_named() {
+    let (old, new) = (catalog(&[("a", 1)]), catalog(&[("a", 2)]));
+    let book = AckBook::new();
+    for uid in ["1", "2", "3", "4", "5"] {
+        book.joined(report(uid, 1));
+    }
+    book.answered("1", 1, &old.revision(), vec![]);
+    book.answered("2", 1, &new.revision(), vec![refusal(&new, "a")]);
+    book.answered("3", 1, &new.revision(), vec![refusal(&new, "a")]);
+    book.answered("4", 1, &new.revision(), vec![]);
+    let held = progress(&book, &[&old, &new], "a", &new);
+    assert_eq!(held.acknowledged, 1);
+    assert_eq!(held.missing.to_string(), "ai/pod-1, ai/pod-5");
+    assert_eq!(held.rejection.as_deref(), Some("pod ai/pod-2: no such word (also refused by ai/pod-3)"));
+    book.left("1", 1);
+    assert_eq!(progress(&book, &[&old, &new], "a", &new).away_names.to_string(), "ai/pod-1");
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{push::ack::PodName, tokens::refusal::Refusal};
 
 fn verdict(decisions: Vec<Decision>) -> Verdict {
     Verdict { generation: Some(3), decisions, detail: Detail::Route { upstreams: Vec::new() } }
@@ -11,8 +12,24 @@ fn good() -> Verdict {
     ])
 }
 
+fn nowhere() -> Progress {
+    Progress {
+        acknowledged: 0,
+        connected: 0,
+        missing: Names::default(),
+        away: 0,
+        away_names: Names::default(),
+        rejection: None,
+    }
+}
+
+fn names(pods: &[&str]) -> Names {
+    let pods: Vec<_> = pods.iter().map(|name| PodName { namespace: "ai".into(), name: (*name).into() }).collect();
+    Names::of(&pods)
+}
+
 fn progress(acknowledged: usize, connected: usize) -> Option<Progress> {
-    Some(Progress { acknowledged, connected, away: 0, rejection: None })
+    Some(Progress { acknowledged, connected, ..nowhere() })
 }
 
 fn facts<'a>(verdict: &'a Verdict, progress: Option<Progress>, held: &'a [Condition], waited: u64) -> Facts<'a> {
@@ -67,7 +84,7 @@ fn more_pods_are_no_news() {
 #[test]
 fn a_pod_that_is_away_for_a_moment_delays_good_news_and_takes_none_back() {
     let verdict = good();
-    let away = || Some(Progress { acknowledged: 2, connected: 2, away: 1, rejection: None });
+    let away = || Some(Progress { acknowledged: 2, connected: 2, away: 1, ..nowhere() });
     let (wanted, later) = decide(&facts(&verdict, away(), &[], 0));
     let wanted = wanted.unwrap();
     let text = "2/2 data-plane pods acknowledged; pods that left a moment ago without it: 1";
@@ -94,7 +111,7 @@ fn a_new_generation_is_given_a_moment_before_anything_is_said() {
 fn a_refusal_is_said_at_once_in_the_pods_words() {
     let verdict = good();
     let text = "pod ai/gw-1: unknown field `shiny`";
-    let refused = Some(Progress { acknowledged: 2, connected: 3, away: 0, rejection: Some(text.into()) });
+    let refused = Some(Progress { acknowledged: 2, connected: 3, rejection: Some(text.into()), ..nowhere() });
     let wanted = decide(&facts(&verdict, refused, &[], 0)).0.unwrap();
     assert_eq!(condition(&wanted, ConditionType::Programmed), (Status::False, Reason::Rejected, text));
     assert_eq!(condition(&wanted, ConditionType::Ready), (Status::False, Reason::Rejected, text));
@@ -173,4 +190,57 @@ fn what_mends_is_not_ready_before_pods_have_it() {
     assert_eq!(condition(&wanted.unwrap(), ConditionType::Ready).0, Status::Unknown);
     let (wanted, _) = decide(&facts(&mended, progress(2, 2), &held, 700));
     assert_eq!(condition(&wanted.unwrap(), ConditionType::Ready).0, Status::True);
+}
+
+#[test]
+fn pods_that_are_missing_are_named() {
+    let verdict = good();
+    let stuck = Progress { acknowledged: 2, connected: 3, missing: names(&["gw-3"]), ..nowhere() };
+    let wanted = decide(&facts(&verdict, Some(stuck), &[], 10_000)).0.unwrap();
+    let text = "2/3 data-plane pods acknowledged; waiting for ai/gw-3";
+    assert_eq!(condition(&wanted, ConditionType::Programmed), (Status::False, Reason::Propagating, text));
+
+    let left = Progress { acknowledged: 2, connected: 2, away: 1, away_names: names(&["gw-3"]), ..nowhere() };
+    let wanted = decide(&facts(&verdict, Some(left), &[], 0)).0.unwrap();
+    let text = "2/2 data-plane pods acknowledged; pods that left a moment ago without it: 1: ai/gw-3";
+    assert_eq!(condition(&wanted, ConditionType::Programmed), (Status::Unknown, Reason::Propagating, text));
+}
+
+#[test]
+fn many_pods_are_counted_after_three_names() {
+    assert_eq!(names(&["e", "d", "c", "b", "a"]).to_string(), "ai/a, ai/b, ai/c and 2 more");
+}
+
+fn refused(reason: Reason, message: &str) -> Finding {
+    Finding::Refused(Refusal { reason, message: message.to_owned(), ambiguous: false })
+}
+
+#[test]
+fn a_refusal_of_the_api_server_is_why_a_token_is_not_ready() {
+    let verdict = good();
+    let mut token = facts(&verdict, progress(1, 1), &[], 0);
+    token.finding = Some(Some(refused(Reason::QuotaExceeded, "creating the Secret: exceeded quota: q")));
+    let wanted = decide(&token).0.unwrap();
+    let said = (Status::False, Reason::QuotaExceeded, "creating the Secret: exceeded quota: q");
+    assert_eq!(condition(&wanted, ConditionType::SecretReady), said);
+    assert_eq!(condition(&wanted, ConditionType::Ready), said);
+}
+
+#[test]
+fn one_event_per_cause() {
+    let verdict = good();
+    let now = Time(Timestamp::from_second(1_800_000_000).unwrap());
+    let mut conditions = Vec::new();
+    let mut events = |finding: Finding| {
+        let mut token = facts(&verdict, progress(1, 1), &[], 0);
+        token.finding = Some(Some(finding));
+        let flips = decide(&token).0.unwrap().write_into(&mut conditions, &now);
+        flips.into_iter().map(|flip| (flip.type_, flip.reason)).collect::<Vec<_>>()
+    };
+    let event = |type_: &str, reason: &str| vec![(type_.to_owned(), reason.to_owned())];
+    assert_eq!(events(Finding::Minting), []);
+    assert_eq!(events(refused(Reason::QuotaExceeded, "1 of 1")), event("SecretReady", "QuotaExceeded"));
+    assert_eq!(events(refused(Reason::QuotaExceeded, "2 of 2")), []);
+    assert_eq!(events(refused(Reason::AdmissionDenied, "no")), event("SecretReady", "AdmissionDenied"));
+    assert_eq!(events(Finding::Ready), event("Ready", "Ready"));
 }

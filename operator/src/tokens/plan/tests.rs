@@ -140,17 +140,17 @@ fn a_secret_of_somebody_else_is_left_alone() {
 #[test]
 fn an_imported_value_works_by_its_hash_and_follows_its_secret() {
     let sha256 = token_format::sha256("old-key");
-    let held = Held::Import(Some(Secret::new("old-key")));
+    let held = Held::Import(Import::Value(Secret::new("old-key")));
     let first = plan(&token(&json!(null), &[], None), &held, at(0));
     assert_eq!((first.next, first.finding), (Next::Nothing, Finding::Ready));
     assert_eq!((first.keys.keys[0].id.as_str(), first.keys.keys[0].sha256.as_str()), (&sha256[..12], sha256.as_str()));
 
-    let changed = Held::Import(Some(Secret::new("new-key")));
+    let changed = Held::Import(Import::Value(Secret::new("new-key")));
     let without = plan(&token(&json!(null), &first.keys.keys, Some(0)), &changed, at(100));
     assert_eq!(without.keys.keys.len(), 1, "the old value ends at once");
     let with = plan(&token(&json!({"overlap": "1h"}), &first.keys.keys, Some(0)), &changed, at(100));
     assert_eq!(ids(&with.keys)[0], (sha256[..12].to_owned(), Some(3700)));
-    let empty = plan(&token(&json!(null), &first.keys.keys, Some(0)), &Held::Import(None), at(100));
+    let empty = plan(&token(&json!(null), &first.keys.keys, Some(0)), &Held::Import(Import::Missing), at(100));
     assert_eq!((empty.finding, empty.keys.keys.len()), (Finding::KeyMissing, 0));
 }
 
@@ -169,4 +169,31 @@ fn a_secret_that_is_out_of_date_is_written_again_with_its_value() {
     held.fresh = false;
     let plan = plan(&token(&json!(null), &[key(1, 0, None)], Some(0)), &Held::Ours(held), at(100));
     assert_eq!((plan.next, plan.finding), (Next::Refresh, Finding::Ready));
+}
+
+#[test]
+fn an_imported_value_that_is_too_short_stands_for_nothing() {
+    let held = Held::Import(Import::Unusable(Unusable::TooShort(3)));
+    let plan = plan(&token(&json!(null), &[key(1, 0, None)], Some(0)), &held, at(100));
+    assert_eq!((plan.next, plan.finding), (Next::Nothing, Finding::KeyUnusable(Unusable::TooShort(3))));
+    assert!(plan.keys.keys.is_empty());
+}
+
+#[test]
+fn a_secret_that_is_being_deleted_keeps_its_key_until_it_is_gone() {
+    let token = token(&json!(null), &[key(1, 0, None)], Some(0));
+    let plan = plan(&token, &Held::Terminating(vec!["x/hold".to_owned()]), at(100));
+    assert_eq!((plan.next, plan.finding), (Next::Nothing, Finding::Terminating(vec!["x/hold".to_owned()])));
+    assert_eq!(plan.keys, Keys::of(&token));
+}
+
+/// Issued in the same second, so that times do not tell which came first.
+#[test]
+fn a_retry_of_a_rotation_asks_for_the_keys_that_the_first_try_wrote() {
+    let first_try = [key(1, 0, None), key(2, 0, None)];
+    let token = token(&json!({"overlap": "1h", "revision": 1}), &first_try, Some(0));
+    let mut plan = plan(&token, &ours(1), at(100));
+    assert_eq!(plan.next, Next::Mint);
+    plan.keys.add(key(2, 0, None));
+    assert_eq!(plan.keys, Keys::of(&token), "nothing to write, nothing to publish");
 }

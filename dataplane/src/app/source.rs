@@ -68,7 +68,6 @@ impl Configure {
             }
             Self::Files(files) => {
                 let Files { loader, loaded, mut on_reload } = *files;
-                let environment = |name: &str| std::env::var(name).ok();
                 let told = |result: Result<&Loaded, &[Problem]>| {
                     if let Ok(loaded) = result
                         && let Err(error) = install_files(&installer, loaded)
@@ -81,6 +80,11 @@ impl Configure {
             }
         }
     }
+}
+
+/// The process's own.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn install_files(installer: &Installer, loaded: &Loaded) -> Result<(), StartError> {

@@ -13,11 +13,15 @@ pub(super) struct Manifests {
     /// Secret's stringData becomes that environment variable.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
+    /// Take it as meant when files hold no object, or when all objects of a kind are gone. Otherwise that is an error, and
+    /// `run` keeps what is in force: an editor that truncates a file for a moment would revoke every token.
+    #[arg(long)]
+    allow_empty: bool,
 }
 
 impl Manifests {
     pub(super) fn loader(&self, values: Values) -> anyhow::Result<Loader> {
-        Ok(Loader::new(self.paths.clone(), values)?)
+        Ok(Loader::new(self.paths.clone(), values)?.allow_empty(self.allow_empty))
     }
 
     /// Reads once, for a look: tokens without a Secret get a placeholder.

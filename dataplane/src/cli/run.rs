@@ -24,7 +24,8 @@ Examples:
   routeapi run -f examples/quickstart.yaml
   OPENAI_API_KEY=sk-... routeapi run -f examples/multi-vendor --listen 127.0.0.1:8081
 
-Manifests are read again when they change; a broken edit changes nothing and says why. Upstreams on this machine
+Manifests are read again when they change; a broken edit, or one that leaves a file empty or no token, changes nothing
+and says why (see --allow-empty). Upstreams on this machine
 (http://127.0.0.1:11434/v1) are allowed. A token's value comes from the key `token` of its Secret; without one it is
 made and printed. Values from Secrets are not printed.";
 

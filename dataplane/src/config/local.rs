@@ -2,7 +2,7 @@
 //!
 //! The way of a manifest: [`files`] reads it, [`expand`] fills `${ENV}` into Secrets, [`admission`] checks it against
 //! the kind's own schema and CEL rules, [`values`] gives each ApiToken a value, and `routeapi_compile` does the rest.
-//! [`reload`] does all of it again when a file changes.
+//! [`reload`] does all of it again when a file changes, and [`shrink`] refuses what has become empty.
 //!
 //! Nothing stops at the first mistake: a load ends with everything that was found, and whoever asked decides whether the
 //! remains are good enough. Objects of kinds that play no part here are left alone with a notice.
@@ -12,24 +12,30 @@ pub mod expand;
 pub mod files;
 pub mod problem;
 pub mod reload;
+pub mod shrink;
 pub mod values;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use routeapi_channel::{Kind, ObjectId};
 use routeapi_compile::{Added, AddressPolicy, Compiled, ManifestError, Manifests, Options, Verdict};
 use routeapi_crds::condition::Status;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use self::{
     admission::Admission,
-    files::Manifest,
+    files::{Manifest, Stamp, Text},
     problem::{Origin, Problem},
+    shrink::Held,
     values::{LocalToken, Values},
 };
 
 /// Reads environment variables; a closure in tests.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
+
+/// SHA-256 of everything that was read, and of what could not be.
+type Digest = [u8; 32];
 
 /// What the manifests amount to.
 #[derive(Debug, Default)]
@@ -54,6 +60,12 @@ pub struct Loader {
     paths: Vec<PathBuf>,
     admission: &'static Admission,
     values: Values,
+    allow_empty: bool,
+    /// Of the last load, whatever came of it.
+    stamp: Stamp,
+    digest: Digest,
+    /// Of the last load without problems.
+    held: Held,
 }
 
 impl Loader {
@@ -62,7 +74,22 @@ impl Loader {
     /// # Errors
     /// When the kinds' own schemas do not compile, which none of this program's does.
     pub fn new(paths: Vec<PathBuf>, values: Values) -> Result<Self, admission::BadSchema> {
-        Ok(Self { paths, admission: Admission::shared()?, values })
+        Ok(Self {
+            paths,
+            admission: Admission::shared()?,
+            values,
+            allow_empty: false,
+            stamp: Stamp::default(),
+            digest: Digest::default(),
+            held: Held::default(),
+        })
+    }
+
+    /// Takes it as meant when manifests are empty, or have become so.
+    #[must_use]
+    pub fn allow_empty(mut self, allow: bool) -> Self {
+        self.allow_empty = allow;
+        self
     }
 
     /// The files and directories.
@@ -72,11 +99,46 @@ impl Loader {
 
     /// Reads everything as it is now. Tokens keep the values they were given before.
     pub fn load(&mut self, environment: Environment<'_>) -> Loaded {
-        let mut loaded = Loaded::default();
+        let mut problems = Vec::new();
+        self.stamp = Stamp::of(&self.paths);
+        let texts = files::texts(&self.paths, &mut problems);
+        self.digest = digest(&texts, &problems);
+        self.judge(&texts, problems, environment)
+    }
+
+    /// Reads everything again if it is not what it was at the last load: files that nobody touched are not read, and what
+    /// is byte for byte the same is not parsed.
+    pub fn reload(&mut self, environment: Environment<'_>) -> Option<Loaded> {
+        let stamp = Stamp::of(&self.paths);
+        if stamp == self.stamp && !stamp.is_fresh() {
+            return None;
+        }
+        let mut problems = Vec::new();
+        let texts = files::texts(&self.paths, &mut problems);
+        let digest = digest(&texts, &problems);
+        self.stamp = stamp;
+        if digest == self.digest {
+            return None;
+        }
+        self.digest = digest;
+        Some(self.judge(&texts, problems, environment))
+    }
+
+    fn judge(&mut self, texts: &[Text], problems: Vec<Problem>, environment: Environment<'_>) -> Loaded {
+        let mut loaded = Loaded { problems, ..Loaded::default() };
         let mut manifests = Manifests::default();
         let mut origins = Origins::new();
-        for manifest in files::read(&self.paths, &mut loaded.problems) {
-            self.take(manifest, environment, &mut manifests, &mut origins, &mut loaded);
+        let mut held = Held::default();
+        for text in texts {
+            let found = files::manifests(text, &mut loaded.problems);
+            held.files.insert(text.file.clone(), found.len());
+            for manifest in found {
+                self.take(manifest, environment, &mut manifests, &mut origins, &mut loaded);
+            }
+        }
+        held.kinds.clone_from(&loaded.counts);
+        if loaded.problems.is_empty() && !self.allow_empty {
+            loaded.problems = shrink::check(&self.held, &held, &self.paths);
         }
         let mut objects = manifests.finish();
         loaded.tokens = self.values.assign(&mut objects, |id, message| {
@@ -87,6 +149,9 @@ impl Loader {
         let options = Options { addresses: AddressPolicy::Workstation.into() };
         loaded.compiled = routeapi_compile::compile(&objects, &options);
         judge(&mut loaded, &origins);
+        if loaded.problems.is_empty() {
+            self.held = held;
+        }
         loaded
     }
 
@@ -125,6 +190,21 @@ impl Loader {
             }
         }
     }
+}
+
+fn digest(texts: &[Text], problems: &[Problem]) -> Digest {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(bytes.len().to_le_bytes());
+        hash.update(bytes);
+    };
+    for Text { file, text } in texts {
+        part(file.as_os_str().as_bytes());
+        part(if text.is_ok() { b"text" } else { b"error" });
+        part(text.as_ref().map_or_else(String::as_bytes, String::as_bytes));
+    }
+    problems.iter().for_each(|problem| part(problem.to_string().as_bytes()));
+    hash.finalize().into()
 }
 
 /// Turns verdicts into problems and notices.

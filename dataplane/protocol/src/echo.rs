@@ -12,7 +12,7 @@ mod responses;
 mod say;
 mod vectors;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -26,6 +26,7 @@ use crate::{
     inbound::{self, Inbound},
     ir::{Candidate, Event, Response, Usage},
     problem::{Problem, ProblemKind, render},
+    scan::Scan,
 };
 
 use ask::Ask;
@@ -49,6 +50,9 @@ const JSON: &str = "application/json";
 
 /// Most answers to one request (`n`, `candidateCount`).
 const MOST_CANDIDATES: u32 = 8;
+
+/// Longest body that is read as a tree (Responses, embeddings), in bytes: a tree takes up to a hundred times its text.
+const MAX_TREE_BODY: usize = 1 << 20;
 
 /// What is known of a request before it is read.
 struct Context<'a> {
@@ -81,8 +85,8 @@ impl<'a> Context<'a> {
                 _ => None,
             }
         } else {
-            let body: Value = serde_json::from_slice(body).map_err(|error| wrong(None, &error.to_string()))?;
-            body.get("model").and_then(Value::as_str).map(str::to_owned)
+            let scan = Scan::read(body).map_err(|error| wrong(None, &error.to_string()))?;
+            scan.last(body, "model").and_then(|model| model.text(body)).map(Cow::into_owned)
         };
         let model = model.ok_or_else(|| wrong(Some("model"), "`model` is required"))?;
         let id = hex::encode(Sha256::digest(body)).chars().take(24).collect();
@@ -186,6 +190,14 @@ impl<'a> Context<'a> {
 #[expect(clippy::needless_pass_by_value, reason = "the value ends here")]
 fn whole(body: Value) -> EchoAnswer {
     EchoAnswer { status: 200, content_type: JSON, chunks: vec![body.to_string().into()] }
+}
+
+/// A body as a tree.
+fn tree(body: &[u8]) -> Result<Value, Malformed> {
+    if body.len() > MAX_TREE_BODY {
+        return Err(wrong(None, &format!("the Echo upstream reads at most {MAX_TREE_BODY} bytes of such a request")));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(None, &error.to_string()))
 }
 
 fn wrong(field: Option<&str>, message: &str) -> Malformed {

@@ -7,6 +7,7 @@
 
 mod content;
 mod event;
+mod extras;
 mod number;
 mod request;
 mod response;
@@ -16,9 +17,10 @@ pub use content::{
     Block, CacheMark, Citation, Document, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown,
 };
 pub use event::{BlockKind, Delta, Event};
+pub use extras::{Extra, Extras};
 pub use number::Number;
 pub use request::{
-    Effort, Extra, Modality, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn,
+    Effort, Modality, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn,
 };
 pub use response::{Candidate, Finish, FinishReason, Response};
 pub use usage::Usage;

@@ -147,6 +147,15 @@ impl Report {
         self.refuse(field.into(), why.into());
     }
 
+    /// Further hints are not sent that nobody counted one by one. In strict mode that is refused.
+    pub fn more(&mut self, count: u64) {
+        if count > 0 && self.mode == Mode::Strict {
+            let why = format!("holds {count} more fields that are not supported by the upstream");
+            self.refuse("request".into(), why.into());
+        }
+        self.more = self.more.saturating_add(count);
+    }
+
     /// The first one is the answer to the client.
     fn refuse(&mut self, field: Field, why: Cow<'static, str>) {
         if self.refusal.is_none() {
@@ -190,7 +199,8 @@ pub fn clip(text: Field) -> Field {
     cut(text, MAX_NAME_BYTES)
 }
 
-fn cut(text: Cow<'static, str>, most: usize) -> Cow<'static, str> {
+/// The beginning of a text that is longer than `most` bytes, with `…` behind.
+pub(crate) fn cut(text: Cow<'static, str>, most: usize) -> Cow<'static, str> {
     if text.len() <= most {
         return text;
     }

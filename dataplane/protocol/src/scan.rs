@@ -23,6 +23,9 @@ pub const MAX_MEMBERS: usize = 1024;
 /// Most elements of a list that is kept: messages, parts, tools. Anthropic takes 100,000 messages.
 pub const MAX_ELEMENTS: usize = 100_000;
 
+/// Longest value that is made a tree of, in bytes: counts, errors, reasons.
+pub const MAX_TREE: usize = 64 * 1024;
+
 /// The body is not the JSON object that a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault} at byte {position}")]
@@ -263,6 +266,12 @@ impl Value {
                 }
             });
         }
+    }
+
+    /// The value as a tree, if it is at most [`MAX_TREE`] bytes long: a tree takes up to a hundred times its text.
+    pub fn small(&self, body: &[u8]) -> Option<serde_json::Value> {
+        let text = Some(self.bytes(body)).filter(|text| text.len() <= MAX_TREE)?;
+        serde_json::from_slice(text).ok()
     }
 
     /// The bytes.

@@ -18,6 +18,7 @@ use crate::{
     exchange::Observed,
     framing::sse::Frame,
     problem::understand,
+    scan::{Scan, Value as ScanValue},
 };
 
 /// Watches one answer's events.
@@ -69,6 +70,37 @@ impl Tap {
             Self::Responses(tap) => tap.sequence(),
             _ => None,
         }
+    }
+}
+
+/// A document of which only small members are looked at: content may be long, and a tree of it would take many times
+/// its bytes.
+struct Outline<'a> {
+    text: &'a [u8],
+    scan: Scan,
+}
+
+impl<'a> Outline<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let text = text.as_bytes();
+        Some(Self { text, scan: Scan::read(text).ok()? })
+    }
+
+    fn get(&self, name: &str) -> Option<&ScanValue> {
+        self.scan.last(self.text, name)
+    }
+
+    /// A member as a tree, if it is small.
+    fn small(&self, name: &str) -> Option<Value> {
+        self.get(name)?.small(self.text)
+    }
+
+    /// Small members of an object in it, as an object.
+    fn some<const N: usize>(&self, object: Option<&ScanValue>, names: [&str; N]) -> Value {
+        let found = object.map_or([const { None }; N], |object| object.named(self.text, names));
+        let members =
+            names.iter().zip(found).filter_map(|(name, value)| Some(((*name).to_owned(), value?.small(self.text)?)));
+        Value::Object(members.collect())
     }
 }
 

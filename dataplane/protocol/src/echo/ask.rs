@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::ir::{Block, OutputFormat, Request, Role, Tool, ToolChoice, ToolKind};
 
+/// Longest schema that is read, in bytes: a tree takes up to a hundred times its text.
+const MAX_SCHEMA: usize = 256 * 1024;
+
 /// A request, as far as the Echo upstream cares.
 #[derive(Debug, Default)]
 pub(super) struct Ask {
@@ -46,7 +49,7 @@ impl Ask {
         ask.schema = match &request.output {
             OutputFormat::Text => None,
             OutputFormat::JsonObject => Some(Value::Object(serde_json::Map::new())),
-            OutputFormat::JsonSchema { schema, .. } => serde_json::from_str(schema.get()).ok(),
+            OutputFormat::JsonSchema { schema, .. } => read_schema(schema.get()),
         };
         ask
     }
@@ -62,7 +65,7 @@ fn offered(tools: &[Tool], choice: Option<&ToolChoice>) -> Option<Offered> {
     tools.iter().filter(allowed).find_map(|tool| {
         let (custom, schema) = match &tool.kind {
             ToolKind::Function(schema) => {
-                (false, schema.as_ref().and_then(|schema| serde_json::from_str(schema.get()).ok()).unwrap_or_default())
+                (false, schema.as_ref().and_then(|schema| read_schema(schema.get())).unwrap_or_default())
             }
             ToolKind::Custom(_) => (true, Value::Null),
             // The vendor would run it; there is nothing to ask the client for.
@@ -70,6 +73,11 @@ fn offered(tools: &[Tool], choice: Option<&ToolChoice>) -> Option<Offered> {
         };
         Some(Offered { name: tool.name.clone(), custom, schema })
     })
+}
+
+/// A schema as a tree; none if it is too long for one.
+fn read_schema(schema: &str) -> Option<Value> {
+    Some(schema).filter(|schema| schema.len() <= MAX_SCHEMA).and_then(|schema| serde_json::from_str(schema).ok())
 }
 
 fn text_of(blocks: &[Block]) -> String {

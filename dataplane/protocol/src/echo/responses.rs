@@ -7,7 +7,7 @@ use super::{
     CREATED, Context, EchoAnswer,
     ask::{Ask, Offered},
     say::{Say, What, call_id},
-    whole, wrong,
+    tree, whole, wrong,
 };
 use crate::{
     codec::Malformed,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) fn answer(context: &Context<'_>) -> Result<EchoAnswer, Malformed> {
-    let body: Value = serde_json::from_slice(context.body).map_err(|error| wrong(None, &error.to_string()))?;
+    let body = tree(context.body)?;
     let say = Say::to(&ask(&body)?);
     let usage = context.usage(&say, 1);
     let writer = Writer { context, body: &body, say: &say, usage };

@@ -24,22 +24,33 @@ pub(super) enum What {
 /// References and nesting in a schema are followed so far.
 const DEEPEST: usize = 12;
 
+/// Most characters of an answer, as a model has a most.
+const MOST_CHARS: usize = 64 * 1024;
+
+/// Most pieces that an answer comes in.
+const MOST_PIECES: usize = 512;
+
+/// Most bytes of an example, about.
+const MOST_EXAMPLE: usize = 64 * 1024;
+
 impl Say {
     pub(super) fn to(ask: &Ask) -> Self {
         if let (None, Some(tool)) = (&ask.result, &ask.tool) {
-            let arguments = if tool.custom { json!({"input": ask.text}) } else { arguments(&tool.schema) };
+            let said = || ask.text.chars().take(MOST_CHARS).collect::<String>();
+            let arguments = if tool.custom { json!({"input": said()}) } else { arguments(&tool.schema) };
             let (name, arguments) = (tool.name.clone(), arguments.to_string());
             return Self { what: What::Call { name, arguments, custom: tool.custom }, finish: FinishReason::ToolCalls };
         }
         let text = match (&ask.schema, &ask.result) {
             (Some(Value::Object(any)), _) if any.is_empty() => json!({"echo": ask.text}).to_string(),
-            (Some(schema), _) => example(schema, schema, 0).to_string(),
+            (Some(schema), _) => Example::of(schema).to_string(),
             (None, Some(result)) => format!("Echo of the tool's answer: {result}"),
             (None, None) => format!("Echo: {}", ask.text),
         };
         let room = ask
             .max_output
-            .map_or(usize::MAX, |most| usize::try_from(most.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX));
+            .map_or(MOST_CHARS, |most| usize::try_from(most.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(MOST_CHARS));
+        let room = room.min(MOST_CHARS);
         let (text, finish) = match text.char_indices().nth(room) {
             Some((cut, _)) => (text.get(..cut).unwrap_or_default().to_owned(), FinishReason::Length),
             None => (text, FinishReason::Stop),
@@ -83,7 +94,13 @@ impl Say {
 
     pub(super) fn deltas(&self) -> Vec<Delta> {
         match &self.what {
-            What::Text(text) => text.split_inclusive(' ').map(|word| Delta::Text(word.to_owned())).collect(),
+            What::Text(text) => {
+                let mut words: Vec<&str> = text.splitn(MOST_PIECES, ' ').collect();
+                let last = words.pop().unwrap_or_default();
+                let mut deltas: Vec<Delta> = words.into_iter().map(|word| Delta::Text(format!("{word} "))).collect();
+                deltas.extend((!last.is_empty()).then(|| Delta::Text(last.to_owned())));
+                deltas
+            }
             What::Call { arguments, .. } => vec![Delta::Arguments(arguments.clone())],
         }
     }
@@ -95,61 +112,110 @@ pub(super) fn call_id(id: &str) -> String {
 
 /// Arguments are an object, whatever the schema says.
 fn arguments(schema: &Value) -> Value {
-    match example(schema, schema, 0) {
+    match Example::of(schema) {
         Value::Object(object) => Value::Object(object),
         _ => Value::Object(Map::new()),
     }
 }
 
-/// The plainest value that a JSON Schema allows, as far as its common keywords go: required members only.
-fn example(schema: &Value, root: &Value, depth: usize) -> Value {
-    if depth > DEEPEST {
-        return Value::Null;
+/// The plainest value that a JSON Schema allows, as far as its common keywords go: required members only. References and
+/// lists make more of a schema than was sent, so every value is paid for before it is made; beyond the bound all is null.
+struct Example<'a> {
+    root: &'a Value,
+    /// Bytes that may still be made, about.
+    left: usize,
+}
+
+impl Example<'_> {
+    fn of(schema: &Value) -> Value {
+        Example { root: schema, left: MOST_EXAMPLE }.make(schema, 0)
     }
-    let next = |schema: &Value| example(schema, root, depth + 1);
-    for fixed in ["const", "default"] {
-        if let Some(value) = schema.get(fixed) {
-            return value.clone();
+
+    /// Pays for a value; whether it may be made.
+    fn pay(&mut self, value: &Value) -> bool {
+        let length = match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+            Value::String(text) => text.len().saturating_add(8),
+            Value::Array(_) | Value::Object(_) => 16,
+        };
+        let Some(left) = self.left.checked_sub(length) else {
+            self.left = 0;
+            return false;
+        };
+        self.left = left;
+        match value {
+            Value::Array(list) => list.iter().all(|one| self.pay(one)),
+            Value::Object(members) => members.iter().all(|(name, one)| {
+                self.left = self.left.saturating_sub(name.len());
+                self.pay(one)
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
         }
     }
-    if let Some(value) = schema.pointer("/enum/0") {
-        return value.clone();
+
+    fn copy(&mut self, value: &Value) -> Value {
+        if self.pay(value) { value.clone() } else { Value::Null }
     }
-    if let Some(place) = schema.get("$ref").and_then(Value::as_str).and_then(|place| place.strip_prefix('#')) {
-        return root.pointer(place).map_or(Value::Null, next);
-    }
-    for list in ["anyOf", "oneOf", "allOf"] {
-        if let Some(first) = schema.get(list).and_then(Value::as_array).and_then(|list| list.first()) {
-            return next(first);
+
+    fn make(&mut self, schema: &Value, depth: usize) -> Value {
+        if depth > DEEPEST || !self.pay(&Value::Null) {
+            return Value::Null;
         }
-    }
-    let kind = match schema.get("type") {
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
-        Some(kind) => kind.as_str(),
-        None if schema.get("properties").is_some() => Some("object"),
-        None => None,
-    };
-    // Google writes types in capitals.
-    match kind.unwrap_or("object").to_ascii_lowercase().as_str() {
-        "string" => {
-            let shortest = schema.get("minLength").and_then(Value::as_u64).unwrap_or(0).min(1_024);
-            let text = "echo".repeat(usize::try_from(shortest.div_ceil(4)).unwrap_or(1).max(1));
-            text.into()
+        let below = depth + 1;
+        for fixed in ["const", "default"] {
+            if let Some(value) = schema.get(fixed) {
+                return self.copy(value);
+            }
         }
-        "integer" | "number" => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
-        "boolean" => true.into(),
-        "null" => Value::Null,
-        "array" => {
-            let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0).min(16);
-            (0..least).map(|_| schema.get("items").map_or(Value::Null, next)).collect::<Vec<_>>().into()
+        if let Some(value) = schema.pointer("/enum/0") {
+            return self.copy(value);
         }
-        _ => {
-            let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-            let member = |name: &str| {
-                let schema = schema.get("properties").and_then(|properties| properties.get(name));
-                (name.to_owned(), schema.map_or(Value::Null, next))
-            };
-            Value::Object(required.filter_map(Value::as_str).map(member).collect())
+        if let Some(place) = schema.get("$ref").and_then(Value::as_str).and_then(|place| place.strip_prefix('#')) {
+            return self.root.pointer(place).map_or(Value::Null, |named| self.make(named, below));
+        }
+        for list in ["anyOf", "oneOf", "allOf"] {
+            if let Some(first) = schema.get(list).and_then(Value::as_array).and_then(|list| list.first()) {
+                return self.make(first, below);
+            }
+        }
+        let kind = match schema.get("type") {
+            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
+            Some(kind) => kind.as_str(),
+            None if schema.get("properties").is_some() => Some("object"),
+            None => None,
+        };
+        // Google writes types in capitals.
+        match kind.unwrap_or("object").to_ascii_lowercase().as_str() {
+            "string" => {
+                let shortest = schema.get("minLength").and_then(Value::as_u64).unwrap_or(0).min(1_024);
+                let text = "echo".repeat(usize::try_from(shortest.div_ceil(4)).unwrap_or(1).max(1));
+                text.into()
+            }
+            "integer" | "number" => schema.get("minimum").map_or_else(|| 1.into(), |least| self.copy(least)),
+            "boolean" => true.into(),
+            "null" => Value::Null,
+            "array" => {
+                let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0).min(16);
+                let items = schema.get("items");
+                (0..least)
+                    .map(|_| items.map_or(Value::Null, |items| self.make(items, below)))
+                    .collect::<Vec<_>>()
+                    .into()
+            }
+            _ => {
+                let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+                let mut object = Map::new();
+                for name in required.filter_map(Value::as_str) {
+                    if self.left == 0 {
+                        break;
+                    }
+                    self.left = self.left.saturating_sub(name.len());
+                    let member = schema.get("properties").and_then(|properties| properties.get(name));
+                    let value = member.map_or(Value::Null, |member| self.make(member, below));
+                    object.insert(name.to_owned(), value);
+                }
+                Value::Object(object)
+            }
         }
     }
 }

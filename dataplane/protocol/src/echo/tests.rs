@@ -191,3 +191,29 @@ fn illegal_bodies_are_refused_in_the_dialect() {
     assert_eq!(answer(Surface::Responses, Framing::Whole, "/responses", br#"{"model":"m"}"#).status, 400);
     assert_eq!(answer(Surface::ChatCompletions, Framing::Whole, "/chat/completions", b"{").status, 400);
 }
+
+#[test]
+fn little_does_not_become_much() {
+    let deep = r##"{"type":"object","required":["a"],"properties":{"a":{"$ref":"#/$defs/a"}},"$defs":{"a":{"type":"array","minItems":16,"items":{"$ref":"#/$defs/a"}}}}"##;
+    let spaces = " ".repeat(1 << 20);
+    let texts = vec!["\"x\""; 2_048].join(",");
+    let rows = [
+        (
+            Surface::ChatCompletions,
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{deep}}}}}]}}"#
+            ),
+        ),
+        (
+            Surface::ChatCompletions,
+            format!(r#"{{"model":"m","n":8,"stream":true,"messages":[{{"role":"user","content":"x{spaces}"}}]}}"#),
+        ),
+        (Surface::Embeddings, format!(r#"{{"model":"m","dimensions":4096,"input":[{texts}]}}"#)),
+    ];
+    for (surface, body) in rows {
+        let framing = if body.contains("stream") { Framing::Sse } else { Framing::Whole };
+        let answer = answer(surface, framing, "", body.as_bytes());
+        let bytes: usize = answer.chunks.iter().map(Bytes::len).sum();
+        assert!(bytes < 8 << 20, "{surface:?}: {bytes}");
+    }
+}

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Context, wrong};
+use super::{Context, tree, wrong};
 use crate::{codec::Malformed, estimate::BYTES_PER_TOKEN};
 
 /// Members of a vector where the client does not say.
@@ -13,11 +13,14 @@ const DIMENSIONS: u64 = 256;
 /// Most members of a vector.
 const MOST_DIMENSIONS: u64 = 4_096;
 
+/// Most members of all vectors of an answer: about 6 MB of JSON.
+const MOST_MEMBERS: u64 = 512 * 1024;
+
 /// Most texts in one request (OpenAI's limit).
 const MOST_TEXTS: usize = 2_048;
 
 pub(super) fn openai(context: &Context<'_>) -> Result<Value, Malformed> {
-    let body = parsed(context.body)?;
+    let body = tree(context.body)?;
     let size = dimensions(body.get("dimensions"), "dimensions")?;
     let base64 = match body.get("encoding_format").map(|format| format.as_str()) {
         None | Some(Some("float")) => false,
@@ -25,6 +28,7 @@ pub(super) fn openai(context: &Context<'_>) -> Result<Value, Malformed> {
         Some(_) => return Err(wrong(Some("encoding_format"), "`encoding_format` has to be float or base64")),
     };
     let texts = inputs(body.get("input"))?;
+    fits(texts.len(), size, "input")?;
     let data = texts.iter().enumerate().map(|(index, text)| {
         let vector = unit(text, size);
         let embedding = if base64 {
@@ -44,12 +48,12 @@ pub(super) fn openai(context: &Context<'_>) -> Result<Value, Malformed> {
 }
 
 pub(super) fn gemini(context: &Context<'_>) -> Result<Value, Malformed> {
-    let (embedding, tokens) = embedding(&parsed(context.body)?)?;
+    let (embedding, tokens) = embedding(&tree(context.body)?)?;
     Ok(json!({"embedding": embedding, "usageMetadata": {"promptTokenCount": tokens, "totalTokenCount": tokens}}))
 }
 
 pub(super) fn gemini_batch(context: &Context<'_>) -> Result<Value, Malformed> {
-    let body = parsed(context.body)?;
+    let body = tree(context.body)?;
     let requests = body.get("requests").and_then(Value::as_array);
     let requests = requests.ok_or_else(|| wrong(Some("requests"), "`requests` has to be a list"))?;
     if requests.len() > MOST_TEXTS {
@@ -57,6 +61,7 @@ pub(super) fn gemini_batch(context: &Context<'_>) -> Result<Value, Malformed> {
     }
     let (mut embeddings, mut tokens) = (Vec::new(), 0);
     for request in requests {
+        fits(requests.len(), size_of(request)?, "requests")?;
         let (embedding, count) = embedding(request)?;
         embeddings.push(embedding);
         tokens += count;
@@ -65,10 +70,7 @@ pub(super) fn gemini_batch(context: &Context<'_>) -> Result<Value, Malformed> {
 }
 
 fn embedding(request: &Value) -> Result<(Value, u64), Malformed> {
-    let camel = request.get("outputDimensionality");
-    let config = request.pointer("/embedContentConfig/outputDimensionality");
-    let size = camel.or_else(|| request.get("output_dimensionality")).or(config);
-    let size = dimensions(size, "outputDimensionality")?;
+    let size = size_of(request)?;
     let parts = request.pointer("/content/parts").and_then(Value::as_array);
     let parts = parts.ok_or_else(|| wrong(Some("content"), "`content.parts` has to be a list"))?;
     let texts: Vec<&str> = parts.iter().filter_map(|part| part.get("text")?.as_str()).collect();
@@ -76,8 +78,22 @@ fn embedding(request: &Value) -> Result<(Value, u64), Malformed> {
     Ok((json!({"values": unit(text.as_bytes(), size)}), tokens(text.as_bytes())))
 }
 
-fn parsed(body: &[u8]) -> Result<Value, Malformed> {
-    serde_json::from_slice(body).map_err(|error| wrong(None, &error.to_string()))
+/// Members of the vector that a request asks for.
+fn size_of(request: &Value) -> Result<u64, Malformed> {
+    let camel = request.get("outputDimensionality");
+    let config = request.pointer("/embedContentConfig/outputDimensionality");
+    dimensions(camel.or_else(|| request.get("output_dimensionality")).or(config), "outputDimensionality")
+}
+
+/// Refuses vectors that together have more members than [`MOST_MEMBERS`].
+fn fits(texts: usize, size: u64, field: &str) -> Result<(), Malformed> {
+    if size.saturating_mul(texts as u64) <= MOST_MEMBERS {
+        return Ok(());
+    }
+    let why = format!(
+        "asks for vectors of more than {MOST_MEMBERS} numbers in all, which is more than the Echo upstream makes"
+    );
+    Err(wrong(Some(field), &why))
 }
 
 fn dimensions(value: Option<&Value>, field: &str) -> Result<u64, Malformed> {

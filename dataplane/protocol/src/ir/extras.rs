@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Deref};
 
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::Raw;
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 /// Most members that are noted one by one; names are the client's own.
 pub const MAX_EXTRAS: usize = 1024;
 
+/// Longest text that is looked at for saying nothing.
+const MAX_NEUTRAL: usize = 256;
+
 /// A member without a name in the neutral representation.
 #[derive(Clone, Debug)]
 pub struct Extra {
@@ -20,7 +23,7 @@ pub struct Extra {
     pub family: Family,
     /// Its name, by which it is reported.
     pub field: Field,
-    /// Its value; `null` for what stands inside a list, since its place does not survive.
+    /// Its value; `true` for longer ones inside a list, which nobody gets since their place does not survive.
     pub raw: Raw,
     /// Whether a caller would notice its absence.
     pub essential: bool,
@@ -39,9 +42,11 @@ impl Extras {
     pub fn note(&mut self, family: Family, field: impl Into<Field>, raw: &RawValue, essential: bool) {
         let field = report::clip(field.into());
         let inside_a_list = field.contains("[]");
-        let kept = || if inside_a_list { RawValue::NULL.to_owned() } else { raw.to_owned() };
+        let is_long = inside_a_list && raw.get().len() > MAX_NEUTRAL;
+        let kept = || if is_long { RawValue::TRUE.to_owned() } else { raw.to_owned() };
         if let Some(known) = self.places.get(&field).and_then(|at| self.list.get_mut(*at)) {
-            if !inside_a_list {
+            // Inside a list they are as many members, of which one that asks for something is told.
+            if !inside_a_list || known.is_neutral() {
                 known.raw = kept();
             }
             known.essential |= essential;
@@ -74,6 +79,30 @@ impl From<Vec<Extra>> for Extras {
     }
 }
 
+impl Extra {
+    /// Whether a member asks for nothing: empty, unspecified, or the default of every vendor that knows it.
+    pub fn is_neutral(&self) -> bool {
+        let (field, json) = (self.field.as_ref(), self.raw.get());
+        match field {
+            // Its presence alone turns the tool on.
+            "web_search_options" => false,
+            "store" | "stream_options.include_obfuscation" | "include_obfuscation" => json == "false",
+            "verbosity" => json == "\"medium\"",
+            _ => json.len() <= MAX_NEUTRAL && serde_json::from_str(json).is_ok_and(|value| says_nothing(&value)),
+        }
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty() || text.ends_with("_UNSPECIFIED"),
+        Value::Array(list) => list.iter().all(says_nothing),
+        Value::Object(members) => members.values().all(says_nothing),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,9 +115,46 @@ mod tests {
             extras.note(Family::OpenAi, format!("messages[].x{}", at % 2_000), &raw, false);
         }
         assert_eq!(extras.len(), MAX_EXTRAS);
-        assert!(extras.iter().all(|extra| extra.raw.get() == "null"));
         assert!(extras.more() > 0);
         extras.note(Family::OpenAi, "container", &raw, true);
         assert!(extras.last().unwrap().essential, "what a caller relies on is never among the rest");
+    }
+
+    fn neutral(field: &str, json: &str) -> bool {
+        let raw = RawValue::from_string(json.to_owned()).unwrap();
+        Extra { family: Family::OpenAi, field: field.to_owned().into(), raw, essential: false }.is_neutral()
+    }
+
+    #[test]
+    fn one_of_many_that_asks_for_something_is_told() {
+        let mut extras = Extras::default();
+        for json in ["null", "[]", "0", "[]"] {
+            extras.note(Family::OpenAi, "messages[].x", &RawValue::from_string(json.into()).unwrap(), false);
+        }
+        assert!(extras.iter().all(|extra| !extra.is_neutral()));
+        let long = RawValue::from_string(format!("[{}0]", "0,".repeat(1_000))).unwrap();
+        extras.note(Family::OpenAi, "messages[].y", &long, false);
+        assert_eq!(extras.last().map(|extra| extra.raw.get()), Some("true"));
+    }
+
+    #[test]
+    fn asking_for_nothing_is_no_loss() {
+        let rows = [
+            ("safetySettings", "[]"),
+            ("store", "false"),
+            ("labels", "{}"),
+            ("logit_bias", "{}"),
+            ("context_management", r#"{"edits": []}"#),
+            ("mcp_servers", "[]"),
+            ("stream_options.include_obfuscation", "false"),
+            ("generationConfig.mediaResolution", r#""MEDIA_RESOLUTION_UNSPECIFIED""#),
+        ];
+        for (field, json) in rows {
+            assert!(neutral(field, json), "{field}");
+        }
+        let rows = [("store", "true"), ("web_search_options", "{}"), ("x", "0"), ("x", "false"), ("x", r#"["a"]"#)];
+        for (field, json) in rows {
+            assert!(!neutral(field, json), "{field}: {json}");
+        }
     }
 }

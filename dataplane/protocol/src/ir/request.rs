@@ -1,7 +1,7 @@
 //! What a client asks for.
 
-use super::{Block, Number, Raw};
-use crate::{dialect::Family, report::Field};
+use super::{Block, Extras, Number, Raw};
+use crate::dialect::Family;
 
 /// One call for a model's answer.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ pub struct Request {
     /// Service tier as written.
     pub service_tier: Option<String>,
     /// Members the IR has no name for, kept for targets of the same family and stated to the report for others.
-    pub extras: Vec<Extra>,
+    pub extras: Extras,
 }
 
 /// One speaker's part of the conversation.
@@ -200,20 +200,6 @@ pub enum Effort {
     XHigh,
     Max,
 }
-
-/// A request member that the IR has no name for.
-#[derive(Clone, Debug)]
-pub struct Extra {
-    /// Whose dialect.
-    pub family: Family,
-    /// Its name in the body.
-    pub field: Field,
-    /// Its value.
-    pub raw: Raw,
-    /// Whether another family may lose it with a warning (`false`), or must refuse the request (`true`).
-    pub essential: bool,
-}
-
 impl Modality {
     /// By its name in any case: `image`, `IMAGE`.
     pub fn parse(name: &str) -> Option<Self> {

@@ -3,7 +3,7 @@
 //! How the upstream frames its answer is read off its first byte and not off headers, which some leave out: events, an
 //! array, or one whole document, which is unfolded into the events it could have come as.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use crate::{
         json_array::{ArrayDecoder, ArrayWriter},
         sse::{Frame, MAX_EVENT, SseDecoder},
     },
-    ir::{BlockKind, Event},
+    ir::{BlockKind, Delta, Event},
     problem::Problem,
 };
 
@@ -31,6 +31,9 @@ pub(crate) struct Translated {
     names: Arc<NameMap>,
     seen: Observed,
     events: Vec<Event>,
+    /// Bytes of blocks that are not complete: an encoder may have to hold them.
+    open: HashMap<u32, usize>,
+    open_bytes: usize,
     /// `End` or `Error` went out.
     over: bool,
 }
@@ -64,6 +67,8 @@ impl Translated {
             names,
             seen: Observed::default(),
             events: Vec::new(),
+            open: HashMap::new(),
+            open_bytes: 0,
             over: false,
         }
     }
@@ -140,12 +145,42 @@ impl Translated {
         out.into()
     }
 
+    /// Counts what an encoder may have to hold until its block or the answer is complete: arguments, reasoning, state and
+    /// sources. Whether that is not too much.
+    fn holds(&mut self, event: &Event) -> bool {
+        match event {
+            Event::BlockDelta { block, delta } => {
+                let bytes = match delta {
+                    Delta::Text(_) => return true,
+                    Delta::Arguments(text) | Delta::Reasoning(text) => text.len(),
+                    Delta::State(state) => state.value.len(),
+                    // Held for the end of the answer.
+                    Delta::Citation(citation) => citation.url.as_ref().map_or(64, |url| url.len().max(64)),
+                };
+                self.open_bytes = self.open_bytes.saturating_add(bytes);
+                if !matches!(delta, Delta::Citation(_)) {
+                    let held = self.open.entry(*block).or_default();
+                    *held = held.saturating_add(bytes);
+                }
+            }
+            Event::BlockEnd { block } => {
+                let held = self.open.remove(block).unwrap_or(0);
+                self.open_bytes = self.open_bytes.saturating_sub(held);
+            }
+            _ => {}
+        }
+        self.open_bytes <= MAX_EVENT
+    }
+
     /// Encodes the events that are waiting; nothing after the end.
     fn written(&mut self) -> Bytes {
         let mut out = Vec::new();
-        for mut event in self.events.drain(..) {
+        for mut event in std::mem::take(&mut self.events) {
             if self.over {
                 break;
+            }
+            if !self.holds(&event) {
+                event = Event::Error(unreadable("the upstream's answer has a part that is too large to be translated"));
             }
             if let Event::BlockStart { kind: BlockKind::ToolCall { name, .. }, .. } = &mut event {
                 let original = self.names.original(name);

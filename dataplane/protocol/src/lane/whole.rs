@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{Codecs, observe, truncated, unreadable};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     framing::sse::SseDecoder,
     ir::{Block, Response},
     problem::{Problem, understand},
+    scan::Scan,
     tap,
 };
 
@@ -71,12 +72,26 @@ fn translate(
 pub(super) fn decode(upstream: Surface, codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {
     let has_error = memchr::memmem::find(body, b"\"error\"").is_some();
     if has_error
-        && let Ok(value) = serde_json::from_slice::<Value>(body)
-        && value.get("error").or_else(|| value.pointer("/0/error")).is_some_and(understand::is_error)
+        && let Some(error) = stated_error(body)
+        && understand::is_error(&error)
     {
-        return Err(understand::event(upstream.family(), &value));
+        return Err(understand::event(upstream.family(), &serde_json::json!({ "error": error })));
     }
     codecs.upstream.decode_response(body)
+}
+
+/// The `error` of an object, or of the first object in a list.
+fn stated_error(body: &[u8]) -> Option<Value> {
+    let body = body.trim_ascii_start();
+    let object = match body.strip_prefix(b"[") {
+        Some(rest) => {
+            let mut first = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+            first.next()?.ok()?.get().as_bytes()
+        }
+        None => body,
+    };
+    let scan = Scan::read(object).ok()?;
+    scan.last(object, "error")?.small(object)
 }
 
 fn from_events(codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {

@@ -1,9 +1,9 @@
 //! Chat's chunks.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    failed,
+    Outline, failed,
     glance::{self, Begins},
     identified, usage,
 };
@@ -27,25 +27,28 @@ impl Chat {
             (b"usage" | b"error", Begins::Other(value)) => matters |= value.first() != Some(&b'n'),
             _ => {}
         });
-        if matters && let Ok(chunk) = serde_json::from_str::<Value>(data) {
+        if matters && let Some(chunk) = Outline::read(data) {
             self.parsed(&chunk, seen);
         }
     }
 
-    fn parsed(&mut self, chunk: &Value, seen: &mut Observed) {
-        if chunk.get("error").is_some_and(is_error) {
-            failed(Family::OpenAi, chunk, seen);
+    fn parsed(&mut self, chunk: &Outline<'_>, seen: &mut Observed) {
+        if let Some(error) = chunk.small("error").filter(is_error) {
+            failed(Family::OpenAi, &json!({ "error": error }), seen);
             return;
         }
-        identified(chunk.get("id"), chunk.get("model"), seen);
+        identified(chunk.small("id").as_ref(), chunk.small("model").as_ref(), seen);
         self.identified |= seen.response_id.is_some();
-        if let Some(counts) = chunk.get("usage").filter(|counts| counts.is_object()) {
-            seen.count(usage::openai(counts));
+        if let Some(counts) = chunk.small("usage").filter(Value::is_object) {
+            seen.count(usage::openai(&counts));
         }
-        for choice in chunk.get("choices").and_then(Value::as_array).into_iter().flatten() {
-            if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
-                seen.finished(finish(reason));
-            }
+        if let Some(choices) = chunk.get("choices") {
+            choices.each_element(chunk.text, |choice| {
+                let reason = choice.member(chunk.text, "finish_reason");
+                if let Some(reason) = reason.as_ref().and_then(|reason| reason.text(chunk.text)) {
+                    seen.finished(finish(&reason));
+                }
+            });
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Gemini's chunks. Nearly each carries counts, and there are few of them, so all are parsed.
 
-use serde_json::Value;
+use std::borrow::Cow;
 
-use super::{failed, identified, usage};
+use serde_json::{Value, json};
+
+use super::{Outline, ScanValue, failed, identified, usage};
 use crate::{dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error};
 
 #[derive(Debug, Default)]
@@ -13,50 +15,63 @@ pub(crate) struct Gemini {
 
 impl Gemini {
     pub(super) fn event(&mut self, data: &str, seen: &mut Observed) {
-        if let Ok(chunk) = serde_json::from_str::<Value>(data) {
+        if let Some(chunk) = Outline::read(data) {
             self.parsed(&chunk, seen);
         }
     }
 
-    pub(super) fn parsed(&mut self, chunk: &Value, seen: &mut Observed) {
+    pub(super) fn parsed(&mut self, chunk: &Outline<'_>, seen: &mut Observed) {
         // Code Assist wraps the answer once more.
-        let chunk = chunk.get("response").unwrap_or(chunk);
-        if chunk.get("error").is_some_and(is_error) {
-            failed(Family::Gemini, chunk, seen);
+        let inner = chunk.get("response");
+        let get = |name: &str| match inner {
+            Some(inner) => inner.member(chunk.text, name),
+            None => chunk.get(name).cloned(),
+        };
+        let small = |name: &str| get(name).and_then(|value| value.small(chunk.text));
+        if let Some(error) = small("error").filter(is_error) {
+            failed(Family::Gemini, &json!({ "error": error }), seen);
             return;
         }
-        identified(chunk.get("responseId"), chunk.get("modelVersion"), seen);
-        if let Some(counts) = chunk.get("usageMetadata").filter(|counts| counts.is_object()) {
-            seen.count(usage::gemini(counts));
+        identified(small("responseId").as_ref(), small("modelVersion").as_ref(), seen);
+        if let Some(counts) = small("usageMetadata").filter(Value::is_object) {
+            seen.count(usage::gemini(&counts));
         }
         let mut finish_word = None;
-        for candidate in chunk.get("candidates").and_then(Value::as_array).into_iter().flatten() {
-            for part in candidate.pointer("/content/parts").and_then(Value::as_array).into_iter().flatten() {
-                self.part(part, seen);
-            }
-            finish_word = finish_word.or_else(|| candidate.get("finishReason").and_then(Value::as_str));
+        if let Some(candidates) = get("candidates") {
+            candidates.each_element(chunk.text, |candidate| {
+                let [content, reason] = candidate.named(chunk.text, ["content", "finishReason"]);
+                if let Some(parts) = content.and_then(|content| content.member(chunk.text, "parts")) {
+                    parts.each_element(chunk.text, |part| self.part(chunk.text, &part, seen));
+                }
+                let word = reason.as_ref().and_then(|reason| reason.text(chunk.text)).map(Cow::into_owned);
+                finish_word = finish_word.take().or(word);
+            });
         }
         if let Some(word) = finish_word {
             // Old backends say STOP on every chunk, so the last word counts.
             seen.finish = None;
-            seen.finished(if self.called && word == "STOP" { FinishReason::ToolCalls } else { finish(word) });
+            seen.finished(if self.called && word == "STOP" { FinishReason::ToolCalls } else { finish(&word) });
         }
-        if chunk.pointer("/promptFeedback/blockReason").is_some_and(Value::is_string) {
+        if let Some(feedback) = get("promptFeedback")
+            && feedback.member(chunk.text, "blockReason").is_some_and(|reason| reason.text(chunk.text).is_some())
+        {
             seen.finished(FinishReason::ContentFilter);
         }
     }
 
-    fn part(&mut self, part: &Value, seen: &mut Observed) {
-        if let Some(text) = part.get("text").and_then(Value::as_str) {
+    fn part(&mut self, body: &[u8], part: &ScanValue, seen: &mut Observed) {
+        let names =
+            ["text", "functionCall", "inlineData", "executableCode", "codeExecutionResult", "toolCall", "fileData"];
+        let [text, call, others @ ..] = part.named(body, names);
+        if let Some(text) = text.as_ref().and_then(|text| text.text(body)) {
             seen.delivered(text.chars().count() as u64);
         }
-        if let Some(call) = part.get("functionCall") {
+        if let Some(call) = &call {
             self.called = true;
-            let arguments = call.get("args").map(|arguments| arguments.to_string().len() as u64);
-            seen.delivered(arguments.unwrap_or(0));
+            let arguments = call.member(body, "args").map_or(0, |arguments| arguments.bytes(body).len() as u64);
+            seen.delivered(arguments);
         }
-        let other = ["functionCall", "inlineData", "executableCode", "codeExecutionResult", "toolCall", "fileData"];
-        seen.content |= other.iter().any(|name| part.get(name).is_some());
+        seen.content |= call.is_some() || others.iter().any(Option::is_some);
     }
 }
 

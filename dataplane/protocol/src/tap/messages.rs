@@ -1,9 +1,9 @@
 //! Anthropic's events.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    failed,
+    Outline, failed,
     glance::{self, Begins},
     identified, usage,
 };
@@ -17,34 +17,37 @@ pub(super) fn event(frame: Frame<'_>, seen: &mut Observed) {
             seen.delivered(chars);
         }
         _ => {
-            if let Ok(body) = serde_json::from_str::<Value>(frame.data) {
+            if let Some(body) = Outline::read(frame.data) {
                 parsed(&body, frame.data, seen);
             }
         }
     }
 }
 
-fn parsed(body: &Value, data: &str, seen: &mut Observed) {
-    match body.get("type").and_then(Value::as_str) {
+fn parsed(body: &Outline<'_>, data: &str, seen: &mut Observed) {
+    let kind = body.get("type").and_then(|kind| kind.text(body.text));
+    match kind.as_deref() {
         Some("message_start") => {
-            let message = body.get("message").unwrap_or(&Value::Null);
+            let message = body.some(body.get("message"), ["id", "model", "usage"]);
             identified(message.get("id"), message.get("model"), seen);
             counted(message.get("usage"), seen);
         }
         Some("content_block_start") => {
-            let kind = body.pointer("/content_block/type").and_then(Value::as_str);
-            seen.content |= !matches!(kind, None | Some("text" | "thinking"));
+            let kind = body.get("content_block").and_then(|block| block.member(body.text, "type"));
+            let kind = kind.as_ref().and_then(|kind| kind.text(body.text));
+            seen.content |= !matches!(kind.as_deref(), None | Some("text" | "thinking"));
             seen.delivered(delivered(data.as_bytes()));
         }
         Some("content_block_delta") => seen.delivered(delivered(data.as_bytes())),
         Some("message_delta") => {
-            counted(body.get("usage"), seen);
-            if let Some(reason) = body.pointer("/delta/stop_reason").and_then(Value::as_str) {
-                seen.finished(finish(reason));
+            counted(body.small("usage").as_ref(), seen);
+            let reason = body.get("delta").and_then(|delta| delta.member(body.text, "stop_reason"));
+            if let Some(reason) = reason.as_ref().and_then(|reason| reason.text(body.text)) {
+                seen.finished(finish(&reason));
             }
         }
         Some("message_stop") => seen.complete = seen.error.is_none(),
-        Some("error") => failed(Family::Anthropic, body, seen),
+        Some("error") => failed(Family::Anthropic, &json!({ "error": body.small("error") }), seen),
         _ => {}
     }
 }

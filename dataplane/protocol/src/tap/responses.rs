@@ -1,9 +1,9 @@
 //! Responses' events.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    failed,
+    Outline, ScanValue, failed,
     glance::{self, Begins},
     identified, usage,
 };
@@ -44,36 +44,46 @@ impl Responses {
             b"error",
         ];
         if matters.contains(&kind)
-            && let Ok(body) = serde_json::from_str::<Value>(frame.data)
+            && let Some(body) = Outline::read(frame.data)
         {
             parsed(kind, &body, seen);
         }
     }
 }
 
-fn parsed(kind: &[u8], body: &Value, seen: &mut Observed) {
+fn parsed(kind: &[u8], body: &Outline<'_>, seen: &mut Observed) {
     match kind {
         b"response.output_item.added" => {
-            let item = body.pointer("/item/type").and_then(Value::as_str);
-            seen.content |= !matches!(item, None | Some("message" | "reasoning"));
+            let item = body.get("item").and_then(|item| item.member(body.text, "type"));
+            let item = item.as_ref().and_then(|item| item.text(body.text));
+            seen.content |= !matches!(item.as_deref(), None | Some("message" | "reasoning"));
         }
-        b"error" => failed(Family::OpenAi, body, seen),
-        _ => response(body.get("response").unwrap_or(&Value::Null), body, seen),
+        b"error" => {
+            let members = ["error", "code", "message", "param", "type"];
+            let members = members.iter().filter_map(|name| Some(((*name).to_owned(), body.small(name)?)));
+            failed(Family::OpenAi, &Value::Object(members.collect()), seen);
+        }
+        _ => response(body, body.get("response"), true, seen),
     }
 }
 
-/// A response object, whole or inside an event; `envelope` is what an error is read from.
-pub(super) fn response(response: &Value, envelope: &Value, seen: &mut Observed) {
+/// A response object, whole or inside an event; an error is read from what it stands in.
+pub(super) fn response(body: &Outline<'_>, object: Option<&ScanValue>, in_event: bool, seen: &mut Observed) {
+    let response = body.some(object, ["id", "model", "usage", "status", "incomplete_details", "error"]);
     identified(response.get("id"), response.get("model"), seen);
     if let Some(counts) = response.get("usage").filter(|counts| counts.is_object()) {
         seen.count(usage::openai(counts));
     }
     match response.get("status").and_then(Value::as_str) {
         Some("completed") => {
-            let items = response.get("output").and_then(Value::as_array);
-            let calls = items.into_iter().flatten().any(|item| {
-                matches!(item.get("type").and_then(Value::as_str), Some("function_call" | "custom_tool_call"))
-            });
+            let mut calls = false;
+            if let Some(output) = object.and_then(|object| object.member(body.text, "output")) {
+                output.each_element(body.text, |item| {
+                    let kind = item.member(body.text, "type");
+                    let kind = kind.as_ref().and_then(|kind| kind.text(body.text));
+                    calls |= matches!(kind.as_deref(), Some("function_call" | "custom_tool_call"));
+                });
+            }
             seen.finished(if calls { FinishReason::ToolCalls } else { FinishReason::Stop });
             seen.complete = true;
         }
@@ -86,7 +96,8 @@ pub(super) fn response(response: &Value, envelope: &Value, seen: &mut Observed) 
             });
             seen.complete = true;
         }
-        Some("failed" | "cancelled") => failed(Family::OpenAi, envelope, seen),
+        Some("failed" | "cancelled") if in_event => failed(Family::OpenAi, &json!({ "response": response }), seen),
+        Some("failed" | "cancelled") => failed(Family::OpenAi, &response, seen),
         _ => {}
     }
 }

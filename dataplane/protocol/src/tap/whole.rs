@@ -1,26 +1,26 @@
 //! Whole answers that pass through: counts and the end, from spans, without building a tree of the content.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{chat, failed, gemini, identified, messages, responses, usage};
+use super::{Outline, ScanValue, chat, failed, gemini, identified, messages, responses, usage};
 use crate::{
     dialect::{Family, Surface},
     exchange::Observed,
     problem::understand::is_error,
-    scan::Scan,
+    scan::Kind,
 };
 
 /// Looks at a whole answer; none if it is no answer of its surface: an empty body, a page of HTML, JSON that was cut
 /// short or that lacks what every answer holds.
 pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
     let mut seen = Observed::default();
-    let scan = Scan::read(body).ok()?;
-    let member = |name: &str| -> Option<Value> { serde_json::from_slice(scan.last(body, name)?.bytes(body)).ok() };
-    let error = scan.last(body, "error").is_some() && member("error").as_ref().is_some_and(is_error);
-    if error && surface != Surface::Responses {
-        if let Ok(body) = serde_json::from_slice(body) {
-            failed(surface.family(), &body, &mut seen);
-        }
+    let outline = Outline::read(std::str::from_utf8(body).ok()?)?;
+    let scan = &outline.scan;
+    let member = |name: &str| outline.small(name);
+    if surface != Surface::Responses
+        && let Some(error) = member("error").filter(is_error)
+    {
+        failed(surface.family(), &json!({ "error": error }), &mut seen);
         return Some(seen);
     }
     if !holds(surface).iter().any(|name| scan.last(body, name).is_some()) {
@@ -42,10 +42,10 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
             count(member("usage"), Family::OpenAi, &mut seen);
         }
         Surface::Responses => {
-            let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
             seen.delivered(messages::delivered(span("output")));
             seen.complete = false;
-            responses::response(&parsed, &parsed, &mut seen);
+            let whole = ScanValue { kind: Kind::Object { empty: false }, span: start_of(body)..body.len() };
+            responses::response(&outline, Some(&whole), false, &mut seen);
         }
         Surface::Messages => {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
@@ -56,8 +56,7 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
             count(member("usage"), Family::Anthropic, &mut seen);
         }
         Surface::GenerateContent => {
-            let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
-            gemini::Gemini::default().parsed(&parsed, &mut seen);
+            gemini::Gemini::default().parsed(&outline, &mut seen);
         }
         Surface::Embeddings => {
             identified(None, member("model").as_ref(), &mut seen);
@@ -87,6 +86,11 @@ const fn holds(surface: Surface) -> &'static [&'static str] {
         Surface::ResponsesInputTokens | Surface::MessagesCountTokens => &["input_tokens"],
         Surface::CountTokens => &["totalTokens", "totalBillableCharacters"],
     }
+}
+
+/// Where the document begins.
+fn start_of(body: &[u8]) -> usize {
+    memchr::memchr(b'{', body).unwrap_or(0)
 }
 
 fn count(counts: Option<Value>, family: Family, seen: &mut Observed) {

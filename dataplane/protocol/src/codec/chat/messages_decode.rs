@@ -18,13 +18,13 @@ use crate::{
         Malformed, ids,
         json::{
             loose::Loose,
-            read::{Object, Spelling, malformed, read},
+            read::{Object, Spelling, elements, malformed, read},
         },
         media,
     },
     dialect::Family,
     ir::{
-        Block, Document, Extra, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Turn,
+        Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Turn,
         Unknown,
     },
 };
@@ -121,7 +121,7 @@ impl History<'_> {
         }
         // Clients send answers back as they read them; an empty list says nothing.
         if let Some(raw) = message.take_raw("annotations").filter(|raw| raw.get() != "[]") {
-            self.request.extras.push(extra("messages[].annotations", raw));
+            self.request.extras.note(Family::OpenAi, "messages[].annotations", raw, false);
         }
         if let Some(audio) = message.take_raw("audio") {
             blocks.push(unknown("audio", audio));
@@ -138,7 +138,7 @@ impl History<'_> {
             self.functions = self.functions.saturating_add(1);
             blocks.push(Block::ToolCall(ToolCall {
                 id: function_id(self.functions),
-                name: call.need("name").map_err(|error| error.within("function_call"))?,
+                name: call.need_name().map_err(|error| error.within("function_call"))?,
                 arguments: arguments(&mut call)?,
                 state: None,
                 cache: None,
@@ -152,7 +152,8 @@ impl History<'_> {
     fn reasoning(&mut self, message: &mut Object<'_>) -> Result<(Vec<Block>, Option<Opaque>), Malformed> {
         let Reasoned { blocks, on_text, unknown } = carrier::take(message)?;
         if unknown > 0 {
-            self.request.extras.push(extra("messages[].reasoning_details", RawValue::NULL));
+            let field = "messages[].reasoning_details";
+            self.request.extras.note(Family::OpenAi, field, RawValue::TRUE, false);
         }
         Ok((blocks, on_text))
     }
@@ -178,8 +179,10 @@ impl History<'_> {
             let text: String = read(raw).map_err(|error| error.within("content"))?;
             return Ok(vec![Block::Text(Text { text, ..Text::default() })]);
         }
-        let parts: Vec<&RawValue> =
-            read(raw).map_err(|_| malformed("must be a string or a list of parts").within("content"))?;
+        if !raw.get().starts_with('[') {
+            return Err(malformed("must be a string or a list of parts").within("content"));
+        }
+        let parts = elements(raw).map_err(|error| error.within("content"))?;
         let blocks = parts.into_iter().enumerate();
         blocks.map(|(index, raw)| self.part(raw).map_err(|error| error.within(&format!("content[{index}]")))).collect()
     }
@@ -220,13 +223,9 @@ impl History<'_> {
 
     /// Keeps what nobody took.
     fn note(&mut self, place: &str, rest: Object<'_>) {
-        let extras = rest.rest().map(|(name, raw)| Extra {
-            family: Family::OpenAi,
-            field: format!("{place}.{name}").into(),
-            raw: raw.to_owned(),
-            essential: false,
-        });
-        self.request.extras.extend(extras);
+        for (name, raw) in rest.rest() {
+            self.request.extras.note(Family::OpenAi, format!("{place}.{name}"), raw, false);
+        }
     }
 }
 
@@ -241,12 +240,11 @@ pub fn is_empty_call(call: &Object<'_>) -> bool {
 /// servers write both.
 pub fn body_of_call(call: &mut Object<'_>) -> Result<(String, String), Malformed> {
     if let Some(mut custom) = call.object("custom")?.filter(|custom| !custom.says_nothing()) {
-        let named =
-            custom.need("name").and_then(|name| Ok((name, wrap_custom(&custom.need::<Cow<'_, str>>("input")?))));
+        let named = custom.need_name().and_then(|name| Ok((name, wrap_custom(&custom.need::<Cow<'_, str>>("input")?))));
         return named.map_err(|error| error.within("custom"));
     }
     let mut function = call.object("function")?.ok_or_else(|| malformed("is required").within("function"))?;
-    let named = function.need("name").and_then(|name| Ok((name, arguments(&mut function)?)));
+    let named = function.need_name().and_then(|name| Ok((name, arguments(&mut function)?)));
     named.map_err(|error| error.within("function"))
 }
 
@@ -288,10 +286,6 @@ fn document(mut file: Object<'_>) -> Result<Document, Malformed> {
         })
     };
     Ok(Document { source, title, context: None, citations: None, cache: None })
-}
-
-fn extra(field: &'static str, raw: &RawValue) -> Extra {
-    Extra { family: Family::OpenAi, field: field.into(), raw: raw.to_owned(), essential: false }
 }
 
 fn unknown(kind: &str, raw: &RawValue) -> Block {

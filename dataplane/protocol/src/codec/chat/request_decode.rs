@@ -10,7 +10,7 @@ use crate::{
         json::read::{Object, Spelling, malformed, read},
     },
     dialect::Family,
-    ir::{Extra, Modality, OutputFormat, ReasoningControl, Request, Sampling, ToolChoice},
+    ir::{Modality, OutputFormat, ReasoningControl, Request, Sampling, ToolChoice},
 };
 
 /// What a caller relies on, where another family's model would answer something else without it.
@@ -57,12 +57,7 @@ pub fn decode(body: &[u8], head: &Head) -> Result<Request, Malformed> {
 }
 
 fn note(request: &mut Request, name: &str, raw: &RawValue) {
-    request.extras.push(Extra {
-        family: Family::OpenAi,
-        field: name.to_owned().into(),
-        raw: raw.to_owned(),
-        essential: ESSENTIAL.contains(&name),
-    });
+    request.extras.note(Family::OpenAi, name.to_owned(), raw, ESSENTIAL.contains(&name));
 }
 
 fn sampling(top: &mut Object<'_>) -> Result<Sampling, Malformed> {

@@ -107,7 +107,7 @@ fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) ->
         let arguments = call.take_raw("arguments").map(wire::arguments);
         blocks.push(Block::ToolCall(ToolCall {
             id: ids::invented_call_id(seed, 0),
-            name: call.need("name")?,
+            name: call.need_name()?,
             arguments: arguments.unwrap_or_default(),
             state: None,
             cache: None,

@@ -13,11 +13,11 @@ use crate::{
         },
     },
     dialect::Family,
-    ir::{CacheMark, Extra, Tool, ToolChoice, ToolKind},
+    ir::{CacheMark, Extras, Tool, ToolChoice, ToolKind},
 };
 
 /// Reads one element of `tools`. Members that nobody knows are noted.
-pub fn decode(raw: &RawValue, extras: &mut Vec<Extra>) -> Result<Tool, Malformed> {
+pub fn decode(raw: &RawValue, extras: &mut Extras) -> Result<Tool, Malformed> {
     let mut tool = Object::from_raw(raw, Spelling::Exact)?;
     let kind: String = tool.take("type")?.unwrap_or_else(|| "function".to_owned());
     let cache = tool.take_raw("cache_control").map(cache_mark).transpose()?;
@@ -30,7 +30,7 @@ pub fn decode(raw: &RawValue, extras: &mut Vec<Extra>) -> Result<Tool, Malformed
         "custom" => {
             let mut custom = tool.object("custom")?.ok_or_else(|| malformed("is required").within("custom"))?;
             let read = Tool {
-                name: custom.need("name").map_err(|error| error.within("custom"))?,
+                name: custom.need_name().map_err(|error| error.within("custom"))?,
                 description: custom.take("description").map_err(|error| error.within("custom"))?,
                 kind: ToolKind::Custom(custom.take_raw("format").map(ToOwned::to_owned)),
                 strict: None,
@@ -55,10 +55,10 @@ pub fn decode_function(
     mut function: Object<'_>,
     cache: Option<CacheMark>,
     place: &str,
-    extras: &mut Vec<Extra>,
+    extras: &mut Extras,
 ) -> Result<Tool, Malformed> {
     let read = Tool {
-        name: function.need("name")?,
+        name: function.need_name()?,
         description: function.take("description")?,
         kind: ToolKind::Function(function.take_raw("parameters").map(ToOwned::to_owned)),
         strict: function.take("strict")?,
@@ -68,13 +68,10 @@ pub fn decode_function(
     Ok(read)
 }
 
-fn note(place: &str, rest: Object<'_>, extras: &mut Vec<Extra>) {
-    extras.extend(rest.rest().map(|(name, raw)| Extra {
-        family: Family::OpenAi,
-        field: format!("{place}.{name}").into(),
-        raw: raw.to_owned(),
-        essential: false,
-    }));
+fn note(place: &str, rest: Object<'_>, extras: &mut Extras) {
+    for (name, raw) in rest.rest() {
+        extras.note(Family::OpenAi, format!("{place}.{name}"), raw, false);
+    }
 }
 
 /// Reads a cache breakpoint, whichever of its two names it had.

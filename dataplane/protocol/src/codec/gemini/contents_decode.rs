@@ -3,19 +3,21 @@
 //! Calls without ids get ids by position, and a result is paired with the open call of its id, else of its name, in
 //! order. Media are told apart by their type. Members nobody knows are noted as extras.
 
+use std::collections::{HashMap, VecDeque};
+
 use serde_json::value::RawValue;
 
 use super::carrier;
 use crate::{
     codec::{
         Malformed, ids,
-        json::read::{Object, Spelling, malformed, read},
+        json::read::{Object, Only, Spelling, malformed, read},
         media,
     },
     dialect::Family,
     ir::{
-        Block, Document, Extra, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Turn,
-        Unknown,
+        Block, Document, Extras, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult,
+        Turn, Unknown,
     },
 };
 
@@ -24,7 +26,7 @@ const SERVER_PARTS: [&str; 4] = ["executableCode", "codeExecutionResult", "toolC
 
 /// Reads all contents into the request.
 pub fn decode(contents: Vec<Object<'_>>, request: &mut Request) -> Result<(), Malformed> {
-    let mut history = History { extras: &mut request.extras, open: Vec::new() };
+    let mut history = History { extras: &mut request.extras, open: OpenCalls::default() };
     for (index, content) in contents.into_iter().enumerate() {
         let turn = history.content(content, index).map_err(|error| error.within(&format!("contents[{index}]")))?;
         request.turns.push(turn);
@@ -33,19 +35,50 @@ pub fn decode(contents: Vec<Object<'_>>, request: &mut Request) -> Result<(), Ma
 }
 
 /// Reads `systemInstruction`, which some clients send as a string.
-pub fn decode_system(raw: &RawValue, extras: &mut Vec<Extra>) -> Result<Vec<Block>, Malformed> {
+pub fn decode_system(raw: &RawValue, extras: &mut Extras) -> Result<Vec<Block>, Malformed> {
     if raw.get().starts_with('"') {
         return Ok(vec![Block::Text(Text { text: read(raw)?, ..Text::default() })]);
     }
-    let mut history = History { extras, open: Vec::new() };
+    let mut history = History { extras, open: OpenCalls::default() };
     let content = Object::from_raw(raw, Spelling::Proto)?;
     Ok(history.content(content, 0)?.blocks)
 }
 
 struct History<'r> {
-    extras: &'r mut Vec<Extra>,
-    /// Calls of the model's last turn that have no result yet: id and name.
-    open: Vec<(String, String)>,
+    extras: &'r mut Extras,
+    open: OpenCalls,
+}
+
+/// Calls of the model's last turn that have no result yet.
+#[derive(Default)]
+struct OpenCalls {
+    /// Their ids in order, until their result comes.
+    ids: Vec<Option<String>>,
+    by_id: HashMap<String, VecDeque<usize>>,
+    by_name: HashMap<String, VecDeque<usize>>,
+}
+
+impl OpenCalls {
+    fn push(&mut self, id: &str, name: &str) {
+        let place = self.ids.len();
+        self.ids.push(Some(id.to_owned()));
+        self.by_id.entry(id.to_owned()).or_default().push_back(place);
+        self.by_name.entry(name.to_owned()).or_default().push_back(place);
+    }
+
+    /// Takes the first open call of this id, or without one of this name; gives its id.
+    fn take(&mut self, id: Option<&str>, name: &str) -> Option<String> {
+        let places = match id {
+            Some(id) => self.by_id.get_mut(id),
+            None => self.by_name.get_mut(name),
+        }?;
+        while let Some(place) = places.pop_front() {
+            if let Some(id) = self.ids.get_mut(place).and_then(Option::take) {
+                return Some(id);
+            }
+        }
+        None
+    }
 }
 
 impl History<'_> {
@@ -57,7 +90,7 @@ impl History<'_> {
             Some(other) => return Err(malformed(&format!("unknown role {other:?}")).within("role")),
         };
         if role == Role::Assistant {
-            self.open.clear();
+            self.open = OpenCalls::default();
         }
         let mut blocks = Vec::new();
         for (position, part) in content.list("parts")?.into_iter().enumerate() {
@@ -105,26 +138,22 @@ impl History<'_> {
         position: usize,
         state: Option<Opaque>,
     ) -> Result<Block, Malformed> {
-        let name: String = call.need("name")?;
+        let name = call.need_name()?;
         let id = match call.take::<String>("id")?.filter(|id| !id.is_empty()) {
             Some(id) => id,
             None => ids::invented_call_id(turn, position),
         };
-        self.open.push((id.clone(), name.clone()));
+        self.open.push(&id, &name);
         let arguments = call.take_raw("args").map(|raw| raw.get().to_owned()).unwrap_or_default();
         Ok(Block::ToolCall(ToolCall { id, name, arguments, state, cache: None }))
     }
 
     fn result(&mut self, result: &mut Object<'_>, turn: &str, position: usize) -> Result<Block, Malformed> {
-        let name: String = result.need("name")?;
+        let name = result.need_name()?;
         let id: Option<String> = result.take("id")?;
         let id = id.filter(|id| !id.is_empty());
-        let paired = self.open.iter().position(|(known, of)| match &id {
-            Some(id) => known == id,
-            None => *of == name,
-        });
-        let call_id = match paired.map(|at| self.open.remove(at)) {
-            Some((known, _)) => known,
+        let call_id = match self.open.take(id.as_deref(), &name) {
+            Some(known) => known,
             None => id.unwrap_or_else(|| ids::invented_call_id(turn, position)),
         };
         let (text, failed) = match result.take_raw("response") {
@@ -146,13 +175,9 @@ impl History<'_> {
 
     /// Keeps what nobody took.
     fn note(&mut self, place: &str, rest: Object<'_>) {
-        let extras = rest.rest().map(|(name, raw)| Extra {
-            family: Family::Gemini,
-            field: format!("{place}.{name}").into(),
-            raw: raw.to_owned(),
-            essential: false,
-        });
-        self.extras.extend(extras);
+        for (name, raw) in rest.rest() {
+            self.extras.note(Family::Gemini, format!("{place}.{name}"), raw, false);
+        }
     }
 }
 
@@ -180,11 +205,10 @@ fn outcome(raw: &RawValue) -> Result<(String, bool), Malformed> {
         Ok(text) => text,
         Err(_) => raw.get().to_owned(),
     };
-    let object = Object::from_raw(raw, Spelling::Exact).map_err(|error| error.within("response"))?;
-    let members: Vec<_> = object.members().collect();
-    Ok(match members.as_slice() {
-        [(name, value)] if name == "output" => (text(value), false),
-        [(name, value)] if name == "error" => (text(value), true),
+    let only = read::<Only<'_>>(raw).map_err(|_| malformed("must be an object").within("response"))?;
+    Ok(match &only.0 {
+        Some((name, value)) if name == "output" => (text(value), false),
+        Some((name, value)) if name == "error" => (text(value), true),
         _ => (raw.get().to_owned(), false),
     })
 }
@@ -195,9 +219,16 @@ fn rejoined(block: Block, before: &mut Vec<Block>) -> Block {
     let foreign = |state: &Opaque| state.family != Family::Gemini;
     match block {
         Block::Reasoning(mut last) if !last.redacted && last.state.as_ref().is_some_and(foreign) => {
-            while let Some(Block::Reasoning(part)) = before.pop_if(|block| is_unsigned_thought(block)) {
-                last.text.insert_str(0, &part.text);
+            let start =
+                before.iter().rposition(|block| !is_unsigned_thought(block)).map_or(0, |at| at.saturating_add(1));
+            let mut text = String::new();
+            for block in before.drain(start..) {
+                if let Block::Reasoning(part) = block {
+                    text.push_str(&part.text);
+                }
             }
+            text.push_str(&last.text);
+            last.text = text;
             Block::Reasoning(last)
         }
         other => other,

@@ -10,7 +10,7 @@ use crate::{
         json::read::{Object, Spelling, malformed, read},
     },
     dialect::Family,
-    ir::{Extra, Modality, OutputFormat, ReasoningControl, Request, Sampling},
+    ir::{Modality, OutputFormat, ReasoningControl, Request, Sampling},
 };
 
 /// What a caller relies on, where another family's model would answer something else without it.
@@ -46,12 +46,7 @@ pub fn decode(body: &[u8], head: &Head) -> Result<Request, Malformed> {
 }
 
 fn note(request: &mut Request, field: &str, raw: &RawValue) {
-    request.extras.push(Extra {
-        family: Family::Gemini,
-        field: field.to_owned().into(),
-        raw: raw.to_owned(),
-        essential: ESSENTIAL.contains(&field),
-    });
+    request.extras.note(Family::Gemini, field.to_owned(), raw, ESSENTIAL.contains(&field));
 }
 
 fn generation_config(mut config: Object<'_>, request: &mut Request) -> Result<(), Malformed> {

@@ -314,7 +314,7 @@ impl Decoder {
             }
             return Ok(());
         }
-        let name: String = call.need("name")?;
+        let name = call.need_name()?;
         let arguments = call.take_raw("args").map_or("", RawValue::get);
         let id = call.take("id")?;
         self.whole_call(candidate, (name, id), arguments, state, out);

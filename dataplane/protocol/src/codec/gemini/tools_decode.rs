@@ -12,7 +12,7 @@ use crate::{
         },
     },
     dialect::Family,
-    ir::{Extra, Request, Tool, ToolChoice, ToolKind},
+    ir::{Extras, Request, Tool, ToolChoice, ToolKind},
 };
 
 /// Reads `tools` into the request: each member beside the function declarations is a tool that Google runs.
@@ -34,18 +34,15 @@ pub fn decode(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malform
     Ok(())
 }
 
-fn function(mut declaration: Object<'_>, extras: &mut Vec<Extra>) -> Result<Tool, Malformed> {
-    let name = declaration.need("name")?;
+fn function(mut declaration: Object<'_>, extras: &mut Extras) -> Result<Tool, Malformed> {
+    let name = declaration.need_name()?;
     let description = declaration.take("description")?;
     let openapi = declaration.take_raw("parameters").map(to_json_schema).transpose();
     let openapi = openapi.map_err(|error| error.within("parameters"))?;
     let schema = declaration.take_raw("parametersJsonSchema").map(ToOwned::to_owned).or(openapi);
-    extras.extend(declaration.rest().map(|(member, raw)| Extra {
-        family: Family::Gemini,
-        field: format!("tools[].functionDeclarations[].{member}").into(),
-        raw: raw.to_owned(),
-        essential: false,
-    }));
+    for (member, raw) in declaration.rest() {
+        extras.note(Family::Gemini, format!("tools[].functionDeclarations[].{member}"), raw, false);
+    }
     Ok(Tool { name, description, kind: ToolKind::Function(schema), strict: None, cache: None })
 }
 
@@ -94,10 +91,5 @@ fn choice(mode: Option<&str>, mut names: Vec<String>) -> Result<Option<ToolChoic
 }
 
 fn note(request: &mut Request, field: &str, raw: &RawValue) {
-    request.extras.push(Extra {
-        family: Family::Gemini,
-        field: field.to_owned().into(),
-        raw: raw.to_owned(),
-        essential: false,
-    });
+    request.extras.note(Family::Gemini, field.to_owned(), raw, false);
 }

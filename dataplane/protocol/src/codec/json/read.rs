@@ -6,10 +6,19 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::codec::Malformed;
+use crate::{
+    codec::Malformed,
+    report::cut,
+    scan::{MAX_ELEMENTS, MAX_MEMBERS},
+};
+
+/// Longest name of a tool, in bytes.
+pub const MAX_TOOL_NAME: usize = 1024;
+/// Longest message of an error, in bytes.
+const MAX_MESSAGE: usize = 512;
 
 /// How member names are spelled in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +44,7 @@ impl<'a> Object<'a> {
     pub fn parse(body: &'a [u8], spelling: Spelling) -> Result<Self, Malformed> {
         let members = serde_json::from_slice(body)
             .map_err(|error| Malformed { field: None, message: format!("the body is not a JSON object: {error}") })?;
-        Ok(Self::new(members, spelling))
+        Self::new(members, spelling)
     }
 
     /// Reads a member's value.
@@ -44,10 +53,13 @@ impl<'a> Object<'a> {
     /// When it is not an object.
     pub fn from_raw(raw: &'a RawValue, spelling: Spelling) -> Result<Self, Malformed> {
         let members = serde_json::from_str(raw.get()).map_err(|_| malformed("must be an object"))?;
-        Ok(Self::new(members, spelling))
+        Self::new(members, spelling)
     }
 
-    fn new(Members(mut members): Members<'a>, spelling: Spelling) -> Self {
+    fn new(Members(members): Members<'a>, spelling: Spelling) -> Result<Self, Malformed> {
+        let Some(mut members) = members else {
+            return Err(malformed(&format!("has more than {MAX_MEMBERS} members")));
+        };
         if spelling == Spelling::Proto {
             for (name, _) in &mut members {
                 if name.contains('_') {
@@ -55,7 +67,7 @@ impl<'a> Object<'a> {
                 }
             }
         }
-        Self { members, spelling }
+        Ok(Self { members, spelling })
     }
 
     /// Removes a member and gives its text; `null` is none.
@@ -81,6 +93,18 @@ impl<'a> Object<'a> {
         self.take(name)?.ok_or_else(|| malformed("is required").within(name))
     }
 
+    /// Removes the `name` of a tool, which must be there. Vendors take 128 characters; answers and results repeat it.
+    ///
+    /// # Errors
+    /// When it is absent, no string, or longer than [`MAX_TOOL_NAME`].
+    pub fn need_name(&mut self) -> Result<String, Malformed> {
+        let name: String = self.need("name")?;
+        if name.len() > MAX_TOOL_NAME {
+            return Err(malformed(&format!("is longer than {MAX_TOOL_NAME} bytes")).within("name"));
+        }
+        Ok(name)
+    }
+
     /// Removes a member that is an object.
     ///
     /// # Errors
@@ -95,7 +119,8 @@ impl<'a> Object<'a> {
     /// # Errors
     /// When it is not a list.
     pub fn list(&mut self, name: &str) -> Result<Vec<&'a RawValue>, Malformed> {
-        Ok(self.take(name)?.unwrap_or_default())
+        let list = self.take_raw(name).map(|raw| elements(raw).map_err(|error| error.within(name)));
+        Ok(list.transpose()?.unwrap_or_default())
     }
 
     /// Removes a member that is a list of objects; absent is empty.
@@ -138,6 +163,15 @@ impl<'a> Object<'a> {
     }
 }
 
+/// Reads a list.
+///
+/// # Errors
+/// When it is none, or has more elements than [`MAX_ELEMENTS`].
+pub fn elements(raw: &RawValue) -> Result<Vec<&RawValue>, Malformed> {
+    let Elements(list) = read(raw)?;
+    list.ok_or_else(|| malformed(&format!("has more than {MAX_ELEMENTS} elements")))
+}
+
 /// Reads a value.
 ///
 /// # Errors
@@ -148,7 +182,9 @@ pub fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Malformed> {
 
 /// An error without a place yet.
 pub fn malformed(message: &str) -> Malformed {
-    Malformed { field: None, message: message.to_owned() }
+    // It may quote what the client wrote.
+    let message = cut(message.to_owned().into(), MAX_MESSAGE).into_owned();
+    Malformed { field: None, message }
 }
 
 impl Malformed {
@@ -188,8 +224,64 @@ pub fn camel(name: &str) -> String {
     out
 }
 
-/// The members of an object in order.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The members of an object in order; none if there are too many.
+struct Members<'a>(Option<Vec<(Cow<'a, str>, &'a RawValue)>>);
+
+/// The elements of a list; none if there are too many.
+struct Elements<'a>(Option<Vec<&'a RawValue>>);
+
+/// The one member of an object; none if it has none or several.
+pub struct Only<'a>(pub Option<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    if elements.len() == MAX_ELEMENTS {
+                        while seq.next_element::<IgnoredAny>()?.is_some() {}
+                        return Ok(Elements(None));
+                    }
+                    elements.push(element);
+                }
+                Ok(Elements(Some(elements)))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+impl<'de> Deserialize<'de> for Only<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Only<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let Some(Key(name)) = map.next_key()? else { return Ok(Only(None)) };
+                let only = Some((name, map.next_value()?));
+                let mut several = false;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    several = true;
+                }
+                Ok(Only(only.filter(|_| !several)))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -204,9 +296,14 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
                 while let Some(Key(key)) = map.next_key()? {
+                    if members.len() == MAX_MEMBERS {
+                        map.next_value::<IgnoredAny>()?;
+                        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                        return Ok(Members(None));
+                    }
                     members.push((key, map.next_value()?));
                 }
-                Ok(Members(members))
+                Ok(Members(Some(members)))
             }
         }
         deserializer.deserialize_map(Object)

@@ -13,11 +13,11 @@ use super::{
 use crate::{
     codec::{
         Malformed,
-        json::read::{Object, Spelling, malformed, read},
+        json::read::{Object, Spelling, elements, malformed, read},
     },
     dialect::Family,
     ir::{
-        Block, CacheMark, Document, Extra, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown,
+        Block, CacheMark, Document, Extras, Media, MediaSource, Opaque, Reasoning, Text, ToolCall, ToolResult, Unknown,
     },
 };
 
@@ -25,14 +25,21 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Reader {
     /// Members without a place in the neutral representation.
-    pub extras: Vec<Extra>,
+    pub extras: Extras,
+    /// How many lists of blocks stand around the one that is read.
+    depth: usize,
 }
 
 /// The carriers of one turn, on their way to what they belong to.
 #[derive(Default)]
 struct Carriers {
     for_next_call: Option<Opaque>,
+    last_text: Option<usize>,
+    last_call: Option<usize>,
 }
+
+/// Lists of blocks inside each other: a message's, a result's, a document's. Each is read again by the one around it.
+const DEEPEST: usize = 4;
 
 // === impl Reader ===
 
@@ -46,13 +53,21 @@ impl Reader {
             let text = read(raw)?;
             return Ok(vec![Block::Text(Text { text, ..Text::default() })]);
         }
-        let elements: Vec<&RawValue> = read(raw).map_err(|_| malformed("must be a string or a list of blocks"))?;
+        if !raw.get().starts_with('[') {
+            return Err(malformed("must be a string or a list of blocks"));
+        }
+        if self.depth >= DEEPEST {
+            return Err(malformed("holds results inside results"));
+        }
+        let elements = elements(raw)?;
         let mut blocks = Vec::with_capacity(elements.len());
         let mut carriers = Carriers::default();
+        self.depth = self.depth.saturating_add(1);
         for (index, element) in elements.into_iter().enumerate() {
             let block = self.block(element).map_err(|error| error.within(&format!("[{index}]")))?;
             carriers.place(block, &mut blocks);
         }
+        self.depth = self.depth.saturating_sub(1);
         Ok(blocks)
     }
 
@@ -76,7 +91,7 @@ impl Reader {
             "document" => self.document(&mut object)?,
             "tool_use" => Block::ToolCall(ToolCall {
                 id: object.need("id")?,
-                name: object.need("name")?,
+                name: object.need_name()?,
                 arguments: object.take_raw("input").map_or("{}", RawValue::get).to_owned(),
                 state: None,
                 cache: cache_mark(&mut object)?,
@@ -172,9 +187,7 @@ impl Reader {
 
     /// Notes a member, once.
     pub fn note(&mut self, field: String, raw: &RawValue, essential: bool) {
-        if self.extras.iter().all(|extra| extra.field != field) {
-            self.extras.push(Extra { family: Family::Anthropic, field: field.into(), raw: raw.to_owned(), essential });
-        }
+        self.extras.note(Family::Anthropic, field, raw, essential);
     }
 }
 
@@ -198,30 +211,28 @@ impl Carriers {
             }
             Block::ToolCall(mut call) => {
                 call.state = self.for_next_call.take();
+                self.last_call = Some(blocks.len());
                 blocks.push(Block::ToolCall(call));
             }
-            other => blocks.push(other),
+            other => {
+                if matches!(other, Block::Text(_)) {
+                    self.last_text = Some(blocks.len());
+                }
+                blocks.push(other);
+            }
         }
     }
 
     fn hang(&mut self, carried: Carried, blocks: &mut [Block]) {
-        let last = blocks.iter_mut().rev();
         match carried.place {
             Place::CallBehind => self.for_next_call = carried.state,
             Place::TextBefore => {
-                let text =
-                    last.into_iter().find_map(|block| if let Block::Text(text) = block { Some(text) } else { None });
-                if let Some(text) = text {
+                if let Some(Block::Text(text)) = self.last_text.and_then(|at| blocks.get_mut(at)) {
                     text.state = carried.state;
                 }
             }
             Place::CallBefore => {
-                let call = last.into_iter().find_map(
-                    |block| {
-                        if let Block::ToolCall(call) = block { Some(call) } else { None }
-                    },
-                );
-                if let Some(call) = call {
+                if let Some(Block::ToolCall(call)) = self.last_call.and_then(|at| blocks.get_mut(at)) {
                     call.state = carried.state;
                 }
             }

@@ -123,7 +123,7 @@ fn tool(raw: &RawValue, reader: &mut Reader) -> Result<Tool, Malformed> {
         }),
         Some(_) | None => {
             let tool = Tool {
-                name: object.need("name")?,
+                name: object.need_name()?,
                 description: object.take("description")?,
                 kind: ToolKind::Function(object.take_raw("input_schema").map(RawValue::to_owned)),
                 strict: object.take("strict")?,

@@ -502,7 +502,8 @@ fn what_cannot_be_said() {
                     field: "logit_bias".into(),
                     raw: raw(r#"{"1":-100}"#),
                     essential: false,
-                }];
+                }]
+                .into();
             },
             "dropped;field=logit_bias",
         ),
@@ -535,7 +536,8 @@ fn bookkeeping() {
     request.extras = vec![
         Extra { family: Family::Anthropic, field: "x_future".into(), raw: raw(r#"{"a":[1,null]}"#), essential: true },
         Extra { family: Family::Anthropic, field: "metadata.x".into(), raw: raw("1"), essential: false },
-    ];
+    ]
+    .into();
     let body = sent(&request);
     assert_eq!(body["metadata"], json!({"user_id": "u1"}));
     assert_eq!(

@@ -1,0 +1,235 @@
+//! CPU per KiB of hostile input for every decoder, encoder and stream, at growing sizes: each line should be flat.
+//!
+//! `cargo bench -p routeapi-protocol --bench codec [-- FILTER]` (or `tests/run codec`) prints a table and judges nothing:
+//! a noisy machine must not fail a change. The last column is the cost at the largest size by that at the smallest; what
+//! is above [`FLAT`] is marked. Where a size is refused, which a bound may do, the line says so and what the refusal cost.
+
+mod inputs;
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use routeapi_protocol::{
+    call::{Call, Destination},
+    codec::{Head, Reply, Target, codec},
+    dialect::Surface,
+    inbound::{Endpoint, Inbound, route},
+    report::{Mode, Report},
+};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Sizes of inputs, in bytes.
+const SIZES: [usize; 4] = [64 << 10, 256 << 10, 1 << 20, 4 << 20];
+/// Dialects that are translated.
+const CODECS: [Surface; 3] = [Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent];
+/// Dialects that are read.
+const ALL: [Surface; 4] = [Surface::ChatCompletions, Surface::Responses, Surface::Messages, Surface::GenerateContent];
+/// Growth of cost per KiB that is not marked. Caches alone account for some.
+const FLAT: f64 = 3.0;
+/// Most bytes of a body, as the gateway's default.
+const MAX_BODY: usize = 32 << 20;
+
+/// What one run came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Refused,
+}
+
+/// Prints one line per operation and kind of input.
+struct Table<W> {
+    out: W,
+    filter: Option<String>,
+    steep: usize,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let mut table = Table { out: io::stdout().lock(), filter, steep: 0 };
+    writeln!(table.out, "CPU in microseconds per KiB of input; `!` where the input is refused\n")?;
+    write!(table.out, "{:<60}", "operation and input")?;
+    for size in SIZES {
+        write!(table.out, "{:>11}", format!("{} KiB", size >> 10))?;
+    }
+    writeln!(table.out, "{:>9}", "growth")?;
+    for kind in inputs::REQUESTS {
+        requests(kind, &mut table)?;
+    }
+    for kind in inputs::ANSWERS {
+        answers(kind, &mut table)?;
+    }
+    for kind in inputs::STREAMS {
+        streams(kind, &mut table)?;
+    }
+    let steep = table.steep;
+    writeln!(table.out, "\nlines that grow more than {FLAT} times: {steep}")?;
+    Ok(())
+}
+
+fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Error>> {
+    for from in ALL {
+        table.line(&format!("read {}: {kind}", from.name()), |size| {
+            let (endpoint, body) = (endpoint(from), Bytes::from(inputs::request(from, kind, size)));
+            move || match Call::read(endpoint.clone(), Head::default(), body.clone()) {
+                Ok(call) => {
+                    std::hint::black_box((call.needs(), call.estimated_input_tokens()));
+                    Outcome::Done
+                }
+                Err(_) => Outcome::Refused,
+            }
+        })?;
+    }
+    for from in CODECS {
+        let Some(client) = codec(from) else { continue };
+        let head = Head { model: Some("m".into()), ..Head::default() };
+        table.line(&format!("decode {}: {kind}", from.name()), |size| {
+            let (body, head) = (inputs::request(from, kind, size), head.clone());
+            move || match client.decode_request(body.as_bytes(), &head) {
+                Ok(request) => {
+                    std::hint::black_box(request);
+                    Outcome::Done
+                }
+                Err(_) => Outcome::Refused,
+            }
+        })?;
+        for to in CODECS.into_iter().filter(|to| *to != from) {
+            let Some(upstream) = codec(to) else { continue };
+            table.line(&format!("encode {} for {}: {kind}", from.name(), to.name()), |size| {
+                let body = inputs::request(from, kind, size);
+                let decoded = client.decode_request(body.as_bytes(), &head);
+                move || {
+                    let Ok(request) = &decoded else { return Outcome::Refused };
+                    let mut report = Report::within(Mode::Default, body.len().saturating_mul(4) + (1 << 20));
+                    // A model of the second generation takes the narrowest schemas.
+                    let target = Target { model: "gemini-2.0-flash", default_max_output: 4_096 };
+                    std::hint::black_box(upstream.encode_request(request, target, from, &mut report));
+                    if report.finish().is_ok() { Outcome::Done } else { Outcome::Refused }
+                }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn answers(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Error>> {
+    for from in CODECS {
+        let Some(upstream) = codec(from) else { continue };
+        table.line(&format!("decode an answer of {}: {kind}", from.name()), |size| {
+            let body = inputs::answer(from, kind, size);
+            move || match upstream.decode_response(body.as_bytes()) {
+                Ok(response) => {
+                    std::hint::black_box(response);
+                    Outcome::Done
+                }
+                Err(_) => Outcome::Refused,
+            }
+        })?;
+        for to in CODECS {
+            let Some(client) = codec(to) else { continue };
+            table.line(&format!("encode an answer of {} for {}: {kind}", from.name(), to.name()), |size| {
+                let response = upstream.decode_response(inputs::answer(from, kind, size).as_bytes());
+                move || {
+                    let Ok(response) = &response else { return Outcome::Refused };
+                    std::hint::black_box(client.encode_response(response, &Reply::default()));
+                    Outcome::Done
+                }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Every upstream's stream on its way to every client, also to one of its own dialect.
+fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Error>> {
+    for from in ALL {
+        for to in ALL {
+            let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
+            let call = Call::read(endpoint(to), Head::default(), body.into())?;
+            let destination =
+                Destination { surfaces: &[from], model: None, default_max_output: 4_096, max_body: MAX_BODY };
+            let Ok(prepared) = call.prepare(destination, Mode::Default) else { continue };
+            let reply = call.reply("id", 1);
+            table.line(&format!("stream of {} for {}: {kind}", from.name(), to.name()), |size| {
+                let pieces: Vec<Bytes> = inputs::stream(from, kind, size).into_iter().map(Bytes::from).collect();
+                let (exchange, reply) = (prepared.exchange.clone(), reply.clone());
+                move || {
+                    let mut stream = exchange.stream(&reply);
+                    for piece in &pieces {
+                        std::hint::black_box(stream.push(piece.clone()));
+                        std::hint::black_box(stream.observed());
+                    }
+                    std::hint::black_box(stream.finish());
+                    // Every one of these ends before its answer does.
+                    Outcome::Done
+                }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn endpoint(surface: Surface) -> Endpoint {
+    let path = match surface {
+        Surface::ChatCompletions => "/v1/chat/completions",
+        Surface::Responses => "/v1/responses",
+        Surface::Messages => "/v1/messages",
+        _ => "/v1beta/models/m:streamGenerateContent",
+    };
+    match route("POST", path, Some("alt=sse").filter(|_| surface == Surface::GenerateContent)) {
+        Ok(Inbound::Call(endpoint)) => endpoint,
+        other => unreachable!("a path of our own leads to a call: {other:?}"),
+    }
+}
+
+impl<W: Write> Table<W> {
+    /// Measures one operation at every size. `prepare` makes the input, which is not counted.
+    fn line<R: FnMut() -> Outcome>(
+        &mut self,
+        name: &str,
+        mut prepare: impl FnMut(usize) -> R,
+    ) -> Result<(), Box<dyn Error>> {
+        if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+            return Ok(());
+        }
+        write!(self.out, "{name:<60}")?;
+        let mut costs = Vec::new();
+        for size in SIZES {
+            let (cost, outcome) = measure(prepare(size), size);
+            let mark = if outcome == Outcome::Refused { "!" } else { "" };
+            write!(self.out, "{:>11}", format!("{mark}{cost:.2}"))?;
+            costs.push(cost);
+        }
+        let growth = costs.last().zip(costs.first()).map_or(1.0, |(last, first)| last / first.max(0.01));
+        self.steep += usize::from(growth > FLAT);
+        writeln!(self.out, "{growth:>8.1}{}", if growth > FLAT { " <<" } else { "" })?;
+        self.out.flush()?;
+        Ok(())
+    }
+}
+
+/// The least CPU of some runs, in microseconds per KiB.
+fn measure(mut run: impl FnMut() -> Outcome, size: usize) -> (f64, Outcome) {
+    let (mut least, mut spent, mut outcome) = (Duration::MAX, Duration::ZERO, Outcome::Done);
+    for round in 0..20 {
+        let before = cpu();
+        outcome = run();
+        let took = cpu().saturating_sub(before);
+        least = least.min(took);
+        spent += took;
+        if round >= 2 && spent > Duration::from_millis(20) || spent > Duration::from_millis(500) {
+            break;
+        }
+    }
+    let kibibytes = f64::from(u32::try_from(size >> 10).unwrap_or(u32::MAX));
+    (least.as_secs_f64() * 1e6 / kibibytes, outcome)
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

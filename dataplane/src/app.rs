@@ -173,6 +173,8 @@ impl App {
             metrics,
             records,
             drain: shared.drain.clone(),
+            offload: request::Offload::default(),
+            deliveries: request::Deliveries::default(),
             settings: settings.requests,
         });
         let admin =
@@ -287,9 +289,11 @@ fn serve(
     tls: Option<(TcpListener, Arc<Tls>)>,
 ) -> io::Result<()> {
     let capacity = Capacity::new(&shared.limits);
+    let overdue = request::end_overdue(Arc::clone(&requests.0));
     let server = Arc::new(shared.server(requests));
     let plain = listener(traffic, plain)?;
     let _context = traffic.enter();
+    shared.spawner.spawn("overdue answers", overdue);
     shared.spawner.spawn("accept", accept::accept(Arc::clone(&server), plain, None, Arc::clone(&capacity)));
     if let Some((socket, tls)) = tls {
         let socket = tokio::net::TcpListener::from_std(socket)?;

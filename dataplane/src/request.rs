@@ -11,6 +11,7 @@ mod context;
 mod gathered;
 mod identify;
 mod models;
+mod offload;
 mod plan;
 mod read;
 mod refusal;
@@ -18,6 +19,7 @@ mod relay;
 mod respond;
 mod route;
 mod settle;
+mod standing;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -27,13 +29,14 @@ use http::{Request, Response, request::Parts};
 use http_body::Body;
 use routeapi_protocol::inbound::{Endpoint, Inbound};
 
+pub use offload::Offload;
 pub use plan::lacking;
-pub use relay::{BodyError, ResponseBody};
+pub use relay::{BodyError, Deliveries, ResponseBody, end_overdue};
 
-use self::{attempt::Answer, context::Context, identify::Caller, refusal::Refusal, settle::Guard};
+use self::{attempt::Answer, context::Context, refusal::Refusal, settle::Guard, standing::Standing};
 use crate::{
     clock,
-    config::{runtime::Runtime, store::Store},
+    config::store::Store,
     server::Drain,
     telemetry::{Metrics, RecordSink},
 };
@@ -48,6 +51,10 @@ pub struct Gateway {
     pub records: Arc<dyn RecordSink>,
     /// Whether the process is ending.
     pub drain: Drain,
+    /// Threads for large requests and answers.
+    pub offload: Offload,
+    /// Answers that are being handed over; [`end_overdue`] looks after them.
+    pub deliveries: Deliveries,
     /// Bounds and patience.
     pub settings: RequestSettings,
 }
@@ -59,6 +66,11 @@ pub struct RequestSettings {
     pub max_body_bytes: usize,
     /// Longest wait for the next piece of a request body.
     pub body_frame_idle: Duration,
+    /// Longest time from a request's head to the end of its body.
+    pub body_total: Duration,
+    /// How long a client may take nothing of its answer. Then the request ends, and its connection (HTTP/2: its stream)
+    /// is closed.
+    pub client_write: Duration,
     /// Largest whole answer that is held.
     pub max_answer_bytes: usize,
     /// Most bytes of a stream that are held back while no content has come.
@@ -77,6 +89,8 @@ impl Default for RequestSettings {
         Self {
             max_body_bytes: 32 << 20,
             body_frame_idle: Duration::from_secs(30),
+            body_total: Duration::from_secs(60),
+            client_write: Duration::from_secs(60),
             max_answer_bytes: 64 << 20,
             max_held_bytes: 1 << 20,
             max_buffered_bytes: 256 << 20,
@@ -129,7 +143,7 @@ where
     guard.identified(&caller);
     match inbound {
         Inbound::Call(endpoint) => {
-            let answer = call(&runtime, &caller, endpoint, (head, body), guard).await?;
+            let answer = call(Standing::new(runtime, caller), endpoint, (head, body), guard).await?;
             Ok(Served::Upstream(Box::new(answer)))
         }
         Inbound::ListModels(kind) => Ok(Served::Own(models::list(&runtime, &caller, kind, &head))),
@@ -140,8 +154,7 @@ where
 
 /// A call for a model, from its body to an upstream's answer.
 async fn call<B>(
-    runtime: &Runtime,
-    caller: &Caller,
+    mut standing: Standing,
     endpoint: Endpoint,
     (head, body): (Parts, B),
     guard: &mut Guard,
@@ -151,13 +164,15 @@ where
 {
     let gateway = Arc::clone(guard.gateway());
     guard.addressed(endpoint.surface);
-    // The body is held until an upstream has answered.
-    let (call, _lease) = read::read(endpoint, &head, body, &gateway).await?;
-    guard.called(&call);
-    let admission = admit::admit(runtime, caller, &call, &gateway.settings, guard.context().now)?;
+    let read = read::read(endpoint, &head, body, &gateway, &mut standing).await?;
+    guard.called(&read.call);
+    // The body may have been long in coming.
+    standing.renew(&gateway)?;
+    guard.identified(standing.caller());
+    let admission = admit::admit(standing.runtime(), standing.caller(), &read.call, &gateway.settings, clock::now())?;
     guard.admitted(&admission.route, admission.reservation);
-    let plan = plan::plan(&admission.route, &call, guard.context())?;
-    attempt::attempt(&plan, &call, &head.headers, guard).await
+    let plan = plan::plan(&admission.route, read.needs, guard.tenant(), guard.context())?;
+    attempt::attempt(&plan, &read, &head.headers, standing, guard).await
 }
 
 #[cfg(test)]

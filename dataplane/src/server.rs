@@ -3,6 +3,7 @@
 //! Knows nothing about models, tokens or dialects: it hands each request to the [`Handle`] it was given and sends back
 //! what that returns. Serves the admin listener too, so both have the same limits.
 
+pub mod abort;
 pub mod accept;
 pub mod capacity;
 pub mod connection;
@@ -16,6 +17,7 @@ mod guarded;
 mod handshake;
 mod host;
 mod refusal;
+mod write_timeout;
 
 use std::{future::Future, net::SocketAddr};
 

@@ -9,6 +9,8 @@ use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use tokio::task::JoinHandle;
 
+use crate::server::abort::abortable;
+
 /// Starts tasks and counts those that panic. Also hyper's executor, so each HTTP/2 stream is covered.
 #[derive(Clone, Debug, Default)]
 pub struct Spawner {
@@ -50,7 +52,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, task: F) {
-        drop(self.spawn("http2 stream", task));
+        drop(self.spawn("http2 stream", abortable(task)));
     }
 }
 

@@ -138,6 +138,36 @@ async fn an_illegal_request_is_not_tried_again() {
     assert_eq!(gateway.record().await["outcome"], "completed");
 }
 
+/// Whatever a client writes, an upstream that serves others stays in.
+#[tokio::test]
+async fn nothing_that_a_client_writes_evicts_an_upstream() {
+    let upstream = Upstream::start(Script::new().text("still here")).await;
+    for kind in ["Gemini", "OpenAI"] {
+        let manifests = Manifests::new()
+            .provider_with("up", kind, &upstream, "eviction: {consecutiveFailures: 1, duration: 1h}")
+            .with(
+                "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: any, namespace: apps}\n\
+                 spec: {model: \"*\", upstreams: [{name: up, providerRef: {name: up}}]}",
+            )
+            .token();
+        let gateway = Gateway::start(&manifests);
+        let models = ["é".repeat(11_500), "x".repeat(70_000), "a/../b".to_owned(), "?x=".to_owned()];
+        for (at, model) in models.iter().enumerate() {
+            let answer = Ask::post("/v1/chat/completions", chat(model, false)).send(&gateway).await;
+            let of_a_url = kind == "Gemini" && at < 2;
+            assert!(
+                if of_a_url { answer.status == 400 } else { answer.status < 500 },
+                "{kind} {at}: {}",
+                answer.text()
+            );
+        }
+        let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.text());
+        let record = gateway.records(models.len() + 1).await.pop().unwrap();
+        assert_eq!(record["attempts"].as_array().unwrap().len(), 1, "{kind}: {record:#}");
+    }
+}
+
 #[tokio::test]
 async fn only_the_conditions_of_the_route_lead_on() {
     let (first, second, gateway) = two("fallback: {conditions: [ConnectFailure]}").await;

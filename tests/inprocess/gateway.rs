@@ -5,8 +5,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use routeapi_dataplane::{app::Running, request::RequestSettings};
-use routeapi_tests::{gateway, upstream::Upstream};
+use routeapi_tests::{gateway, upstream::Upstream, wait};
 use serde_json::Value;
+
+use crate::request::Ask;
 
 /// Longest wait for anything that should happen at once.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -122,6 +124,16 @@ impl Gateway {
         let records = self.0.records_of(count).await;
         assert_eq!(records.len(), count, "exactly one record per request: {records:#?}");
         records
+    }
+
+    /// Waits until this many requests are under way.
+    pub async fn under_way(&self, count: usize) {
+        let series = format!("\nrouteapi_requests_in_flight {count}\n");
+        let look = || async {
+            let page = Ask::get("/metrics").open_at(self.admin()).await.read().await;
+            page.text().contains(&series).then_some(())
+        };
+        wait::until("requests are under way", SOON, look).await;
     }
 
     /// The record of the only request.

@@ -1,6 +1,6 @@
 //! Upstreams that do what no well-behaved server does: bytes written by hand, for the promises that need them.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, net::SocketAddr, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use routeapi_dataplane::request::RequestSettings;
@@ -17,7 +17,7 @@ use crate::{
 
 const HELLO: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
 
-fn chunk(content: &str) -> String {
+pub fn chunk(content: &str) -> String {
     format!(
         "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]}}\n\n"
     )
@@ -42,7 +42,7 @@ fn delivered(events: &str) -> usize {
 
 /// What the server does after it has read a request's head.
 #[derive(Clone)]
-enum Does {
+pub enum Does {
     /// Sends these pieces and closes.
     Sends(Vec<Vec<u8>>),
     /// Sends the first, then the second as fast as it is taken.
@@ -53,13 +53,7 @@ enum Does {
 
 /// A gateway whose route `m` leads to such a server.
 async fn raw(does: Does, more: &str, settings: RequestSettings) -> Gateway {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(serve(socket, does.clone()));
-        }
-    });
+    let address = upstream(does).await;
     let manifests = Manifests::new()
         .with(&format!(
             "apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {{name: up, namespace: apps}}\n\
@@ -68,6 +62,18 @@ async fn raw(does: Does, more: &str, settings: RequestSettings) -> Gateway {
         .route_with("m", &["up"], more)
         .token();
     Gateway::start_with(&manifests, settings)
+}
+
+/// Such a server.
+pub async fn upstream(does: Does) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(socket, does.clone()));
+        }
+    });
+    address
 }
 
 async fn serve(mut socket: TcpStream, does: Does) -> std::io::Result<()> {
@@ -96,7 +102,7 @@ async fn serve(mut socket: TcpStream, does: Does) -> std::io::Result<()> {
     }
 }
 
-fn head(kind: &str, more: &str) -> Vec<u8> {
+pub fn head(kind: &str, more: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{more}connection: close\r\n\r\n").into_bytes()
 }
 

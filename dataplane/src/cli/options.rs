@@ -31,6 +31,12 @@ pub(super) struct Clients {
     /// How long a streaming client hears nothing before it gets a heartbeat; 0s for never.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     heartbeat: Duration,
+    /// Longest time from a request's head to the end of its body; then it is answered with 408.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    request_body_timeout: Duration,
+    /// How long a client may take nothing of its answer; then the request ends and its connection is closed.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    client_write_timeout: Duration,
     /// Threads for traffic. Default: one per core.
     #[arg(long, value_name = "N", env = "ROUTEAPI_WORKERS")]
     pub(super) workers: Option<usize>,
@@ -43,6 +49,8 @@ impl Clients {
             connections_per_client: self.max_connections_per_client.unwrap_or(self.max_connections.div_ceil(2)),
             requests: self.max_connections,
             pending_bytes: self.max_unfinished_header_bytes,
+            // A quarter more, so that the request's own end comes first and is recorded as what it is.
+            write: self.client_write_timeout.saturating_add(self.client_write_timeout / 4),
             ..Limits::default()
         }
     }
@@ -51,6 +59,8 @@ impl Clients {
         RequestSettings {
             max_body_bytes: self.max_body_bytes,
             max_buffered_bytes: self.max_buffered_bytes,
+            body_total: self.request_body_timeout,
+            client_write: self.client_write_timeout,
             heartbeat: Some(self.heartbeat).filter(|it| !it.is_zero()),
             ..RequestSettings::default()
         }

@@ -2,11 +2,20 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::gauge::Gauge;
 use routeapi_metering::{Account as Counters, Actual, Ask, Exceeded, Limit, Quantity, Share, Ticket, UnixMillis};
+use tokio::sync::Semaphore;
 
-/// The counters of one token behind a lock that is held for arithmetic only.
+/// What the requests of one token share in this process.
 #[derive(Debug)]
-pub struct Account(Mutex<Counters>);
+pub struct Account {
+    /// Behind a lock that is held for arithmetic only.
+    counters: Mutex<Counters>,
+    /// One large body at a time is decoded or translated for a token.
+    turn: Arc<Semaphore>,
+    /// Bytes of its requests and answers that are held now.
+    buffered: Gauge,
+}
 
 /// A granted request. Settle it with what was used; dropped unsettled it gives everything back, which is right only
 /// while nothing has been sent to an upstream.
@@ -49,7 +58,11 @@ pub struct Remaining {
 
 impl Default for Account {
     fn default() -> Self {
-        Self(Mutex::new(Counters::new(Vec::new(), None, Share::default())))
+        Self {
+            counters: Mutex::new(Counters::new(Vec::new(), None, Share::default())),
+            turn: Arc::new(Semaphore::new(1)),
+            buffered: Gauge::default(),
+        }
     }
 }
 
@@ -77,8 +90,18 @@ impl Account {
         remaining.into_iter().map(|(limit, cap, left)| Remaining { limit: limit.clone(), cap, left }).collect()
     }
 
+    /// Whose turn it is among the token's large requests.
+    pub fn turn(&self) -> &Arc<Semaphore> {
+        &self.turn
+    }
+
+    /// Bytes of the token's requests and answers that are held now. Whoever holds some adds and takes them off.
+    pub fn buffered(&self) -> Gauge {
+        self.buffered.clone()
+    }
+
     fn counters(&self) -> MutexGuard<'_, Counters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

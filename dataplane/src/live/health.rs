@@ -4,8 +4,14 @@
 //! `Retry-After` or a rate-limit header (*cooling down*). After either has passed it takes part again at once; until a
 //! success resets the count, one more failure evicts it anew. Left out is not forbidden: when nothing else is left, an
 //! upstream that is left out is still tried.
+//!
+//! Failures are counted per tenant, which is the namespace of the token. A request can be such that an upstream fails on
+//! it each time (a prompt that crashes the server, an answer too long for `firstContent`), and one tenant shall not be
+//! able to take an upstream from the others that way: what fails for one tenant alone is evicted for that tenant alone.
+//! Failures in a row of two tenants or more evict it for everybody.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -37,6 +43,28 @@ pub struct Health(Mutex<State>);
 #[derive(Debug)]
 struct State {
     eviction: Eviction,
+    /// Failures in a row, of all tenants.
+    row: Row,
+    /// For everybody.
+    evicted_until: Option<Instant>,
+    /// Those whose last request failed. Bounded by the namespaces that have tokens.
+    tenants: HashMap<String, Tenant>,
+    cooling_until: Option<Instant>,
+}
+
+/// Failures since the last success of any tenant.
+#[derive(Debug, Default)]
+struct Row {
+    failures: u32,
+    /// Who failed first.
+    tenant: Option<String>,
+    /// Whether another tenant failed too.
+    is_shared: bool,
+}
+
+/// Failures of one tenant since its own last success.
+#[derive(Debug, Default)]
+struct Tenant {
     failures: u32,
     evicted_until: Option<Instant>,
     cooling_until: Option<Instant>,
@@ -45,7 +73,7 @@ struct State {
 impl Default for State {
     fn default() -> Self {
         let eviction = Eviction { consecutive_failures: 5, duration: Duration::from_secs(30) };
-        Self { eviction, failures: 0, evicted_until: None, cooling_until: None }
+        Self { eviction, row: Row::default(), evicted_until: None, tenants: HashMap::new(), cooling_until: None }
     }
 }
 
@@ -55,38 +83,56 @@ impl Health {
         self.state().eviction = eviction;
     }
 
-    /// Whether it takes part now.
-    pub fn availability(&self, now: Instant) -> Availability {
+    /// Whether it takes part now in a request of this tenant.
+    pub fn availability(&self, now: Instant, tenant: &str) -> Availability {
         let state = self.state();
-        match (state.evicted_until, state.cooling_until) {
+        let alone = state.tenants.get(tenant);
+        let evicted = state.evicted_until.max(alone.and_then(|alone| alone.evicted_until));
+        let cooling = state.cooling_until.max(alone.and_then(|alone| alone.cooling_until));
+        match (evicted, cooling) {
             (Some(until), _) if until > now => Availability::Evicted(until),
             (_, Some(until)) if until > now => Availability::CoolingDown(until),
             _ => Availability::Ready,
         }
     }
 
-    /// It answered as it should.
-    pub fn succeeded(&self) {
+    /// It answered a request of this tenant as it should.
+    pub fn succeeded(&self, tenant: &str) {
         let mut state = self.state();
-        state.failures = 0;
+        state.row = Row::default();
         state.evicted_until = None;
+        state.tenants.remove(tenant);
     }
 
-    /// It failed. Returns whether that evicted it.
-    pub fn failed(&self, now: Instant) -> bool {
+    /// It failed on a request of this tenant.
+    pub fn failed(&self, now: Instant, tenant: &str) {
         let mut state = self.state();
-        state.failures = state.failures.saturating_add(1);
-        let evicted = state.failures >= state.eviction.consecutive_failures;
-        if evicted {
-            state.evicted_until = now.checked_add(state.eviction.duration);
+        let Eviction { consecutive_failures, duration } = state.eviction;
+        let until = now.checked_add(duration);
+        let alone = state.tenants.entry(tenant.to_owned()).or_default();
+        alone.failures = alone.failures.saturating_add(1);
+        if alone.failures >= consecutive_failures {
+            alone.evicted_until = until;
         }
-        evicted
+        let row = &mut state.row;
+        row.failures = row.failures.saturating_add(1);
+        row.is_shared |= row.tenant.get_or_insert_with(|| tenant.to_owned()) != tenant;
+        if row.is_shared && row.failures >= consecutive_failures {
+            state.evicted_until = until;
+        }
     }
 
-    /// It asked for a pause. The longest pause asked for counts.
+    /// It limits the account's rate and asked for a pause, which holds for everybody. The longest pause counts.
     pub fn cool_down(&self, now: Instant, pause: Duration) {
         let mut state = self.state();
         state.cooling_until = state.cooling_until.max(now.checked_add(pause));
+    }
+
+    /// It failed on a request of this tenant and asked for a pause, which holds for this tenant: the request may be why.
+    pub fn cool_down_for(&self, now: Instant, pause: Duration, tenant: &str) {
+        let mut state = self.state();
+        let alone = state.tenants.entry(tenant.to_owned()).or_default();
+        alone.cooling_until = alone.cooling_until.max(now.checked_add(pause));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,17 +151,53 @@ mod tests {
         let health = Health::default();
         health.configure(Eviction { consecutive_failures: 2, duration: SECOND });
         let start = Instant::now();
-        health.failed(start);
-        health.succeeded();
-        health.failed(start);
-        assert_eq!(health.availability(start), Availability::Ready);
-        assert!(health.failed(start));
-        assert_eq!(health.availability(start), Availability::Evicted(start + SECOND));
+        health.failed(start, "a");
+        health.succeeded("a");
+        health.failed(start, "a");
+        assert_eq!(health.availability(start, "a"), Availability::Ready);
+        health.failed(start, "a");
+        assert_eq!(health.availability(start, "a"), Availability::Evicted(start + SECOND));
         let later = start + SECOND;
-        assert_eq!(health.availability(later), Availability::Ready);
-        assert!(health.failed(later), "one failure is enough until it has succeeded once");
-        health.succeeded();
-        assert_eq!(health.availability(later), Availability::Ready);
+        assert_eq!(health.availability(later, "a"), Availability::Ready);
+        health.failed(later, "a");
+        assert_eq!(
+            health.availability(later, "a"),
+            Availability::Evicted(later + SECOND),
+            "one failure is enough until it has succeeded once"
+        );
+        health.succeeded("a");
+        assert_eq!(health.availability(later, "a"), Availability::Ready);
+    }
+
+    #[test]
+    fn failures_of_one_tenant_do_not_evict_for_another() {
+        let health = Health::default();
+        health.configure(Eviction { consecutive_failures: 3, duration: SECOND });
+        let start = Instant::now();
+        (0..1_000).for_each(|_| health.failed(start, "attacker"));
+        assert_eq!(health.availability(start, "attacker"), Availability::Evicted(start + SECOND));
+        assert_eq!(health.availability(start, "innocent"), Availability::Ready);
+        health.succeeded("innocent");
+        assert_eq!(
+            health.availability(start, "attacker"),
+            Availability::Evicted(start + SECOND),
+            "what works for one says nothing about what fails for another"
+        );
+    }
+
+    #[test]
+    fn an_outage_that_two_tenants_see_evicts_for_everybody() {
+        let health = Health::default();
+        health.configure(Eviction { consecutive_failures: 3, duration: SECOND });
+        let start = Instant::now();
+        health.failed(start, "a");
+        health.failed(start, "a");
+        health.failed(start, "b");
+        assert_eq!(health.availability(start, "c"), Availability::Evicted(start + SECOND));
+        health.succeeded("c");
+        assert_eq!(health.availability(start, "c"), Availability::Ready);
+        health.failed(start, "a");
+        assert_eq!(health.availability(start, "c"), Availability::Ready, "a success begins a new row");
     }
 
     #[test]
@@ -124,7 +206,7 @@ mod tests {
         let now = Instant::now();
         health.cool_down(now, 5 * SECOND);
         health.cool_down(now, SECOND);
-        assert_eq!(health.availability(now), Availability::CoolingDown(now + 5 * SECOND));
-        assert_eq!(health.availability(now + 5 * SECOND), Availability::Ready);
+        assert_eq!(health.availability(now, "a"), Availability::CoolingDown(now + 5 * SECOND));
+        assert_eq!(health.availability(now + 5 * SECOND, "b"), Availability::Ready);
     }
 }

@@ -31,14 +31,20 @@ pub(super) fn admit(
     settings: &RequestSettings,
     now: Now,
 ) -> Result<Admission, Refusal> {
-    let route = visible(runtime, caller, call.model())?;
-    if !caller.token.may_name(call.model()) {
-        return Err(Refusal::ModelNotAllowed { model: clip(call.model()), token: caller.token.id.to_string() });
-    }
+    let route = permitted(runtime, caller, call.model())?;
     let ask = worst_case(route, call, settings);
     let reservation = caller.token.account.reserve(now.unix_ms, ask).map_err(Refusal::LimitReached)?;
     route.budget.request();
     Ok(Admission { route: Arc::clone(route), reservation })
+}
+
+/// The route of a model that this caller may use.
+pub(super) fn permitted<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) -> Result<&'a Arc<Route>, Refusal> {
+    let route = visible(runtime, caller, model)?;
+    if !caller.token.may_name(model) {
+        return Err(Refusal::ModelNotAllowed { model: clip(model), token: caller.token.id.to_string() });
+    }
+    Ok(route)
 }
 
 /// The route of a model, if this caller's namespace may know of it.

@@ -6,6 +6,8 @@
 //! - Of the evicted ones at most one is tried, when nothing else is left: a dead route is not hit once per upstream.
 //! - Going on after an answer that was made in vain, or back to an upstream already asked, takes from the retry budget.
 //! - When all fail, the most telling failure is the answer.
+//! - Before each attempt the caller, the route and the upstream are looked up again: what was taken away meanwhile is
+//!   not used, and a key that was rotated is the new one.
 
 mod failure;
 mod once;
@@ -20,28 +22,34 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use routeapi_protocol::{
-    call::{Call, Destination, Prepared, Unprepared},
+    call::{Destination, Prepared, Unprepared},
     exchange::ResponseStream,
     report,
 };
 use tokio::time::sleep_until;
 
-pub(super) use failure::{Cause, Failure, RawError, kind_word};
+pub(super) use failure::{Cause, Failure, RawError, is_upstreams_fault, kind_word};
 
 use self::{failure::Next, once::Try};
 use super::{
-    Gateway,
+    Gateway, admit,
     gathered::{Full, Lease},
-    plan::Plan,
+    offload::Late,
+    plan::{self, Plan},
+    read::Read,
     refusal::Refusal,
     settle::Guard,
+    standing::Standing,
 };
 use crate::{
     clock,
-    config::runtime::Upstream,
+    config::runtime::{Route, Upstream},
     live::{Availability, Slot},
     upstream::UpstreamBody,
 };
+
+/// How often a request is prepared anew for an upstream whose configuration changes meanwhile.
+const MOST_PREPARATIONS: usize = 3;
 
 /// An upstream's answer that can be handed to the client.
 pub(super) struct Answer {
@@ -88,12 +96,13 @@ pub(super) enum AnswerBody {
 /// Walks the plan until an upstream serves.
 pub(super) async fn attempt(
     plan: &Plan,
-    call: &Call,
+    read: &Arc<Read>,
     client_headers: &HeaderMap,
+    standing: Standing,
     guard: &mut Guard,
 ) -> Result<Answer, Refusal> {
     let gateway = Arc::clone(guard.gateway());
-    let mut walk = Walk::new(plan, call, client_headers, &gateway);
+    let mut walk = Walk::new(plan, read, client_headers, standing, &gateway);
     for upstream in &plan.upstreams {
         if let Some(answer) = walk.visit(upstream, guard).await? {
             return Ok(answer);
@@ -109,9 +118,12 @@ pub(super) async fn attempt(
 
 struct Walk<'a> {
     plan: &'a Plan,
-    call: &'a Call,
+    read: &'a Arc<Read>,
     client_headers: &'a HeaderMap,
     gateway: &'a Gateway,
+    standing: Standing,
+    /// The plan's, as it is configured now.
+    route: Arc<Route>,
     attempts: u32,
     tried_evicted: bool,
     failures: Vec<Failure>,
@@ -130,47 +142,103 @@ struct Pausing {
 }
 
 impl<'a> Walk<'a> {
-    fn new(plan: &'a Plan, call: &'a Call, client_headers: &'a HeaderMap, gateway: &'a Gateway) -> Self {
+    fn new(
+        plan: &'a Plan,
+        read: &'a Arc<Read>,
+        client_headers: &'a HeaderMap,
+        standing: Standing,
+        gateway: &'a Gateway,
+    ) -> Self {
+        let decoded = Lease::new(gateway, &standing.caller().token.account);
         Self {
             plan,
-            call,
+            read,
             client_headers,
             gateway,
+            standing,
+            route: Arc::clone(&plan.route),
             attempts: 0,
             tried_evicted: false,
             failures: Vec::new(),
             pausing: Vec::new(),
-            decoded: Lease::new(gateway),
+            decoded,
             unreachable: Vec::new(),
             refused: None,
         }
     }
 
     /// An upstream's turn. None means that the next one is to be tried.
-    async fn visit(&mut self, upstream: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
+    async fn visit(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
         if self.attempts >= self.plan.route.fallback.max_attempts {
             return Ok(None);
         }
-        let Some(prepared) = self.prepare(upstream)? else {
+        let Some((upstream, prepared)) = self.ready(planned, guard).await? else {
             return Ok(None);
         };
-        match upstream.health.availability(clock::now().mono) {
+        match upstream.health.availability(clock::now().mono, guard.tenant()) {
             Availability::CoolingDown(until) => {
-                self.pausing.push(Pausing { upstream: Arc::clone(upstream), until, asked_before: false });
+                self.pausing.push(Pausing { upstream, until, asked_before: false });
                 return Ok(None);
             }
             Availability::Evicted(_) if std::mem::replace(&mut self.tried_evicted, true) => return Ok(None),
             Availability::Evicted(_) | Availability::Ready => {}
         }
-        self.go(upstream, prepared, guard).await
+        self.go(&upstream, prepared, guard).await
     }
 
     /// The turn of an upstream that was waited for.
-    async fn visit_again(&mut self, upstream: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
-        let Some(prepared) = self.prepare(upstream)? else {
+    async fn visit_again(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
+        let Some((upstream, prepared)) = self.ready(planned, guard).await? else {
             return Ok(None);
         };
-        self.go(upstream, prepared, guard).await
+        self.go(&upstream, prepared, guard).await
+    }
+
+    /// A planned upstream as it is configured in this moment, with the request prepared for it. None if it cannot serve.
+    async fn ready(
+        &mut self,
+        planned: &Arc<Upstream>,
+        guard: &mut Guard,
+    ) -> Result<Option<(Arc<Upstream>, Prepared)>, Refusal> {
+        let Some(mut upstream) = self.current(planned, guard)? else {
+            return Ok(None);
+        };
+        for _ in 0..MOST_PREPARATIONS {
+            let mode = self.route.mode;
+            let Some(prepared) = self.prepare(&upstream).await? else {
+                return Ok(None);
+            };
+            // A large request may have waited for its turn.
+            let Some(current) = self.current(planned, guard)? else {
+                return Ok(None);
+            };
+            let fits = current.model == upstream.model && current.provider.surfaces == upstream.provider.surfaces;
+            upstream = current;
+            if fits && self.route.mode == mode {
+                return Ok(Some((upstream, prepared)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the configuration in force has in the place of a planned upstream.
+    ///
+    /// # Errors
+    /// The token or the route may not be used any more.
+    fn current(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Arc<Upstream>>, Refusal> {
+        if self.standing.renew(self.gateway)? {
+            let caller = self.standing.caller();
+            guard.identified(caller);
+            self.route = Arc::clone(admit::permitted(self.standing.runtime(), caller, self.read.call.model())?);
+        }
+        if Arc::ptr_eq(&self.route, &self.plan.route) {
+            return Ok(Some(Arc::clone(planned)));
+        }
+        // Under another route the model means something else, which was not planned for.
+        let is_same = self.route.id == self.plan.route.id;
+        let serves =
+            |upstream: &&Arc<Upstream>| upstream.name == planned.name && plan::serves(upstream, self.read.needs);
+        Ok(self.route.upstreams.iter().find(serves).filter(|_| is_same).cloned())
     }
 
     async fn go(
@@ -180,15 +248,16 @@ impl<'a> Walk<'a> {
         guard: &mut Guard,
     ) -> Result<Option<Answer>, Refusal> {
         // A body that was made for this upstream is held beside the client's until the upstream has answered.
-        let mut body = Lease::new(self.gateway);
-        let made = if prepared.body.as_ptr() == self.call.body().as_ptr() { 0 } else { prepared.body.len() };
+        let mut body = Lease::new(self.gateway, &self.standing.caller().token.account);
+        let made = if prepared.body.as_ptr() == self.read.call.body().as_ptr() { 0 } else { prepared.body.len() };
         body.resize(made)
-            .and_then(|()| self.decoded.resize(self.call.decoded_bytes()))
+            .and_then(|()| self.decoded.resize(self.read.call.decoded_bytes()))
             .map_err(|Full| Refusal::Full)?;
         let one = Try {
-            call: self.call,
+            call: &self.read.call,
             client_headers: self.client_headers,
             upstream,
+            account: &self.standing.caller().token.account,
             deadline: self.plan.deadline,
             settings: &self.gateway.settings,
         };
@@ -207,7 +276,7 @@ impl<'a> Walk<'a> {
         if failure.cause != Cause::Busy {
             self.attempts += 1;
             guard.fail_attempt(failure.word(), now);
-            failure.tell(upstream, now, self.plan.upstreams.len() == 1);
+            failure.tell(upstream, now, guard.tenant(), self.plan.upstreams.len() == 1);
         }
         tracing::debug!(upstream = failure.upstream, cause = failure.word(), "an attempt failed");
         let goes_on = match failure.next() {
@@ -226,14 +295,17 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn prepare(&mut self, upstream: &Upstream) -> Result<Option<Prepared>, Refusal> {
-        let to = Destination {
-            surfaces: &upstream.provider.surfaces,
-            model: upstream.model.as_deref(),
-            default_max_output: self.gateway.settings.assumed_output_tokens,
-            max_body: self.gateway.settings.max_body_bytes,
-        };
-        match self.call.prepare(to, self.plan.route.mode) {
+    async fn prepare(&mut self, upstream: &Arc<Upstream>) -> Result<Option<Prepared>, Refusal> {
+        let account = Arc::clone(&self.standing.caller().token.account);
+        let (mode, default_max_output) = (self.route.mode, self.gateway.settings.assumed_output_tokens);
+        let max_body = self.gateway.settings.max_body_bytes;
+        let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
+        let prepared = self.gateway.offload.run(&account, read.call.body_len(), self.plan.deadline, move || {
+            let surfaces = &to.provider.surfaces;
+            let to = Destination { surfaces, model: to.model.as_deref(), default_max_output, max_body };
+            read.call.prepare(to, mode)
+        });
+        match prepared.await.map_err(|Late| Refusal::Upstream(Failure::overdue(upstream)))? {
             Ok(prepared) => Ok(Some(prepared)),
             Err(Unprepared::Malformed(malformed)) => Err(Refusal::Malformed(malformed)),
             Err(Unprepared::Unreachable) => {
@@ -284,7 +356,10 @@ impl<'a> Walk<'a> {
         if let Some((field, upstream)) = self.refused {
             return Refusal::FieldRefused { field, upstream };
         }
-        Refusal::NoLane { surface: self.call.surface().name(), upstreams: self.unreachable }
+        if self.unreachable.is_empty() {
+            return Refusal::RouteBroken { route: self.route.id.to_string() };
+        }
+        Refusal::NoLane { surface: self.read.call.surface().name(), upstreams: self.unreachable }
     }
 }
 

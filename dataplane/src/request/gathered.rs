@@ -1,19 +1,21 @@
 //! Bytes that are held: request bodies, whole answers, and beginnings of streams. All of them together are bounded, so
 //! that a crowd of large requests is turned away instead of ending the process.
 //!
-//! The bound is for the process and counts what is held now; each kind has its own bound per request beside it. What
-//! flows through (a stream after its first content) is not held and does not count.
+//! The bound is for the process and counts what is held now; each kind has its own bound per request beside it, and a
+//! token may hold a part of the whole, so that it fills no more than its own. What flows through (a stream after its
+//! first content) is not held and does not count.
 
 use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Gateway;
+use crate::live::Account;
 
 /// A part of what may be held, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
-    held_by_all: Gauge,
-    limit: i64,
+    /// What all hold together, and how much that may be; then the same for the token's requests.
+    bounds: [(Gauge, i64); 2],
     held: i64,
 }
 
@@ -32,38 +34,51 @@ pub(super) struct Gathered {
 // === impl Lease ===
 
 impl Lease {
-    /// Holds nothing yet.
-    pub(super) fn new(gateway: &Gateway) -> Self {
-        Self::of(gateway.metrics.buffered(), gateway.settings.max_buffered_bytes)
+    /// Holds nothing yet. A token may hold half of what the process may, and in any case one request, also translated,
+    /// and its answer.
+    pub(super) fn new(gateway: &Gateway, account: &Account) -> Self {
+        let settings = &gateway.settings;
+        let limit = settings.max_buffered_bytes;
+        let one = settings.max_body_bytes.saturating_mul(2).saturating_add(settings.max_answer_bytes);
+        let share = (limit / 2).max(one);
+        Self::of([(gateway.metrics.buffered(), limit), (account.buffered(), share)])
     }
 
-    pub(super) fn of(held_by_all: Gauge, limit: usize) -> Self {
-        Self { held_by_all, limit: i64::try_from(limit).unwrap_or(i64::MAX), held: 0 }
+    pub(super) fn of(bounds: [(Gauge, usize); 2]) -> Self {
+        let bounds = bounds.map(|(held, limit)| (held, i64::try_from(limit).unwrap_or(i64::MAX)));
+        Self { bounds, held: 0 }
     }
 
     /// Holds more. It counts in any case: what is full is for the caller to let go.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.held = self.held.saturating_add(bytes);
-        let before = self.held_by_all.inc_by(bytes);
-        if before.saturating_add(bytes) > self.limit { Err(Full) } else { Ok(()) }
+        self.add(bytes)
     }
 }
 
 impl Lease {
+    fn add(&self, more: i64) -> Result<(), Full> {
+        let is_full = |(held, limit): &(Gauge, i64)| held.inc_by(more).saturating_add(more) > *limit;
+        // Each bound counts, whatever the others say.
+        let full = self.bounds.iter().filter(|bound| is_full(bound)).count();
+        if full > 0 { Err(Full) } else { Ok(()) }
+    }
+
     /// Holds so many bytes from now on, be it more or less than before.
     pub(super) fn resize(&mut self, bytes: usize) -> Result<(), Full> {
         let wanted = i64::try_from(bytes).unwrap_or(i64::MAX);
         let more = wanted.saturating_sub(self.held);
         self.held = wanted;
-        let before = self.held_by_all.inc_by(more);
-        if before.saturating_add(more) > self.limit { Err(Full) } else { Ok(()) }
+        self.add(more)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.held_by_all.dec_by(self.held);
+        for (held, _) in &self.bounds {
+            held.dec_by(self.held);
+        }
     }
 }
 
@@ -103,8 +118,8 @@ mod tests {
     #[test]
     fn pieces_become_one_and_all_holders_share_the_bound() {
         let gauge = Gauge::default();
-        let mut a = Gathered::new(Lease::of(gauge.clone(), 5));
-        let mut b = Gathered::new(Lease::of(gauge.clone(), 5));
+        let lease = || Lease::of([(gauge.clone(), 5), (Gauge::default(), usize::MAX)]);
+        let (mut a, mut b) = (Gathered::new(lease()), Gathered::new(lease()));
         for piece in ["a", "", "bc"] {
             assert_eq!(a.push(Bytes::from_static(piece.as_bytes())), Ok(()));
         }
@@ -123,10 +138,22 @@ mod tests {
     #[test]
     fn what_is_held_may_become_less() {
         let gauge = Gauge::default();
-        let mut lease = Lease::of(gauge.clone(), 5);
+        let mut lease = Lease::of([(gauge.clone(), 5), (Gauge::default(), usize::MAX)]);
         assert_eq!(lease.resize(6), Err(Full));
         assert_eq!((lease.resize(2), gauge.get()), (Ok(()), 2));
         drop(lease);
         assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_token_fills_its_own_part_and_no_more() {
+        let (all, greedy, other) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let lease = |token: &Gauge| Lease::of([(all.clone(), 100), (token.clone(), 25)]);
+        let mut leases: Vec<Lease> = (0..5).map(|_| lease(&greedy)).collect();
+        let granted = leases.iter_mut().filter_map(|lease| lease.grow(10).ok()).count();
+        assert_eq!(granted, 2);
+        assert_eq!(lease(&other).grow(25), Ok(()));
+        drop(leases);
+        assert_eq!((all.get(), greedy.get(), other.get()), (0, 0, 0));
     }
 }

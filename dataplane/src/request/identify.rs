@@ -45,8 +45,18 @@ pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Call
     Err(first.unwrap_or(Refusal::NoToken))
 }
 
+/// The same caller in another configuration.
+///
+/// # Errors
+/// When its key is gone, or belongs to another token now.
+pub(super) fn again(runtime: &Runtime, caller: &Caller) -> Result<Caller, Refusal> {
+    let token = runtime.token(&caller.digest).filter(|token| token.id == caller.token.id);
+    let token = token.ok_or(Refusal::UnknownToken)?;
+    Ok(Caller { token: Arc::clone(token), digest: caller.digest })
+}
+
 /// Whether a token may be used now.
-fn check(token: &Token, now: Now) -> Result<(), Refusal> {
+pub(super) fn check(token: &Token, now: Now) -> Result<(), Refusal> {
     let name = || token.id.to_string();
     if token.suspended {
         return Err(Refusal::TokenSuspended { token: name() });

@@ -11,6 +11,7 @@ use routeapi_protocol::call::{Call, Needs};
 
 use super::{context::Context, refusal::Refusal};
 use crate::{
+    clock,
     config::runtime::{Route, Upstream},
     upstream::balance,
 };
@@ -32,16 +33,16 @@ impl Plan {
     }
 }
 
-/// Orders the upstreams that have what the call needs.
-pub(super) fn plan(route: &Arc<Route>, call: &Call, context: &Context) -> Result<Plan, Refusal> {
+/// Orders the upstreams that have what the call needs, for a tenant.
+pub(super) fn plan(route: &Arc<Route>, needs: Needs, tenant: &str, context: &Context) -> Result<Plan, Refusal> {
     let id = || route.id.to_string();
     if route.upstreams.iter().all(|upstream| upstream.weight == 0) {
         return Err(Refusal::RouteBroken { route: id() });
     }
-    let needed = needed(call.needs());
+    let needed = needed(needs);
     let mut random = Random(context.seed);
     let capable: Vec<_> = route.upstreams.iter().filter(|upstream| has_all(upstream, &needed)).cloned().collect();
-    let upstreams = balance::order(&capable, context.now.mono, |below| random.below(below));
+    let upstreams = balance::order(&capable, clock::mono(), tenant, |below| random.below(below));
     let patience = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
     let Some(patience) = patience else {
         return Err(Refusal::NotCapable { route: id(), needs: words(&needed) });
@@ -56,6 +57,11 @@ pub(super) fn plan(route: &Arc<Route>, call: &Call, context: &Context) -> Result
 pub fn lacking(upstream: &Upstream, call: &Call) -> String {
     let lacking = |need: &Capability| !upstream.capabilities.is_empty() && !upstream.capabilities.contains(need);
     words(&needed(call.needs()).into_iter().filter(lacking).collect::<Vec<_>>())
+}
+
+/// Whether an upstream, as it is configured now, can serve a call that needs this.
+pub(super) fn serves(upstream: &Upstream, needs: Needs) -> bool {
+    upstream.weight > 0 && has_all(upstream, &needed(needs))
 }
 
 fn has_all(upstream: &Upstream, needed: &[Capability]) -> bool {

@@ -1,7 +1,15 @@
-//! The body of a call: bytes within a cap and within a patience per frame, decompressed, → a call that has been read.
+//! The body of a call: bytes within a cap and within their time, decompressed, → a call that has been read.
+//!
+//! There is a time for each piece and one for all of them, so that a body of one byte a second comes to an end. While it
+//! comes, the caller is looked at again: a token that is withdrawn, or a process that ends, does not wait for the rest.
 //!
 //! The cap holds before and after decompression, so a small body that inflates without end is stopped at the cap.
 //! A body that declares too much is refused before a byte of it is read.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{
@@ -9,33 +17,50 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH},
     request::Parts,
 };
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use routeapi_protocol::{
-    call::Call,
+    call::{Call, Needs},
     codec::{Head, Malformed},
     inbound::Endpoint,
 };
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::{
     Gateway, RequestSettings,
     attempt::outbound,
     gathered::{Full, Gathered, Lease},
+    offload::{Late, within},
     refusal::Refusal,
+    standing::Standing,
 };
+use crate::clock;
 
 mod inflate;
 
-use inflate::Inflate;
+/// How often the caller is looked at again while nothing of the body comes.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// Reads the body and takes it apart as far as routing needs. The lease is for as long as the call is held.
+/// How much larger than its compressed form a body is taken to be when it is decided where to inflate it.
+const INFLATION: usize = 64;
+
+/// A call that has been read. Held until an upstream has answered, also by threads that prepare it.
+pub(super) struct Read {
+    /// What the client asks for.
+    pub call: Call,
+    /// What an upstream has to be able to do.
+    pub needs: Needs,
+    _lease: Lease,
+}
+
+/// Reads the body and takes it apart as far as routing needs.
 pub(super) async fn read<B>(
     endpoint: Endpoint,
     head: &Parts,
     body: B,
     gateway: &Gateway,
-) -> Result<(Call, Lease), Refusal>
+    standing: &mut Standing,
+) -> Result<Arc<Read>, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -49,18 +74,79 @@ where
             ),
         }));
     }
-    let (bytes, lease) = receive(&head.headers, body, &gateway.settings, Lease::new(gateway)).await?;
+    let settings = &gateway.settings;
+    let account = Arc::clone(&standing.caller().token.account);
+    let lease = Lease::new(gateway, &account);
+    let look = || {
+        if gateway.drain.is_expired() {
+            return Err(Refusal::ShuttingDown);
+        }
+        standing.renew(gateway).map(drop)
+    };
+    let received = receive(&head.headers, body, settings, lease, look).await?;
     let head = dialect_head(&endpoint, &head.headers);
-    let call = Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)?;
-    Ok((call, lease))
+    let size = match received.encoding {
+        Encoding::Identity => received.bytes.len(),
+        Encoding::Gzip => received.bytes.len().saturating_mul(INFLATION),
+    };
+    let limit = settings.max_body_bytes;
+    let by = within(clock::mono(), settings.body_total);
+    let read = gateway.offload.run(&account, size, by, move || {
+        let (bytes, lease) = received.decode(limit)?;
+        let call = Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)?;
+        // Asked for here, since it goes through the whole body; the call keeps it.
+        call.estimated_input_tokens();
+        let needs = call.needs();
+        Ok(Arc::new(Read { call, needs, _lease: lease }))
+    });
+    read.await.unwrap_or_else(|Late| Err(Refusal::Busy))
 }
 
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Gzip,
+}
+
+/// A body as it came.
+#[derive(Debug)]
+struct Received {
+    bytes: Bytes,
+    encoding: Encoding,
+    lease: Lease,
+}
+
+impl Received {
+    /// Undoes the encoding.
+    fn decode(self, limit: usize) -> Result<(Bytes, Lease), Refusal> {
+        let Self { bytes, encoding, mut lease } = self;
+        match encoding {
+            Encoding::Identity => Ok((bytes, lease)),
+            Encoding::Gzip => Ok((inflate::inflate(&bytes, limit, &mut lease)?, lease)),
+        }
+    }
+}
+
+impl Encoding {
+    fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let encoding = headers.get(CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or("?"));
+        match encoding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            other => Err(Refusal::UnknownEncoding { encoding: other.chars().take(32).collect() }),
+        }
+    }
+}
+
+/// Receives a body. `look` says whether the request may still go on.
 async fn receive<B>(
     headers: &HeaderMap,
     mut body: B,
     settings: &RequestSettings,
     lease: Lease,
-) -> Result<(Bytes, Lease), Refusal>
+    mut look: impl FnMut() -> Result<(), Refusal>,
+) -> Result<Received, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -68,17 +154,48 @@ where
     if declared(headers).is_some_and(|length| length > limit as u64) {
         return Err(Refusal::BodyTooLarge { limit });
     }
-    let mut sink = Sink::new(headers, limit, lease)?;
+    let encoding = Encoding::read(headers)?;
+    let mut gathered = Gathered::new(lease);
+    let complete_by = within(clock::mono(), settings.body_total);
+    while let Some(data) = next(&mut body, settings, complete_by, &mut look).await? {
+        if gathered.len().saturating_add(data.len()) > limit {
+            return Err(Refusal::BodyTooLarge { limit });
+        }
+        gathered.push(data).map_err(|Full| Refusal::Full)?;
+    }
+    let (bytes, lease) = gathered.join();
+    Ok(Received { bytes, encoding, lease })
+}
+
+/// The next piece; none at the end.
+async fn next<B>(
+    body: &mut B,
+    settings: &RequestSettings,
+    complete_by: Instant,
+    look: &mut impl FnMut() -> Result<(), Refusal>,
+) -> Result<Option<Bytes>, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut now = clock::mono();
+    let next_by = within(now, settings.body_frame_idle);
     loop {
-        let next = timeout(settings.body_frame_idle, body.frame()).await;
-        match next.map_err(|_| Refusal::BodyStalled { after: settings.body_frame_idle })? {
-            None => return sink.finish(),
-            Some(Err(_)) => return Err(Refusal::BodyBroken),
-            Some(Ok(frame)) => {
-                // Trailers mean nothing to these dialects.
-                if let Ok(data) = frame.into_data() {
-                    sink.push(data)?;
-                }
+        // Also for a body that is never late with its next piece.
+        if now >= complete_by {
+            return Err(Refusal::BodySlow { within: settings.body_total });
+        }
+        if now >= next_by {
+            return Err(Refusal::BodyStalled { after: settings.body_frame_idle });
+        }
+        let look_at = within(now, LOOK).min(next_by).min(complete_by);
+        match timeout_at(look_at.into(), body.frame()).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
+            // Trailers mean nothing to these dialects.
+            Ok(Some(Ok(frame))) => return Ok(Some(Frame::into_data(frame).unwrap_or_default())),
+            Err(_elapsed) => {
+                look()?;
+                now = clock::mono();
             }
         }
     }
@@ -86,46 +203,6 @@ where
 
 fn declared(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Where frames go. A body of one frame is not copied.
-enum Sink {
-    Plain { gathered: Gathered, limit: usize },
-    Gzip { inflate: Box<Inflate>, lease: Lease },
-}
-
-impl Sink {
-    fn new(headers: &HeaderMap, limit: usize, lease: Lease) -> Result<Self, Refusal> {
-        let encoding = headers.get(CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or("?"));
-        match encoding.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(Self::Plain { gathered: Gathered::new(lease), limit }),
-            "gzip" | "x-gzip" => Ok(Self::Gzip { inflate: Box::new(Inflate::new(limit)), lease }),
-            other => Err(Refusal::UnknownEncoding { encoding: other.chars().take(32).collect() }),
-        }
-    }
-
-    fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
-        match self {
-            Self::Plain { gathered, limit } => {
-                if gathered.len().saturating_add(data.len()) > *limit {
-                    return Err(Refusal::BodyTooLarge { limit: *limit });
-                }
-                gathered.push(data).map_err(|Full| Refusal::Full)
-            }
-            Self::Gzip { inflate, lease } => {
-                let before = inflate.len();
-                inflate.push(&data)?;
-                lease.grow(inflate.len().saturating_sub(before)).map_err(|Full| Refusal::Full)
-            }
-        }
-    }
-
-    fn finish(self) -> Result<(Bytes, Lease), Refusal> {
-        match self {
-            Self::Plain { gathered, .. } => Ok(gathered.join()),
-            Self::Gzip { inflate, lease } => Ok((inflate.finish()?, lease)),
-        }
-    }
 }
 
 /// What of a dialect stands in headers.
@@ -164,7 +241,12 @@ mod tests {
         let frames: Vec<_> =
             frames.iter().map(|data| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(data)))).collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
-        receive(&map, body, &settings(), Lease::of(Gauge::default(), 1 << 20)).await.map(|(bytes, _)| bytes)
+        let received = receive(&map, body, &settings(), lease(1 << 20), || Ok(())).await?;
+        received.decode(100).map(|(bytes, _)| bytes)
+    }
+
+    fn lease(limit: usize) -> Lease {
+        Lease::of([(Gauge::default(), limit), (Gauge::default(), limit)])
     }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -218,8 +300,36 @@ mod tests {
         let stalled = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let patience = Duration::from_millis(5);
         let settings = RequestSettings { body_frame_idle: patience, ..settings() };
-        let lease = Lease::of(Gauge::default(), 1 << 20);
-        let read = receive(&HeaderMap::new(), stalled, &settings, lease).await;
+        let read = receive(&HeaderMap::new(), stalled, &settings, lease(1 << 20), || Ok(())).await;
         assert!(matches!(read, Err(Refusal::BodyStalled { after }) if after == patience));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_never_silent_has_an_end_too() {
+        let trickle = futures_util::stream::unfold((), |()| async {
+            tokio::task::yield_now().await;
+            Some((Ok::<_, Infallible>(Frame::data(Bytes::new())), ()))
+        });
+        let settings = RequestSettings { body_total: Duration::from_millis(5), ..settings() };
+        let body = StreamBody::new(Box::pin(trickle));
+        let read = receive(&HeaderMap::new(), body, &settings, lease(1 << 20), || Ok(())).await;
+        assert!(matches!(read, Err(Refusal::BodySlow { within }) if within == settings.body_total), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_token_does_not_wait_for_the_rest_of_its_body() {
+        let stalled = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let settings = RequestSettings { body_frame_idle: Duration::from_secs(60), ..settings() };
+        let look = || Err(Refusal::UnknownToken);
+        let read = receive(&HeaderMap::new(), stalled, &settings, lease(1 << 20), look).await;
+        assert!(matches!(read, Err(Refusal::UnknownToken)), "{read:?}");
+    }
+
+    #[test]
+    fn what_inflates_is_held_against_the_lease() {
+        let bytes = Bytes::from(gzip(&vec![0; 1 << 20]));
+        let bomb = Received { bytes, encoding: Encoding::Gzip, lease: lease(64 << 10) };
+        let read = bomb.decode(usize::MAX);
+        assert!(matches!(read, Err(Refusal::Full)), "{read:?}");
     }
 }

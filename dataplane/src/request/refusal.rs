@@ -68,6 +68,12 @@ pub(super) enum Refusal {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The body took too long in all.
+    #[error("the request body was not complete after {within:?}")]
+    BodySlow {
+        /// How long it may take.
+        within: Duration,
+    },
     /// The connection broke while the body was read.
     #[error("the connection broke while the request body was read")]
     BodyBroken,
@@ -144,6 +150,12 @@ pub(super) enum Refusal {
     /// The process holds as many bytes as it may.
     #[error("{FULL}")]
     Full,
+    /// No thread was free to read a large request in time.
+    #[error("the gateway is busy with other large requests; try again in a moment")]
+    Busy,
+    /// The process ends.
+    #[error("the gateway is shutting down; try again")]
+    ShuttingDown,
     /// The request's own task panicked.
     #[error("the gateway failed on this request; the other requests are not affected")]
     Panicked,

@@ -2,15 +2,17 @@
 //! terminal error inside the stream. No prices, no retries.
 
 mod body;
+mod delivery;
 pub(super) mod headers;
 mod watch;
 
 use http::Response;
 
 pub use body::{BodyError, ResponseBody};
+pub use delivery::{Deliveries, end_overdue};
 
 use self::{
-    body::{Pieces, StreamBody},
+    body::{Pieces, Remains, StreamBody, WholeBody},
     watch::Watch,
 };
 use super::{
@@ -39,7 +41,7 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
             if bytes.is_empty() {
                 guard.settle(Ending::COMPLETED);
             }
-            ResponseBody::whole(bytes, guard, lease)
+            ResponseBody::whole(WholeBody::new(bytes, answer.deadline, guard, lease))
         }
         AnswerBody::Stream { held, stream, rest, content_type } => {
             headers::rewritten(&mut headers, content_type);
@@ -47,7 +49,8 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
             *response.headers_mut() = headers;
             respond::stamp(&mut response, &guard);
             let watch = Watch::new(&guard, answer.upstream.timeouts.stream_idle, answer.deadline);
-            let pieces = Pieces { held, stream, rest, slot: answer.slot };
+            let remains = Remains::new(held);
+            let pieces = Pieces { remains, stream, rest, slot: answer.slot };
             ResponseBody::stream(StreamBody::new(pieces, watch, guard))
         }
     };

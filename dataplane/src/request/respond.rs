@@ -119,7 +119,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
     match refusal {
         Refusal::Upstream(failure) => return failure.problem.clone(),
         Refusal::MethodNotAllowed { .. } => problem.status = 405,
-        Refusal::BodyStalled { .. } => problem.status = 408,
+        Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => problem.status = 408,
         Refusal::UnknownEncoding { .. } => problem.status = 415,
         Refusal::Malformed(malformed) => problem.param = malformed.field.clone().map(Into::into),
         Refusal::FieldRefused { field, .. } => problem.param = Some(field.field.clone()),
@@ -128,7 +128,9 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::CoolingDown { wait, .. } => {
             problem.retry_after_ms = u64::try_from(wait.as_millis()).ok();
         }
-        Refusal::NotConfigured | Refusal::Full => problem.retry_after_ms = Some(1_000),
+        Refusal::NotConfigured | Refusal::Full | Refusal::Busy | Refusal::ShuttingDown => {
+            problem.retry_after_ms = Some(1_000);
+        }
         Refusal::NoSuchPath
         | Refusal::NoToken
         | Refusal::UnknownToken
@@ -161,6 +163,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::TokenSuspended { .. } => (ProblemKind::Permission, "token_suspended"),
         Refusal::BodyTooLarge { .. } => (ProblemKind::TooLarge, "body_too_large"),
         Refusal::BodyStalled { .. } => (ProblemKind::Timeout, "body_stalled"),
+        Refusal::BodySlow { .. } => (ProblemKind::Timeout, "body_slow"),
         Refusal::BodyBroken => (ProblemKind::InvalidRequest, "body_broken"),
         Refusal::UnknownEncoding { .. } => (ProblemKind::InvalidRequest, "unknown_encoding"),
         Refusal::BadEncoding => (ProblemKind::InvalidRequest, "bad_encoding"),
@@ -184,6 +187,8 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),
         Refusal::Upstream(failure) => (failure.problem.kind, failure.word()),
         Refusal::Full => (ProblemKind::Overloaded, "buffers_full"),
+        Refusal::Busy => (ProblemKind::Overloaded, "workers_busy"),
+        Refusal::ShuttingDown => (ProblemKind::Overloaded, "shutdown"),
         Refusal::Panicked => (ProblemKind::Internal, "panic"),
     }
 }
@@ -199,9 +204,12 @@ fn ending(refusal: &Refusal) -> Ending {
         | Refusal::TokenSuspended { .. }
         | Refusal::LimitReached(_) => Outcome::LimitStopped,
         Refusal::BodyBroken => Outcome::ClientCancelled,
-        Refusal::NotConfigured | Refusal::RouteBroken { .. } | Refusal::Full | Refusal::Panicked => {
-            Outcome::GatewayStopped
-        }
+        Refusal::NotConfigured
+        | Refusal::RouteBroken { .. }
+        | Refusal::Full
+        | Refusal::Busy
+        | Refusal::ShuttingDown
+        | Refusal::Panicked => Outcome::GatewayStopped,
         Refusal::CoolingDown { .. } => Outcome::UpstreamFailed,
         Refusal::Upstream(failure) => upstream_outcome(failure),
         // The whole answer, a refusal, was handed over.
@@ -209,6 +217,7 @@ fn ending(refusal: &Refusal) -> Ending {
         | Refusal::MethodNotAllowed { .. }
         | Refusal::BodyTooLarge { .. }
         | Refusal::BodyStalled { .. }
+        | Refusal::BodySlow { .. }
         | Refusal::UnknownEncoding { .. }
         | Refusal::BadEncoding
         | Refusal::Malformed(_)
@@ -229,7 +238,7 @@ fn upstream_outcome(failure: &Failure) -> Outcome {
     );
     match failure.cause {
         Cause::Deadline | Cause::Full => Outcome::GatewayStopped,
-        Cause::Answered if about_the_request => Outcome::Completed,
+        Cause::Answered | Cause::Unformed if about_the_request => Outcome::Completed,
         _ => Outcome::UpstreamFailed,
     }
 }
@@ -244,7 +253,11 @@ fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
         }
         Refusal::LimitReached(exceeded) => limit_headers(exceeded, headers),
         // The body was not read to its end, so the connection is of no further use.
-        Refusal::BodyTooLarge { .. } | Refusal::BodyStalled { .. } | Refusal::Full => {
+        Refusal::BodyTooLarge { .. }
+        | Refusal::BodyStalled { .. }
+        | Refusal::BodySlow { .. }
+        | Refusal::Full
+        | Refusal::ShuttingDown => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}

@@ -59,6 +59,8 @@ pub(super) struct Guard {
     response_bytes: u64,
     first_content: Option<Instant>,
     message: Option<String>,
+    /// The client let its answer wait, so that a break of the upstream may be its doing.
+    held_back: bool,
     settled: bool,
 }
 
@@ -127,6 +129,7 @@ impl Guard {
             response_bytes: 0,
             first_content: None,
             message: None,
+            held_back: false,
             settled: false,
         }
     }
@@ -146,6 +149,16 @@ impl Guard {
 
     pub(super) fn caller(&self) -> Option<&Caller> {
         self.caller.as_ref()
+    }
+
+    /// Whose request it is, as health sees it: the token's namespace.
+    pub(super) fn tenant(&self) -> &str {
+        self.caller.as_ref().map_or("", |caller| caller.token.id.namespace())
+    }
+
+    /// The client let its answer wait for so long that an upstream may have given up on it.
+    pub(super) fn held_back(&mut self) {
+        self.held_back = true;
     }
 
     /// What the last attempt changed in the request.
@@ -314,13 +327,17 @@ impl Guard {
         self.emit(record);
     }
 
-    /// An upstream that answered to the end is well; one that broke off is not. A client that left says nothing.
+    /// An upstream that answered to the end is well; one that broke off is not. A client that left says nothing, nor
+    /// does an error about the request, nor a break after the client had held the upstream back.
     fn tell_health(&self, ending: Ending, now: Now) {
         let Some(attempt) = &self.current else { return };
         match ending.outcome {
-            Outcome::Completed => attempt.upstream.health.succeeded(),
+            Outcome::Completed => attempt.upstream.health.succeeded(self.tenant()),
             Outcome::UpstreamFailed => {
-                attempt.upstream.health.failed(now.mono);
+                let is_its_fault = attempt.seen.error.is_none_or(super::attempt::is_upstreams_fault);
+                if is_its_fault && !self.held_back {
+                    attempt.upstream.health.failed(now.mono, self.tenant());
+                }
             }
             Outcome::ClientCancelled | Outcome::LimitStopped | Outcome::GatewayStopped => {}
         }

@@ -30,12 +30,17 @@ impl RecordSink for Kept {
 
 /// A gateway whose model `m` is served by Echo, open to the token `sk-test`.
 fn gateway() -> (Arc<Gateway>, Arc<Kept>) {
+    gateway_with("10s")
+}
+
+/// The same with another time for the whole request.
+fn gateway_with(request: &str) -> (Arc<Gateway>, Arc<Kept>) {
     let snapshot: Snapshot = serde_json::from_value(json!({
         "providers": {"a/echo": {"type": "Echo", "baseUrl": "", "eviction": {"consecutiveFailures": 5, "duration": "30s"}}},
         "routes": {"a/m": {
             "models": ["m"], "listed": true, "created": 0, "allowedNamespaces": "all", "translation": "Default",
             "upstreams": [{"name": "echo", "provider": "a/echo", "priority": 0, "weight": 1,
-                "timeouts": {"connect": "1s", "firstContent": "5s", "streamIdle": "5s", "request": "10s"}}],
+                "timeouts": {"connect": "1s", "firstContent": "5s", "streamIdle": "5s", "request": request}}],
             "fallback": {"conditions": [], "maxAttempts": 1, "maxRetryAfter": "1s"},
         }},
         "tokens": {"a/t": {"keys": [{"id": "k", "sha256": token_format::sha256("sk-test")}], "models": ["*"]}},
@@ -51,6 +56,8 @@ fn gateway() -> (Arc<Gateway>, Arc<Kept>) {
         metrics: Arc::new(Metrics::new(&mut Registry::default())),
         records: Arc::clone(&kept) as Arc<dyn RecordSink>,
         drain: Drain::new(),
+        offload: Offload::default(),
+        deliveries: Deliveries::default(),
         settings: RequestSettings::default(),
     };
     (Arc::new(gateway), kept)
@@ -103,6 +110,86 @@ async fn a_dropped_request_is_settled_once() {
     let records = kept.0.lock().unwrap();
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].usage.outcome, routeapi_metering::Outcome::ClientCancelled);
+}
+
+/// A stream and a whole answer of Echo, and a gateway that gives up on clients after so long.
+async fn unpulled(client_write: Duration, request: &str) -> (Arc<Gateway>, Arc<Kept>, Vec<Response<ResponseBody>>) {
+    let (gateway, kept) = gateway_with(request);
+    let mut gateway = Arc::into_inner(gateway).unwrap();
+    gateway.settings.client_write = client_write;
+    let gateway = Arc::new(gateway);
+    tokio::spawn(end_overdue(Arc::clone(&gateway)));
+    let mut responses = Vec::new();
+    for stream in [true, false] {
+        let body = format!(r#"{{"model":"m","stream":{stream},"messages":[{{"role":"user","content":"x"}}]}}"#);
+        let response = handle(&gateway, peer(), self::request(Full::new(Bytes::from(body)))).await;
+        assert_eq!(response.status(), 200);
+        responses.push(response);
+    }
+    assert_eq!(gateway.metrics.in_flight(), 2);
+    (gateway, kept, responses)
+}
+
+/// All of an answer; none if it breaks off.
+async fn read(response: Response<ResponseBody>) -> Option<String> {
+    let (mut body, mut text) = (response.into_body(), String::new());
+    while let Some(frame) = body.frame().await {
+        text.push_str(std::str::from_utf8(&frame.ok()?.into_data().unwrap()).unwrap());
+    }
+    Some(text)
+}
+
+async fn all_ended(gateway: &Gateway) {
+    while gateway.metrics.in_flight() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_pulls_are_ended() {
+    let (gateway, kept, responses) = unpulled(Duration::from_millis(40), "10s").await;
+    all_ended(&gateway).await;
+    let words: Vec<_> =
+        kept.0.lock().unwrap().iter().map(|record| (record.usage.outcome, record.usage.error)).collect();
+    let stalled = (routeapi_metering::Outcome::ClientCancelled, Some("client_stalled"));
+    assert_eq!(words, [stalled, stalled]);
+    for response in responses {
+        assert!(read(response).await.is_none(), "nobody takes it for finished");
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_holds_while_nobody_pulls() {
+    let (gateway, kept, responses) = unpulled(Duration::from_secs(60), "1ms").await;
+    all_ended(&gateway).await;
+    let words: Vec<_> =
+        kept.0.lock().unwrap().iter().map(|record| (record.usage.outcome, record.usage.error)).collect();
+    let late = (routeapi_metering::Outcome::GatewayStopped, Some("request_timeout"));
+    assert_eq!(words, [late, late]);
+    let [stream, whole] = <[_; 2]>::try_from(responses).unwrap_or_else(|_| panic!("two answers"));
+    let stream = read(stream).await.expect("it ends well");
+    assert!(stream.contains("longer than its route allows") && !stream.contains("[DONE]"), "{stream}");
+    assert!(read(whole).await.is_none(), "a whole answer has no place for an error");
+}
+
+#[tokio::test]
+async fn a_large_whole_answer_goes_out_in_pieces_and_keeps_its_lease_until_the_last_is_dropped() {
+    let (gateway, kept) = gateway();
+    let text = "x".repeat(300 << 10);
+    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let mut body = handle(&gateway, peer(), request(Full::new(Bytes::from(body)))).await.into_body();
+    let length = body.size_hint().exact().unwrap();
+    let mut pieces = Vec::new();
+    while let Some(frame) = body.frame().await {
+        pieces.push(frame.unwrap().into_data().unwrap());
+    }
+    assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() <= 64 << 10), "{}", pieces.len());
+    assert_eq!(pieces.iter().map(|piece| piece.len() as u64).sum::<u64>(), length);
+    assert_eq!(kept.0.lock().unwrap()[0].usage.outcome, routeapi_metering::Outcome::Completed);
+    pieces.truncate(1);
+    assert!(gateway.metrics.buffered().get() > 0, "the first piece still holds all of it");
+    drop(pieces);
+    assert_eq!(gateway.metrics.buffered().get(), 0);
 }
 
 /// What a connection keeps room for while it is idle or an answer streams.

@@ -12,6 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     Handle, Server,
+    abort::abortable,
     capacity::{Capacity, Full, Place},
     connection,
     handshake::Handshake,
@@ -107,9 +108,14 @@ async fn run<H: Handle>(
     place: Place,
 ) {
     let _open = Open::new(server.metrics.open.clone());
-    let Some(tls) = tls else { return connection::serve(&server, peer, place, socket).await };
+    let Some(tls) = tls else {
+        abortable(connection::serve(&server, peer, place, socket)).await;
+        return;
+    };
     match shake_hands(&server, &tls, socket, &place).await {
-        Ok(socket) => Box::pin(connection::serve(&server, peer, place, socket)).await,
+        Ok(socket) => {
+            Box::pin(abortable(connection::serve(&server, peer, place, socket))).await;
+        }
         Err(error) => {
             server.metrics.tls_failures.inc();
             tracing::debug!(%peer, %error, "TLS handshake failed");

@@ -30,6 +30,7 @@ use super::{
     capacity::{Place, RequestPlace},
     guarded::{Ambiguous, Guarded},
     host, refusal,
+    write_timeout::WriteTimeout,
 };
 use crate::spawn::Spawner;
 
@@ -70,6 +71,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
 {
+    let io = WriteTimeout::new(io, server.limits.write);
     let activity = Arc::new(Activity::default());
     let timeout = server.limits.header_read;
     let io = Guarded::new(io, timeout, Arc::clone(&activity), place.charge(), server.metrics.clone());

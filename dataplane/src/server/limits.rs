@@ -19,6 +19,8 @@ pub struct Limits {
     /// How long a connection without a request is kept. Longer than what clients' pools keep, so that they close first
     /// and never reuse a connection in the moment it goes away.
     pub idle: Duration,
+    /// How long a write may wait for the peer. Longer than what an answer under way is given, which knows more of why.
+    pub write: Duration,
     /// For the TLS handshake.
     pub tls_handshake: Duration,
     /// Bytes that a client may send until the handshake is done. A ClientHello with post-quantum keys has about 2 KiB.
@@ -54,6 +56,7 @@ impl Default for Limits {
             pending_bytes: 32 << 20,
             header_read: Duration::from_secs(10),
             idle: Duration::from_secs(120),
+            write: Duration::from_secs(75),
             tls_handshake: Duration::from_secs(10),
             tls_handshake_bytes: 16 << 10,
             headers: 100,

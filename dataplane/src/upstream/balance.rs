@@ -5,12 +5,17 @@ use std::{sync::Arc, time::Instant};
 use crate::{config::runtime::Upstream, live::Availability};
 
 /// Orders candidates for one request. `random(n)` gives a number below n. An upstream with weight 0 takes no part; one
-/// that is evicted or cooling down comes after all that are ready, the one that is back soonest first.
-pub fn order(candidates: &[Arc<Upstream>], now: Instant, mut random: impl FnMut(u64) -> u64) -> Vec<Arc<Upstream>> {
+/// that is evicted for this tenant or cooling down comes after all that are ready, the one that is back soonest first.
+pub fn order(
+    candidates: &[Arc<Upstream>],
+    now: Instant,
+    tenant: &str,
+    mut random: impl FnMut(u64) -> u64,
+) -> Vec<Arc<Upstream>> {
     let mut ready: Vec<&Arc<Upstream>> = Vec::with_capacity(candidates.len());
     let mut out_until: Vec<(Instant, &Arc<Upstream>)> = Vec::new();
     for upstream in candidates.iter().filter(|upstream| upstream.weight > 0) {
-        match upstream.health.availability(now) {
+        match upstream.health.availability(now, tenant) {
             Availability::Ready => ready.push(upstream),
             Availability::CoolingDown(until) | Availability::Evicted(until) => out_until.push((until, upstream)),
         }

@@ -92,6 +92,9 @@ pub enum SendError {
     Invalid(String),
 }
 
+/// How the h2 crate words its `UserError::HeaderTooBig`, which it does not export.
+const H2_HEADERS_TOO_BIG: &str = "header too big";
+
 /// An answer's body.
 #[derive(Debug)]
 pub enum UpstreamBody {
@@ -227,6 +230,10 @@ fn classify(error: &legacy::Error) -> SendError {
         }
         deepest = current.to_string();
         cause = current.source();
+    }
+    // Larger than an HTTP/2 peer allows, so that h2 did not send them.
+    if deepest.ends_with(H2_HEADERS_TOO_BIG) {
+        return SendError::Invalid(deepest);
     }
     if error.is_connect() { SendError::Connect(deepest) } else { SendError::Closed(deepest) }
 }

@@ -19,8 +19,14 @@ const LONGEST_TEXT: usize = 16 * 1024;
 pub fn failure(family: Family, status: u16, hints: RetryHints<'_>, body: &[u8]) -> Problem {
     let said = serde_json::from_slice::<Value>(body).map_or_else(|_| Said::from_text(body), |body| Said::read(&body));
     let mut problem = said.problem(family, status);
-    problem.retry_after_ms = retry::after(hints).or(said.retry_ms).or_else(|| retry::in_words(&problem.message));
+    problem.retry_after_ms = retry::after(hints).or(said.retry_ms).or_else(|| in_words(&problem));
     problem
+}
+
+/// A pause that only the message names. Messages can quote the request, so that only those about a limit are read for it.
+fn in_words(problem: &Problem) -> Option<u64> {
+    let is_limit = matches!(problem.kind, ProblemKind::RateLimited | ProblemKind::QuotaExceeded);
+    is_limit.then(|| retry::in_words(&problem.message)).flatten()
 }
 
 /// Understands an error that came inside an answer with status 200: an event or element that holds `error`, or is one.
@@ -28,7 +34,7 @@ pub(crate) fn event(family: Family, body: &Value) -> Problem {
     let said = Said::read(body);
     let status = said.status().unwrap_or(502);
     let mut problem = said.problem(family, status);
-    problem.retry_after_ms = said.retry_ms.or_else(|| retry::in_words(&problem.message));
+    problem.retry_after_ms = said.retry_ms.or_else(|| in_words(&problem));
     problem
 }
 

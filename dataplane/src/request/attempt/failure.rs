@@ -48,7 +48,7 @@ pub(in crate::request) enum Cause {
     ConnectTimeout,
     /// The connection broke before the answer's head.
     Closed,
-    /// The request could not be formed.
+    /// The request could not be formed: nothing was sent.
     Unformed,
     /// All of the provider's `maxConcurrentRequests` are in use.
     Busy,
@@ -60,8 +60,10 @@ pub(in crate::request) enum Cause {
     Full,
     /// The answer ended or broke before any content.
     Truncated,
-    /// The answer is not one of its dialect, or is too large to hold.
+    /// The answer is not one of its dialect.
     Unreadable,
+    /// The whole answer is larger than the gateway holds; the request asked for so much.
+    Oversized,
     /// It answered with an error, as a status or as an event before any content.
     Answered,
     /// An error event after content that had not gone out yet.
@@ -79,6 +81,17 @@ pub(super) enum Next {
     Never,
 }
 
+/// What a failure says about its upstream. `docs/fallback.md` shows the whole table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// It failed: counts towards its eviction, for this tenant or, together with failures of others, for everybody.
+    Upstream,
+    /// It limits the rate of the whole account: it is left alone for a while.
+    Account,
+    /// Nothing: the cause is, or may be, what the client wrote or did, or the gateway itself.
+    Nobody,
+}
+
 // === impl Failure ===
 
 impl Failure {
@@ -87,13 +100,23 @@ impl Failure {
     }
 
     pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Box<Self> {
-        let (cause, kind) = match error {
+        let (cause, kind) = Self::kinds(error);
+        Self::new(upstream, cause, Problem::new(kind, format!("upstream {}: {error}", upstream.name)))
+    }
+
+    fn kinds(error: &SendError) -> (Cause, ProblemKind) {
+        match error {
             SendError::Connect(_) => (Cause::Connect, ProblemKind::Upstream),
             SendError::ConnectTimeout(_) => (Cause::ConnectTimeout, ProblemKind::Timeout),
             SendError::Closed(_) => (Cause::Closed, ProblemKind::Upstream),
-            SendError::Invalid(_) => (Cause::Unformed, ProblemKind::Upstream),
-        };
-        Self::new(upstream, cause, Problem::new(kind, format!("upstream {}: {error}", upstream.name)))
+            SendError::Invalid(_) => (Cause::Unformed, ProblemKind::InvalidRequest),
+        }
+    }
+
+    pub(super) fn overdue(upstream: &Upstream) -> Box<Self> {
+        let name = &upstream.name;
+        let message = format!("the request took longer than the route allows; upstream {name} was last");
+        Self::new(upstream, Cause::Deadline, Problem::new(ProblemKind::Timeout, message))
     }
 
     pub(super) fn silent(upstream: &Upstream, patience: Duration) -> Box<Self> {
@@ -109,11 +132,10 @@ impl Failure {
     /// Whether another upstream may be tried.
     pub(super) fn next(&self) -> Next {
         match self.cause {
-            Cause::Busy => Next::Always,
-            Cause::Deadline | Cause::Full => Next::Never,
-            Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => {
-                Next::If(FallbackCondition::ConnectFailure)
-            }
+            // Another upstream may take the same model id under a name that can be sent.
+            Cause::Busy | Cause::Unformed => Next::Always,
+            Cause::Deadline | Cause::Full | Cause::Oversized => Next::Never,
+            Cause::Connect | Cause::ConnectTimeout | Cause::Closed => Next::If(FallbackCondition::ConnectFailure),
             Cause::Silent => Next::If(FallbackCondition::Timeout),
             Cause::Truncated | Cause::Unreadable => Next::If(FallbackCondition::ServerError),
             Cause::Answered | Cause::AnsweredLate => self.next_after_answer(),
@@ -141,7 +163,7 @@ impl Failure {
     /// were with it in that moment can be saved.
     pub(super) fn wasted_an_answer(&self) -> bool {
         match self.cause {
-            Cause::Unreadable | Cause::AnsweredLate => true,
+            Cause::Unreadable | Cause::Oversized | Cause::AnsweredLate => true,
             Cause::Connect
             | Cause::ConnectTimeout
             | Cause::Closed
@@ -170,7 +192,8 @@ impl Failure {
             | Cause::Deadline
             | Cause::Full
             | Cause::Truncated
-            | Cause::Unreadable => self.problem.message.to_string(),
+            | Cause::Unreadable
+            | Cause::Oversized => self.problem.message.to_string(),
         }
     }
 
@@ -178,7 +201,9 @@ impl Failure {
     pub(super) fn weight(&self) -> u8 {
         match self.cause {
             Cause::Answered | Cause::AnsweredLate => 3,
-            Cause::Silent | Cause::Deadline | Cause::Full | Cause::Truncated | Cause::Unreadable => 2,
+            Cause::Silent | Cause::Deadline | Cause::Full | Cause::Truncated | Cause::Unreadable | Cause::Oversized => {
+                2
+            }
             Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => 1,
             Cause::Busy => 0,
         }
@@ -197,49 +222,84 @@ impl Failure {
             Cause::Full => "buffers_full",
             Cause::Truncated => "truncated",
             Cause::Unreadable => "unreadable_answer",
+            Cause::Oversized => "answer_too_large",
             Cause::Answered | Cause::AnsweredLate => kind_word(self.problem.kind),
         }
     }
 
-    /// Tells the upstream's health. `alone` says that no other upstream could serve meanwhile: then only a pause that
-    /// was asked for is kept, not a guessed one.
-    pub(super) fn tell(&self, upstream: &Upstream, now: Instant, alone: bool) {
+    /// Whom this failure is held against.
+    pub(super) fn blame(&self) -> Blame {
+        match self.cause {
+            Cause::Connect
+            | Cause::ConnectTimeout
+            | Cause::Closed
+            | Cause::Silent
+            | Cause::Truncated
+            | Cause::Unreadable => Blame::Upstream,
+            Cause::Unformed | Cause::Busy | Cause::Deadline | Cause::Full | Cause::Oversized => Blame::Nobody,
+            Cause::Answered | Cause::AnsweredLate => match self.problem.kind {
+                ProblemKind::RateLimited if self.asks_for_too_much() => Blame::Nobody,
+                ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Blame::Account,
+                // 408: the upstream did not get the request in time.
+                ProblemKind::Timeout if self.problem.status < 500 => Blame::Nobody,
+                kind if is_upstreams_fault(kind) => Blame::Upstream,
+                _ => Blame::Nobody,
+            },
+        }
+    }
+
+    /// Whether this one request is larger than all that the account may use in a minute. Vendors answer it as a rate
+    /// limit (OpenAI with 429, Groq with 413), but it is one however long anybody waits.
+    fn asks_for_too_much(&self) -> bool {
+        let message = self.problem.message.get(..64).unwrap_or(&self.problem.message).to_ascii_lowercase();
+        self.problem.status == 413 || message.contains("request too large")
+    }
+
+    /// Tells the upstream's health of a failed request of this tenant. `alone` says that no other upstream could serve
+    /// meanwhile: then only a pause that was asked for is kept, not a guessed one.
+    pub(super) fn tell(&self, upstream: &Upstream, now: Instant, tenant: &str, alone: bool) {
         let health = &upstream.health;
-        match self.next() {
-            Next::If(FallbackCondition::RateLimited) => {
+        match self.blame() {
+            Blame::Account => {
                 let guess = (!alone).then_some(DEFAULT_PAUSE);
                 if let Some(pause) = self.pause().or(guess) {
                     health.cool_down(now, pause);
                 }
             }
-            Next::If(
-                FallbackCondition::ConnectFailure | FallbackCondition::ServerError | FallbackCondition::Timeout,
-            ) => {
+            Blame::Upstream => {
                 if let Some(pause) = self.pause() {
-                    health.cool_down(now, pause);
+                    health.cool_down_for(now, pause, tenant);
                 }
-                health.failed(now);
+                health.failed(now, tenant);
             }
-            // A rejected key concerns every request; what remains is about this request or this model alone.
-            Next::If(FallbackCondition::AuthFailure) if self.problem.kind == ProblemKind::Authentication => {
-                health.failed(now);
-            }
-            // It answered, and what it said is about this request.
-            Next::Never if self.cause == Cause::Answered => health.succeeded(),
-            Next::If(
-                FallbackCondition::AuthFailure
-                | FallbackCondition::ModelNotFound
-                | FallbackCondition::ContentFiltered
-                | FallbackCondition::ContextLengthExceeded,
-            )
-            | Next::Always
-            | Next::Never => {}
+            Blame::Nobody => {}
         }
     }
 
     /// The pause that the upstream asked for.
     pub(super) fn pause(&self) -> Option<Duration> {
         self.problem.retry_after_ms.map(|millis| Duration::from_millis(millis).min(LONGEST_PAUSE))
+    }
+}
+
+/// Whether an upstream that reports a problem of this kind is itself at fault: not the request, and not a limit. A
+/// rejected key concerns every request.
+pub(in crate::request) const fn is_upstreams_fault(kind: ProblemKind) -> bool {
+    match kind {
+        ProblemKind::Authentication
+        | ProblemKind::Overloaded
+        | ProblemKind::Timeout
+        | ProblemKind::Upstream
+        | ProblemKind::Internal => true,
+        ProblemKind::InvalidRequest
+        | ProblemKind::Permission
+        | ProblemKind::NotFound
+        | ProblemKind::ModelNotFound
+        | ProblemKind::TooLarge
+        | ProblemKind::ContextLength
+        | ProblemKind::ContentFiltered
+        | ProblemKind::RateLimited
+        | ProblemKind::QuotaExceeded => false,
     }
 }
 
@@ -262,3 +322,6 @@ pub(in crate::request) const fn kind_word(kind: ProblemKind) -> &'static str {
         ProblemKind::Internal => "internal",
     }
 }
+
+#[cfg(test)]
+mod tests;

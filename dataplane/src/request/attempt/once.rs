@@ -23,7 +23,7 @@ use routeapi_protocol::{
     exchange::{Exchange, ResponseStream},
     problem::{Problem, ProblemKind, RetryHints},
 };
-use tokio::time::timeout_at;
+use tokio::{task::coop::consume_budget, time::timeout_at};
 
 use super::{
     Answer, AnswerBody,
@@ -33,10 +33,11 @@ use super::{
 use crate::{
     clock,
     config::runtime::Upstream,
-    live::Slot,
+    live::{Account, Slot},
     request::{
         RequestSettings,
         gathered::{Full, Gathered, Lease},
+        offload::Late,
         refusal::FULL,
         settle::Guard,
     },
@@ -44,7 +45,7 @@ use crate::{
 };
 
 /// Longest error body that is read; what is longer says nothing more.
-const MAX_ERROR_BODY: usize = 1 << 20;
+const MAX_ERROR_BODY: usize = 256 << 10;
 
 /// How long an error body is waited for once its head is there.
 const ERROR_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,6 +55,8 @@ pub(super) struct Try<'a> {
     pub call: &'a Call,
     pub client_headers: &'a HeaderMap,
     pub upstream: &'a Arc<Upstream>,
+    /// Whose turn large answers wait for.
+    pub account: &'a Account,
     /// End of the whole request.
     pub deadline: Instant,
     pub settings: &'a RequestSettings,
@@ -99,7 +102,7 @@ impl Try<'_> {
         };
         guard.attempt_status(response.status().as_u16());
         if !response.status().is_success() {
-            return Err(self.refused(response, &back.exchange, Lease::new(guard.gateway())).await);
+            return Err(self.refused(response, &back.exchange, Lease::new(guard.gateway(), self.account)).await);
         }
         if let Some(encoding) = foreign_encoding(response.headers()) {
             let why = format!("answered with content-encoding {encoding}, which nobody asked for");
@@ -120,7 +123,7 @@ impl Try<'_> {
         guard: &mut Guard,
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut body) = response.into_parts();
-        let mut bytes = Gathered::new(Lease::new(guard.gateway()));
+        let mut bytes = Gathered::new(Lease::new(guard.gateway(), self.account));
         let mut by = first_by;
         loop {
             match timeout_at(by.into(), body.frame()).await {
@@ -134,7 +137,7 @@ impl Try<'_> {
                 }
             }
             if bytes.len() > self.settings.max_answer_bytes {
-                return Err(self.unreadable(Cause::Unreadable, "the answer is larger than the gateway holds"));
+                return Err(self.unreadable(Cause::Oversized, "the answer is larger than the gateway holds"));
             }
             let now = clock::mono();
             // An upstream that is never silent does not let the timer be looked at.
@@ -148,8 +151,13 @@ impl Try<'_> {
             // While it is translated, the upstream's answer and the client's are held both.
             lease.resize(bytes.len().saturating_mul(2)).map_err(|full| self.shed(full))?;
         }
-        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let whole = back.exchange.whole(&back.reply, head.status.as_u16(), content_type, bytes);
+        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let WayBack { exchange, reply, slot } = back;
+        let (status, same_dialect) = (head.status.as_u16(), exchange.is_passthrough());
+        let translated = guard.gateway().offload.run(self.account, bytes.len(), self.deadline, move || {
+            (exchange.whole(&reply, status, content_type.as_deref(), bytes), lease)
+        });
+        let (whole, mut lease) = translated.await.map_err(|Late| self.late())?;
         match whole {
             Err(problem) => Err(Failure::new(self.upstream, Cause::Answered, problem)),
             Ok(whole) => {
@@ -158,7 +166,7 @@ impl Try<'_> {
                 lease.resize(whole.body.len()).map_err(|full| self.shed(full))?;
                 let changed = whole.changed.then_some(whole.content_type);
                 let body = AnswerBody::Whole { bytes: whole.body, changed, lease };
-                Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot))
+                Ok(self.answer(head.status, head.headers, same_dialect, body, slot))
             }
         }
     }
@@ -173,8 +181,10 @@ impl Try<'_> {
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut rest) = response.into_parts();
         let mut stream = back.exchange.stream(&back.reply);
-        let mut held = Gathered::new(Lease::new(guard.gateway()));
+        let mut held = Gathered::new(Lease::new(guard.gateway(), self.account));
         loop {
+            // An upstream that is never silent must not keep this worker.
+            consume_budget().await;
             let (ended, room) = match timeout_at(content_by.into(), rest.frame()).await {
                 Err(_) => return Err(self.late()),
                 Ok(Some(Err(error))) => return Err(Failure::truncated(self.upstream, &error.to_string())),
@@ -186,7 +196,7 @@ impl Try<'_> {
                 let content_type = back.exchange.stream_content_type();
                 let (held, _lease) = held.join();
                 let body = AnswerBody::Stream { held, stream, rest: (!ended).then_some(rest), content_type };
-                return Ok(self.answer(head.status, head.headers, &back.exchange, body, back.slot));
+                return Ok(self.answer(head.status, head.headers, back.exchange.is_passthrough(), body, back.slot));
             }
             // An upstream that is never silent does not let the timer be looked at.
             if clock::mono() >= content_by {
@@ -236,7 +246,7 @@ impl Try<'_> {
         &self,
         status: http::StatusCode,
         headers: HeaderMap,
-        exchange: &Exchange,
+        same_dialect: bool,
         body: AnswerBody,
         slot: Slot,
     ) -> Answer {
@@ -244,7 +254,7 @@ impl Try<'_> {
             upstream: Arc::clone(self.upstream),
             status,
             headers,
-            same_dialect: exchange.is_passthrough(),
+            same_dialect,
             deadline: self.deadline,
             body,
             slot,
@@ -254,8 +264,7 @@ impl Try<'_> {
     /// A timer ran out: the request's own, or the upstream's.
     fn late(&self) -> Box<Failure> {
         if clock::now().mono >= self.deadline {
-            let message = format!("the request took longer than the route allows; upstream {} was last", self.name());
-            return Failure::new(self.upstream, Cause::Deadline, Problem::new(ProblemKind::Timeout, message));
+            return Failure::overdue(self.upstream);
         }
         Failure::silent(self.upstream, self.upstream.timeouts.first_content)
     }

@@ -1,18 +1,14 @@
-//! Undoes gzip as the bytes arrive, never holding more than the cap of what comes out.
+//! Undoes gzip, never holding more than the cap of what comes out, nor more than the lease allows.
 
 use std::io::{self, Write};
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 
-use super::Refusal;
+use super::{Full, Lease, Refusal};
 
-/// A gzip body on its way out.
-pub(super) struct Inflate {
-    decoder: MultiGzDecoder<Capped>,
-    limit: usize,
-    received: bool,
-}
+/// Compressed bytes that are taken at a time. A byte becomes 1032 at most, so the lease is asked every 528 KiB or sooner.
+const STEP: usize = 512;
 
 /// Collects up to `limit` bytes and fails at the next.
 struct Capped {
@@ -21,38 +17,27 @@ struct Capped {
     overflowed: bool,
 }
 
-impl Inflate {
-    pub(super) fn new(limit: usize) -> Self {
-        let sink = Capped { bytes: Vec::new(), limit, overflowed: false };
-        Self { decoder: MultiGzDecoder::new(sink), limit, received: false }
+/// A whole gzip body as it reads without its encoding.
+///
+/// # Errors
+/// When it is no complete gzip, becomes larger than `limit`, or more than may be held.
+pub(super) fn inflate(packed: &[u8], limit: usize, lease: &mut Lease) -> Result<Bytes, Refusal> {
+    let mut decoder = MultiGzDecoder::new(Capped { bytes: Vec::new(), limit, overflowed: false });
+    for step in packed.chunks(STEP) {
+        let before = decoder.get_ref().bytes.len();
+        decoder.write_all(step).map_err(|_| refusal(decoder.get_ref()))?;
+        let grown = decoder.get_ref().bytes.len().saturating_sub(before);
+        lease.grow(grown).map_err(|Full| Refusal::Full)?;
     }
+    let ended = decoder.try_finish();
+    if ended.is_err() || packed.is_empty() {
+        return Err(refusal(decoder.get_ref()));
+    }
+    Ok(Bytes::from(std::mem::take(&mut decoder.get_mut().bytes)))
+}
 
-    /// How much has come out.
-    pub(super) fn len(&self) -> usize {
-        self.decoder.get_ref().bytes.len()
-    }
-
-    pub(super) fn push(&mut self, data: &[u8]) -> Result<(), Refusal> {
-        self.received |= !data.is_empty();
-        let written = self.decoder.write_all(data);
-        written.map_err(|_| self.refusal())
-    }
-
-    pub(super) fn finish(mut self) -> Result<Bytes, Refusal> {
-        let ended = self.decoder.try_finish();
-        if ended.is_err() || !self.received {
-            return Err(self.refusal());
-        }
-        Ok(Bytes::from(std::mem::take(&mut self.decoder.get_mut().bytes)))
-    }
-
-    fn refusal(&self) -> Refusal {
-        if self.decoder.get_ref().overflowed {
-            Refusal::BodyTooLarge { limit: self.limit }
-        } else {
-            Refusal::BadEncoding
-        }
-    }
+fn refusal(sink: &Capped) -> Refusal {
+    if sink.overflowed { Refusal::BodyTooLarge { limit: sink.limit } } else { Refusal::BadEncoding }
 }
 
 impl Write for Capped {

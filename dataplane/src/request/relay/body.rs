@@ -5,7 +5,9 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -16,16 +18,25 @@ use routeapi_protocol::{
     problem::{Problem, ProblemKind},
 };
 
-use super::watch::{Event, Watch};
+use super::{
+    delivery::{Answer, Delivery, Overdue},
+    watch::{Event, Watch},
+};
 use crate::{
     live::Slot,
     request::{
         gathered::Lease,
-        respond,
+        identify, respond,
         settle::{Ending, Guard},
     },
     upstream::UpstreamBody,
 };
+
+/// Largest piece that is handed over, in bytes. The server keeps a piece until its client has taken it.
+const PIECE: usize = 64 << 10;
+
+/// Pieces of an upstream that bring nothing for the client, taken before other work of the thread gets its turn.
+const MOST_AT_ONCE: usize = 32;
 
 /// What goes to the client.
 pub struct ResponseBody(Kind);
@@ -35,10 +46,8 @@ enum Kind {
     Done,
     /// An answer whose request is settled.
     Full(Bytes),
-    /// An upstream's whole answer.
-    Whole(Box<WholeBody>),
-    /// An upstream's stream.
-    Stream(Box<StreamBody>),
+    /// An upstream's answer, whole or as it comes.
+    Delivery(Arc<Delivery>),
 }
 
 /// The answer cannot go on and its dialect has no words left for it: the connection must break, so that nobody takes the
@@ -47,11 +56,11 @@ enum Kind {
 #[error("the answer was cut off")]
 pub struct BodyError;
 
-struct WholeBody {
+/// An upstream's whole answer.
+pub(super) struct WholeBody {
     bytes: Bytes,
+    deadline: Instant,
     guard: Guard,
-    /// Given back when the bytes are handed over.
-    _lease: Lease,
 }
 
 /// An answer that is still being made.
@@ -65,7 +74,7 @@ pub(super) struct StreamBody {
 /// Its parts.
 pub(super) struct Pieces {
     /// Ready to go out.
-    pub held: Bytes,
+    pub remains: Remains,
     /// Turns the upstream's bytes into the client's dialect.
     pub stream: ResponseStream,
     /// The upstream; none once it has ended.
@@ -75,6 +84,22 @@ pub(super) struct Pieces {
     pub slot: Slot,
 }
 
+/// What is ready to go out.
+#[derive(Default)]
+pub(super) struct Remains {
+    bytes: Bytes,
+    /// The terminal error, behind what was ready before.
+    last: Bytes,
+    /// Whether the body ends well behind all that; otherwise its connection has to break.
+    ends_well: bool,
+}
+
+/// A whole answer with its lease: held until the last of it has left the server.
+struct Leased {
+    bytes: Bytes,
+    _lease: Lease,
+}
+
 // === impl ResponseBody ===
 
 impl ResponseBody {
@@ -82,33 +107,22 @@ impl ResponseBody {
         Self(if bytes.is_empty() { Kind::Done } else { Kind::Full(bytes) })
     }
 
-    pub(super) fn whole(bytes: Bytes, guard: Guard, lease: Lease) -> Self {
-        if bytes.is_empty() {
+    pub(super) fn whole(body: WholeBody) -> Self {
+        if body.bytes.is_empty() {
             return Self(Kind::Done);
         }
-        Self(Kind::Whole(Box::new(WholeBody { bytes, guard, _lease: lease })))
+        let gateway = Arc::clone(body.guard.gateway());
+        Self(Kind::Delivery(Delivery::new(Answer::Whole(Box::new(body)), &gateway)))
     }
 
     pub(super) fn stream(body: StreamBody) -> Self {
-        Self(Kind::Stream(Box::new(body)))
+        let gateway = Arc::clone(body.guard.gateway());
+        Self(Kind::Delivery(Delivery::new(Answer::Stream(Box::new(body)), &gateway)))
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match &mut self.0 {
-            Kind::Stream(body) => {
-                let next = body.next(context);
-                if matches!(next, Poll::Ready(None | Some(Err(_)))) {
-                    self.0 = Kind::Done;
-                }
-                next
-            }
-            Kind::Whole(body) => {
-                let bytes = std::mem::take(&mut body.bytes);
-                body.guard.sent(bytes.len());
-                body.guard.settle(Ending::COMPLETED);
-                self.0 = Kind::Done;
-                Poll::Ready(Some(Ok(bytes)))
-            }
+            Kind::Delivery(delivery) => delivery.poll(context),
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.0 = Kind::Done;
@@ -129,8 +143,8 @@ impl Body for ResponseBody {
         match catch_unwind(AssertUnwindSafe(|| body.next(context))) {
             Ok(next) => next.map(|piece| piece.map(|bytes| bytes.map(Frame::data))),
             Err(_) => {
-                if let Kind::Stream(stream) = &mut body.0 {
-                    stream.guard.panicked();
+                if let Kind::Delivery(delivery) = &body.0 {
+                    delivery.panicked();
                 }
                 body.0 = Kind::Done;
                 Poll::Ready(Some(Err(BodyError)))
@@ -139,16 +153,61 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Kind::Done)
+        match &self.0 {
+            Kind::Done => true,
+            Kind::Full(_) => false,
+            Kind::Delivery(delivery) => delivery.is_done(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Done => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Whole(body) => SizeHint::with_exact(body.bytes.len() as u64),
-            Kind::Stream(_) => SizeHint::default(),
+            Kind::Delivery(delivery) => delivery.left().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
+    }
+}
+
+// === impl WholeBody ===
+
+impl WholeBody {
+    pub(super) fn new(bytes: Bytes, deadline: Instant, guard: Guard, lease: Lease) -> Self {
+        let bytes = if bytes.is_empty() { bytes } else { Bytes::from_owner(Leased { bytes, _lease: lease }) };
+        Self { bytes, deadline, guard }
+    }
+
+    /// The next piece. With the last one the answer counts as handed over.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let piece = self.bytes.split_to(self.bytes.len().min(PIECE));
+        self.guard.sent(piece.len());
+        if self.bytes.is_empty() {
+            self.guard.settle(Ending::COMPLETED);
+        }
+        Some(piece)
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    pub(super) fn guard(&mut self) -> &mut Guard {
+        &mut self.guard
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// A whole answer has no place for an error, so it breaks off.
+    pub(super) fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
+        let (problem, ending) = reason(why, &self.guard)?;
+        self.guard.explain(&problem.message);
+        self.guard.settle(ending);
+        Some(Remains::default())
     }
 }
 
@@ -159,6 +218,41 @@ impl Drop for WholeBody {
     }
 }
 
+impl AsRef<[u8]> for Leased {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+// === impl Remains ===
+
+impl Remains {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self { bytes, last: Bytes::new(), ends_well: false }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len().saturating_add(self.last.len())
+    }
+
+    /// The next piece, if there is one.
+    fn take(&mut self) -> Option<Bytes> {
+        if self.bytes.is_empty() {
+            self.bytes = std::mem::take(&mut self.last);
+        }
+        let length = self.bytes.len().min(PIECE);
+        (length > 0).then(|| self.bytes.split_to(length))
+    }
+
+    /// For an answer that was cut: its last words.
+    pub(super) fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        match self.take() {
+            Some(bytes) => Some(Ok(bytes)),
+            None => (!self.ends_well).then_some(Err(BodyError)),
+        }
+    }
+}
+
 // === impl StreamBody ===
 
 impl StreamBody {
@@ -166,10 +260,9 @@ impl StreamBody {
         Self { pieces, watch, guard, ended: false }
     }
 
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        loop {
-            if !self.pieces.held.is_empty() {
-                let bytes = std::mem::take(&mut self.pieces.held);
+    pub(super) fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        for _ in 0..MOST_AT_ONCE {
+            if let Some(bytes) = self.pieces.remains.take() {
                 self.guard.sent(bytes.len());
                 return Poll::Ready(Some(Ok(bytes)));
             }
@@ -193,7 +286,7 @@ impl StreamBody {
                 }
                 Poll::Ready(None) => {
                     let failed_before = self.pieces.stream.observed().error.is_some();
-                    self.pieces.held = self.pieces.stream.finish();
+                    self.pieces.remains = Remains::new(self.pieces.stream.finish());
                     self.note_early_end(failed_before);
                     self.end();
                 }
@@ -203,6 +296,32 @@ impl StreamBody {
                 },
             }
         }
+        // An upstream that is never silent and says nothing must not keep this worker.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    pub(super) fn guard(&mut self) -> &mut Guard {
+        &mut self.guard
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.watch.deadline()
+    }
+
+    /// When a timer wakes whoever pulls, while the upstream is silent.
+    pub(super) fn wakes_at(&self) -> Instant {
+        self.watch.wakes_at()
+    }
+
+    /// Ends the stream while nobody pulls it: what is ready and the dialect's terminal error are left for the client.
+    pub(super) fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
+        if self.ended {
+            return None;
+        }
+        let (problem, ending) = reason(why, &self.guard)?;
+        let ends_well = self.stop(&problem, ending).is_ok();
+        Some(Remains { ends_well, ..std::mem::take(&mut self.pieces.remains) })
     }
 
     /// Takes what the upstream sent.
@@ -215,7 +334,7 @@ impl StreamBody {
         if let Some(event) = self.watch.overtaken() {
             return self.react(event);
         }
-        self.pieces.held = self.pieces.stream.push(data);
+        self.pieces.remains = Remains::new(self.pieces.stream.push(data));
         self.guard.observe(self.pieces.stream.observed());
         Ok(())
     }
@@ -223,7 +342,7 @@ impl StreamBody {
     fn react(&mut self, event: Event) -> Result<(), BodyError> {
         match event {
             Event::HeartbeatDue => {
-                self.pieces.held = self.pieces.stream.heartbeat();
+                self.pieces.remains = Remains::new(self.pieces.stream.heartbeat());
                 Ok(())
             }
             Event::Idle(patience) => {
@@ -232,12 +351,12 @@ impl StreamBody {
                 self.stop(&problem, Ending::new(Outcome::UpstreamFailed, "stream_idle_timeout"))
             }
             Event::DeadlinePassed => {
-                let problem = Problem::new(ProblemKind::Timeout, "the request took longer than its route allows");
-                self.stop(&problem, Ending::new(Outcome::GatewayStopped, "request_timeout"))
+                let (problem, ending) = too_late();
+                self.stop(&problem, ending)
             }
             Event::Shutdown => {
-                let problem = Problem::new(ProblemKind::Overloaded, "the gateway is shutting down; try again");
-                self.stop(&problem, Ending::new(Outcome::GatewayStopped, "shutdown"))
+                let (problem, ending) = shutting_down();
+                self.stop(&problem, ending)
             }
         }
     }
@@ -249,12 +368,13 @@ impl StreamBody {
             self.end();
             return Ok(());
         }
-        self.pieces.held = self.pieces.stream.fail(problem);
+        self.pieces.remains.last = self.pieces.stream.fail(problem);
         self.pieces.rest = None;
         self.ended = true;
         self.guard.explain(&problem.message);
+        let is_told = !self.pieces.remains.last.is_empty();
         self.settle(ending);
-        if self.pieces.held.is_empty() { Err(BodyError) } else { Ok(()) }
+        if is_told { Ok(()) } else { Err(BodyError) }
     }
 
     /// The upstream closed its answer. That it came too early shows as an error that was not there before.
@@ -270,7 +390,7 @@ impl StreamBody {
 
     /// Settles the request. What is held still goes out and counts as handed over.
     fn settle(&mut self, ending: Ending) {
-        self.guard.sent(self.pieces.held.len());
+        self.guard.sent(self.pieces.remains.len());
         self.guard.settle(ending);
     }
 
@@ -287,5 +407,28 @@ impl StreamBody {
             }
         };
         self.settle(ending);
+    }
+}
+
+fn too_late() -> (Problem, Ending) {
+    let problem = Problem::new(ProblemKind::Timeout, "the request took longer than its route allows");
+    (problem, Ending::new(Outcome::GatewayStopped, "request_timeout"))
+}
+
+fn shutting_down() -> (Problem, Ending) {
+    let problem = Problem::new(ProblemKind::Overloaded, "the gateway is shutting down; try again");
+    (problem, Ending::new(Outcome::GatewayStopped, "shutdown"))
+}
+
+/// Whether an answer ends for this, and how that is told.
+fn reason(why: Overdue<'_>, guard: &Guard) -> Option<(Problem, Ending)> {
+    match why {
+        Overdue::Shutdown => Some(shutting_down()),
+        Overdue::Deadline => Some(too_late()),
+        Overdue::Changed(runtime) => {
+            let refusal = identify::withdrawn(runtime, guard.caller()?)?;
+            let (problem, word) = respond::cut(&refusal);
+            Some((problem, Ending::new(Outcome::LimitStopped, word)))
+        }
     }
 }

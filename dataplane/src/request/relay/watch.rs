@@ -66,6 +66,16 @@ impl Watch {
         }
     }
 
+    /// End of the whole request.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// When the timer goes off next, as of the last [`Self::poll`].
+    pub(super) fn wakes_at(&self) -> Instant {
+        self.timer.deadline().into_std()
+    }
+
     /// The upstream sent something.
     pub(super) fn heard(&mut self) {
         self.waiting_since = None;

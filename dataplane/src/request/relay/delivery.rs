@@ -1,0 +1,243 @@
+//! An answer that is being handed over. Two look after it: the server, which pulls it while its client has room, and
+//! [`end_overdue`], which ends it when its time is over while nobody pulls.
+//!
+//! A client that stops reading stops the server, and with it every timer that lives in the body. So a walk over all
+//! answers under way, once a second, holds the request's deadline, a withdrawn token and the shutdown deadline against
+//! each, and ends one whose client has taken nothing for too long. What is ended gives back its upstream, its slots and
+//! its reservation at once and is recorded; the client that comes back finds its dialect's terminal error, or a
+//! connection that is closed. One walk costs less than a task or a timer per answer.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::AbortHandle;
+use routeapi_metering::Outcome;
+
+use super::body::{BodyError, Remains, StreamBody, WholeBody};
+use crate::{
+    clock,
+    config::runtime::Runtime,
+    request::{
+        Gateway,
+        settle::{Ending, Guard},
+    },
+    server::abort,
+};
+
+/// Between two walks, at most.
+const WALK_EVERY: Duration = Duration::from_secs(1);
+
+/// Answers that are looked at before other work of the thread gets its turn.
+const WALK_STEP: usize = 256;
+
+/// A client that takes nothing for so long may be why its upstream gives up.
+const HELD_BACK: Duration = Duration::from_secs(1);
+
+/// Every answer under way. Those that have ended are left out by the next walk.
+#[derive(Default)]
+pub struct Deliveries(Mutex<Vec<Weak<Delivery>>>);
+
+/// One answer under way.
+pub(super) struct Delivery(Mutex<State>);
+
+struct State {
+    answer: Answer,
+    turn: Turn,
+    /// Closes the connection or resets the stream; none in tests without a server.
+    abort: Option<AbortHandle>,
+}
+
+pub(super) enum Answer {
+    Stream(Box<StreamBody>),
+    Whole(Box<WholeBody>),
+    /// Ended from outside: what the client is still to get.
+    Cut(Remains),
+    Done,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// The client's, since then: a piece was handed over, and the server asks for the next when there is room.
+    Client(Instant),
+    /// The upstream's, but a timer of the body wakes the server by then.
+    Upstream(Instant),
+}
+
+/// Why an answer ends from outside.
+#[derive(Clone, Copy)]
+pub(super) enum Overdue<'a> {
+    /// The shutdown deadline has passed.
+    Shutdown,
+    /// The request's deadline has passed.
+    Deadline,
+    /// The configuration is another one: is the token still in it?
+    Changed(&'a Runtime),
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// An answer, watched from now on.
+    pub(super) fn new(answer: Answer, gateway: &Gateway) -> Arc<Self> {
+        let state = State { answer, turn: Turn::Client(clock::mono()), abort: abort::current() };
+        let delivery = Arc::new(Self(Mutex::new(state)));
+        gateway.deliveries.lock().push(Arc::downgrade(&delivery));
+        delivery
+    }
+
+    /// The server has room for the next piece.
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let is_late = |since: Instant| clock::mono().saturating_duration_since(since) > HELD_BACK;
+        if let (Turn::Client(since), Some(guard)) = (state.turn, state.answer.guard())
+            && is_late(since)
+        {
+            guard.held_back();
+        }
+        let next = state.answer.next(context);
+        state.turn = match (&next, &state.answer) {
+            (Poll::Pending, Answer::Stream(body)) => Turn::Upstream(body.wakes_at().max(clock::mono())),
+            _ => Turn::Client(clock::mono()),
+        };
+        if matches!(next, Poll::Ready(None | Some(Err(_)))) {
+            state.answer = Answer::Done;
+        }
+        next
+    }
+
+    /// The answer's own code panicked.
+    pub(super) fn panicked(&self) {
+        let mut state = self.state();
+        if let Some(guard) = state.answer.guard() {
+            guard.panicked();
+        }
+        state.answer = Answer::Done;
+    }
+
+    /// Whether nothing more comes.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state().answer, Answer::Done)
+    }
+
+    /// Bytes that are to come, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        match &self.state().answer {
+            Answer::Whole(body) => Some(body.left()),
+            Answer::Done => Some(0),
+            Answer::Stream(_) | Answer::Cut(_) => None,
+        }
+    }
+
+    /// Ends it if its time is over.
+    fn look(&self, now: Instant, gateway: &Gateway, changed: Option<&Runtime>) {
+        // Whoever holds the lock is just handing over the next piece.
+        let Ok(mut state) = self.0.try_lock() else { return };
+        let state = &mut *state;
+        let remains = if gateway.drain.is_expired() {
+            state.answer.cut(Overdue::Shutdown)
+        } else if state.answer.deadline().is_some_and(|deadline| now >= deadline) {
+            state.answer.cut(Overdue::Deadline)
+        } else {
+            changed.and_then(|runtime| state.answer.cut(Overdue::Changed(runtime)))
+        };
+        if let Some(remains) = remains {
+            state.answer = Answer::Cut(remains);
+        }
+        let (Turn::Client(since) | Turn::Upstream(since)) = state.turn;
+        if now.saturating_duration_since(since) < gateway.settings.client_write {
+            return;
+        }
+        if let Some(guard) = state.answer.guard() {
+            guard.explain("the client took nothing of its answer for too long");
+            guard.settle(Ending::new(Outcome::ClientCancelled, "client_stalled"));
+        }
+        state.answer = Answer::Cut(Remains::default());
+        if let Some(abort) = &state.abort {
+            abort.abort();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match self {
+            Self::Stream(body) => body.next(context),
+            Self::Whole(body) => Poll::Ready(body.next().map(Ok)),
+            Self::Cut(remains) => Poll::Ready(remains.next()),
+            Self::Done => Poll::Ready(None),
+        }
+    }
+
+    fn guard(&mut self) -> Option<&mut Guard> {
+        match self {
+            Self::Stream(body) => Some(body.guard()),
+            Self::Whole(body) => Some(body.guard()),
+            Self::Cut(_) | Self::Done => None,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Stream(body) => Some(body.deadline()),
+            Self::Whole(body) => Some(body.deadline()),
+            Self::Cut(_) | Self::Done => None,
+        }
+    }
+
+    /// Ends the answer, if that is a reason to; gives what the client is still to get.
+    fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
+        match self {
+            Self::Stream(body) => body.cut(why),
+            Self::Whole(body) => body.cut(why),
+            Self::Cut(_) | Self::Done => None,
+        }
+    }
+}
+
+// === impl Deliveries ===
+
+impl Deliveries {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Delivery>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends answers whose time is over while nobody pulls them. Runs for as long as the process.
+pub async fn end_overdue(gateway: Arc<Gateway>) {
+    let every = (gateway.settings.client_write / 4).clamp(Duration::from_millis(10), WALK_EVERY);
+    let mut known = gateway.config.current();
+    loop {
+        tokio::time::sleep(every).await;
+        let current = gateway.config.current();
+        let is_new = !Arc::ptr_eq(&current, &known);
+        walk(&gateway, is_new.then_some(&*current)).await;
+        known = current;
+    }
+}
+
+async fn walk(gateway: &Gateway, changed: Option<&Runtime>) {
+    let mut deliveries = std::mem::take(&mut *gateway.deliveries.lock());
+    let now = clock::mono();
+    for step in deliveries.chunks(WALK_STEP) {
+        for delivery in step.iter().filter_map(Weak::upgrade) {
+            delivery.look(now, gateway, changed);
+        }
+        tokio::task::yield_now().await;
+    }
+    deliveries.retain(|delivery| delivery.strong_count() > 0);
+    let mut new = gateway.deliveries.lock();
+    deliveries.append(&mut new);
+    *new = deliveries;
+}

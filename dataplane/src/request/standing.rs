@@ -1,0 +1,50 @@
+//! Whether a request may still go on. A body can be a minute in coming, and a pause can be waited for; so the token, the
+//! route and the upstream with its key are looked up again in the configuration in force before anything is reserved,
+//! and before each attempt. Costs a pointer comparison while the configuration has not changed.
+
+use std::sync::Arc;
+
+use super::{
+    Gateway,
+    identify::{self, Caller},
+    refusal::Refusal,
+};
+use crate::{clock, config::runtime::Runtime};
+
+/// The configuration that a request goes by, and its caller in it.
+pub(super) struct Standing {
+    runtime: Arc<Runtime>,
+    caller: Caller,
+}
+
+impl Standing {
+    /// As found when the head came.
+    pub(super) fn new(runtime: Arc<Runtime>, caller: Caller) -> Self {
+        Self { runtime, caller }
+    }
+
+    /// The configuration as of the last look.
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The caller as of the last look.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Looks again. Returns whether the configuration is another one now.
+    ///
+    /// # Errors
+    /// The token is gone, suspended or expired, or its value was rotated out.
+    pub(super) fn renew(&mut self, gateway: &Gateway) -> Result<bool, Refusal> {
+        let current = gateway.config.current();
+        let is_new = !Arc::ptr_eq(&current, &self.runtime);
+        if is_new {
+            self.caller = identify::again(&current, &self.caller)?;
+            self.runtime = current;
+        }
+        identify::check(&self.caller.token, clock::now())?;
+        Ok(is_new)
+    }
+}

@@ -1,0 +1,159 @@
+//! What hostile input may become: every kind that the codec benchmark measures in time is held here in bytes and counts.
+
+#[path = "../benches/codec/inputs.rs"]
+mod inputs;
+
+use bytes::Bytes;
+use routeapi_protocol::{
+    call::{Call, Destination, Prepared, Unprepared},
+    codec::{Head, Reply, codec},
+    dialect::Surface,
+    inbound::{Endpoint, Inbound, route},
+    report::{MAX_NAME_BYTES, MAX_WARNINGS, Mode, Warning},
+};
+
+const CODECS: [Surface; 3] = [Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent];
+const SIZE: usize = 96 << 10;
+const MAX_BODY: usize = 32 << 20;
+
+fn endpoint(surface: Surface) -> Endpoint {
+    let path = match surface {
+        Surface::ChatCompletions => "/v1/chat/completions",
+        Surface::Responses => "/v1/responses",
+        Surface::Messages => "/v1/messages",
+        _ => "/v1beta/models/m:streamGenerateContent",
+    };
+    match route("POST", path, Some("alt=sse").filter(|_| surface == Surface::GenerateContent)) {
+        Ok(Inbound::Call(endpoint)) => endpoint,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn prepared(from: Surface, to: Surface, body: String, max_body: usize) -> Result<Prepared, Unprepared> {
+    let call = Call::read(endpoint(from), Head::default(), body.into())?;
+    // A model of the second generation takes the narrowest schemas.
+    let destination =
+        Destination { surfaces: &[to], model: Some("gemini-2.0-flash"), default_max_output: 4_096, max_body };
+    call.prepare(destination, Mode::Default)
+}
+
+#[test]
+fn no_request_becomes_much_more() {
+    for kind in inputs::REQUESTS {
+        for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
+            let body = inputs::request(from, kind, SIZE);
+            let most = body.len() * 4 + (1 << 20);
+            match prepared(from, to, body, MAX_BODY) {
+                Ok(prepared) => assert!(prepared.body.len() <= most, "{from:?} to {to:?}, {kind}"),
+                Err(Unprepared::Refused(refusal)) => assert!(!refusal.field.is_empty(), "{from:?} to {to:?}, {kind}"),
+                Err(Unprepared::Malformed(malformed)) => {
+                    assert!(malformed.message.len() < 1_024, "{from:?} to {to:?}, {kind}");
+                }
+                Err(other) => panic!("{from:?} to {to:?}, {kind}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_field_that_outgrows_its_bound_is_named() {
+    let rows = [
+        (Surface::ChatCompletions, "tools[0].function.parameters"),
+        (Surface::GenerateContent, "tools[].functionDeclarations[].parameters"),
+    ];
+    for (from, field) in rows {
+        let to = if from == Surface::GenerateContent { Surface::Messages } else { Surface::GenerateContent };
+        let body = inputs::request(from, "references to a large default", 51 << 10);
+        // Without strictness Anthropic takes references as they are.
+        match prepared(from, to, body, MAX_BODY) {
+            Err(Unprepared::Refused(refusal)) => {
+                assert_eq!(refusal.field, field);
+                assert!(refusal.why.contains("expands to more than"), "{refusal}");
+            }
+            Ok(_) if to == Surface::Messages => {}
+            other => panic!("{from:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_a_body_may_become_is_bounded_by_the_largest_body_too() {
+    let body = inputs::request(Surface::ChatCompletions, "one string of control characters", SIZE);
+    let length = body.len();
+    let prepared = prepared(Surface::ChatCompletions, Surface::Messages, body, 1).map(|prepared| prepared.body.len());
+    assert!(prepared.is_err() || prepared.is_ok_and(|bytes| bytes <= length + 1));
+}
+
+#[test]
+fn warnings_are_few_and_short() {
+    for from in CODECS {
+        let to = if from == Surface::Messages { Surface::GenerateContent } else { Surface::Messages };
+        let body = inputs::request(from, "unknown members of messages", SIZE);
+        let warnings = prepared(from, to, body, MAX_BODY).unwrap().warnings;
+        assert!(warnings.len() <= MAX_WARNINGS + 1, "{from:?}: {}", warnings.len());
+        assert!(matches!(warnings.last(), Some(Warning::More { count }) if *count > 1_000), "{from:?}");
+        for warning in &warnings {
+            assert!(warning.to_string().len() < 4 * MAX_NAME_BYTES, "{from:?}: {warning}");
+        }
+    }
+}
+
+#[test]
+fn bodies_of_very_many_members_or_objects_are_refused() {
+    let members = inputs::request(Surface::ChatCompletions, "unknown members at the top", SIZE);
+    let error = Call::read(endpoint(Surface::ChatCompletions), Head::default(), members.into()).unwrap_err();
+    assert!(error.message.contains("more than 1024 members"), "{}", error.message);
+
+    let messages = inputs::request(Surface::ChatCompletions, "messages", 5 << 20);
+    match prepared(Surface::ChatCompletions, Surface::Messages, messages, MAX_BODY) {
+        Err(Unprepared::Malformed(malformed)) => assert!(malformed.message.contains("more than"), "{malformed}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn names_that_answers_repeat_are_short() {
+    let long = "n".repeat(5_000);
+    let model = format!(r#"{{"model":"{long}","messages":[]}}"#);
+    let error = Call::read(endpoint(Surface::ChatCompletions), Head::default(), model.into()).unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("model"));
+
+    let tool = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"{long}"}}}}]}}"#
+    );
+    let error = codec(Surface::ChatCompletions).unwrap().decode_request(tool.as_bytes(), &Head::default()).unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("tools[0].function.name"));
+}
+
+#[test]
+fn no_answer_becomes_much_more() {
+    for kind in inputs::ANSWERS {
+        for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
+            let body = inputs::answer(from, kind, SIZE);
+            let most = body.len() * 4 + (1 << 20);
+            let Ok(response) = codec(from).unwrap().decode_response(body.as_bytes()) else { continue };
+            let reply = Reply { most_bytes: Some(most), ..Reply::default() };
+            let written = codec(to).unwrap().encode_response(&response, &reply).len();
+            assert!(written <= most + 1, "{from:?} to {to:?}, {kind}: {written}");
+        }
+    }
+}
+
+#[test]
+fn no_stream_is_held_or_grows_without_bound() {
+    for kind in inputs::STREAMS {
+        for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
+            let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
+            let prepared = prepared(to, from, body, MAX_BODY).unwrap();
+            let mut stream = prepared.exchange.stream(&Reply { model: "m".into(), id: "i".into(), ..Reply::default() });
+            let (mut taken, mut given) = (0, 0);
+            for piece in inputs::stream(from, kind, SIZE) {
+                taken += piece.len();
+                given += stream.push(Bytes::from(piece)).len();
+            }
+            given += stream.finish().len();
+            assert!(given <= taken * 8 + (1 << 20), "{from:?} to {to:?}, {kind}: {taken} became {given}");
+            assert!(stream.observed().lost.len() <= 32, "{from:?} to {to:?}, {kind}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ fn endpoint(surface: Surface) -> Endpoint {
     };
     match route("POST", path, Some("alt=sse").filter(|_| surface == Surface::GenerateContent)) {
         Ok(Inbound::Call(endpoint)) => endpoint,
-        other => panic!("{other:?}"),
+        other => unreachable!("a path of our own leads to a call: {other:?}"),
     }
 }
 

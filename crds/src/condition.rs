@@ -45,6 +45,8 @@ pub enum Reason {
     Pending,
     /// A field has a value that cannot work.
     InvalidConfig,
+    /// Older objects of the namespace take up what it may hold.
+    NamespaceFull,
     /// The model belongs to an older AIRoute.
     ModelConflict,
     /// The key belongs to an older ApiToken.

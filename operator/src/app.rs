@@ -64,7 +64,7 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
 
     let shutdown = CancellationToken::new();
     let parts = Parts {
-        index: Index::new(watch::scopes(&settings)),
+        index: Index::bounded(watch::scopes(&settings), settings.namespace_bounds()),
         publisher: Publisher::new(&settings),
         acks: AckBook::new(),
         metrics: Arc::default(),

@@ -271,13 +271,16 @@ pub fn line(frame: &FromOperator) -> Result<Bytes, serde_json::Error> {
 }
 
 fn unreadable(kind: Kind, broken: &Broken) -> Verdict {
-    let message = format!("cannot be read by this version: {}", broken.message);
+    let (reason, message) = match broken.over {
+        true => (Reason::NamespaceFull, broken.message.clone()),
+        false => (Reason::InvalidConfig, format!("cannot be read by this version: {}", broken.message)),
+    };
     let detail = match kind {
         Kind::Provider => Detail::Provider { attached_routes: 0 },
         Kind::Route => Detail::Route { upstreams: Vec::new() },
         Kind::Token | Kind::Namespace => Detail::Token { expires: None, suspended: false },
     };
-    let decisions = vec![Decision::no(ConditionType::Accepted, Reason::InvalidConfig, message)];
+    let decisions = vec![Decision::no(ConditionType::Accepted, reason, message)];
     Verdict { generation: broken.generation, decisions, detail }
 }
 

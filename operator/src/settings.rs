@@ -7,6 +7,8 @@ use http::Uri;
 use routeapi_compile::{AddressPolicy, AddressRules};
 use routeapi_crds::value::Duration;
 
+use crate::index::usage::Bounds;
+
 /// What the operator is told at its start.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
@@ -108,6 +110,15 @@ pub struct Settings {
     #[arg(long, env = "ROUTEAPI_DEBOUNCE_MAX", default_value = "250ms")]
     pub debounce_max: Duration,
 
+    /// AIProviders, AIRoutes and ApiTokens that one namespace may hold together; the oldest count. 0: no limit.
+    /// The operator's own namespace and those of AIProviders have none.
+    #[arg(long, env = "ROUTEAPI_NAMESPACE_MAX_OBJECTS", default_value_t = 2000)]
+    pub namespace_max_objects: usize,
+
+    /// Bytes that their specs may have together. 0: no limit.
+    #[arg(long, env = "ROUTEAPI_NAMESPACE_MAX_BYTES", default_value_t = 8 << 20)]
+    pub namespace_max_bytes: usize,
+
     /// How often every token's Secret is compared with its status.
     #[arg(long, env = "ROUTEAPI_RESYNC", default_value = "10m")]
     pub resync: Duration,
@@ -143,6 +154,14 @@ impl Settings {
             [] => vec![self.namespace.clone()],
             named => named.to_vec(),
         }
+    }
+
+    /// What a namespace may hold, if that is bounded.
+    pub fn namespace_bounds(&self) -> Option<Bounds> {
+        let most = |value: usize| if value == 0 { usize::MAX } else { value };
+        let (objects, bytes) = (most(self.namespace_max_objects), most(self.namespace_max_bytes));
+        let exempt = self.provider_namespaces().into_iter().chain([self.namespace.clone()]).collect();
+        (objects.min(bytes) < usize::MAX).then_some(Bounds { objects, bytes, exempt })
     }
 
     /// Where upstreams may be.

@@ -261,6 +261,8 @@ impl Statuses {
         let pods = current.shown.pods(&wanted);
         let numbers = pods.and_then(|pods| memory.unsaid.due(key, pods, facts.led, now));
         let urgency = match numbers {
+            // Of a namespace that holds too much, many have to be told: others first.
+            _ if news && publication.broken.get(key).is_some_and(|it| it.over) => Urgency::Numbers,
             _ if news => Urgency::News,
             Some(Duration::ZERO) => Urgency::Numbers,
             _ => return numbers.into_iter().chain(later).min().map(Err),

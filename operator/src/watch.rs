@@ -21,8 +21,9 @@ use kube::{
         watcher::Event,
     },
 };
+use routeapi_channel::{Key, Kind};
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time};
 use tracing::{debug, warn};
 
 use crate::{
@@ -34,6 +35,13 @@ use crate::{
 
 /// Helm keeps whole releases in Secrets of this type; none of them is a credential.
 const NOT_HELM: &str = "type!=helm.sh/release.v1";
+
+/// Objects in one answer of a list. What is in flight and being read at a time is bounded by this many of the largest
+/// objects that an API server takes, 1.5 MiB each.
+const PAGE: u32 = 32;
+
+/// How soon an object that has come within its namespace's bounds is tried again if it cannot be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// The waits between starts of a watch that fails: doubling from the first to the longest, and from the start again once
 /// it has been well for a while. The usual longest wait, half a minute, would be added to every outage.
@@ -78,7 +86,7 @@ pub fn scopes(settings: &Settings) -> Vec<Scope> {
 pub fn start(tasks: &mut JoinSet<()>, settings: &Settings, parts: &Parts) {
     let watches =
         Watches { client: parts.client.clone(), index: Arc::clone(&parts.index), metrics: Arc::clone(&parts.metrics) };
-    let config = watcher::Config::default();
+    let config = watcher::Config::default().page_size(PAGE);
     let ours = match &settings.selector {
         Some(selector) => config.clone().labels(selector),
         None => config.clone(),
@@ -92,6 +100,7 @@ pub fn start(tasks: &mut JoinSet<()>, settings: &Settings, parts: &Parts) {
         tasks.spawn(watches.clone().in_namespace::<Secret>(namespace.clone(), config.clone().fields(NOT_HELM)));
         tasks.spawn(watches.clone().in_namespace::<ConfigMap>(namespace, config.clone()));
     }
+    tasks.spawn(watches.clone().read_wanted());
     tasks.spawn(watches.in_cluster::<Namespace>(config));
 }
 
@@ -123,6 +132,42 @@ impl Watches {
     async fn in_cluster<K: Indexed + Resource<Scope = ClusterResourceScope>>(self, config: watcher::Config) {
         let api = Api::all(self.client.clone());
         self.run::<K>(api, None, config).await;
+    }
+
+    /// Reads objects again that have come within their namespace's bounds.
+    async fn read_wanted(self) {
+        loop {
+            let mut failed = Vec::new();
+            for key in self.index.wanted().await {
+                let read = match key.kind {
+                    Kind::Provider => self.read::<AIProvider>(&key).await,
+                    Kind::Route => self.read::<AIRoute>(&key).await,
+                    Kind::Token => self.read::<ApiToken>(&key).await,
+                    Kind::Namespace => Ok(()),
+                };
+                if let Err(error) = read {
+                    debug!(object = %key.id, %error, "cannot be read again now");
+                    failed.push(key);
+                }
+            }
+            if !failed.is_empty() {
+                time::sleep(READ_AGAIN).await;
+                self.index.want_again(failed);
+            }
+        }
+    }
+
+    async fn read<K>(&self, key: &Key) -> Result<(), kube::Error>
+    where
+        K: Indexed + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.client.clone(), key.id.namespace());
+        // By a list of one, for which the right to watch is enough. One that is gone will be told by its watch.
+        let one = ListParams::default().fields(&format!("metadata.name={}", key.id.name()));
+        for object in api.list(&one).await?.items {
+            self.index.apply_wanted::<K>(object.0);
+        }
+        Ok(())
     }
 
     async fn run<K: Indexed>(self, api: Api<DeserializeGuard<K>>, namespace: Option<String>, config: watcher::Config) {

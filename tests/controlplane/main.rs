@@ -12,6 +12,7 @@
     reason = "tests stop at the first surprise and print figures"
 )]
 
+mod bounds;
 mod cluster;
 mod dataplane;
 mod isolation;

@@ -24,7 +24,7 @@ mod verdict;
 use std::collections::BTreeMap;
 
 pub use manifests::{Added, ManifestError, Manifests, items};
-pub use objects::{Data, Objects};
+pub use objects::{Data, MAX_CERTIFICATES, MAX_VALUE, Objects};
 pub use routeapi_channel::Key as ObjectRef;
 use routeapi_channel::{Kind, ObjectId, Snapshot};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};

@@ -3,7 +3,11 @@
 //! The operator hands over the `Arc`s of its stores, so building an [`Objects`] copies nothing. Local commands fill it
 //! from files with [`crate::Manifests`].
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use routeapi_channel::ObjectId;
@@ -27,27 +31,56 @@ pub struct Objects {
 }
 
 /// The content of a Secret or ConfigMap. `Debug` shows its keys only.
+///
+/// A value that nothing could refer to is not held: one that is longer than [`MAX_VALUE`] and holds no certificates, or
+/// longer than [`MAX_CERTIFICATES`].
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Data(BTreeMap<String, Vec<u8>>);
+pub struct Data {
+    values: BTreeMap<String, Vec<u8>>,
+    too_long: BTreeSet<String>,
+}
+
+/// The longest value that can be an API key, in bytes; the longest head of a request that servers commonly take.
+pub const MAX_VALUE: usize = 16 << 10;
+
+/// The longest bundle of certificates, in bytes; the one that browsers ship has about 250 KiB.
+pub const MAX_CERTIFICATES: usize = 512 << 10;
+
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 // === impl Data ===
 
 impl Data {
     /// The bytes under a key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.0.get(key).map(Vec::as_slice)
+        self.values.get(key).map(Vec::as_slice)
+    }
+
+    /// Whether there is a key whose value is longer than anything that can be referred to.
+    pub fn is_too_long(&self, key: &str) -> bool {
+        self.too_long.contains(key)
     }
 }
 
 impl FromIterator<(String, Vec<u8>)> for Data {
     fn from_iter<T: IntoIterator<Item = (String, Vec<u8>)>>(entries: T) -> Self {
-        Self(entries.into_iter().collect())
+        let mut data = Self::default();
+        for (key, mut value) in entries {
+            let certificates = || value.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
+            if value.len() <= MAX_VALUE || (value.len() <= MAX_CERTIFICATES && certificates()) {
+                value.shrink_to_fit();
+                data.values.insert(key, value);
+            } else {
+                data.too_long.insert(key);
+            }
+        }
+        data
     }
 }
 
 impl fmt::Debug for Data {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_set().entries(self.0.keys()).finish()
+        out.debug_set().entries(self.values.keys().chain(&self.too_long)).finish()
     }
 }
 

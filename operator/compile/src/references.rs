@@ -6,7 +6,11 @@ use routeapi_crds::{
     v1alpha1::{CaCertificateKind, CaCertificateRef, SecretKeyRef},
 };
 
-use crate::{certificates, objects::Objects, verdict::Problem};
+use crate::{
+    certificates,
+    objects::{MAX_CERTIFICATES, MAX_VALUE, Objects},
+    verdict::Problem,
+};
 
 /// The API key that a provider of this namespace names, fit for a header.
 pub(crate) fn api_key(objects: &Objects, namespace: &str, reference: &SecretKeyRef) -> Result<Secret, Problem> {
@@ -16,6 +20,12 @@ pub(crate) fn api_key(objects: &Objects, namespace: &str, reference: &SecretKeyR
         let message = format!("{FIELD}.name: Secret {namespace}/{name} does not exist: create it with the key {key:?}");
         return Err(Problem::new(Reason::SecretNotFound, message));
     };
+    if data.is_too_long(key) {
+        let message = format!(
+            "{FIELD}.key: key {key:?} of Secret {namespace}/{name} is longer than {MAX_VALUE} bytes, as no API key is"
+        );
+        return Err(Problem::new(Reason::SecretKeyInvalid, message));
+    }
     let Some(bytes) = data.get(key) else {
         let message =
             format!("{FIELD}.key: Secret {namespace}/{name} has no key {key:?}: add it, or name one that it has");
@@ -54,6 +64,13 @@ pub(crate) fn certificates(
         let message = format!("{FIELD}.name: {kind:?} {id} does not exist: create it with the key {key:?}");
         return Err(Problem::new(Reason::CertificateNotFound, message));
     };
+    if data.is_too_long(key) {
+        let message = format!(
+            "{FIELD}.key: key {key:?} of {kind:?} {id} is longer than {MAX_CERTIFICATES} bytes, or than {MAX_VALUE} and \
+             holds no PEM certificate"
+        );
+        return Err(Problem::new(Reason::CertificateInvalid, message));
+    }
     let Some(bundle) = data.get(key) else {
         let message = format!("{FIELD}.key: {kind:?} {id} has no key {key:?}: add it, or name one that it has");
         return Err(Problem::new(Reason::CertificateNotFound, message));
@@ -69,6 +86,25 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn values_that_nothing_can_refer_to_are_not_held_and_say_so() {
+        let pem = |bytes: usize| [b"-----BEGIN CERTIFICATE-----".to_vec(), vec![b'x'; bytes]].concat();
+        let values = [
+            ("key", vec![b'k'; MAX_VALUE]),
+            ("blob", vec![b'b'; MAX_VALUE + 1]),
+            ("ca", pem(MAX_VALUE)),
+            ("huge", pem(MAX_CERTIFICATES)),
+        ];
+        let data: crate::Data = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        assert_eq!(["key", "ca"].map(|it| data.get(it).is_some()), [true, true]);
+        assert_eq!(["blob", "huge"].map(|it| (data.get(it).is_some(), data.is_too_long(it))), [(false, true); 2]);
+        let mut objects = Objects::default();
+        objects.secrets.insert(ObjectId::new("ns", "s"), Arc::new(data));
+        let reference = SecretKeyRef { name: "s".to_owned(), key: "blob".to_owned() };
+        let problem = api_key(&objects, "ns", &reference).unwrap_err();
+        assert_eq!(problem.reason, Reason::SecretKeyInvalid);
+    }
 
     #[test]
     fn a_key_is_taken_without_the_newline_of_its_file() {

@@ -1,9 +1,18 @@
 //! What the index keeps of each kind, and when two versions are the same to a data plane.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    io::{self, Write},
+    sync::Arc,
+};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::Resource;
+use routeapi_channel::Kind;
 use routeapi_compile::Data;
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 use serde::de::DeserializeOwned;
@@ -17,26 +26,44 @@ pub trait Indexed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
     const PLURAL: &'static str;
     /// What is kept of an object.
     type Held: Send;
-    /// Keeps it.
-    fn hold(self) -> Self::Held;
+    /// The kind, if it counts against what its namespace may hold.
+    const KIND: Option<Kind> = None;
+    /// Keeps it, and says how many bytes of content it has, if they count.
+    fn hold(self) -> (Self::Held, usize);
+    /// Its metadata, of a kind that counts.
+    fn metadata(_: &Self::Held) -> Option<&ObjectMeta> {
+        None
+    }
     /// Whether both compile to the same.
     fn same(one: &Self::Held, other: &Self::Held) -> bool;
     /// Where it is kept.
     fn table(tables: &mut Tables) -> &mut Table<Self::Held>;
 }
 
-/// The three kinds are kept whole, but for the bulk that nobody reads. The API server raises the generation with every
-/// change of a spec, and with no other.
+/// The most bytes of labels of one namespace. One with more is treated as one whose labels are not known: no selector
+/// matches it.
+const LABELS: usize = 32 << 10;
+
+/// The three kinds keep spec and status, and the metadata that somebody reads. The API server raises the generation with
+/// every change of a spec, and with no other.
 macro_rules! our_kind {
-    ($kind:ty, $plural:literal, $table:ident, $also:expr) => {
+    ($kind:ty, $variant:expr, $plural:literal, $table:ident, $also:expr) => {
         #[expect(private_interfaces, reason = "tables are reached through the index alone")]
         impl Indexed for $kind {
             const PLURAL: &'static str = $plural;
             type Held = Arc<Self>;
+            const KIND: Option<Kind> = Some($variant);
 
-            fn hold(mut self) -> Arc<Self> {
-                self.metadata.managed_fields = None;
-                Arc::new(self)
+            fn hold(mut self) -> (Arc<Self>, usize) {
+                self.metadata = slim(self.metadata);
+                let mut bytes = Bytes(0);
+                // Writing to a counter does not fail, and a spec that was read can be written.
+                let _ = serde_json::to_writer(&mut bytes, &self.spec);
+                (Arc::new(self), bytes.0)
+            }
+
+            fn metadata(held: &Arc<Self>) -> Option<&ObjectMeta> {
+                Some(&held.metadata)
             }
 
             fn same(one: &Arc<Self>, other: &Arc<Self>) -> bool {
@@ -54,9 +81,9 @@ macro_rules! our_kind {
     };
 }
 
-our_kind!(AIProvider, "aiproviders", providers, |_, _| true);
-our_kind!(AIRoute, "airoutes", routes, |_, _| true);
-our_kind!(ApiToken, "apitokens", tokens, |one, other| {
+our_kind!(AIProvider, Kind::Provider, "aiproviders", providers, |_, _| true);
+our_kind!(AIRoute, Kind::Route, "airoutes", routes, |_, _| true);
+our_kind!(ApiToken, Kind::Token, "apitokens", tokens, |one, other| {
     one.status.as_ref().map(|it| &it.keys) == other.status.as_ref().map(|it| &it.keys)
 });
 
@@ -65,8 +92,8 @@ impl Indexed for Secret {
     const PLURAL: &'static str = "secrets";
     type Held = Arc<Data>;
 
-    fn hold(self) -> Arc<Data> {
-        Arc::new(self.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+    fn hold(self) -> (Arc<Data>, usize) {
+        (Arc::new(self.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()), 0)
     }
 
     fn same(one: &Arc<Data>, other: &Arc<Data>) -> bool {
@@ -83,10 +110,10 @@ impl Indexed for ConfigMap {
     const PLURAL: &'static str = "configmaps";
     type Held = Arc<Data>;
 
-    fn hold(self) -> Arc<Data> {
+    fn hold(self) -> (Arc<Data>, usize) {
         let text = self.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
         let binary = self.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-        Arc::new(text.chain(binary).collect())
+        (Arc::new(text.chain(binary).collect()), 0)
     }
 
     fn same(one: &Arc<Data>, other: &Arc<Data>) -> bool {
@@ -101,17 +128,48 @@ impl Indexed for ConfigMap {
 #[expect(private_interfaces, reason = "tables are reached through the index alone")]
 impl Indexed for Namespace {
     const PLURAL: &'static str = "namespaces";
-    type Held = BTreeMap<String, String>;
+    /// None: they are too many.
+    type Held = Option<BTreeMap<String, String>>;
 
-    fn hold(self) -> BTreeMap<String, String> {
-        self.metadata.labels.unwrap_or_default()
+    fn hold(self) -> (Option<BTreeMap<String, String>>, usize) {
+        let labels = self.metadata.labels.unwrap_or_default();
+        let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        ((bytes <= LABELS).then_some(labels), 0)
     }
 
-    fn same(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> bool {
+    fn same(one: &Self::Held, other: &Self::Held) -> bool {
         one == other
     }
 
-    fn table(tables: &mut Tables) -> &mut Table<BTreeMap<String, String>> {
+    fn table(tables: &mut Tables) -> &mut Table<Self::Held> {
         &mut tables.namespaces
+    }
+}
+
+/// Without what nobody reads and anybody may fill: annotations, labels, finalizers, owners, managed fields.
+fn slim(metadata: ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        uid: metadata.uid,
+        generation: metadata.generation,
+        resource_version: metadata.resource_version,
+        creation_timestamp: metadata.creation_timestamp,
+        deletion_timestamp: metadata.deletion_timestamp,
+        ..ObjectMeta::default()
+    }
+}
+
+/// Counts what is written.
+struct Bytes(usize);
+
+impl Write for Bytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -76,3 +76,95 @@ fn a_list_of_one_namespace_says_nothing_of_others() {
     index.listed::<AIProvider>(&elsewhere, &BTreeSet::new());
     assert_eq!(index.view().objects.providers.len(), 1);
 }
+
+fn route(name: &str, created: i64, model: &str) -> AIRoute {
+    let time = jiff::Timestamp::from_second(1_700_000_000 + created).unwrap();
+    serde_json::from_value(json!({
+        "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIRoute",
+        "metadata": {"name": name, "namespace": "team", "uid": format!("uid-{name}"), "generation": 1,
+            "creationTimestamp": time.to_string(), "resourceVersion": "10",
+            "labels": {"a": "b"}, "annotations": {"note": "x"}},
+        "spec": {"model": model, "upstreams": [{"name": "u", "providerRef": {"name": "p"}}]},
+    }))
+    .unwrap()
+}
+
+fn bounded(objects: usize) -> Arc<Index> {
+    let bounds = Bounds { objects, bytes: 8 << 20, exempt: BTreeSet::new() };
+    Index::bounded([], Some(bounds))
+}
+
+fn held(index: &Index) -> Vec<String> {
+    index.view().objects.routes.iter().map(|it| id_of(&it.metadata).name().to_owned()).collect()
+}
+
+#[test]
+fn what_nobody_reads_is_dropped_where_it_enters() {
+    let index = Index::new([]);
+    let mut large = route("a", 1, "m");
+    large.metadata.annotations = Some([("note".to_owned(), "x".repeat(250 << 10))].into());
+    large.metadata.finalizers = Some(vec![format!("example.com/{}", "y".repeat(100_000))]);
+    index.apply(Ok(large));
+    let held = index.route(&ObjectId::new("team", "a")).unwrap();
+    let bytes = serde_json::to_vec(&*held).unwrap().len();
+    assert!(bytes < 1000, "{bytes} bytes are held of an object with 350 kB of metadata");
+    let metadata = &held.metadata;
+    assert!(metadata.name.is_some() && metadata.uid.is_some() && metadata.creation_timestamp.is_some());
+
+    let labels: BTreeMap<_, _> = (0..1000).map(|at| (format!("key-{at}"), "v".repeat(63))).collect();
+    let namespace = json!({"metadata": {"name": "huge", "labels": labels}});
+    index.apply(Ok(serde_json::from_value::<k8s_openapi::api::core::v1::Namespace>(namespace).unwrap()));
+    assert!(index.view().objects.namespaces.is_empty(), "its labels are not known");
+}
+
+#[test]
+fn a_namespace_that_is_full_keeps_its_oldest_and_tells_the_others() {
+    let index = bounded(2);
+    for (name, created) in [("a", 3), ("b", 1), ("c", 2)] {
+        index.apply(Ok(route(name, created, name)));
+    }
+    assert_eq!(held(&index), ["b", "c"]);
+    let view = index.view();
+    let key = Key { kind: Kind::Route, id: ObjectId::new("team", "a") };
+    let told = &view.broken[&key];
+    assert!(told.over && told.message.contains("namespaceLimits.objects"), "{}", told.message);
+    assert_eq!((told.uid.as_str(), told.generation), ("uid-a", Some(1)));
+    assert!(index.route(&key.id).is_none(), "its content is not held");
+}
+
+#[tokio::test]
+async fn when_there_is_room_the_next_is_read_again() {
+    let index = bounded(1);
+    let scope = Scope { plural: AIRoute::PLURAL, namespace: None };
+    index.apply(Ok(route("old", 1, "old")));
+    index.apply(Ok(route("young", 2, "young")));
+    index.apply_wanted(Ok(route("young", 2, "young")));
+    assert_eq!(held(&index), ["old"], "still over");
+    index.listed::<AIRoute>(&scope, &[ObjectId::new("team", "young")].into());
+    let key = Key { kind: Kind::Route, id: ObjectId::new("team", "young") };
+    assert_eq!(index.wanted().await, [key.clone()].into());
+    let mut another = route("young", 2, "young");
+    another.metadata.uid = Some("made anew".to_owned());
+    index.apply_wanted(Ok(another));
+    assert!(held(&index).is_empty(), "its watch will tell of that one");
+    index.want_again([key.clone()]);
+    assert_eq!(index.wanted().await, [key].into());
+    index.apply_wanted(Ok(route("young", 2, "young")));
+    assert_eq!(held(&index), ["young"]);
+    assert!(index.view().broken.is_empty());
+    index.delete::<AIRoute>(&route("young", 2, "young").metadata);
+    index.apply_wanted(Ok(route("young", 2, "young")));
+    assert!(held(&index).is_empty(), "a deleted object does not come back");
+}
+
+#[test]
+fn one_namespace_costs_no_more_than_its_bounds_however_much_it_writes() {
+    let index = bounded(50);
+    for at in 0..5_000 {
+        index.apply(Ok(route(&format!("r{at}"), 5_000 - at, "m")));
+    }
+    let view = index.view();
+    assert_eq!((view.objects.routes.len(), view.broken.len()), (50, TOLD));
+    let bytes: usize = view.objects.routes.iter().map(|it| serde_json::to_vec(&**it).unwrap().len()).sum();
+    assert!(bytes < 50 * 1000, "{bytes}");
+}

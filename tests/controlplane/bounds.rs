@@ -1,0 +1,85 @@
+//! What one namespace can make the operator hold and data planes be sent.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use routeapi_channel::Kind;
+use routeapi_tests::wait;
+use serde_json::json;
+
+use crate::{
+    cluster::LIMIT,
+    tenants::{Tenants, create},
+};
+
+/// Waits until an object of team-a says this.
+async fn says(tenants: &Tenants, object: &str, condition: &str) -> String {
+    let look = || async {
+        let lines = tenants.standing(&tenants.a).await.remove(object)?;
+        lines.into_iter().find(|line| line.starts_with(condition))
+    };
+    wait::until(&format!("{object}: {condition}"), LIMIT, look).await.0
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_full_says_so_and_the_next_gets_the_place_of_one_that_goes() {
+    // The team's token is there already.
+    let tenants = Tenants::with("full", &["--namespace-max-objects=4"]).await;
+    let (others, platform) = (tenants.standing(&tenants.b).await, tenants.platform().await);
+    for at in 1..=6 {
+        let mut route = tenants.a.route(&format!("r{at}"), &format!("model-{at}"));
+        route["metadata"]["annotations"] = json!({"note": "x".repeat(250 << 10)});
+        tenants.a.create(route).await.unwrap();
+    }
+    for at in 4..=6 {
+        let line = says(&tenants, &format!("Route r{at}"), "Accepted=False NamespaceFull").await;
+        assert!(line.contains("4 objects") && line.contains("namespaceLimits.objects"), "{line}");
+    }
+    for at in 1..=3 {
+        says(&tenants, &format!("Route r{at}"), "Accepted=True").await;
+        says(&tenants, &format!("Route r{at}"), "Programmed=True").await;
+    }
+    says(&tenants, "Token app", "Ready=True").await;
+    let held = |name: &str| tenants.gateway.now().body(Kind::Route, &tenants.a.namespace, name);
+    assert!(held("r3").is_some() && held("r4").is_none());
+    assert_eq!((tenants.standing(&tenants.b).await, tenants.platform().await), (others, platform));
+
+    tenants.a.delete(("routeapi.dev/v1alpha1", "AIRoute", &tenants.a.namespace, "r1")).await.unwrap();
+    says(&tenants, "Route r4", "Programmed=True").await;
+    says(&tenants, "Route r5", "Accepted=False NamespaceFull").await;
+    assert!(held("r4").is_some());
+}
+
+#[tokio::test]
+async fn what_a_namespace_is_called_and_labelled_is_sent_once_however_many_routes_select_it() {
+    let tenants = Tenants::new("selected").await;
+    let platform = &tenants.cluster.namespace;
+    for at in 0..20 {
+        let mut route = tenants.a.route(&format!("gold-{at}"), &format!("gold-{at}"));
+        route["metadata"]["namespace"] = json!(platform);
+        let everything = json!({"from": "Selector", "selector": {}});
+        let gold = json!({"from": "Selector", "selector": {"matchLabels": {"tier": "gold"}}});
+        route["spec"]["allowedTokens"] = json!({"namespaces": if at % 2 == 0 { everything } else { gold }});
+        create(&tenants.cluster.client, &route).await.unwrap();
+    }
+    tenants.settled().await;
+    let state = tenants.gateway.now();
+    assert!(state.body(Kind::Route, platform, "gold-0").unwrap().contains(r#""allowedNamespaces":"all""#));
+    assert!(state.body(Kind::Route, platform, "gold-1").unwrap().contains(r#""matchLabels":{"tier":"gold"}"#));
+
+    let before = state.puts;
+    let labels = [("tier", "gold")];
+    tenants.cluster.server.namespace_named(&format!("{platform}-new"), &labels).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(tenants.cluster.client.clone());
+    let gold = Patch::Merge(json!({"metadata": {"labels": {"tier": "gold"}}}));
+    let name = &tenants.a.namespace;
+    namespaces.patch(name, &PatchParams::default(), &gold).await.unwrap();
+    let told = |state: &crate::dataplane::State| state.body(Kind::Namespace, name, name).is_some();
+    tenants.gateway.until("the labels of team-a", told).await;
+    let state = tenants.gateway.now();
+    assert!(state.body(Kind::Namespace, name, name).unwrap().contains(r#""tier":"gold""#));
+    println!("figure: resources sent for a namespace that 20 routes select: {}", state.puts - before);
+    assert_eq!(state.puts - before, 1);
+}

@@ -112,3 +112,29 @@ fn no_debug_output_shows_the_key_that_a_line_carries() {
     let all = format!("{publication:?} {:?} {index:?}", publication.compiled);
     assert!(!all.contains("the-key") && !all.contains("dGhlLWtleQ"), "{all}");
 }
+
+#[test]
+fn a_resource_that_does_not_fit_a_line_is_left_out_and_says_so() {
+    let index = Index::new([]);
+    let route = |name: &str, owner: String| {
+        serde_json::from_value::<routeapi_crds::v1alpha1::AIRoute>(json!({
+            "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIRoute",
+            "metadata": {"name": name, "namespace": "ai", "uid": name, "generation": 1},
+            "spec": {"model": name, "ownedBy": owner, "upstreams": [{"name": "u", "providerRef": {"name": "p"}}]},
+        }))
+        .unwrap()
+    };
+    index.apply(Ok(route("huge", "x".repeat(MAX_LINE))));
+    index.apply(Ok(route("small", "x".repeat(10))));
+    let publication = Publication::of(index.view(), None, &Options::default(), &["ai".to_owned()]).unwrap();
+    let key = |name: &str| Key { kind: Kind::Route, id: routeapi_channel::ObjectId::new("ai", name) };
+    assert!(publication.catalog.get(&key("huge")).is_none() && publication.put_line(&key("huge")).is_none());
+    assert!(publication.put_line(&key("small")).is_some());
+    let accepted = |name: &str| {
+        let decisions = &publication.compiled.verdicts[&key(name)].decisions;
+        decisions.iter().find(|it| it.type_ == ConditionType::Accepted).unwrap().clone()
+    };
+    assert!(accepted("small").holds());
+    let refused = accepted("huge");
+    assert!(!refused.holds() && refused.message.contains(&MAX_LINE.to_string()), "{refused:?}");
+}

@@ -3,7 +3,7 @@
 //! Reading is tolerant of everything between elements (brackets, commas, white space), because an element is all that
 //! matters: also a bare object without brackets is one. It does not check elements; their readers do.
 
-use super::sse::{MAX_EVENT, SseDecoder, TooLarge};
+use super::sse::{MAX_EVENT, TooLarge};
 
 /// Finds the ends of elements in bytes that arrive in pieces. Holds no bytes itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,7 +121,6 @@ impl ArrayDecoder {
 /// Turns the server-sent events of a Gemini encoder into an array.
 #[derive(Debug, Default)]
 pub struct ArrayWriter {
-    events: SseDecoder,
     begun: bool,
 }
 
@@ -131,17 +130,19 @@ impl ArrayWriter {
         Self::default()
     }
 
-    /// Takes events and appends their data as elements. Bytes between events become white space, which keeps an idle
-    /// connection open (protocols 0.6).
+    /// Takes whole events, as encoders write them (one `data:` line each, of any length), and appends their data as
+    /// elements. Bytes between events become white space, which keeps an idle connection open (protocols 0.6).
     pub fn push(&mut self, events: &[u8], out: &mut Vec<u8>) {
         let before = out.len();
-        let begun = &mut self.begun;
-        // What an encoder writes is far below the limit that could be exceeded here.
-        let _ = self.events.push(events, |frame| {
-            out.extend_from_slice(if *begun { b",\r\n" } else { b"[" });
-            out.extend_from_slice(frame.data.as_bytes());
-            *begun = true;
-        });
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (line, behind) = rest.split_at(memchr::memchr(b'\n', rest).unwrap_or(rest.len()));
+            rest = behind.get(1..).unwrap_or_default();
+            if let Some(data) = line.strip_prefix(b"data: ") {
+                out.extend_from_slice(if std::mem::replace(&mut self.begun, true) { b",\r\n" } else { b"[" });
+                out.extend_from_slice(data);
+            }
+        }
         if out.len() == before && !events.is_empty() {
             out.push(b'\n');
         }
@@ -189,6 +190,10 @@ mod tests {
         writer.finish(&mut out);
         let read: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(read, serde_json::json!([{"a": 1}, {"b": 2}]));
+        // What is read may be longer once it is written; it is not lost then.
+        let (mut long, mut writer) = (Vec::new(), ArrayWriter::new());
+        writer.push(format!("data: \"{}\"\n\n", "w".repeat(MAX_EVENT)).as_bytes(), &mut long);
+        assert_eq!(long.len(), MAX_EVENT + 3);
         let mut empty = Vec::new();
         ArrayWriter::new().finish(&mut empty);
         assert_eq!(empty, b"[]");

@@ -16,6 +16,7 @@ mod framing;
 mod guarded;
 mod handshake;
 mod host;
+mod opening;
 mod refusal;
 mod write_timeout;
 

@@ -29,7 +29,9 @@ use super::{
     Handle, Limits, Server,
     capacity::{Place, RequestPlace},
     guarded::{Ambiguous, Guarded},
-    host, refusal,
+    host,
+    opening::{self, Opened},
+    refusal,
     write_timeout::WriteTimeout,
 };
 use crate::spawn::Spawner;
@@ -80,8 +82,26 @@ where
         peer,
         place: Arc::new(place),
         ambiguous: io.ambiguous(),
-        activity: Arc::clone(&activity),
+        activity,
     });
+    let opened = tokio::select! {
+        opened = opening::open(io, server.limits.header_bytes) => opened,
+        () = server.drain.closing() => return,
+    };
+    match opened {
+        // Boxed, so that a connection does not keep room for hyper before it has sent anything whole.
+        Ok(io) => Box::pin(exchange(shared, io)).await,
+        Err(error) => tracing::debug!(%peer, %error, "connection ended before a request"),
+    }
+}
+
+/// Lets hyper serve it.
+async fn exchange<I, H>(shared: Arc<Connection<H>>, io: Opened<I>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handle,
+{
+    let (server, activity, peer) = (Arc::clone(&shared.server), Arc::clone(&shared.activity), shared.peer);
     // Boxed, so that a connection does not keep room for a request while there is none.
     let service = service_fn(move |request| Box::pin(answer(Arc::clone(&shared), request)));
     let builder = builder(&server.limits, server.spawner.clone());
@@ -95,7 +115,7 @@ where
         () = idle(&activity, server.limits.idle) => {
             connection.as_mut().graceful_shutdown();
             // Nothing is in flight: a peer that does not let go of the connection is not waited for.
-            tokio::time::timeout(timeout, connection).await.unwrap_or(Ok(()))
+            tokio::time::timeout(server.limits.header_read, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {

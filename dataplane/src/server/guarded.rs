@@ -78,6 +78,11 @@ impl<I> Guarded<I> {
         self.ambiguous.clone()
     }
 
+    /// Whether no header section is whole yet and HTTP/1 may be spoken.
+    pub(super) fn is_opening(&self) -> bool {
+        self.framing.is_http1() && self.framing.is_at_start()
+    }
+
     fn saw(&mut self, bytes: &[u8]) {
         self.framing.push(bytes);
         if let Some(ordinal) = self.framing.ambiguous() {

@@ -1,0 +1,148 @@
+//! The beginning of a connection, up to its first whole header section.
+//!
+//! hyper sets up its buffers before it knows whether anything comes: 16 KiB and more for a connection that has sent a
+//! kilobyte and stopped. So the first header section is gathered here, in as many bytes as it has, and hyper begins with
+//! what was read. Where HTTP/2 is spoken it begins with the preface.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::guarded::Guarded;
+
+/// Room for a usual header section.
+const FIRST: usize = 1 << 10;
+
+/// A connection some of whose bytes were read before.
+pub(super) struct Opened<I> {
+    first: Bytes,
+    io: Guarded<I>,
+}
+
+/// Reads until a header section is whole, HTTP/2 is spoken, the other side has ended, or more than `most` bytes have come,
+/// which is for hyper to refuse.
+///
+/// # Errors
+/// When the connection breaks or is given up.
+pub(super) async fn open<I>(mut io: Guarded<I>, most: usize) -> io::Result<Opened<I>>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut first = BytesMut::new();
+    while io.is_opening() && first.len() <= most {
+        if first.len() == first.capacity() {
+            first.reserve(first.len().max(FIRST));
+        }
+        if io.read_buf(&mut first).await? == 0 || !may_begin_a_request(&first) {
+            break;
+        }
+    }
+    Ok(Opened { first: first.freeze(), io })
+}
+
+/// Whether a request may begin so. What cannot be one, such as TLS on the plain port, is refused at once.
+fn may_begin_a_request(bytes: &[u8]) -> bool {
+    bytes.first().is_none_or(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'\r' | b'\n'))
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Opened<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let step = self.first.len().min(buf.remaining());
+        buf.put_slice(self.first.get(..step).unwrap_or_default());
+        self.first.advance(step);
+        if self.first.is_empty() {
+            self.first = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Opened<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::server::{Capacity, Limits, Metrics, connection::Activity};
+
+    const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    fn guarded<I>(io: I) -> Guarded<I> {
+        let place = Capacity::new(&Limits::default()).enter([10, 0, 0, 1].into()).unwrap();
+        Guarded::new(io, Duration::from_secs(9), Arc::new(Activity::default()), place.charge(), Metrics::default())
+    }
+
+    #[tokio::test]
+    async fn a_head_is_gathered_in_about_as_many_bytes_as_it_has_and_read_again_in_full() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let opening = tokio::spawn(open(guarded(server), 64 << 10));
+        for piece in HEAD.chunks(3) {
+            client.write_all(piece).await.unwrap();
+        }
+        let mut opened = opening.await.unwrap().unwrap();
+        assert_eq!(opened.first, HEAD);
+        client.write_all(b"more").await.unwrap();
+        drop(client);
+        let mut all = Vec::new();
+        opened.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, [HEAD, b"more"].concat());
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_or_no_http1_is_handed_over() {
+        let long = vec![b'a'; 10_000];
+        for (sent, most, least) in [
+            (&long[..], 4_000, 4_001),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 4_000, 24),
+            (b"\x16\x03\x01", 9, 3),
+            (b"", 9, 0),
+        ] {
+            let mut opened = open(guarded(tokio::io::join(sent, Vec::new())), most).await.unwrap();
+            assert!(opened.first.len() >= least, "{} bytes", opened.first.len());
+            let mut all = Vec::new();
+            opened.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, sent);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_opening_is_small() {
+        let opening = open(guarded(tokio::io::empty()), 1);
+        assert!(size_of_val(&opening) <= 1024, "{} bytes", size_of_val(&opening));
+    }
+}

@@ -121,6 +121,9 @@ fn tokens() {
         ("{models: [a], limits: [{name: x, per: Day, spendUSD: '1.50'}], rotation: {interval: 48h}}", ""),
         ("{models: [a], limits: [{name: x, per: Day}]}", "exactly one of requests, tokens or spendUSD"),
         ("{models: [a], limits: [{name: x, per: Day, tokens: 1, requests: 1}]}", "exactly one of requests, tokens"),
+        ("{models: [a], limits: [{name: x, per: Day, tokens: 1, enforcement: Strict}]}", ""),
+        ("{models: [a], limits: [{name: x, per: Day, requests: 1, enforcement: Settle}]}", ""),
+        ("{models: [a], limits: [{name: x, per: Day, requests: 1, enforcement: Strict}]}", "needs tokens or spendUSD"),
         ("{models: [a], rotation: {interval: 5m, overlap: 1m}}", "interval must be at least 10m"),
         ("{models: [a], rotation: {interval: 24h}}", "rotation.overlap must be shorter than rotation.interval"),
     ]);

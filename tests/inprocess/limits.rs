@@ -123,3 +123,63 @@ async fn a_request_that_never_went_out_counts_nowhere() {
     assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 200);
     assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 429);
 }
+
+#[tokio::test]
+async fn many_answers_at_once_stay_within_the_cap() {
+    // Each request may use 100 answers of 100 tokens; the cap has room for two of them, and for what they are asked with.
+    const CAP: u64 = 21_000;
+    let spec = "limits: [{name: budget, per: Day, tokens: 21000}]";
+    let (upstream, gateway) = limited(Script::new().chunks(90, "word "), spec, "").await;
+    let body = r#"{"model":"m","max_tokens":100,"n":100,"messages":[{"role":"user","content":"x"}]}"#;
+    let asks = (0..60).map(|_| Ask::post("/v1/chat/completions", body).send(&gateway));
+    let answers = futures_util::future::join_all(asks).await;
+    assert!(answers.iter().all(|answer| answer.status == 200 || answer.status == 429));
+    let used: u64 = gateway.records(60).await.iter().map(|record| tokens_of(record)).sum();
+    assert!(used <= CAP, "{used}");
+    assert!(!upstream.received().is_empty());
+    let impossible = body.replace("\"n\":100", "\"n\":1000");
+    let answer = Ask::post("/v1/chat/completions", impossible).send(&gateway).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.text().contains("ask for fewer or shorter answers"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_strict_limit_ends_a_stream_where_its_reservation_does() {
+    for strict in [true, false] {
+        let word = if strict { "Strict" } else { "Settle" };
+        let spec = format!("limits: [{{name: budget, per: Day, tokens: 1000, enforcement: {word}}}]");
+        // An upstream that does not care for the maximum.
+        let (_upstream, gateway) = limited(Script::new().chunks(400, "word "), &spec, "").await;
+        for (at, (path, body)) in dialects("m", true).into_iter().enumerate() {
+            let body = body.replace("\"max_tokens\":4096,", "").replacen('{', "{\"max_tokens\":50,", 1);
+            let body = if path.contains("generate") || path.contains("Generate") {
+                body.replacen("\"max_tokens\":50,", "\"generation_config\":{\"max_output_tokens\":50},", 1)
+            } else {
+                body
+            };
+            let answer = Ask::post(&path, body).send(&gateway).await;
+            let record = gateway.records(at + 1).await.remove(at);
+            if !strict {
+                assert_eq!(record["outcome"], "completed", "{path}: {record:#}");
+                break;
+            }
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert_eq!(
+                (&record["outcome"], &record["error"]),
+                (&"limit_stopped".into(), &"token_limit".into()),
+                "{path}"
+            );
+            assert!(answer.text().contains("budget") && answer.text().contains("word"), "{path}: {}", answer.text());
+            // What was reserved: the maximum, and the estimated input. The event that went beyond it is paid for.
+            let used = tokens_of(&record);
+            assert!((40..=110).contains(&used), "{path}: {used} {record:#}");
+        }
+    }
+}
+
+fn tokens_of(record: &serde_json::Value) -> u64 {
+    ["input", "cache_read", "cache_write", "output", "reasoning"]
+        .iter()
+        .map(|name| record["usage"][name].as_u64().unwrap_or(0))
+        .sum()
+}

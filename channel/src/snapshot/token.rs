@@ -1,6 +1,6 @@
 //! Who may call, which models, and how much.
 
-use routeapi_crds::value::{ModelPattern, NanoUsd, Window};
+use routeapi_crds::value::{Enforcement, ModelPattern, NanoUsd, Window};
 use serde::{Deserialize, Serialize};
 
 /// A client credential. Only hashes travel: the data plane hashes what is presented and looks it up.
@@ -48,6 +48,9 @@ pub struct Limit {
     pub per: Window,
     /// What is counted and how much of it is allowed.
     pub quantity: Quantity,
+    /// What happens to an answer that goes beyond its reservation.
+    #[serde(default, skip_serializing_if = "Enforcement::is_default")]
+    pub enforcement: Enforcement,
 }
 
 /// What a limit counts.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{LABEL, SUBDOMAIN};
 use crate::{
     condition,
-    value::{Duration, ModelPattern, NanoUsd, Window},
+    value::{Duration, Enforcement, ModelPattern, NanoUsd, Window},
 };
 
 /// What the bearer of this token may do, and where its value is kept.
@@ -129,9 +129,12 @@ pub enum SecretKeys {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.requests), has(self.tokens), has(self.spendUSD)].filter(x, x).size() == 1")
-    .message("exactly one of requests, tokens or spendUSD must be set"))]
+    .message("exactly one of requests, tokens or spendUSD must be set"),
+    validation = Rule::new("!has(self.requests) || !has(self.enforcement) || self.enforcement == 'Settle'")
+    .message("enforcement Strict needs tokens or spendUSD"))]
 pub struct Limit {
-    /// Unique within the token; names the limit in errors and metrics.
+    /// Unique within the token; names the limit in errors and metrics. Counts do not depend on it: a renamed limit, or one
+    /// with another window, counts what the token has used already.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub name: String,
     /// The period it counts over. Second, Minute and Hour slide; Day and Month are calendar periods in UTC.
@@ -147,6 +150,11 @@ pub struct Limit {
     /// US dollars as a quoted decimal, at the prices of the upstreams that served.
     #[serde(default, rename = "spendUSD", skip_serializing_if = "Option::is_none")]
     pub spend_usd: Option<NanoUsd>,
+    /// What happens to a streamed answer that goes beyond what was reserved for its request, because the upstream ignored
+    /// the maximum or the request named none. Settle: it goes on and counts in full. Strict: it is ended with an error, and
+    /// a request that may use more than the whole limit is refused.
+    #[serde(default)]
+    pub enforcement: Enforcement,
 }
 
 /// When the token gets a new value.

@@ -93,6 +93,23 @@ pub enum Translation {
     Lenient,
 }
 
+/// What happens to a streamed answer that goes beyond what was reserved for its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Enforcement {
+    /// It goes on; what was used is counted when it ends.
+    #[default]
+    Settle,
+    /// It is ended with an error in the client's protocol.
+    Strict,
+}
+
+impl Enforcement {
+    /// Whether this is what a limit does that says nothing.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The period a limit counts over. `Day` and `Month` are calendar windows in UTC; the shorter ones slide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Window {

@@ -9,12 +9,14 @@ use crate::{Nanos, Period, UnixMillis, Window};
 /// At most this much per period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Names it in errors and metrics; counters are kept under this name when limits change.
+    /// Names it in errors and metrics.
     pub name: String,
     /// The period.
     pub period: Period,
     /// What is counted and how much is allowed.
     pub quantity: Quantity,
+    /// Whether an answer ends where its reservation does, and requests that may use more than the whole cap are refused.
+    pub is_strict: bool,
 }
 
 /// What a limit counts.
@@ -44,6 +46,9 @@ pub struct Ask {
     pub tokens: u64,
     /// Nano-dollars.
     pub spend: Nanos,
+    /// Whether one answer is asked for, so that it may exceed a whole cap while nothing of that is used: see
+    /// [`Account::reserve`].
+    pub is_single: bool,
 }
 
 /// What a request did use.
@@ -59,7 +64,16 @@ pub struct Actual {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a reservation that is not handed back is held for ever"]
 pub struct Ticket {
-    asked: Vec<(String, u64)>,
+    ask: Ask,
+    bounds: Vec<Bound>,
+}
+
+/// What one request may use of a strict limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bound {
+    limit: String,
+    quantity: Quantity,
+    reserved: u64,
 }
 
 /// A limit leaves no room.
@@ -74,6 +88,9 @@ pub struct Exceeded {
     pub cap: u64,
     /// Milliseconds until room may be there again; none if that depends on requests in flight.
     pub retry_after_ms: Option<u64>,
+    /// What the request may use, if that is more than the whole cap, so that it is never granted; for an answer that was
+    /// cut, what was reserved for it.
+    pub asked: Option<u64>,
 }
 
 /// What the limit counts that leaves no room.
@@ -95,14 +112,25 @@ pub struct Account {
     share: Share,
     max_concurrent: Option<u32>,
     in_flight: u32,
+    /// What requests in flight have reserved.
+    reserved: Ask,
     counters: Vec<Counter>,
+    histories: [History; 3],
 }
 
 #[derive(Debug)]
 struct Counter {
     limit: Limit,
     window: Window,
-    reserved: u64,
+}
+
+/// What was used of one kind, whatever limits there were: a new, renamed or changed limit starts from it.
+#[derive(Debug)]
+struct History {
+    kind: ExceededKind,
+    hour: Window,
+    day: Window,
+    month: Window,
 }
 
 // === impl Share ===
@@ -138,6 +166,15 @@ impl Quantity {
         }
     }
 
+    /// `reserved` is what requests in flight have asked for together.
+    const fn of_reserved(self, reserved: Ask, in_flight: u32) -> u64 {
+        match self {
+            Self::Requests(_) => in_flight as u64,
+            Self::Tokens(_) => reserved.tokens,
+            Self::Spend(_) => reserved.spend,
+        }
+    }
+
     const fn of_actual(self, actual: Actual) -> u64 {
         match self {
             Self::Requests(_) => 1,
@@ -155,42 +192,108 @@ impl Quantity {
     }
 }
 
+// === impl History ===
+
+impl History {
+    fn new(kind: ExceededKind) -> Self {
+        let (hour, day, month) = (Window::new(Period::Hour), Window::new(Period::Day), Window::new(Period::Month));
+        Self { kind, hour, day, month }
+    }
+
+    fn add(&mut self, now: UnixMillis, amount: u64) {
+        // Most tokens use nothing of some kind, such as money where nothing has a price.
+        if amount == 0 {
+            return;
+        }
+        for window in [&mut self.hour, &mut self.day, &mut self.month] {
+            window.add(now, amount);
+        }
+    }
+
+    /// What was used, as a window of another period. The last second is not kept: a limit per second starts empty.
+    fn window(&self, period: Period) -> Window {
+        match period {
+            Period::Second => Window::new(period),
+            Period::Minute => self.hour.shortened(period),
+            Period::Hour => self.hour.clone(),
+            Period::Day => self.day.clone(),
+            Period::Month => self.month.clone(),
+        }
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Whether a strict limit watches this request's answer.
+    pub fn is_bounded(&self) -> bool {
+        !self.bounds.is_empty()
+    }
+
+    /// The strict limit of which a request has used more than it reserved.
+    ///
+    /// # Errors
+    /// That limit.
+    pub fn check(&self, used: Actual) -> Result<(), Exceeded> {
+        match self.bounds.iter().find(|bound| bound.quantity.of_actual(used) > bound.reserved) {
+            None => Ok(()),
+            Some(Bound { limit, quantity, reserved }) => Err(Exceeded {
+                limit: limit.clone(),
+                kind: quantity.kind(),
+                cap: quantity.cap(),
+                retry_after_ms: None,
+                asked: Some(*reserved),
+            }),
+        }
+    }
+}
+
 // === impl Account ===
 
 impl Account {
     /// An account that has used nothing.
     pub fn new(limits: Vec<Limit>, max_concurrent: Option<u32>, share: Share) -> Self {
-        let mut account = Self { share, max_concurrent, in_flight: 0, counters: Vec::new() };
+        let kinds = [ExceededKind::Requests, ExceededKind::Tokens, ExceededKind::Spend];
+        let mut account = Self {
+            share,
+            max_concurrent,
+            in_flight: 0,
+            reserved: Ask::default(),
+            counters: Vec::new(),
+            histories: kinds.map(History::new),
+        };
         account.configure(limits, max_concurrent, share);
         account
     }
 
-    /// Takes on new limits. A limit that keeps its name, period and kind keeps its count, so raising or lowering a cap
-    /// forgives nothing.
+    /// Takes on new limits. A limit counts what was used in its period, whatever it was called and whether or not there
+    /// was such a limit at the time: nothing that is done to limits forgives anything.
     pub fn configure(&mut self, limits: Vec<Limit>, max_concurrent: Option<u32>, share: Share) {
-        let mut old = std::mem::take(&mut self.counters);
+        let old = std::mem::take(&mut self.counters);
         self.share = share;
         self.max_concurrent = max_concurrent;
-        self.counters = limits
-            .into_iter()
-            .map(|limit| {
-                let kept = old.iter().position(|counter| {
-                    counter.limit.name == limit.name
-                        && counter.limit.period == limit.period
-                        && counter.limit.quantity.kind() == limit.quantity.kind()
-                });
-                match kept {
-                    Some(at) => Counter { limit, ..old.swap_remove(at) },
-                    None => Counter { window: Window::new(limit.period), limit, reserved: 0 },
+        let histories = &self.histories;
+        let counters = limits.into_iter().map(|limit| {
+            let kind = limit.quantity.kind();
+            let same =
+                |counter: &&Counter| counter.limit.period == limit.period && counter.limit.quantity.kind() == kind;
+            let window = match old.iter().find(same) {
+                Some(counter) => counter.window.clone(),
+                None => {
+                    let history = histories.iter().find(|history| history.kind == kind);
+                    history.map_or(Window::new(limit.period), |history| history.window(limit.period))
                 }
-            })
-            .collect();
+            };
+            Counter { limit, window }
+        });
+        self.counters = counters.collect();
     }
 
     /// Grants or refuses a request. A refused one counts nowhere.
     ///
-    /// A request that alone asks for more than a whole cap is granted while nothing of that cap is used or reserved:
-    /// refused for ever, it would only teach people to lie about `max_tokens`.
+    /// A request for one answer that alone asks for more than a whole cap is granted while nothing of that cap is used or
+    /// reserved: refused for ever, it would only teach people to lie about `max_tokens`. Several answers can be asked for
+    /// one by one, and a strict cap has no exceptions.
     ///
     /// # Errors
     /// The first limit, in the order written, that leaves no room; concurrency first.
@@ -203,22 +306,23 @@ impl Account {
                 kind: ExceededKind::Concurrency,
                 cap: u64::from(cap),
                 retry_after_ms: None,
+                asked: None,
             });
         }
         for counter in &mut self.counters {
-            counter.check(now, ask, self.share)?;
+            let reserved = counter.limit.quantity.of_reserved(self.reserved, self.in_flight);
+            counter.check(now, ask, reserved, self.share)?;
         }
         self.in_flight = self.in_flight.saturating_add(1);
-        let asked = self
-            .counters
-            .iter_mut()
-            .map(|counter| {
-                let amount = counter.amount(ask, self.share);
-                counter.reserved = counter.reserved.saturating_add(amount);
-                (counter.limit.name.clone(), amount)
-            })
-            .collect();
-        Ok(Ticket { asked })
+        self.reserved.tokens = self.reserved.tokens.saturating_add(ask.tokens);
+        self.reserved.spend = self.reserved.spend.saturating_add(ask.spend);
+        let strict = self.counters.iter().map(|counter| &counter.limit).filter(|limit| limit.is_strict);
+        let bounds = strict.map(|limit| Bound {
+            limit: limit.name.clone(),
+            quantity: limit.quantity,
+            reserved: limit.quantity.of_ask(ask),
+        });
+        Ok(Ticket { ask, bounds: bounds.collect() })
     }
 
     /// Replaces a reservation by what was really used, which may be more.
@@ -227,6 +331,14 @@ impl Account {
         self.give_back(&ticket);
         for counter in &mut self.counters {
             counter.window.add(now, counter.limit.quantity.of_actual(actual));
+        }
+        for history in &mut self.histories {
+            let amount = match history.kind {
+                ExceededKind::Tokens => actual.tokens,
+                ExceededKind::Spend => actual.spend,
+                ExceededKind::Requests | ExceededKind::Concurrency => 1,
+            };
+            history.add(now, amount);
         }
     }
 
@@ -238,12 +350,13 @@ impl Account {
 
     /// What is left per limit in this process's share, for headers: (limit, cap, remaining).
     pub fn remaining(&mut self, now: UnixMillis) -> Vec<(&Limit, u64, u64)> {
-        let share = self.share;
+        let (share, reserved, in_flight) = (self.share, self.reserved, self.in_flight);
         self.counters
             .iter_mut()
             .map(|counter| {
                 let cap = share.of(counter.limit.quantity.cap());
-                let taken = counter.window.used(now).saturating_add(counter.reserved);
+                let reserved = counter.limit.quantity.of_reserved(reserved, in_flight);
+                let taken = counter.window.used(now).saturating_add(reserved);
                 (&counter.limit, cap, cap.saturating_sub(taken))
             })
             .collect()
@@ -256,111 +369,37 @@ impl Account {
 
     fn give_back(&mut self, ticket: &Ticket) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        for (name, amount) in &ticket.asked {
-            if let Some(counter) = self.counters.iter_mut().find(|counter| counter.limit.name == *name) {
-                counter.reserved = counter.reserved.saturating_sub(*amount);
-            }
-        }
+        self.reserved.tokens = self.reserved.tokens.saturating_sub(ticket.ask.tokens);
+        self.reserved.spend = self.reserved.spend.saturating_sub(ticket.ask.spend);
     }
 }
 
 // === impl Counter ===
 
 impl Counter {
-    /// What a request takes of this limit: never more than the whole cap, see [`Account::reserve`].
-    fn amount(&self, ask: Ask, share: Share) -> u64 {
-        self.limit.quantity.of_ask(ask).min(share.of(self.limit.quantity.cap()))
-    }
-
-    fn check(&mut self, now: UnixMillis, ask: Ask, share: Share) -> Result<(), Exceeded> {
+    fn check(&mut self, now: UnixMillis, ask: Ask, reserved: u64, share: Share) -> Result<(), Exceeded> {
         let cap = share.of(self.limit.quantity.cap());
         let used = self.window.used(now);
-        let wanted = used.saturating_add(self.reserved).saturating_add(self.amount(ask, share));
+        let asked = self.limit.quantity.of_ask(ask);
+        let never = asked > cap && (self.limit.is_strict || !ask.is_single);
+        let wanted = used.saturating_add(reserved).saturating_add(asked.min(cap));
         // A spend or token cap that is used up to the last unit refuses even requests that ask for nothing.
-        let exhausted = used.saturating_add(self.reserved) >= cap;
-        if wanted <= cap && !exhausted {
+        let exhausted = used.saturating_add(reserved) >= cap;
+        if wanted <= cap && !exhausted && !never {
             return Ok(());
         }
         let missing = wanted.saturating_sub(cap).max(1);
         // Unless the used part alone frees enough, waiting for time does not help: requests in flight must end first.
-        let retry_after_ms = (cap > 0 && used >= missing).then(|| self.window.until_free(now, missing));
-        Err(Exceeded { limit: self.limit.name.clone(), kind: self.limit.quantity.kind(), cap, retry_after_ms })
+        let in_time = cap > 0 && used >= missing && !never;
+        Err(Exceeded {
+            limit: self.limit.name.clone(),
+            kind: self.limit.quantity.kind(),
+            cap,
+            retry_after_ms: in_time.then(|| self.window.until_free(now, missing)),
+            asked: never.then_some(asked),
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limit(quantity: Quantity) -> Vec<Limit> {
-        vec![Limit { name: "it".to_owned(), period: Period::Minute, quantity }]
-    }
-
-    fn tokens(tokens: u64) -> Ask {
-        Ask { tokens, spend: 0 }
-    }
-
-    #[test]
-    fn what_is_reserved_is_gone_for_the_next_request() {
-        let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
-        let first = account.reserve(0, tokens(60)).unwrap();
-        let refused = account.reserve(0, tokens(60)).unwrap_err();
-        assert_eq!((refused.kind, refused.retry_after_ms), (ExceededKind::Tokens, None), "{refused:?}");
-        account.settle(0, first, Actual { tokens: 10, spend: 0 });
-        let second = account.reserve(0, tokens(60)).unwrap();
-        account.release(second);
-        assert_eq!(account.remaining(0)[0].2, 90);
-    }
-
-    #[test]
-    fn a_refusal_says_when_there_is_room_again() {
-        let mut account = Account::new(limit(Quantity::Requests(2)), None, Share::default());
-        for _ in 0..2 {
-            let ticket = account.reserve(0, Ask::default()).unwrap();
-            account.settle(0, ticket, Actual::default());
-        }
-        assert_eq!(account.reserve(500, Ask::default()).unwrap_err().retry_after_ms, Some(60_500));
-        let ticket = account.reserve(61_000, Ask::default()).unwrap();
-        account.release(ticket);
-    }
-
-    #[test]
-    fn a_request_larger_than_the_cap_runs_alone() {
-        let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
-        let large = account.reserve(0, tokens(5_000)).unwrap();
-        assert!(account.reserve(0, tokens(1)).is_err());
-        account.settle(0, large, Actual { tokens: 50, spend: 0 });
-        assert!(account.reserve(0, tokens(5_000)).is_err(), "now something is used");
-        let small = account.reserve(0, tokens(50)).unwrap();
-        account.release(small);
-    }
-
-    #[test]
-    fn concurrency_is_given_back_by_settle_and_by_release() {
-        let mut account = Account::new(Vec::new(), Some(1), Share::default());
-        let ticket = account.reserve(0, Ask::default()).unwrap();
-        assert_eq!(account.reserve(0, Ask::default()).unwrap_err().kind, ExceededKind::Concurrency);
-        account.settle(0, ticket, Actual::default());
-        let ticket = account.reserve(0, Ask::default()).unwrap();
-        account.release(ticket);
-        assert_eq!(account.in_flight(), 0);
-    }
-
-    #[test]
-    fn shares_add_up_to_the_cap_exactly() {
-        for (cap, of) in [(10, 3), (2, 5), (0, 4), (7, 1)] {
-            let sum: u64 = (0..of).map(|rank| Share { of, rank }.of(cap)).sum();
-            assert_eq!(sum, cap);
-        }
-    }
-
-    #[test]
-    fn changing_a_cap_forgives_nothing() {
-        let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
-        let ticket = account.reserve(0, tokens(80)).unwrap();
-        account.configure(limit(Quantity::Tokens(90)), None, Share::default());
-        assert!(account.reserve(0, tokens(20)).is_err(), "the reservation survived");
-        account.settle(0, ticket, Actual { tokens: 80, spend: 0 });
-        assert_eq!(account.remaining(0)[0].2, 10);
-    }
-}
+mod tests;

@@ -75,6 +75,16 @@ impl Window {
         Self { period, slices: Vec::new() }
     }
 
+    /// The same as a window of a shorter sliding period. What was used in a slice is taken to be used at its end, so it is
+    /// counted too long by up to one slice of this window, never too short.
+    pub(crate) fn shortened(&self, period: Period) -> Self {
+        let length = |period: Period| period.sliding_millis().map_or(1, |length| (length / SLICES).max(1));
+        let late = length(self.period).saturating_sub(length(period)).max(0);
+        let slices =
+            self.slices.iter().map(|(start, amount)| (period.slice_start(start.saturating_add(late)), *amount));
+        Self { period, slices: slices.collect() }
+    }
+
     /// What was used in the period that ends now.
     pub fn used(&mut self, now: UnixMillis) -> u64 {
         self.forget(now);

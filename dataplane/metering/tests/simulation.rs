@@ -26,7 +26,7 @@ proptest! {
     #[test]
     fn no_minute_ever_holds_more_than_the_cap(steps in prop::collection::vec(step(), 1..200)) {
         const CAP: u64 = 100;
-        let limit = Limit { name: "tokens".into(), period: Period::Minute, quantity: Quantity::Tokens(CAP) };
+        let limit = Limit { name: "tokens".into(), period: Period::Minute, quantity: Quantity::Tokens(CAP), is_strict: false };
         let mut account = Account::new(vec![limit], None, Share::default());
         let mut now = 1_000_000i64;
         let mut open: Vec<(Ticket, u64)> = Vec::new();
@@ -34,7 +34,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Arrive { ask } => {
-                    if let Ok(ticket) = account.reserve(now, Ask { tokens: ask, spend: 0 }) {
+                    if let Ok(ticket) = account.reserve(now, Ask { tokens: ask, spend: 0, is_single: true }) {
                         open.push((ticket, ask));
                     }
                 }

@@ -124,6 +124,19 @@ impl Reservation {
         self.headroom
     }
 
+    /// Whether a strict limit bounds the answer.
+    pub fn is_bounded(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::is_bounded)
+    }
+
+    /// Whether what was used so far is within what was reserved of every strict limit.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
+    pub fn check(&self, used: Actual) -> Result<(), Exceeded> {
+        self.ticket.as_ref().map_or(Ok(()), |ticket| ticket.check(used))
+    }
+
     /// Replaces the reservation by what was really used.
     pub fn settle(mut self, now: UnixMillis, actual: Actual) {
         if let Some(ticket) = self.ticket.take() {
@@ -161,11 +174,32 @@ mod tests {
     fn the_least_room_of_each_kind_is_told() {
         let account = Arc::new(Account::default());
         assert_eq!(account.reserve(0, Ask::default()).unwrap().headroom(), Headroom::default());
-        let limit = |name: &str, quantity| Limit { name: name.to_owned(), period: Period::Hour, quantity };
+        let limit =
+            |name: &str, quantity| Limit { name: name.to_owned(), period: Period::Hour, quantity, is_strict: false };
         let limits = [("a", Quantity::Requests(9)), ("b", Quantity::Requests(5)), ("c", Quantity::Tokens(100))];
         account.configure(limits.map(|(name, quantity)| limit(name, quantity)).to_vec(), None, Share::default());
-        let held = account.reserve(0, Ask { tokens: 30, spend: 0 }).unwrap();
+        let held = account.reserve(0, Ask { tokens: 30, ..Ask::default() }).unwrap();
         let room = |cap, left| Some(Room { cap, left });
         assert_eq!(held.headroom(), Headroom { requests: room(5, 4), tokens: room(100, 70) });
+    }
+
+    #[test]
+    fn a_new_configuration_hands_out_no_fresh_budget() {
+        let account = Arc::new(Account::default());
+        let limit = |name: &str, period| Limit {
+            name: name.to_owned(),
+            period,
+            quantity: Quantity::Tokens(100),
+            is_strict: false,
+        };
+        account.configure(vec![limit("a", Period::Day)], None, Share::default());
+        let ask = Ask { tokens: 60, ..Ask::default() };
+        account.reserve(0, ask).unwrap().settle(0, Actual { tokens: 60, spend: 0 });
+        for limits in
+            [vec![limit("b", Period::Day)], vec![limit("b", Period::Month)], Vec::new(), vec![limit("a", Period::Day)]]
+        {
+            account.configure(limits, None, Share::default());
+            assert!(account.remaining(0).iter().all(|one| one.left == 40), "{:?}", account.remaining(0));
+        }
     }
 }

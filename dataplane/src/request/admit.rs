@@ -61,7 +61,7 @@ fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
     let output = if answers_with_tokens { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 };
     let prices = route.upstreams.iter().filter_map(|upstream| upstream.price.as_ref());
     let spend = prices.map(|price| price.worst_case(input, output)).max();
-    Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0) }
+    Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0), is_single: call.allowance().candidates == 1 }
 }
 
 /// A client's model id for messages: bounded, since it may be anything.

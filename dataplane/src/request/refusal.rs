@@ -180,7 +180,7 @@ struct Limit<'a>(&'a Exceeded);
 
 impl fmt::Display for Limit<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Exceeded { limit, kind, cap, retry_after_ms } = self.0;
+        let Exceeded { limit, kind, cap, retry_after_ms, asked } = self.0;
         match kind {
             ExceededKind::Concurrency => write!(out, "{cap} requests of this token are in flight already ({limit})")?,
             ExceededKind::Requests => write!(out, "limit {limit:?} of this token is reached: {cap} requests")?,
@@ -189,6 +189,10 @@ impl fmt::Display for Limit<'_> {
                 let (dollars, nanos) = (cap / 1_000_000_000, cap % 1_000_000_000);
                 write!(out, "limit {limit:?} of this token is reached: {dollars}.{nanos:09} USD")?;
             }
+        }
+        if let Some(asked) = asked {
+            let unit = if *kind == ExceededKind::Spend { "billionths of a US dollar" } else { "tokens" };
+            return write!(out, "; this request may use {asked} {unit}: ask for fewer or shorter answers");
         }
         match retry_after_ms {
             Some(millis) => write!(out, "; there is room again in {} s", millis.div_ceil(1_000)),
@@ -215,8 +219,13 @@ mod tests {
 
     #[test]
     fn words_are_for_people() {
-        let spend =
-            Exceeded { limit: "daily".into(), kind: ExceededKind::Spend, cap: 2_500_000_000, retry_after_ms: None };
+        let spend = Exceeded {
+            limit: "daily".into(),
+            kind: ExceededKind::Spend,
+            cap: 2_500_000_000,
+            retry_after_ms: None,
+            asked: None,
+        };
         let text = Refusal::LimitReached(spend).to_string();
         assert!(text.contains("\"daily\"") && text.contains("2.500000000 USD"), "{text}");
         let expired = Refusal::TokenExpired { token: "a/b".into(), since: 0 }.to_string();

@@ -12,7 +12,7 @@ mod usage;
 
 use std::{sync::Arc, time::Instant};
 
-use routeapi_metering::{Actual, AttemptRecord, Outcome, Usage, UsageRecord};
+use routeapi_metering::{Actual, AttemptRecord, Exceeded, Outcome, Usage, UsageRecord};
 use routeapi_protocol::{
     call::Call,
     dialect::{Family, Framing, Surface},
@@ -283,6 +283,20 @@ impl Guard {
             let record = self.close(attempt, Some(error), now);
             self.past.push(record);
         }
+    }
+
+    /// The strict limit of which this request has used more than was reserved for it.
+    pub(super) fn overdrawn(&self) -> Option<Exceeded> {
+        let reservation = self.reservation.as_ref().filter(|reservation| reservation.is_bounded())?;
+        let attempt = self.current.as_ref()?;
+        let asked = self.call.as_ref().map(|call| call.asked).unwrap_or_default();
+        let (mut usage, _) = attempt.seen.account(asked, attempt.was_received());
+        let mut spend = attempt.upstream.price.as_ref().map_or(0, |price| price.cost(&usage));
+        for past in &self.past {
+            usage.add(past.usage);
+            spend = spend.saturating_add(past.cost_nano_usd);
+        }
+        reservation.check(Actual { tokens: usage.total(), spend }).err()
     }
 
     fn close(&self, attempt: Attempt, error: Option<&'static str>, now: Instant) -> AttemptRecord {

@@ -14,6 +14,7 @@ use routeapi_channel::{
 use routeapi_crds::{
     condition::{ConditionType, Decision, Reason},
     v1alpha1::{self, ApiToken, ApiTokenSpec, KeyStatus, TokenState},
+    value::Enforcement,
 };
 
 use crate::{
@@ -93,7 +94,10 @@ fn limits(spec: &ApiTokenSpec) -> Result<Vec<Limit>, Problem> {
         }
         let quantity = quantity(limit)
             .ok_or_else(|| invalid(": exactly one of requests, tokens or spendUSD must be set".to_owned()))?;
-        limits.push(Limit { name: limit.name.clone(), per: limit.per, quantity });
+        if limit.requests.is_some() && limit.enforcement == Enforcement::Strict {
+            return Err(invalid(".enforcement: Strict needs tokens or spendUSD".to_owned()));
+        }
+        limits.push(Limit { name: limit.name.clone(), per: limit.per, quantity, enforcement: limit.enforcement });
     }
     Ok(limits)
 }

@@ -6,7 +6,7 @@ use routeapi_channel::{
     ObjectId,
     snapshot::{Quantity as ToldQuantity, Token as Told},
 };
-use routeapi_crds::value::Window;
+use routeapi_crds::value::{Enforcement, Window};
 use routeapi_metering::{Limit, Period, Quantity, Share};
 
 use crate::{config::runtime::Token, live::Live};
@@ -20,6 +20,7 @@ pub fn compile(id: &ObjectId, told: &Told, live: &Live, share: Share) -> Result<
         name: limit.name.clone(),
         period: period(limit.per),
         quantity: quantity(limit.quantity),
+        is_strict: limit.enforcement == Enforcement::Strict,
     });
     account.configure(limits.collect(), told.max_concurrent_requests, share);
     let key = |key: &routeapi_channel::snapshot::TokenKey| {

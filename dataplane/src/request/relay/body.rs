@@ -26,7 +26,9 @@ use crate::{
     live::Slot,
     request::{
         gathered::Lease,
-        identify, respond,
+        identify,
+        refusal::Refusal,
+        respond,
         settle::{Ending, Guard},
     },
     upstream::UpstreamBody,
@@ -336,7 +338,14 @@ impl StreamBody {
         }
         self.pieces.remains = Remains::new(self.pieces.stream.push(data));
         self.guard.observe(self.pieces.stream.observed());
-        Ok(())
+        match self.guard.overdrawn() {
+            Some(exceeded) => {
+                // What was paid for still goes out.
+                let (problem, word) = respond::cut(&Refusal::LimitReached(exceeded));
+                self.stop(&problem, Ending::new(Outcome::LimitStopped, word))
+            }
+            None => Ok(()),
+        }
     }
 
     fn react(&mut self, event: Event) -> Result<(), BodyError> {

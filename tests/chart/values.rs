@@ -72,9 +72,10 @@ fn what_excludes_each_other_is_refused_together() {
 }
 
 /// On by default, because an installation without them is no working one; `least-values.yaml` turns them off.
-const ON_BY_DEFAULT: [&str; 7] = [
+const ON_BY_DEFAULT: [&str; 8] = [
     "crds.install",
     "rbac.create",
+    "rbac.restrictSecretWrites",
     "rbac.aggregate",
     "operator.serviceAccount.create",
     "operator.pdb.create",
@@ -111,11 +112,13 @@ fn every_switch_takes_its_objects_away() {
     };
     assert_eq!(count(&["-f", &helm::values("least-values.yaml")]), "2 Deployment, 1 Pod, 2 Service");
     let defaults = "3 ClusterRole, 1 ClusterRoleBinding, 3 CustomResourceDefinition, 2 Deployment, 1 Pod, \
-                    2 PodDisruptionBudget, 2 Role, 2 RoleBinding, 2 Service, 2 ServiceAccount";
+                    2 PodDisruptionBudget, 2 Role, 2 RoleBinding, 2 Service, 2 ServiceAccount, \
+                    1 ValidatingAdmissionPolicy, 1 ValidatingAdmissionPolicyBinding";
     assert_eq!(count(&[]), defaults);
     let everything = "3 ClusterRole, 1 ClusterRoleBinding, 1 ConfigMap, 3 CustomResourceDefinition, 2 Deployment, \
                       1 HorizontalPodAutoscaler, 3 NetworkPolicy, 1 Pod, 2 PodDisruptionBudget, 2 PodMonitor, 5 Role, \
-                      5 RoleBinding, 2 Service, 2 ServiceAccount";
+                      5 RoleBinding, 2 Service, 2 ServiceAccount, 1 ValidatingAdmissionPolicy, \
+                      1 ValidatingAdmissionPolicyBinding";
     assert_eq!(count(&["-f", &helm::values("everything-values.yaml")]), everything);
     let with_services =
         defaults.replace("2 Service,", "3 Service,").replace("2 ServiceAccount", "2 ServiceAccount, 2 ServiceMonitor");

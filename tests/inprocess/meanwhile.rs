@@ -66,7 +66,7 @@ async fn what_is_taken_away_while_the_body_comes_is_not_used() {
     let open = || serving(&upstream, "old-key");
     let unused = "models: [\"*\"]";
     let cases = [
-        ("401", "unknown_token", open().token_with("other", "sk-other", unused)),
+        ("401", "unknown_token", open().token_with("other", "sk-other-test-token", unused)),
         ("403", "token_suspended", open().token_with("main", TOKEN, "models: [\"*\"], state: Suspended")),
         (
             "401",
@@ -121,7 +121,9 @@ async fn after_a_pause_the_current_key_is_sent_and_a_withdrawn_token_sends_nothi
 
     let withdraw = async {
         upstream_has(&upstream, 3).await;
-        gateway.apply(&serving(&upstream, "new-key").token_with("other", "sk-other", "models: [\"*\"]")).await;
+        gateway
+            .apply(&serving(&upstream, "new-key").token_with("other", "sk-other-test-token", "models: [\"*\"]"))
+            .await;
     };
     let (answer, ()) = tokio::join!(waiting(), withdraw);
     assert_eq!(answer.status, 401, "{}", answer.text());

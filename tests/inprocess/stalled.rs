@@ -162,7 +162,7 @@ async fn a_withdrawn_token_ends_a_stream_that_is_not_read() {
     let gateway = Gateway::start_with(&base.clone().token(), settings(Duration::from_secs(600)));
     let socket = deaf(&gateway, "/v1/chat/completions", &chat("m", true)).await;
     socket.readable().await.unwrap();
-    gateway.apply(&base.token_with("other", "sk-other", "models: [\"*\"]")).await;
+    gateway.apply(&base.token_with("other", "sk-other-test-token", "models: [\"*\"]")).await;
     let record = gateway.record().await;
     assert_eq!((&record["outcome"], &record["error"]), (&"limit_stopped".into(), &"unknown_token".into()));
 }

@@ -15,8 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use namespace::{AllowedNamespaces, LabelRequirement, NAME_LABEL, Namespace, NamespaceSelector};
-pub use provider::{Aws, Credential, Eviction, Provider, Tls};
-pub use route::{Fallback, Price, Route, Timeouts, Upstream};
+pub use provider::{Aws, Credential, Eviction, Provider, ProviderModel, Tls};
+pub use route::{Fallback, Price, Published, Reach, Route, Timeouts, Upstream};
 pub use secret::Secret;
 pub use token::{Limit, Quantity, Token, TokenKey};
 

@@ -47,8 +47,10 @@ pub enum Reason {
     InvalidConfig,
     /// Older objects of the namespace take up what it may hold.
     NamespaceFull,
-    /// The model belongs to an older AIRoute.
+    /// The model belongs to an AIRoute that comes first.
     ModelConflict,
+    /// The AIRoute serves tokens of its own namespace only: the namespace may not publish models to others.
+    NotPublished,
     /// The key belongs to an older ApiToken.
     KeyConflict,
     /// This version cannot speak to providers of this type.
@@ -71,6 +73,8 @@ pub enum Reason {
     ProviderNotReady,
     /// The other namespace does not agree.
     RefNotPermitted,
+    /// The AIProvider does not offer the model to routes of other namespaces.
+    ModelNotOffered,
     /// SecretReady: all is well.
     SecretReady,
     /// A Secret of that name exists and is not ours.

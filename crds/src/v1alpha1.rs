@@ -24,15 +24,16 @@ mod token;
 pub use namespaces::{From, LabelSelector, Namespaces, Operator, Requirement};
 pub use provider::{
     AIProvider, AIProviderSpec, AIProviderStatus, AllowedRoutes, ApiKeyCredential, AwsCredential, AzureOpenAI, Bedrock,
-    Credentials, Eviction, Tls, VertexAI,
+    Credentials, Eviction, ProviderModel, Tls, VertexAI,
 };
 pub use reference::{CaCertificateKind, CaCertificateRef, ProviderRef, SecretKeyRef, SecretRef};
 pub use route::{
-    AIRoute, AIRouteSpec, AIRouteStatus, AllowedTokens, DataPlaneStatus, Fallback, Price, Timeouts, Upstream,
-    UpstreamStatus, Visibility,
+    AIRoute, AIRouteSpec, AIRouteStatus, AllowedTokens, DataPlaneStatus, Delegates, Fallback, Price, Timeouts,
+    Upstream, UpstreamStatus, Visibility,
 };
 pub use token::{
-    ApiToken, ApiTokenSpec, ApiTokenStatus, KeyStatus, Limit, Rotation, SecretKeys, TokenState, default_secret_name,
+    ApiToken, ApiTokenSpec, ApiTokenStatus, KeyStatus, Limit, Rotation, SecretKeys, TokenState, UnpricedModels,
+    default_secret_name,
 };
 
 /// The API group of all kinds.

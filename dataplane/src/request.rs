@@ -171,7 +171,8 @@ where
     guard.identified(standing.caller());
     let admission = admit::admit(standing.runtime(), standing.caller(), &read.call, &gateway.settings, clock::now())?;
     guard.admitted(&admission.route, admission.reservation);
-    let plan = plan::plan(&admission.route, read.needs, guard.tenant(), guard.context())?;
+    let asked = (read.call.model(), read.needs);
+    let plan = plan::plan(&admission.route, asked, &standing.caller().token, guard.tenant(), guard.context())?;
     attempt::attempt(&plan, &read, &head.headers, standing, guard).await
 }
 

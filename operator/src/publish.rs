@@ -69,7 +69,7 @@ impl Publisher {
             history: History::default(),
             quiet: settings.debounce_quiet.into(),
             max: settings.debounce_max.into(),
-            options: Options { addresses: settings.addresses() },
+            options: Options { addresses: settings.addresses(), publishers: settings.publishers() },
             readable_secrets: settings.provider_namespaces(),
         })
     }

@@ -1,10 +1,10 @@
 //! Flags and environment of `routeapi-operator run`. Every flag has a variable `ROUTEAPI_…`; the chart sets the names
 //! that depend on the release. No decisions are made here, and no defaults of the kinds.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::{collections::BTreeSet, net::SocketAddr, str::FromStr};
 
 use http::Uri;
-use routeapi_compile::{AddressPolicy, AddressRules};
+use routeapi_compile::{AddressPolicy, AddressRules, Publishers};
 use routeapi_crds::value::Duration;
 
 use crate::index::usage::Bounds;
@@ -35,6 +35,12 @@ pub struct Settings {
     /// Namespaces where Secrets and ConfigMaps that AIProviders name may be read. Default: the operator's own.
     #[arg(long, env = "ROUTEAPI_PROVIDER_NAMESPACES", value_delimiter = ',')]
     pub provider_namespaces: Vec<String>,
+
+    /// Namespaces whose AIRoutes may serve tokens of other namespaces, beside those labelled
+    /// routeapi.dev/publish-models=true. Default: the operator's own and those of AIProviders. The operator's own comes
+    /// before the others, these before labelled ones.
+    #[arg(long, env = "ROUTEAPI_PUBLISH_NAMESPACES", value_delimiter = ',')]
+    pub publish_namespaces: Vec<String>,
 
     /// Only objects with these labels (key=value,…) belong to this installation.
     #[arg(long, env = "ROUTEAPI_SELECTOR")]
@@ -164,6 +170,16 @@ impl Settings {
         (objects.min(bytes) < usize::MAX).then_some(Bounds { objects, bytes, exempt })
     }
 
+    /// Who may publish models to tokens of other namespaces.
+    pub fn publishers(&self) -> Publishers {
+        let listed: BTreeSet<String> = match self.publish_namespaces.as_slice() {
+            [] => self.provider_namespaces().into_iter().chain([self.namespace.clone()]).collect(),
+            named => named.iter().cloned().collect(),
+        };
+        let first = listed.get(&self.namespace).cloned().unwrap_or_default();
+        Publishers::Granted { first, listed }
+    }
+
     /// Where upstreams may be.
     pub fn addresses(&self) -> AddressRules {
         let rules = AddressRules::from(AddressPolicy::in_cluster(self.allow_loopback_upstreams));
@@ -247,6 +263,22 @@ mod tests {
             assert!(rules.name(name).is_err(), "{name}");
         }
         assert!(rules.name("gw.other.svc").is_ok());
+    }
+
+    #[test]
+    fn the_release_and_the_provider_namespaces_publish_unless_told_otherwise() {
+        let publishers = |flags: &[&str]| {
+            let all = ["test", "--namespace=ai"].iter().chain(flags);
+            Flags::parse_from(all).settings.publishers()
+        };
+        let granted = |first: &str, listed: &[&str]| Publishers::Granted {
+            first: first.to_owned(),
+            listed: listed.iter().map(|&it| it.to_owned()).collect(),
+        };
+        assert_eq!(publishers(&[]), granted("ai", &["ai"]));
+        assert_eq!(publishers(&["--provider-namespaces=keys,more"]), granted("ai", &["ai", "keys", "more"]));
+        assert_eq!(publishers(&["--publish-namespaces=models"]), granted("", &["models"]));
+        assert_eq!(publishers(&["--publish-namespaces=models,ai"]), granted("ai", &["models", "ai"]));
     }
 
     #[test]

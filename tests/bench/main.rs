@@ -6,6 +6,7 @@
 
 mod bare;
 mod load;
+mod lookups;
 mod mock;
 mod process;
 mod report;
@@ -24,6 +25,8 @@ struct Cli {
 enum Part {
     /// Measure everything and print the table.
     Run(report::Plan),
+    /// Measure how long the route of a model id takes to find.
+    Lookups,
     /// (internal) The upstream: pre-rendered answers, as cheap as possible.
     Mock,
     /// (internal) A proxy of hyper alone: the floor.
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = |threads| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     match Cli::parse().part {
         Part::Run(plan) => runtime(1)?.block_on(report::run(&plan)),
+        Part::Lookups => lookups::run(),
         Part::Mock => runtime(1)?.block_on(mock::serve()),
         Part::Bare { upstream } => runtime(1)?.block_on(bare::serve(&upstream)),
     }

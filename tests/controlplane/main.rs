@@ -16,6 +16,7 @@ mod bounds;
 mod cluster;
 mod dataplane;
 mod isolation;
+mod models;
 mod policy;
 mod refusals;
 mod replicas;

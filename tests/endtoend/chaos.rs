@@ -232,7 +232,7 @@ async fn nothing_is_left(name: &str, gateway: &Gateway, records: &[Value], upstr
     }
     assert_eq!(gateway.metrics().await.sum("routeapi_requests_in_flight", &[]), 0.0);
     let runtime = gateway.running().store.current();
-    for upstream in &runtime.route("chaos").unwrap().upstreams {
+    for upstream in &runtime.route("apps", "chaos").unwrap().upstreams {
         assert_eq!(upstream.provider.slots.taken(), 0, "{}", upstream.name);
     }
     let token = runtime.token(&Sha256::digest(TOKEN).into()).unwrap();

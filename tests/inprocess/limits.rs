@@ -90,6 +90,52 @@ async fn money_stops_at_the_cap() {
     assert!(!upstream.received().is_empty());
 }
 
+/// A team's own routes to the platform's provider: without a price, with one of nothing, to a model that has none.
+#[tokio::test]
+async fn no_route_of_ones_own_gets_round_a_spend_limit() {
+    let upstream = Upstream::start(Script::new().chunks(10, "word ")).await;
+    let route = |name: &str, model: &str, price: &str| {
+        let object = name.trim_end_matches("-*");
+        format!(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {{name: {object}, namespace: apps}}\n\
+             spec: {{model: {name}, upstreams: [{{name: up, providerRef: {{name: up, namespace: platform}}{model}{price}}}]}}"
+        )
+    };
+    let free = ", price: {inputPerMillion: \"0\", outputPerMillion: \"0\"}";
+    let manifests = Manifests::new()
+        .with(&format!(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {{name: up, namespace: platform}}\n\
+             spec: {{type: OpenAI, baseURL: \"{}/v1\", allowedRoutes: {{namespaces: {{from: All}}}}, models: [\
+             {{model: gpt, price: {{inputPerMillion: \"1\", outputPerMillion: \"100\"}}}}, {{model: preview}}]}}",
+            upstream.url()
+        ))
+        .with(&route("plain", ", model: gpt", ""))
+        .with(&route("for-free", ", model: gpt", free))
+        .with(&route("unpriced", ", model: preview", free))
+        .with(&route("as-asked-*", "", free))
+        .token_with("main", TOKEN, "models: [\"*\"], limits: [{name: allowance, per: Month, spendUSD: \"0.01\"}]");
+    let gateway = Gateway::start(&manifests);
+    let ask = |model: &str| {
+        let body = format!(r#"{{"model":"{model}","max_tokens":10,"messages":[{{"role":"user","content":"x"}}]}}"#);
+        Ask::post("/v1/chat/completions", body)
+    };
+    for model in ["plain", "for-free"] {
+        let answer = ask(model).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{model}: {}", answer.text());
+    }
+    for (path, body) in dialects("unpriced", false) {
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        assert_eq!(answer.status, 403, "{path}: {}", answer.text());
+        assert!(answer.text().contains("no price is known"), "{path}: {}", answer.text());
+    }
+    let answer = ask("as-asked-anything").send(&gateway).await;
+    assert_eq!(answer.status, 404, "not on the provider's list: {}", answer.text());
+    assert_eq!(upstream.received().len(), 2, "nothing else went out");
+    let records = gateway.records(6).await;
+    let costs: Vec<u64> = records.iter().take(2).map(|record| record["cost_nano_usd"].as_u64().unwrap()).collect();
+    assert!(costs.iter().all(|&cost| cost > 0), "the provider's price counts: {costs:?}");
+}
+
 #[tokio::test]
 async fn concurrency_is_freed_by_every_ending() {
     let (upstream, gateway) = limited(Script::new(), "maxConcurrentRequests: 1", "").await;

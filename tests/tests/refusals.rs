@@ -139,7 +139,7 @@ impl Stream {
 
     fn provider(&self) -> Option<String> {
         let runtime = self.installer.store().current();
-        Some(runtime.route("m")?.upstreams.first()?.provider.id.to_string())
+        Some(runtime.route("ai", "m")?.upstreams.first()?.provider.id.to_string())
     }
 
     /// How many refusals the operator knows of, once it has heard everything said so far.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use routeapi_crds::value::{Duration, Endpoint, ProviderType};
+use routeapi_crds::value::{Capability, Duration, Endpoint, ModelPattern, ProviderType};
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{Price, Secret};
 
 /// Where an upstream is, which protocol it speaks and how to authenticate. Endpoint and credential travel together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +26,28 @@ pub struct Provider {
     /// How to trust the server, where the public roots or its name do not fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// What its models cost and can do. If not empty, routes of other namespaces may use these and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ProviderModel>,
     /// Requests in flight from one data-plane pod to this provider at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<u32>,
     /// When a failing upstream is left out for a while.
     pub eviction: Eviction,
+}
+
+/// What models of a provider cost and can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderModel {
+    /// Ids at the provider.
+    pub model: ModelPattern,
+    /// What they cost; none means unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// What they can do; empty means everything.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub capabilities: BTreeSet<Capability>,
 }
 
 /// A credential of an upstream account.

@@ -1,18 +1,23 @@
 //! What a model id means.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_crds::value::{Capability, Duration, FallbackCondition, ModelPattern, NanoUsd, Translation};
 use serde::{Deserialize, Serialize};
 
-use super::{AllowedNamespaces, ObjectId};
+use super::{AllowedNamespaces, Namespace, ObjectId};
 
 /// The models that a route publishes, the upstreams that serve them, and what to do when one fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
-    /// The ids this route won: its model and those aliases that no older route holds. Never empty.
+    /// What it answers to for tokens of its own namespace, if it is open to them: its model and those aliases that no
+    /// other route of the namespace has.
     pub models: Vec<ModelPattern>,
+    /// What it answers to for tokens of other namespaces. No two routes that take requests have a published id in common
+    /// for one namespace, except that a longer pattern goes before a shorter one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
     /// `owned_by` in model listings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owned_by: Option<String>,
@@ -34,6 +39,30 @@ pub struct Route {
     pub problem: Option<String>,
 }
 
+/// A pattern that reaches tokens of other namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Published {
+    /// The id or prefix.
+    pub model: ModelPattern,
+    /// Which of the route's allowed namespaces it reaches.
+    #[serde(default, skip_serializing_if = "Reach::is_whole")]
+    pub reach: Reach,
+}
+
+/// A part of a route's allowed namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reach {
+    /// All of them.
+    #[default]
+    Whole,
+    /// These of them.
+    Only(BTreeSet<String>),
+    /// All but these.
+    Except(BTreeSet<String>),
+}
+
 /// One way to serve a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -49,10 +78,10 @@ pub struct Upstream {
     pub priority: u32,
     /// Share of requests among upstreams of the same priority. 0 takes no part.
     pub weight: u32,
-    /// What the model can do; empty means everything.
+    /// What the route says the model can do; empty means what the provider says.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub capabilities: BTreeSet<Capability>,
-    /// What it costs; none means unknown, which counts as nothing toward spend limits.
+    /// What the route says it costs; none means what the provider says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
     /// The limits of patience, route and upstream already merged.
@@ -99,4 +128,32 @@ pub struct Fallback {
     pub max_attempts: u32,
     /// An upstream that asks for a longer wait is left out instead of waited for.
     pub max_retry_after: Duration,
+}
+
+impl Route {
+    /// Whether any upstream takes requests: a route without one hides no other route.
+    pub fn serves(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.weight > 0)
+    }
+
+    /// Whether its own rules let tokens of this namespace use it. `namespaces` are those of the snapshot.
+    pub fn is_open_to(&self, namespace: &str, namespaces: &BTreeMap<String, Namespace>) -> bool {
+        self.allowed_namespaces.is_open_to(namespace, namespaces)
+    }
+}
+
+impl Reach {
+    /// Whether nothing is taken away.
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole)
+    }
+
+    /// Whether a namespace, if it is allowed at all, is reached.
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Only(names) => names.contains(namespace),
+            Self::Except(names) => !names.contains(namespace),
+        }
+    }
 }

@@ -14,6 +14,9 @@ pub struct Token {
     /// What it may use per window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,
+    /// Leaves out upstreams without a price.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deny_unpriced: bool,
     /// Requests in flight at most, counted per data-plane pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<u32>,

@@ -7,10 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{CaCertificateRef, Namespaces, SUBDOMAIN, SecretKeyRef, SecretRef};
+use super::{CaCertificateRef, Namespaces, Price, SUBDOMAIN, SecretKeyRef, SecretRef};
 use crate::{
     condition,
-    value::{Duration, Endpoint, ProviderType},
+    value::{Capability, Duration, Endpoint, ModelPattern, ProviderType},
 };
 
 /// Where an upstream is, which wire protocol it speaks, how to authenticate and which routes may use it.
@@ -102,6 +102,14 @@ pub struct AIProviderSpec {
     /// Which AIRoutes may refer to this provider and so spend its money. Default: those of its own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
+
+    /// What models of this provider cost and can do, by the id that is sent to it; the exact id, else the longest prefix
+    /// counts. If the list is not empty, routes of other namespaces may use the models on it and no others: * allows all.
+    /// Such routes can raise a price and narrow what a model can do, not more; routes of this namespace may override both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["model".into()]))]
+    pub models: Vec<ProviderModel>,
 
     /// Requests in flight at most, counted per data-plane pod. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,6 +204,22 @@ pub struct AllowedRoutes {
     /// Namespaces whose AIRoutes may refer to this provider.
     #[serde(default)]
     pub namespaces: Namespaces,
+}
+
+/// What models of a provider cost and can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderModel {
+    /// Model id at the provider: exact, or a prefix with one trailing *.
+    pub model: ModelPattern,
+    /// What it costs. Tokens with a spend limit do not use a model without a price. For one that costs nothing, write 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// What it can do. A request that needs more skips it. Default: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub capabilities: Vec<Capability>,
 }
 
 /// Passive health: an upstream that fails this often in a row is left out for this long, in each data-plane pod.

@@ -25,7 +25,8 @@ use crate::{
     selectable = ".spec.model",
     cel,
     doc = "AIRoute says what a model id means: which upstreams serve it, in which order, what happens when one fails, \
-           and which namespaces' tokens may use it. A model id belongs to the oldest AIRoute that names it.",
+           and which namespaces' tokens may use it. For tokens of its own namespace it goes before what other \
+           namespaces publish.",
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
@@ -48,17 +49,20 @@ use crate::{
 #[x_kube(
     validation = Rule::new("!has(self.aliases) || !(self.model in self.aliases)").message("aliases must not repeat model"),
     validation = Rule::new("self.upstreams.exists(u, u.weight > 0)")
-        .message("at least one upstream needs a weight above 0")
+        .message("at least one upstream needs a weight above 0"),
+    validation = Rule::new("!has(self.delegates) || self.model.endsWith('*') || (has(self.aliases) && self.aliases.exists(a, a.endsWith('*')))")
+        .message("delegates needs a model or alias that ends in *: there is nothing under an exact id")
 )]
 pub struct AIRouteSpec {
-    /// The model id that clients send: exact, or a prefix with one trailing * (gpt-*, or * for every model). The longest
-    /// match among all routes wins. It need not be a name that any vendor uses. Cannot be changed: use aliases, or a
-    /// new AIRoute.
+    /// The model id that clients send: exact, or a prefix with one trailing * (gpt-*, or * for every model). A token
+    /// finds the exact id or the longest prefix among the routes of its own namespace, and only then among those that
+    /// other namespaces publish. It need not be a name that any vendor uses. Cannot be changed: use aliases, or a new
+    /// AIRoute.
     #[x_kube(validation = Rule::new("self == oldSelf").message("model is immutable: add an alias or a new AIRoute"))]
     pub model: ModelPattern,
 
-    /// Further ids (or prefixes) with the same meaning. One that an older AIRoute holds is left out, which the Accepted
-    /// condition says.
+    /// Further ids (or prefixes) with the same meaning. One that belongs to another AIRoute is left out, which the
+    /// Accepted condition says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -74,8 +78,16 @@ pub struct AIRouteSpec {
     pub visibility: Visibility,
 
     /// Namespaces whose ApiTokens may use this route, if their own models list allows it too. Default: this namespace.
+    /// Others are let in only if this namespace may publish models: the release's, those that the operator is told, and
+    /// those with the label routeapi.dev/publish-models=true. Without that grant the Accepted condition says NotPublished
+    /// and the route serves its own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_tokens: Option<AllowedTokens>,
+
+    /// Other namespaces whose AIRoutes may publish ids under this route's prefixes. Without it, an id that falls under a
+    /// published prefix belongs to that prefix's route for as long as the other route comes later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegates: Option<Delegates>,
 
     /// Ways to serve this model.
     #[schemars(length(min = 1, max = 16))]
@@ -116,6 +128,16 @@ pub struct AllowedTokens {
     pub namespaces: Namespaces,
 }
 
+/// Consent to more specific routes of other namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.namespaces.from) && self.namespaces.from != 'Same'")
+    .message("delegates.namespaces.from must be Selector or All: routes of the same namespace need no delegation"))]
+pub struct Delegates {
+    /// Namespaces whose AIRoutes may publish ids under this route's prefixes. They need the grant to publish as well.
+    pub namespaces: Namespaces,
+}
+
 /// One way to serve a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -142,13 +164,16 @@ pub struct Upstream {
     #[schemars(with = "i32", range(min = 0, max = 1_000_000))]
     pub weight: u32,
 
-    /// What the model can do. A request that needs more skips this upstream. Default: everything.
+    /// What the model can do. A request that needs more skips this upstream. Default: what the provider says of the model.
+    /// At a provider of another namespace both must have what a request needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub capabilities: Vec<Capability>,
 
-    /// What it costs. Without a price, usage counts as nothing toward spend limits.
+    /// What it costs. Default: what the provider says of the model. At a provider of another namespace the higher of both
+    /// counts, and only the provider can make a model a priced one. Tokens with a spend limit do not use an upstream
+    /// without a price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
 

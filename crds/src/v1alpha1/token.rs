@@ -75,6 +75,11 @@ pub struct ApiTokenSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub limits: Vec<Limit>,
 
+    /// Whether the bearer may use upstreams that no price is known of, whose usage counts as nothing toward spend limits.
+    /// Default: Deny if there is a spendUSD limit, else Allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpriced_models: Option<UnpricedModels>,
+
     /// Requests in flight at most, counted per data-plane pod. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
@@ -113,6 +118,15 @@ pub enum TokenState {
     Active,
     /// Every request is refused.
     Suspended,
+}
+
+/// What becomes of upstreams that no price is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UnpricedModels {
+    /// They are left out.
+    Deny,
+    /// They are used, and cost nothing.
+    Allow,
 }
 
 /// What a token's Secret holds.
@@ -224,6 +238,16 @@ pub struct KeyStatus {
 /// The Secret of a token that names none.
 pub fn default_secret_name(token: &str) -> String {
     format!("{token}-routeapi-token")
+}
+
+impl ApiTokenSpec {
+    /// Whether upstreams without a price are left out.
+    pub fn denies_unpriced(&self) -> bool {
+        match self.unpriced_models {
+            Some(choice) => choice == UnpricedModels::Deny,
+            None => self.limits.iter().any(|limit| limit.spend_usd.is_some()),
+        }
+    }
 }
 
 impl ApiToken {

@@ -1,6 +1,7 @@
 //! `routeapi explain`: what would become of one request. Nothing is sent, and no credential is shown.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write},
     path::PathBuf,
@@ -25,7 +26,8 @@ use crate::{
     config::{
         compile,
         local::kind_name,
-        runtime::{Route, Upstream},
+        runtime::{Route, Runtime, Upstream},
+        terms::Terms,
     },
     live::Live,
     request::{RequestSettings, lacking},
@@ -52,6 +54,10 @@ pub(super) struct Args {
     /// The model; needed for gemini, whose requests name it in the path.
     #[arg(long, value_name = "ID", required_if_eq("api", "gemini"))]
     model: Option<String>,
+    /// The namespace of the token that calls. Needed only if the model means different things to the namespaces that the
+    /// manifests hold tokens of.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// Ask for a stream, as gemini does in the path. Elsewhere the request itself says so.
     #[arg(long)]
     stream: bool,
@@ -77,6 +83,8 @@ enum Api {
 /// What is known of the call before any upstream is looked at.
 struct Explained<'a> {
     call: &'a Call,
+    /// Whose tokens it is explained for; none if the same holds for all.
+    namespace: Option<&'a str>,
     route: &'a Route,
     output: u64,
     default_max_output: u64,
@@ -95,18 +103,17 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(io::stderr().lock(), "error: {name}: {}", problem.message)?;
     }
     let call = read(args)?;
-    let Some(route) = runtime.route(call.model()) else {
-        bail!("no AIRoute serves model {:?}", call.model());
-    };
+    let (namespace, route) = as_whom(args.namespace.as_deref(), snapshot, &runtime, call.model())?;
     let settings = RequestSettings::default();
     let explained = Explained {
         call: &call,
+        namespace,
         route,
         output: call.allowance().tokens(settings.assumed_output_tokens),
         default_max_output: settings.assumed_output_tokens,
     };
     let out = &mut io::stdout().lock();
-    explained.head(out, &callers(snapshot, &explained))?;
+    explained.head(out, &callers(snapshot, &runtime, &explained))?;
     let reachable = explained.upstreams(out)?;
     Ok(if reachable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -135,11 +142,48 @@ fn read(args: &Args) -> anyhow::Result<Call> {
     }
 }
 
-/// The tokens that may make this call.
-fn callers<'a>(snapshot: &'a Snapshot, explained: &Explained<'_>) -> Vec<&'a ObjectId> {
+/// The route that answers, and for which namespace's tokens if that makes a difference.
+fn as_whom<'a>(
+    wanted: Option<&'a str>,
+    snapshot: &'a Snapshot,
+    runtime: &'a Runtime,
+    model: &str,
+) -> anyhow::Result<(Option<&'a str>, &'a Route)> {
+    if let Some(namespace) = wanted {
+        return match runtime.route(namespace, model) {
+            Some(route) => Ok((Some(namespace), route)),
+            None => bail!("no AIRoute serves model {model:?} to tokens of namespace {namespace:?}"),
+        };
+    }
+    let tokens: BTreeSet<&str> = snapshot.tokens.keys().map(ObjectId::namespace).collect();
+    let routes: BTreeSet<&str> = snapshot.routes.keys().map(ObjectId::namespace).collect();
+    let answers = |namespaces: BTreeSet<&'a str>| -> BTreeMap<&'a ObjectId, (&'a str, &'a Route)> {
+        let found = namespaces.into_iter().filter_map(|it| Some((it, &**runtime.route(it, model)?)));
+        found.map(|(namespace, route)| (&route.id, (namespace, route))).collect()
+    };
+    let mut found = answers(tokens);
+    if found.is_empty() {
+        found = answers(routes);
+    }
+    let choices: Vec<String> = found.iter().map(|(id, (namespace, _))| format!("{namespace} (AIRoute {id})")).collect();
+    match found.pop_first() {
+        None => bail!("no AIRoute serves model {model:?}"),
+        Some((_, (_, route))) if found.is_empty() => Ok((None, route)),
+        Some(_) => bail!(
+            "model {model:?} means different things to different namespaces; say --namespace with one of: {}",
+            choices.join(", ")
+        ),
+    }
+}
+
+/// The tokens that may make this call and reach this route with it.
+fn callers<'a>(snapshot: &'a Snapshot, runtime: &Runtime, explained: &Explained<'_>) -> Vec<&'a ObjectId> {
     let may = |(id, token): (&'a ObjectId, &Token)| {
-        let named = token.models.iter().any(|pattern| pattern.matches(explained.call.model()));
-        (named && !token.suspended && explained.route.is_open_to(id.namespace())).then_some(id)
+        let model = explained.call.model();
+        let meant = explained.namespace.is_none_or(|it| it == id.namespace());
+        let named = token.models.iter().any(|pattern| pattern.matches(model));
+        let reaches = || runtime.route(id.namespace(), model).is_some_and(|route| route.id == explained.route.id);
+        (meant && named && !token.suspended && reaches()).then_some(id)
     };
     snapshot.tokens.iter().filter_map(may).collect()
 }
@@ -182,7 +226,11 @@ impl Explained<'_> {
                 writeln!(out, "   left out: weight 0 takes no part")?;
                 continue;
             }
-            let lacks = lacking(upstream, self.call);
+            let Some(terms) = upstream.terms(self.call.model()) else {
+                writeln!(out, "   left out: the provider's models list does not hold this model")?;
+                continue;
+            };
+            let lacks = lacking(&terms, self.call);
             if !lacks.is_empty() {
                 writeln!(out, "   left out: its capabilities lack {lacks}")?;
                 continue;
@@ -197,7 +245,7 @@ impl Explained<'_> {
                 Ok(prepared) => {
                     reachable = true;
                     request(out, upstream, &prepared)?;
-                    dearest = dearest.max(self.price(out, upstream)?);
+                    dearest = dearest.max(self.price(out, &terms)?);
                 }
                 Err(Unprepared::Refused(refusal)) => writeln!(out, "   refused   {refusal}")?,
                 Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_) | Unprepared::UnsafeModel(_))) => {
@@ -222,11 +270,15 @@ impl Explained<'_> {
         format!("{name}: AIProvider {} ({:?}), priority {priority}, {share} % of it", provider.id, provider.type_)
     }
 
-    fn price(&self, out: &mut impl Write, upstream: &Upstream) -> io::Result<Option<Nanos>> {
-        let most = upstream.price.map(|price| price.worst_case(self.call.estimated_input_tokens(), self.output));
+    fn price(&self, out: &mut impl Write, terms: &Terms<'_>) -> io::Result<Option<Nanos>> {
+        let most = terms.price.map(|price| price.worst_case(self.call.estimated_input_tokens(), self.output));
         match most {
             Some(most) => writeln!(out, "   price     at most {}", dollars(most))?,
-            None => writeln!(out, "   price     unknown: the upstream has no price")?,
+            None if terms.priced => writeln!(out, "   price     nothing")?,
+            None => writeln!(out, "   price     unknown: no price is set")?,
+        }
+        if !terms.priced {
+            writeln!(out, "   left out for tokens with a spend limit, unless they say unpricedModels: Allow")?;
         }
         Ok(most)
     }

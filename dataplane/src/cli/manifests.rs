@@ -3,6 +3,7 @@
 use std::{io::Write, path::PathBuf};
 
 use clap::Args;
+use routeapi_compile::Publishers;
 
 use crate::config::local::{Loaded, Loader, problem::Problem, values::Values};
 
@@ -17,11 +18,26 @@ pub(super) struct Manifests {
     /// `run` keeps what is in force: an editor that truncates a file for a moment would revoke every token.
     #[arg(long)]
     allow_empty: bool,
+
+    /// Apply a cluster's rule for who may publish models to other namespaces: these namespaces, the release's first, and
+    /// those with the label routeapi.dev/publish-models. Without it, every namespace may.
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    publish_namespaces: Vec<String>,
 }
 
 impl Manifests {
     pub(super) fn loader(&self, values: Values) -> anyhow::Result<Loader> {
-        Ok(Loader::new(self.paths.clone(), values)?.allow_empty(self.allow_empty))
+        let loader = Loader::new(self.paths.clone(), values)?;
+        Ok(loader.allow_empty(self.allow_empty).with_publishers(self.publishers()))
+    }
+
+    fn publishers(&self) -> Publishers {
+        match self.publish_namespaces.split_first() {
+            None => Publishers::Any,
+            Some((first, listed)) => {
+                Publishers::Granted { first: first.clone(), listed: listed.iter().cloned().collect() }
+            }
+        }
     }
 
     /// Reads once, for a look: tokens without a Secret get a placeholder.

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use routeapi_channel::{ObjectId, Snapshot};
+use routeapi_channel::{ObjectId, Snapshot, snapshot::Route};
 use routeapi_crds::value::ModelPattern;
 
 use crate::config::local::{Loaded, values::LocalToken};
@@ -81,19 +81,18 @@ fn example(loaded: &Loaded) -> Option<(&LocalToken, String)> {
 
 fn usable(snapshot: &Snapshot, id: &ObjectId) -> Option<String> {
     let token = snapshot.tokens.get(id).filter(|token| !token.suspended)?;
-    snapshot
-        .routes
-        .values()
-        .filter(|route| {
-            !route.upstreams.is_empty() && route.allowed_namespaces.is_open_to(id.namespace(), &snapshot.namespaces)
-        })
-        .flat_map(|route| &route.models)
-        .filter_map(|model| match model {
-            ModelPattern::Exact(model) => Some(model),
-            ModelPattern::Prefix(_) => None,
-        })
-        .find(|model| token.models.iter().any(|pattern| pattern.matches(model)))
-        .cloned()
+    let namespace = id.namespace();
+    let is_open = |route: &Route| route.serves() && route.is_open_to(namespace, &snapshot.namespaces);
+    let open = snapshot.routes.iter().filter(|(_, route)| is_open(route));
+    let models = open.flat_map(|(route_id, route)| {
+        let own = (route_id.namespace() == namespace).then_some(&route.models).into_iter().flatten();
+        own.chain(route.published.iter().filter(|it| it.reach.contains(namespace)).map(|it| &it.model))
+    });
+    let exact = models.filter_map(|model| match model {
+        ModelPattern::Exact(model) => Some(model),
+        ModelPattern::Prefix(_) => None,
+    });
+    exact.into_iter().find(|model| token.models.iter().any(|pattern| pattern.matches(model))).cloned()
 }
 
 /// An address to connect to, where any address is listened on.

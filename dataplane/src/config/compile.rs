@@ -6,11 +6,11 @@ mod tokens;
 
 use std::sync::Arc;
 
-use routeapi_channel::{Key, Kind, ObjectId, Revision, Snapshot, catalog::Unreadable};
-use routeapi_crds::value::ModelPattern;
-use routeapi_metering::Share;
+use routeapi_channel::{Key, Kind, ObjectId, Revision, Snapshot, catalog::Unreadable, snapshot};
+use routeapi_crds::value::NanoUsd;
+use routeapi_metering::{Price, Share};
 
-use super::runtime::{Route, Runtime};
+use super::runtime::Runtime;
 use crate::live::Live;
 
 /// Compiles a state. `share` is this process's part of every token's limits.
@@ -21,11 +21,10 @@ pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Sha
     let namespaces = Arc::new(snapshot.namespaces.clone());
     for (id, route) in &snapshot.routes {
         match routes::compile(id, route, &providers, &namespaces, live) {
-            Ok(route) => publish(&mut runtime, Arc::new(route)),
+            Ok(compiled) => runtime.names.insert(&Arc::new(compiled), &route.published),
             Err(message) => refused.push(unreadable(Kind::Route, id, message)),
         }
     }
-    runtime.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     for (id, token) in &snapshot.tokens {
         match tokens::compile(id, token, live, share) {
             Ok(keys) => runtime.tokens.extend(keys),
@@ -36,16 +35,15 @@ pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Sha
     (runtime, refused)
 }
 
-fn publish(runtime: &mut Runtime, route: Arc<Route>) {
-    for model in &route.models {
-        match model {
-            ModelPattern::Exact(id) => {
-                runtime.exact.insert(id.clone(), Arc::clone(&route));
-            }
-            ModelPattern::Prefix(prefix) => runtime.prefixes.push((prefix.clone(), Arc::clone(&route))),
-        }
+fn price(told: &snapshot::Price) -> Price {
+    let nanos = |amount: NanoUsd| u64::try_from(amount.get()).unwrap_or(0);
+    let input = nanos(told.input_per_million);
+    Price {
+        input,
+        output: nanos(told.output_per_million),
+        cached_input: told.cached_input_per_million.map_or(input, nanos),
+        cache_write: told.cache_write_per_million.map_or(input, nanos),
     }
-    runtime.routes.push(route);
 }
 
 fn unreadable(kind: Kind, id: &ObjectId, message: String) -> Unreadable {

@@ -18,7 +18,7 @@ pub mod values;
 use std::{collections::BTreeMap, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use routeapi_channel::{Kind, ObjectId};
-use routeapi_compile::{Added, AddressPolicy, Compiled, ManifestError, Manifests, Options, Verdict};
+use routeapi_compile::{Added, AddressPolicy, Compiled, ManifestError, Manifests, Options, Publishers, Verdict};
 use routeapi_crds::condition::Status;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -66,10 +66,12 @@ pub struct Loader {
     digest: Digest,
     /// Of the last load without problems.
     held: Held,
+    publishers: Publishers,
 }
 
 impl Loader {
-    /// Will read these files and directories. `values` decides what tokens without a Secret get.
+    /// Will read these files and directories. `values` decides what tokens without a Secret get. Every namespace may
+    /// publish models, unless [`Loader::with_publishers`] says otherwise.
     ///
     /// # Errors
     /// When the kinds' own schemas do not compile, which none of this program's does.
@@ -78,6 +80,7 @@ impl Loader {
             paths,
             admission: Admission::shared()?,
             values,
+            publishers: Publishers::Any,
             allow_empty: false,
             stamp: Stamp::default(),
             digest: Digest::default(),
@@ -90,6 +93,12 @@ impl Loader {
     pub fn allow_empty(mut self, allow: bool) -> Self {
         self.allow_empty = allow;
         self
+    }
+
+    /// Namespaces that may publish models, in place of all.
+    #[must_use]
+    pub fn with_publishers(self, publishers: Publishers) -> Self {
+        Self { publishers, ..self }
     }
 
     /// The files and directories.
@@ -146,7 +155,7 @@ impl Loader {
             let origin = origins.get(&("ApiToken".to_owned(), id.clone())).cloned();
             loaded.problems.push(Problem { origin, object, message });
         });
-        let options = Options { addresses: AddressPolicy::Workstation.into() };
+        let options = Options { addresses: AddressPolicy::Workstation.into(), publishers: self.publishers.clone() };
         loaded.compiled = routeapi_compile::compile(&objects, &options);
         judge(&mut loaded, &origins);
         if loaded.problems.is_empty() {

@@ -18,6 +18,7 @@ use routeapi_protocol::{
     report::Mode,
 };
 
+use super::{names::Names, patterns::Patterns, terms::Offers};
 use crate::{
     live::{Account, Health, RetryBudget, Slots},
     upstream::Client,
@@ -28,10 +29,7 @@ use crate::{
 pub struct Runtime {
     /// The state's name; none before the first configuration.
     pub revision: Option<Revision>,
-    pub(super) exact: HashMap<String, Arc<Route>>,
-    /// Longest prefix first.
-    pub(super) prefixes: Vec<(String, Arc<Route>)>,
-    pub(super) routes: Vec<Arc<Route>>,
+    pub(super) names: Names,
     pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,
 }
 
@@ -40,7 +38,7 @@ pub struct Runtime {
 pub struct Route {
     /// The AIRoute.
     pub id: ObjectId,
-    /// The ids it publishes.
+    /// What it answers to in its own namespace.
     pub models: Vec<ModelPattern>,
     /// `owned_by` in listings.
     pub owned_by: Option<String>,
@@ -88,10 +86,12 @@ pub struct Upstream {
     pub priority: u32,
     /// Share within a priority; 0 takes no part.
     pub weight: u32,
-    /// What the model can do; empty means everything.
-    pub capabilities: Vec<Capability>,
-    /// What it costs, if known.
-    pub price: Option<Price>,
+    /// Whether the provider is of another namespace than the route.
+    pub(super) foreign: bool,
+    /// What the route says the model can do; [`Upstream::terms`] is what counts.
+    pub(super) capabilities: Vec<Capability>,
+    /// What the route says it costs; [`Upstream::terms`] is what counts.
+    pub(super) price: Option<Price>,
     /// The limits of patience.
     pub timeouts: Timeouts,
     /// How to reach it.
@@ -111,6 +111,8 @@ pub struct Provider {
     pub family: Family,
     /// The surfaces it has.
     pub surfaces: Vec<Surface>,
+    /// What its owner says about its models.
+    pub offers: Offers,
     /// Requests in flight from this process.
     pub slots: Arc<Slots>,
 }
@@ -136,13 +138,15 @@ pub struct Token {
     /// Which of its keys.
     pub key_id: String,
     /// The models it may name.
-    pub models: Vec<ModelPattern>,
+    pub models: Arc<Patterns<()>>,
     /// Seconds since 1970 after which the token is refused.
     pub expires: Option<i64>,
     /// Seconds since 1970 after which this key is refused (rotation).
     pub key_not_after: Option<i64>,
     /// Refused until further notice.
     pub suspended: bool,
+    /// Leaves out upstreams without a price.
+    pub denies_unpriced: bool,
     /// What it may still use.
     pub account: Arc<Account>,
 }
@@ -150,20 +154,19 @@ pub struct Token {
 // === impl Runtime ===
 
 impl Runtime {
-    /// The route of a model id: the exact id, else the longest prefix.
-    pub fn route(&self, model: &str) -> Option<&Arc<Route>> {
-        let by_prefix = || self.prefixes.iter().find(|(prefix, _)| model.starts_with(prefix.as_str()));
-        self.exact.get(model).or_else(|| by_prefix().map(|(_, route)| route))
+    /// The route that answers this model id for tokens of this namespace.
+    pub fn route(&self, namespace: &str, model: &str) -> Option<&Arc<Route>> {
+        self.names.find(namespace, model)
+    }
+
+    /// The exact model ids that tokens of this namespace find, with the route that answers each.
+    pub fn models(&self, namespace: &str) -> BTreeMap<&str, &Arc<Route>> {
+        self.names.exact(namespace)
     }
 
     /// The token that a presented value's SHA-256 stands for.
     pub fn token(&self, sha256: &[u8; 32]) -> Option<&Arc<Token>> {
         self.tokens.get(sha256)
-    }
-
-    /// Every route, by id.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.routes.iter()
     }
 }
 
@@ -174,6 +177,11 @@ impl Route {
     pub fn is_open_to(&self, namespace: &str) -> bool {
         self.allowed.is_open_to(namespace, &self.namespaces)
     }
+
+    /// Whether any upstream takes requests.
+    pub fn serves(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.weight > 0)
+    }
 }
 
 // === impl Token ===
@@ -181,6 +189,6 @@ impl Route {
 impl Token {
     /// Whether its allow-list holds this model id.
     pub fn may_name(&self, model: &str) -> bool {
-        self.models.iter().any(|pattern| pattern.matches(model))
+        self.models.matching(model).next().is_some()
     }
 }

@@ -47,10 +47,9 @@ pub(super) fn permitted<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) 
     Ok(route)
 }
 
-/// The route of a model, if this caller's namespace may know of it.
+/// The route that answers a model for this caller's namespace.
 pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) -> Result<&'a Arc<Route>, Refusal> {
-    let route = runtime.route(model).filter(|route| route.is_open_to(caller.token.id.namespace()));
-    route.ok_or_else(|| Refusal::UnknownModel { model: clip(model) })
+    runtime.route(caller.token.id.namespace(), model).ok_or_else(|| Refusal::UnknownModel { model: clip(model) })
 }
 
 /// The most that the call is expected to use, at the dearest of the route's upstreams. Where the client sets no bound on
@@ -59,7 +58,7 @@ fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
     let input = call.estimated_input_tokens();
     let answers_with_tokens = !matches!(call.surface().operation(), "embeddings" | "count_tokens");
     let output = if answers_with_tokens { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 };
-    let prices = route.upstreams.iter().filter_map(|upstream| upstream.price.as_ref());
+    let prices = route.upstreams.iter().filter_map(|upstream| upstream.terms(call.model())?.price);
     let spend = prices.map(|price| price.worst_case(input, output)).max();
     Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0), is_single: call.allowance().candidates == 1 }
 }

@@ -236,8 +236,10 @@ impl<'a> Walk<'a> {
         }
         // Under another route the model means something else, which was not planned for.
         let is_same = self.route.id == self.plan.route.id;
-        let serves =
-            |upstream: &&Arc<Upstream>| upstream.name == planned.name && plan::serves(upstream, self.read.needs);
+        let (asked, token) = (self.read.call.model(), &self.standing.caller().token);
+        let serves = |upstream: &&Arc<Upstream>| {
+            upstream.name == planned.name && plan::serves(upstream, asked, self.read.needs, token)
+        };
         Ok(self.route.upstreams.iter().find(serves).filter(|_| is_same).cloned())
     }
 

@@ -9,10 +9,13 @@ use std::{
 use routeapi_crds::value::{Capability, FallbackCondition};
 use routeapi_protocol::call::{Call, Needs};
 
-use super::{context::Context, refusal::Refusal};
+use super::{admit, context::Context, refusal::Refusal};
 use crate::{
     clock,
-    config::runtime::{Route, Upstream},
+    config::{
+        runtime::{Route, Token, Upstream},
+        terms::Terms,
+    },
     upstream::balance,
 };
 
@@ -33,15 +36,32 @@ impl Plan {
     }
 }
 
-/// Orders the upstreams that have what the call needs, for a tenant.
-pub(super) fn plan(route: &Arc<Route>, needs: Needs, tenant: &str, context: &Context) -> Result<Plan, Refusal> {
+/// Orders the upstreams that may serve this model to this token and have what the call needs, for a tenant.
+pub(super) fn plan(
+    route: &Arc<Route>,
+    (asked, needs): (&str, Needs),
+    token: &Token,
+    tenant: &str,
+    context: &Context,
+) -> Result<Plan, Refusal> {
     let id = || route.id.to_string();
     if route.upstreams.iter().all(|upstream| upstream.weight == 0) {
         return Err(Refusal::RouteBroken { route: id() });
     }
+    let model = || admit::clip(asked);
+    let taking = route.upstreams.iter().filter(|upstream| upstream.weight > 0);
+    let mut offered = taking.filter_map(|upstream| Some((upstream, upstream.terms(asked)?))).peekable();
+    if offered.peek().is_none() {
+        return Err(Refusal::ModelNotOffered { route: id(), model: model() });
+    }
+    let mut affordable = offered.filter(|(_, terms)| terms.priced || !token.denies_unpriced).peekable();
+    if affordable.peek().is_none() {
+        return Err(Refusal::Unpriced { token: token.id.to_string(), model: model() });
+    }
     let needed = needed(needs);
     let mut random = Random(context.seed);
-    let capable: Vec<_> = route.upstreams.iter().filter(|upstream| has_all(upstream, &needed)).cloned().collect();
+    let can_all = |terms: &Terms<'_>| needed.iter().all(|need| terms.can(*need));
+    let capable: Vec<_> = affordable.filter(|(_, terms)| can_all(terms)).map(|(it, _)| Arc::clone(it)).collect();
     let upstreams = balance::order(&capable, clock::mono(), tenant, |below| random.below(below));
     let patience = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
     let Some(patience) = patience else {
@@ -53,19 +73,15 @@ pub(super) fn plan(route: &Arc<Route>, needs: Needs, tenant: &str, context: &Con
     Ok(Plan { route: Arc::clone(route), upstreams, deadline })
 }
 
-/// What a call needs and an upstream lacks, as an AIRoute writes it; empty if it lacks nothing.
-pub fn lacking(upstream: &Upstream, call: &Call) -> String {
-    let lacking = |need: &Capability| !upstream.capabilities.is_empty() && !upstream.capabilities.contains(need);
-    words(&needed(call.needs()).into_iter().filter(lacking).collect::<Vec<_>>())
+/// What a call needs and an upstream lacks on these terms, as an AIRoute writes it; empty if it lacks nothing.
+pub fn lacking(terms: &Terms<'_>, call: &Call) -> String {
+    words(&needed(call.needs()).into_iter().filter(|need| !terms.can(*need)).collect::<Vec<_>>())
 }
 
-/// Whether an upstream, as it is configured now, can serve a call that needs this.
-pub(super) fn serves(upstream: &Upstream, needs: Needs) -> bool {
-    upstream.weight > 0 && has_all(upstream, &needed(needs))
-}
-
-fn has_all(upstream: &Upstream, needed: &[Capability]) -> bool {
-    upstream.capabilities.is_empty() || needed.iter().all(|need| upstream.capabilities.contains(need))
+/// Whether an upstream, as it is configured now, can serve this model to this token for a call that needs this.
+pub(super) fn serves(upstream: &Upstream, asked: &str, needs: Needs, token: &Token) -> bool {
+    let terms = upstream.terms(asked).filter(|terms| terms.priced || !token.denies_unpriced);
+    upstream.weight > 0 && terms.is_some_and(|terms| needed(needs).iter().all(|need| terms.can(*need)))
 }
 
 fn needed(needs: Needs) -> Vec<Capability> {

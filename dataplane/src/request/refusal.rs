@@ -103,6 +103,27 @@ pub(super) enum Refusal {
         /// `namespace/name`
         token: String,
     },
+    /// None of the providers offers the model to this route.
+    #[error(
+        "the model {model:?} is not offered to AIRoute {route}: the models list of its AIProvider does not hold it"
+    )]
+    ModelNotOffered {
+        /// `namespace/name`
+        route: String,
+        /// As the client wrote it.
+        model: String,
+    },
+    /// The token has a spend limit, and what the model costs is not known.
+    #[error(
+        "ApiToken {token} may not use the model {model:?}: no price is known of it, so its spend limit would not hold; \
+         set a price in the AIProvider's models, or unpricedModels: Allow in the ApiToken"
+    )]
+    Unpriced {
+        /// `namespace/name`
+        token: String,
+        /// As the client wrote it.
+        model: String,
+    },
     /// A limit leaves no room.
     #[error("{}", Limit(.0))]
     LimitReached(Exceeded),

@@ -123,7 +123,10 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::UnknownEncoding { .. } => problem.status = 415,
         Refusal::Malformed(malformed) => problem.param = malformed.field.clone().map(Into::into),
         Refusal::FieldRefused { field, .. } => problem.param = Some(field.field.clone()),
-        Refusal::UnknownModel { .. } | Refusal::ModelNotAllowed { .. } => problem.param = Some("model".into()),
+        Refusal::UnknownModel { .. }
+        | Refusal::ModelNotAllowed { .. }
+        | Refusal::ModelNotOffered { .. }
+        | Refusal::Unpriced { .. } => problem.param = Some("model".into()),
         Refusal::LimitReached(exceeded) => problem.retry_after_ms = exceeded.retry_after_ms,
         Refusal::CoolingDown { wait, .. } => {
             problem.retry_after_ms = u64::try_from(wait.as_millis()).ok();
@@ -170,6 +173,8 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::Malformed(_) => (ProblemKind::InvalidRequest, "malformed"),
         Refusal::UnknownModel { .. } => (ProblemKind::ModelNotFound, "unknown_model"),
         Refusal::ModelNotAllowed { .. } => (ProblemKind::Permission, "model_not_allowed"),
+        Refusal::ModelNotOffered { .. } => (ProblemKind::ModelNotFound, "model_not_offered"),
+        Refusal::Unpriced { .. } => (ProblemKind::Permission, "unpriced"),
         Refusal::LimitReached(exceeded) => match exceeded.kind {
             ExceededKind::Requests => (ProblemKind::RateLimited, "request_limit"),
             ExceededKind::Tokens => (ProblemKind::RateLimited, "token_limit"),
@@ -223,6 +228,8 @@ fn ending(refusal: &Refusal) -> Ending {
         | Refusal::Malformed(_)
         | Refusal::UnknownModel { .. }
         | Refusal::ModelNotAllowed { .. }
+        | Refusal::ModelNotOffered { .. }
+        | Refusal::Unpriced { .. }
         | Refusal::NotCapable { .. }
         | Refusal::NoLane { .. }
         | Refusal::FieldRefused { .. } => Outcome::Completed,

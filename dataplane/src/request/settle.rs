@@ -302,6 +302,8 @@ impl Guard {
     fn close(&self, attempt: Attempt, error: Option<&'static str>, now: Instant) -> AttemptRecord {
         let asked = self.call.as_ref().map(|call| call.asked).unwrap_or_default();
         let (usage, usage_source) = attempt.seen.account(asked, attempt.was_received());
+        let price = attempt.upstream.terms(&attempt.model).and_then(|terms| terms.price);
+        let cost_nano_usd = price.map_or(0, |price| price.cost(&usage));
         AttemptRecord {
             upstream: attempt.upstream.name.clone(),
             provider: attempt.upstream.provider.id.to_string(),
@@ -309,7 +311,7 @@ impl Guard {
             status: attempt.status,
             error,
             duration_ms: millis(attempt.began, now),
-            cost_nano_usd: attempt.upstream.price.as_ref().map_or(0, |price| price.cost(&usage)),
+            cost_nano_usd,
             usage,
             usage_source,
         }

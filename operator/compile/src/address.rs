@@ -110,9 +110,10 @@ mod tests {
     use routeapi_crds::value::AddressRules;
 
     use super::*;
+    use crate::Publishers;
 
     fn check(url: &str, policy: AddressPolicy) -> Result<Address, String> {
-        super::check(url, &Options { addresses: policy.into() })
+        super::check(url, &Options { addresses: policy.into(), publishers: Publishers::Any })
     }
 
     const CLUSTER: AddressPolicy = AddressPolicy::Cluster;

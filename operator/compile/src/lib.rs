@@ -9,22 +9,28 @@
 //! plane took the result.
 
 mod address;
+mod audience;
 mod certificates;
 mod conflicts;
 mod consent;
 mod manifests;
 mod objects;
+mod offers;
+mod overlaps;
 mod providers;
+mod publishers;
 mod references;
 mod routes;
 mod selectors;
 mod tokens;
+mod unpriced;
 mod verdict;
 
 use std::collections::BTreeMap;
 
 pub use manifests::{Added, ManifestError, Manifests, items};
 pub use objects::{Data, MAX_CERTIFICATES, MAX_VALUE, Objects};
+pub use publishers::{PUBLISH_LABEL, Publishers};
 pub use routeapi_channel::Key as ObjectRef;
 use routeapi_channel::{Kind, ObjectId, Snapshot};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};
@@ -38,6 +44,8 @@ pub struct Options {
     /// Where upstreams may be, and with that where plain http may go: inside the cluster, but anywhere from a
     /// workstation, as `routeapi run` is used.
     pub addresses: AddressRules,
+    /// Namespaces whose routes may serve tokens of other namespaces.
+    pub publishers: Publishers,
 }
 
 /// The result.
@@ -53,15 +61,15 @@ pub struct Compiled {
 pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
     let providers = Providers::compile(objects, options);
-    let routes = routes::compile(objects, &providers, &namespaces);
-    let tokens = tokens::compile(objects);
+    let routes = routes::compile(objects, &providers, &namespaces, &options.publishers);
+    let tokens = tokens::compile(objects, &unpriced::Unpriced::of(&routes.judged, &namespaces));
 
     let Compiled { mut snapshot, mut verdicts } = Compiled::default();
-    for (id, provider, verdict) in providers.finish(&routes.attached) {
+    for (id, provider, verdict) in providers.finish(&routes.attached, &routes.unpriced) {
         verdicts.insert(ObjectRef { kind: Kind::Provider, id: id.clone() }, verdict);
         keep(&mut snapshot.providers, id, provider);
     }
-    for (id, route, verdict) in routes.judged {
+    for routes::Judged { id, route, verdict, .. } in routes.judged {
         verdicts.insert(ObjectRef { kind: Kind::Route, id: id.clone() }, verdict);
         keep(&mut snapshot.routes, id, route);
     }

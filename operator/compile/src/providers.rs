@@ -19,7 +19,7 @@ use crate::{
     Options,
     address::{self, Address},
     objects::{self, Objects},
-    references, selectors,
+    offers, references, selectors, unpriced,
     verdict::{Detail, Problem, Verdict, accepted},
 };
 
@@ -55,8 +55,16 @@ impl Providers {
     pub fn finish(
         self,
         attached: &BTreeMap<ObjectId, i32>,
+        unpriced: &BTreeMap<ObjectId, BTreeSet<String>>,
     ) -> impl Iterator<Item = (ObjectId, Option<Provider>, Verdict)> {
         self.0.into_iter().map(|(id, Judged { provider, mut verdict, .. })| {
+            let accepted = verdict.decisions.iter_mut().find(|it| it.type_ == ConditionType::Accepted && it.holds());
+            if let (Some(accepted), Some(models)) = (accepted, unpriced.get(&id)) {
+                let models = unpriced::listed(models.iter());
+                accepted.message = format!(
+                    "spec.models: no price is known of {models}, which AIRoutes use; tokens with a spend limit do not use them"
+                );
+            }
             verdict.detail = Detail::Provider { attached_routes: attached.get(&id).copied().unwrap_or(0) };
             (id, provider, verdict)
         })
@@ -98,6 +106,7 @@ fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Option
 
 /// The address if the spec makes sense; none for Echo.
 fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, Problem> {
+    offers::check(spec)?;
     let default = match spec.type_ {
         ProviderType::OpenAI => "https://api.openai.com/v1",
         ProviderType::Anthropic => "https://api.anthropic.com",
@@ -151,6 +160,7 @@ fn build(
         base_url: address.map(|it| it.url).unwrap_or_default(),
         credential,
         tls,
+        models: offers::build(spec),
         max_concurrent_requests: spec.max_concurrent_requests,
         eviction: Eviction { consecutive_failures: eviction.consecutive_failures, duration: eviction.duration },
     }

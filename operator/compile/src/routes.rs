@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_channel::{
     ObjectId,
-    snapshot::{Fallback, Price, Route, Timeouts, Upstream},
+    snapshot::{AllowedNamespaces, Fallback, Provider, Route, Timeouts, Upstream},
 };
 use routeapi_crds::{
     condition::{self, ConditionType, Decision, Reason},
@@ -16,11 +16,14 @@ use routeapi_crds::{
 };
 
 use crate::{
-    conflicts::{Holders, Won},
+    conflicts::{self, Claimant, Won},
     consent,
     objects::{self, Objects},
+    offers,
     providers::Providers,
+    publishers::{PUBLISH_LABEL, Publishers},
     selectors::{self, Namespaces},
+    unpriced,
     verdict::{Detail, Problem, Verdict, accepted},
 };
 
@@ -35,10 +38,21 @@ const REQUEST: Duration = Duration::from_secs(3600);
 /// Every route and what became of it.
 #[derive(Default)]
 pub(crate) struct Routes {
-    /// None if it was not accepted.
-    pub judged: Vec<(ObjectId, Option<Route>, Verdict)>,
+    pub judged: Vec<Judged>,
     /// Accepted routes per provider that they use.
     pub attached: BTreeMap<ObjectId, i32>,
+    /// Models per provider that accepted routes use and no price is known of.
+    pub unpriced: BTreeMap<ObjectId, BTreeSet<String>>,
+}
+
+/// One route and what became of it.
+pub(crate) struct Judged {
+    pub id: ObjectId,
+    /// None if it was not accepted.
+    pub route: Option<Route>,
+    pub verdict: Verdict,
+    /// Whether none of its upstreams has a price for everything that it is asked for.
+    pub unpriced: bool,
 }
 
 /// A route's upstreams, followed to their providers.
@@ -46,22 +60,79 @@ struct Upstreams {
     usable: Vec<Upstream>,
     statuses: Vec<UpstreamStatus>,
     problems: Vec<Problem>,
+    /// What is worth knowing about usable ones.
+    notes: Vec<String>,
+    /// Models without a price, by provider.
+    unpriced: Vec<(ObjectId, BTreeSet<String>)>,
 }
 
-pub(crate) fn compile(objects: &Objects, providers: &Providers, namespaces: &Namespaces<'_>) -> Routes {
+/// A route before it is known which ids it has.
+struct Candidate<'a> {
+    id: ObjectId,
+    object: &'a AIRoute,
+    created: i64,
+    checked: Result<(), Problem>,
+    upstreams: Upstreams,
+    allowed: AllowedNamespaces,
+}
+
+pub(crate) fn compile(
+    objects: &Objects,
+    providers: &Providers,
+    namespaces: &Namespaces<'_>,
+    publishers: &Publishers,
+) -> Routes {
+    let candidates: Vec<Candidate<'_>> = objects::oldest_first(&objects.routes, |object| &object.metadata)
+        .into_iter()
+        .map(|(created, id, object)| {
+            let tokens = object.spec.allowed_tokens.as_ref().map(|tokens| &tokens.namespaces);
+            Candidate {
+                created,
+                checked: check(&object.spec),
+                upstreams: Upstreams::resolve(&id, &object.spec, providers, namespaces),
+                allowed: selectors::resolve(id.namespace(), tokens),
+                object,
+                id,
+            }
+        })
+        .collect();
+    let valid = candidates.iter().filter(|it| it.checked.is_ok());
+    let claimants: Vec<Claimant<'_>> = valid.map(|it| it.claimant(objects, namespaces, publishers)).collect();
+    let mut claims = conflicts::settle(&claimants).into_iter();
+    drop(claimants);
+
     let mut routes = Routes::default();
-    let mut holders = Holders::default();
-    for (created, id, object) in &objects::oldest_first(&objects.routes, |object| &object.metadata) {
-        let claim = check(&object.spec).and_then(|()| holders.claim(id, &object.spec));
-        let upstreams = Upstreams::resolve(id, &object.spec, providers, namespaces);
-        let verdict = verdict(object, claim.as_ref(), &upstreams);
+    for candidate in candidates {
+        let claim = match &candidate.checked {
+            Ok(()) => claims.next().unwrap_or_else(|| Ok(Won::default())),
+            Err(problem) => Err(problem.clone()),
+        };
+        let Candidate { id, object, created, upstreams, allowed, .. } = candidate;
+        let unpriced = !upstreams.usable.is_empty() && upstreams.unpriced.len() == upstreams.usable.len();
+        let verdict = verdict(object, &id, claim.as_ref(), &upstreams);
         let route = claim.ok().map(|won| {
             routes.attach(&upstreams);
-            build(&object.spec, id, *created, won, upstreams)
+            build(&object.spec, created, won, upstreams, allowed)
         });
-        routes.judged.push((id.clone(), route, verdict));
+        routes.judged.push(Judged { id, route, verdict, unpriced });
     }
     routes
+}
+
+impl Candidate<'_> {
+    fn claimant<'a>(&'a self, objects: &Objects, namespaces: &Namespaces<'_>, publishers: &Publishers) -> Claimant<'a> {
+        let spec = &self.object.spec;
+        let delegates = spec.delegates.as_ref().map(|it| selectors::resolve(self.id.namespace(), Some(&it.namespaces)));
+        Claimant {
+            id: &self.id,
+            spec,
+            created: self.created,
+            usable: self.upstreams.usable.iter().any(|upstream| upstream.weight > 0),
+            audience: namespaces.audience(&self.allowed),
+            delegates: delegates.map(|it| namespaces.audience(&it)),
+            rank: publishers.rank(objects, self.id.namespace()),
+        }
+    }
 }
 
 impl Routes {
@@ -69,6 +140,9 @@ impl Routes {
         let providers: BTreeSet<&ObjectId> = upstreams.usable.iter().map(|upstream| &upstream.provider).collect();
         for provider in providers {
             *self.attached.entry(provider.clone()).or_default() += 1;
+        }
+        for (provider, models) in &upstreams.unpriced {
+            self.unpriced.entry(provider.clone()).or_default().extend(models.iter().cloned());
         }
     }
 }
@@ -103,8 +177,19 @@ fn zero(timeouts: Option<&v1alpha1::Timeouts>) -> Option<&'static str> {
     fields.into_iter().find(|(_, value)| value.is_some_and(|it| it.as_millis() == 0)).map(|(field, _)| field)
 }
 
-fn verdict(object: &AIRoute, claim: Result<&Won, &Problem>, upstreams: &Upstreams) -> Verdict {
+fn verdict(object: &AIRoute, id: &ObjectId, claim: Result<&Won, &Problem>, upstreams: &Upstreams) -> Verdict {
     let accepted = match claim {
+        Ok(won) if won.not_granted => {
+            let separator = if won.note.is_empty() { "" } else { "; " };
+            let message = format!(
+                "spec.allowedTokens: tokens of other namespaces are not let in, because namespace {namespace:?} may not \
+                 publish models: a cluster administrator grants it with the label {PUBLISH_LABEL}=true on the Namespace \
+                 or the Helm value publishNamespaces{separator}{note}",
+                namespace = id.namespace(),
+                note = won.note
+            );
+            Decision::yes_but(ConditionType::Accepted, Reason::NotPublished, message)
+        }
         Ok(won) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, won.note.clone()),
         Err(problem) => accepted(Some(problem)),
     };
@@ -115,15 +200,15 @@ fn verdict(object: &AIRoute, claim: Result<&Won, &Problem>, upstreams: &Upstream
     }
 }
 
-fn build(spec: &AIRouteSpec, id: &ObjectId, created: i64, won: Won, upstreams: Upstreams) -> Route {
+fn build(spec: &AIRouteSpec, created: i64, won: Won, upstreams: Upstreams, allowed: AllowedNamespaces) -> Route {
     let fallback = spec.fallback.clone().unwrap_or_default();
-    let tokens = spec.allowed_tokens.as_ref().map(|tokens| &tokens.namespaces);
     Route {
         models: won.models,
+        published: won.published,
         owned_by: spec.owned_by.clone(),
         listed: spec.visibility == Visibility::Listed,
         created,
-        allowed_namespaces: selectors::resolve(id.namespace(), tokens),
+        allowed_namespaces: allowed,
         translation: spec.translation,
         problem: upstreams.message(),
         upstreams: upstreams.usable,
@@ -139,13 +224,22 @@ fn build(spec: &AIRouteSpec, id: &ObjectId, created: i64, won: Won, upstreams: U
 
 impl Upstreams {
     fn resolve(id: &ObjectId, spec: &AIRouteSpec, providers: &Providers, namespaces: &Namespaces<'_>) -> Self {
-        let mut all = Self { usable: Vec::new(), statuses: Vec::new(), problems: Vec::new() };
+        let mut all = Self {
+            usable: Vec::new(),
+            statuses: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            unpriced: Vec::new(),
+        };
         for (index, upstream) in spec.upstreams.iter().enumerate() {
-            let field = format!("spec.upstreams[{index}].providerRef");
+            let field = format!("spec.upstreams[{index}]");
             let mut status =
                 UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
-            match consent::provider(providers, namespaces, id.namespace(), &upstream.provider_ref, &field) {
-                Ok(provider) => all.usable.push(build_upstream(upstream, provider, spec.timeouts.as_ref())),
+            match resolve_one((providers, namespaces), id, upstream, &field) {
+                Ok((provider, told)) => {
+                    all.remark(id, spec, upstream, &field, (&provider, told));
+                    all.usable.push(build_upstream(upstream, provider, spec.timeouts.as_ref()));
+                }
                 Err(problem) => {
                     status.resolved = false;
                     status.reason = Some(problem.reason.to_string());
@@ -158,6 +252,32 @@ impl Upstreams {
         all
     }
 
+    /// Says what is to be known of a usable upstream's price.
+    fn remark(
+        &mut self,
+        id: &ObjectId,
+        spec: &AIRouteSpec,
+        upstream: &v1alpha1::Upstream,
+        field: &str,
+        (provider, told): (&ObjectId, &Provider),
+    ) {
+        let foreign = provider.namespace() != id.namespace();
+        if foreign && offers::undercuts(told, upstream) {
+            self.notes.push(format!("{field}.price: where the price of AIProvider {provider} is higher, it counts"));
+        }
+        let patterns = std::iter::once(&spec.model).chain(&spec.aliases);
+        let models = offers::unpriced(told, upstream, foreign, patterns);
+        if !models.is_empty() {
+            let place = if foreign { "" } else { "here or " };
+            self.notes.push(format!(
+                "{field}: no price is known of {} at AIProvider {provider}, so tokens with a spend limit do not use it; set \
+                 one {place}in spec.models of the AIProvider",
+                unpriced::listed(models.iter())
+            ));
+            self.unpriced.push((provider.clone(), models));
+        }
+    }
+
     /// Partly resolved counts as resolved, with a message.
     fn decision(&self) -> Decision {
         match (self.message(), self.problems.first()) {
@@ -165,8 +285,8 @@ impl Upstreams {
                 Decision::no(ConditionType::ResolvedRefs, first.reason, message)
             }
             (message, _) => {
-                let message = message.unwrap_or_default();
-                Decision::yes_but(ConditionType::ResolvedRefs, Reason::ResolvedRefs, message)
+                let all = message.into_iter().chain(self.notes.iter().cloned()).collect::<Vec<_>>();
+                Decision::yes_but(ConditionType::ResolvedRefs, Reason::ResolvedRefs, all.join("; "))
             }
         }
     }
@@ -175,6 +295,27 @@ impl Upstreams {
         let messages: Vec<&str> = self.problems.iter().map(|problem| problem.message.as_str()).collect();
         (!messages.is_empty()).then(|| messages.join("; "))
     }
+}
+
+/// The provider of an upstream, if the route may use it for the model that it sends.
+fn resolve_one<'a>(
+    (providers, namespaces): (&'a Providers, &Namespaces<'_>),
+    id: &ObjectId,
+    upstream: &v1alpha1::Upstream,
+    field: &str,
+) -> Result<(ObjectId, &'a Provider), Problem> {
+    let reference = format!("{field}.providerRef");
+    let (provider, told) =
+        consent::provider(providers, namespaces, id.namespace(), &upstream.provider_ref, &reference)?;
+    if provider.namespace() != id.namespace() && !offers::permits(told, upstream) {
+        let model = upstream.model.as_deref().unwrap_or_default();
+        let message = format!(
+            "{field}.model: spec.models of AIProvider {provider} does not hold {model:?}, so routes of other namespaces \
+             cannot use it; its owner can add it, or \"*\" for every model"
+        );
+        return Err(Problem::new(Reason::ModelNotOffered, message));
+    }
+    Ok((provider, told))
 }
 
 fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Option<&v1alpha1::Timeouts>) -> Upstream {
@@ -189,12 +330,7 @@ fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Opti
         priority: upstream.priority,
         weight: upstream.weight,
         capabilities: upstream.capabilities.iter().copied().collect(),
-        price: upstream.price.as_ref().map(|price| Price {
-            input_per_million: price.input_per_million,
-            output_per_million: price.output_per_million,
-            cached_input_per_million: price.cached_input_per_million,
-            cache_write_per_million: price.cache_write_per_million,
-        }),
+        price: upstream.price.as_ref().map(offers::price),
         timeouts: Timeouts {
             connect: merged(|it| it.connect, CONNECT),
             first_content: merged(|it| it.first_content, FIRST_CONTENT),

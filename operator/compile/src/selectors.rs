@@ -12,7 +12,7 @@ use routeapi_channel::{
 };
 use routeapi_crds::v1alpha1::{self, From, LabelSelector, Requirement};
 
-use crate::objects::Objects;
+use crate::{audience::Audience, objects::Objects};
 
 /// The namespaces that exist.
 pub(crate) struct Namespaces<'a> {
@@ -31,6 +31,18 @@ impl<'a> Namespaces<'a> {
             AllowedNamespaces::Only(names) => names.contains(namespace),
             AllowedNamespaces::Selector(selector) => {
                 self.labels.get(namespace).is_some_and(|labels| selector.matches(namespace, labels))
+            }
+        }
+    }
+
+    /// The namespaces of a choice, as far as they exist.
+    pub fn audience(&self, allowed: &AllowedNamespaces) -> Audience {
+        match allowed {
+            AllowedNamespaces::All => Audience::AllBut(BTreeSet::new()),
+            AllowedNamespaces::Only(names) => Audience::Only(names.clone()),
+            AllowedNamespaces::Selector(_) => {
+                let chosen = self.labels.keys().filter(|name| self.is_open_to(allowed, name));
+                Audience::Only(chosen.cloned().collect())
             }
         }
     }

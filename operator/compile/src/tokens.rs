@@ -4,7 +4,7 @@
 //! whose limits a request is charged to would be chance. Expiry and the end of a rotation's overlap travel as times,
 //! because only the data plane's own clock may decide about them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use routeapi_channel::{
@@ -14,27 +14,43 @@ use routeapi_channel::{
 use routeapi_crds::{
     condition::{ConditionType, Decision, Reason},
     v1alpha1::{self, ApiToken, ApiTokenSpec, KeyStatus, TokenState},
-    value::Enforcement,
+    value::{Enforcement, ModelPattern},
 };
 
 use crate::{
     objects::{self, Objects},
+    unpriced::{self, Unpriced},
     verdict::{Detail, Problem, Verdict},
 };
 
 /// Every token: none in the snapshot if it was not accepted.
-pub(crate) fn compile(objects: &Objects) -> Vec<(ObjectId, Option<Token>, Verdict)> {
+pub(crate) fn compile(objects: &Objects, unpriced: &Unpriced<'_>) -> Vec<(ObjectId, Option<Token>, Verdict)> {
     let mut taken = BTreeSet::new();
+    let mut without_price: BTreeMap<String, Vec<&ModelPattern>> = BTreeMap::new();
     objects::oldest_first(&objects.tokens, |object| &object.metadata)
         .into_iter()
         .map(|(_, id, object)| {
             let judged = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &mut taken)?)));
             let expires = object.spec.expiration_time.as_ref().map(seconds);
             let suspended = object.spec.state == TokenState::Suspended;
+            let deny_unpriced = object.spec.denies_unpriced();
+            let note = if deny_unpriced {
+                let namespace = || unpriced.for_namespace(id.namespace());
+                unpriced::note(
+                    without_price.entry(id.namespace().to_owned()).or_insert_with(namespace),
+                    &object.spec.models,
+                )
+            } else {
+                String::new()
+            };
             let verdict = Verdict {
                 generation: object.metadata.generation,
                 decisions: vec![match &judged {
-                    Ok((_, keys)) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, keys.note.clone()),
+                    Ok((_, keys)) => {
+                        let notes = [keys.note.as_str(), &note].into_iter().filter(|it| !it.is_empty());
+                        let message = notes.collect::<Vec<_>>().join("; ");
+                        Decision::yes_but(ConditionType::Accepted, Reason::Accepted, message)
+                    }
                     Err(problem) => problem.decision(ConditionType::Accepted),
                 }],
                 detail: Detail::Token { expires, suspended },
@@ -43,6 +59,7 @@ pub(crate) fn compile(objects: &Objects) -> Vec<(ObjectId, Option<Token>, Verdic
                 keys: keys.won,
                 models: object.spec.models.clone(),
                 limits,
+                deny_unpriced,
                 max_concurrent_requests: object.spec.max_concurrent_requests,
                 expires,
                 suspended,

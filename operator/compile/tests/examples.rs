@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use routeapi_compile::{AddressPolicy, Compiled, Manifests, Options, compile, items};
+use routeapi_compile::{AddressPolicy, Compiled, Manifests, Options, Publishers, compile, items};
 use routeapi_crds::yaml;
 
 /// Compiles the manifests of a file or directory, with a stand-in for every `${NAME}` of the environment.
@@ -33,7 +33,7 @@ fn load(example: &str) -> Compiled {
     objects.tokens.iter().for_each(|it| it.validate_cel().unwrap());
 
     // As in a cluster, which is the stricter of both.
-    let compiled = compile(&objects, &Options { addresses: AddressPolicy::Cluster.into() });
+    let compiled = compile(&objects, &options(AddressPolicy::Cluster));
     for (key, verdict) in &compiled.verdicts {
         for decision in &verdict.decisions {
             assert!(
@@ -44,12 +44,13 @@ fn load(example: &str) -> Compiled {
             );
         }
     }
-    assert_eq!(
-        compiled,
-        compile(&objects, &Options { addresses: AddressPolicy::Workstation.into() }),
-        "a workstation sees the same"
-    );
+    assert_eq!(compiled, compile(&objects, &options(AddressPolicy::Workstation)), "a workstation sees the same");
     compiled
+}
+
+/// The examples' own namespace is the one that a cluster's release would be in.
+fn options(addresses: AddressPolicy) -> Options {
+    Options { addresses: addresses.into(), publishers: Publishers::Any }
 }
 
 /// With a stand-in for every `${NAME}`.

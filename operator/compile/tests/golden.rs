@@ -1,12 +1,13 @@
 //! Each `golden/<case>.yaml` shows one idea: objects, then `# Output` and what they compile to (secrets redacted).
 //!
 //! `UPDATE=1 cargo test -p routeapi-compile --test golden` writes the outputs anew; the difference is the review. A case
-//! with the line `# Options: workstation` is compiled as on a workstation.
+//! with the line `# Options: workstation` is compiled as on a workstation. Every namespace may publish models, unless a line
+//! such as `# Publishers: ai vendors` names the operator's own namespace and those of its setting.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::{env, fs, path::Path};
 
-use routeapi_compile::{AddressPolicy, Compiled, Detail, Manifests, Options, Verdict, compile};
+use routeapi_compile::{AddressPolicy, Compiled, Detail, Manifests, Options, Publishers, Verdict, compile};
 use routeapi_crds::{condition::Decision, yaml};
 use serde_json::{Map, Value, json};
 
@@ -41,7 +42,7 @@ fn every_case_compiles_to_what_it_says() {
 fn output(name: &str, input: &str) -> String {
     let workstation = input.contains("# Options: workstation\n");
     let addresses = if workstation { AddressPolicy::Workstation } else { AddressPolicy::Cluster };
-    let options = Options { addresses: addresses.into() };
+    let options = Options { addresses: addresses.into(), publishers: publishers(input) };
     let documents = yaml::read(input).unwrap_or_else(|error| panic!("{name}: {error}"));
     let compiled = compiled(name, documents.iter(), &options);
     let backwards = compiled_again(name, &documents, &options);
@@ -50,6 +51,12 @@ fn output(name: &str, input: &str) -> String {
     let verdicts: Map<String, Value> =
         compiled.verdicts.iter().map(|(key, verdict)| (format!("{} {}", key.kind, key.id), show(verdict))).collect();
     yaml::write(&json!({ "snapshot": compiled.snapshot.redacted(), "verdicts": verdicts })).unwrap()
+}
+
+fn publishers(input: &str) -> Publishers {
+    let Some(line) = input.lines().find_map(|line| line.strip_prefix("# Publishers: ")) else { return Publishers::Any };
+    let mut names = line.split(' ').map(str::to_owned);
+    Publishers::Granted { first: names.next().unwrap_or_default(), listed: names.collect() }
 }
 
 fn compiled<'a>(name: &str, documents: impl Iterator<Item = &'a yaml::Document>, options: &Options) -> Compiled {

@@ -221,6 +221,11 @@ fn expiry(facts: &Facts<'_>) -> Option<Duration> {
     u64::try_from(end - facts.now.as_second()).ok().filter(|left| *left > 0).map(Duration::from_secs)
 }
 
+/// Whether a decision's message holds numbers of pods, which alone are no news.
+fn counts(decision: &Decision) -> bool {
+    decision.holds() && !matches!(decision.type_, ConditionType::Accepted | ConditionType::ResolvedRefs)
+}
+
 // === impl Wanted ===
 
 impl Wanted {
@@ -231,7 +236,7 @@ impl Wanted {
                 held.status != decision.status.to_string()
                     || held.reason != decision.reason.to_string()
                     || held.observed_generation != self.generation
-                    || (!decision.holds() && held.message != decision.message && held.message.len() < LONGEST_NOTE)
+                    || (!counts(decision) && held.message != decision.message && held.message.len() < LONGEST_NOTE)
             })
         })
     }

@@ -14,7 +14,11 @@ use routeapi_crds::value::{Endpoint, Host, ProviderType};
 use routeapi_protocol::dialect::{Family, Surface};
 
 use crate::{
-    config::{compile::unreadable, runtime::Provider},
+    config::{
+        compile::{price, unreadable},
+        runtime::Provider,
+        terms::{Offer, Offers},
+    },
     live::{Eviction, Live},
     upstream::{BaseUrl, Credential, Trust},
 };
@@ -58,8 +62,19 @@ fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
         consecutive_failures: told.eviction.consecutive_failures.max(1),
         duration: told.eviction.duration.into(),
     };
-    let provider = Arc::new(Provider { id: id.clone(), type_: told.type_, family, surfaces, slots });
+    let offers = offers(told);
+    let provider = Arc::new(Provider { id: id.clone(), type_: told.type_, family, surfaces, offers, slots });
     Ok(Compiled { provider, transport, eviction })
+}
+
+fn offers(told: &Told) -> Offers {
+    let mut offers =
+        Offers { closed: !told.models.is_empty(), free: told.type_ == ProviderType::Echo, ..Offers::default() };
+    for snapshot::ProviderModel { model, price: said, capabilities } in &told.models {
+        *offers.by_model.entry(model) =
+            Offer { price: said.as_ref().map(price), capabilities: capabilities.iter().copied().collect() };
+    }
+    offers
 }
 
 fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Surface>), String> {

@@ -9,11 +9,10 @@ use routeapi_channel::{
     ObjectId,
     snapshot::{self, Namespace, Route as Told},
 };
-use routeapi_crds::value::{NanoUsd, Translation};
-use routeapi_metering::Price;
+use routeapi_crds::value::Translation;
 use routeapi_protocol::{dialect::Family, report::Mode, upstream_path};
 
-use super::providers::Compiled;
+use super::{price, providers::Compiled};
 use crate::{
     config::runtime::{Fallback, Route, Timeouts, Upstream},
     live::Live,
@@ -32,7 +31,7 @@ pub fn compile(
         let provider = providers
             .get(&upstream.provider)
             .ok_or_else(|| format!("upstream {:?}: provider {} is not usable", upstream.name, upstream.provider))?;
-        upstreams.push(Arc::new(one(upstream, provider, live)?));
+        upstreams.push(Arc::new(one(id, upstream, provider, live)?));
     }
     upstreams.sort_by_key(|upstream| upstream.priority);
     Ok(Route {
@@ -59,7 +58,7 @@ pub fn compile(
     })
 }
 
-fn one(told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Upstream, String> {
+fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Upstream, String> {
     // Whoever writes a route may be somebody else than the owner of the provider's key.
     if let Some(model) = told.model.as_deref().filter(|_| provider.provider.family == Family::Gemini) {
         upstream_path::check(model).map_err(|error| format!("upstream {:?}: {error}", told.name))?;
@@ -89,21 +88,11 @@ fn one(told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Up
         model: told.model.clone(),
         priority: told.priority,
         weight: told.weight,
+        foreign: told.provider.namespace() != route.namespace(),
         capabilities: told.capabilities.iter().copied().collect(),
         price: told.price.as_ref().map(price),
         timeouts,
         client,
         health,
     })
-}
-
-fn price(told: &snapshot::Price) -> Price {
-    let nanos = |amount: NanoUsd| u64::try_from(amount.get()).unwrap_or(0);
-    let input = nanos(told.input_per_million);
-    Price {
-        input,
-        output: nanos(told.output_per_million),
-        cached_input: told.cached_input_per_million.map_or(input, nanos),
-        cache_write: told.cache_write_per_million.map_or(input, nanos),
-    }
 }

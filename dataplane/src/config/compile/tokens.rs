@@ -9,7 +9,10 @@ use routeapi_channel::{
 use routeapi_crds::value::{Enforcement, Window};
 use routeapi_metering::{Limit, Period, Quantity, Share};
 
-use crate::{config::runtime::Token, live::Live};
+use crate::{
+    config::{patterns::Patterns, runtime::Token},
+    live::Live,
+};
 
 /// A key's SHA-256 and what it stands for.
 type Entry = ([u8; 32], Arc<Token>);
@@ -23,16 +26,18 @@ pub fn compile(id: &ObjectId, told: &Told, live: &Live, share: Share) -> Result<
         is_strict: limit.enforcement == Enforcement::Strict,
     });
     account.configure(limits.collect(), told.max_concurrent_requests, share);
+    let models: Arc<Patterns<()>> = Arc::new(told.models.iter().collect());
     let key = |key: &routeapi_channel::snapshot::TokenKey| {
         let mut hash = [0; 32];
         hex::decode_to_slice(&key.sha256, &mut hash).map_err(|error| format!("key {}: sha256: {error}", key.id))?;
         let token = Token {
             id: id.clone(),
             key_id: key.id.clone(),
-            models: told.models.clone(),
+            models: Arc::clone(&models),
             expires: told.expires,
             key_not_after: key.not_after,
             suspended: told.suspended,
+            denies_unpriced: told.deny_unpriced,
             account: Arc::clone(&account),
         };
         Ok((hash, Arc::new(token)))

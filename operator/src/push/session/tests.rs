@@ -113,6 +113,7 @@ fn state(tokens: &[(&str, u32)]) -> Publication {
             limits: Vec::new(),
             max_concurrent_requests: Some(*number),
             expires: None,
+            deny_unpriced: false,
             suspended: false,
         };
         snapshot.tokens.insert(ObjectId::new("shop", *name), token);

@@ -1,0 +1,98 @@
+//! Finds what a model id stands for among patterns: the exact id, then prefixes from the longest to the shortest.
+//!
+//! One look into a hash table for the id and one for each length that a prefix has; so the cost depends neither on how
+//! many patterns there are nor, beyond the longest pattern, on how long the id is that a client sends.
+
+use std::collections::HashMap;
+
+use routeapi_crds::value::ModelPattern;
+
+/// The longest model id or prefix that a manifest may hold, in bytes.
+const LONGEST: usize = 253;
+
+/// Values behind patterns.
+#[derive(Debug)]
+pub struct Patterns<T> {
+    exact: HashMap<Box<str>, T>,
+    prefixes: HashMap<Box<str>, T>,
+    /// Lengths that prefixes have, the longest first.
+    lengths: Vec<usize>,
+}
+
+impl<T> Patterns<T> {
+    /// The value behind a pattern, made if there is none yet.
+    pub fn entry(&mut self, pattern: &ModelPattern) -> &mut T
+    where
+        T: Default,
+    {
+        match pattern {
+            ModelPattern::Exact(id) => self.exact.entry(id.as_str().into()).or_default(),
+            ModelPattern::Prefix(prefix) => {
+                if let Err(place) = self.lengths.binary_search_by(|held| prefix.len().cmp(held)) {
+                    self.lengths.insert(place, prefix.len());
+                }
+                self.prefixes.entry(prefix.as_str().into()).or_default()
+            }
+        }
+    }
+
+    /// What stands behind the patterns that a model id falls under, the most specific first.
+    pub fn matching(&self, model: &str) -> impl Iterator<Item = &T> {
+        let exact = (model.len() <= LONGEST).then(|| self.exact.get(model)).flatten();
+        let prefixes = self.lengths.iter().filter_map(|&length| self.prefixes.get(model.get(..length)?));
+        exact.into_iter().chain(prefixes)
+    }
+
+    /// Exact ids with what stands behind them, in no order.
+    pub fn exact(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.exact.iter().map(|(id, value)| (&**id, value))
+    }
+}
+
+impl<T> Default for Patterns<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), prefixes: HashMap::new(), lengths: Vec::new() }
+    }
+}
+
+impl<'a> FromIterator<&'a ModelPattern> for Patterns<()> {
+    fn from_iter<I: IntoIterator<Item = &'a ModelPattern>>(patterns: I) -> Self {
+        let mut all = Self::default();
+        patterns.into_iter().for_each(|pattern| *all.entry(pattern) = ());
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Patterns<String> {
+        let mut all = Patterns::<String>::default();
+        for text in texts {
+            (*text).clone_into(all.entry(&text.parse().unwrap()));
+        }
+        all
+    }
+
+    #[test]
+    fn the_most_specific_pattern_comes_first() {
+        let all = patterns(&["*", "gpt-*", "gpt-4*", "gpt-4o", "claude"]);
+        let found = |model: &str| all.matching(model).map(String::as_str).collect::<Vec<_>>().join(" ");
+        assert_eq!(found("gpt-4o"), "gpt-4o gpt-4* gpt-* *");
+        assert_eq!(found("gpt-4o-mini"), "gpt-4* gpt-* *");
+        assert_eq!(found("gpt"), "*");
+        assert_eq!(found(""), "*");
+        assert_eq!(found("gpt-é"), "gpt-* *", "a prefix may end inside no character");
+        assert_eq!(found("gp\u{e9}-4"), "*");
+    }
+
+    #[test]
+    fn neither_many_patterns_nor_a_long_id_cost_more_steps() {
+        let texts: Vec<String> = (0..5_000).map(|number| format!("team-{number:04}-*")).collect();
+        let all = patterns(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(all.lengths, [10], "one look for all of them");
+        let long = format!("team-4999-{}", "x".repeat(1 << 20));
+        assert_eq!(all.matching(&long).count(), 1);
+    }
+}

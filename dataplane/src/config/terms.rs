@@ -1,0 +1,79 @@
+//! On which terms an upstream serves a model: what it costs, whether that is known, and what it can do.
+//!
+//! Price and abilities belong to whoever owns the provider. A route of the provider's own namespace may say otherwise; one
+//! of another namespace can raise the price and narrow the abilities. The model that counts is the one that is sent.
+
+use routeapi_crds::value::Capability;
+use routeapi_metering::Price;
+
+use super::{patterns::Patterns, runtime::Upstream};
+
+/// What a provider says about its models.
+#[derive(Debug, Default)]
+pub struct Offers {
+    pub(super) by_model: Patterns<Offer>,
+    /// Whether routes of other namespaces may use the models that are listed and no others.
+    pub(super) closed: bool,
+    /// Whether nothing that it serves costs anything.
+    pub(super) free: bool,
+}
+
+/// What a provider says about one model.
+#[derive(Debug, Default)]
+pub struct Offer {
+    pub(super) price: Option<Price>,
+    /// Empty means everything.
+    pub(super) capabilities: Vec<Capability>,
+}
+
+/// The terms for one model.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// What usage is charged at.
+    pub price: Option<Price>,
+    /// Whether that is a price that the provider's owner knows of.
+    pub priced: bool,
+    /// All of them must hold; an empty one always does.
+    capabilities: [&'a [Capability]; 2],
+}
+
+impl Upstream {
+    /// The terms for a model that a client asks for. None if the provider does not offer it to this route.
+    pub fn terms(&self, asked: &str) -> Option<Terms<'_>> {
+        let offers = &self.provider.offers;
+        let sent = self.model.as_deref().unwrap_or(asked);
+        let offer = offers.by_model.matching(sent).next();
+        if self.foreign && offers.closed && offer.is_none() {
+            return None;
+        }
+        let (said, can) = offer.map_or((None, &[][..]), |offer| (offer.price, &*offer.capabilities));
+        Some(if self.foreign {
+            let price = match (said, self.price) {
+                (Some(said), Some(own)) => Some(higher(&said, &own)),
+                (said, own) => said.or(own),
+            };
+            Terms { price, priced: said.is_some() || offers.free, capabilities: [can, &self.capabilities] }
+        } else {
+            let price = self.price.or(said);
+            let capabilities = if self.capabilities.is_empty() { can } else { &self.capabilities };
+            Terms { price, priced: price.is_some() || offers.free, capabilities: [capabilities, &[]] }
+        })
+    }
+}
+
+/// The higher of two prices for each kind of token.
+fn higher(one: &Price, other: &Price) -> Price {
+    Price {
+        input: one.input.max(other.input),
+        output: one.output.max(other.output),
+        cached_input: one.cached_input.max(other.cached_input),
+        cache_write: one.cache_write.max(other.cache_write),
+    }
+}
+
+impl Terms<'_> {
+    /// Whether a model can do this.
+    pub fn can(&self, need: Capability) -> bool {
+        self.capabilities.iter().all(|some| some.is_empty() || some.contains(&need))
+    }
+}

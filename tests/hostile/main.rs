@@ -89,9 +89,11 @@ async fn replay(cli: &Cli, scale: Scale, attack: &'static Attack) -> Result<Outc
     let ground = Ground::start(&cli.routeapi, cli.memory << 20, &(attack.setup)(scale)).await?;
     let innocent = innocent::Innocent::start(&ground);
     let mut findings = (attack.run)(&ground, scale).await?;
-    let innocent = innocent.stop().await;
+    let mut innocent = innocent.stop().await;
     let (peak_mib, cpu) = (ground.peak_kib() >> 10, ground.cpu());
     if attack.ends {
+        // The innocent lost its gateway, as it had to.
+        innocent.failures.clear();
         return Ok(Outcome { attack, peak_mib, cpu, innocent, findings });
     }
     match ground.death() {

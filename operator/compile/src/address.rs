@@ -204,7 +204,7 @@ mod tests {
         let rules = AddressRules::from(CLUSTER)
             .with_api_server("10.96.0.1")
             .with_gateway(["routeapi.ai-platform.svc".to_owned(), "ai.example.com".to_owned()]);
-        let options = Options { addresses: rules };
+        let options = Options { addresses: rules, publishers: Publishers::Any };
         for (url, why) in [
             ("https://10.96.0.1", "the Kubernetes API server"),
             ("https://[::ffff:10.96.0.1]:443/v1", "the Kubernetes API server"),

@@ -8,13 +8,12 @@ mod config;
 mod metrics;
 
 use std::{
-    future::{self, Future},
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
+use tokio::task::spawn_blocking;
 
 use crate::{
     clock,
@@ -53,7 +53,12 @@ struct Parts {
     series: metrics::Series,
     drain: Drain,
     heart: Heart,
+    metrics: Made,
+    config: Made,
 }
+
+/// The page that was made last, and when that began.
+type Made = tokio::sync::Mutex<Option<(Instant, Bytes)>>;
 
 impl Default for Heart {
     fn default() -> Self {
@@ -79,7 +84,52 @@ impl Admin {
     /// Shows these series and this store.
     pub fn new(mut registry: Registry, store: Arc<Store>, drain: Drain, heart: Heart) -> Self {
         let series = metrics::Series::new(&mut registry);
-        Self(Arc::new(Parts { registry, store, series, drain, heart }))
+        Self(Arc::new(Parts {
+            registry,
+            store,
+            series,
+            drain,
+            heart,
+            metrics: Made::default(),
+            config: Made::default(),
+        }))
+    }
+
+    /// The two pages that grow with the configuration are made on a thread of their own, so that probes are answered
+    /// meanwhile.
+    async fn handle_request(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        match (method, path) {
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                self.page(&self.0.metrics, Parts::metrics, OPEN_METRICS).await
+            }
+            (&Method::GET | &Method::HEAD, "/config") => self.page(&self.0.config, Parts::config, JSON).await,
+            _ => self.answer(method, path),
+        }
+    }
+
+    /// Makes a page. Whoever asks while one is being made waits for the next and shares it, so that any number of
+    /// scrapes costs two.
+    async fn page(
+        &self,
+        made: &Made,
+        make: fn(&Parts) -> Result<String, String>,
+        type_: &'static str,
+    ) -> Response<Full<Bytes>> {
+        let asked = Instant::now();
+        let mut made = made.lock().await;
+        if let Some((began, page)) = &*made
+            && *began >= asked
+        {
+            return respond(StatusCode::OK, type_, page.clone());
+        }
+        let (began, parts) = (Instant::now(), Arc::clone(&self.0));
+        let page = match spawn_blocking(move || make(&parts)).await {
+            Ok(Ok(page)) => Bytes::from(page),
+            Ok(Err(error)) => return text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+            Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        };
+        *made = Some((began, page.clone()));
+        respond(StatusCode::OK, type_, page)
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -91,11 +141,6 @@ impl Admin {
         match path {
             "/livez" => check(&[("traffic-runtime", self.0.heart.beats(), None)]),
             "/readyz" => self.ready(),
-            "/metrics" => self.metrics(),
-            "/config" => {
-                let dump = config::dump(&self.0.store);
-                respond(StatusCode::OK, JSON, dump.to_string())
-            }
             _ => text(StatusCode::NOT_FOUND, "try /metrics, /livez, /readyz or /config\n"),
         }
     }
@@ -110,22 +155,27 @@ impl Admin {
         let configured = self.0.store.is_configured();
         check(&[("configuration", configured, why), ("not-draining", !self.0.drain.is_draining(), None)])
     }
+}
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        self.0.series.refresh(&self.0.store);
+impl Parts {
+    fn metrics(&self) -> Result<String, String> {
+        self.series.refresh(&self.store);
         let mut page = String::new();
-        match prometheus_client::encoding::text::encode(&mut page, &self.0.registry) {
-            Ok(()) => respond(StatusCode::OK, OPEN_METRICS, page),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
-        }
+        prometheus_client::encoding::text::encode(&mut page, &self.registry).map_err(|error| error.to_string())?;
+        Ok(page)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "pages are made by functions of one type")]
+    fn config(&self) -> Result<String, String> {
+        Ok(config::dump(&self.store).to_string())
     }
 }
 
 impl Handle for Admin {
     type Body = Full<Bytes>;
 
-    fn handle(&self, _: SocketAddr, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send {
-        future::ready(self.answer(request.method(), request.uri().path()))
+    async fn handle(&self, _: SocketAddr, request: Request<Incoming>) -> Response<Self::Body> {
+        self.handle_request(request.method(), request.uri().path()).await
     }
 }
 
@@ -141,11 +191,11 @@ fn check(checks: &[(&str, bool, Option<String>)]) -> Response<Full<Bytes>> {
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    respond(status, TEXT, body.to_owned())
+    respond(status, TEXT, body.to_owned().into())
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -38,7 +38,7 @@ use crate::{
         tls::{Tls, TlsError, TlsFiles},
     },
     spawn::Spawner,
-    telemetry::{AccessLog, Metrics, RecordSink},
+    telemetry::{AccessLog, Metrics, RecordSink, Traffic},
     upstream::{AddressPolicy, AddressRules},
 };
 
@@ -147,7 +147,8 @@ impl App {
     /// When an address is taken, the certificate is unusable or the system has no more threads.
     pub fn start(settings: Settings) -> Result<Running, StartError> {
         let mut registry = Registry::default();
-        let metrics = Arc::new(Metrics::new(&mut registry));
+        let traffic = Arc::new(Traffic::new(settings.requests.route_histograms));
+        let metrics = Arc::new(Metrics::new(&mut registry, Arc::clone(&traffic)));
         let server_metrics = server::Metrics::default();
         server_metrics.register(&mut registry);
         let bound = bind(&settings, &server_metrics)?;
@@ -155,7 +156,7 @@ impl App {
         let tls_at = bound.gateway_tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
 
         let shared = Shared {
-            installer: Arc::new(installer(&settings.source)),
+            installer: Arc::new(installer(&settings.source, traffic)),
             drain: Drain::new(),
             spawner: Spawner::new(metrics.panics()),
             limits: settings.limits,
@@ -258,13 +259,13 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
     Ok(Bound { gateway: bind(settings.listen)?, gateway_tls, admin: bind(settings.admin)? })
 }
 
-fn installer(source: &Source) -> Installer {
+fn installer(source: &Source, traffic: Arc<Traffic>) -> Installer {
     let (link, addresses) = match source {
         Source::Files(_) => (Link::Local, AddressRules::from(AddressPolicy::Workstation)),
         Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.addresses.clone()),
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
-    Installer::new(store, Arc::new(Live::new(addresses)))
+    Installer::new(store, Arc::new(Live::new(addresses).with_traffic(traffic)))
 }
 
 fn traffic_runtime(workers: Option<usize>) -> io::Result<Runtime> {

@@ -19,6 +19,7 @@ pub use health::{Availability, Eviction, Health};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
 
+use crate::telemetry::Traffic;
 use crate::upstream::{AddressRules, Clients};
 
 /// One upstream model as health sees it: two routes that use the same model of the same account share its fate.
@@ -32,6 +33,7 @@ pub struct Live {
     slots: Kept<ObjectId, Slots>,
     budgets: Kept<ObjectId, RetryBudget>,
     clients: Clients,
+    traffic: Arc<Traffic>,
 }
 
 impl Live {
@@ -43,7 +45,20 @@ impl Live {
             slots: Kept::default(),
             budgets: Kept::default(),
             clients: Clients::new(addresses),
+            traffic: Arc::default(),
         }
+    }
+
+    /// Counts by route and upstream here.
+    #[must_use]
+    pub fn with_traffic(mut self, traffic: Arc<Traffic>) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
+    /// What each route and upstream in force has counted.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The account of a token.

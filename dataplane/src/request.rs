@@ -82,6 +82,8 @@ pub struct RequestSettings {
     pub heartbeat: Option<Duration>,
     /// Output tokens that are assumed, and asked for where a dialect demands a number, if the client sets no bound.
     pub assumed_output_tokens: u64,
+    /// Whether the times of each route are exported as histograms.
+    pub route_histograms: bool,
 }
 
 impl Default for RequestSettings {
@@ -96,6 +98,7 @@ impl Default for RequestSettings {
             max_buffered_bytes: 256 << 20,
             heartbeat: Some(Duration::from_secs(15)),
             assumed_output_tokens: 4_096,
+            route_histograms: false,
         }
     }
 }

@@ -3,7 +3,9 @@
 pub mod access_log;
 pub mod metrics;
 pub mod record;
+pub mod traffic;
 
 pub use access_log::AccessLog;
 pub use metrics::Metrics;
 pub use record::{RecordSink, RequestRecord};
+pub use traffic::Traffic;

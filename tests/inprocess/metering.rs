@@ -176,13 +176,18 @@ async fn the_series_say_the_same_as_the_records() {
     let truth = &upstream.ledger()[0];
     let labels = "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\"";
     for line in [
-        format!("gen_ai_server_request_duration_seconds_count{{{labels},route=\"apps/m\",error_type=\"\"}} 1"),
-        format!("gen_ai_server_time_to_first_token_seconds_count{{{labels},route=\"apps/m\",error_type=\"\"}} 1"),
+        format!("gen_ai_server_request_duration_seconds_count{{{labels},error_type=\"\"}} 1"),
+        format!("gen_ai_server_time_to_first_token_seconds_count{{{labels}}} 1"),
         format!(
-            "gen_ai_client_token_usage_sum{{{labels},gen_ai_token_type=\"output\",route=\"apps/m\",upstream=\"up\"}} {:.1}",
+            "gen_ai_client_token_usage_sum{{{labels},gen_ai_token_type=\"output\"}} {:.1}",
             truth.output_tokens as f64
         ),
         "routeapi_requests_total{surface=\"chat_completions\",status=\"404\",outcome=\"completed\",error_type=\"unknown_model\"} 1".to_owned(),
+        "routeapi_route_requests_total{route=\"apps/m\",error_type=\"\"} 1".to_owned(),
+        format!(
+            "routeapi_upstream_tokens_total{{route=\"apps/m\",upstream=\"up\",gen_ai_token_type=\"output\"}} {}",
+            truth.output_tokens
+        ),
         "routeapi_upstream_attempts_total{route=\"apps/m\",upstream=\"up\",result=\"ok\"} 1".to_owned(),
         "routeapi_requests_in_flight 0".to_owned(),
     ] {

@@ -37,6 +37,9 @@ pub(super) struct Clients {
     /// How long a client may take nothing of its answer; then the request ends and its connection is closed.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     client_write_timeout: Duration,
+    /// Export the times of each route as histograms too: 36 series more for each route that is used.
+    #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS")]
+    route_histograms: bool,
     /// Threads for traffic. Default: one per core.
     #[arg(long, value_name = "N", env = "ROUTEAPI_WORKERS")]
     pub(super) workers: Option<usize>,
@@ -62,6 +65,7 @@ impl Clients {
             body_total: self.request_body_timeout,
             client_write: self.client_write_timeout,
             heartbeat: Some(self.heartbeat).filter(|it| !it.is_zero()),
+            route_histograms: self.route_histograms,
             ..RequestSettings::default()
         }
     }

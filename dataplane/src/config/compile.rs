@@ -21,7 +21,11 @@ pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Sha
     let namespaces = Arc::new(snapshot.namespaces.clone());
     for (id, route) in &snapshot.routes {
         match routes::compile(id, route, &providers, &namespaces, live) {
-            Ok(compiled) => runtime.names.insert(&Arc::new(compiled), &route.published),
+            Ok(compiled) => {
+                let compiled = Arc::new(compiled);
+                runtime.names.insert(&compiled, &route.published);
+                runtime.routes.push(compiled);
+            }
             Err(message) => refused.push(unreadable(Kind::Route, id, message)),
         }
     }

@@ -11,7 +11,7 @@ use routeapi_metering::Share;
 
 use super::{
     compile,
-    runtime::Runtime,
+    runtime::{Route, Runtime},
     store::{Applied, Origin, Store},
 };
 use crate::{clock, live::Live};
@@ -50,6 +50,7 @@ impl Installer {
         let mut in_force = self.lock();
         let (runtime, catalog, rejected) = self.compile(target, &in_force, revision);
         in_force.catalog = Arc::new(catalog);
+        self.count(&runtime);
         self.store.apply(
             runtime,
             Applied {
@@ -73,7 +74,14 @@ impl Installer {
         let revision = self.store.applied().map_or_else(|| in_force.catalog.revision(), |it| it.revision.clone());
         let (snapshot, _) = in_force.catalog.decode();
         let (runtime, _) = compile::compile(&snapshot, &revision, &self.live, share);
+        self.count(&runtime);
         self.store.replace(runtime);
+    }
+
+    /// What is in force is counted by route and upstream, and nothing else.
+    fn count(&self, runtime: &Runtime) {
+        let upstreams = |route: &'_ Route| route.upstreams.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+        self.live.traffic().configure(runtime.routes().map(|route| (route.id.to_string(), upstreams(route))));
     }
 
     fn compile(

@@ -30,6 +30,7 @@ pub struct Runtime {
     /// The state's name; none before the first configuration.
     pub revision: Option<Revision>,
     pub(super) names: Names,
+    pub(super) routes: Vec<Arc<Route>>,
     pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,
 }
 
@@ -162,6 +163,11 @@ impl Runtime {
     /// The exact model ids that tokens of this namespace find, with the route that answers each.
     pub fn models(&self, namespace: &str) -> BTreeMap<&str, &Arc<Route>> {
         self.names.exact(namespace)
+    }
+
+    /// Every route, by id.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
     }
 
     /// The token that a presented value's SHA-256 stands for.

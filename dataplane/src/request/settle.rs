@@ -98,6 +98,12 @@ impl Attempt {
     fn was_received(&self) -> bool {
         self.sent.is_set() && self.status.is_none_or(|status| (200..300).contains(&status))
     }
+
+    /// What this usage costs at the price of the model that was asked for, in billionths of a dollar.
+    fn cost(&self, usage: &Usage) -> u64 {
+        let price = self.upstream.terms(&self.model).and_then(|terms| terms.price);
+        price.map_or(0, |price| price.cost(usage))
+    }
 }
 
 impl Ending {
@@ -291,7 +297,7 @@ impl Guard {
         let attempt = self.current.as_ref()?;
         let asked = self.call.as_ref().map(|call| call.asked).unwrap_or_default();
         let (mut usage, _) = attempt.seen.account(asked, attempt.was_received());
-        let mut spend = attempt.upstream.price.as_ref().map_or(0, |price| price.cost(&usage));
+        let mut spend = attempt.cost(&usage);
         for past in &self.past {
             usage.add(past.usage);
             spend = spend.saturating_add(past.cost_nano_usd);
@@ -302,8 +308,7 @@ impl Guard {
     fn close(&self, attempt: Attempt, error: Option<&'static str>, now: Instant) -> AttemptRecord {
         let asked = self.call.as_ref().map(|call| call.asked).unwrap_or_default();
         let (usage, usage_source) = attempt.seen.account(asked, attempt.was_received());
-        let price = attempt.upstream.terms(&attempt.model).and_then(|terms| terms.price);
-        let cost_nano_usd = price.map_or(0, |price| price.cost(&usage));
+        let cost_nano_usd = attempt.cost(&usage);
         AttemptRecord {
             upstream: attempt.upstream.name.clone(),
             provider: attempt.upstream.provider.id.to_string(),

@@ -53,7 +53,7 @@ fn gateway_with(request: &str) -> (Arc<Gateway>, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
     let gateway = Gateway {
         config: Arc::new(Store::new(runtime, Link::Local)),
-        metrics: Arc::new(Metrics::new(&mut Registry::default())),
+        metrics: Arc::new(Metrics::new(&mut Registry::default(), Arc::default())),
         records: Arc::clone(&kept) as Arc<dyn RecordSink>,
         drain: Drain::new(),
         offload: Offload::default(),

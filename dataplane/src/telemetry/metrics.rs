@@ -14,8 +14,10 @@ use prometheus_client::{
 use routeapi_metering::{AttemptRecord, Outcome, UsageRecord};
 use routeapi_process::LostLines;
 
+use super::traffic::{Traffic, TrafficSeries};
+
 /// Seconds. From a cached refusal to a long reasoning answer.
-const DURATIONS: [f64; 16] =
+pub(super) const DURATIONS: [f64; 16] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0];
 
 /// Tokens. The conventions' own advice for `gen_ai.client.token.usage`.
@@ -45,10 +47,9 @@ pub struct Metrics {
     in_flight: Gauge,
     buffered: Gauge,
     durations: Histograms<CallLabels>,
-    first_tokens: Histograms<CallLabels>,
+    first_tokens: Histograms<FirstTokenLabels>,
     token_usage: Histograms<TokenLabels>,
-    spend: Family<UpstreamLabels, Counter>,
-    attempts: Family<AttemptLabels, Counter>,
+    traffic: Arc<Traffic>,
     warnings: Family<WarningLabels, Counter>,
     lost_lines: Counter,
     panics: Counter,
@@ -66,8 +67,13 @@ struct RequestLabels {
 struct CallLabels {
     gen_ai_operation_name: &'static str,
     gen_ai_provider_name: &'static str,
-    route: Arc<str>,
     error_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FirstTokenLabels {
+    gen_ai_operation_name: &'static str,
+    gen_ai_provider_name: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,21 +81,6 @@ struct TokenLabels {
     gen_ai_operation_name: &'static str,
     gen_ai_provider_name: &'static str,
     gen_ai_token_type: &'static str,
-    route: Arc<str>,
-    upstream: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabels {
-    route: Arc<str>,
-    upstream: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    route: Arc<str>,
-    upstream: Arc<str>,
-    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,8 +114,8 @@ pub struct CallFacts<'a> {
 // === impl Metrics ===
 
 impl Metrics {
-    /// Makes the series and names them in a registry.
-    pub fn new(registry: &mut Registry) -> Self {
+    /// Makes the series and names them in a registry. `traffic` counts by route and upstream.
+    pub fn new(registry: &mut Registry, traffic: Arc<Traffic>) -> Self {
         let durations: fn() -> Histogram = || Histogram::new(DURATIONS);
         let tokens: fn() -> Histogram = || Histogram::new(TOKENS);
         let metrics = Self {
@@ -134,8 +125,7 @@ impl Metrics {
             durations: Family::new_with_constructor(durations),
             first_tokens: Family::new_with_constructor(durations),
             token_usage: Family::new_with_constructor(tokens),
-            spend: Family::default(),
-            attempts: Family::default(),
+            traffic,
             warnings: Family::default(),
             lost_lines: Counter::default(),
             panics: Counter::default(),
@@ -159,10 +149,7 @@ impl Metrics {
         registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first);
         let help = "Tokens per attempt by type, as reported, counted or estimated";
         registry.register("gen_ai_client_token_usage", help, self.token_usage.clone());
-        let help = "Cost at the route's prices, in billionths of a US dollar";
-        registry.register("routeapi_spend_nanousd", help, self.spend.clone());
-        let help = "Tries at upstreams by result; result is ok, client_cancelled or the reason of the failure";
-        registry.register("routeapi_upstream_attempts", help, self.attempts.clone());
+        registry.register_collector(Box::new(TrafficSeries(Arc::clone(&self.traffic))));
         let help = "Request fields that were changed or dropped for an upstream's protocol";
         registry.register("routeapi_translation_warnings", help, self.warnings.clone());
         let help = "Access log lines left out because the output was not read or failed";
@@ -203,7 +190,7 @@ impl Metrics {
         let error_type = record.error.unwrap_or("");
         let labels = RequestLabels {
             surface: record.surface.unwrap_or("none"),
-            status: record.status,
+            status: known(record.status),
             outcome: Word(record.outcome),
             error_type,
         };
@@ -211,46 +198,37 @@ impl Metrics {
         let (Some(call), Some(route)) = (call, &record.route) else {
             return;
         };
-        let route: Arc<str> = Arc::from(route.as_str());
-        let labels = CallLabels {
-            gen_ai_operation_name: call.operation,
-            gen_ai_provider_name: call.providers.last().unwrap_or(&"none"),
-            route: Arc::clone(&route),
-            error_type,
-        };
-        self.durations.get_or_create(&labels).observe(seconds(record.duration_ms));
-        if let Some(first) = record.first_content_ms {
-            self.first_tokens.get_or_create(&labels).observe(seconds(first));
+        let provider = call.providers.last().unwrap_or(&"none");
+        let labels = CallLabels { gen_ai_operation_name: call.operation, gen_ai_provider_name: provider, error_type };
+        let (duration, first) = (seconds(record.duration_ms), record.first_content_ms.map(seconds));
+        self.durations.get_or_create(&labels).observe(duration);
+        if let Some(first) = first {
+            let labels = FirstTokenLabels { gen_ai_operation_name: call.operation, gen_ai_provider_name: provider };
+            self.first_tokens.get_or_create(&labels).observe(first);
+        }
+        let route = self.traffic.route(route);
+        if let Some(route) = &route {
+            route.ended(error_type, duration, first);
         }
         for (attempt, provider) in record.attempts.iter().zip(call.providers) {
-            self.attempted(attempt, &labels, provider, record.outcome);
+            self.attempted(attempt, call.operation, provider);
+            if let Some(upstream) = route.as_ref().and_then(|route| route.upstream(&attempt.upstream)) {
+                let ended_well = if record.outcome == Outcome::ClientCancelled { "client_cancelled" } else { "ok" };
+                let (input, output) = (attempt.usage.total_input(), attempt.usage.total_output());
+                upstream.attempted(attempt.error.unwrap_or(ended_well), input, output, attempt.cost_nano_usd);
+            }
         }
     }
 
-    fn attempted(&self, attempt: &AttemptRecord, call: &CallLabels, provider: &'static str, outcome: Outcome) {
-        let upstream: Arc<str> = Arc::from(attempt.upstream.as_str());
-        let route = &call.route;
-        let ended_well = if outcome == Outcome::ClientCancelled { "client_cancelled" } else { "ok" };
-        let labels = AttemptLabels {
-            route: Arc::clone(route),
-            upstream: Arc::clone(&upstream),
-            result: attempt.error.unwrap_or(ended_well),
-        };
-        self.attempts.get_or_create(&labels).inc();
-        if attempt.cost_nano_usd > 0 {
-            let labels = UpstreamLabels { route: Arc::clone(route), upstream: Arc::clone(&upstream) };
-            self.spend.get_or_create(&labels).inc_by(attempt.cost_nano_usd);
-        }
+    fn attempted(&self, attempt: &AttemptRecord, operation: &'static str, provider: &'static str) {
         for (kind, tokens) in [("input", attempt.usage.total_input()), ("output", attempt.usage.total_output())] {
             if tokens == 0 {
                 continue;
             }
             let labels = TokenLabels {
-                gen_ai_operation_name: call.gen_ai_operation_name,
+                gen_ai_operation_name: operation,
                 gen_ai_provider_name: provider,
                 gen_ai_token_type: kind,
-                route: Arc::clone(route),
-                upstream: Arc::clone(&upstream),
             };
             #[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float; counts stay far below 2^53")]
             self.token_usage.get_or_create(&labels).observe(tokens as f64);
@@ -265,6 +243,15 @@ impl Metrics {
 #[expect(clippy::cast_precision_loss, reason = "milliseconds stay far below 2^53")]
 fn seconds(millis: u64) -> f64 {
     millis as f64 / 1_000.0
+}
+
+/// A status as a label: those that mean something by themselves as they are, others as the first of their class, since an
+/// upstream can send any number.
+fn known(status: u16) -> u16 {
+    match status {
+        0 | 400..=431 | 451 | 499..=504 | 529 => status,
+        _ => status / 100 * 100,
+    }
 }
 
 // === impl labels ===

@@ -128,12 +128,17 @@ impl Gateway {
 
     /// Waits until this many requests are under way.
     pub async fn under_way(&self, count: usize) {
-        let series = format!("\nrouteapi_requests_in_flight {count}\n");
+        self.shows(&format!("routeapi_requests_in_flight {count}")).await;
+    }
+
+    /// Waits until a line stands on the page of metrics.
+    pub async fn shows(&self, line: &str) {
+        let line = format!("\n{line}\n");
         let look = || async {
             let page = Ask::get("/metrics").open_at(self.admin()).await.read().await;
-            page.text().contains(&series).then_some(())
+            page.text().contains(&line).then_some(())
         };
-        wait::until("requests are under way", SOON, look).await;
+        wait::until("the metrics say so", SOON, look).await;
     }
 
     /// The record of the only request.

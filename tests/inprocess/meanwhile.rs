@@ -121,12 +121,11 @@ async fn after_a_pause_the_current_key_is_sent_and_a_withdrawn_token_sends_nothi
 
     let withdraw = async {
         upstream_has(&upstream, 3).await;
-        gateway
-            .apply(&serving(&upstream, "new-key").token_with("other", "sk-other-test-token", "models: [\"*\"]"))
-            .await;
+        let suspended = serving(&upstream, "new-key").token_with("main", TOKEN, "models: [\"*\"], state: Suspended");
+        gateway.apply(&suspended).await;
     };
     let (answer, ()) = tokio::join!(waiting(), withdraw);
-    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert_eq!(answer.status, 403, "{}", answer.text());
     assert_eq!(upstream.received().len(), 3, "there was no second attempt");
 }
 

@@ -250,6 +250,6 @@ async fn more_than_may_be_held_is_turned_away_and_the_rest_is_served() {
     upstream.set(Script::new().text("fine"));
     let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let page = Ask::get("/metrics").open_at(gateway.admin()).await.read().await;
-    assert!(page.text().contains("\nrouteapi_buffered_bytes 0\n"), "all was given back: {}", page.text());
+    // The last bytes are given back when the connection lets go of them, a moment after the client has them.
+    gateway.shows("routeapi_buffered_bytes 0").await;
 }

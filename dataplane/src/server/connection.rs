@@ -84,11 +84,7 @@ where
         ambiguous: io.ambiguous(),
         activity,
     });
-    let opened = tokio::select! {
-        opened = opening::open(io, server.limits.header_bytes) => opened,
-        () = server.drain.closing() => return,
-    };
-    match opened {
+    match opening::open(io, server.limits.header_bytes, server.drain.closing()).await {
         // Boxed, so that a connection does not keep room for hyper before it has sent anything whole.
         Ok(io) => Box::pin(exchange(shared, io)).await,
         Err(error) => tracing::debug!(%peer, %error, "connection ended before a request"),
@@ -107,6 +103,8 @@ where
     let builder = builder(&server.limits, server.spawner.clone());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
+        // In this order: the first header section is there already, and hyper has to take it before it is told to end.
+        biased;
         ended = connection.as_mut() => ended,
         () = server.drain.closing() => {
             connection.as_mut().graceful_shutdown();

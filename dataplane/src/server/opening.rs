@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
@@ -25,20 +25,25 @@ pub(super) struct Opened<I> {
 }
 
 /// Reads until a header section is whole, HTTP/2 is spoken, the other side has ended, or more than `most` bytes have come,
-/// which is for hyper to refuse.
+/// which is for hyper to refuse. `closing` ends a connection that has sent nothing; a request that has begun is awaited.
 ///
 /// # Errors
 /// When the connection breaks or is given up.
-pub(super) async fn open<I>(mut io: Guarded<I>, most: usize) -> io::Result<Opened<I>>
+pub(super) async fn open<I>(mut io: Guarded<I>, most: usize, closing: impl Future<Output = ()>) -> io::Result<Opened<I>>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut closing = pin!(closing);
     let mut first = BytesMut::new();
     while io.is_opening() && first.len() <= most {
         if first.len() == first.capacity() {
             first.reserve(first.len().max(FIRST));
         }
-        if io.read_buf(&mut first).await? == 0 || !may_begin_a_request(&first) {
+        let read = tokio::select! {
+            read = io.read_buf(&mut first) => read?,
+            () = closing.as_mut(), if first.is_empty() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        if read == 0 || !may_begin_a_request(&first) {
             break;
         }
     }
@@ -93,7 +98,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Opened<I> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        future::{pending, ready},
+        sync::Arc,
+        time::Duration,
+    };
 
     use tokio::io::AsyncWriteExt as _;
 
@@ -110,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_is_gathered_in_about_as_many_bytes_as_it_has_and_read_again_in_full() {
         let (mut client, server) = tokio::io::duplex(64);
-        let opening = tokio::spawn(open(guarded(server), 64 << 10));
+        let opening = tokio::spawn(open(guarded(server), 64 << 10, pending()));
         for piece in HEAD.chunks(3) {
             client.write_all(piece).await.unwrap();
         }
@@ -124,6 +133,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_process_that_ends_awaits_a_head_that_has_begun_and_no_other() {
+        let (silent, server) = tokio::io::duplex(64);
+        assert!(open(guarded(server), 64 << 10, ready(())).await.is_err(), "nothing was sent");
+        drop(silent);
+        let (mut client, server) = tokio::io::duplex(64);
+        let closing = tokio_util::sync::CancellationToken::new();
+        let opening = tokio::spawn(open(guarded(server), 64 << 10, closing.clone().cancelled_owned()));
+        let (begun, rest) = HEAD.split_at(9);
+        client.write_all(begun).await.unwrap();
+        tokio::task::yield_now().await;
+        closing.cancel();
+        client.write_all(rest).await.unwrap();
+        assert_eq!(opening.await.unwrap().unwrap().first, HEAD);
+    }
+
+    #[tokio::test]
     async fn what_is_too_long_or_no_http1_is_handed_over() {
         let long = vec![b'a'; 10_000];
         for (sent, most, least) in [
@@ -132,7 +157,7 @@ mod tests {
             (b"\x16\x03\x01", 9, 3),
             (b"", 9, 0),
         ] {
-            let mut opened = open(guarded(tokio::io::join(sent, Vec::new())), most).await.unwrap();
+            let mut opened = open(guarded(tokio::io::join(sent, Vec::new())), most, pending()).await.unwrap();
             assert!(opened.first.len() >= least, "{} bytes", opened.first.len());
             let mut all = Vec::new();
             opened.read_to_end(&mut all).await.unwrap();
@@ -142,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_is_opening_is_small() {
-        let opening = open(guarded(tokio::io::empty()), 1);
+        let opening = open(guarded(tokio::io::empty()), 1, pending());
         assert!(size_of_val(&opening) <= 1024, "{} bytes", size_of_val(&opening));
     }
 }

@@ -320,7 +320,7 @@ mod tests {
         assert!(count("one") && count("two"));
         traffic.configure([("a/r".to_owned(), vec!["two"])]);
         let page = page(&traffic);
-        assert!(!page.contains("one"), "{page}");
+        assert!(!page.contains("upstream=\"one\""), "{page}");
         assert!(
             page.contains("routeapi_upstream_attempts_total{route=\"a/r\",upstream=\"two\",result=\"ok\"} 1\n"),
             "{page}"

@@ -180,7 +180,7 @@ async fn many_answers_at_once_stay_within_the_cap() {
     let asks = (0..60).map(|_| Ask::post("/v1/chat/completions", body).send(&gateway));
     let answers = futures_util::future::join_all(asks).await;
     assert!(answers.iter().all(|answer| answer.status == 200 || answer.status == 429));
-    let used: u64 = gateway.records(60).await.iter().map(|record| tokens_of(record)).sum();
+    let used: u64 = gateway.records(60).await.iter().map(tokens_of).sum();
     assert!(used <= CAP, "{used}");
     assert!(!upstream.received().is_empty());
     let impossible = body.replace("\"n\":100", "\"n\":1000");

@@ -31,6 +31,9 @@ pub(crate) struct Claimant<'a> {
     pub usable: bool,
     /// Whose tokens may use it.
     pub audience: Audience,
+    /// Whether a selector says whose. It publishes then whoever matches today, so that a namespace which comes to match
+    /// changes no route.
+    pub selects: bool,
     /// Whose routes may publish ids under its prefixes.
     pub delegates: Option<Audience>,
     /// None if its namespace may not publish.
@@ -142,7 +145,7 @@ impl<'a> Holders<'a> {
     fn claim(&mut self, index: usize, claimant: &'a Claimant<'a>) -> Result<Won, Problem> {
         let others = claimant.others();
         let mut won = Won { not_granted: claimant.rank.is_none() && !others.is_empty(), ..Won::default() };
-        let publishes = claimant.rank.is_some() && !others.is_empty();
+        let publishes = claimant.rank.is_some() && (claimant.selects || !others.is_empty());
         for (position, pattern) in claimant.patterns() {
             if won.models.contains(pattern) || won.published.iter().any(|it| it.model == *pattern) {
                 continue;

@@ -129,6 +129,7 @@ impl Candidate<'_> {
             created: self.created,
             usable: self.upstreams.usable.iter().any(|upstream| upstream.weight > 0),
             audience: namespaces.audience(&self.allowed),
+            selects: matches!(self.allowed, AllowedNamespaces::Selector(_)),
             delegates: delegates.map(|it| namespaces.audience(&it)),
             rank: publishers.rank(objects, self.id.namespace()),
         }

@@ -130,10 +130,10 @@ pub async fn unread_answers(ground: &Ground, scale: Scale) -> Result<Findings> {
     match freed {
         Some(after) => findings.note(format!("a provider's places were free again after {after:.1?}")),
         None if scale == Scale::Short => {
-            findings.note("a provider's places are held longer than is waited here".to_owned())
+            findings.note("a provider's places are held longer than is waited here".to_owned());
         }
         None => {
-            findings.fault(format!("a provider's four places were held for {patience:?} by clients that do not read"))
+            findings.fault(format!("a provider's four places were held for {patience:?} by clients that do not read"));
         }
     }
     close(ground, sockets, &mut findings).await?;

@@ -39,7 +39,7 @@ pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<Respons
     let message = refusal.to_string();
     guard.explain(&refusal.for_the_log());
     let ending = ending(&refusal);
-    let raw = if let Refusal::Upstream(failure) = &mut refusal { failure.raw.take() } else { None };
+    let raw = if let Refusal::Upstream(failure) = &mut refusal { failure.take_raw() } else { None };
     let mut response = match raw {
         Some(raw) => unchanged(raw),
         None => rendered(&refusal, message, &guard),
@@ -117,7 +117,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
     let (kind, _) = face(refusal);
     let mut problem = Problem::new(kind, message);
     match refusal {
-        Refusal::Upstream(failure) => return failure.problem.clone(),
+        Refusal::Upstream(failure) => return failure.for_the_client(),
         Refusal::MethodNotAllowed { .. } => problem.status = 405,
         Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => problem.status = 408,
         Refusal::UnknownEncoding { .. } => problem.status = 415,

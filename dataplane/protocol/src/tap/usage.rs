@@ -18,13 +18,54 @@ pub(crate) fn openai(usage: &Value) -> Usage {
         input: input.map(|all| all.saturating_sub(cache_read.unwrap_or(0)).saturating_sub(cache_write.unwrap_or(0))),
         cache_read,
         cache_write,
-        output: output.map(|all| all.saturating_sub(reasoning.unwrap_or(0))),
+        output: output.map(|all| visible_output(all, reasoning, input, usage.get("total_tokens").and_then(count))),
         reasoning,
     }
 }
 
+/// Output without reasoning. OpenAI counts reasoning in the output; xAI and others count it beside, which the total tells.
+pub(crate) fn visible_output(output: u64, reasoning: Option<u64>, input: Option<u64>, total: Option<u64>) -> u64 {
+    let Some(reasoning) = reasoning.filter(|reasoning| *reasoning > 0) else { return output };
+    let apart = input.unwrap_or(0).saturating_add(output).saturating_add(reasoning);
+    if total == Some(apart) { output } else { output.saturating_sub(reasoning) }
+}
+
 /// Anthropic's; input excludes the cache, output includes thinking.
 pub(crate) fn anthropic(usage: &Value) -> Usage {
+    // Compaction and advisors are passes of their own, which the counts beside them leave out.
+    let passes = usage.get("iterations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !passes.is_empty() {
+        let mut all = Usage::default();
+        passes.iter().take(MAX_PASSES).for_each(|pass| all = sum(all, one_pass(pass)));
+        let top = one_pass(usage);
+        // A server that repeats the sum in both places is not charged twice, nor less than it says.
+        return if all.total_input() >= top.total_input() && all.total_output() >= top.total_output() {
+            all
+        } else {
+            top
+        };
+    }
+    one_pass(usage)
+}
+
+/// Most passes of one answer that are added up.
+const MAX_PASSES: usize = 1_024;
+
+fn sum(one: Usage, other: Usage) -> Usage {
+    let add = |one: Option<u64>, other: Option<u64>| match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    };
+    Usage {
+        input: add(one.input, other.input),
+        cache_read: add(one.cache_read, other.cache_read),
+        cache_write: add(one.cache_write, other.cache_write),
+        output: add(one.output, other.output),
+        reasoning: add(one.reasoning, other.reasoning),
+    }
+}
+
+fn one_pass(usage: &Value) -> Usage {
     let reasoning = usage.pointer("/output_tokens_details/thinking_tokens").and_then(count);
     let count = |name: &str| usage.get(name).and_then(count);
     Usage {
@@ -68,6 +109,25 @@ mod tests {
             output: Some(output),
             reasoning: Some(reasoning),
         }
+    }
+
+    #[test]
+    fn reasoning_beside_the_output_is_told_by_the_total() {
+        let xai = json!({"prompt_tokens": 12, "completion_tokens": 1, "total_tokens": 241,
+            "completion_tokens_details": {"reasoning_tokens": 228}});
+        assert_eq!((openai(&xai).output, openai(&xai).reasoning), (Some(1), Some(228)));
+        let inclusive = json!({"prompt_tokens": 12, "completion_tokens": 229, "total_tokens": 241,
+            "completion_tokens_details": {"reasoning_tokens": 228}});
+        assert_eq!(openai(&inclusive).output, Some(1));
+    }
+
+    #[test]
+    fn all_billed_passes_are_counted() {
+        let usage = json!({"input_tokens": 162, "output_tokens": 11, "iterations": [
+            {"type": "compaction", "input_tokens": 99_195, "output_tokens": 81},
+            {"type": "message", "input_tokens": 162, "output_tokens": 11}]});
+        let all = anthropic(&usage);
+        assert_eq!((all.total_input(), all.total_output()), (99_357, 92));
     }
 
     #[test]

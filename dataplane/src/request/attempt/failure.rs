@@ -129,6 +129,29 @@ impl Failure {
         Self::new(upstream, Cause::Truncated, Problem::new(ProblemKind::Upstream, message))
     }
 
+    /// What the client is told. A key that the vendor rejects is the provider's, not the client's: passed on, its 401 would
+    /// send apps looking for a fault in their own token.
+    pub(in crate::request) fn for_the_client(&self) -> Problem {
+        if !self.is_about_our_key() {
+            return self.problem.clone();
+        }
+        let message = format!(
+            "upstream {} refused the gateway's own credentials; the AIProvider's key has to be looked at",
+            self.upstream
+        );
+        Problem::new(ProblemKind::Upstream, message)
+    }
+
+    /// The upstream's error as it came, if the client may have it.
+    pub(in crate::request) fn take_raw(&mut self) -> Option<RawError> {
+        self.raw.take().filter(|_| !self.is_about_our_key())
+    }
+
+    fn is_about_our_key(&self) -> bool {
+        let answered = matches!(self.cause, Cause::Answered | Cause::AnsweredLate);
+        answered && self.problem.kind == ProblemKind::Authentication
+    }
+
     /// Whether another upstream may be tried.
     pub(super) fn next(&self) -> Next {
         match self.cause {

@@ -3,7 +3,7 @@
 
 use http::{
     HeaderMap, HeaderValue,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 
 /// What an answer is, and what SDKs and their users read of it (protocols 1.1 to 1.4): the vendor's id for support, when to
@@ -49,11 +49,19 @@ pub(in crate::request) fn passed(upstream: &HeaderMap, same_dialect: bool) -> He
     }
     // Content-Length is set anew by the server from what the body really holds, which is the same for unchanged bytes.
     for (name, value) in upstream {
-        if NAMES.contains(&name.as_str()) {
+        if NAMES.contains(&name.as_str()) && (name != RETRY_AFTER || is_wait(value)) {
             headers.append(name.clone(), value.clone());
         }
     }
     headers
+}
+
+/// Whether `retry-after` says how long to wait: seconds from 0, or a date. SDKs read others as no wait at all, or fail.
+fn is_wait(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(|text| {
+        let text = text.trim();
+        text.parse::<f64>().is_ok_and(|seconds| seconds.is_finite() && seconds >= 0.0) || text.ends_with("GMT")
+    })
 }
 
 /// The body is the gateway's own now.
@@ -83,6 +91,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_wait_that_is_none_stays_behind() {
+        let passes = |value: &'static str| {
+            let mut upstream = HeaderMap::new();
+            upstream.insert("retry-after", HeaderValue::from_static(value));
+            !passed(&upstream, true).is_empty()
+        };
+        for value in ["0", "7", "1.5", "Tue, 14 Nov 2023 22:13:30 GMT"] {
+            assert!(passes(value), "{value}");
+        }
+        for value in ["-1", "abc", "", "NaN", "inf"] {
+            assert!(!passes(value), "{value}");
+        }
+    }
+
+    #[test]
     fn listed_headers_pass_and_no_others() {
         let mut upstream = HeaderMap::new();
         for name in [
@@ -109,7 +132,7 @@ mod tests {
             "x-envoy-upstream-service-time",
             "cf-ray",
         ] {
-            upstream.insert(name, HeaderValue::from_static("v"));
+            upstream.insert(name, HeaderValue::from_static("1"));
         }
         let passed = passed(&upstream, true);
         let mut names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();

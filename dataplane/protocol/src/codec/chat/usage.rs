@@ -9,6 +9,7 @@ use crate::{
         write::Members,
     },
     ir::Usage,
+    tap::usage::visible_output,
 };
 
 /// Reads the counts. `prompt_tokens` includes cached and cache-write tokens, `completion_tokens` includes reasoning. What
@@ -25,12 +26,13 @@ pub fn read(raw: &RawValue) -> Option<Usage> {
     if let Ok(Some(mut details)) = usage.object("completion_tokens_details") {
         reasoning = count(&mut details, "reasoning_tokens");
     }
+    let total = count(&mut usage, "total_tokens");
     let cached = cache_read.unwrap_or(0).saturating_add(cache_write.unwrap_or(0));
     Some(Usage {
         input: prompt.map(|prompt| prompt.saturating_sub(cached)),
         cache_read,
         cache_write,
-        output: completion.map(|completion| completion.saturating_sub(reasoning.unwrap_or(0))),
+        output: completion.map(|completion| visible_output(completion, reasoning, prompt, total)),
         reasoning,
     })
 }

@@ -9,12 +9,13 @@ use serde_json::value::RawValue;
 use crate::{
     codec::json::{count::Count, write::Members},
     ir::Usage,
+    tap,
 };
 
 /// `usage` as it stands on the wire, whole or in a stream event. Unknown members are no concern of ours, and what cannot
 /// be read was not said.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct WireUsage(Counts);
+pub struct WireUsage(Usage);
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -35,7 +36,12 @@ struct OutputDetails {
 impl<'de> Deserialize<'de> for WireUsage {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(from)?;
-        Ok(Self(serde_json::from_str(raw.get()).unwrap_or_default()))
+        // Passes that are billed beside the answer (compaction, advisors) are rare; their counts are added up.
+        if raw.get().contains("\"iterations\"") {
+            let all = serde_json::from_str(raw.get()).map(|usage| tap::usage::anthropic(&usage));
+            return Ok(Self(all.unwrap_or_default()));
+        }
+        Ok(Self(serde_json::from_str::<Counts>(raw.get()).unwrap_or_default().into()))
     }
 }
 
@@ -51,7 +57,13 @@ pub fn write(usage: Usage, to: &mut Members<'_>) {
 }
 
 impl From<WireUsage> for Usage {
-    fn from(WireUsage(wire): WireUsage) -> Self {
+    fn from(WireUsage(usage): WireUsage) -> Self {
+        usage
+    }
+}
+
+impl From<Counts> for Usage {
+    fn from(wire: Counts) -> Self {
         let reasoning = wire.output_tokens_details.and_then(|details| details.thinking_tokens.0);
         Self {
             input: wire.input_tokens.0,

@@ -72,3 +72,13 @@ fn a_request_larger_than_the_accounts_quota_pauses_nobody() {
     let limited = failure(Cause::Answered, Problem::new(Kind::RateLimited, "Rate limit reached for gpt-4o"));
     assert_eq!(limited.blame(), Blame::Account);
 }
+
+#[test]
+fn a_rejected_key_of_the_provider_is_not_the_clients() {
+    let mut rejected = failure(Cause::Answered, Problem::new(Kind::Authentication, "Incorrect API key: sk-VENDOR"));
+    rejected.raw = Some(RawError { status: 401, headers: HeaderMap::new(), body: Bytes::from_static(b"sk-VENDOR") });
+    let told = rejected.for_the_client();
+    assert_eq!((told.kind, told.status), (Kind::Upstream, 502));
+    assert!(!told.message.contains("sk-VENDOR"), "{}", told.message);
+    assert!(rejected.take_raw().is_none());
+}

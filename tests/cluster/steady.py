@@ -11,7 +11,8 @@ class Traffic:
     def __init__(self, kube, name):
         self.kube, self.name = kube, name
         kube.apply(app(name, "shop", "traffic.py", ["gpt", "long"], "app-routeapi"))
-        until("traffic", lambda: "started" in self.log())
+        # After an API server's outage the kubelet's own waits can put off a pod for a minute.
+        until("traffic", lambda: "started" in self.log(), seconds=180)
 
     def log(self):
         if self.kube.get("pod", self.name, namespace="shop")["status"]["phase"] == "Pending":

@@ -74,7 +74,7 @@ impl<E: Entry> Background<E> {
         let writing = Arc::clone(&shared);
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || write(&entries, BufWriter::with_capacity(BUFFER, out), &writing, alive))?;
+            .spawn(move || write(entries, BufWriter::with_capacity(BUFFER, out), &writing, alive))?;
         Ok(Self { queue, bytes: bounds.bytes, shared, done: Mutex::new(done) })
     }
 
@@ -108,24 +108,24 @@ impl<E> std::fmt::Debug for Background<E> {
 }
 
 /// Writes until it is told to end; flushes whenever the queue has run empty. Dropping `alive` tells that it has ended.
-fn write<E: Entry>(queue: &Receiver<Message<E>>, mut out: impl Write, shared: &Shared, alive: Sender<Infallible>) {
-    while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            if let Message::Entry(entry) = message {
-                if entry.write_to(&mut out).is_err() {
-                    (shared.on_lost)();
-                }
-                shared.held.fetch_sub(entry.size(), Ordering::Relaxed);
+fn write<E: Entry>(queue: Receiver<Message<E>>, mut out: impl Write, shared: &Shared, alive: Sender<Infallible>) {
+    let mut next = queue.recv().ok();
+    while let Some(message) = next {
+        if let Message::Entry(entry) = message {
+            if entry.write_to(&mut out).is_err() {
+                (shared.on_lost)();
             }
-            next = queue.try_recv().ok();
+            shared.held.fetch_sub(entry.size(), Ordering::Relaxed);
         }
-        // Whatever is wrong with the output shows at the next entry, which is then counted.
-        let _ = out.flush();
-        if shared.closing.load(Ordering::Acquire) {
-            break;
-        }
+        next = queue.try_recv().ok().or_else(|| {
+            // Whatever is wrong with the output shows at the next entry, which is then counted.
+            let _ = out.flush();
+            // What was queued while the output took nothing is written before the end.
+            if shared.closing.load(Ordering::Acquire) { queue.try_recv().ok() } else { queue.recv().ok() }
+        });
     }
+    // In this order: whoever has seen the end offers nothing that would be neither written nor counted.
+    drop(queue);
     drop(alive);
 }
 

@@ -88,7 +88,8 @@ fn start<H: Handle>(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    let connection = run(Arc::clone(server), socket, peer, tls.cloned(), place);
+    // Boxed, as what it awaits is: each layer around a future would keep room for it twice, once as its argument.
+    let connection = Box::pin(run(Arc::clone(server), socket, peer, tls.cloned(), place));
     let tracked = server.connections.track_future(connection);
     drop(server.spawner.spawn("connection", tracked));
 }
@@ -109,12 +110,12 @@ async fn run<H: Handle>(
 ) {
     let _open = Open::new(server.metrics.open.clone());
     let Some(tls) = tls else {
-        abortable(connection::serve(&server, peer, place, socket)).await;
+        abortable(Box::pin(connection::serve(&server, peer, place, socket))).await;
         return;
     };
     match shake_hands(&server, &tls, socket, &place).await {
         Ok(socket) => {
-            Box::pin(abortable(connection::serve(&server, peer, place, socket))).await;
+            abortable(Box::pin(connection::serve(&server, peer, place, socket))).await;
         }
         Err(error) => {
             server.metrics.tls_failures.inc();

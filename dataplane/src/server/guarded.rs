@@ -4,8 +4,8 @@
 //! hyper's own header timeout runs from the end of the previous request, so it cannot tell a connection that rests from
 //! one that dawdles; it serves as the idle timeout, and this one times the header section itself, starting with the
 //! connection or with a section's first byte; on HTTP/2, a header block's or any other frame's that no request in flight
-//! waits for. A first request that is too slow gets status 408, one that is given up for the memory it holds 503; on a
-//! later one the connection is only closed, since an answer may be under way.
+//! waits for. A first request that has begun and is too slow gets status 408, one that is given up for the memory it holds
+//! 503; on a later one the connection is only closed, since an answer may be under way.
 //!
 //! On the way out, hyper's own refusal of what it cannot read gets the id and the body that every answer has.
 
@@ -122,7 +122,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
             return Poll::Ready(result);
         }
         let (status, why) = ready!(this.poll_gone(cx));
-        if this.framing.is_at_start() && this.framing.is_http1() {
+        // A connection that was opened ahead and has sent nothing is closed without a word: its client would take the
+        // answer for that to the request it sends next.
+        let has_begun = this.framing.unfinished(false).is_some();
+        if has_begun && this.framing.is_at_start() && this.framing.is_http1() {
             // Best effort: the peer may not be reading either.
             let _ = Pin::new(&mut this.io).poll_write(cx, &refusal::bytes(status, why));
         }

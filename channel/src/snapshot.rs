@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use namespace::{AllowedNamespaces, LabelRequirement, NAME_LABEL, Namespace, NamespaceSelector};
 pub use provider::{Aws, Credential, Eviction, Provider, ProviderModel, Tls};
-pub use route::{Fallback, Price, Published, Reach, Route, Timeouts, Upstream};
+pub use route::{Fallback, Heartbeat, Price, Published, Reach, Route, Timeouts, Upstream};
 pub use secret::Secret;
 pub use token::{Limit, Quantity, Token, TokenKey};
 

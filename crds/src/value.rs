@@ -12,4 +12,6 @@ pub use address::{AddressClass, AddressPolicy, AddressRules, ForbiddenPlace, Hos
 pub use duration::{Duration, InvalidDuration};
 pub use model::{InvalidModelPattern, ModelPattern};
 pub use money::{InvalidMoney, NanoUsd};
-pub use terms::{Capability, Endpoint, Enforcement, FallbackCondition, ProviderType, Translation, Window};
+pub use terms::{
+    Capability, Endpoint, Enforcement, FallbackCondition, HeartbeatMode, ProviderType, Translation, Window,
+};

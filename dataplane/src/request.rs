@@ -4,6 +4,9 @@
 //! What can still be told changes on the way. Until `identify` a request can only be refused; from then on its caller is
 //! named in the record; from `admit` on a settlement is owed; once `relay` has begun the status stands and errors become
 //! events of the client's dialect. The [`settle::Guard`] goes along from the first line to the end of the body.
+//!
+//! `relay` begins with an upstream's answer, or earlier: a streaming client that has heard nothing for a heartbeat
+//! interval gets its head, and the attempts go on inside the response body ([`wait`]).
 
 mod admit;
 mod attempt;
@@ -20,6 +23,7 @@ mod respond;
 mod route;
 mod settle;
 mod standing;
+mod wait;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -33,7 +37,14 @@ pub use offload::Offload;
 pub use plan::lacking;
 pub use relay::{BodyError, Deliveries, ResponseBody, end_overdue};
 
-use self::{attempt::Answer, context::Context, refusal::Refusal, settle::Guard, standing::Standing};
+use self::{
+    attempt::PlannedCall,
+    context::Context,
+    refusal::Refusal,
+    settle::Guard,
+    standing::Standing,
+    wait::{Attempts, Early},
+};
 use crate::{
     clock,
     config::store::Store,
@@ -78,7 +89,8 @@ pub struct RequestSettings {
     /// Most bytes of request bodies, whole answers and beginnings of streams that the process holds at once; what
     /// exceeds it is answered with 503.
     pub max_buffered_bytes: usize,
-    /// How long a client hears nothing before a heartbeat keeps its connection open; none for no heartbeats.
+    /// How long a streaming client hears nothing before a heartbeat keeps its connection open, where its route does not
+    /// say; none for no heartbeats.
     pub heartbeat: Option<Duration>,
     /// Output tokens that are assumed, and asked for where a dialect demands a number, if the client sets no bound.
     pub assumed_output_tokens: u64,
@@ -103,12 +115,12 @@ impl Default for RequestSettings {
     }
 }
 
-/// What is handed over.
+/// Who answers.
 enum Served {
-    /// The gateway's own answer.
+    /// The gateway itself, with this.
     Own(Vec<u8>),
-    /// An upstream's.
-    Upstream(Box<Answer>),
+    /// An upstream.
+    Call(Box<PlannedCall>),
 }
 
 /// Answers a request. Never fails: every way out is a response and a record.
@@ -120,7 +132,7 @@ where
     // Boxed, so that a connection does not keep room for it while an answer streams or nothing happens.
     let serving = Box::pin(serve(gateway, request, &mut guard));
     match AssertUnwindSafe(serving).catch_unwind().await {
-        Ok(Ok(Served::Upstream(answer))) => relay::relay(*answer, guard),
+        Ok(Ok(Served::Call(call))) => Box::pin(answer(*call, guard)).await,
         Ok(Ok(Served::Own(body))) => respond::own(body, guard),
         Ok(Err(refusal)) => respond::refuse(refusal, guard),
         Err(_) => {
@@ -146,8 +158,8 @@ where
     guard.identified(&caller);
     match inbound {
         Inbound::Call(endpoint) => {
-            let answer = call(Standing::new(runtime, caller), endpoint, (head, body), guard).await?;
-            Ok(Served::Upstream(Box::new(answer)))
+            let call = call(Standing::new(runtime, caller), endpoint, (head, body), guard).await?;
+            Ok(Served::Call(Box::new(call)))
         }
         Inbound::ListModels(kind) => Ok(Served::Own(models::list(&runtime, &caller, kind, &head))),
         Inbound::GetModel { list, id } => Ok(Served::Own(models::get(&runtime, &caller, list, &id)?)),
@@ -155,13 +167,13 @@ where
     }
 }
 
-/// A call for a model, from its body to an upstream's answer.
+/// A call for a model, from its body to the upstreams that are to be tried.
 async fn call<B>(
     mut standing: Standing,
     endpoint: Endpoint,
     (head, body): (Parts, B),
     guard: &mut Guard,
-) -> Result<Answer, Refusal>
+) -> Result<PlannedCall, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -176,7 +188,24 @@ where
     guard.admitted(&admission.route, admission.reservation);
     let asked = (read.call.model(), read.needs);
     let plan = plan::plan(&admission.route, asked, &standing.caller().token, guard.tenant(), guard.context())?;
-    attempt::attempt(&plan, &read, &head.headers, standing, guard).await
+    Ok(PlannedCall { plan, read, client_headers: head.headers, standing })
+}
+
+/// Tries the upstreams and hands over what one of them says, or why none did.
+async fn answer(call: PlannedCall, guard: Guard) -> Response<ResponseBody> {
+    let early = Early::of(&call, &guard);
+    let mut attempts = Attempts::begin(call, guard);
+    let outcome = match early {
+        None => attempts.outcome().await,
+        Some(early) => match tokio::time::timeout(early.after, attempts.outcome()).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => return relay::wait(attempts, early),
+        },
+    };
+    match outcome {
+        (guard, Ok(answer)) => relay::relay(answer, guard),
+        (guard, Err(refusal)) => respond::refuse(refusal, guard),
+    }
 }
 
 #[cfg(test)]

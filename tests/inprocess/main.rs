@@ -22,3 +22,4 @@ mod passthrough;
 mod raw;
 mod stalled;
 mod streaming;
+mod waiting;

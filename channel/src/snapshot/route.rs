@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use routeapi_crds::value::{Capability, Duration, FallbackCondition, ModelPattern, NanoUsd, Translation};
+use routeapi_crds::value::{
+    Capability, Duration, FallbackCondition, HeartbeatMode, ModelPattern, NanoUsd, Translation,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{AllowedNamespaces, Namespace, ObjectId};
@@ -34,9 +36,30 @@ pub struct Route {
     pub upstreams: Vec<Upstream>,
     /// When and how often another upstream is tried.
     pub fallback: Fallback,
+    /// What a streaming client is sent while no content comes.
+    #[serde(default, skip_serializing_if = "Heartbeat::is_default")]
+    pub heartbeat: Heartbeat,
     /// Why upstreams are missing, in words for whoever runs the gateway; none if all resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// What a streaming client is sent while no content comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Heartbeat {
+    /// When.
+    pub mode: HeartbeatMode,
+    /// How often; none means what the data plane is started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+}
+
+impl Heartbeat {
+    /// Whether this is what a route does that says nothing.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A pattern that reaches tokens of other namespaces.

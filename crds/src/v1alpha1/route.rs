@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{LABEL, Namespaces, ProviderRef};
 use crate::{
     condition,
-    value::{Capability, Duration, FallbackCondition, ModelPattern, NanoUsd, Translation},
+    value::{Capability, Duration, FallbackCondition, HeartbeatMode, ModelPattern, NanoUsd, Translation},
 };
 
 /// The models that this route publishes, the upstreams that serve them, and what happens when one fails.
@@ -101,6 +101,11 @@ pub struct AIRouteSpec {
     /// How long each step may take, for all upstreams that do not say otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+
+    /// What a streaming client is sent while no content comes, so that no load balancer or client in between gives up on
+    /// a silent connection. Optional; heartbeats are on by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Heartbeat>,
 
     /// What happens to request fields that an upstream's protocol cannot express. Default: hints are dropped and listed in
     /// the x-routeapi-warnings header, what changes the meaning is refused. Strict: every drop is refused. Lenient: drops
@@ -225,15 +230,32 @@ pub struct Timeouts {
     /// To a usable connection: DNS, TCP and TLS. Default 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<Duration>,
-    /// From sending the request to the first content; pings and empty events do not count. Default 300s.
+    /// From sending the request to the first content; pings and empty events do not count. Default 600s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_content: Option<Duration>,
-    /// Between two events of a stream. Default 300s.
+    /// Between two events of a stream. Default 600s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_idle: Option<Duration>,
     /// The whole request, all attempts together. Default 3600s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Duration>,
+}
+
+/// What keeps the connection of a streaming client open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.interval) || duration(self.interval) >= duration('1s')")
+    .message("interval must be at least 1s"))]
+pub struct Heartbeat {
+    /// When heartbeats are sent. Always: also before an upstream has answered; status 200 then goes out before the answer
+    /// is known, and a failure of every upstream is an error event in the stream. AfterContent: once an answer has begun;
+    /// until then the client waits for the true status. Never: not at all.
+    #[serde(default)]
+    pub mode: HeartbeatMode,
+    /// How long a client hears nothing before the next one. Keep it below the idle timeout of every load balancer in
+    /// between. Default: what the data plane is started with, 15s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
 }
 
 /// What the operator saw.

@@ -93,6 +93,19 @@ pub enum Translation {
     Lenient,
 }
 
+/// When a streaming client is sent heartbeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum HeartbeatMode {
+    /// Whenever it has heard nothing for an interval, also before an upstream has answered: then status 200 and the
+    /// headers go out with the first heartbeat, and a failure of every upstream is an error event in the stream.
+    #[default]
+    Always,
+    /// Only once an answer has begun. Until then the client waits for the true status.
+    AfterContent,
+    /// Not at all.
+    Never,
+}
+
 /// What happens to a streamed answer that goes beyond what was reserved for its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Enforcement {

@@ -20,6 +20,7 @@ use crate::{
     estimate,
     inbound::Endpoint,
     ir,
+    pending::PendingStream,
     report::{Refusal, Warning},
     scan::{Kind, Repeated, Scan},
     upstream_path::UnsafeModel,
@@ -197,6 +198,11 @@ impl Call {
     /// What an upstream must be able to do to serve this.
     pub fn needs(&self) -> Needs {
         needs::of(self)
+    }
+
+    /// The client's stream while no upstream has answered; none if it wants the answer in one piece.
+    pub fn pending(&self, id: impl Into<String>, created: i64) -> Option<PendingStream> {
+        PendingStream::new(self.surface(), self.framing, self.reply(id, created))
     }
 
     /// What the encoder of the answer must know: `id` is one for the answer without a dialect's prefix, `created` is

@@ -49,6 +49,16 @@ pub enum Framing {
     JsonArray,
 }
 
+impl Framing {
+    /// The content type of an answer that arrives so.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Sse => "text/event-stream",
+            Self::Whole | Self::JsonArray => "application/json",
+        }
+    }
+}
+
 impl Surface {
     /// The vendor it belongs to.
     pub const fn family(self) -> Family {

@@ -110,10 +110,7 @@ impl Exchange {
 
     /// The content type of [`Self::stream`]'s bytes.
     pub fn stream_content_type(&self) -> &'static str {
-        match self.framing {
-            Framing::Sse => "text/event-stream",
-            Framing::Whole | Framing::JsonArray => "application/json",
-        }
+        self.framing.content_type()
     }
 
     /// An upstream's whole answer (status 2xx), for the client.

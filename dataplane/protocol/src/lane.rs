@@ -4,7 +4,7 @@ mod hide;
 mod lost;
 mod observe;
 pub(crate) mod passthrough;
-mod terminal;
+pub(crate) mod terminal;
 pub(crate) mod translated;
 mod unfold;
 pub(crate) mod whole;

@@ -20,6 +20,7 @@ pub mod inbound;
 pub mod ir;
 mod lane;
 pub mod models;
+pub mod pending;
 pub mod problem;
 pub mod report;
 pub mod scan;

@@ -28,7 +28,8 @@ pub(super) struct Clients {
     /// 503. Set it to about half of the memory limit.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_buffered_bytes)]
     max_buffered_bytes: usize,
-    /// How long a streaming client hears nothing before it gets a heartbeat; 0s for never.
+    /// How long a streaming client hears nothing before it gets a heartbeat, where its AIRoute sets no interval; 0s for
+    /// never.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     heartbeat: Duration,
     /// Longest time from a request's head to the end of its body; then it is answered with 408.

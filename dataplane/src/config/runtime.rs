@@ -57,10 +57,23 @@ pub struct Route {
     pub upstreams: Vec<Arc<Upstream>>,
     /// When another one is tried.
     pub fallback: Fallback,
+    /// What keeps a streaming client's connection open.
+    pub heartbeat: Heartbeat,
     /// Why upstreams are missing, for whoever runs the gateway.
     pub problem: Option<String>,
     /// Bounds extra attempts.
     pub budget: Arc<RetryBudget>,
+}
+
+/// What keeps a streaming client's connection open while no content comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Whether there are any.
+    pub on: bool,
+    /// Whether they begin before an upstream has answered, which commits to status 200.
+    pub before_content: bool,
+    /// How long a client hears nothing before the next; none for what the process is started with.
+    pub every: Option<Duration>,
 }
 
 /// When another upstream is tried.
@@ -187,6 +200,15 @@ impl Route {
     /// Whether any upstream takes requests.
     pub fn serves(&self) -> bool {
         self.upstreams.iter().any(|upstream| upstream.weight > 0)
+    }
+}
+
+// === impl Heartbeat ===
+
+impl Heartbeat {
+    /// How long a client hears nothing before the next, where the process says `default`; none for no heartbeats.
+    pub fn interval(&self, default: Option<Duration>) -> Option<Duration> {
+        self.every.or(default).filter(|_| self.on)
     }
 }
 

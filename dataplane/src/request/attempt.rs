@@ -93,16 +93,23 @@ pub(super) enum AnswerBody {
     },
 }
 
+/// A call that upstreams are to be tried for.
+pub(super) struct PlannedCall {
+    /// Which, and until when.
+    pub plan: Plan,
+    /// What the client asks for.
+    pub read: Arc<Read>,
+    /// The client's headers.
+    pub client_headers: HeaderMap,
+    /// Whether it may still go on.
+    pub standing: Standing,
+}
+
 /// Walks the plan until an upstream serves.
-pub(super) async fn attempt(
-    plan: &Plan,
-    read: &Arc<Read>,
-    client_headers: &HeaderMap,
-    standing: Standing,
-    guard: &mut Guard,
-) -> Result<Answer, Refusal> {
+pub(super) async fn attempt(call: PlannedCall, guard: &mut Guard) -> Result<Answer, Refusal> {
     let gateway = Arc::clone(guard.gateway());
-    let mut walk = Walk::new(plan, read, client_headers, standing, &gateway);
+    let PlannedCall { plan, read, client_headers, standing } = call;
+    let mut walk = Walk::new(&plan, &read, &client_headers, standing, &gateway);
     for upstream in &plan.upstreams {
         if let Some(answer) = walk.visit(upstream, guard).await? {
             return Ok(answer);
@@ -278,7 +285,9 @@ impl<'a> Walk<'a> {
         if failure.cause != Cause::Busy {
             self.attempts += 1;
             guard.fail_attempt(failure.word(), now);
-            failure.tell(upstream, now, guard.tenant(), self.plan.upstreams.len() == 1);
+            if !(guard.is_held_back() && failure.is_upstreams()) {
+                failure.tell(upstream, now, guard.tenant(), self.plan.upstreams.len() == 1);
+            }
         }
         tracing::debug!(upstream = failure.upstream, cause = failure.word(), "an attempt failed");
         let goes_on = match failure.next() {

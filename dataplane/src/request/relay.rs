@@ -4,21 +4,27 @@
 mod body;
 mod delivery;
 pub(super) mod headers;
+mod waiting;
 mod watch;
 
-use http::Response;
+use std::sync::Arc;
+
+use http::{HeaderMap, Response};
 
 pub use body::{BodyError, ResponseBody};
 pub use delivery::{Deliveries, end_overdue};
 
 use self::{
     body::{Pieces, Remains, StreamBody, WholeBody},
+    delivery::Answer as Delivered,
+    waiting::WaitingBody,
     watch::Watch,
 };
 use super::{
     attempt::{Answer, AnswerBody},
-    respond,
+    respond::{self, Stamp},
     settle::{Ending, Guard},
+    wait::{Attempts, Early},
 };
 
 /// Hands an answer over. The guard goes with the body and settles at its end.
@@ -28,31 +34,55 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
     if let Some(value) = respond::warnings_header(guard.warnings()) {
         headers.insert("x-routeapi-warnings", value);
     }
-    guard.answered(answer.status.as_u16());
-    let mut response = Response::new(());
-    *response.status_mut() = answer.status;
-    let body = match answer.body {
-        AnswerBody::Whole { bytes, changed, lease } => {
-            if let Some(content_type) = changed {
-                headers::rewritten(&mut headers, content_type);
-            }
-            *response.headers_mut() = headers;
-            respond::stamp(&mut response, &guard);
-            if bytes.is_empty() {
-                guard.settle(Ending::COMPLETED);
-            }
-            ResponseBody::whole(WholeBody::new(bytes, answer.deadline, guard, lease))
-        }
-        AnswerBody::Stream { held, stream, rest, content_type } => {
+    match &answer.body {
+        AnswerBody::Whole { changed: Some(content_type), .. } => headers::rewritten(&mut headers, content_type),
+        AnswerBody::Whole { changed: None, .. } => {}
+        AnswerBody::Stream { content_type, .. } => {
             headers::rewritten(&mut headers, content_type);
             headers::unbuffered(&mut headers);
-            *response.headers_mut() = headers;
-            respond::stamp(&mut response, &guard);
-            let watch = Watch::new(&guard, answer.upstream.timeouts.stream_idle, answer.deadline);
-            let remains = Remains::new(held);
-            let pieces = Pieces { remains, stream, rest, slot: answer.slot };
-            ResponseBody::stream(StreamBody::new(pieces, watch, guard))
         }
-    };
-    response.map(|()| body)
+    }
+    Stamp::of(&guard).put(&mut headers);
+    let status = answer.status;
+    guard.answered(status.as_u16());
+    let gateway = Arc::clone(guard.gateway());
+    let mut response = Response::new(ResponseBody::delivered(delivered(answer, guard), &gateway));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Gives a client its head before an upstream has answered; the attempts go on in the body, and the guard with them.
+/// What headers say of the upstream and of warnings is not known yet: the record has it.
+pub(super) fn wait(attempts: Attempts, early: Early) -> Response<ResponseBody> {
+    let Early { after, stamp, pending, caller, deadline } = early;
+    let mut headers = HeaderMap::new();
+    headers::rewritten(&mut headers, pending.content_type());
+    headers::unbuffered(&mut headers);
+    let gateway = Arc::clone(stamp.gateway());
+    stamp.put(&mut headers);
+    let watch = Watch::new(&gateway, Some(after), deadline);
+    let body = Delivered::Waiting(Box::new(WaitingBody::new(attempts, pending, watch, caller)));
+    let mut response = Response::new(ResponseBody::delivered(body, &gateway));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// What of an answer goes out behind its head.
+fn delivered(answer: Answer, mut guard: Guard) -> Delivered {
+    match answer.body {
+        AnswerBody::Whole { bytes, .. } if bytes.is_empty() => {
+            guard.settle(Ending::COMPLETED);
+            Delivered::Done
+        }
+        AnswerBody::Whole { bytes, lease, .. } => {
+            Delivered::Whole(Box::new(WholeBody::new(bytes, answer.deadline, guard, lease)))
+        }
+        AnswerBody::Stream { held, stream, rest, .. } => {
+            let idle = answer.upstream.timeouts.stream_idle;
+            let watch = Watch::new(guard.gateway(), guard.heartbeat(), answer.deadline).idle_after(idle);
+            let pieces = Pieces { remains: Remains::new(held), stream, rest, slot: answer.slot };
+            Delivered::Stream(Box::new(StreamBody::new(pieces, watch, guard)))
+        }
+    }
 }

@@ -3,6 +3,8 @@
 
 mod warnings;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
@@ -18,8 +20,9 @@ use routeapi_protocol::{
 pub(super) use warnings::{header as warnings_header, words as warning_words};
 
 use super::{
-    ResponseBody,
+    Gateway, ResponseBody,
     attempt::{Cause, Failure, RawError, kind_word},
+    context::Context,
     refusal::Refusal,
     relay,
     settle::{Ending, Guard},
@@ -45,7 +48,7 @@ pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<Respons
         None => rendered(&refusal, message, &guard),
     };
     extra_headers(&refusal, response.headers_mut());
-    stamp(&mut response, &guard);
+    Stamp::of(&guard).put(response.headers_mut());
     guard.answered(response.status().as_u16());
     guard.sent(response.body().len());
     guard.settle(ending);
@@ -58,7 +61,7 @@ pub(super) fn own(body: Vec<u8>, mut guard: Guard) -> Response<ResponseBody> {
     if !response.body().is_empty() {
         response.headers_mut().insert(CONTENT_TYPE, JSON);
     }
-    stamp(&mut response, &guard);
+    Stamp::of(&guard).put(response.headers_mut());
     guard.answered(response.status().as_u16());
     guard.sent(response.body().len());
     guard.settle(Ending::COMPLETED);
@@ -67,26 +70,47 @@ pub(super) fn own(body: Vec<u8>, mut guard: Guard) -> Response<ResponseBody> {
 
 /// What every response carries: the request's id under our name and the dialect's, what the token has left, and the wish
 /// to close when draining.
-pub(super) fn stamp<B>(response: &mut Response<B>, guard: &Guard) {
-    let context = guard.context();
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&context.id) {
-        let dialects = match guard.family() {
-            Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
-            Family::Anthropic => Some(HeaderName::from_static("request-id")),
-            Family::Gemini => None,
-        };
-        // An upstream's own id, passed through, is the one its support asks for.
-        if let Some(name) = dialects.filter(|name| !headers.contains_key(name)) {
-            headers.insert(name, id.clone());
+pub(super) struct Stamp {
+    gateway: Arc<Gateway>,
+    context: Arc<Context>,
+    family: Family,
+    headroom: Option<Headroom>,
+}
+
+impl Stamp {
+    /// For the response of this guard's request.
+    pub(super) fn of(guard: &Guard) -> Self {
+        Self {
+            gateway: Arc::clone(guard.gateway()),
+            context: Arc::clone(guard.context()),
+            family: guard.family(),
+            headroom: guard.headroom(),
         }
-        headers.insert(REQUEST_ID, id);
     }
-    if let Some(headroom) = guard.headroom() {
-        headroom_headers(headroom, headers);
+
+    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
     }
-    if context.version < Version::HTTP_2 && guard.gateway().drain.is_closing() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+
+    pub(super) fn put(self, headers: &mut HeaderMap) {
+        if let Ok(id) = HeaderValue::from_str(&self.context.id) {
+            let dialects = match self.family {
+                Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
+                Family::Anthropic => Some(HeaderName::from_static("request-id")),
+                Family::Gemini => None,
+            };
+            // An upstream's own id, passed through, is the one its support asks for.
+            if let Some(name) = dialects.filter(|name| !headers.contains_key(name)) {
+                headers.insert(name, id.clone());
+            }
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(headroom) = self.headroom {
+            headroom_headers(headroom, headers);
+        }
+        if self.context.version < Version::HTTP_2 && self.gateway.drain.is_closing() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 }
 
@@ -305,6 +329,11 @@ fn headroom_headers(headroom: Headroom, headers: &mut HeaderMap) {
             headers.insert(*remaining, HeaderValue::from(left));
         }
     }
+}
+
+/// How a stream that no upstream answered says why, and how its request ended.
+pub(super) fn unanswered(refusal: &Refusal) -> (Problem, Ending) {
+    (problem(refusal, refusal.to_string()), ending(refusal))
 }
 
 /// How a stream that is cut says why: the problem, and its word.

@@ -10,7 +10,13 @@
 
 mod usage;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use routeapi_metering::{Actual, AttemptRecord, Exceeded, Outcome, Usage, UsageRecord};
 use routeapi_protocol::{
@@ -44,7 +50,7 @@ const LONGEST_METHOD: usize = 32;
 /// One per request.
 pub(super) struct Guard {
     gateway: Arc<Gateway>,
-    context: Context,
+    context: Arc<Context>,
     family: Family,
     caller: Option<Caller>,
     call: Option<CallShape>,
@@ -59,8 +65,9 @@ pub(super) struct Guard {
     response_bytes: u64,
     first_content: Option<Instant>,
     message: Option<String>,
-    /// The client let its answer wait, so that a break of the upstream may be its doing.
-    held_back: bool,
+    /// The client let its answer wait, so that a break of the upstream may be its doing. Shared, because that is seen
+    /// where the answer is handed over, which the guard may not have reached yet.
+    held_back: Arc<AtomicBool>,
     settled: bool,
 }
 
@@ -121,7 +128,7 @@ impl Guard {
         gateway.metrics.began();
         Self {
             gateway: Arc::clone(gateway),
-            context,
+            context: Arc::new(context),
             family: Family::OpenAi,
             caller: None,
             call: None,
@@ -135,7 +142,7 @@ impl Guard {
             response_bytes: 0,
             first_content: None,
             message: None,
-            held_back: false,
+            held_back: Arc::default(),
             settled: false,
         }
     }
@@ -144,7 +151,7 @@ impl Guard {
         &self.gateway
     }
 
-    pub(super) fn context(&self) -> &Context {
+    pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
     }
 
@@ -162,9 +169,14 @@ impl Guard {
         self.caller.as_ref().map_or("", |caller| caller.token.id.namespace())
     }
 
-    /// The client let its answer wait for so long that an upstream may have given up on it.
-    pub(super) fn held_back(&mut self) {
-        self.held_back = true;
+    /// To be set when the client lets its answer wait for so long that an upstream may have given up on it.
+    pub(super) fn held_back(&self) -> &Arc<AtomicBool> {
+        &self.held_back
+    }
+
+    /// Whether that was so.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.held_back.load(Ordering::Relaxed)
     }
 
     /// What the last attempt changed in the request.
@@ -197,6 +209,12 @@ impl Guard {
     pub(super) fn admitted(&mut self, route: &Arc<Route>, reservation: Reservation) {
         self.route = Some(Arc::clone(route));
         self.reservation = Some(reservation);
+    }
+
+    /// How long the client may hear nothing of a stream before a heartbeat is due; none for no heartbeats.
+    pub(super) fn heartbeat(&self) -> Option<Duration> {
+        let default = self.gateway.settings.heartbeat;
+        self.route.as_ref().map_or(default, |route| route.heartbeat.interval(default))
     }
 
     /// What the token may still use, beside what is reserved; none before it is admitted.
@@ -348,6 +366,12 @@ impl Guard {
         self.emit(record);
     }
 
+    /// The same, with why in words.
+    pub(super) fn settle_with(&mut self, message: &str, ending: Ending) {
+        self.explain(message);
+        self.settle(ending);
+    }
+
     /// An upstream that answered to the end is well; one that broke off is not. A client that left says nothing, nor
     /// does an error about the request, nor a break after the client had held the upstream back.
     fn tell_health(&self, ending: Ending, now: Now) {
@@ -356,7 +380,7 @@ impl Guard {
             Outcome::Completed => attempt.upstream.health.succeeded(self.tenant()),
             Outcome::UpstreamFailed => {
                 let is_its_fault = attempt.seen.error.is_none_or(super::attempt::is_upstreams_fault);
-                if is_its_fault && !self.held_back {
+                if is_its_fault && !self.is_held_back() {
                     attempt.upstream.health.failed(now.mono, self.tenant());
                 }
             }

@@ -35,12 +35,18 @@ fn gateway() -> (Arc<Gateway>, Arc<Kept>) {
 
 /// The same with another time for the whole request.
 fn gateway_with(request: &str) -> (Arc<Gateway>, Arc<Kept>) {
+    let echo = json!({"type": "Echo", "baseUrl": "", "eviction": {"consecutiveFailures": 5, "duration": "30s"}});
+    gateway_of(&echo, "5s", request)
+}
+
+/// The same with another provider, and a time until its first content.
+fn gateway_of(provider: &serde_json::Value, first_content: &str, request: &str) -> (Arc<Gateway>, Arc<Kept>) {
     let snapshot: Snapshot = serde_json::from_value(json!({
-        "providers": {"a/echo": {"type": "Echo", "baseUrl": "", "eviction": {"consecutiveFailures": 5, "duration": "30s"}}},
+        "providers": {"a/up": provider},
         "routes": {"a/m": {
             "models": ["m"], "listed": true, "created": 0, "allowedNamespaces": "all", "translation": "Default",
-            "upstreams": [{"name": "echo", "provider": "a/echo", "priority": 0, "weight": 1,
-                "timeouts": {"connect": "1s", "firstContent": "5s", "streamIdle": "5s", "request": request}}],
+            "upstreams": [{"name": "up", "provider": "a/up", "priority": 0, "weight": 1,
+                "timeouts": {"connect": "1s", "firstContent": first_content, "streamIdle": "5s", "request": request}}],
             "fallback": {"conditions": [], "maxAttempts": 1, "maxRetryAfter": "1s"},
         }},
         "tokens": {"a/t": {"keys": [{"id": "k", "sha256": token_format::sha256("sk-test")}], "models": ["*"]}},
@@ -190,6 +196,86 @@ async fn a_large_whole_answer_goes_out_in_pieces_and_keeps_its_lease_until_the_l
     assert!(gateway.metrics.buffered().get() > 0, "the first piece still holds all of it");
     drop(pieces);
     assert_eq!(gateway.metrics.buffered().get(), 0);
+}
+
+/// A gateway whose model `m` leads to an upstream that takes requests and never answers, for so long; one failure evicts
+/// it. Heartbeats come after 10 ms.
+async fn silent_gateway(first_content: &str) -> (Arc<Gateway>, Arc<Kept>, tokio::net::TcpListener) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (gateway, kept) = gateway_of(
+        &json!({
+            "type": "OpenAI", "baseUrl": format!("http://{}/v1", listener.local_addr().unwrap()),
+            "endpoints": ["ChatCompletions"], "eviction": {"consecutiveFailures": 1, "duration": "1h"},
+        }),
+        first_content,
+        "1h",
+    );
+    let mut gateway = Arc::into_inner(gateway).unwrap();
+    gateway.settings.heartbeat = Some(Duration::from_millis(10));
+    (Arc::new(gateway), kept, listener)
+}
+
+fn is_ready(gateway: &Gateway) -> bool {
+    let runtime = gateway.config.current();
+    let health = &runtime.route("a", "m").unwrap().upstreams[0].health;
+    health.availability(clock::mono(), "a") == crate::live::Availability::Ready
+}
+
+const STREAM: &[u8] = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+
+#[tokio::test]
+async fn what_a_client_that_takes_nothing_causes_while_it_waits_is_not_held_against_the_upstream() {
+    for (pulls, evicted) in [(true, true), (false, false)] {
+        let (gateway, kept, listener) = silent_gateway("200ms").await;
+        let response = handle(&gateway, peer(), request(Full::new(Bytes::from_static(STREAM)))).await;
+        assert_eq!(response.status(), 200, "the head goes out before an answer");
+        let (_held, _) = listener.accept().await.unwrap();
+        if !pulls {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        let text = read(response).await.expect("it ends well");
+        assert!(text.contains("no content within 200ms"), "{text}");
+        assert_eq!(is_ready(&gateway), !evicted, "pulls: {pulls}");
+        let records = kept.0.lock().unwrap();
+        assert_eq!(records[0].usage.error, Some("first_content_timeout"));
+        assert_eq!((records[0].usage.status, records[0].response_bytes), (200, text.len() as u64));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_while_it_waits_loses_its_place() {
+    let (gateway, kept, _listener) = silent_gateway("1h").await;
+    let mut gateway = Arc::into_inner(gateway).unwrap();
+    gateway.settings.client_write = Duration::from_millis(40);
+    let gateway = Arc::new(gateway);
+    tokio::spawn(end_overdue(Arc::clone(&gateway)));
+    let response = handle(&gateway, peer(), request(Full::new(Bytes::from_static(STREAM)))).await;
+    all_ended(&gateway).await;
+    let told = kept.0.lock().unwrap().first().map(|record| (record.usage.status, record.usage.error));
+    assert_eq!(told, Some((200, Some("client_stalled"))));
+    assert!(read(response).await.is_none(), "nobody takes it for finished");
+}
+
+/// What a stream costs while it waits, beside its connections and its request's body.
+#[tokio::test]
+async fn what_waits_is_small() {
+    let (gateway, _kept, _listener) = silent_gateway("1h").await;
+    let runtime = gateway.config.current();
+    let guard = Guard::new(&gateway, Context::read(clock::now(), peer(), &request(())));
+    let (head, ()) = request(()).into_parts();
+    let caller = identify::identify(&runtime, &head, clock::now()).unwrap();
+    let mut standing = Standing::new(Arc::clone(&runtime), caller);
+    let endpoint = routeapi_protocol::inbound::route("POST", "/v1/chat/completions", None).unwrap();
+    let Inbound::Call(endpoint) = endpoint else { panic!("a call") };
+    let body = Full::new(Bytes::from_static(STREAM));
+    let read = read::read(endpoint, &head, body, &gateway, &mut standing).await.unwrap();
+    let route = runtime.route("a", "m").unwrap();
+    let token = Arc::clone(&standing.caller().token);
+    let plan = plan::plan(route, ("m", read.needs), &token, "a", guard.context()).unwrap();
+    let call = PlannedCall { plan, read, client_headers: head.headers, standing };
+    let size = Attempts::begin(call, guard).size();
+    println!("attempts that are waited for: {size} bytes");
+    assert!(size <= 8_192, "{size} bytes");
 }
 
 /// What a connection keeps room for while it is idle or an answer streams.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_channel::{
     ObjectId,
-    snapshot::{AllowedNamespaces, Fallback, Provider, Route, Timeouts, Upstream},
+    snapshot::{AllowedNamespaces, Fallback, Heartbeat, Provider, Route, Timeouts, Upstream},
 };
 use routeapi_crds::{
     condition::{self, ConditionType, Decision, Reason},
@@ -30,10 +30,16 @@ use crate::{
 /// What the schema of an upstream's status admits, in bytes.
 const MAX_UPSTREAM_MESSAGE: usize = 2048;
 
+/// As the SDKs of OpenAI and Anthropic do.
 const CONNECT: Duration = Duration::from_secs(5);
-const FIRST_CONTENT: Duration = Duration::from_secs(300);
-const STREAM_IDLE: Duration = Duration::from_secs(300);
+/// Not shorter than the read timeout of the official SDKs (10 minutes in those of OpenAI and Anthropic), so that it is
+/// the client that decides how long it waits.
+const FIRST_CONTENT: Duration = Duration::from_secs(600);
+const STREAM_IDLE: Duration = FIRST_CONTENT;
 const REQUEST: Duration = Duration::from_secs(3600);
+
+/// More often keeps no connection open that this does not.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Every route and what became of it.
 #[derive(Default)]
@@ -163,6 +169,10 @@ fn check(spec: &AIRouteSpec) -> Result<(), Problem> {
     if let Some(field) = zero(spec.timeouts.as_ref()) {
         return invalid(format!("spec.timeouts.{field}: must be longer than 0s"));
     }
+    let interval = spec.heartbeat.and_then(|heartbeat| heartbeat.interval);
+    if interval.is_some_and(|interval| interval < SHORTEST_HEARTBEAT) {
+        return invalid("spec.heartbeat.interval: must be at least 1s".to_owned());
+    }
     Ok(())
 }
 
@@ -218,6 +228,9 @@ fn build(spec: &AIRouteSpec, created: i64, won: Won, upstreams: Upstreams, allow
             max_attempts: fallback.max_attempts,
             max_retry_after: fallback.max_retry_after,
         },
+        heartbeat: spec
+            .heartbeat
+            .map_or_else(Heartbeat::default, |it| Heartbeat { mode: it.mode, interval: it.interval }),
     }
 }
 

@@ -11,17 +11,17 @@ use crate::{
 };
 
 /// What of a stream's past its terminal error depends on.
-pub(super) struct Past<'a> {
-    pub(super) reply: &'a Reply,
-    pub(super) seen: &'a Observed,
+pub(crate) struct Past<'a> {
+    pub(crate) reply: &'a Reply,
+    pub(crate) seen: &'a Observed,
     /// The last `sequence_number` that went out (Responses).
-    pub(super) sequence: Option<u64>,
+    pub(crate) sequence: Option<u64>,
     /// Elements have gone out (JSON arrays).
-    pub(super) elements: bool,
+    pub(crate) elements: bool,
 }
 
 /// The terminal error.
-pub(super) fn error(surface: Surface, framing: Framing, problem: &Problem, past: &Past<'_>) -> Vec<u8> {
+pub(crate) fn error(surface: Surface, framing: Framing, problem: &Problem, past: &Past<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     match (surface, framing) {
         (Surface::Messages, _) => {
@@ -71,7 +71,7 @@ fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
 }
 
 /// What keeps an idle connection open (protocols 0.6); nothing where nothing is legal.
-pub(super) fn heartbeat(surface: Surface, framing: Framing, past: &Past<'_>) -> Vec<u8> {
+pub(crate) fn heartbeat(surface: Surface, framing: Framing, past: &Past<'_>) -> Vec<u8> {
     match (surface, framing) {
         (Surface::ChatCompletions, _) if past.seen.finish.is_none() => {
             let text = |text: &str| serde_json::Value::from(text).to_string();

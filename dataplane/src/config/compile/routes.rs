@@ -9,12 +9,12 @@ use routeapi_channel::{
     ObjectId,
     snapshot::{self, Namespace, Route as Told},
 };
-use routeapi_crds::value::Translation;
+use routeapi_crds::value::{HeartbeatMode, Translation};
 use routeapi_protocol::{dialect::Family, report::Mode, upstream_path};
 
 use super::{price, providers::Compiled};
 use crate::{
-    config::runtime::{Fallback, Route, Timeouts, Upstream},
+    config::runtime::{Fallback, Heartbeat, Route, Timeouts, Upstream},
     live::Live,
     upstream::Client,
 };
@@ -52,6 +52,11 @@ pub fn compile(
             conditions: told.fallback.conditions.iter().copied().collect(),
             max_attempts: told.fallback.max_attempts.max(1),
             max_retry_after: told.fallback.max_retry_after.into(),
+        },
+        heartbeat: Heartbeat {
+            on: told.heartbeat.mode != HeartbeatMode::Never,
+            before_content: told.heartbeat.mode == HeartbeatMode::Always,
+            every: told.heartbeat.interval.map(Into::into),
         },
         problem: told.problem.clone(),
         budget: live.budget(id),

@@ -271,6 +271,11 @@ impl Failure {
         }
     }
 
+    /// Whether the upstream itself is held to have failed.
+    pub(super) fn is_upstreams(&self) -> bool {
+        self.blame() == Blame::Upstream
+    }
+
     /// Whether this one request is larger than all that the account may use in a minute. Vendors answer it as a rate
     /// limit (OpenAI with 429, Groq with 413), but it is one however long anybody waits.
     fn asks_for_too_much(&self) -> bool {

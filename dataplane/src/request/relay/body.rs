@@ -5,7 +5,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Instant,
 };
@@ -25,8 +25,9 @@ use super::{
 use crate::{
     live::Slot,
     request::{
+        Gateway,
         gathered::Lease,
-        identify,
+        identify::{self, Caller},
         refusal::Refusal,
         respond,
         settle::{Ending, Guard},
@@ -109,17 +110,12 @@ impl ResponseBody {
         Self(if bytes.is_empty() { Kind::Done } else { Kind::Full(bytes) })
     }
 
-    pub(super) fn whole(body: WholeBody) -> Self {
-        if body.bytes.is_empty() {
-            return Self(Kind::Done);
+    /// An upstream's answer, watched from now on.
+    pub(super) fn delivered(answer: Answer, gateway: &Gateway) -> Self {
+        match answer {
+            Answer::Done => Self(Kind::Done),
+            answer => Self(Kind::Delivery(Delivery::new(answer, gateway))),
         }
-        let gateway = Arc::clone(body.guard.gateway());
-        Self(Kind::Delivery(Delivery::new(Answer::Whole(Box::new(body)), &gateway)))
-    }
-
-    pub(super) fn stream(body: StreamBody) -> Self {
-        let gateway = Arc::clone(body.guard.gateway());
-        Self(Kind::Delivery(Delivery::new(Answer::Stream(Box::new(body)), &gateway)))
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -206,7 +202,7 @@ impl WholeBody {
 
     /// A whole answer has no place for an error, so it breaks off.
     pub(super) fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
-        let (problem, ending) = reason(why, &self.guard)?;
+        let (problem, ending) = reason(why, self.guard.caller())?;
         self.guard.explain(&problem.message);
         self.guard.settle(ending);
         Some(Remains::default())
@@ -231,6 +227,11 @@ impl AsRef<[u8]> for Leased {
 impl Remains {
     pub(super) fn new(bytes: Bytes) -> Self {
         Self { bytes, last: Bytes::new(), ends_well: false }
+    }
+
+    /// The last of an answer, which ends well with it.
+    pub(super) fn last(last: Bytes) -> Self {
+        Self { bytes: Bytes::new(), last, ends_well: true }
     }
 
     fn len(&self) -> usize {
@@ -307,6 +308,11 @@ impl StreamBody {
         &mut self.guard
     }
 
+    /// The client lets it wait.
+    pub(super) fn held_back(&self) {
+        self.guard.held_back().store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         self.watch.deadline()
     }
@@ -321,7 +327,7 @@ impl StreamBody {
         if self.ended {
             return None;
         }
-        let (problem, ending) = reason(why, &self.guard)?;
+        let (problem, ending) = reason(why, self.guard.caller())?;
         let ends_well = self.stop(&problem, ending).is_ok();
         Some(Remains { ends_well, ..std::mem::take(&mut self.pieces.remains) })
     }
@@ -419,23 +425,23 @@ impl StreamBody {
     }
 }
 
-fn too_late() -> (Problem, Ending) {
+pub(super) fn too_late() -> (Problem, Ending) {
     let problem = Problem::new(ProblemKind::Timeout, "the request took longer than its route allows");
     (problem, Ending::new(Outcome::GatewayStopped, "request_timeout"))
 }
 
-fn shutting_down() -> (Problem, Ending) {
+pub(super) fn shutting_down() -> (Problem, Ending) {
     let problem = Problem::new(ProblemKind::Overloaded, "the gateway is shutting down; try again");
     (problem, Ending::new(Outcome::GatewayStopped, "shutdown"))
 }
 
 /// Whether an answer ends for this, and how that is told.
-fn reason(why: Overdue<'_>, guard: &Guard) -> Option<(Problem, Ending)> {
+pub(super) fn reason(why: Overdue<'_>, caller: Option<&Caller>) -> Option<(Problem, Ending)> {
     match why {
         Overdue::Shutdown => Some(shutting_down()),
         Overdue::Deadline => Some(too_late()),
         Overdue::Changed(runtime) => {
-            let refusal = identify::withdrawn(runtime, guard.caller()?)?;
+            let refusal = identify::withdrawn(runtime, caller?)?;
             let (problem, word) = respond::cut(&refusal);
             Some((problem, Ending::new(Outcome::LimitStopped, word)))
         }

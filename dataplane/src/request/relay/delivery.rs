@@ -9,7 +9,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -17,16 +17,11 @@ use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use routeapi_metering::Outcome;
 
-use super::body::{BodyError, Remains, StreamBody, WholeBody};
-use crate::{
-    clock,
-    config::runtime::Runtime,
-    request::{
-        Gateway,
-        settle::{Ending, Guard},
-    },
-    server::abort,
+use super::{
+    body::{BodyError, Remains, StreamBody, WholeBody},
+    waiting::{Step, WaitingBody},
 };
+use crate::{clock, config::runtime::Runtime, request::Gateway, request::settle::Ending, server::abort};
 
 /// Between two walks, at most.
 const WALK_EVERY: Duration = Duration::from_secs(1);
@@ -35,7 +30,7 @@ const WALK_EVERY: Duration = Duration::from_secs(1);
 const WALK_STEP: usize = 256;
 
 /// A client that takes nothing for so long may be why its upstream gives up.
-const HELD_BACK: Duration = Duration::from_secs(1);
+const HELD_BACK: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(1) };
 
 /// Every answer under way. Those that have ended are left out by the next walk.
 #[derive(Default)]
@@ -47,11 +42,15 @@ pub(super) struct Delivery(Mutex<State>);
 struct State {
     answer: Answer,
     turn: Turn,
+    /// Whoever pulls and waits; woken when the answer ends from outside.
+    waker: Waker,
     /// Closes the connection or resets the stream; none in tests without a server.
     abort: Option<AbortHandle>,
 }
 
 pub(super) enum Answer {
+    /// No upstream has answered yet.
+    Waiting(Box<WaitingBody>),
     Stream(Box<StreamBody>),
     Whole(Box<WholeBody>),
     /// Ended from outside: what the client is still to get.
@@ -84,7 +83,8 @@ pub(super) enum Overdue<'a> {
 impl Delivery {
     /// An answer, watched from now on.
     pub(super) fn new(answer: Answer, gateway: &Gateway) -> Arc<Self> {
-        let state = State { answer, turn: Turn::Client(clock::mono()), abort: abort::current() };
+        let state =
+            State { answer, turn: Turn::Client(clock::mono()), waker: Waker::noop().clone(), abort: abort::current() };
         let delivery = Arc::new(Self(Mutex::new(state)));
         gateway.deliveries.lock().push(Arc::downgrade(&delivery));
         delivery
@@ -95,16 +95,18 @@ impl Delivery {
         let mut state = self.state();
         let state = &mut *state;
         let is_late = |since: Instant| clock::mono().saturating_duration_since(since) > HELD_BACK;
-        if let (Turn::Client(since), Some(guard)) = (state.turn, state.answer.guard())
+        if let Turn::Client(since) = state.turn
             && is_late(since)
         {
-            guard.held_back();
+            state.answer.held_back();
         }
         let next = state.answer.next(context);
-        state.turn = match (&next, &state.answer) {
-            (Poll::Pending, Answer::Stream(body)) => Turn::Upstream(body.wakes_at().max(clock::mono())),
-            _ => Turn::Client(clock::mono()),
-        };
+        let wakes_at = state.answer.wakes_at().filter(|_| next.is_pending());
+        let now = clock::mono();
+        state.turn = wakes_at.map_or(Turn::Client(now), |at| Turn::Upstream(at.max(now)));
+        if next.is_pending() {
+            state.waker.clone_from(context.waker());
+        }
         if matches!(next, Poll::Ready(None | Some(Err(_)))) {
             state.answer = Answer::Done;
         }
@@ -114,9 +116,7 @@ impl Delivery {
     /// The answer's own code panicked.
     pub(super) fn panicked(&self) {
         let mut state = self.state();
-        if let Some(guard) = state.answer.guard() {
-            guard.panicked();
-        }
+        state.answer.panicked();
         state.answer = Answer::Done;
     }
 
@@ -130,7 +130,7 @@ impl Delivery {
         match &self.state().answer {
             Answer::Whole(body) => Some(body.left()),
             Answer::Done => Some(0),
-            Answer::Stream(_) | Answer::Cut(_) => None,
+            Answer::Waiting(_) | Answer::Stream(_) | Answer::Cut(_) => None,
         }
     }
 
@@ -148,15 +148,15 @@ impl Delivery {
         };
         if let Some(remains) = remains {
             state.answer = Answer::Cut(remains);
+            // What would have woken it went with the answer.
+            state.waker.wake_by_ref();
         }
         let (Turn::Client(since) | Turn::Upstream(since)) = state.turn;
         if now.saturating_duration_since(since) < gateway.settings.client_write {
             return;
         }
-        if let Some(guard) = state.answer.guard() {
-            guard.explain("the client took nothing of its answer for too long");
-            guard.settle(Ending::new(Outcome::ClientCancelled, "client_stalled"));
-        }
+        let stalled = Ending::new(Outcome::ClientCancelled, "client_stalled");
+        state.answer.settle("the client took nothing of its answer for too long", stalled);
         state.answer = Answer::Cut(Remains::default());
         if let Some(abort) = &state.abort {
             abort.abort();
@@ -173,6 +173,13 @@ impl Delivery {
 impl Answer {
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
+            Self::Waiting(body) => match ready!(body.poll(context)) {
+                Step::Heartbeat(bytes) => Poll::Ready(Some(Ok(bytes))),
+                Step::Over(answer) => {
+                    *self = answer;
+                    self.next(context)
+                }
+            },
             Self::Stream(body) => body.next(context),
             Self::Whole(body) => Poll::Ready(body.next().map(Ok)),
             Self::Cut(remains) => Poll::Ready(remains.next()),
@@ -180,16 +187,46 @@ impl Answer {
         }
     }
 
-    fn guard(&mut self) -> Option<&mut Guard> {
+    /// The client lets it wait.
+    fn held_back(&self) {
         match self {
-            Self::Stream(body) => Some(body.guard()),
-            Self::Whole(body) => Some(body.guard()),
-            Self::Cut(_) | Self::Done => None,
+            Self::Waiting(body) => body.held_back(),
+            Self::Stream(body) => body.held_back(),
+            Self::Whole(_) | Self::Cut(_) | Self::Done => {}
+        }
+    }
+
+    /// Settles its request, unless that was done.
+    fn settle(&mut self, message: &str, ending: Ending) {
+        match self {
+            Self::Waiting(body) => body.settle(message, ending),
+            Self::Stream(body) => body.guard().settle_with(message, ending),
+            Self::Whole(body) => body.guard().settle_with(message, ending),
+            Self::Cut(_) | Self::Done => {}
+        }
+    }
+
+    fn panicked(&mut self) {
+        match self {
+            Self::Waiting(body) => body.panicked(),
+            Self::Stream(body) => body.guard().panicked(),
+            Self::Whole(body) => body.guard().panicked(),
+            Self::Cut(_) | Self::Done => {}
+        }
+    }
+
+    /// When a timer wakes whoever pulls, while the upstream is silent.
+    fn wakes_at(&self) -> Option<Instant> {
+        match self {
+            Self::Waiting(body) => Some(body.wakes_at()),
+            Self::Stream(body) => Some(body.wakes_at()),
+            Self::Whole(_) | Self::Cut(_) | Self::Done => None,
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self {
+            Self::Waiting(body) => Some(body.deadline()),
             Self::Stream(body) => Some(body.deadline()),
             Self::Whole(body) => Some(body.deadline()),
             Self::Cut(_) | Self::Done => None,
@@ -199,6 +236,7 @@ impl Answer {
     /// Ends the answer, if that is a reason to; gives what the client is still to get.
     fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
         match self {
+            Self::Waiting(body) => body.cut(why),
             Self::Stream(body) => body.cut(why),
             Self::Whole(body) => body.cut(why),
             Self::Cut(_) | Self::Done => None,

@@ -50,20 +50,25 @@ pub(super) enum Event {
 }
 
 impl Watch {
-    pub(super) fn new(guard: &Guard, idle: Duration, deadline: Instant) -> Self {
-        let gateway = Arc::clone(guard.gateway());
+    /// Beats so often, until the deadline.
+    pub(super) fn new(gateway: &Arc<Gateway>, heartbeat: Option<Duration>, deadline: Instant) -> Self {
         let now = clock::mono();
         Self {
             known: gateway.config.current(),
-            idle,
-            heartbeat: gateway.settings.heartbeat,
+            idle: Duration::MAX,
+            heartbeat,
             deadline,
             waiting_since: None,
             last_sent: now,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             expired: Box::pin(gateway.drain.expired_owned()),
-            gateway,
+            gateway: Arc::clone(gateway),
         }
+    }
+
+    /// Also ends a wait for the upstream that lasts so long.
+    pub(super) fn idle_after(self, idle: Duration) -> Self {
+        Self { idle, ..self }
     }
 
     /// End of the whole request.

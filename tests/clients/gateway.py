@@ -1,5 +1,7 @@
 """Starts `routeapi run` with manifests that route one model id to each dialect of the scripted upstream."""
 
+import os
+
 import processes
 
 TOKEN = "sk-clients-of-the-test"
@@ -57,7 +59,12 @@ def manifests(upstream_url):
 
 
 def start(binary, upstream_url, directory):
+    return run(manifests(upstream_url), directory, binary=binary)
+
+
+def run(text, directory, *options, binary=None):
+    """A gateway with these manifests."""
     path = directory / "manifests.yaml"
-    path.write_text(manifests(upstream_url))
-    command = [binary, "run", "-f", str(path), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-    return processes.Process(command)
+    path.write_text(text)
+    command = [binary or os.environ["ROUTEAPI_BIN"], "run", "-f", str(path)]
+    return processes.Process([*command, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options])

@@ -95,6 +95,10 @@ class Upstream:
         """The script of every request from now on."""
         self._call("POST", "/_script", {"default": default})
 
+    def models(self, **scripts):
+        """The scripts of requests that name these models; they go before the default."""
+        self._call("POST", "/_script", {"models": scripts})
+
     def queue(self, *scripts):
         """The scripts of the next requests, one each."""
         self._call("POST", "/_script", {"queue": list(scripts)})

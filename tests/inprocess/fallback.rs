@@ -128,6 +128,40 @@ async fn a_long_pause_is_passed_on() {
     assert_eq!(upstream.received().len(), 1, "the second request did not go out");
 }
 
+/// SDKs of OpenAI and Anthropic repeat a call that failed twice by themselves, unless they are told that it is of no use.
+#[tokio::test]
+async fn what_was_tried_everywhere_is_not_to_be_tried_again() {
+    let (first, second, gateway) = two("").await;
+    let ask = |path: &str, body: &str| Ask::post(path, body.to_owned()).send(&gateway);
+    for (path, body) in dialects("m", false) {
+        first.set(Script::failing(500));
+        second.set(Script::failing(500).header("x-should-retry", "true"));
+        let answer = ask(&path, &body).await;
+        assert_eq!((answer.status, answer.header("x-should-retry")), (500, Some("false")), "{path}");
+        // The client's own mistake is not repeated anyway.
+        first.set(Script::failing(400));
+        assert_eq!(ask(&path, &body).await.header("x-should-retry"), None, "{path}");
+    }
+    first.set(Script::failing(500));
+    second.set(Script::rate_limited(30));
+    let answer = ask("/v1/chat/completions", &chat("m", false)).await;
+    let told = (answer.status, answer.header("retry-after"), answer.header("x-should-retry"));
+    assert_eq!(told, (429, Some("30"), None), "the wait is for the client to honour");
+}
+
+#[tokio::test]
+async fn a_retry_is_left_to_the_client_where_the_gateway_made_none() {
+    let upstream = Upstream::start(Script::failing(500)).await;
+    let gateway = Gateway::start(&Manifests::new().provider("only", "OpenAI", &upstream).route("m", &["only"]).token());
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!((answer.status, answer.header("x-should-retry")), (500, None));
+    upstream.set(Script::silent());
+    let manifests = Manifests::new().provider("only", "OpenAI", &upstream);
+    let late = manifests.route_with("m", &["only"], "timeouts: {firstContent: 100ms, request: 100ms}").token();
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&Gateway::start(&late)).await;
+    assert_eq!((answer.status, answer.header("x-should-retry")), (504, Some("false")), "the whole time is used up");
+}
+
 #[tokio::test]
 async fn an_illegal_request_is_not_tried_again() {
     let (first, second, gateway) = two("").await;

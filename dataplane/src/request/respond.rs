@@ -48,6 +48,9 @@ pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<Respons
         None => rendered(&refusal, message, &guard),
     };
     extra_headers(&refusal, response.headers_mut());
+    if is_retried(response.status()) && is_final(&refusal, guard.attempts()) {
+        response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    }
     Stamp::of(&guard).put(response.headers_mut());
     guard.answered(response.status().as_u16());
     guard.sent(response.body().len());
@@ -295,6 +298,27 @@ fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
     }
 }
 
+/// Statuses on which the official SDKs ask again by themselves.
+fn is_retried(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 429)
+}
+
+/// Whether asking again at once is of no use, which `x-should-retry: false` tells the SDKs of OpenAI and Anthropic (two
+/// retries by default; Google's does not retry unless it is told to, and knows no such header).
+///
+/// The gateway has been along the route already: each retry of the client would walk it again, so that one call becomes
+/// six requests to upstreams where there are two. After a single attempt a retry is all the second chance there is, so
+/// that is left to the client; and so is what comes with a time to wait.
+fn is_final(refusal: &Refusal, attempts: usize) -> bool {
+    match refusal {
+        Refusal::Upstream(failure) if failure.cause == Cause::Deadline => true,
+        Refusal::Upstream(failure) => attempts > 1 && failure.problem.retry_after_ms.is_none(),
+        Refusal::LimitReached(exceeded) => exceeded.kind == ExceededKind::Spend || exceeded.asked.is_some(),
+        Refusal::RouteBroken { .. } | Refusal::Panicked => true,
+        _ => false,
+    }
+}
+
 /// The limit by name, and in the headers that OpenAI's SDKs and tools read.
 fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
     if let Ok(name) = HeaderValue::from_str(&exceeded.limit) {
@@ -303,12 +327,7 @@ fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
     let names = match exceeded.kind {
         ExceededKind::Requests => REQUEST_HEADERS,
         ExceededKind::Tokens => TOKEN_HEADERS,
-        ExceededKind::Spend => {
-            // Retrying at once does not help; OpenAI's SDKs honour this.
-            headers.insert("x-should-retry", HeaderValue::from_static("false"));
-            return;
-        }
-        ExceededKind::Concurrency => return,
+        ExceededKind::Spend | ExceededKind::Concurrency => return,
     };
     let [limit, remaining, reset] = names;
     headers.insert(limit, HeaderValue::from(exceeded.cap));

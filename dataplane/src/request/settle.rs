@@ -264,6 +264,11 @@ impl Guard {
         sent
     }
 
+    /// How many there have been.
+    pub(super) fn attempts(&self) -> usize {
+        self.providers.len()
+    }
+
     /// The upstream sent its status.
     pub(super) fn attempt_status(&mut self, status: u16) {
         if let Some(attempt) = &mut self.current {

@@ -6,6 +6,7 @@
 
 mod config;
 mod metrics;
+mod upstreams;
 
 use std::{
     net::SocketAddr,
@@ -84,6 +85,7 @@ impl Admin {
     /// Shows these series and this store.
     pub fn new(mut registry: Registry, store: Arc<Store>, drain: Drain, heart: Heart) -> Self {
         let series = metrics::Series::new(&mut registry);
+        registry.register_collector(Box::new(upstreams::UpstreamSeries(Arc::clone(&store))));
         Self(Arc::new(Parts {
             registry,
             store,

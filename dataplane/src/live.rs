@@ -3,6 +3,7 @@
 
 mod account;
 mod health;
+mod load;
 mod retry_budget;
 mod slots;
 
@@ -16,6 +17,7 @@ use routeapi_channel::ObjectId;
 
 pub use account::{Account, Headroom, Remaining, Reservation, Room};
 pub use health::{Availability, Eviction, Health};
+pub use load::{InFlight, Load};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
 
@@ -30,6 +32,7 @@ pub type HealthKey = (ObjectId, Option<String>);
 pub struct Live {
     accounts: Kept<ObjectId, Account>,
     health: Kept<HealthKey, Health>,
+    loads: Kept<HealthKey, Load>,
     slots: Kept<ObjectId, Slots>,
     budgets: Kept<ObjectId, RetryBudget>,
     clients: Clients,
@@ -42,6 +45,7 @@ impl Live {
         Self {
             accounts: Kept::default(),
             health: Kept::default(),
+            loads: Kept::default(),
             slots: Kept::default(),
             budgets: Kept::default(),
             clients: Clients::new(addresses),
@@ -71,6 +75,11 @@ impl Live {
         self.health.get(key)
     }
 
+    /// What an upstream model has to do.
+    pub fn load(&self, key: &HealthKey) -> Arc<Load> {
+        self.loads.get(key)
+    }
+
     /// The concurrency slots of a provider.
     pub fn slots(&self, provider: &ObjectId) -> Arc<Slots> {
         self.slots.get(provider)
@@ -90,6 +99,7 @@ impl Live {
     pub fn prune(&self) {
         self.accounts.prune();
         self.health.prune();
+        self.loads.prune();
         self.slots.prune();
         self.budgets.prune();
         self.clients.prune();

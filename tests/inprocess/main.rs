@@ -12,6 +12,7 @@
 mod gateway;
 mod request;
 
+mod balancing;
 mod errors;
 mod fallback;
 mod limits;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_crds::value::{
-    Capability, Duration, FallbackCondition, HeartbeatMode, ModelPattern, NanoUsd, Translation,
+    Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, Translation,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct Route {
     /// The usable upstreams, in the order they were written. Empty if none resolved: then every request is refused
     /// with `problem`.
     pub upstreams: Vec<Upstream>,
+    /// Which of the upstreams of one priority is tried first.
+    #[serde(default, skip_serializing_if = "LoadBalancing::is_default")]
+    pub load_balancing: LoadBalancing,
     /// When and how often another upstream is tried.
     pub fallback: Fallback,
     /// What a streaming client is sent while no content comes.

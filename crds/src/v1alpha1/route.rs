@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{LABEL, Namespaces, ProviderRef};
 use crate::{
     condition,
-    value::{Capability, Duration, FallbackCondition, HeartbeatMode, ModelPattern, NanoUsd, Translation},
+    value::{
+        Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, Translation,
+    },
 };
 
 /// The models that this route publishes, the upstreams that serve them, and what happens when one fails.
@@ -93,6 +95,10 @@ pub struct AIRouteSpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub upstreams: Vec<Upstream>,
+
+    /// How requests are spread over upstreams of the same priority. Default: by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
 
     /// When and how often another upstream is tried. Works without being set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,6 +245,17 @@ pub struct Timeouts {
     /// The whole request, all attempts together. Default 3600s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Duration>,
+}
+
+/// How requests are spread over upstreams of the same priority, in each data-plane pod by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBalancer {
+    /// Weighted: one at random, by weight. LeastRequest: of two drawn by weight, the one with fewer requests in flight for
+    /// its weight. LowestLatency: of two drawn by weight, the one that is expected to answer sooner, by the time to its
+    /// first content of late times its requests in flight.
+    #[serde(rename = "type", default)]
+    pub type_: LoadBalancing,
 }
 
 /// What keeps the connection of a streaming client open.

@@ -93,6 +93,26 @@ pub enum Translation {
     Lenient,
 }
 
+/// Which upstream of one priority is tried first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum LoadBalancing {
+    /// One at random, by weight.
+    #[default]
+    Weighted,
+    /// Of two drawn by weight, the one with fewer requests in flight for its weight.
+    LeastRequest,
+    /// Of two drawn by weight, the one that is expected to answer sooner: by the time to its first content of late, times
+    /// its requests in flight.
+    LowestLatency,
+}
+
+impl LoadBalancing {
+    /// Whether this is what a route does that says nothing.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// When a streaming client is sent heartbeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum HeartbeatMode {

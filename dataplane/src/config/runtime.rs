@@ -11,7 +11,7 @@ use routeapi_channel::{
     ObjectId, Revision,
     snapshot::{AllowedNamespaces, Namespace},
 };
-use routeapi_crds::value::{Capability, FallbackCondition, ModelPattern, ProviderType};
+use routeapi_crds::value::{Capability, FallbackCondition, LoadBalancing, ModelPattern, ProviderType};
 use routeapi_metering::Price;
 use routeapi_protocol::{
     dialect::{Family, Surface},
@@ -20,7 +20,7 @@ use routeapi_protocol::{
 
 use super::{names::Names, patterns::Patterns, terms::Offers};
 use crate::{
-    live::{Account, Health, RetryBudget, Slots},
+    live::{Account, Health, Load, RetryBudget, Slots},
     upstream::Client,
 };
 
@@ -55,6 +55,8 @@ pub struct Route {
     pub mode: Mode,
     /// Ways to serve it, lowest priority first.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Which of those of one priority comes first.
+    pub balancing: LoadBalancing,
     /// When another one is tried.
     pub fallback: Fallback,
     /// What keeps a streaming client's connection open.
@@ -112,6 +114,8 @@ pub struct Upstream {
     pub client: Client,
     /// Its passive health.
     pub health: Arc<Health>,
+    /// What it has to do for this process.
+    pub load: Arc<Load>,
 }
 
 /// One account or server.

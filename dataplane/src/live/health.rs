@@ -11,7 +11,7 @@
 //! Failures in a row of two tenants or more evict it for everybody.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -89,11 +89,17 @@ impl Health {
         let alone = state.tenants.get(tenant);
         let evicted = state.evicted_until.max(alone.and_then(|alone| alone.evicted_until));
         let cooling = state.cooling_until.max(alone.and_then(|alone| alone.cooling_until));
-        match (evicted, cooling) {
-            (Some(until), _) if until > now => Availability::Evicted(until),
-            (_, Some(until)) if until > now => Availability::CoolingDown(until),
-            _ => Availability::Ready,
-        }
+        availability(now, evicted, cooling)
+    }
+
+    /// Whether it takes part now in requests of anybody, and in those of tenants for whom it does not, beside that.
+    pub fn overview(&self, now: Instant) -> (Availability, BTreeMap<String, Availability>) {
+        let state = self.state();
+        let alone = state.tenants.iter().filter_map(|(name, alone)| {
+            let availability = availability(now, alone.evicted_until, alone.cooling_until);
+            (availability != Availability::Ready).then(|| (name.clone(), availability))
+        });
+        (availability(now, state.evicted_until, state.cooling_until), alone.collect())
     }
 
     /// It answered a request of this tenant as it should.
@@ -137,6 +143,14 @@ impl Health {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn availability(now: Instant, evicted: Option<Instant>, cooling: Option<Instant>) -> Availability {
+    match (evicted, cooling) {
+        (Some(until), _) if until > now => Availability::Evicted(until),
+        (_, Some(until)) if until > now => Availability::CoolingDown(until),
+        _ => Availability::Ready,
     }
 }
 

@@ -44,7 +44,7 @@ use super::{
 use crate::{
     clock,
     config::runtime::{Route, Upstream},
-    live::{Availability, Slot},
+    live::{Availability, InFlight, Slot},
     upstream::UpstreamBody,
 };
 
@@ -66,8 +66,11 @@ pub(super) struct Answer {
     /// What it said.
     pub body: AnswerBody,
     /// Held until the body has ended.
-    pub slot: Slot,
+    pub place: Place,
 }
+
+/// A request's place at an upstream: one of the provider's slots, and one in flight.
+pub(super) type Place = (Slot, InFlight);
 
 /// What an upstream said, in the client's dialect.
 pub(super) enum AnswerBody {

@@ -62,7 +62,8 @@ pub(super) fn plan(
     let mut random = Random(context.seed);
     let can_all = |terms: &Terms<'_>| needed.iter().all(|need| terms.can(*need));
     let capable: Vec<_> = affordable.filter(|(_, terms)| can_all(terms)).map(|(it, _)| Arc::clone(it)).collect();
-    let upstreams = balance::order(&capable, clock::mono(), tenant, |below| random.below(below));
+    let asking = balance::Asking { how: route.balancing, now: clock::mono(), tenant };
+    let upstreams = balance::order(&capable, asking, |below| random.below(below));
     let patience = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
     let Some(patience) = patience else {
         return Err(Refusal::NotCapable { route: id(), needs: words(&needed) });

@@ -81,7 +81,7 @@ fn delivered(answer: Answer, mut guard: Guard) -> Delivered {
         AnswerBody::Stream { held, stream, rest, .. } => {
             let idle = answer.upstream.timeouts.stream_idle;
             let watch = Watch::new(guard.gateway(), guard.heartbeat(), answer.deadline).idle_after(idle);
-            let pieces = Pieces { remains: Remains::new(held), stream, rest, slot: answer.slot };
+            let pieces = Pieces { remains: Remains::new(held), stream, rest, place: answer.place };
             Delivered::Stream(Box::new(StreamBody::new(pieces, watch, guard)))
         }
     }

@@ -223,6 +223,7 @@ fn build(spec: &AIRouteSpec, created: i64, won: Won, upstreams: Upstreams, allow
         translation: spec.translation,
         problem: upstreams.message(),
         upstreams: upstreams.usable,
+        load_balancing: spec.load_balancer.unwrap_or_default().type_,
         fallback: Fallback {
             conditions: fallback.conditions.into_iter().collect(),
             max_attempts: fallback.max_attempts,

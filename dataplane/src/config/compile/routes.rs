@@ -48,6 +48,7 @@ pub fn compile(
             Translation::Lenient => Mode::Lenient,
         },
         upstreams,
+        balancing: told.load_balancing,
         fallback: Fallback {
             conditions: told.fallback.conditions.iter().copied().collect(),
             max_attempts: told.fallback.max_attempts.max(1),
@@ -85,7 +86,8 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
                 .map_err(|error| format!("upstream {:?}: provider {}: {error}", told.name, told.provider))?,
         },
     };
-    let health = live.health(&(told.provider.clone(), told.model.clone()));
+    let key = (told.provider.clone(), told.model.clone());
+    let (health, load) = (live.health(&key), live.load(&key));
     health.configure(provider.eviction);
     Ok(Upstream {
         name: told.name.clone(),
@@ -99,5 +101,6 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
         timeouts,
         client,
         health,
+        load,
     })
 }

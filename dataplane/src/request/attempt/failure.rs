@@ -299,6 +299,7 @@ impl Failure {
                     health.cool_down_for(now, pause, tenant);
                 }
                 health.failed(now, tenant);
+                upstream.load.failed(now);
             }
             Blame::Nobody => {}
         }

@@ -26,14 +26,14 @@ use routeapi_protocol::{
 use tokio::{task::coop::consume_budget, time::timeout_at};
 
 use super::{
-    Answer, AnswerBody,
+    Answer, AnswerBody, Place,
     failure::{Cause, Failure, RawError},
     outbound,
 };
 use crate::{
     clock,
     config::runtime::Upstream,
-    live::{Account, Slot},
+    live::Account,
     request::{
         RequestSettings,
         gathered::{Full, Gathered, Lease},
@@ -66,7 +66,7 @@ pub(super) struct Try<'a> {
 struct WayBack {
     exchange: Exchange,
     reply: Reply,
-    slot: Slot,
+    place: Place,
 }
 
 impl Try<'_> {
@@ -93,7 +93,7 @@ impl Try<'_> {
         let back = WayBack {
             exchange: prepared.exchange,
             reply: self.call.reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
-            slot,
+            place: (slot, self.upstream.load.begin(now.mono)),
         };
         let response = match timeout_at(content_by.into(), self.upstream.client.send(outbound)).await {
             Err(_) => return Err(self.late()),
@@ -152,7 +152,7 @@ impl Try<'_> {
             lease.resize(bytes.len().saturating_mul(2)).map_err(|full| self.shed(full))?;
         }
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let WayBack { exchange, reply, slot } = back;
+        let WayBack { exchange, reply, place } = back;
         let (status, same_dialect) = (head.status.as_u16(), exchange.is_passthrough());
         let translated = guard.gateway().offload.run(self.account, bytes.len(), self.deadline, move || {
             (exchange.whole(&reply, status, content_type.as_deref(), bytes), lease)
@@ -166,7 +166,7 @@ impl Try<'_> {
                 lease.resize(whole.body.len()).map_err(|full| self.shed(full))?;
                 let changed = whole.changed.then_some(whole.content_type);
                 let body = AnswerBody::Whole { bytes: whole.body, changed, lease };
-                Ok(self.answer(head.status, head.headers, same_dialect, body, slot))
+                Ok(self.answer(head.status, head.headers, same_dialect, body, place))
             }
         }
     }
@@ -196,7 +196,7 @@ impl Try<'_> {
                 let content_type = back.exchange.stream_content_type();
                 let (held, _lease) = held.join();
                 let body = AnswerBody::Stream { held, stream, rest: (!ended).then_some(rest), content_type };
-                return Ok(self.answer(head.status, head.headers, back.exchange.is_passthrough(), body, back.slot));
+                return Ok(self.answer(head.status, head.headers, back.exchange.is_passthrough(), body, back.place));
             }
             // An upstream that is never silent does not let the timer be looked at.
             if clock::mono() >= content_by {
@@ -248,8 +248,9 @@ impl Try<'_> {
         headers: HeaderMap,
         same_dialect: bool,
         body: AnswerBody,
-        slot: Slot,
+        mut place: Place,
     ) -> Answer {
+        place.1.answered(clock::mono());
         Answer {
             upstream: Arc::clone(self.upstream),
             status,
@@ -257,7 +258,7 @@ impl Try<'_> {
             same_dialect,
             deadline: self.deadline,
             body,
-            slot,
+            place,
         }
     }
 

@@ -23,9 +23,9 @@ use super::{
     watch::{Event, Watch},
 };
 use crate::{
-    live::Slot,
     request::{
         Gateway,
+        attempt::Place,
         gathered::Lease,
         identify::{self, Caller},
         refusal::Refusal,
@@ -84,7 +84,7 @@ pub(super) struct Pieces {
     pub rest: Option<UpstreamBody>,
     /// Freed with the body.
     #[expect(dead_code, reason = "held for its drop")]
-    pub slot: Slot,
+    pub place: Place,
 }
 
 /// What is ready to go out.

@@ -126,6 +126,8 @@ fn a_second_signal_ends_at_once() {
     let mut unfinished = connect(program.gateway);
     let head = chat("hello", "");
     unfinished.write_all(&head.as_bytes()[..head.len() - 1]).unwrap();
+    // A connection that has not been accepted by the time of the signal is not waited for.
+    eventually("it has the request", || get(program.admin, "/metrics").contains("\nrouteapi_requests_in_flight 1\n"));
     program.signal();
     let draining = || get(program.admin, "/readyz").contains("[-]not-draining");
     eventually("it waits for the request", draining);

@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use namespace::{AllowedNamespaces, LabelRequirement, NAME_LABEL, Namespace, NamespaceSelector};
-pub use provider::{Aws, Credential, Eviction, Provider, ProviderModel, Tls};
+pub use provider::{
+    Aws, BasicAuth, ClientCertificate, ConnectProxy, Credential, Eviction, Header, Provider, ProviderModel, Proxy,
+    QueryParameter, RequestSettings, Text, Tls,
+};
 pub use route::{Fallback, Heartbeat, Price, Published, Reach, Route, Timeouts, Upstream};
 pub use secret::Secret;
 pub use token::{Limit, Quantity, Token, TokenKey};

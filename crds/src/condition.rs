@@ -63,9 +63,15 @@ pub enum Reason {
     SecretKeyMissing,
     /// The Secret's key holds nothing usable.
     SecretKeyInvalid,
+    /// The ConfigMap does not exist.
+    ConfigMapNotFound,
+    /// The ConfigMap exists, its key does not.
+    ConfigMapKeyMissing,
+    /// The ConfigMap's key holds nothing usable.
+    ConfigMapKeyInvalid,
     /// The ConfigMap or Secret with certificates does not exist.
     CertificateNotFound,
-    /// It exists but holds no PEM certificate under the key.
+    /// It exists but holds no usable certificate under the key, or a private key that does not belong to it.
     CertificateInvalid,
     /// The AIProvider does not exist.
     ProviderNotFound,

@@ -23,10 +23,11 @@ mod token;
 
 pub use namespaces::{From, LabelSelector, Namespaces, Operator, Requirement};
 pub use provider::{
-    AIProvider, AIProviderSpec, AIProviderStatus, AllowedRoutes, ApiKeyCredential, AwsCredential, AzureOpenAI, Bedrock,
-    Credentials, Eviction, ProviderModel, Tls, VertexAI,
+    AIProvider, AIProviderSpec, AIProviderStatus, AllowedRoutes, ApiKeyCredential, AwsCredential, AzureOpenAI,
+    BasicAuth, Bedrock, Credentials, Eviction, Header, ProviderModel, Proxy, ProxyMode, QueryParameter,
+    RequestSettings, Tls, ValueFrom, VertexAI,
 };
-pub use reference::{CaCertificateKind, CaCertificateRef, ProviderRef, SecretKeyRef, SecretRef};
+pub use reference::{CaCertificateKind, CaCertificateRef, ConfigMapKeyRef, ProviderRef, SecretKeyRef, SecretRef};
 pub use route::{
     AIRoute, AIRouteSpec, AIRouteStatus, AllowedTokens, DataPlaneStatus, Delegates, Fallback, Heartbeat, LoadBalancer,
     Price, Timeouts, Upstream, UpstreamStatus, Visibility,
@@ -54,6 +55,9 @@ const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// A DNS subdomain (RFC 1123): the name of an object.
 const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// A header's name: what HTTP allows (RFC 9110, 5.6.2), without the characters that nobody uses.
+const HEADER_NAME: &str = r"^[-A-Za-z0-9._]+$";
 
 /// A key of a Secret or ConfigMap.
 const DATA_KEY: &str = r"^[-._a-zA-Z0-9]+$";

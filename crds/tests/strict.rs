@@ -22,6 +22,11 @@ fn what_an_api_server_takes_passes() {
     for (kind, spec) in [
         ("AIProvider", "{type: OpenAI, baseURL: null, tls: null, credentials: {apiKey: {secretRef: {name: s}}}}"),
         ("AIProvider", "{type: Echo, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}}"),
+        (
+            "AIProvider",
+            "{type: Gemini, request: {bodyDefaults: {generationConfig: {temperature: 0.5, stop: null}}, headers: [{name: X-Team, \
+             valueFrom: {configMapKeyRef: {name: c, key: team}}}]}, proxy: {url: 'http://[fd00::1]:3128'}}",
+        ),
         ("AIRoute", "{model: 'a/b:c*', fallback: null, upstreams: [{name: a, providerRef: {name: p}, weight: 0}]}"),
         ("ApiToken", "{models: ['*'], limits: [{name: a, per: Day, spendUSD: '0.5', tokens: null}]}"),
     ] {
@@ -35,6 +40,15 @@ fn what_an_api_server_refuses_is_named() {
         ("AIProvider", "{type: openai}", "/spec/type", "openai"),
         ("AIProvider", "{type: Echo, baseUrl: x}", "/spec", "baseUrl"),
         ("AIProvider", "{type: Echo, maxConcurrentRequests: 0}", "/spec/maxConcurrentRequests", "minimum"),
+        (
+            "AIProvider",
+            "{type: Gemini, request: {headers: [{name: 'X Team', value: a}]}}",
+            "/spec/request/headers/0/name",
+            "X Team",
+        ),
+        ("AIProvider", "{type: Gemini, request: {forwardHeaders: ['a:b']}}", "/spec/request/forwardHeaders/0", "a:b"),
+        ("AIProvider", "{type: Gemini, proxy: {url: 'http://u:p@proxy'}}", "/spec/proxy/url", "u:p@proxy"),
+        ("AIProvider", "{type: Gemini, proxy: {url: 'socks5://proxy'}}", "/spec/proxy/url", "socks5"),
         ("AIRoute", "{model: a, upstreams: []}", "/spec/upstreams", "[]"),
         ("AIRoute", "{model: a b, upstreams: [{name: a, providerRef: {name: p}}]}", "/spec/model", "a b"),
         (

@@ -39,7 +39,7 @@ use crate::{
     },
     spawn::Spawner,
     telemetry::{AccessLog, Metrics, RecordSink, Traffic},
-    upstream::{AddressPolicy, AddressRules},
+    upstream::{AddressPolicy, AddressRules, Egress},
 };
 
 /// Everything that can be chosen about a process.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What clients may do with requests.
     pub requests: RequestSettings,
+    /// How connections to upstreams leave the network. The operator's stream is never proxied.
+    pub egress: Egress,
     /// How to end.
     pub ending: Ending,
     /// Threads for traffic; none for one per core.
@@ -156,7 +158,7 @@ impl App {
         let tls_at = bound.gateway_tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
 
         let shared = Shared {
-            installer: Arc::new(installer(&settings.source, traffic)),
+            installer: Arc::new(installer(&settings.source, traffic, settings.egress)),
             drain: Drain::new(),
             spawner: Spawner::new(metrics.panics()),
             limits: settings.limits,
@@ -259,13 +261,13 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
     Ok(Bound { gateway: bind(settings.listen)?, gateway_tls, admin: bind(settings.admin)? })
 }
 
-fn installer(source: &Source, traffic: Arc<Traffic>) -> Installer {
+fn installer(source: &Source, traffic: Arc<Traffic>, egress: Egress) -> Installer {
     let (link, addresses) = match source {
         Source::Files(_) => (Link::Local, AddressRules::from(AddressPolicy::Workstation)),
         Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.addresses.clone()),
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
-    Installer::new(store, Arc::new(Live::new(addresses).with_traffic(traffic)))
+    Installer::new(store, Arc::new(Live::new(addresses).with_traffic(traffic).with_egress(egress)))
 }
 
 fn traffic_runtime(workers: Option<usize>) -> io::Result<Runtime> {

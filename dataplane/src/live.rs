@@ -22,7 +22,7 @@ pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
 
 use crate::telemetry::Traffic;
-use crate::upstream::{AddressRules, Clients};
+use crate::upstream::{AddressRules, Clients, Egress};
 
 /// One upstream model as health sees it: two routes that use the same model of the same account share its fate.
 pub type HealthKey = (ObjectId, Option<String>);
@@ -57,6 +57,13 @@ impl Live {
     #[must_use]
     pub fn with_traffic(mut self, traffic: Arc<Traffic>) -> Self {
         self.traffic = traffic;
+        self
+    }
+
+    /// Leaves the network in these ways.
+    #[must_use]
+    pub fn with_egress(mut self, egress: Egress) -> Self {
+        self.clients = self.clients.with_egress(egress);
         self
     }
 

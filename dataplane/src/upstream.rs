@@ -1,19 +1,26 @@
 //! Talking to upstreams: one HTTP exchange and where it goes. No translation, no retry loop, no policy.
 
+mod additions;
 pub mod balance;
 mod client;
 mod clients;
 mod connect;
 mod credential;
 mod echo;
+mod egress;
 mod inflate;
 mod kept;
+mod proxies;
 mod resolve;
 mod sent;
+mod tunnel;
 
+pub use additions::{Additions, InvalidAdditions};
 pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
-pub use clients::{Clients, Pool, Trust};
+pub use clients::{ClientIdentity, Clients, Pool, Trust};
 pub use credential::{Credential, InvalidCredential};
+pub use egress::{Egress, InvalidEgress};
 pub use inflate::Inflated;
+pub use proxies::{InvalidProxy, Proxy, ProxyChoice};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};
 pub use sent::{MarkedBody, SentMark};

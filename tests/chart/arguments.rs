@@ -2,7 +2,7 @@
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser as _};
 use routeapi_crds::value::Duration;
-use routeapi_dataplane::cli::Cli;
+use routeapi_dataplane::{cli::Cli, upstream::Egress};
 use routeapi_operator::settings::Settings;
 use routeapi_tests::helm::{self, arguments, of_kind, template};
 use serde_json::Value;
@@ -86,7 +86,8 @@ fn the_gateway_understands_its_arguments() {
         assert_eq!(args[0], "serve", "{args:?}");
         Cli::try_parse_from(["routeapi".to_owned()].iter().chain(&args))
             .unwrap_or_else(|refused| panic!("{args:?}: {refused}"));
-        let (given, readable) = (variables(&found), known(&Cli::command()));
+        let (given, mut readable) = (variables(&found), known(&Cli::command()));
+        readable.extend(Egress::VARIABLES.map(str::to_owned));
         assert!(given.is_subset(&readable), "{:?} mean nothing to it", given.difference(&readable));
         assert!(given.contains("POD_NAME"));
     }

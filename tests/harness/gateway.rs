@@ -9,7 +9,7 @@ use routeapi_dataplane::config::local::{Loader, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
-use routeapi_dataplane::upstream::AddressPolicy;
+use routeapi_dataplane::upstream::{AddressPolicy, Egress};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -59,13 +59,21 @@ impl Gateway {
     /// # Panics
     /// As [`Gateway::local`].
     pub fn local_with(manifests: &str, requests: RequestSettings) -> Self {
+        Self::local_through(manifests, requests, Egress::default())
+    }
+
+    /// The same with other ways out of the network.
+    ///
+    /// # Panics
+    /// As [`Gateway::local`].
+    pub fn local_through(manifests: &str, requests: RequestSettings, egress: Egress) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(FILE), manifests).unwrap();
         let mut loader = Loader::new(vec![directory.path().to_owned()], Values::random()).unwrap();
         let loaded = loader.load(&|_| None);
         assert!(loaded.problems.is_empty(), "{:?}\n{manifests}", loaded.problems);
         let source = Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) }));
-        Self { manifests: Some(directory), ..Self::start(source, requests) }
+        Self { manifests: Some(directory), ..Self::start(source, requests, egress) }
     }
 
     /// A gateway that an operator on this machine configures. Its upstreams are on loopback, which is refused in a cluster
@@ -82,10 +90,10 @@ impl Gateway {
             state: Some(subscription.state.clone()),
             addresses: AddressPolicy::ClusterAndLoopback.into(),
         });
-        Self::start(source, RequestSettings::default())
+        Self::start(source, RequestSettings::default(), Egress::default())
     }
 
-    fn start(source: Source, requests: RequestSettings) -> Self {
+    fn start(source: Source, requests: RequestSettings, egress: Egress) -> Self {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let records = Lines::default();
         let running = App::start(Settings {
@@ -95,6 +103,7 @@ impl Gateway {
             source,
             limits: Limits::default(),
             requests,
+            egress,
             ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
             workers: Some(2),
             access_log: Some(Box::new(records.clone())),

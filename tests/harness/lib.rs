@@ -24,6 +24,7 @@ pub mod gateway;
 pub mod helm;
 pub mod operator;
 pub mod process;
+pub mod proxy;
 pub mod tools;
 pub mod upstream;
 pub mod wait;

@@ -1,4 +1,5 @@
-//! Finds the programs that the tests run for real; builds them when they are not there (`tests/tools/build`).
+//! Finds the programs that the tests run for real; builds them when they are not there (`tests/tools/build`), or takes them
+//! out of a package (`tests/tools/debian`).
 //!
 //! Nothing is ever skipped: a program that cannot be had fails the test that needs it.
 
@@ -38,13 +39,28 @@ pub fn tool(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The path of a program of a Debian package, which is unpacked into the cache where the system lacks it.
+///
+/// # Errors
+/// When it cannot be had; the words of `tests/tools/debian` are on stderr.
+pub fn debian(package: &str, program: &str) -> Result<PathBuf> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    run("tests/tools/debian", &[package, program])
+}
+
 fn build(tools: &[&str]) -> Result<PathBuf> {
-    let script = repository().join("tests/tools/build");
+    run("tests/tools/build", tools)
+}
+
+/// Runs a script that prints one path.
+fn run(script: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let script = repository().join(script);
     let output = Command::new(&script)
-        .args(tools)
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot run {}", script.display()))?;
-    ensure!(output.status.success(), "{} {} failed", script.display(), tools.join(" "));
+    ensure!(output.status.success(), "{} {} failed", script.display(), arguments.join(" "));
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

@@ -71,6 +71,7 @@ pub struct Builder {
     script: Script,
     key: Option<String>,
     tls: bool,
+    mutual: bool,
     control: bool,
     address: Option<SocketAddr>,
 }
@@ -97,6 +98,14 @@ impl Builder {
         self
     }
 
+    /// As [`Builder::tls`], and refuses clients that show no certificate of [`Upstream::client_certificate`].
+    #[must_use]
+    pub fn mutual_tls(mut self) -> Self {
+        self.tls = true;
+        self.mutual = true;
+        self
+    }
+
     /// Listens there. Default: a free port on 127.0.0.1.
     #[must_use]
     pub fn address(mut self, address: SocketAddr) -> Self {
@@ -116,7 +125,7 @@ impl Builder {
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start(self) -> Result<Upstream> {
-        let tls = self.tls.then(Tls::create).transpose()?;
+        let tls = self.tls.then(|| Tls::create(self.mutual)).transpose()?;
         let listener = TcpListener::bind(self.address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into())).await?;
         let upstream = Upstream {
             address: listener.local_addr()?,
@@ -176,6 +185,18 @@ impl Upstream {
     /// The CA that signed its certificate, when it serves TLS.
     pub fn ca_pem(&self) -> Option<&str> {
         self.tls.as_ref().map(|tls| tls.ca_pem.as_str())
+    }
+
+    /// A new certificate for a client and its key in PEM, by the CA of [`Upstream::ca_pem`].
+    ///
+    /// # Panics
+    /// When it serves no TLS.
+    pub fn client_certificate(&self, name: &str) -> (String, String) {
+        let tls = self.tls.as_ref().expect("it serves TLS");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let leaf =
+            rcgen::CertificateParams::new(vec![name.to_owned()]).and_then(|leaf| leaf.signed_by(&key, &tls.issuer));
+        (leaf.expect("a certificate").pem(), key.serialize_pem())
     }
 
     /// Replaces the default script.
@@ -340,17 +361,19 @@ async fn connection(shared: Arc<Shared>, line: Arc<Line>, tcp: TcpStream, accept
 
 struct Tls {
     ca_pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
     acceptor: TlsAcceptor,
 }
 
 impl Tls {
-    fn create() -> Result<Self> {
+    fn create(mutual: bool) -> Result<Self> {
         use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::new(Vec::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name.push(rcgen::DnType::CommonName, "scripted upstream CA");
-        let ca_pem = ca.self_signed(&ca_key)?.pem();
+        let authority = ca.self_signed(&ca_key)?;
+        let ca_pem = authority.pem();
         let issuer = Issuer::new(ca, ca_key);
         let key = KeyPair::generate()?;
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -358,11 +381,17 @@ impl Tls {
         let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der());
         let private = private.map_err(anyhow::Error::msg).context("rcgen writes PKCS #8")?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], private)?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.der().clone())?;
+        let clients =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder = match mutual {
+            true => builder.with_client_cert_verifier(clients.build()?),
+            false => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(vec![leaf.der().clone()], private)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { ca_pem, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self { ca_pem, issuer, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use routeapi_dataplane::{app::Running, request::RequestSettings};
+use routeapi_dataplane::{app::Running, request::RequestSettings, upstream::Egress};
 use routeapi_tests::{gateway, upstream::Upstream, wait};
 use serde_json::Value;
 
@@ -39,6 +39,15 @@ impl Manifests {
     /// A provider; its address as its type writes it.
     pub fn provider(self, name: &str, kind: &str, upstream: &Upstream) -> Self {
         self.provider_with(name, kind, upstream, "")
+    }
+
+    /// A Secret.
+    pub fn secret(self, name: &str, values: &[(&str, &str)]) -> Self {
+        let values: Vec<String> = values.iter().map(|(key, value)| format!("{key}: {value:?}")).collect();
+        self.with(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: apps}}\nstringData: {{{}}}",
+            values.join(", ")
+        ))
     }
 
     /// A provider with more in its spec.
@@ -100,6 +109,19 @@ impl Gateway {
     /// Starts it with other bounds.
     pub fn start_with(manifests: &Manifests, requests: RequestSettings) -> Self {
         Self(gateway::Gateway::local_with(&manifests.0, requests))
+    }
+
+    /// Starts it with ways out of the network as these variables say.
+    pub fn start_through(manifests: &Manifests, environment: &[(&str, &str)]) -> Self {
+        let read =
+            |name: &str| environment.iter().find(|(held, _)| *held == name).map(|(_, value)| (*value).to_owned());
+        let egress = Egress::read(read).unwrap();
+        Self(gateway::Gateway::local_through(&manifests.0, RequestSettings::default(), egress))
+    }
+
+    /// Everything that people can see of it: its configuration and its access log.
+    pub async fn shown(&self) -> String {
+        format!("{} {:?}", self.0.config().await, self.0.records())
     }
 
     pub fn address(&self) -> SocketAddr {

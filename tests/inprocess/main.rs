@@ -13,6 +13,7 @@ mod gateway;
 mod request;
 
 mod balancing;
+mod egress;
 mod errors;
 mod fallback;
 mod limits;
@@ -21,6 +22,7 @@ mod metering;
 mod models;
 mod passthrough;
 mod raw;
+mod settings;
 mod stalled;
 mod streaming;
 mod waiting;

@@ -7,11 +7,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{CaCertificateRef, Namespaces, Price, SUBDOMAIN, SecretKeyRef, SecretRef};
+mod proxy;
+mod request;
+
+use super::{CaCertificateRef, HEADER_NAME, Namespaces, Price, SUBDOMAIN, SecretKeyRef, SecretRef};
 use crate::{
     condition,
     value::{Capability, Duration, Endpoint, ModelPattern, ProviderType},
 };
+
+pub use proxy::{BasicAuth, Proxy, ProxyMode};
+pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
 
 /// Where an upstream is, which wire protocol it speaks, how to authenticate and which routes may use it.
 #[derive(Clone, Debug, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -42,8 +48,8 @@ use crate::{
         .message("baseURL is required for type AzureOpenAI"),
     validation = Rule::new("!has(self.baseURL) || (isURL(self.baseURL) && url(self.baseURL).getScheme() in ['http', 'https'] && url(self.baseURL).getHostname() != '' && !self.baseURL.contains('?') && !self.baseURL.contains('#') && !self.baseURL.contains('@'))")
         .message("baseURL must be an absolute http or https URL without user, query or fragment"),
-    validation = Rule::new("self.type != 'Echo' || (!has(self.baseURL) && !has(self.credentials) && !has(self.tls))")
-        .message("type Echo takes no baseURL, credentials or tls"),
+    validation = Rule::new("self.type != 'Echo' || (!has(self.baseURL) && !has(self.credentials) && !has(self.tls) && !has(self.proxy) && !has(self.request))")
+        .message("type Echo takes no baseURL, credentials, tls, proxy or request"),
     validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini'])")
         .message("credentials are required at the vendor's own address; without a key, set baseURL"),
     validation = Rule::new("!has(self.credentials) || !has(self.credentials.aws) || self.type == 'Bedrock'")
@@ -87,6 +93,15 @@ pub struct AIProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 
+    /// The egress proxy to reach it through, in place of the data plane's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY;
+    /// or none. Default: as these say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+
+    /// What is added to every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestSettings>,
+
     /// Settings of type AzureOpenAI, which this version does not serve yet.
     #[serde(default, rename = "azureOpenAI", skip_serializing_if = "Option::is_none")]
     pub azure_openai: Option<AzureOpenAI>,
@@ -127,7 +142,7 @@ pub struct AIProviderSpec {
 #[x_kube(validation = Rule::new("has(self.apiKey) != has(self.aws)")
     .message("exactly one of apiKey or aws must be set"))]
 pub struct Credentials {
-    /// A key, sent in the header that the type asks for.
+    /// A key, sent in the header that the type asks for or in another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyCredential>,
     /// AWS access keys, for type Bedrock.
@@ -141,6 +156,15 @@ pub struct Credentials {
 pub struct ApiKeyCredential {
     /// The Secret that holds the key, in this namespace. A trailing newline is ignored.
     pub secret_ref: SecretKeyRef,
+    /// Header to send it in, for gateways in front of a vendor, such as api-key or Ocp-Apim-Subscription-Key. Default:
+    /// Authorization, x-api-key or x-goog-api-key, as the type has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = HEADER_NAME))]
+    pub header: Option<String>,
+    /// Text in front of the key. Default: "Bearer " in the header Authorization, nothing in others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([!-~][ -~]*)?$"))]
+    pub prefix: Option<String>,
 }
 
 /// AWS access keys.
@@ -155,8 +179,8 @@ pub struct AwsCredential {
 /// Trust settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.caCertificateRef) || has(self.serverName)")
-    .message("at least one of caCertificateRef and serverName must be set"))]
+#[x_kube(validation = Rule::new("has(self.caCertificateRef) || has(self.serverName) || has(self.clientCertificateRef)")
+    .message("at least one of caCertificateRef, serverName and clientCertificateRef must be set"))]
 pub struct Tls {
     /// PEM certificates to trust instead of the public authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,6 +189,10 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub server_name: Option<String>,
+    /// A Secret in this namespace with the keys tls.crt and tls.key, as those of type kubernetes.io/tls have: the
+    /// certificate to show to a server that asks for one. A renewed one is used for new connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<SecretRef>,
 }
 
 /// Settings of type AzureOpenAI.

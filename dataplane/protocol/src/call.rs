@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::exchange::Exchange;
 use crate::{
     codec::{Head, Malformed, Reply},
+    defaults::Defaults,
     dialect::{Framing, Surface},
     estimate,
     inbound::Endpoint,
@@ -107,6 +108,15 @@ pub struct Prepared {
     pub warnings: Vec<Warning>,
     /// The answer's way back.
     pub exchange: Exchange,
+}
+
+impl Prepared {
+    /// Adds those members to the body that the client did not set, and says so.
+    pub fn complete(&mut self, defaults: &Defaults) {
+        let (body, warnings) = defaults.apply(self.exchange.surface(), std::mem::take(&mut self.body));
+        self.body = body;
+        self.warnings.extend(warnings);
+    }
 }
 
 impl Call {

@@ -11,6 +11,7 @@
 
 pub mod call;
 pub mod codec;
+pub mod defaults;
 pub mod dialect;
 pub mod echo;
 pub mod estimate;

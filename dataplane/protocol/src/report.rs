@@ -56,6 +56,11 @@ pub enum Warning {
         /// Which field.
         field: Field,
     },
+    /// Not set by the client, and sent as the provider's owner wants it.
+    Defaulted {
+        /// Which field.
+        field: Field,
+    },
     /// What was changed or dropped beyond [`MAX_WARNINGS`], which is not told one by one.
     More {
         /// How many.
@@ -220,6 +225,7 @@ impl fmt::Display for Warning {
         match self {
             Self::Adapted { field, from, to } => write!(out, "adapted;field={field};from={from};to={to}"),
             Self::Dropped { field } => write!(out, "dropped;field={field}"),
+            Self::Defaulted { field } => write!(out, "defaulted;field={field}"),
             Self::More { count } => write!(out, "more;count={count}"),
         }
     }

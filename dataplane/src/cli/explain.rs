@@ -31,7 +31,7 @@ use crate::{
     },
     live::Live,
     request::{RequestSettings, lacking},
-    upstream::AddressPolicy,
+    upstream::{Additions, AddressPolicy, Egress},
 };
 
 const REDACTED: &str = "<redacted>";
@@ -95,7 +95,7 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = args.manifests.look()?;
     manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
     let snapshot = &loaded.compiled.snapshot;
-    let live = Live::new(AddressPolicy::Workstation);
+    let live = Live::new(AddressPolicy::Workstation).with_egress(Egress::read(manifests::environment)?);
     let revision = Catalog::of(snapshot)?.revision();
     let (runtime, refused) = compile::compile(snapshot, &revision, &live, Share::default());
     for problem in &refused {
@@ -242,7 +242,10 @@ impl Explained<'_> {
                 max_body: RequestSettings::default().max_body_bytes,
             };
             match self.call.prepare(to, self.route.mode) {
-                Ok(prepared) => {
+                Ok(mut prepared) => {
+                    if let Some(additions) = upstream.client.additions() {
+                        prepared.complete(additions.defaults());
+                    }
                     reachable = true;
                     request(out, upstream, &prepared)?;
                     dearest = dearest.max(self.price(out, &terms)?);
@@ -285,15 +288,32 @@ impl Explained<'_> {
 }
 
 fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) -> io::Result<()> {
+    let additions = upstream.client.additions();
     let lane = if prepared.exchange.is_passthrough() { "passed through" } else { "translated" };
     let url = match upstream.client.base() {
-        Some(base) => base.join(&prepared.path).map_err(io::Error::other)?.to_string(),
+        Some(base) => {
+            let url = base.join(&prepared.path).map_err(io::Error::other)?.to_string();
+            additions.map_or(url.clone(), |additions| additions.shown_path(&url))
+        }
         None => format!("(built in) {}", prepared.path),
     };
     writeln!(out, "   {lane} as {:?}", prepared.exchange.surface())?;
+    if let Some(proxy) = upstream.client.proxy() {
+        writeln!(out, "   through the egress proxy {proxy}")?;
+    }
     writeln!(out, "   POST {url}")?;
+    let added = additions.map_or(&[][..], |additions| additions.headers());
     for (name, value) in &prepared.headers {
-        writeln!(out, "   {name}: {value}")?;
+        if !added.iter().any(|(added, _)| added == name && !Additions::is_list(added)) {
+            writeln!(out, "   {name}: {value}")?;
+        }
+    }
+    for (name, value) in added {
+        let shown = if value.is_sensitive() { REDACTED } else { value.to_str().unwrap_or_default() };
+        writeln!(out, "   {name}: {shown}")?;
+    }
+    for name in additions.map_or(&[][..], |additions| additions.forwarded()) {
+        writeln!(out, "   {name}: (the client's)")?;
     }
     if let Some((name, _)) = upstream.client.credential() {
         writeln!(out, "   {name}: {REDACTED}")?;
@@ -304,6 +324,7 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
         match warning {
             Warning::Adapted { field, from, to } => writeln!(out, "   adapted   {field}: {from} becomes {to}")?,
             Warning::Dropped { field } => writeln!(out, "   dropped   {field}")?,
+            Warning::Defaulted { field } => writeln!(out, "   defaulted {field}")?,
             Warning::More { count } => writeln!(out, "   and {count} more fields that were changed or dropped")?,
         }
     }

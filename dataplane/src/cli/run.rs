@@ -14,6 +14,7 @@ use super::{
 use crate::{
     app::{App, Ending, Files, Settings, Source},
     config::local::{Loaded, problem::Problem, values::Values},
+    upstream::Egress,
 };
 
 /// Nobody balances load onto a workstation.
@@ -27,7 +28,8 @@ Examples:
 Manifests are read again when they change; a broken edit, or one that leaves a file empty or no token, changes nothing
 and says why (see --allow-empty). Upstreams on this machine
 (http://127.0.0.1:11434/v1) are allowed. A token's value comes from the key `token` of its Secret; without one it is
-made and printed. Values from Secrets are not printed.";
+made and printed. Values from Secrets are not printed. HTTPS_PROXY,
+HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR apply to upstreams.";
 
 /// What `run` takes.
 #[derive(Debug, ClapArgs)]
@@ -79,6 +81,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         source: Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(on_reload) })),
         limits: args.clients.limits(),
         requests: args.clients.requests(),
+        egress: Egress::read(manifests::environment)?,
         ending: ENDING,
         workers: args.clients.workers,
         access_log: args.access_log.then(|| Box::new(io::stderr()) as Box<dyn io::Write + Send>),

@@ -5,12 +5,15 @@ use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use clap::Args as ClapArgs;
 use http::Uri;
 
-use super::options::{Clients, duration};
+use super::{
+    manifests,
+    options::{Clients, duration},
+};
 use crate::{
     app::{App, Ending, Settings, Source},
     config::subscribe::{self, connect::Operator},
     server::tls::TlsFiles,
-    upstream::{AddressPolicy, AddressRules},
+    upstream::{AddressPolicy, AddressRules, Egress},
 };
 
 const EXAMPLES: &str = "\
@@ -21,7 +24,11 @@ Examples:
 Ready once a configuration is in force: the operator's, or the one that was in force before a restart. On SIGTERM it
 stops being ready, serves on for --drain-delay, then takes no new connections, and after --drain-timeout ends the
 streams that still run with an error of their own dialect. The pod's grace period has to be longer than both and 5 s:
-after that the process ends whatever waits, such as a log that nobody reads. A second signal ends it within a second.";
+after that the process ends whatever waits, such as a log that nobody reads. A second signal ends it within a second.
+
+Upstreams are reached through the proxies that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, unless the AIProvider
+says otherwise; the operator never is. SSL_CERT_FILE and SSL_CERT_DIR name certificate authorities to trust beside the
+built-in ones.";
 
 /// What `serve` takes.
 #[derive(Debug, ClapArgs)]
@@ -96,6 +103,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         source: Source::Operator(subscription),
         limits: args.clients.limits(),
         requests: args.clients.requests(),
+        egress: Egress::read(manifests::environment)?,
         ending: Ending { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
         workers: args.clients.workers,
         access_log: (!args.no_access_log).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>),

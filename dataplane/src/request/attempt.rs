@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use routeapi_protocol::{
     call::{Destination, Prepared, Unprepared},
+    codec::Malformed,
     exchange::ResponseStream,
     report,
 };
@@ -222,7 +223,9 @@ impl<'a> Walk<'a> {
             let Some(current) = self.current(planned, guard)? else {
                 return Ok(None);
             };
-            let fits = current.model == upstream.model && current.provider.surfaces == upstream.provider.surfaces;
+            let fits = current.model == upstream.model
+                && current.provider.surfaces == upstream.provider.surfaces
+                && current.client.additions() == upstream.client.additions();
             upstream = current;
             if fits && self.route.mode == mode {
                 return Ok(Some((upstream, prepared)));
@@ -313,11 +316,25 @@ impl<'a> Walk<'a> {
         let account = Arc::clone(&self.standing.caller().token.account);
         let (mode, default_max_output) = (self.route.mode, self.gateway.settings.assumed_output_tokens);
         let max_body = self.gateway.settings.max_body_bytes;
+        let additions = upstream.client.additions().cloned();
+        if let Some(name) = additions.as_ref().and_then(|it| outbound::forwards_too_much(it, self.client_headers)) {
+            return Err(Refusal::Malformed(Malformed {
+                field: Some(name.to_owned()),
+                message: format!(
+                    "the header {name} makes the headers that are passed on to the upstream longer than {} bytes",
+                    outbound::MOST_BYTES
+                ),
+            }));
+        }
         let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
         let prepared = self.gateway.offload.run(&account, read.call.body_len(), self.plan.deadline, move || {
             let surfaces = &to.provider.surfaces;
             let to = Destination { surfaces, model: to.model.as_deref(), default_max_output, max_body };
-            read.call.prepare(to, mode)
+            let mut prepared = read.call.prepare(to, mode)?;
+            if let Some(additions) = additions {
+                prepared.complete(additions.defaults());
+            }
+            Ok(prepared)
         });
         match prepared.await.map_err(|Late| Refusal::Upstream(Failure::overdue(upstream)))? {
             Ok(prepared) => Ok(Some(prepared)),

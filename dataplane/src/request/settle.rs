@@ -441,6 +441,8 @@ impl Guard {
             for warning in &self.warnings {
                 let kind = match warning {
                     Warning::Adapted { .. } => Warned::Adapted,
+                    // Nothing of the client's was touched.
+                    Warning::Defaulted { .. } => continue,
                     // What is beyond the bound counts once: the counter says how often fields were lost, not how many.
                     Warning::Dropped { .. } | Warning::More { .. } => Warned::Dropped,
                 };

@@ -6,7 +6,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use hyper_util::client::legacy;
 use routeapi_protocol::dialect::{Framing, Surface};
 
 use super::{
+    additions::Additions,
     clients::Pool,
     connect::ConnectTimeout,
     credential::Credential,
@@ -68,6 +68,10 @@ pub enum Client {
         base: BaseUrl,
         /// As whom.
         credential: Credential,
+        /// What its owner adds to every request.
+        additions: Arc<Additions>,
+        /// Through which egress proxy, for `explain`.
+        proxy: Option<String>,
         /// Over which connections.
         pool: Arc<Pool>,
     },
@@ -82,8 +86,8 @@ pub enum SendError {
     #[error("could not connect: {0}")]
     Connect(String),
     /// No connection in time: nothing was sent.
-    #[error("{}", ConnectTimeout(*.0))]
-    ConnectTimeout(Duration),
+    #[error("{0}")]
+    ConnectTimeout(ConnectTimeout),
     /// The connection broke before the answer's head: the upstream may have begun to work.
     #[error("connection closed before an answer: {0}")]
     Closed(String),
@@ -150,6 +154,12 @@ impl BaseUrl {
             .build()
     }
 
+    /// Scheme, host and port.
+    pub fn uri(&self) -> Uri {
+        let parts = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query("/");
+        parts.build().unwrap_or_default()
+    }
+
     /// The host, for `server.address` in telemetry.
     pub fn host(&self) -> &str {
         self.authority.host()
@@ -169,8 +179,8 @@ impl Client {
                 request.sent.set();
                 Ok(echo::answer(&request, request.surface, request.framing))
             }
-            Self::Http { base, credential, pool } => {
-                let response = pool.request(|| outbound(base, credential, &request)).await?;
+            Self::Http { base, credential, additions, pool, proxy: _ } => {
+                let response = pool.request(|| outbound(base, credential, additions, &request)).await?;
                 Ok(inflate::inflate(response.map(UpstreamBody::Http)))
             }
         }
@@ -180,6 +190,22 @@ impl Client {
     pub fn base(&self) -> Option<&BaseUrl> {
         match self {
             Self::Http { base, .. } => Some(base),
+            Self::Echo => None,
+        }
+    }
+
+    /// The egress proxy that requests go through, if any; without its credentials.
+    pub fn proxy(&self) -> Option<&str> {
+        match self {
+            Self::Http { proxy, .. } => proxy.as_deref(),
+            Self::Echo => None,
+        }
+    }
+
+    /// What the provider's owner adds to every request; nothing for Echo.
+    pub fn additions(&self) -> Option<&Arc<Additions>> {
+        match self {
+            Self::Http { additions, .. } => Some(additions),
             Self::Echo => None,
         }
     }
@@ -196,9 +222,10 @@ impl Client {
 fn outbound(
     base: &BaseUrl,
     credential: &Credential,
+    additions: &Additions,
     request: &OutboundRequest,
 ) -> Result<Request<MarkedBody>, SendError> {
-    let uri = base.join(&request.path).map_err(|error| SendError::Invalid(error.to_string()))?;
+    let uri = base.join(&additions.path(&request.path)).map_err(|error| SendError::Invalid(error.to_string()))?;
     let mut outbound = Request::new(MarkedBody::new(request.body.clone(), request.sent.clone()));
     *outbound.method_mut() = Method::POST;
     *outbound.uri_mut() = uri;
@@ -225,8 +252,8 @@ fn classify(error: &legacy::Error) -> SendError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut deepest = error.to_string();
     while let Some(current) = cause {
-        if let Some(ConnectTimeout(patience)) = current.downcast_ref() {
-            return SendError::ConnectTimeout(*patience);
+        if let Some(timeout) = current.downcast_ref::<ConnectTimeout>() {
+            return SendError::ConnectTimeout(timeout.clone());
         }
         deepest = current.to_string();
         cause = current.source();

@@ -2,32 +2,37 @@
 
 use std::{
     collections::HashMap,
+    hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use routeapi_channel::Secret;
 use routeapi_crds::value::AddressRules;
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
 use super::{
     client::SendError,
     connect::Patient,
+    egress::Egress,
     kept::{History, Remembering, is_unseen},
+    proxies::ProxyChoice,
     resolve::Resolver,
     sent::MarkedBody,
+    tunnel::{Dialer, Ways},
 };
 
-type Connector = Remembering<Patient<HttpsConnector<HttpConnector<Resolver>>>>;
+type Connector = Remembering<Patient<HttpsConnector<Dialer>>>;
 
 /// The connections of one kind.
 #[derive(Clone, Debug)]
@@ -63,13 +68,33 @@ impl Pool {
     }
 }
 
-/// Whom to trust as an upstream.
+/// How an upstream is reached, whom to trust as it, and who we are to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Trust {
     /// PEM certificates to trust instead of the public roots.
     pub ca_certificates: Option<String>,
     /// Name to ask for and to verify instead of the URL's host.
     pub server_name: Option<String>,
+    /// Shown to a server that asks for a certificate.
+    pub client: Option<ClientIdentity>,
+    /// What the provider says about egress proxies.
+    pub proxy: ProxyChoice,
+}
+
+/// A certificate of ours with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// PEM certificates, our own first.
+    pub certificates: String,
+    /// Its private key in PEM.
+    pub key: Secret,
+}
+
+impl Hash for ClientIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // A key that differs beside the same certificate does not belong to it.
+        self.certificates.hash(state);
+    }
 }
 
 /// The trust settings cannot be used.
@@ -81,12 +106,16 @@ pub enum InvalidTrust {
     /// Not a DNS name.
     #[error("tls.serverName {0:?} is not a DNS name")]
     ServerName(String),
+    /// Certificate and key cannot be used together.
+    #[error("tls.clientCertificate cannot be used: {0}")]
+    Client(String),
 }
 
 /// All pools of this process.
 #[derive(Debug)]
 pub struct Clients {
     addresses: AddressRules,
+    egress: Egress,
     pools: Mutex<HashMap<(Trust, Duration), Arc<Pool>>>,
 }
 
@@ -103,7 +132,23 @@ const H1_BUFFER: usize = 128 << 10;
 impl Clients {
     /// No pool yet.
     pub fn new(addresses: impl Into<AddressRules>) -> Self {
-        Self { addresses: addresses.into(), pools: Mutex::default() }
+        Self { addresses: addresses.into(), egress: Egress::default(), pools: Mutex::default() }
+    }
+
+    /// Leaves the network in these ways.
+    #[must_use]
+    pub fn with_egress(mut self, egress: Egress) -> Self {
+        self.egress = egress;
+        self
+    }
+
+    /// The egress proxy for an upstream at this URL; none if connections are made straight.
+    pub fn proxy_for(&self, trust: &Trust, url: &Uri) -> Option<String> {
+        self.ways(trust).find(url).map(|(proxy, _)| proxy.to_string())
+    }
+
+    fn ways(&self, trust: &Trust) -> Ways {
+        Ways { choice: trust.proxy.clone(), environment: Arc::clone(&self.egress.proxies) }
     }
 
     /// Where upstreams may be.
@@ -120,7 +165,7 @@ impl Clients {
         if let Some(pool) = pools.get(&(trust.clone(), connect)) {
             return Ok(Arc::clone(pool));
         }
-        let pool = Arc::new(make(&self.addresses, trust, connect)?);
+        let pool = Arc::new(self.make(trust, connect)?);
         pools.insert((trust.clone(), connect), Arc::clone(&pool));
         Ok(pool)
     }
@@ -132,56 +177,79 @@ impl Clients {
     }
 }
 
-fn make(addresses: &AddressRules, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
-    let mut tcp = HttpConnector::new_with_resolver(Resolver::new(addresses.clone()));
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(60)));
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls(trust)?).https_or_http();
-    let https = match &trust.server_name {
-        Some(name) => {
-            let name = ServerName::try_from(name.clone()).map_err(|_| InvalidTrust::ServerName(name.clone()))?;
-            https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name))
-        }
-        None => https,
-    };
-    let connector = Remembering(Patient::new(https.enable_all_versions().wrap_connector(tcp), connect));
-    let client = |idle: usize| {
-        HyperClient::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(idle)
-            .http1_max_buf_size(H1_BUFFER)
-            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .http2_keep_alive_interval(H2_PING_EVERY)
-            .http2_keep_alive_timeout(H2_PING_PATIENCE)
-            .build(connector.clone())
-    };
-    Ok(Pool { kept: client(POOL_IDLE_PER_HOST), fresh: client(0) })
+impl Clients {
+    fn make(&self, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
+        let connector = Remembering(self.connector(trust, connect)?);
+        let client = |idle: usize| {
+            HyperClient::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(idle)
+                .http1_max_buf_size(H1_BUFFER)
+                .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+                .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+                .http2_keep_alive_interval(H2_PING_EVERY)
+                .http2_keep_alive_timeout(H2_PING_PATIENCE)
+                .build(connector.clone())
+        };
+        Ok(Pool { kept: client(POOL_IDLE_PER_HOST), fresh: client(0) })
+    }
+
+    fn connector(&self, trust: &Trust, connect: Duration) -> Result<Patient<HttpsConnector<Dialer>>, InvalidTrust> {
+        let ways = self.ways(trust);
+        let guarded = Resolver::new(self.addresses.clone());
+        let to_proxy = config(Arc::clone(&self.egress.roots), None)?;
+        let dialer = Dialer::new(ways.clone(), guarded, &to_proxy, |resolver| {
+            let mut tcp = HttpConnector::new_with_resolver(resolver);
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            tcp.set_keepalive(Some(Duration::from_secs(60)));
+            tcp
+        });
+        let https = HttpsConnectorBuilder::new().with_tls_config(self.tls(trust)?).https_or_http();
+        let https = match &trust.server_name {
+            Some(name) => {
+                let name = ServerName::try_from(name.clone()).map_err(|_| InvalidTrust::ServerName(name.clone()))?;
+                https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name))
+            }
+            None => https,
+        };
+        Ok(Patient::new(https.enable_all_versions().wrap_connector(dialer), connect, ways))
+    }
+
+    fn tls(&self, trust: &Trust) -> Result<ClientConfig, InvalidTrust> {
+        let roots = match &trust.ca_certificates {
+            None => Arc::clone(&self.egress.roots),
+            Some(pem) => Arc::new(private_roots(pem)?),
+        };
+        config(roots, trust.client.as_ref())
+    }
 }
 
-fn tls(trust: &Trust) -> Result<ClientConfig, InvalidTrust> {
+fn private_roots(pem: &str) -> Result<RootCertStore, InvalidTrust> {
     let mut roots = RootCertStore::empty();
-    match &trust.ca_certificates {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(pem) => {
-            let invalid = |error: &dyn std::fmt::Display| InvalidTrust::Certificates(error.to_string());
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| invalid(&error))?;
-                roots.add(certificate).map_err(|error| invalid(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(invalid(&"no certificate found"));
-            }
-        }
+    let invalid = |error: &dyn std::fmt::Display| InvalidTrust::Certificates(error.to_string());
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| invalid(&error))?;
+        roots.add(certificate).map_err(|error| invalid(&error))?;
     }
+    if roots.is_empty() { Err(invalid(&"no certificate found")) } else { Ok(roots) }
+}
+
+fn config(roots: Arc<RootCertStore>, client: Option<&ClientIdentity>) -> Result<ClientConfig, InvalidTrust> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| InvalidTrust::Certificates(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|error| InvalidTrust::Certificates(error.to_string()))?
+        .with_root_certificates(roots);
+    let Some(ClientIdentity { certificates, key }) = client else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let invalid = |error: &dyn std::fmt::Display| InvalidTrust::Client(error.to_string());
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates.as_bytes()).collect();
+    let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|error| invalid(&error))?;
+    builder.with_client_auth_cert(chain.map_err(|error| invalid(&error))?, key).map_err(|error| invalid(&error))
 }
 
 #[cfg(test)]
@@ -204,7 +272,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_certificates() {
         let clients = Clients::new(AddressPolicy::Workstation);
-        let trust = Trust { ca_certificates: Some("not pem".to_owned()), server_name: None };
+        let trust = Trust { ca_certificates: Some("not pem".to_owned()), ..Trust::default() };
         let error = clients.pool(&trust, Duration::from_secs(1)).unwrap_err();
         assert_eq!(error.to_string(), "tls.caCertificates holds no usable certificate: no certificate found");
     }

@@ -1,4 +1,4 @@
-//! A connector with patience: name lookup, TCP and TLS together within one bound.
+//! A connector with patience: name lookup, TCP, a proxy's tunnel and TLS together within one bound.
 
 use std::{
     error::Error,
@@ -12,23 +12,31 @@ use std::{
 use http::Uri;
 use tower_service::Service;
 
-type BoxError = Box<dyn Error + Send + Sync>;
+use super::tunnel::Ways;
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The connection was not usable within its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectTimeout(pub Duration);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectTimeout {
+    /// How long that is.
+    pub patience: Duration,
+    /// The egress proxy that it was to go through.
+    pub proxy: Option<String>,
+}
 
 /// Wraps a connector and bounds each of its calls.
 #[derive(Clone, Debug)]
 pub struct Patient<C> {
     inner: C,
     patience: Duration,
+    ways: Ways,
 }
 
 impl<C> Patient<C> {
-    /// Bounds `inner`.
-    pub fn new(inner: C, patience: Duration) -> Self {
-        Self { inner, patience }
+    /// Bounds `inner`, which goes these ways.
+    pub fn new(inner: C, patience: Duration, ways: Ways) -> Self {
+        Self { inner, patience, ways }
     }
 }
 
@@ -47,12 +55,15 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.inner.call(uri);
-        let patience = self.patience;
+        let connecting = self.inner.call(uri.clone());
+        let (patience, ways) = (self.patience, self.ways.clone());
         Box::pin(async move {
             match tokio::time::timeout(patience, connecting).await {
                 Ok(connected) => connected.map_err(Into::into),
-                Err(_) => Err(ConnectTimeout(patience).into()),
+                Err(_) => {
+                    let proxy = ways.find(&uri).map(|(proxy, _)| proxy.to_string());
+                    Err(ConnectTimeout { patience, proxy }.into())
+                }
             }
         })
     }
@@ -60,7 +71,11 @@ where
 
 impl fmt::Display for ConnectTimeout {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "no usable connection within {} ms", self.0.as_millis())
+        write!(out, "no usable connection within {} ms", self.patience.as_millis())?;
+        match &self.proxy {
+            Some(proxy) => write!(out, " through the egress proxy {proxy}"),
+            None => Ok(()),
+        }
     }
 }
 

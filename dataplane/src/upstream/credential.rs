@@ -34,6 +34,17 @@ impl Credential {
         Ok(Self(Some((name, value))))
     }
 
+    /// A header of the owner's choice.
+    ///
+    /// # Errors
+    /// When name or value cannot be a header's.
+    pub fn custom(name: &str, value: &Secret) -> Result<Self, InvalidCredential> {
+        let name = HeaderName::try_from(name).map_err(|_| InvalidCredential)?;
+        let mut value = HeaderValue::try_from(value.expose()).map_err(|_| InvalidCredential)?;
+        value.set_sensitive(true);
+        Ok(Self(Some((name, value))))
+    }
+
     /// The header to add.
     pub fn header(&self) -> Option<(&HeaderName, &HeaderValue)> {
         self.0.as_ref().map(|(name, value)| (name, value))
@@ -54,5 +65,12 @@ mod tests {
             assert!(!format!("{credential:?}").contains("canary"));
         }
         assert!(Credential::api_key(Family::OpenAi, &Secret::new("a\nb")).is_err());
+        let custom = Credential::custom("api-key", &Secret::new("Key canary")).unwrap();
+        assert_eq!(
+            custom.header().unwrap(),
+            (&HeaderName::from_static("api-key"), &HeaderValue::from_static("Key canary"))
+        );
+        assert!(!format!("{custom:?}").contains("canary"));
+        assert!(Credential::custom("api key", &Secret::new("a")).is_err());
     }
 }

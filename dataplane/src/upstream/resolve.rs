@@ -1,6 +1,8 @@
 //! Names to addresses, with a guard: whatever a name resolves to at the moment of connecting is judged by the same table
 //! as an address in a URL. The addresses that pass are the ones that are connected to; the name is not asked again, so a
 //! DNS server that changes its mind gains nothing.
+//!
+//! A name that is reached through an egress proxy does not come here: the proxy resolves it, and its own rules decide.
 
 use std::{
     future::Future,
@@ -19,13 +21,19 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub struct Resolver {
     system: GaiResolver,
-    rules: AddressRules,
+    /// None: every address may be connected to.
+    rules: Option<AddressRules>,
 }
 
 impl Resolver {
     /// A resolver that gives only addresses that upstreams may have.
     pub fn new(rules: impl Into<AddressRules>) -> Self {
-        Self { system: GaiResolver::new(), rules: rules.into() }
+        Self { system: GaiResolver::new(), rules: Some(rules.into()) }
+    }
+
+    /// A resolver for names that whoever runs this process has chosen.
+    pub fn unguarded() -> Self {
+        Self { system: GaiResolver::new(), rules: None }
     }
 }
 
@@ -42,7 +50,13 @@ impl Service<Name> for Resolver {
         let rules = self.rules.clone();
         let host = name.as_str().to_owned();
         let lookup = self.system.call(name);
-        Box::pin(async move { allowed(&rules, &host, lookup.await?).map(Vec::into_iter) })
+        Box::pin(async move {
+            let found = lookup.await?;
+            match rules {
+                Some(rules) => allowed(&rules, &host, found).map(Vec::into_iter),
+                None => Ok(found.collect::<Vec<_>>().into_iter()),
+            }
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use routeapi_dataplane::{
     config::local::{Loaded, Loader, problem::Problem, values::Values},
     request::RequestSettings,
     server::Limits,
+    upstream::Egress,
 };
 use tempfile::TempDir;
 
@@ -42,6 +43,7 @@ pub fn settings(source: Source) -> Settings {
         source,
         limits: Limits::default(),
         requests: RequestSettings::default(),
+        egress: Egress::default(),
         ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(5), on_signals: false },
         workers: Some(1),
         access_log: None,

@@ -6,7 +6,8 @@
 //! are allowed.
 //!
 //! Addresses, names and ports are judged by `AddressRules`, names by what they say. What a name resolves to is judged by the data plane
-//! when it connects, with the same table.
+//! when it connects, with the same table; a name that is reached through an egress proxy is resolved by the proxy, whose own
+//! rules then decide.
 
 use std::{net::IpAddr, num::NonZeroU16};
 
@@ -18,12 +19,15 @@ use crate::Options;
 /// An address that may be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address {
+    /// Whether something follows host and port.
+    pub has_path: bool,
     /// Without a trailing slash.
     pub url: String,
     /// In lower case, without a port.
     pub host: String,
     /// Whether it is http.
     pub plain: bool,
+    place: Place,
 }
 
 /// Whether requests leave the cluster on their way to a host, as far as its name tells.
@@ -37,6 +41,19 @@ enum Place {
 
 /// Checks a base URL. The error is the rest of a sentence that starts with the field's name.
 pub(crate) fn check(base_url: &str, options: &Options) -> Result<Address, String> {
+    let address = find(base_url, options)?;
+    if address.plain && address.place == Place::Public && options.addresses.policy() != AddressPolicy::Workstation {
+        return Err(format!(
+            "plain http is for names and addresses inside the cluster (one label, *.svc, *.cluster.local, private \
+             addresses), and {:?} is none: use https",
+            address.host
+        ));
+    }
+    Ok(address)
+}
+
+/// Checks the URL of any server that the data plane is to connect to. The error is as that of [`check`].
+pub(crate) fn find(base_url: &str, options: &Options) -> Result<Address, String> {
     let uri: Uri = base_url.parse().map_err(|_| format!("{base_url:?} is not a URL"))?;
     let plain = match uri.scheme_str() {
         Some("https") => false,
@@ -69,13 +86,8 @@ pub(crate) fn check(base_url: &str, options: &Options) -> Result<Address, String
         _ => Ok(()),
     });
     allowed.map_err(|forbidden| format!("{host:?} is {forbidden}{}", leads_to(forbidden)))?;
-    if plain && place == Place::Public && rules.policy() != AddressPolicy::Workstation {
-        return Err(format!(
-            "plain http is for names and addresses inside the cluster (one label, *.svc, *.cluster.local, private \
-             addresses), and {host:?} is none: use https"
-        ));
-    }
-    Ok(Address { url: base_url.trim_end_matches('/').to_owned(), host, plain })
+    let has_path = !uri.path().trim_matches('/').is_empty();
+    Ok(Address { has_path, url: base_url.trim_end_matches('/').to_owned(), host, plain, place })
 }
 
 /// Why a place is refused, where its kind alone does not say it.

@@ -1,74 +1,130 @@
-//! PEM certificates out of a bundle.
+//! PEM certificates out of a bundle, and a client's certificate with its key.
 //!
-//! Only blocks labelled CERTIFICATE are passed on: a bundle that also holds a private key does not spread it. Whether each
-//! is a certificate that TLS accepts is the data plane's to say; here its outer form is checked (base64, one DER
-//! sequence of the stated length).
+//! Only certificates are passed on: a bundle that also holds a private key does not spread it. They are parsed here as the
+//! data plane parses them, so that a condition says what is wrong before a pod does.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use rustls::{
+    CertificateError, Error, InconsistentKeys, RootCertStore,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    server::ParsedCertificate,
+    sign::CertifiedKey,
+};
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
+/// Characters in a line of PEM (RFC 7468, 2).
+const LINE: usize = 64;
 
-/// The certificates of a bundle, one after the other, or what is wrong with it.
-pub(crate) fn read(bundle: &[u8]) -> Result<String, &'static str> {
-    let mut rest = std::str::from_utf8(bundle).map_err(|_| "is not text")?;
-    let mut out = String::new();
-    while let Some((_, tail)) = rest.split_once(BEGIN) {
-        let (body, tail) = tail.split_once(END).ok_or("has a certificate without an end")?;
-        let compact: String = body.split_ascii_whitespace().collect();
-        let der = STANDARD.decode(&compact).map_err(|_| "has a certificate that is not base64")?;
-        if !is_sequence(&der) {
-            return Err("has a certificate that is not DER");
-        }
-        out.push_str(BEGIN);
-        out.push('\n');
-        out.push_str(body.trim());
-        out.push('\n');
-        out.push_str(END);
-        out.push('\n');
-        rest = tail;
+/// The certificates of a bundle of authorities, one after the other, or what is wrong with it.
+pub(crate) fn read(bundle: &[u8]) -> Result<String, String> {
+    let certificates = parse(bundle)?;
+    let mut roots = RootCertStore::empty();
+    for (at, certificate) in (1..).zip(&certificates) {
+        roots.add(certificate.clone()).map_err(|error| unusable(at, &error))?;
     }
-    if out.is_empty() { Err("holds no PEM certificate") } else { Ok(out) }
+    Ok(certificates.iter().map(write).collect())
 }
 
-/// Whether these bytes are one DER SEQUENCE (X.690, 8.1): tag 0x30, a length, and exactly that much content.
-fn is_sequence(der: &[u8]) -> bool {
-    let Some((&[0x30, first], rest)) = der.split_first_chunk::<2>() else {
-        return false;
-    };
-    if first < 0x80 {
-        return rest.len() == usize::from(first);
+/// A client's certificates, its own first, or what is wrong with them.
+pub(crate) fn read_chain(bundle: &[u8]) -> Result<String, String> {
+    let certificates = parse(bundle)?;
+    for (at, certificate) in (1..).zip(&certificates) {
+        ParsedCertificate::try_from(certificate).map_err(|error| unusable(at, &error))?;
     }
-    let digits = usize::from(first & 0x7f);
-    let Some((length, content)) = rest.split_at_checked(digits) else {
-        return false;
-    };
-    let length = length.iter().fold(0usize, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()));
-    content.len() == length
+    Ok(certificates.iter().map(write).collect())
+}
+
+fn unusable(at: usize, error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadEncoding) => {
+            format!("has a certificate (number {at}) that is not an X.509 certificate")
+        }
+        _ => format!("has a certificate (number {at}) that cannot be used: {error}"),
+    }
+}
+
+/// Whether a private key in PEM can be used and belongs to the first of these certificates.
+pub(crate) fn check_key(certificates: &str, key: &[u8]) -> Result<(), String> {
+    let chain = parse(certificates.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+        pem::Error::NoItemsFound => "holds no PEM private key".to_owned(),
+        _ => "is not PEM".to_owned(),
+    })?;
+    match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
+        Ok(_) => Ok(()),
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err("does not belong to the certificate in tls.crt".to_owned())
+        }
+        Err(error) => Err(format!("cannot be used: {error}")),
+    }
+}
+
+fn parse(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle).collect();
+    let certificates = certificates.map_err(|error| match error {
+        pem::Error::MissingSectionEnd { .. } => "has a certificate without an end".to_owned(),
+        pem::Error::Base64Decode(_) => "has a certificate that is not base64".to_owned(),
+        _ => "is not PEM".to_owned(),
+    })?;
+    if certificates.is_empty() { Err("holds no PEM certificate".to_owned()) } else { Ok(certificates) }
+}
+
+fn write(certificate: &CertificateDer<'_>) -> String {
+    let mut rest = STANDARD.encode(certificate);
+    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    while rest.len() > LINE {
+        let tail = rest.split_off(LINE);
+        text.push_str(&rest);
+        text.push('\n');
+        rest = tail;
+    }
+    text + &rest + "\n-----END CERTIFICATE-----\n"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pem(der: &[u8]) -> String {
-        format!("{BEGIN}\n{}\n{END}\n", STANDARD.encode(der))
-    }
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
 
     #[test]
     fn keeps_certificates_and_nothing_else() {
-        let one = pem(&[0x30, 1, 7]);
-        let long = pem(&[&[0x30, 0x82, 1, 0][..], &[5; 256]].concat());
+        let [one, other] = [self_signed().0, self_signed().0];
         let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
-        assert_eq!(read(format!("# a root\r\n{one}{key}{long}").as_bytes()).unwrap(), format!("{one}{long}"));
+        let bundle = format!("# a root\n{one}{key}{other}");
+        assert_eq!(read(bundle.as_bytes()).unwrap(), format!("{one}{other}"));
+        assert_eq!(read(bundle.replace('\n', "\r\n").as_bytes()).unwrap(), format!("{one}{other}"));
     }
 
     #[test]
     fn says_what_is_wrong() {
-        assert_eq!(read(b""), Err("holds no PEM certificate"));
-        assert_eq!(read(b"\xff\xfe"), Err("is not text"));
-        assert_eq!(read(format!("{BEGIN}\nMAEH").as_bytes()), Err("has a certificate without an end"));
-        assert_eq!(read(format!("{BEGIN}\n!!\n{END}").as_bytes()), Err("has a certificate that is not base64"));
-        assert_eq!(read(pem(&[0x30, 9, 7]).as_bytes()), Err("has a certificate that is not DER"));
+        let said = |bundle: &str| read(bundle.as_bytes()).unwrap_err();
+        assert_eq!(said(""), "holds no PEM certificate");
+        assert_eq!(said(&format!("{BEGIN}\nMAEH")), "has a certificate without an end");
+        assert_eq!(said(&format!("{BEGIN}\n!!\n{END}\n")), "has a certificate that is not base64");
+        let broken = said(&format!("{}{BEGIN}\nMAEH\n{END}\n", self_signed().0));
+        assert_eq!(broken, "has a certificate (number 2) that is not an X.509 certificate");
+        assert_eq!(read(b"\xff\xfe").unwrap_err(), "holds no PEM certificate");
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_certificate() {
+        let ((certificate, key), (_, other)) = (self_signed(), self_signed());
+        assert_eq!(check_key(&certificate, key.as_bytes()), Ok(()));
+        let said = |key: &str| check_key(&certificate, key.as_bytes()).unwrap_err();
+        assert_eq!(said(&other), "does not belong to the certificate in tls.crt");
+        assert_eq!(said(&certificate), "holds no PEM private key");
+        let broken = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+        assert!(said(broken).starts_with("cannot be used: "), "{}", said(broken));
+    }
+
+    /// A certificate and its key.
+    fn self_signed() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["llm.internal".to_owned()]).unwrap();
+        (made.cert.pem().replace("\r\n", "\n"), made.signing_key.serialize_pem())
     }
 }

@@ -3,11 +3,14 @@
 //! A provider that is not accepted or whose references do not resolve is not in the snapshot at all: a credential that is
 //! half there must not be used. Its upstreams say so in their routes.
 
+mod proxy;
+mod request;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_channel::{
     ObjectId,
-    snapshot::{AllowedNamespaces, Credential, Eviction, Provider, Tls},
+    snapshot::{self, AllowedNamespaces, Credential, Eviction, Provider, Tls},
 };
 use routeapi_crds::{
     condition::{ConditionType, Decision, Reason},
@@ -35,6 +38,14 @@ pub(crate) struct Judged {
     /// Namespaces whose routes may use it.
     pub allowed: AllowedNamespaces,
     verdict: Verdict,
+}
+
+/// What a provider's references lead to.
+struct Resolved {
+    credential: Option<Credential>,
+    tls: Option<Tls>,
+    proxy: Option<snapshot::Proxy>,
+    request: Option<snapshot::RequestSettings>,
 }
 
 impl Providers {
@@ -81,10 +92,8 @@ impl Judged {
 fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Options) -> Judged {
     let spec = &object.spec;
     let address = check(spec, options);
-    let credential = credential(spec, id, objects);
-    let tls = tls(spec, id, objects);
-
-    let resolved = match (&address, credential.as_ref().err().or(tls.as_ref().err())) {
+    let found = Resolved::of(spec, id, objects);
+    let resolved = match (&address, found.as_ref().err()) {
         (Err(Problem { reason: Reason::UnsupportedType, .. }), _) => {
             Decision::unknown(ConditionType::ResolvedRefs, Reason::UnsupportedType, "not looked at")
         }
@@ -96,8 +105,8 @@ fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Option
         decisions: vec![accepted(address.as_ref().err()), resolved],
         detail: Detail::Provider { attached_routes: 0 },
     };
-    let provider = match (address, credential, tls) {
-        (Ok(address), Ok(credential), Ok(tls)) => Some(build(spec, address, credential, tls)),
+    let provider = match (address, found) {
+        (Ok(address), Ok(found)) => Some(build(spec, address, found)),
         _ => None,
     };
     let choice = spec.allowed_routes.as_ref().map(|routes| &routes.namespaces);
@@ -126,7 +135,20 @@ fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, Pr
     if address.plain && spec.tls.is_some() {
         return Err(invalid("spec.tls: has no effect, because spec.baseURL is plain http".to_owned()));
     }
+    proxy::check(spec, options)?;
+    request::check(spec)?;
     Ok(Some(address))
+}
+
+impl Resolved {
+    fn of(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Self, Problem> {
+        Ok(Self {
+            credential: credential(spec, id, objects)?,
+            tls: tls(spec, id, objects)?,
+            proxy: proxy::resolve(spec, id, objects)?,
+            request: request::resolve(spec, id, objects)?,
+        })
+    }
 }
 
 fn credential(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Credential>, Problem> {
@@ -134,25 +156,25 @@ fn credential(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result
     let Some(api_key) = spec.credentials.as_ref().and_then(|credentials| credentials.api_key.as_ref()) else {
         return Ok(None);
     };
-    references::api_key(objects, id.namespace(), &api_key.secret_ref).map(Credential::ApiKey).map(Some)
+    let key = references::api_key(objects, id.namespace(), &api_key.secret_ref)?;
+    Ok(Some(request::credential(api_key, key, spec.type_)))
 }
 
 fn tls(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Tls>, Problem> {
-    let Some(v1alpha1::Tls { ca_certificate_ref, server_name }) = &spec.tls else {
+    let Some(v1alpha1::Tls { ca_certificate_ref, server_name, client_certificate_ref }) = &spec.tls else {
         return Ok(None);
     };
     let certificates = ca_certificate_ref.as_ref();
     let ca_certificates =
         certificates.map(|reference| references::certificates(objects, id.namespace(), reference)).transpose()?;
-    Ok(Some(Tls { ca_certificates, server_name: server_name.clone() }))
+    let own = client_certificate_ref.as_ref();
+    let client_certificate =
+        own.map(|reference| references::client_certificate(objects, id.namespace(), reference)).transpose()?;
+    Ok(Some(Tls { ca_certificates, server_name: server_name.clone(), client_certificate }))
 }
 
-fn build(
-    spec: &AIProviderSpec,
-    address: Option<Address>,
-    credential: Option<Credential>,
-    tls: Option<Tls>,
-) -> Provider {
+fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Provider {
+    let Resolved { credential, tls, proxy, request } = found;
     let eviction = spec.eviction.clone().unwrap_or_default();
     Provider {
         type_: spec.type_,
@@ -160,6 +182,8 @@ fn build(
         base_url: address.map(|it| it.url).unwrap_or_default(),
         credential,
         tls,
+        proxy,
+        request,
         models: offers::build(spec),
         max_concurrent_requests: spec.max_concurrent_requests,
         eviction: Eviction { consecutive_failures: eviction.consecutive_failures, duration: eviction.duration },

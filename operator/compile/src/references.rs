@@ -1,9 +1,9 @@
-//! Following a provider's references to its Secret and its certificates, which stay in its own namespace.
+//! Following a provider's references to Secrets and ConfigMaps, which stay in its own namespace.
 
-use routeapi_channel::{ObjectId, Secret};
+use routeapi_channel::{ObjectId, Secret, snapshot::ClientCertificate};
 use routeapi_crds::{
     condition::Reason,
-    v1alpha1::{CaCertificateKind, CaCertificateRef, SecretKeyRef},
+    v1alpha1::{CaCertificateKind, CaCertificateRef, SecretKeyRef, SecretRef},
 };
 
 use crate::{
@@ -12,39 +12,85 @@ use crate::{
     verdict::Problem,
 };
 
+/// One key of an object in a provider's namespace, and the field that names it.
+pub(crate) struct Source<'a> {
+    field: String,
+    kind: CaCertificateKind,
+    name: &'a str,
+    key: &'a str,
+}
+
+impl<'a> Source<'a> {
+    pub fn secret(field: String, name: &'a str, key: &'a str) -> Self {
+        Self { field, kind: CaCertificateKind::Secret, name, key }
+    }
+
+    pub fn config_map(field: String, name: &'a str, key: &'a str) -> Self {
+        Self { field, kind: CaCertificateKind::ConfigMap, name, key }
+    }
+
+    /// Something is wrong with the value.
+    fn invalid(&self, id: &ObjectId, what: &str) -> Problem {
+        let Self { field, kind, key, .. } = self;
+        let reason = match kind {
+            CaCertificateKind::Secret => Reason::SecretKeyInvalid,
+            CaCertificateKind::ConfigMap => Reason::ConfigMapKeyInvalid,
+        };
+        Problem::new(reason, format!("{field}.key: key {key:?} of {kind:?} {id} {what}"))
+    }
+}
+
 /// The API key that a provider of this namespace names, fit for a header.
 pub(crate) fn api_key(objects: &Objects, namespace: &str, reference: &SecretKeyRef) -> Result<Secret, Problem> {
-    const FIELD: &str = "spec.credentials.apiKey.secretRef";
     let SecretKeyRef { name, key } = reference;
-    let Some(data) = objects.secrets.get(&ObjectId::new(namespace, name)) else {
-        let message = format!("{FIELD}.name: Secret {namespace}/{name} does not exist: create it with the key {key:?}");
-        return Err(Problem::new(Reason::SecretNotFound, message));
+    let source = Source::secret("spec.credentials.apiKey.secretRef".to_owned(), name, key);
+    let check = |text: &str| {
+        if text.bytes().all(|byte| byte.is_ascii_whitespace()) {
+            return Err("is empty");
+        }
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_plain { Ok(()) } else { Err("holds spaces or characters that no API key has") }
     };
-    if data.is_too_long(key) {
-        let message = format!(
-            "{FIELD}.key: key {key:?} of Secret {namespace}/{name} is longer than {MAX_VALUE} bytes, as no API key is"
-        );
-        return Err(Problem::new(Reason::SecretKeyInvalid, message));
-    }
-    let Some(bytes) = data.get(key) else {
-        let message =
-            format!("{FIELD}.key: Secret {namespace}/{name} has no key {key:?}: add it, or name one that it has");
-        return Err(Problem::new(Reason::SecretKeyMissing, message));
-    };
-    let invalid = |what: &str| {
-        let message = format!("{FIELD}.key: key {key:?} of Secret {namespace}/{name} {what}");
-        Problem::new(Reason::SecretKeyInvalid, message)
-    };
+    text(objects, namespace, &source, check).map(Secret::new)
+}
+
+/// A text without the newline that its file ends with, if it passes the check.
+pub(crate) fn text<'a>(
+    objects: &'a Objects,
+    namespace: &str,
+    source: &Source<'_>,
+    check: impl Fn(&str) -> Result<(), &'static str>,
+) -> Result<&'a str, Problem> {
+    let (id, bytes) = find(objects, namespace, source)?;
     // Files made by editors and `kubectl create secret --from-file` end with a newline that is not meant.
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
-    let value = bytes.get(..end).unwrap_or_default();
-    if value.iter().all(u8::is_ascii_whitespace) {
-        return Err(invalid("is empty"));
+    let text = std::str::from_utf8(bytes.get(..end).unwrap_or_default());
+    let text = text.map_err(|_| source.invalid(&id, "is not text"))?;
+    check(text).map(|()| text).map_err(|what| source.invalid(&id, what))
+}
+
+/// The bytes of a value, and where they are kept.
+fn find<'a>(objects: &'a Objects, namespace: &str, source: &Source<'_>) -> Result<(ObjectId, &'a [u8]), Problem> {
+    let Source { field, kind, name, key } = source;
+    let id = ObjectId::new(namespace, *name);
+    let (data, absent, keyless) = match kind {
+        CaCertificateKind::Secret => (objects.secrets.get(&id), Reason::SecretNotFound, Reason::SecretKeyMissing),
+        CaCertificateKind::ConfigMap => {
+            (objects.config_maps.get(&id), Reason::ConfigMapNotFound, Reason::ConfigMapKeyMissing)
+        }
+    };
+    let Some(data) = data else {
+        let message = format!("{field}.name: {kind:?} {id} does not exist: create it with the key {key:?}");
+        return Err(Problem::new(absent, message));
+    };
+    if data.is_too_long(key) {
+        return Err(source.invalid(&id, &format!("is longer than {MAX_VALUE} bytes, as no value here is")));
     }
-    match std::str::from_utf8(value) {
-        Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(text)),
-        _ => Err(invalid("holds spaces or characters that no API key has")),
-    }
+    let Some(bytes) = data.get(key) else {
+        let message = format!("{field}.key: {kind:?} {id} has no key {key:?}: add it, or name one that it has");
+        return Err(Problem::new(keyless, message));
+    };
+    Ok((id, bytes))
 }
 
 /// The certificates that a provider of this namespace names.
@@ -79,6 +125,25 @@ pub(crate) fn certificates(
         let message = format!("{FIELD}.key: key {key:?} of {kind:?} {id} {what}");
         Problem::new(Reason::CertificateInvalid, message)
     })
+}
+
+/// The certificate that a provider of this namespace shows to its upstream, with its key.
+pub(crate) fn client_certificate(
+    objects: &Objects,
+    namespace: &str,
+    reference: &SecretRef,
+) -> Result<ClientCertificate, Problem> {
+    const FIELD: &str = "spec.tls.clientCertificateRef";
+    let part = |key| find(objects, namespace, &Source::secret(FIELD.to_owned(), &reference.name, key));
+    let (id, chain) = part("tls.crt")?;
+    let (_, key) = part("tls.key")?;
+    let invalid = |name: &str, what: String| {
+        Problem::new(Reason::CertificateInvalid, format!("{FIELD}: key {name:?} of Secret {id} {what}"))
+    };
+    let certificates = certificates::read_chain(chain).map_err(|what| invalid("tls.crt", what))?;
+    certificates::check_key(&certificates, key).map_err(|what| invalid("tls.key", what))?;
+    let key = std::str::from_utf8(key).map_err(|_| invalid("tls.key", "is not PEM".to_owned()))?;
+    Ok(ClientCertificate { certificates, key: Secret::new(key) })
 }
 
 #[cfg(test)]

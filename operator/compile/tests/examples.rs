@@ -6,6 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use routeapi_channel::{
+    ObjectId,
+    snapshot::{Credential, Proxy},
+};
 use routeapi_compile::{AddressPolicy, Compiled, Manifests, Options, Publishers, compile, items};
 use routeapi_crds::yaml;
 
@@ -67,6 +71,21 @@ fn quickstart() {
     assert_eq!((snapshot.providers.len(), snapshot.routes.len(), snapshot.tokens.len()), (1, 2, 1));
     assert!(snapshot.routes.values().any(|route| route.models.iter().any(|model| model.matches("gpt-4o"))));
     assert!(snapshot.routes.keys().all(|id| id.namespace() == "default"));
+}
+
+#[test]
+fn provider_settings() {
+    let snapshot = load("provider-settings.yaml").snapshot;
+    let provider = |name| &snapshot.providers[&ObjectId::new("ai-platform", name)];
+    let apim = provider("azure-apim");
+    let Some(Credential::Header(header)) = &apim.credential else { panic!("{apim:?}") };
+    assert_eq!(header.name, "ocp-apim-subscription-key");
+    let request = apim.request.as_ref().unwrap();
+    assert_eq!((request.headers.len(), request.query_parameters.len(), request.forward_headers.len()), (2, 1, 2));
+    assert_eq!(request.body_defaults["store"], false);
+    assert!(matches!(&provider("openai").proxy, Some(Proxy::Connect(proxy)) if proxy.basic_auth.is_some()));
+    assert_eq!(provider("vllm").proxy, Some(Proxy::Direct));
+    assert_eq!(snapshot.routes.len(), 1);
 }
 
 #[test]

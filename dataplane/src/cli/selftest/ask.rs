@@ -67,7 +67,7 @@ impl Gateway {
             _ => bail!("--gateway {url}: must be http://HOST or https://HOST"),
         };
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("--ca {}", path.display()));
-        let trust = Trust { ca_certificates: ca.map(read).transpose()?, server_name: None };
+        let trust = Trust { ca_certificates: ca.map(read).transpose()?, ..Trust::default() };
         let client = Clients::new(AddressPolicy::Workstation).pool(&trust, PATIENCE).context("--ca")?;
         Ok(Self { scheme, port: url.port_u16().unwrap_or(port), host, client, deadline })
     }

@@ -10,6 +10,7 @@ use crate::{
     config::local::{Loader, values::Values},
     request::RequestSettings,
     server::Limits,
+    upstream::Egress,
 };
 
 const HELLO: &str = "\
@@ -39,6 +40,7 @@ fn gateway() -> (Running, String) {
         source: Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) })),
         limits: Limits::default(),
         requests: RequestSettings::default(),
+        egress: Egress::default(),
         ending: Ending { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },
         workers: Some(1),
         access_log: None,

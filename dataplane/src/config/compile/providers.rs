@@ -20,7 +20,7 @@ use crate::{
         terms::{Offer, Offers},
     },
     live::{Eviction, Live},
-    upstream::{BaseUrl, Credential, Trust},
+    upstream::{Additions, AddressRules, BaseUrl, ClientIdentity, Credential, Proxy, ProxyChoice, Trust},
 };
 
 /// A provider with what its upstreams' clients are made of.
@@ -36,6 +36,7 @@ pub struct Transport {
     pub base: BaseUrl,
     pub credential: Credential,
     pub trust: Trust,
+    pub additions: Arc<Additions>,
 }
 
 pub fn compile(
@@ -102,27 +103,59 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
 
 fn transport(told: &Told, family: Family, live: &Live) -> Result<Transport, String> {
     let base = BaseUrl::parse(&told.base_url).map_err(|error| error.to_string())?;
-    // The connector asks no resolver about a literal, so this is where it is judged.
     let rules = live.clients().addresses();
-    let allowed = match Host::of(base.host()) {
-        Host::Address(address) => rules.address(address),
-        Host::Name(name) => rules.name(&name),
-        Host::Ambiguous => {
-            return Err(format!("baseURL {:?}: the host is neither a name nor an address", told.base_url));
-        }
-    };
-    allowed
-        .map_err(|forbidden| format!("baseURL {:?} leads to {forbidden}, which no upstream may have", told.base_url))?;
+    judge("baseURL", &told.base_url, base.host(), rules)?;
     let credential = match &told.credential {
         None => Credential::none(),
         Some(snapshot::Credential::ApiKey(key)) => {
             Credential::api_key(family, key).map_err(|error| error.to_string())?
         }
+        Some(snapshot::Credential::Header(snapshot::Header { name, value })) => {
+            Credential::custom(name, value).map_err(|error| error.to_string())?
+        }
         Some(snapshot::Credential::Aws(_)) => return Err("AWS credentials do not fit this provider type".to_owned()),
     };
-    let trust = told.tls.as_ref().map_or_else(Trust::default, |tls| Trust {
-        ca_certificates: tls.ca_certificates.clone(),
-        server_name: tls.server_name.clone(),
+    let additions = told.request.as_ref().map(Additions::new).transpose().map_err(|error| error.to_string())?;
+    let proxy = proxy(told.proxy.as_ref(), rules)?;
+    Ok(Transport {
+        base,
+        credential,
+        trust: trust(told.tls.as_ref(), proxy),
+        additions: additions.unwrap_or_default().into(),
+    })
+}
+
+/// Judges the host of a URL. The connector asks no resolver about a literal, so this is where it is judged.
+fn judge(field: &str, url: &str, host: &str, rules: &AddressRules) -> Result<(), String> {
+    let allowed = match Host::of(host) {
+        Host::Address(address) => rules.address(address),
+        Host::Name(name) => rules.name(&name),
+        Host::Ambiguous => {
+            return Err(format!("{field} {url:?}: the host is neither a name nor an address"));
+        }
+    };
+    allowed.map_err(|forbidden| format!("{field} {url:?} leads to {forbidden}, which no upstream may have"))
+}
+
+fn proxy(told: Option<&snapshot::Proxy>, rules: &AddressRules) -> Result<ProxyChoice, String> {
+    let snapshot::ConnectProxy { url, basic_auth } = match told {
+        None => return Ok(ProxyChoice::Environment),
+        Some(snapshot::Proxy::Direct) => return Ok(ProxyChoice::Direct),
+        Some(snapshot::Proxy::Connect(connect)) => connect,
+    };
+    let credentials = basic_auth.as_ref().map(|auth| (auth.username.expose(), auth.password.expose()));
+    let proxy = Proxy::new("proxy.url", url, credentials).map_err(|error| error.to_string())?;
+    judge("proxy.url", url, proxy.uri().host().unwrap_or_default(), rules)?;
+    Ok(ProxyChoice::Through(proxy))
+}
+
+fn trust(told: Option<&snapshot::Tls>, proxy: ProxyChoice) -> Trust {
+    let Some(snapshot::Tls { ca_certificates, server_name, client_certificate }) = told else {
+        return Trust { proxy, ..Trust::default() };
+    };
+    let client = client_certificate.as_ref().map(|snapshot::ClientCertificate { certificates, key }| ClientIdentity {
+        certificates: certificates.clone(),
+        key: key.clone(),
     });
-    Ok(Transport { base, credential, trust })
+    Trust { ca_certificates: ca_certificates.clone(), server_name: server_name.clone(), client, proxy }
 }

@@ -80,6 +80,8 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
         Some(transport) => Client::Http {
             base: transport.base.clone(),
             credential: transport.credential.clone(),
+            additions: Arc::clone(&transport.additions),
+            proxy: live.clients().proxy_for(&transport.trust, &transport.base.uri()),
             pool: live
                 .clients()
                 .pool(&transport.trust, timeouts.connect)

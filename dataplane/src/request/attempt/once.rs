@@ -84,7 +84,13 @@ impl Try<'_> {
         let same_dialect = prepared.exchange.is_passthrough().then(|| prepared.exchange.surface().family());
         let outbound = OutboundRequest {
             path: prepared.path,
-            headers: outbound::headers(self.client_headers, same_dialect, prepared.headers, trace),
+            headers: outbound::headers(
+                self.client_headers,
+                same_dialect,
+                prepared.headers,
+                trace,
+                self.upstream.client.additions().map(|additions| &**additions),
+            ),
             body: prepared.body,
             sent,
             surface: prepared.exchange.surface(),

@@ -1,11 +1,12 @@
 //! The headers of an upstream request, by an exact list: what the dialect's codec asks for, the client's headers that the
-//! dialect is known to need on passthrough, and the trace. Nothing else of the client goes out: no credentials, cookies,
-//! addresses, identities that a proxy in front has added, or SDK telemetry.
+//! dialect is known to need on passthrough or that the provider's owner wants passed on, the trace, and what the owner
+//! adds. Nothing else of the client goes out: no credentials, cookies, addresses, identities that a proxy in front has
+//! added, or SDK telemetry.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use routeapi_protocol::dialect::Family;
 
-use crate::request::context::Trace;
+use crate::{request::context::Trace, upstream::Additions};
 
 /// Most bytes that the values of a client's passed headers may have together: far more than all known beta flags.
 pub(in crate::request) const MOST_BYTES: usize = 8 << 10;
@@ -16,6 +17,7 @@ pub(super) fn headers(
     same_dialect: Option<Family>,
     asked: Vec<(&'static str, String)>,
     trace: Option<&Trace>,
+    additions: Option<&Additions>,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut out: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(asked.len() + 4);
     for (name, value) in asked {
@@ -33,10 +35,22 @@ pub(super) fn headers(
             }
         }
     }
+    let known = out.len();
+    for name in additions.map_or(&[][..], Additions::forwarded) {
+        if !out.iter().take(known).any(|(held, _)| held == name) {
+            out.extend(client.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+        }
+    }
     if let Some(trace) = trace
         && let Ok(parent) = HeaderValue::try_from(trace.parent())
     {
         out.push((HeaderName::from_static("traceparent"), parent));
+    }
+    for (name, value) in additions.map_or(&[][..], Additions::headers) {
+        if !Additions::is_list(name) {
+            out.retain(|(held, _)| held != name);
+        }
+        out.push((name.clone(), value.clone()));
     }
     out
 }
@@ -60,10 +74,20 @@ pub(in crate::request) const fn passed(family: Family) -> &'static [&'static str
     }
 }
 
+/// The first of the client's headers with which those that a provider's owner wants passed on are longer than
+/// [`MOST_BYTES`] together.
+pub(super) fn forwards_too_much<'a>(additions: &'a Additions, client: &HeaderMap) -> Option<&'a str> {
+    first_beyond(additions.forwarded().iter().map(HeaderName::as_str), client)
+}
+
 /// The first of the client's headers with which the passed ones are longer than [`MOST_BYTES`] together.
 pub(in crate::request) fn too_long(family: Family, client: &HeaderMap) -> Option<&'static str> {
+    first_beyond(passed(family).iter().copied(), client)
+}
+
+fn first_beyond<'a>(mut names: impl Iterator<Item = &'a str>, client: &HeaderMap) -> Option<&'a str> {
     let mut sum = 0_usize;
-    passed(family).iter().copied().find(|name| {
+    names.find(|name| {
         sum = client.get_all(*name).iter().fold(sum, |sum, value| sum.saturating_add(value.len()));
         sum > MOST_BYTES
     })
@@ -71,6 +95,8 @@ pub(in crate::request) fn too_long(family: Family, client: &HeaderMap) -> Option
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn client() -> HeaderMap {
@@ -103,7 +129,12 @@ mod tests {
     }
 
     fn sent(family: Option<Family>, asked: Vec<(&'static str, String)>) -> Vec<String> {
-        let mut sent: Vec<_> = headers(&client(), family, asked, None)
+        sent_with(family, asked, &json!({}))
+    }
+
+    fn sent_with(family: Option<Family>, asked: Vec<(&'static str, String)>, told: &Value) -> Vec<String> {
+        let additions = Additions::new(&serde_json::from_value(told.clone()).unwrap()).unwrap();
+        let mut sent: Vec<_> = headers(&client(), family, asked, None, Some(&additions))
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
@@ -137,9 +168,32 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_adds_headers_and_chooses_which_of_the_clients_pass() {
+        let told = json!({
+            "headers": {"x-team": {"plain": "a"}, "anthropic-version": {"plain": "2024-01-01"}, "anthropic-beta": {"plain": "three"}},
+            "forwardHeaders": ["x-stainless-lang", "x-absent", "anthropic-beta"],
+        });
+        let asked = vec![("anthropic-version", "2023-06-01".to_owned())];
+        assert_eq!(
+            sent_with(Some(Family::Anthropic), asked, &told),
+            [
+                "anthropic-beta: one",
+                "anthropic-beta: three",
+                "anthropic-beta: two",
+                "anthropic-version: 2024-01-01",
+                "x-claude-code-session-id: s",
+                "x-stainless-lang: python",
+                "x-team: a",
+            ]
+        );
+        let passed = sent_with(None, Vec::new(), &json!({"forwardHeaders": ["openai-future"]}));
+        assert_eq!(passed, ["openai-future: x"], "in translation too");
+    }
+
+    #[test]
     fn of_a_trace_only_its_ids_go_out() {
         let trace = Trace { trace_id: "a".repeat(32), span_id: "b".repeat(16), flags: "01".to_owned() };
-        let sent = headers(&client(), None, Vec::new(), Some(&trace));
+        let sent = headers(&client(), None, Vec::new(), Some(&trace), None);
         let names: Vec<_> = sent.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["traceparent"]);
     }
@@ -153,5 +207,9 @@ mod tests {
         headers.append("anthropic-beta", "b".parse().unwrap());
         assert_eq!(too_long(Family::Anthropic, &headers), Some("anthropic-beta"));
         assert_eq!(too_long(Family::OpenAi, &headers), None);
+        let forwarded =
+            |name: &str| Additions::new(&serde_json::from_value(json!({"forwardHeaders": [name]})).unwrap());
+        assert_eq!(forwards_too_much(&forwarded("x-unknown").unwrap(), &headers), Some("x-unknown"));
+        assert_eq!(forwards_too_much(&forwarded("x-other").unwrap(), &headers), None);
     }
 }

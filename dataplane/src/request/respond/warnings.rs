@@ -1,5 +1,5 @@
-//! `x-routeapi-warnings`: which request fields were changed or dropped for an upstream, as
-//! `dropped;field=seed, adapted;field=reasoning_effort;from=minimal;to=low`.
+//! `x-routeapi-warnings`: which request fields were changed, dropped or added for an upstream, as
+//! `dropped;field=seed, adapted;field=reasoning_effort;from=minimal;to=low, defaulted;field=store`.
 //!
 //! Field names come from the client's own JSON, so everything outside a plain alphabet is replaced, and both a name and
 //! the whole header are bounded; what no longer fits is counted, not forgotten.
@@ -46,6 +46,7 @@ fn word(warning: &Warning) -> String {
             format!("adapted;field={};from={};to={}", plain(field), plain(from), plain(to))
         }
         Warning::Dropped { field } => format!("dropped;field={}", plain(field)),
+        Warning::Defaulted { field } => format!("defaulted;field={}", plain(field)),
         Warning::More { count } => format!("more;count={count}"),
     }
 }

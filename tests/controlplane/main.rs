@@ -18,6 +18,7 @@ mod dataplane;
 mod isolation;
 mod models;
 mod policy;
+mod providers;
 mod refusals;
 mod replicas;
 mod rights;

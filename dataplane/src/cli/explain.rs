@@ -343,6 +343,63 @@ fn dollars(nanos: Nanos) -> String {
 mod tests {
     use super::*;
 
+    /// What is shown of a request to a provider with these settings.
+    fn shown(provider: &serde_json::Value) -> String {
+        let mut told = serde_json::json!({"type": "OpenAI", "baseUrl": "https://llm.example.com/v1",
+            "endpoints": ["ChatCompletions"], "eviction": {"consecutiveFailures": 5, "duration": "30s"}});
+        told.as_object_mut().unwrap().extend(provider.as_object().unwrap().clone());
+        let timeouts = serde_json::json!({"connect": "1s", "firstContent": "1s", "streamIdle": "1s", "request": "1s"});
+        let route = serde_json::json!({"models": ["m"], "listed": true, "created": 0, "translation": "Default",
+            "allowedNamespaces": {"only": ["n"]},
+            "fallback": {"conditions": [], "maxAttempts": 1, "maxRetryAfter": "2s"},
+            "upstreams": [{"name": "u", "provider": "n/p", "priority": 0, "weight": 1, "timeouts": timeouts}]});
+        let snapshot = serde_json::json!({"providers": {"n/p": told}, "routes": {"n/r": route}});
+        let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
+        let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "http://u:canary@everyones:3128".to_owned());
+        let live = Live::new(AddressPolicy::Cluster).with_egress(Egress::read(environment).unwrap());
+        let revision = Catalog::of(&snapshot).unwrap().revision();
+        let (runtime, refused) = compile::compile(&snapshot, &revision, &live, Share::default());
+        assert!(refused.is_empty(), "{refused:?}");
+        let body = Bytes::from_static(br#"{"model":"m","messages":[],"store":true}"#);
+        let Inbound::Call(endpoint) = inbound::route("POST", "/v1/chat/completions", None).unwrap() else { panic!() };
+        let call = Call::read(endpoint, Head::default(), body).unwrap();
+        let route = runtime.route("n", "m").unwrap();
+        let explained = Explained { call: &call, namespace: None, route, output: 1, default_max_output: 1 };
+        let mut out = Vec::new();
+        assert!(explained.upstreams(&mut out).unwrap());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_an_owner_adds_is_shown_without_its_secrets() {
+        let text = shown(&serde_json::json!({
+            "credential": {"header": {"name": "api-key", "value": "canary"}},
+            "proxy": {"connect": {"url": "http://own:8080", "basicAuth": {"username": "canary", "password": "canary"}}},
+            "request": {
+                "headers": {"x-team": {"plain": "a"}, "x-tenant": {"secret": "canary"}},
+                "queryParameters": [{"name": "v", "value": {"plain": "1"}}, {"name": "key", "value": {"secret": "canary"}}],
+                "bodyDefaults": {"store": false, "temperature": 0.5},
+                "forwardHeaders": ["user-agent"],
+            },
+        }));
+        assert!(!text.contains("canary"), "{text}");
+        for line in [
+            "through the egress proxy http://own:8080\n",
+            "POST https://llm.example.com/v1/chat/completions?v=1&key=<redacted>\n",
+            "x-team: a\n",
+            "x-tenant: <redacted>\n",
+            "user-agent: (the client's)\n",
+            "api-key: <redacted>\n",
+            r#"{"temperature":0.5,"model":"m""#,
+            "defaulted temperature\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in {text}");
+        }
+        assert!(!text.contains("defaulted store"), "{text}");
+        assert!(shown(&serde_json::json!({})).contains("through the egress proxy http://everyones:3128\n"));
+        assert!(!shown(&serde_json::json!({"proxy": "direct"})).contains("proxy"));
+    }
+
     #[test]
     fn money_shows_cents_and_what_is_below_them() {
         assert_eq!(dollars(0), "$0.00");

@@ -9,8 +9,9 @@ use routeapi_channel::{
 use routeapi_compile::{Manifests, Options, compile};
 use routeapi_crds::yaml;
 use routeapi_dataplane::{
-    app::{App, Running, Source},
+    app::{self, App, Running, Source},
     config::subscribe::{Settings, connect},
+    upstream::{AddressPolicy, Egress},
 };
 
 use super::{
@@ -32,20 +33,27 @@ fn catalog(model: &str) -> Catalog {
     Catalog::of(&compile(&objects.finish(), &Options::default()).snapshot).unwrap()
 }
 
-fn start(operator: &Operator, state: &Path) -> Running {
+fn at(operator: &Operator) -> connect::Operator {
     let url = format!("https://{}", operator.address).parse().unwrap();
-    start_at(connect::Operator { url, ca: operator.ca.clone(), token: operator.token.clone() }, state)
+    connect::Operator { url, ca: operator.ca.clone(), token: operator.token.clone() }
+}
+
+fn start(operator: &Operator, state: &Path) -> Running {
+    start_at(at(operator), state)
 }
 
 fn start_at(operator: connect::Operator, state: &Path) -> Running {
-    App::start(gateway::settings(Source::Operator(Settings {
+    App::start(settings(operator, state)).unwrap()
+}
+
+fn settings(operator: connect::Operator, state: &Path) -> app::Settings {
+    gateway::settings(Source::Operator(Settings {
         operator,
         pod: "pod-1".to_owned(),
         instance: "boot-1".to_owned(),
         state: Some(state.to_owned()),
-        addresses: routeapi_dataplane::upstream::AddressPolicy::Cluster.into(),
-    })))
-    .unwrap()
+        addresses: AddressPolicy::Cluster.into(),
+    }))
 }
 
 fn ask(app: &Running, model: &str) -> String {
@@ -57,6 +65,25 @@ fn acked(operator: &Operator, stream: &mut Stream, target: &Catalog) {
         FromDataPlane::Ack { revision } => assert_eq!(revision, target.revision()),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_operator_is_reached_without_the_proxy_of_the_environment() {
+    let operator = Operator::start();
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let state = tempfile::tempdir().unwrap();
+    let mut settings = settings(at(&operator), state.path());
+    settings.egress = Egress::read(|name| ["HTTPS_PROXY", "ALL_PROXY"].contains(&name).then(|| url.clone())).unwrap();
+    let app = App::start(settings).unwrap();
+    let mut operator = operator;
+    let (mut stream, _) = operator.accept();
+    let target = catalog("hello");
+    stream.tell(None, &target, 1);
+    acked(&operator, &mut stream, &target);
+    assert_eq!(ask(&app, "hello"), "200");
+    assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody asked the proxy");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod account;
 mod health;
+mod learned;
 mod load;
 mod retry_budget;
 mod slots;
@@ -17,6 +18,7 @@ use routeapi_channel::ObjectId;
 
 pub use account::{Account, Headroom, Remaining, Reservation, Room};
 pub use health::{Availability, Eviction, Health};
+pub use learned::Learned;
 pub use load::{InFlight, Load};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
@@ -33,6 +35,7 @@ pub struct Live {
     accounts: Kept<ObjectId, Account>,
     health: Kept<HealthKey, Health>,
     loads: Kept<HealthKey, Load>,
+    learned: Kept<HealthKey, Learned>,
     slots: Kept<ObjectId, Slots>,
     budgets: Kept<ObjectId, RetryBudget>,
     clients: Clients,
@@ -46,6 +49,7 @@ impl Live {
             accounts: Kept::default(),
             health: Kept::default(),
             loads: Kept::default(),
+            learned: Kept::default(),
             slots: Kept::default(),
             budgets: Kept::default(),
             clients: Clients::new(addresses),
@@ -87,6 +91,11 @@ impl Live {
         self.loads.get(key)
     }
 
+    /// What was learned of an upstream model.
+    pub fn learned(&self, key: &HealthKey) -> Arc<Learned> {
+        self.learned.get(key)
+    }
+
     /// The concurrency slots of a provider.
     pub fn slots(&self, provider: &ObjectId) -> Arc<Slots> {
         self.slots.get(provider)
@@ -107,6 +116,7 @@ impl Live {
         self.accounts.prune();
         self.health.prune();
         self.loads.prune();
+        self.learned.prune();
         self.slots.prune();
         self.budgets.prune();
         self.clients.prune();

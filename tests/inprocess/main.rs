@@ -25,4 +25,5 @@ mod raw;
 mod settings;
 mod stalled;
 mod streaming;
+mod unasked;
 mod waiting;

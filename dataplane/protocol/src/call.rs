@@ -106,6 +106,8 @@ pub struct Prepared {
     pub body: Bytes,
     /// What was changed or left out, for `x-routeapi-warnings`.
     pub warnings: Vec<Warning>,
+    /// Whether it asks for usage in the stream although the client did not (`stream_options` of Chat).
+    pub asks_usage: bool,
     /// The answer's way back.
     pub exchange: Exchange,
 }

@@ -41,6 +41,8 @@ struct UpstreamState {
     for_everybody: Shown,
     in_flight: u32,
     expected_first_content_ms: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refuses_stream_options: bool,
     /// Namespaces for whose tokens alone it is left out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     by_namespace: BTreeMap<String, Shown>,
@@ -72,6 +74,7 @@ impl UpstreamState {
             for_everybody: Shown::of(state, now),
             in_flight: upstream.load.in_flight(),
             expected_first_content_ms: latency.and_then(|latency| u64::try_from(latency.as_millis()).ok()),
+            refuses_stream_options: upstream.learned.refuses_stream_options(),
             by_namespace: alone.into_iter().map(|(name, state)| (name, Shown::of(state, now))).collect(),
         }
     }

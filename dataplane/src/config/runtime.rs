@@ -20,7 +20,7 @@ use routeapi_protocol::{
 
 use super::{names::Names, patterns::Patterns, terms::Offers};
 use crate::{
-    live::{Account, Health, Load, RetryBudget, Slots},
+    live::{Account, Health, Learned, Load, RetryBudget, Slots},
     upstream::Client,
 };
 
@@ -116,6 +116,8 @@ pub struct Upstream {
     pub health: Arc<Health>,
     /// What it has to do for this process.
     pub load: Arc<Load>,
+    /// What it was found not to take.
+    pub learned: Arc<Learned>,
 }
 
 /// One account or server.

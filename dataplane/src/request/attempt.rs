@@ -216,7 +216,8 @@ impl<'a> Walk<'a> {
         };
         for _ in 0..MOST_PREPARATIONS {
             let mode = self.route.mode;
-            let Some(prepared) = self.prepare(&upstream).await? else {
+            let asks_usage = !upstream.learned.refuses_stream_options();
+            let Some(prepared) = self.prepare(&upstream, asks_usage).await? else {
                 return Ok(None);
             };
             // A large request may have waited for its turn.
@@ -262,6 +263,43 @@ impl<'a> Walk<'a> {
         prepared: Prepared,
         guard: &mut Guard,
     ) -> Result<Option<Answer>, Refusal> {
+        let asks_usage = prepared.asks_usage;
+        let mut outcome = self.once(upstream, prepared, guard).await?;
+        if let Err(failure) = &outcome
+            && failure.names_stream_options
+            && asks_usage
+            && self.plan.route.budget.try_retry()
+        {
+            guard.fail_attempt(failure.word(), clock::mono());
+            outcome = match self.prepare(upstream, false).await? {
+                Some(prepared) => self.once(upstream, prepared, guard).await?,
+                None => outcome,
+            };
+            // A request that is wrong in itself fails again, and says nothing about the upstream.
+            if outcome.is_ok() && upstream.learned.learn_refuses_stream_options() {
+                tracing::info!(
+                    provider = %upstream.provider.id,
+                    upstream = upstream.name,
+                    "refuses stream_options: its streams are not asked for usage, so that tokens are estimated"
+                );
+            }
+        }
+        match outcome {
+            Ok(answer) => Ok(Some(answer)),
+            Err(failure) => {
+                self.failed(upstream, failure, guard)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// One try.
+    async fn once(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        prepared: Prepared,
+        guard: &mut Guard,
+    ) -> Result<Result<Answer, Box<Failure>>, Refusal> {
         // A body that was made for this upstream is held beside the client's until the upstream has answered.
         let mut body = Lease::new(self.gateway, &self.standing.caller().token.account);
         let made = if prepared.body.as_ptr() == self.read.call.body().as_ptr() { 0 } else { prepared.body.len() };
@@ -276,13 +314,7 @@ impl<'a> Walk<'a> {
             deadline: self.plan.deadline,
             settings: &self.gateway.settings,
         };
-        match one.run(prepared, guard).await {
-            Ok(answer) => Ok(Some(answer)),
-            Err(failure) => {
-                self.failed(upstream, failure, guard)?;
-                Ok(None)
-            }
-        }
+        Ok(one.run(prepared, guard).await)
     }
 
     /// Judges a failure: passes it on as the answer, or notes it and lets the walk go on.
@@ -312,7 +344,9 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    async fn prepare(&mut self, upstream: &Arc<Upstream>) -> Result<Option<Prepared>, Refusal> {
+    /// The request for an upstream, which is asked for usage in any case or only if the client does so. None if it cannot
+    /// serve.
+    async fn prepare(&mut self, upstream: &Arc<Upstream>, asks_usage: bool) -> Result<Option<Prepared>, Refusal> {
         let account = Arc::clone(&self.standing.caller().token.account);
         let (mode, default_max_output) = (self.route.mode, self.gateway.settings.assumed_output_tokens);
         let max_body = self.gateway.settings.max_body_bytes;
@@ -330,7 +364,9 @@ impl<'a> Walk<'a> {
         let prepared = self.gateway.offload.run(&account, read.call.body_len(), self.plan.deadline, move || {
             let surfaces = &to.provider.surfaces;
             let to = Destination { surfaces, model: to.model.as_deref(), default_max_output, max_body };
-            let mut prepared = read.call.prepare(to, mode)?;
+            let prepared =
+                if asks_usage { read.call.prepare(to, mode) } else { read.call.prepare_without_usage(to, mode) };
+            let mut prepared = prepared?;
             if let Some(additions) = additions {
                 prepared.complete(additions.defaults());
             }

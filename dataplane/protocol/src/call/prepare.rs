@@ -12,7 +12,7 @@ use crate::{
     ir::{Request, ToolKind},
     lane::Codecs,
     report::{Mode, Refusal, Report, Warning},
-    scan::{Kind, Value},
+    scan::{Kind, Scan, Value},
     splice::{self, Edit},
     upstream_path,
 };
@@ -27,25 +27,39 @@ impl Call {
     /// # Errors
     /// When no lane leads there, the body is not legal, or a field would be lost that the route does not let go.
     pub fn prepare(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
+        self.prepare_asking(to, mode, true)
+    }
+
+    /// The same for an upstream that refuses `stream_options`: a Chat stream is not asked for its usage, unless the client
+    /// does so itself.
+    ///
+    /// # Errors
+    /// As those of [`Self::prepare`].
+    pub fn prepare_without_usage(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
+        self.prepare_asking(to, mode, false)
+    }
+
+    fn prepare_asking(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
         if to.surfaces.contains(&self.surface()) {
-            return self.pass(to, mode);
+            return self.pass(to, mode, asks);
         }
         let spoken = preferred(self.surface()).iter().filter(|surface| to.surfaces.contains(surface));
         for surface in spoken {
             if let Some(codecs) = Codecs::between(*surface, self.surface()) {
-                return self.translate(*surface, codecs, to, mode);
+                let prepared = self.translate(*surface, codecs, to, mode)?;
+                return Ok(if asks { prepared } else { prepared.without_usage() });
             }
         }
         Err(Unprepared::Unreachable)
     }
 
-    fn pass(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
+    fn pass(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
         let model = to.model.unwrap_or(&self.model);
         let path = self.path(self.surface(), to, self.framing, self.endpoint.query)?;
         let mut report = Report::new(mode);
         self.report_query(&mut report);
         let mut edits = self.model_edits(model, most_bytes(self.body.len(), to.max_body))?;
-        let usage = self.usage_edit();
+        let usage = self.usage_edit().filter(|_| asks);
         let hide_usage = usage.is_some();
         edits.extend(usage);
         let mut warnings = report.finish()?;
@@ -61,7 +75,7 @@ impl Call {
             include_usage: self.include_usage == Some(true),
             lane: Lane::Passthrough { hide_usage },
         };
-        Ok(Prepared { path, headers: self.dialect_headers(), body, warnings, exchange })
+        Ok(Prepared { path, headers: self.dialect_headers(), body, warnings, asks_usage: hide_usage, exchange })
     }
 
     fn translate(
@@ -97,7 +111,8 @@ impl Call {
                 custom_tools: Arc::new(custom_tools(request)),
             },
         };
-        Ok(Prepared { path, headers: encoded.headers, body: encoded.body.into(), warnings, exchange })
+        let asks_usage = upstream == Surface::ChatCompletions && framing == Framing::Sse;
+        Ok(Prepared { path, headers: encoded.headers, body: encoded.body.into(), warnings, asks_usage, exchange })
     }
 
     /// Where the client named the model in the body: there. Gemini's embedding and counting requests repeat the path's
@@ -194,6 +209,21 @@ impl Call {
         if self.endpoint.unknown_query {
             report.dropped("query");
         }
+    }
+}
+
+impl Prepared {
+    /// A translated request without the question for usage.
+    fn without_usage(self) -> Self {
+        const NAME: &str = ",\"stream_options\":";
+        let options =
+            Scan::read(&self.body).ok().and_then(|scan| scan.last(&self.body, "stream_options")?.span.clone().into());
+        let Some(options) = options.filter(|_| self.asks_usage) else { return self };
+        // The encoder has written the member itself: behind another, and without white space.
+        let span = options.start.saturating_sub(NAME.len())..options.end;
+        debug_assert!(self.body.get(span.clone()).is_some_and(|bytes| bytes.starts_with(NAME.as_bytes())));
+        let body = splice::apply(&self.body, vec![Edit { span, with: Bytes::new() }]);
+        Self { body: body.into(), asks_usage: false, ..self }
     }
 }
 

@@ -200,3 +200,28 @@ fn the_lane_follows_what_the_upstream_speaks() {
     let bad = chat(r#"{"model":"m","messages":7}"#).prepare(to(&surfaces, None), Mode::Default);
     assert!(matches!(bad, Err(Unprepared::Malformed(_))), "{bad:?}");
 }
+
+#[test]
+fn usage_is_not_asked_for_where_that_is_refused() {
+    let client = chat(r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}"#);
+    let surfaces = [Surface::ChatCompletions];
+    let asking = client.prepare(to(&surfaces, None), Mode::Default).expect("a lane");
+    assert!(asking.asks_usage);
+    let without = client.prepare_without_usage(to(&surfaces, None), Mode::Default).expect("a lane");
+    assert_eq!((without.asks_usage, without.body), (false, client.body().clone()), "as the client sent it");
+    let own = chat(r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#);
+    let passed = own.prepare_without_usage(to(&surfaces, None), Mode::Default).expect("a lane");
+    assert_eq!((passed.asks_usage, passed.body), (false, own.body().clone()), "what the client asks for is its own");
+
+    let body = r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"x"}],
+        "tools":[{"name":"f","input_schema":{"a":1,"stream_options":{"include_usage":true}}}]}"#;
+    let endpoint = Endpoint { surface: Surface::Messages, ..chat(r#"{"model":"m"}"#).endpoint };
+    let client = Call::read(endpoint, Head::default(), Bytes::from_static(body.as_bytes())).expect("a call");
+    let asking = client.prepare(to(&surfaces, None), Mode::Default).expect("a lane");
+    let without = client.prepare_without_usage(to(&surfaces, None), Mode::Default).expect("a lane");
+    let read = |body: &Bytes| serde_json::from_slice::<serde_json::Value>(body).expect("JSON");
+    let mut expected = read(&asking.body);
+    assert!(asking.asks_usage && !without.asks_usage);
+    assert!(expected.as_object_mut().expect("an object").remove("stream_options").is_some());
+    assert_eq!(read(&without.body), expected, "nothing else is missing");
+}

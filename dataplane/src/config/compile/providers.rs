@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -29,6 +30,8 @@ pub struct Compiled {
     /// None for Echo.
     pub transport: Option<Transport>,
     pub eviction: Eviction,
+    /// A hash of all that was said of it but its credential.
+    pub spec: u64,
 }
 
 /// Where, as whom, trusting whom.
@@ -65,7 +68,15 @@ fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
     };
     let offers = offers(told);
     let provider = Arc::new(Provider { id: id.clone(), type_: told.type_, family, surfaces, offers, slots });
-    Ok(Compiled { provider, transport, eviction })
+    Ok(Compiled { provider, transport, eviction, spec: fingerprint(told) })
+}
+
+fn fingerprint(told: &Told) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let told = Told { credential: None, ..told.clone() };
+    // What cannot be written has no text to differ by; a provider always can.
+    serde_json::to_string(&told).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }
 
 fn offers(told: &Told) -> Offers {

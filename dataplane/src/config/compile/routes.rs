@@ -89,8 +89,9 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
         },
     };
     let key = (told.provider.clone(), told.model.clone());
-    let (health, load) = (live.health(&key), live.load(&key));
+    let (health, load, learned) = (live.health(&key), live.load(&key), live.learned(&key));
     health.configure(provider.eviction);
+    learned.configure(provider.spec);
     Ok(Upstream {
         name: told.name.clone(),
         provider: Arc::clone(&provider.provider),
@@ -104,5 +105,6 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
         client,
         health,
         load,
+        learned,
     })
 }

@@ -26,6 +26,8 @@ pub(in crate::request) struct Failure {
     pub problem: Problem,
     /// The upstream's error as it came, where the client speaks the same dialect.
     pub raw: Option<RawError>,
+    /// The upstream says that the request is wrong in `stream_options`, by which usage is asked for.
+    pub names_stream_options: bool,
 }
 
 /// An upstream's error answer, untouched.
@@ -96,7 +98,7 @@ pub(super) enum Blame {
 
 impl Failure {
     pub(super) fn new(upstream: &Upstream, cause: Cause, problem: Problem) -> Box<Self> {
-        Box::new(Self { upstream: upstream.name.clone(), cause, problem, raw: None })
+        Box::new(Self { upstream: upstream.name.clone(), cause, problem, raw: None, names_stream_options: false })
     }
 
     pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Box<Self> {

@@ -241,6 +241,7 @@ impl Try<'_> {
         let hints = RetryHints { header: &header, now_ms: now.unix_ms.unsigned_abs() };
         let problem = exchange.failure(status, hints, &body);
         let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
+        failure.names_stream_options = matches!(status, 400 | 422) && names_stream_options(&body);
         let is_error = (400..600).contains(&status);
         if exchange.is_passthrough() && complete && is_error && !body.is_empty() {
             failure.raw = Some(RawError { status, headers: head.headers, body });
@@ -298,6 +299,11 @@ impl Try<'_> {
     fn name(&self) -> &str {
         &self.upstream.name
     }
+}
+
+/// Whether an error is about `stream_options`. Servers that do not know the member name it, or what is in it.
+fn names_stream_options(body: &[u8]) -> bool {
+    ["stream_options", "include_usage"].iter().any(|name| memchr::memmem::find(body, name.as_bytes()).is_some())
 }
 
 /// An encoding that nobody asked for. A stream in it could not be read for content, usage or its end.

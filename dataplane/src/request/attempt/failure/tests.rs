@@ -5,7 +5,7 @@ use ProblemKind as Kind;
 use super::*;
 
 fn failure(cause: Cause, problem: Problem) -> Failure {
-    Failure { upstream: "up".to_owned(), cause, problem, raw: None }
+    Failure { upstream: "up".to_owned(), cause, problem, raw: None, names_stream_options: false }
 }
 
 /// Cause, problem → fallback, blame, status for the client.

@@ -81,6 +81,7 @@ fn providers() {
         ("{type: Echo, proxy: {mode: Direct}}", "type Echo takes no baseURL, credentials, tls, proxy or request"),
         (&with_key("type: OpenAI, proxy: {url: 'http://proxy:3128', basicAuth: {secretRef: {name: s}}}"), ""),
         (&with_key("type: OpenAI, proxy: {mode: Direct}"), ""),
+        (&with_key("type: OpenAI, proxy: {url: 'http://u:p@proxy:3128'}"), "url must not hold credentials"),
         (&with_key("type: OpenAI, proxy: {}"), "url must be set for mode Connect"),
         (&with_key("type: OpenAI, proxy: {mode: Direct, url: 'http://proxy:3128'}"), "left out for mode Direct"),
         (&with_key("type: OpenAI, proxy: {mode: Direct, basicAuth: {secretRef: {name: s}}}"), "basicAuth needs url"),

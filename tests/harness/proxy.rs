@@ -6,9 +6,10 @@ use anyhow::Result;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// How long a proxy may take to start.
 const SOON: Duration = Duration::from_secs(20);
@@ -70,6 +71,7 @@ pub enum Act {
 /// A proxy on a free loopback port. Dropping it closes the port.
 pub struct ScriptedProxy {
     address: SocketAddr,
+    scheme: &'static str,
     heads: Arc<Mutex<Vec<String>>>,
     server: AbortHandle,
 }
@@ -80,21 +82,52 @@ impl ScriptedProxy {
     /// # Panics
     /// When no port can be had.
     pub async fn start(act: Act) -> Self {
+        Self::serve(act, None).await
+    }
+
+    /// One that speaks TLS itself, as `localhost`, and the PEM certificate by which clients know it.
+    ///
+    /// # Panics
+    /// When no port or certificate can be had.
+    pub async fn start_secure(act: Act) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("PKCS #8");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("usual versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a key and its certificate");
+        (Self::serve(act, Some(TlsAcceptor::from(Arc::new(config)))).await, made.cert.pem())
+    }
+
+    async fn serve(act: Act, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let heads = Arc::<Mutex<Vec<String>>>::default();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let seen = Arc::clone(&heads);
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, act.clone(), Arc::clone(&seen)));
+                let (act, seen, tls) = (act.clone(), Arc::clone(&seen), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(client, act, seen).await,
+                        Some(tls) => serve(tls.accept(client).await.ok()?, act, seen).await,
+                    }
+                });
             }
         });
-        Self { address, heads, server: server.abort_handle() }
+        Self { address, scheme, heads, server: server.abort_handle() }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.scheme {
+            "https" => format!("https://localhost:{}", self.address.port()),
+            _ => format!("http://{}", self.address),
+        }
     }
 
     /// The heads of the requests so far.
@@ -109,7 +142,10 @@ impl Drop for ScriptedProxy {
     }
 }
 
-async fn serve(mut client: TcpStream, act: Act, heads: Arc<Mutex<Vec<String>>>) -> Option<()> {
+async fn serve<S>(mut client: S, act: Act, heads: Arc<Mutex<Vec<String>>>) -> Option<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await.ok()?);

@@ -189,6 +189,29 @@ async fn the_environments_proxy_resolves_names_and_is_asked_for_nothing_near() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_speaks_tls_carries_the_upstreams_tls_inside_its_own() {
+    let upstream = secure().await;
+    let (proxy, certificate) = ScriptedProxy::start_secure(Act::Tunnel(upstream.address())).await;
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = directory.path().join("ca.pem");
+    std::fs::write(&bundle, certificate).unwrap();
+    let manifests = through(&upstream, &with_credentials(&proxy.url()));
+    let gateway = Gateway::start_through(&manifests, &[("SSL_CERT_FILE", bundle.to_str().unwrap())]);
+    for stream in [true, false] {
+        let answer = Ask::post("/v1/chat/completions", chat("m", stream)).send(&gateway).await;
+        assert!(answer.status == 200 && answer.text().contains("tunnel"), "{}", answer.text());
+    }
+    assert_eq!(upstream.last().version, "HTTP/2.0");
+    assert_eq!(proxy.heads().len(), 1);
+    // Whom nobody vouches for gets no credentials.
+    let gateway = Gateway::start(&manifests);
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    let expected = format!("the egress proxy {} cannot be reached: invalid peer certificate", proxy.url());
+    assert!(answer.status == 502 && answer.text().contains(&expected), "{}", answer.text());
+    assert_eq!(proxy.heads().len(), 1);
+}
+
+#[tokio::test]
 async fn authorities_of_the_environment_are_trusted_beside_the_public_ones() {
     let upstream = secure().await;
     let manifests = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token();

@@ -293,7 +293,7 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
     let url = match upstream.client.base() {
         Some(base) => {
             let url = base.join(&prepared.path).map_err(io::Error::other)?.to_string();
-            additions.map_or(url.clone(), |additions| additions.shown_path(&url))
+            additions.map_or(url.clone(), |additions| additions.shown_path(&url).into_owned())
         }
         None => format!("(built in) {}", prepared.path),
     };

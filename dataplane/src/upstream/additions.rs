@@ -1,7 +1,7 @@
 //! What a provider's owner adds to every request: headers, query parameters, members of the body, and headers of the
 //! client that are passed on. Parsed once; values from Secrets are marked as sensitive and never shown.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -83,12 +83,12 @@ impl Additions {
     }
 
     /// A path with the parameters.
-    pub fn path(&self, path: &str) -> String {
+    pub fn path<'a>(&self, path: &'a str) -> Cow<'a, str> {
         join(path, &self.query)
     }
 
     /// The same for the eye: without secret values.
-    pub fn shown_path(&self, path: &str) -> String {
+    pub fn shown_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
         join(path, &self.shown_query)
     }
 }
@@ -105,12 +105,12 @@ impl fmt::Debug for Additions {
     }
 }
 
-fn join(path: &str, query: &str) -> String {
+fn join<'a>(path: &'a str, query: &str) -> Cow<'a, str> {
     if query.is_empty() {
-        return path.to_owned();
+        return path.into();
     }
     let separator = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{separator}{query}")
+    format!("{path}{separator}{query}").into()
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use super::super::SecretRef;
 #[x_kube(
     validation = Rule::new("(self.mode == 'Connect') == has(self.url)")
         .message("url must be set for mode Connect and left out for mode Direct"),
-    validation = Rule::new("!has(self.basicAuth) || has(self.url)").message("basicAuth needs url")
+    validation = Rule::new("!has(self.basicAuth) || has(self.url)").message("basicAuth needs url"),
+    // A rule, since a pattern's failure repeats the value.
+    validation = Rule::new("!has(self.url) || !self.url.contains('@')")
+        .message("url must not hold credentials: keep them in a Secret and name it in basicAuth")
 )]
 pub struct Proxy {
     /// Connect: ask the proxy at url for a tunnel (HTTP CONNECT) to the upstream. Direct: use no proxy, whatever the data
@@ -22,7 +25,7 @@ pub struct Proxy {
     /// Address of the proxy, http or https, such as http://proxy.corp.example:3128. Credentials do not belong here. The
     /// proxy resolves the upstream's host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 8, max = 512), regex(pattern = r"^https?://[-A-Za-z0-9._:\[\]]+/?$"))]
+    #[schemars(length(min = 8, max = 512), regex(pattern = r"^https?://[^/?#\s]+/?$"))]
     pub url: Option<String>,
     /// User name and password for the proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]

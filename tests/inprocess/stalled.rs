@@ -176,3 +176,33 @@ async fn the_shutdown_deadline_ends_a_stream_that_is_not_read() {
     let record = gateway.record().await;
     assert_eq!((&record["outcome"], &record["error"]), (&"gateway_stopped".into(), &"shutdown".into()));
 }
+
+/// Over HTTP/2 with a window of nothing, not even a heartbeat goes out.
+#[tokio::test]
+async fn who_takes_no_heartbeat_loses_its_place_while_it_waits() {
+    let upstream = Upstream::start(Script::silent()).await;
+    let more = "maxConcurrentRequests: 1, eviction: {consecutiveFailures: 1, duration: 1h}";
+    let manifests = Manifests::new().provider_with("up", "OpenAI", &upstream, more).route("m", &["up"]);
+    let heartbeat = Some(Duration::from_millis(20));
+    let gateway = Gateway::start_with(&one_slot(manifests), RequestSettings { heartbeat, ..settings(SHORT) });
+    let stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}/v1/chat/completions", gateway.address()))
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .body(Full::new(Bytes::from(chat("m", true))))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let record = gateway.record().await;
+    let said = (&record["status"], &record["outcome"], &record["error"]);
+    assert_eq!(said, (&200.into(), &"client_cancelled".into(), &"client_stalled".into()), "{record:#}");
+    upstream.wait_idle(SOON).await;
+    upstream.set(Script::new().text("word"));
+    assert_served(&gateway).await;
+    drop(response);
+}

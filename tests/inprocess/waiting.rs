@@ -149,6 +149,7 @@ async fn a_client_that_leaves_while_it_waits_ends_the_attempt() {
     assert_eq!((&record["status"], &record["outcome"]), (&200.into(), &"client_cancelled".into()), "{record:#}");
     assert_eq!(record["attempts"].as_array().unwrap().len(), 1, "{record:#}");
     assert_eq!(second.received().len(), 0);
+    gateway.shows("routeapi_early_responses_total 1").await;
 }
 
 #[tokio::test]

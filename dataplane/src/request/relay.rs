@@ -61,6 +61,7 @@ pub(super) fn wait(attempts: Attempts, early: Early) -> Response<ResponseBody> {
     headers::unbuffered(&mut headers);
     let gateway = Arc::clone(stamp.gateway());
     stamp.put(&mut headers);
+    gateway.metrics.answered_early();
     let watch = Watch::new(&gateway, Some(after), deadline);
     let body = Delivered::Waiting(Box::new(WaitingBody::new(attempts, pending, watch, caller)));
     let mut response = Response::new(ResponseBody::delivered(body, &gateway));

@@ -46,6 +46,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     in_flight: Gauge,
     buffered: Gauge,
+    early: Counter,
     durations: Histograms<CallLabels>,
     first_tokens: Histograms<FirstTokenLabels>,
     token_usage: Histograms<TokenLabels>,
@@ -122,6 +123,7 @@ impl Metrics {
             requests: Family::default(),
             in_flight: Gauge::default(),
             buffered: Gauge::default(),
+            early: Counter::default(),
             durations: Family::new_with_constructor(durations),
             first_tokens: Family::new_with_constructor(durations),
             token_usage: Family::new_with_constructor(tokens),
@@ -141,6 +143,8 @@ impl Metrics {
         registry.register("routeapi_requests_in_flight", help, self.in_flight.clone());
         let help = "Bytes of request bodies, whole answers and beginnings of streams that are held now";
         registry.register("routeapi_buffered_bytes", help, self.buffered.clone());
+        let help = "Streams whose status and headers went out before an upstream had answered";
+        registry.register("routeapi_early_responses", help, self.early.clone());
         let help = "From a call's arrival to the end of its answer";
         let durations = self.durations.clone();
         registry.register_with_unit("gen_ai_server_request_duration", help, Unit::Seconds, durations);
@@ -178,6 +182,11 @@ impl Metrics {
     /// Requests whose answer has not ended.
     pub fn in_flight(&self) -> i64 {
         self.in_flight.get()
+    }
+
+    /// A stream's head has gone out before an upstream has answered.
+    pub(crate) fn answered_early(&self) {
+        self.early.inc();
     }
 
     pub(crate) fn began(&self) {

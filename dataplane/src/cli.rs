@@ -19,28 +19,32 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use routeapi_process::{Format, Log};
+use routeapi_process::{Filter, Format, Log};
 
 /// One address and one kind of key for every model vendor: adapts protocols, falls back, limits and meters.
 #[derive(Debug, Parser)]
 #[command(name = "routeapi", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Form of what is said on standard error.
+    /// Log format on standard error.
     #[arg(long, value_enum, global = true, default_value_t = LogFormat::Auto, env = "ROUTEAPI_LOG_FORMAT")]
     log_format: LogFormat,
-    /// How much is said: error, warn, info, debug or trace, or per module as in tracing's EnvFilter.
-    #[arg(long, global = true, default_value = "info", env = "ROUTEAPI_LOG", value_name = "FILTER")]
-    log: String,
+    /// Log level (off, error, warn, info, debug, trace), or levels of modules: info,routeapi_dataplane::upstream=debug.
+    #[arg(long, global = true, default_value = Filter::DEFAULT, env = "ROUTEAPI_LOG", value_name = "FILTER")]
+    log: Filter,
     #[command(subcommand)]
     command: Command,
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  routeapi run -f examples/quickstart.yaml          a gateway on this machine, without network or keys
-  routeapi check -f manifests/                      every mistake, before a cluster sees it
-  routeapi explain -f manifests/ --as chat req.json what would be sent where, and what it may cost
-  routeapi selftest --gateway http://localhost:8080 whether a gateway that runs is reached and answers as apps expect";
+Examples, in a checkout of the repository:
+  # A gateway on this machine, without network or keys
+  routeapi run -f examples/quickstart.yaml
+  # Validate manifests before a cluster sees them
+  routeapi check -f examples/multi-vendor
+  # What would be sent where, and what it may cost
+  routeapi explain -f examples/multi-vendor --as chat examples/requests/chat.json
+  # Whether a running gateway can be reached and answers as apps expect
+  routeapi selftest --gateway http://localhost:8080";
 
 /// Form of log lines.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,13 +63,13 @@ enum Command {
     Run(run::Args),
     /// Run a gateway in a pod, configured by the operator's stream.
     Serve(Box<serve::Args>),
-    /// Say everything that is wrong with manifests.
+    /// Validate manifests.
     Check(check::Args),
-    /// Show the snapshot that manifests compile to, secrets redacted.
+    /// Show the configuration that manifests compile to, secrets redacted.
     Render(render::Args),
     /// Show what would become of one request. Sends nothing.
     Explain(explain::Args),
-    /// Ask a running gateway whether it does what apps expect, and say what to look at if not.
+    /// Test a running gateway as an app would use it, and say what to look at if something is wrong.
     Selftest(selftest::Args),
 }
 
@@ -96,6 +100,8 @@ impl Cli {
 
 impl Command {
     fn run(self, log: &Log) -> ExitCode {
+        // A pod's log is read by programs, the others' output by people.
+        let is_pod = matches!(self, Self::Serve(_));
         let result = match self {
             Self::Run(args) => run::run(&args, log),
             Self::Serve(args) => serve::serve(*args),
@@ -109,7 +115,11 @@ impl Command {
             // Whoever reads our output has seen enough; `routeapi render … | head` is no failure.
             Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
             Err(error) => {
-                tracing::error!("{error:#}");
+                if is_pod {
+                    tracing::error!("{error:#}");
+                } else {
+                    log.write(format!("error: {error:#}\n").into_bytes());
+                }
                 ExitCode::FAILURE
             }
         }

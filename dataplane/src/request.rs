@@ -33,6 +33,7 @@ use http::{Request, Response, request::Parts};
 use http_body::Body;
 use routeapi_protocol::inbound::{Endpoint, Inbound};
 
+pub(crate) use admit::most_output;
 pub use offload::Offload;
 pub use plan::lacking;
 pub use relay::{BodyError, Deliveries, ResponseBody, end_overdue};

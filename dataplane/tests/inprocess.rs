@@ -9,6 +9,8 @@
     reason = "a test, its helpers included, stops at the first surprise"
 )]
 
+#[path = "inprocess/command_line.rs"]
+mod command_line;
 #[path = "inprocess/descriptors.rs"]
 mod descriptors;
 #[path = "inprocess/drain.rs"]

@@ -247,6 +247,7 @@ impl Index {
                 .iter()
                 .filter_map(|(id, labels)| Some((id.name().to_owned(), labels.clone()?)))
                 .collect(),
+            refused: BTreeSet::new(),
         };
         View { objects, broken, floor: tables.floor.clone() }
     }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use routeapi_crds::schema;
 use routeapi_operator::{app, settings::Settings, telemetry};
-use routeapi_process::exit_after;
+use routeapi_process::{Filter, exit_after};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -21,6 +21,9 @@ use tokio::{
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
+    /// Log level (off, error, warn, info, debug, trace), or levels of modules: info,routeapi_operator::push=debug.
+    #[arg(long, global = true, default_value = Filter::DEFAULT, env = "ROUTEAPI_LOG", value_name = "FILTER")]
+    log: Filter,
     #[command(subcommand)]
     command: Command,
 }
@@ -46,8 +49,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(Cli { command: Command::Run(settings) }) => run(*settings),
-        Ok(Cli { command: Command::Crds { dir } }) => exit_code(crds(dir.as_deref())),
+        Ok(Cli { command: Command::Run(settings), log }) => run(*settings, &log),
+        Ok(Cli { command: Command::Crds { dir }, .. }) => exit_code(crds(dir.as_deref())),
         Err(error) => refuse(&error),
     }
 }
@@ -81,8 +84,8 @@ fn one_line(text: &str) -> String {
 }
 
 /// Runs until a signal. What goes wrong is the last line of the log, as text, so that it is read.
-fn run(settings: Settings) -> ExitCode {
-    let log = match telemetry::start_logs() {
+fn run(settings: Settings, filter: &Filter) -> ExitCode {
+    let log = match telemetry::start_logs(filter) {
         Ok(log) => log,
         Err(error) => return exit_code(Err(error.into())),
     };
@@ -107,7 +110,7 @@ fn run(settings: Settings) -> ExitCode {
 async fn operate(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let client = kube::Client::try_default().await.context("no way to the API server: in a pod, or with KUBECONFIG")?;
+    let client = api_server().await?;
     let (asked, stop) = oneshot::channel();
     tokio::spawn(async move {
         let mut next = async || {
@@ -125,6 +128,21 @@ async fn operate(settings: Settings) -> anyhow::Result<()> {
         exit_after(AT_ONCE);
     });
     app::run(settings, client, async { drop(stop.await) }).await
+}
+
+/// The API server of the pod's own cluster, else of the kubeconfig.
+async fn api_server() -> anyhow::Result<kube::Client> {
+    let config = kube::Config::infer().await.map_err(|error| anyhow::anyhow!(no_api_server(&error)))?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// The error itself names its causes several times over.
+fn no_api_server(error: &kube::config::InferConfigError) -> String {
+    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!(
+        "no API server is known: this is no pod with a ServiceAccount, and there is no usable kubeconfig ({source}). Set \
+         KUBECONFIG to run the operator outside a cluster; charts/routeapi installs it in one"
+    )
 }
 
 fn crds(dir: Option<&Path>) -> anyhow::Result<()> {

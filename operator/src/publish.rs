@@ -69,7 +69,7 @@ impl Publisher {
             history: History::default(),
             quiet: settings.debounce_quiet.into(),
             max: settings.debounce_max.into(),
-            options: Options { addresses: settings.addresses(), publishers: settings.publishers() },
+            options: Options { addresses: settings.addresses(), publishers: settings.publishers(), partial: false },
             readable_secrets: settings.provider_namespaces(),
         })
     }
@@ -228,7 +228,7 @@ impl Publication {
     pub fn of_snapshot(snapshot: routeapi_channel::Snapshot) -> Result<Self, serde_json::Error> {
         let view =
             View { objects: routeapi_compile::Objects::default(), broken: BTreeMap::new(), floor: BTreeMap::new() };
-        Self::from_compiled(Compiled { snapshot, verdicts: BTreeMap::new() }, view, None)
+        Self::from_compiled(Compiled { snapshot, ..Compiled::default() }, view, None)
     }
 
     /// The `put` line of a resource of this state.

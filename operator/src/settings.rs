@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr, str::FromStr};
 use http::Uri;
 use routeapi_compile::{AddressPolicy, AddressRules, Publishers};
 use routeapi_crds::value::Duration;
+use routeapi_process::{DefaultHost, listen};
 
 use crate::index::usage::Bounds;
 
@@ -13,11 +14,11 @@ use crate::index::usage::Bounds;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
     /// Where data planes connect (HTTP/2 over TLS).
-    #[arg(long, env = "ROUTEAPI_LISTEN", default_value = "0.0.0.0:8443")]
+    #[arg(long, env = "ROUTEAPI_LISTEN", default_value = "0.0.0.0:8443", value_parser = on_any_address)]
     pub listen: SocketAddr,
 
     /// Where /metrics, /livez and /readyz are served (HTTP).
-    #[arg(long, env = "ROUTEAPI_ADMIN", default_value = "0.0.0.0:9090")]
+    #[arg(long, env = "ROUTEAPI_ADMIN", default_value = "0.0.0.0:9090", value_parser = on_any_address)]
     pub admin: SocketAddr,
 
     /// The operator's own namespace: of its Lease, its certificates and, by default, of AIProviders.
@@ -63,7 +64,7 @@ pub struct Settings {
     pub peer_token_file: std::path::PathBuf,
 
     /// Accept AIProviders at loopback addresses. Those lead into the data plane's own pod, so this is for trials on one
-    /// machine; `routeapi serve` has to be told the same. Link-local and metadata addresses stay refused.
+    /// machine; `routeapi serve` has to be told the same. Every other address that is refused in a cluster stays refused.
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
     pub allow_loopback_upstreams: bool,
 
@@ -128,6 +129,11 @@ pub struct Settings {
     /// How often every token's Secret is compared with its status.
     #[arg(long, env = "ROUTEAPI_RESYNC", default_value = "10m")]
     pub resync: Duration,
+}
+
+/// An address to listen on; any, if a port is all that is said.
+fn on_any_address(text: &str) -> Result<SocketAddr, String> {
+    listen(text, DefaultHost::Any)
 }
 
 /// A ServiceAccount.

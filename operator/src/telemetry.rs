@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 use routeapi_channel::{Key, Kind};
 use routeapi_compile::Verdict;
-use routeapi_process::{Format, Log, LostLines};
+use routeapi_process::{Filter, Format, Log, LostLines};
 
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
@@ -195,11 +195,10 @@ impl Metrics {
     }
 }
 
-/// Logs as JSON lines on stderr; `ROUTEAPI_LOG` says how much (`info` by default, and if it is no filter).
+/// Logs as JSON lines on stderr.
 ///
 /// # Errors
 /// When the thread that writes cannot be started.
-pub fn start_logs() -> io::Result<Log> {
-    let wanted = std::env::var("ROUTEAPI_LOG").unwrap_or_else(|_| "info".to_owned());
-    routeapi_process::start(Format::Json, &wanted)
+pub fn start_logs(filter: &Filter) -> io::Result<Log> {
+    routeapi_process::start(Format::Json, filter)
 }

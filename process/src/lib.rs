@@ -6,8 +6,10 @@
 
 mod background;
 mod exit;
+mod listen;
 mod log;
 
 pub use background::{Background, Bounds, Entry};
 pub use exit::exit_after;
-pub use log::{Format, Log, LostLines, start};
+pub use listen::{DefaultHost, listen};
+pub use log::{Filter, Format, InvalidFilter, Log, LostLines, start};

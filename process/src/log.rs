@@ -2,8 +2,10 @@
 
 use std::{
     any::Any,
+    fmt,
     io::{self, IsTerminal, Write},
     panic,
+    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +18,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::counter::ConstCounter,
 };
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt::MakeWriter};
 
 use crate::background::{Background, Bounds};
 
@@ -38,6 +40,14 @@ pub enum Format {
     Json,
 }
 
+/// How much is logged: a level, or tracing's directives for modules, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter(String);
+
+/// A text that is no filter. Displays as what is wrong, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidFilter(String);
+
 /// Standard error as a log. Dropping the last clone but tracing's own does nothing: [`Log::close`] ends it.
 #[derive(Clone, Debug)]
 pub struct Log(Arc<Background<Vec<u8>>>);
@@ -46,29 +56,22 @@ pub struct Log(Arc<Background<Vec<u8>>>);
 #[derive(Debug)]
 pub struct Line<'a>(&'a Log);
 
-/// Starts the log of this process. A `filter` that is none is replaced by `info`, and said so. Where a log was started
-/// before, that one stays in use.
+/// Starts the log of this process. Where a log was started before, that one stays in use.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn start(format: Format, filter: &str) -> io::Result<Log> {
+pub fn start(format: Format, filter: &Filter) -> io::Result<Log> {
     let on_lost = || {
         LOST.fetch_add(1, Ordering::Relaxed);
     };
     let log = Log(Arc::new(Background::start("log", io::stderr(), QUEUE, on_lost)?));
-    let (filter, refused) = match EnvFilter::try_new(filter) {
-        Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
-    };
+    let filter = EnvFilter::try_new(&filter.0).unwrap_or_else(|_| EnvFilter::new(Filter::DEFAULT));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
     // Fails only when a log was started before, which is then as good.
     let _ = match format {
         Format::Json => builder.json().flatten_event(true).try_init(),
         Format::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).try_init(),
     };
-    if let Some(error) = refused {
-        tracing::warn!(%error, "this is no log filter; info is taken");
-    }
     // The standard hook would wait for standard error on whichever thread panics.
     panic::set_hook(Box::new(|info| {
         let location = info.location().map(ToString::to_string);
@@ -76,6 +79,51 @@ pub fn start(format: Format, filter: &str) -> io::Result<Log> {
     }));
     Ok(log)
 }
+
+impl Filter {
+    /// What is logged if nothing is said.
+    pub const DEFAULT: &str = "info";
+}
+
+impl FromStr for Filter {
+    type Err = InvalidFilter;
+
+    /// Nothing, as an environment variable that is set to nothing, is the default.
+    fn from_str(text: &str) -> Result<Self, InvalidFilter> {
+        let text = if text.trim().is_empty() { Self::DEFAULT } else { text };
+        for directive in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+            // tracing takes a word that is no level for a module, of which everything is then logged and of all others
+            // nothing: a slip in a level would silence the program.
+            let level = directive.parse::<LevelFilter>().is_ok();
+            if !level && !directive.contains(['=', '[', ':']) {
+                return Err(InvalidFilter::of(directive));
+            }
+        }
+        match EnvFilter::try_new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(InvalidFilter::of(text)),
+        }
+    }
+}
+
+impl InvalidFilter {
+    fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for InvalidFilter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{:?} is no level: use off, error, warn, info, debug or trace, or add levels of modules, as in \
+             info,routeapi_dataplane::upstream=debug",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for InvalidFilter {}
 
 /// A counter of the lines that this process has left out of its log, because nobody read it.
 #[derive(Clone, Copy, Debug)]
@@ -129,4 +177,27 @@ impl Write for Line<'_> {
 fn describe(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_directives_are_filters() {
+        for text in
+            ["info", "DEBUG", "off", "3", "info,hyper=warn", "routeapi_dataplane::request", "a[b{c=1}]=trace", "", " "]
+        {
+            assert!(text.parse::<Filter>().is_ok(), "{text:?}: {:?}", text.parse::<Filter>());
+        }
+        assert_eq!("".parse(), Ok(Filter("info".to_owned())));
+    }
+
+    #[test]
+    fn a_slip_in_a_level_is_refused_and_not_taken_for_a_module() {
+        for text in ["inof", "verbose", "info,wran", "hyper=wran", "a=b=c", "6"] {
+            let error = text.parse::<Filter>().expect_err(text).to_string();
+            assert!(error.contains("error, warn, info, debug or trace"), "{text}: {error}");
+        }
+    }
 }

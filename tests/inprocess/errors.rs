@@ -38,6 +38,57 @@ fn message(path: &str, answer: &Answer) -> String {
     error["message"].as_str().unwrap().to_owned()
 }
 
+/// A base URL that an upstream redirects from, such as http for https, is the operator's to correct: where it leads is said,
+/// and nothing is sent there.
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_says_where_the_base_url_belongs() {
+    let elsewhere = Upstream::start(Script::new()).await;
+    let there = elsewhere.url().replace("http://", "http://user:secret@");
+    for (status, location, says) in [
+        (301, format!("{there}/v1/x?token=secret"), format!("(301) to {},", elsewhere.url())),
+        (
+            302,
+            "https://llm.example.com:8443/login?state=secret".to_owned(),
+            "(302) to https://llm.example.com:8443,".to_owned(),
+        ),
+        (307, "/v1/chat/completions/".to_owned(), "(307) to another path,".to_owned()),
+        (308, String::new(), "(308) to another path,".to_owned()),
+    ] {
+        let script = Script::failing(status).header("location", &location);
+        let upstream = Upstream::start(script).await;
+        let manifests = Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token();
+        let gateway = Gateway::start(&manifests);
+        for (path, body) in dialects("m", false) {
+            let answer = Ask::post(&path, body).send(&gateway).await;
+            assert_eq!(answer.status, 502, "{path}: {}", answer.text());
+            let said = message(&path, &answer);
+            assert!(said.contains(&says) && said.contains("spec.baseURL of AIProvider"), "{path}: {said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
+    }
+    assert_eq!(elsewhere.received().len(), 0, "nothing followed");
+}
+
+/// Only OpenAI's errors have a place of their own for the field.
+#[tokio::test]
+async fn the_message_names_the_field_in_every_dialect() {
+    let (_upstream, gateway) = plain().await;
+    for (path, body, says) in [
+        ("/v1beta/models/m:generateContent", "{}", "contents: is required"),
+        (
+            "/v1beta/models/m:streamGenerateContent?alt=sse",
+            r#"{"contents":[{"parts":[{"text":1}]}]}"#,
+            "contents[0].parts[0].text: ",
+        ),
+        ("/v1/messages", r#"{"model":"m","max_tokens":9}"#, "messages: is required"),
+    ] {
+        let answer = Ask::post(path, body).send(&gateway).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        let said = message(path, &answer);
+        assert!(said.starts_with(says), "{path}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn each_wrong_credential_is_told_apart() {
     let upstream = Upstream::start(Script::new()).await;

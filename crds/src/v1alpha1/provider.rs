@@ -46,8 +46,10 @@ pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
     validation = Rule::new("self.type == oldSelf.type").message("type is immutable: create a new AIProvider"),
     validation = Rule::new("self.type != 'AzureOpenAI' || has(self.baseURL)")
         .message("baseURL is required for type AzureOpenAI"),
-    validation = Rule::new("!has(self.baseURL) || (isURL(self.baseURL) && url(self.baseURL).getScheme() in ['http', 'https'] && url(self.baseURL).getHostname() != '' && !self.baseURL.contains('?') && !self.baseURL.contains('#') && !self.baseURL.contains('@'))")
-        .message("baseURL must be an absolute http or https URL without user, query or fragment"),
+    // A regular expression and not isURL() and url(): an API server and `routeapi check` read URLs with different parsers,
+    // and both have RE2's syntax.
+    validation = Rule::new(r"!has(self.baseURL) || self.baseURL.matches('^[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&()*+,;=:%/-]*)?$')")
+        .message("baseURL must be an absolute http or https URL, such as https://api.openai.com/v1, without user, query or fragment"),
     validation = Rule::new("self.type != 'Echo' || (!has(self.baseURL) && !has(self.credentials) && !has(self.tls) && !has(self.proxy) && !has(self.request))")
         .message("type Echo takes no baseURL, credentials, tls, proxy or request"),
     validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini'])")
@@ -72,8 +74,11 @@ pub struct AIProviderSpec {
 
     /// Address, written as the vendor's own SDK takes it: with the version segment for type OpenAI
     /// (https://api.openai.com/v1, http://vllm.ai.svc:8000/v1), without for all others. Default: the vendor's public
-    /// address. Plain http is accepted only for names and addresses inside the cluster; loopback and link-local
-    /// addresses are refused.
+    /// address. Plain http is accepted only for names and addresses inside the cluster. Refused in a cluster are
+    /// loopback, link-local, multicast and reserved addresses, cloud metadata services, the Kubernetes API server, the
+    /// gateway itself, and the ports of kubelets, etcd and the control plane (2379, 2380, 6443, 10248-10250,
+    /// 10255-10257, 10259). A name that resolves to a refused address is refused when the gateway connects. Redirects
+    /// are not followed.
     #[serde(default, rename = "baseURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 2048))]
     pub base_url: Option<String>,

@@ -21,6 +21,7 @@ pub mod told;
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
@@ -32,14 +33,23 @@ use crate::{
     report::Report,
 };
 
-/// The client's body is not legal in its dialect. `message` goes to the client.
+/// The client's body is not legal in its dialect. Displays as what the client is told: only OpenAI's errors have a place of
+/// their own for the field, so that the text names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
 pub struct Malformed {
     /// The field to blame, in the dialect's spelling, if one is.
     pub field: Option<String>,
     /// What is wrong with it.
     pub message: String,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) if !self.message.contains(&format!("`{field}`")) => write!(out, "{field}: {}", self.message),
+            Some(_) | None => out.write_str(&self.message),
+        }
+    }
 }
 
 /// What of a request stands outside its body.

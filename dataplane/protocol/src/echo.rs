@@ -69,7 +69,7 @@ struct Context<'a> {
 pub fn answer(surface: Surface, framing: Framing, path: &str, body: &[u8]) -> EchoAnswer {
     let answered = Context::new(surface, framing, path, body).and_then(|context| context.answer());
     answered.unwrap_or_else(|malformed| {
-        let mut problem = Problem::new(ProblemKind::InvalidRequest, malformed.message);
+        let mut problem = Problem::new(ProblemKind::InvalidRequest, malformed.to_string());
         problem.param = malformed.field.map(Into::into);
         let (status, body) = render(surface.family(), &problem, "req_echo");
         EchoAnswer { status, content_type: JSON, chunks: vec![body.into()] }

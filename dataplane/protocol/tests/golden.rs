@@ -66,7 +66,9 @@ fn sent(request: &Request, from: Surface, to: Surface, model: &str) -> String {
 fn decode(case: &Case) -> Result<Request, String> {
     let head =
         Head { model: Some("the-clients-model".into()), stream: case.name.ends_with("stream"), ..Head::default() };
-    encoder(case.surface).decode_request(&case.input, &head).map_err(|error| format!("{:?}: {error}", error.field))
+    encoder(case.surface)
+        .decode_request(&case.input, &head)
+        .map_err(|error| format!("{:?}: {}", error.field, error.message))
 }
 
 fn encoder(surface: Surface) -> &'static dyn Codec {

@@ -7,35 +7,74 @@ use std::{
 
 use clap::Args as ClapArgs;
 
-use super::manifests::{self, Manifests};
+use super::manifests::{self, Look};
+use crate::config::local::{Loaded, problem::Problem};
 
 const EXAMPLES: &str = "\
 Examples:
   routeapi check -f examples/quickstart.yaml
-  routeapi check -f base/ overlays/prod/
+  routeapi check -R -f examples/multi-vendor
+  cat examples/quickstart.yaml | routeapi check -f -
+  routeapi check -f examples/multi-vendor --complete
 
-Each line names file, line, object and field. Exit code 1 if anything is wrong.";
+Each line names file, line, object and field; `warning` is accepted and probably not meant, `assumed` is needed and not in
+these manifests. Keys are: no environment variable has to be set. Exit code 1 if anything is wrong, or if there is nothing
+to check.";
 
 /// What `check` takes.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    manifests: Manifests,
+    manifests: Look,
 }
 
 /// Says what is wrong.
 pub(super) fn check(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = args.manifests.look()?;
+    let loaded = args.manifests.load()?;
     let mut out = io::stdout().lock();
-    manifests::tell(&mut out, "note", &loaded.notices)?;
+    manifests::remarks(&mut out, &loaded)?;
     manifests::tell(&mut out, "error", &loaded.problems)?;
-    let counts: Vec<String> = loaded.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let objects = if counts.is_empty() { "nothing to serve from".to_owned() } else { counts.join(", ") };
-    match loaded.problems.len() {
-        0 => writeln!(out, "ok: {objects}")?,
-        1 => writeln!(out, "1 problem in: {objects}")?,
-        problems => writeln!(out, "{problems} problems in: {objects}")?,
-    }
+    writeln!(out, "{}", summary(&loaded))?;
     Ok(if loaded.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn summary(loaded: &Loaded) -> String {
+    let counts: Vec<String> = loaded.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    match (loaded.problems.len(), loaded.assumptions.is_empty()) {
+        (0, _) if counts.is_empty() => "nothing to check, as --allow-empty permits".to_owned(),
+        (0, true) => format!("ok: {}", counts.join(", ")),
+        (0, false) => format!("ok, provided that what is assumed holds: {}", counts.join(", ")),
+        (1, _) => format!("1 problem in {}", places(&loaded.problems)),
+        (problems, _) => format!("{problems} problems in {}", places(&loaded.problems)),
+    }
+}
+
+/// The objects that have the problems, each once, else the files.
+fn places(problems: &[Problem]) -> String {
+    let mut places: Vec<String> = Vec::new();
+    for problem in problems {
+        let file = || problem.origin.as_ref().map(|origin| origin.file.display().to_string());
+        let place = problem.object.clone().or_else(file).unwrap_or_else(|| "the environment".to_owned());
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_each_object_once_and_files_where_no_object_is_to_blame() {
+        let about = |object: Option<&str>| Problem {
+            object: object.map(str::to_owned),
+            ..Problem::in_file("a.yaml", 1, "spec: x")
+        };
+        let problems = vec![about(Some("AIRoute ai/r")), about(None), about(Some("AIRoute ai/r"))];
+        let loaded = Loaded { problems, ..Loaded::default() };
+        assert_eq!(summary(&loaded), "3 problems in AIRoute ai/r, a.yaml");
+    }
 }

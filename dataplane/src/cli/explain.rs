@@ -21,7 +21,7 @@ use routeapi_protocol::{
     report::Warning,
 };
 
-use super::manifests::{self, Manifests};
+use super::manifests::{self, Look};
 use crate::{
     config::{
         compile,
@@ -30,7 +30,7 @@ use crate::{
         terms::Terms,
     },
     live::Live,
-    request::{RequestSettings, lacking},
+    request::{RequestSettings, lacking, most_output},
     upstream::{Additions, AddressPolicy, Egress},
 };
 
@@ -38,16 +38,18 @@ const REDACTED: &str = "<redacted>";
 
 const EXAMPLES: &str = "\
 Examples:
-  routeapi explain -f examples/multi-vendor --as chat request.json
-  routeapi explain -f manifests/ --as gemini --model gemini-2.5-pro --stream request.json
-  echo '{\"model\":\"hello\",\"messages\":[]}' | routeapi explain -f examples/quickstart.yaml --as chat -";
+  routeapi explain -f examples/multi-vendor --as chat examples/requests/chat.json
+  routeapi explain -f examples/multi-vendor --as gemini --model assistant --stream examples/requests/gemini.json
+  echo '{\"model\":\"hello\",\"messages\":[]}' | routeapi explain -f examples/quickstart.yaml --as chat -
+
+Needs no environment variable, and no Secret: keys are not shown.";
 
 /// What `explain` takes.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    manifests: Manifests,
+    manifests: Look,
     /// The API that the client would call.
     #[arg(long = "as", value_enum, value_name = "API")]
     api: Api,
@@ -92,7 +94,11 @@ struct Explained<'a> {
 
 /// Explains.
 pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = args.manifests.look()?;
+    if args.manifests.is_stdin() && args.request.as_os_str() == "-" {
+        bail!("standard input cannot be both: name a file for the manifests or for the request");
+    }
+    let loaded = args.manifests.load()?;
+    manifests::remarks(&mut io::stderr().lock(), &loaded)?;
     manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
     let snapshot = &loaded.compiled.snapshot;
     let live = Live::new(AddressPolicy::Workstation).with_egress(Egress::read(manifests::environment)?);
@@ -109,7 +115,7 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
         call: &call,
         namespace,
         route,
-        output: call.allowance().tokens(settings.assumed_output_tokens),
+        output: most_output(&call, &settings),
         default_max_output: settings.assumed_output_tokens,
     };
     let out = &mut io::stdout().lock();
@@ -209,7 +215,10 @@ impl Explained<'_> {
             "assumed, the client sets no bound"
         };
         writeln!(out, "input       about {} tokens (estimated)", call.estimated_input_tokens())?;
-        writeln!(out, "output      at most {} tokens ({bound})", self.output)?;
+        match call.surface().streams() {
+            true => writeln!(out, "output      at most {} tokens ({bound})", self.output)?,
+            false => writeln!(out, "output      no tokens")?,
+        }
         match &route.problem {
             Some(problem) => writeln!(out, "problem     {problem}"),
             None => Ok(()),

@@ -1,6 +1,9 @@
 //! `-f PATH...`, and what every command that reads manifests does with problems.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::Args;
 use routeapi_compile::Publishers;
@@ -10,12 +13,15 @@ use crate::config::local::{Loaded, Loader, problem::Problem, values::Values};
 /// Where manifests are.
 #[derive(Debug, Args)]
 pub(super) struct Manifests {
-    /// Files with AIProviders, AIRoutes, ApiTokens, Secrets and ConfigMaps, or directories of them. `${NAME}` in a
-    /// Secret's stringData becomes that environment variable.
+    /// Manifests (YAML or JSON) with AIProviders, AIRoutes, ApiTokens, Secrets and ConfigMaps: files, directories, or -
+    /// for standard input. `${NAME}` in a Secret's stringData becomes that environment variable.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
-    /// Take it as meant when files hold no object, or when all objects of a kind are gone. Otherwise that is an error, and
-    /// `run` keeps what is in force: an editor that truncates a file for a moment would revoke every token.
+    /// Read the subdirectories of directories too.
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Accept manifests that hold no object, or from which all objects of a kind have gone. Otherwise that is an error,
+    /// and `run` keeps what is in force: an editor that truncates a file for a moment would revoke every token.
     #[arg(long)]
     allow_empty: bool,
 
@@ -25,10 +31,27 @@ pub(super) struct Manifests {
     publish_namespaces: Vec<String>,
 }
 
+/// Manifests that are only looked at.
+#[derive(Debug, Args)]
+pub(super) struct Look {
+    #[command(flatten)]
+    manifests: Manifests,
+    /// Report everything that the manifests refer to and do not hold, as `run` does. Without it, Secrets, ConfigMaps,
+    /// AIProviders and namespace labels that are not there are assumed to be elsewhere, and what is assumed is printed.
+    #[arg(long)]
+    complete: bool,
+}
+
 impl Manifests {
     pub(super) fn loader(&self, values: Values) -> anyhow::Result<Loader> {
         let loader = Loader::new(self.paths.clone(), values)?;
-        Ok(loader.allow_empty(self.allow_empty).with_publishers(self.publishers()))
+        let loader = loader.allow_empty(self.allow_empty).recursive(self.recursive);
+        Ok(loader.with_publishers(self.publishers()))
+    }
+
+    /// Whether standard input is among them.
+    fn is_stdin(&self) -> bool {
+        self.paths.iter().any(|path| path.as_os_str() == "-")
     }
 
     fn publishers(&self) -> Publishers {
@@ -39,10 +62,17 @@ impl Manifests {
             }
         }
     }
+}
 
-    /// Reads once, for a look: tokens without a Secret get a placeholder.
-    pub(super) fn look(&self) -> anyhow::Result<Loaded> {
-        Ok(self.loader(Values::Placeholder)?.load(&environment))
+impl Look {
+    /// Reads once: tokens without a Secret get a placeholder.
+    pub(super) fn load(&self) -> anyhow::Result<Loaded> {
+        let mut loader = self.manifests.loader(Values::Placeholder)?.partial(!self.complete);
+        Ok(loader.load(&environment))
+    }
+
+    pub(super) fn is_stdin(&self) -> bool {
+        self.manifests.is_stdin()
     }
 }
 
@@ -51,7 +81,14 @@ pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Everything that is said of manifests beside what is wrong with them.
+pub(super) fn remarks(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
+    tell(out, "note", &loaded.notices)?;
+    tell(out, "assumed", &loaded.assumptions)?;
+    tell(out, "warning", &loaded.warnings)
+}
+
 /// One line each.
-pub(super) fn tell(out: &mut impl Write, word: &str, problems: &[Problem]) -> std::io::Result<()> {
+pub(super) fn tell(out: &mut impl Write, word: &str, problems: &[Problem]) -> io::Result<()> {
     problems.iter().try_for_each(|problem| writeln!(out, "{word}: {problem}"))
 }

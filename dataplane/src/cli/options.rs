@@ -1,9 +1,10 @@
 //! Options that `run` and `serve` share, and how option values are read.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 use routeapi_crds::value;
+use routeapi_process::{DefaultHost, listen};
 
 use crate::{request::RequestSettings, server::Limits};
 
@@ -70,6 +71,16 @@ impl Clients {
             ..RequestSettings::default()
         }
     }
+}
+
+/// An address to listen on; of this machine only, if a port is all that is said.
+pub(super) fn on_this_machine(text: &str) -> Result<SocketAddr, String> {
+    listen(text, DefaultHost::Loopback)
+}
+
+/// An address to listen on; any, if a port is all that is said.
+pub(super) fn on_any_address(text: &str) -> Result<SocketAddr, String> {
+    listen(text, DefaultHost::Any)
 }
 
 /// Durations are written as in manifests: `500ms`, `30s`, `1m30s`.

@@ -8,26 +8,28 @@ use std::{
 use clap::Args as ClapArgs;
 use routeapi_crds::yaml;
 
-use super::manifests::{self, Manifests};
+use super::manifests::{self, Look};
 
 const EXAMPLES: &str = "\
 Examples:
   routeapi render -f examples/quickstart.yaml
+  routeapi render -f examples/multi-vendor --complete
 
 Prints what a data plane would be told, upstream keys redacted. What has problems is left out, as in a cluster, and the
-exit code is 1. A token without a Secret shows the hash of a placeholder.";
+exit code is 1. A token without a Secret shows the hash of a placeholder. Needs no environment variable.";
 
 /// What `render` takes.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    manifests: Manifests,
+    manifests: Look,
 }
 
 /// Prints YAML.
 pub(super) fn render(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = args.manifests.look()?;
+    let loaded = args.manifests.load()?;
+    manifests::remarks(&mut io::stderr().lock(), &loaded)?;
     manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
     let text = yaml::write(&loaded.compiled.snapshot.redacted())?;
     io::stdout().lock().write_all(text.as_bytes())?;

@@ -8,7 +8,7 @@ use routeapi_process::{Background, Bounds, Log};
 
 use super::{
     manifests::{self, Manifests},
-    options::Clients,
+    options::{Clients, on_this_machine},
     output,
 };
 use crate::{
@@ -23,13 +23,14 @@ const ENDING: Ending = Ending { delay: Duration::ZERO, timeout: Duration::from_s
 const EXAMPLES: &str = "\
 Examples:
   routeapi run -f examples/quickstart.yaml
-  OPENAI_API_KEY=sk-... routeapi run -f examples/multi-vendor --listen 127.0.0.1:8081
+  OPENAI_API_KEY=sk-1 ANTHROPIC_API_KEY=sk-2 GEMINI_API_KEY=k3 \\
+    routeapi run -f examples/multi-vendor --listen 8081 --admin 9091
+  cat examples/quickstart.yaml | routeapi run -f -
 
 Manifests are read again when they change; a broken edit, or one that leaves a file empty or no token, changes nothing
-and says why (see --allow-empty). Upstreams on this machine
-(http://127.0.0.1:11434/v1) are allowed. A token's value comes from the key `token` of its Secret; without one it is
-made and printed. Values from Secrets are not printed. HTTPS_PROXY,
-HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR apply to upstreams.";
+and says why (see --allow-empty). Upstreams on this machine, such as http://localhost:11434/v1, are allowed. A token's
+value comes from the key `token` of its Secret; without one it is made and printed. Values from Secrets are not printed.
+HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR apply to upstreams.";
 
 /// What `run` takes.
 #[derive(Debug, ClapArgs)]
@@ -37,11 +38,11 @@ HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR apply to upstrea
 pub(super) struct Args {
     #[command(flatten)]
     manifests: Manifests,
-    /// Where to serve.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    /// Where to serve: an address and a port, or a port of this machine.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = on_this_machine)]
     listen: SocketAddr,
     /// Where to serve /metrics, /livez, /readyz and /config.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = on_this_machine)]
     admin: SocketAddr,
     /// Write one JSON line per request to standard error.
     #[arg(long)]
@@ -60,7 +61,7 @@ const FLUSH: Duration = Duration::from_millis(250);
 pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
     let mut loader = args.manifests.loader(Values::random())?;
     let loaded = loader.load(&manifests::environment);
-    manifests::tell(&mut io::stderr().lock(), "note", &loaded.notices)?;
+    manifests::remarks(&mut io::stderr().lock(), &loaded)?;
     if !loaded.problems.is_empty() {
         manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
         return Ok(ExitCode::FAILURE);

@@ -17,8 +17,8 @@ use routeapi_protocol::dialect::Family;
 use tokio::{runtime::Builder, time::Instant};
 
 use self::{
-    ask::{Gateway, Question},
-    wrong::Wrong,
+    ask::{Deadlines, Gateway, Question},
+    wrong::{Vantage, Wrong},
 };
 use super::options::duration;
 
@@ -30,8 +30,8 @@ Examples:
   routeapi selftest --gateway http://routeapi.ai-platform.svc
   OPENAI_API_KEY=sk-... routeapi selftest --gateway http://127.0.0.1:8080
 
-Needs no key; with one, it is also told which models that may use. A gateway that cannot be reached yet is tried again
-until --timeout. Exit code 1 if anything is wrong, after what to look at.";
+Needs no key; with one, it also says which models the key may use. Exit code 1 if anything is wrong, after what to look
+at.";
 
 /// What `selftest` takes.
 #[derive(Debug, ClapArgs)]
@@ -40,7 +40,10 @@ pub(super) struct Args {
     /// Base URL as an app has it, with or without /v1.
     #[arg(long, value_name = "URL")]
     gateway: Uri,
-    /// How long the gateway may take until it is reached and has answered everything.
+    /// How long to try again while nothing takes connections there.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    wait: Duration,
+    /// How long everything may take, from the start to the last answer.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
     /// An app's key, to list its models with.
@@ -51,18 +54,26 @@ pub(super) struct Args {
     ca: Option<PathBuf>,
 }
 
+impl Args {
+    /// Counted from now.
+    fn deadlines(&self) -> Deadlines {
+        let now = Instant::now();
+        Deadlines { reached: now + self.wait.min(self.timeout), answered: now + self.timeout }
+    }
+}
+
 /// Asks and tells.
 pub(super) fn selftest(args: &Args) -> anyhow::Result<ExitCode> {
-    let gateway = Gateway::new(&args.gateway, args.ca.as_deref(), Instant::now() + args.timeout)?;
+    let gateway = Gateway::new(&args.gateway, args.ca.as_deref(), args.deadlines())?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let token = args.token.as_deref().filter(|it| !it.is_empty());
-    let told = runtime.block_on(examine(&gateway, token, &mut io::stdout().lock()));
+    let told = runtime.block_on(examine(&gateway, token, Vantage::here(), &mut io::stdout().lock()));
     runtime.shutdown_background(); // a name that does not resolve would be waited for
     Ok(if told? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A line per question, and at the end what to look at. Whether all is well.
-async fn examine(gateway: &Gateway, token: Option<&str>, out: &mut impl Write) -> io::Result<bool> {
+async fn examine(gateway: &Gateway, token: Option<&str>, from: Vantage, out: &mut impl Write) -> io::Result<bool> {
     let reached = gateway.reach().await.map(|address| format!("{gateway} is reached at {address}"));
     let mut wrongs = Vec::new();
     let unreached = reached.is_err();
@@ -76,7 +87,7 @@ async fn examine(gateway: &Gateway, token: Option<&str>, out: &mut impl Write) -
             tell(out, models(gateway, token).await, &mut wrongs)?;
         }
     }
-    let mut advice: Vec<String> = wrongs.iter().flat_map(|wrong| wrong.look_at(gateway.host())).collect();
+    let mut advice: Vec<String> = wrongs.iter().flat_map(|wrong| wrong.look_at(gateway.host(), from)).collect();
     let mut seen = std::collections::BTreeSet::new();
     advice.retain(|line| seen.insert(line.clone()));
     if !advice.is_empty() {

@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::{
     manifests,
-    options::{Clients, duration},
+    options::{Clients, duration, on_any_address},
 };
 use crate::{
     app::{App, Ending, Settings, Source},
@@ -51,10 +51,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "routeapi")]
     pod_name: String,
     /// Where to serve.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = on_any_address)]
     listen: SocketAddr,
     /// Where to serve TLS, if --tls-cert and --tls-key are given.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443", value_parser = on_any_address)]
     listen_tls: SocketAddr,
     /// PEM certificate chain; replaced while running when the file changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -63,7 +63,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Where to serve /metrics, /livez, /readyz and /config.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090", value_parser = on_any_address)]
     admin: SocketAddr,
     /// From SIGTERM until no new connections are taken.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
@@ -72,7 +72,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     drain_timeout: Duration,
     /// Connect to upstreams at loopback addresses too. Those lead into this pod, so this is for trials on one machine; the
-    /// operator has to be told the same. Link-local and metadata addresses stay refused.
+    /// operator has to be told the same. Every other address that is refused in a cluster stays refused.
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
     allow_loopback_upstreams: bool,
     /// Host of the API server, to which no upstream may lead. Kubernetes sets this variable in every pod.

@@ -10,8 +10,10 @@
 pub mod admission;
 pub mod expand;
 pub mod files;
+mod json;
 pub mod problem;
 pub mod reload;
+pub mod requirements;
 pub mod shrink;
 pub mod values;
 
@@ -25,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     admission::Admission,
-    files::{Manifest, Stamp, Text},
+    files::{Manifest, Sources, Stamp, Text},
     problem::{Origin, Problem},
     shrink::Held,
     values::{LocalToken, Values},
@@ -46,8 +48,13 @@ pub struct Loaded {
     pub tokens: Vec<LocalToken>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
+    /// What is accepted and may not be what was meant.
+    pub warnings: Vec<Problem>,
     /// What is worth knowing and not wrong.
     pub notices: Vec<Problem>,
+    /// What is assumed of things that are not in the manifests: of the environment, where nothing is served, and of other
+    /// objects, if [`Loader::partial`].
+    pub assumptions: Vec<Problem>,
     /// How many objects of each kind were taken in.
     pub counts: BTreeMap<String, usize>,
 }
@@ -55,12 +62,22 @@ pub struct Loaded {
 /// Where objects came from.
 type Origins = BTreeMap<(String, ObjectId), Origin>;
 
+/// What was taken in so far.
+#[derive(Default)]
+struct Taken {
+    manifests: Manifests,
+    origins: Origins,
+    /// Secrets, their keys, and the variables in those that are not set.
+    unset: Vec<requirements::Unset>,
+}
+
 /// Reads manifests and compiles them.
 pub struct Loader {
-    paths: Vec<PathBuf>,
+    sources: Sources,
     admission: &'static Admission,
     values: Values,
     allow_empty: bool,
+    partial: bool,
     /// Of the last load, whatever came of it.
     stamp: Stamp,
     digest: Digest,
@@ -70,18 +87,19 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Will read these files and directories. `values` decides what tokens without a Secret get. Every namespace may
-    /// publish models, unless [`Loader::with_publishers`] says otherwise.
+    /// Will read these files and directories; `-` is standard input. `values` decides what tokens without a Secret get.
+    /// Every namespace may publish models, unless [`Loader::with_publishers`] says otherwise.
     ///
     /// # Errors
     /// When the kinds' own schemas do not compile, which none of this program's does.
     pub fn new(paths: Vec<PathBuf>, values: Values) -> Result<Self, admission::BadSchema> {
         Ok(Self {
-            paths,
+            sources: Sources::new(paths),
             admission: Admission::shared()?,
             values,
             publishers: Publishers::Any,
             allow_empty: false,
+            partial: false,
             stamp: Stamp::default(),
             digest: Digest::default(),
             held: Held::default(),
@@ -95,22 +113,37 @@ impl Loader {
         self
     }
 
+    /// Reads the subdirectories of directories too.
+    #[must_use]
+    pub fn recursive(mut self, recursive: bool) -> Self {
+        self.sources.recursive(recursive);
+        self
+    }
+
+    /// Takes the manifests for a part of what a cluster has: what they refer to and do not hold is assumed. For a look, not
+    /// for serving.
+    #[must_use]
+    pub fn partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
+        self
+    }
+
     /// Namespaces that may publish models, in place of all.
     #[must_use]
     pub fn with_publishers(self, publishers: Publishers) -> Self {
         Self { publishers, ..self }
     }
 
-    /// The files and directories.
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
+    /// Files and directories in which changes can be seen.
+    pub fn watchable(&self) -> Vec<PathBuf> {
+        self.sources.watchable()
     }
 
     /// Reads everything as it is now. Tokens keep the values they were given before.
     pub fn load(&mut self, environment: Environment<'_>) -> Loaded {
         let mut problems = Vec::new();
-        self.stamp = Stamp::of(&self.paths);
-        let texts = files::texts(&self.paths, &mut problems);
+        self.stamp = self.sources.stamp();
+        let texts = self.sources.texts(&mut problems);
         self.digest = digest(&texts, &problems);
         self.judge(&texts, problems, environment)
     }
@@ -118,12 +151,12 @@ impl Loader {
     /// Reads everything again if it is not what it was at the last load: files that nobody touched are not read, and what
     /// is byte for byte the same is not parsed.
     pub fn reload(&mut self, environment: Environment<'_>) -> Option<Loaded> {
-        let stamp = Stamp::of(&self.paths);
+        let stamp = self.sources.stamp();
         if stamp == self.stamp && !stamp.is_fresh() {
             return None;
         }
         let mut problems = Vec::new();
-        let texts = files::texts(&self.paths, &mut problems);
+        let texts = self.sources.texts(&mut problems);
         let digest = digest(&texts, &problems);
         self.stamp = stamp;
         if digest == self.digest {
@@ -135,27 +168,36 @@ impl Loader {
 
     fn judge(&mut self, texts: &[Text], problems: Vec<Problem>, environment: Environment<'_>) -> Loaded {
         let mut loaded = Loaded { problems, ..Loaded::default() };
-        let mut manifests = Manifests::default();
-        let mut origins = Origins::new();
+        let mut taken = Taken::default();
         let mut held = Held::default();
         for text in texts {
             let found = files::manifests(text, &mut loaded.problems);
             held.files.insert(text.file.clone(), found.len());
             for manifest in found {
-                self.take(manifest, environment, &mut manifests, &mut origins, &mut loaded);
+                self.take(manifest, environment, &mut taken, &mut loaded);
             }
         }
+        let Taken { manifests, origins, unset } = taken;
         held.kinds.clone_from(&loaded.counts);
         if loaded.problems.is_empty() && !self.allow_empty {
-            loaded.problems = shrink::check(&self.held, &held, &self.paths);
+            loaded.problems = shrink::check(&self.held, &held, &self.sources.named());
         }
         let mut objects = manifests.finish();
+        let required = requirements::of(&objects, &unset);
+        match self.values {
+            Values::Random(_) => loaded.problems.extend(required.problem()),
+            Values::Placeholder => loaded.assumptions.extend(required.assumption()),
+        }
         loaded.tokens = self.values.assign(&mut objects, |id, message| {
             let object = Some(format!("ApiToken {id}"));
             let origin = origins.get(&("ApiToken".to_owned(), id.clone())).cloned();
             loaded.problems.push(Problem { origin, object, message });
         });
-        let options = Options { addresses: AddressPolicy::Workstation.into(), publishers: self.publishers.clone() };
+        let options = Options {
+            addresses: AddressPolicy::Workstation.into(),
+            publishers: self.publishers.clone(),
+            partial: self.partial,
+        };
         loaded.compiled = routeapi_compile::compile(&objects, &options);
         judge(&mut loaded, &origins);
         if loaded.problems.is_empty() {
@@ -164,34 +206,32 @@ impl Loader {
         loaded
     }
 
-    fn take(
-        &self,
-        mut manifest: Manifest,
-        environment: Environment<'_>,
-        manifests: &mut Manifests,
-        origins: &mut Origins,
-        loaded: &mut Loaded,
-    ) {
+    fn take(&self, mut manifest: Manifest, environment: Environment<'_>, taken: &mut Taken, loaded: &mut Loaded) {
         let object = describe(&manifest.value);
         let problem =
             |message: String| Problem { origin: Some(manifest.origin.clone()), object: object.clone(), message };
         let found = self.admission.check(&manifest.value);
         if !found.is_empty() {
             loaded.problems.extend(found.into_iter().map(problem));
+            taken.manifests.refuse(&manifest.value);
             return;
         }
-        // The Secret is taken in all the same, so that a missing variable is not told as a missing Secret too.
-        let missing = expand::secret(&mut manifest.value, environment);
-        loaded.problems.extend(missing.into_iter().map(problem));
-        match manifests.add(&manifest.value) {
+        // The Secret is taken in all the same, so that a mistake in it is not told as a missing Secret too.
+        let expanded = expand::secret(&mut manifest.value, environment);
+        loaded.problems.extend(expanded.problems.into_iter().map(problem));
+        match taken.manifests.add(&manifest.value) {
             Ok(Added::Object { kind, id }) => {
                 *loaded.counts.entry(kind.clone()).or_default() += 1;
-                origins.insert((kind, id), manifest.origin);
+                taken.unset.extend(expanded.unset.into_iter().map(|(key, name)| (id.clone(), key, name)));
+                taken.origins.insert((kind, id), manifest.origin);
             }
             Ok(Added::Ignored { kind }) => {
                 loaded.notices.push(problem(format!("ignored: kind {kind} plays no part here")));
             }
-            Err(ManifestError::Invalid { message, .. }) => loaded.problems.push(problem(message)),
+            Err(ManifestError::Invalid { message, .. }) => {
+                loaded.problems.push(problem(message));
+                taken.manifests.refuse(&manifest.value);
+            }
             Err(
                 error @ (ManifestError::Missing(_) | ManifestError::UnknownKind { .. } | ManifestError::Twice { .. }),
             ) => {
@@ -216,7 +256,7 @@ fn digest(texts: &[Text], problems: &[Problem]) -> Digest {
     hash.finalize().into()
 }
 
-/// Turns verdicts into problems and notices.
+/// Turns verdicts into problems and warnings, and what was assumed into sentences.
 fn judge(loaded: &mut Loaded, origins: &Origins) {
     for (key, verdict) in &loaded.compiled.verdicts {
         let kind = kind_name(key.kind);
@@ -228,7 +268,9 @@ fn judge(loaded: &mut Loaded, origins: &Origins) {
         };
         let (wrong, noted) = said(verdict);
         loaded.problems.extend(wrong.iter().map(|message| about(message)));
-        loaded.notices.extend(noted.iter().map(|message| about(message)));
+        loaded.warnings.extend(noted.iter().map(|message| about(message)));
+        let assumed = loaded.compiled.assumptions.get(key).into_iter().flatten();
+        loaded.assumptions.extend(assumed.map(|message| about(message)));
     }
 }
 

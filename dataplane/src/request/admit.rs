@@ -56,11 +56,15 @@ pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) ->
 /// the answer, a usual length is assumed: the true one is settled afterwards.
 fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
     let input = call.estimated_input_tokens();
-    let answers_with_tokens = !matches!(call.surface().operation(), "embeddings" | "count_tokens");
-    let output = if answers_with_tokens { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 };
+    let output = most_output(call, settings);
     let prices = route.upstreams.iter().filter_map(|upstream| upstream.terms(call.model())?.price);
     let spend = prices.map(|price| price.worst_case(input, output)).max();
     Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0), is_single: call.allowance().candidates == 1 }
+}
+
+/// The most output tokens that the call is expected to use. Embeddings and counts have none.
+pub(crate) fn most_output(call: &Call, settings: &RequestSettings) -> u64 {
+    if call.surface().streams() { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
 }
 
 /// A client's model id for messages: bounded, since it may be anything.

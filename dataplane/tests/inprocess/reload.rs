@@ -48,7 +48,8 @@ fn a_broken_edit_keeps_what_runs_and_tells_every_problem() {
     let before = app.store.applied().unwrap().revision.clone();
     files.replace(
         "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: Route}\nspec: {modle: x}\n---\n\
-         apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {apiKey: '${SURELY_NOT_SET}'}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {token: '${SURELY_NOT_SET}'}\n---\n\
+         apiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\nmetadata: {name: t}\nspec: {models: ['*'], secretName: key}\n---\n\
          apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {name: p}\nspec: {type: Echo, endpoints: [Embeddings]}\n",
     );
     let problems = told.recv_timeout(SOON).unwrap().unwrap_err().join("\n");
@@ -56,7 +57,7 @@ fn a_broken_edit_keeps_what_runs_and_tells_every_problem() {
         "all.yaml:1: AIRoute default/Route: spec.modle: unknown field",
         "all.yaml:1: AIRoute default/Route: spec.model: is required",
         "all.yaml:1: AIRoute default/Route: metadata.name: ",
-        "Secret default/key: stringData.apiKey: environment variable SURELY_NOT_SET is not set",
+        "environment variable is not set: SURELY_NOT_SET (token of Secret default/key)",
         "AIProvider default/p: spec: endpoints is only for type OpenAI",
     ] {
         assert!(problems.contains(part), "{part} in:\n{problems}");

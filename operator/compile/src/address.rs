@@ -125,7 +125,7 @@ mod tests {
     use crate::Publishers;
 
     fn check(url: &str, policy: AddressPolicy) -> Result<Address, String> {
-        super::check(url, &Options { addresses: policy.into(), publishers: Publishers::Any })
+        super::check(url, &Options { addresses: policy.into(), publishers: Publishers::Any, partial: false })
     }
 
     const CLUSTER: AddressPolicy = AddressPolicy::Cluster;
@@ -216,7 +216,7 @@ mod tests {
         let rules = AddressRules::from(CLUSTER)
             .with_api_server("10.96.0.1")
             .with_gateway(["routeapi.ai-platform.svc".to_owned(), "ai.example.com".to_owned()]);
-        let options = Options { addresses: rules, publishers: Publishers::Any };
+        let options = Options { addresses: rules, publishers: Publishers::Any, partial: false };
         for (url, why) in [
             ("https://10.96.0.1", "the Kubernetes API server"),
             ("https://[::ffff:10.96.0.1]:443/v1", "the Kubernetes API server"),

@@ -22,6 +22,7 @@ mod publishers;
 mod references;
 mod routes;
 mod selectors;
+mod slips;
 mod tokens;
 mod unpriced;
 mod verdict;
@@ -46,6 +47,10 @@ pub struct Options {
     pub addresses: AddressRules,
     /// Namespaces whose routes may serve tokens of other namespaces.
     pub publishers: Publishers,
+    /// Whether the objects are only a part of what a cluster has, as manifests in a repository are: a Secret, ConfigMap
+    /// or AIProvider that is not among them, or the labels of a namespace, are then assumed to be what a reference needs
+    /// ([`Compiled::assumptions`]), rather than missing.
+    pub partial: bool,
 }
 
 /// The result.
@@ -55,22 +60,36 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// One verdict for each AIProvider, AIRoute and ApiToken that is not being deleted.
     pub verdicts: BTreeMap<ObjectRef, Verdict>,
+    /// What was assumed of things that are not among the objects, a sentence each, by the object that needs it. Always
+    /// empty unless [`Options::partial`].
+    pub assumptions: BTreeMap<ObjectRef, Vec<String>>,
 }
 
 /// Compiles a whole state.
 pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
     let providers = Providers::compile(objects, options);
-    let routes = routes::compile(objects, &providers, &namespaces, &options.publishers);
+    let routes = routes::compile(objects, &providers, &namespaces, options);
     let tokens = tokens::compile(objects, &unpriced::Unpriced::of(&routes.judged, &namespaces));
 
-    let Compiled { mut snapshot, mut verdicts } = Compiled::default();
-    for (id, provider, verdict) in providers.finish(&routes.attached, &routes.unpriced) {
-        verdicts.insert(ObjectRef { kind: Kind::Provider, id: id.clone() }, verdict);
+    let Compiled { mut snapshot, mut verdicts, mut assumptions } = Compiled::default();
+    let mut assume = |key: ObjectRef, assumed: Vec<String>| {
+        if !assumed.is_empty() {
+            assumptions.insert(key, assumed);
+        }
+    };
+    for (id, providers::Judged { provider, verdict, assumed, .. }) in
+        providers.finish(&routes.attached, &routes.unpriced)
+    {
+        let key = ObjectRef { kind: Kind::Provider, id: id.clone() };
+        assume(key.clone(), assumed);
+        verdicts.insert(key, verdict);
         keep(&mut snapshot.providers, id, provider);
     }
-    for routes::Judged { id, route, verdict, .. } in routes.judged {
-        verdicts.insert(ObjectRef { kind: Kind::Route, id: id.clone() }, verdict);
+    for routes::Judged { id, route, verdict, assumed, .. } in routes.judged {
+        let key = ObjectRef { kind: Kind::Route, id: id.clone() };
+        assume(key.clone(), assumed);
+        verdicts.insert(key, verdict);
         keep(&mut snapshot.routes, id, route);
     }
     for (id, token, verdict) in tokens {
@@ -78,7 +97,7 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
         keep(&mut snapshot.tokens, id, token);
     }
     snapshot.namespaces = namespaces.of_tokens(&snapshot.tokens);
-    Compiled { snapshot, verdicts }
+    Compiled { snapshot, verdicts, assumptions }
 }
 
 fn keep<T>(resources: &mut BTreeMap<ObjectId, T>, id: ObjectId, resource: Option<T>) {

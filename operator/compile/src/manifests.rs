@@ -130,8 +130,20 @@ impl Manifests {
             message,
         })?;
         self.seen.insert((kind.to_owned(), id.clone()));
+        self.objects.refused.remove(&(kind.to_owned(), id.clone()));
         self.objects.namespaces.entry(namespace.to_owned()).or_default();
         Ok(Added::Object { kind: kind.to_owned(), id })
+    }
+
+    /// Notes that an object is written but refused, unless one of its kind and name is taken in. Nothing is noted of an
+    /// object without a kind or a name.
+    pub fn refuse(&mut self, value: &Value) {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+        let (Some(kind), Some(name)) = (text("/kind"), text("/metadata/name")) else { return };
+        let id = ObjectId::new(text("/metadata/namespace").unwrap_or("default"), name);
+        if !self.seen.contains(&(kind.to_owned(), id.clone())) {
+            self.objects.refused.insert((kind.to_owned(), id));
+        }
     }
 
     /// Everything that was taken in.

@@ -28,6 +28,9 @@ pub struct Objects {
     pub config_maps: BTreeMap<ObjectId, Arc<Data>>,
     /// Labels of each namespace.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Objects (kind and name) that are written but were refused before they came here, as an API server refuses what
+    /// does not match its schema. Whoever refers to one is told so, and not that it does not exist.
+    pub refused: BTreeSet<(String, ObjectId)>,
 }
 
 /// The content of a Secret or ConfigMap. `Debug` shows its keys only.

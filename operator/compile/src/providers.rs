@@ -22,14 +22,19 @@ use crate::{
     Options,
     address::{self, Address},
     objects::{self, Objects},
-    offers, references, selectors, unpriced,
+    offers,
+    references::{self, References},
+    selectors, slips, unpriced,
     verdict::{Detail, Problem, Verdict, accepted},
 };
 
 const OPENAI_HOST: &str = "api.openai.com";
 
 /// Every provider and what became of it.
-pub(crate) struct Providers(BTreeMap<ObjectId, Judged>);
+pub(crate) struct Providers<'a> {
+    judged: BTreeMap<ObjectId, Judged>,
+    refused: &'a BTreeSet<(String, ObjectId)>,
+}
 
 /// One provider and what became of it.
 pub(crate) struct Judged {
@@ -37,7 +42,9 @@ pub(crate) struct Judged {
     pub provider: Option<Provider>,
     /// Namespaces whose routes may use it.
     pub allowed: AllowedNamespaces,
-    verdict: Verdict,
+    pub verdict: Verdict,
+    /// What was assumed of its references.
+    pub assumed: Vec<String>,
 }
 
 /// What a provider's references lead to.
@@ -48,18 +55,28 @@ struct Resolved {
     request: Option<snapshot::RequestSettings>,
 }
 
-impl Providers {
-    pub fn compile(objects: &Objects, options: &Options) -> Self {
+impl<'a> Providers<'a> {
+    pub fn compile(objects: &'a Objects, options: &Options) -> Self {
         let judged = objects.providers.iter().filter_map(|object| {
             let id = objects::live(&object.metadata)?;
             let judged = judge(object, &id, objects, options);
             Some((id, judged))
         });
-        Self(judged.collect())
+        Self { judged: judged.collect(), refused: &objects.refused }
     }
 
     pub fn get(&self, id: &ObjectId) -> Option<&Judged> {
-        self.0.get(id)
+        self.judged.get(id)
+    }
+
+    /// Whether one of this name is written, but was refused before it came here.
+    pub fn is_refused(&self, id: &ObjectId) -> bool {
+        self.refused.contains(&("AIProvider".to_owned(), id.clone()))
+    }
+
+    /// The names of those in a namespace.
+    pub fn named_in(&self, namespace: &str) -> Vec<&str> {
+        self.judged.keys().filter(|id| id.namespace() == namespace).map(ObjectId::name).collect()
     }
 
     /// Providers for the snapshot, and verdicts that know how many routes are attached.
@@ -67,17 +84,20 @@ impl Providers {
         self,
         attached: &BTreeMap<ObjectId, i32>,
         unpriced: &BTreeMap<ObjectId, BTreeSet<String>>,
-    ) -> impl Iterator<Item = (ObjectId, Option<Provider>, Verdict)> {
-        self.0.into_iter().map(|(id, Judged { provider, mut verdict, .. })| {
+    ) -> impl Iterator<Item = (ObjectId, Judged)> {
+        self.judged.into_iter().map(|(id, mut judged)| {
+            let verdict = &mut judged.verdict;
             let accepted = verdict.decisions.iter_mut().find(|it| it.type_ == ConditionType::Accepted && it.holds());
             if let (Some(accepted), Some(models)) = (accepted, unpriced.get(&id)) {
                 let models = unpriced::listed(models.iter());
-                accepted.message = format!(
-                    "spec.models: no price is known of {models}, which AIRoutes use; tokens with a spend limit do not use them"
-                );
+                let separator = if accepted.message.is_empty() { "" } else { "; " };
+                accepted.message.push_str(&format!(
+                    "{separator}spec.models: no price is known of {models}, which AIRoutes use; tokens with a spend limit \
+                     do not use them"
+                ));
             }
             verdict.detail = Detail::Provider { attached_routes: attached.get(&id).copied().unwrap_or(0) };
-            (id, provider, verdict)
+            (id, judged)
         })
     }
 }
@@ -92,7 +112,8 @@ impl Judged {
 fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Options) -> Judged {
     let spec = &object.spec;
     let address = check(spec, options);
-    let found = Resolved::of(spec, id, objects);
+    let references = References::new(objects, id.namespace(), options.partial);
+    let found = Resolved::of(spec, &references);
     let resolved = match (&address, found.as_ref().err()) {
         (Err(Problem { reason: Reason::UnsupportedType, .. }), _) => {
             Decision::unknown(ConditionType::ResolvedRefs, Reason::UnsupportedType, "not looked at")
@@ -100,9 +121,14 @@ fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Option
         (_, Some(problem)) => problem.decision(ConditionType::ResolvedRefs),
         (_, None) => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
     };
+    let slip = address.as_ref().ok().and_then(|address| slips::of(spec.type_, address.as_ref()?));
+    let accepted = match slip {
+        Some(slip) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, slip),
+        None => accepted(address.as_ref().err()),
+    };
     let verdict = Verdict {
         generation: object.metadata.generation,
-        decisions: vec![accepted(address.as_ref().err()), resolved],
+        decisions: vec![accepted, resolved],
         detail: Detail::Provider { attached_routes: 0 },
     };
     let provider = match (address, found) {
@@ -110,7 +136,8 @@ fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Option
         _ => None,
     };
     let choice = spec.allowed_routes.as_ref().map(|routes| &routes.namespaces);
-    Judged { provider, allowed: selectors::resolve(id.namespace(), choice), verdict }
+    let assumed = references.assumed();
+    Judged { provider, allowed: selectors::resolve(id.namespace(), choice), verdict, assumed }
 }
 
 /// The address if the spec makes sense; none for Echo.
@@ -141,36 +168,38 @@ fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, Pr
 }
 
 impl Resolved {
-    fn of(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Self, Problem> {
+    fn of(spec: &AIProviderSpec, references: &References<'_>) -> Result<Self, Problem> {
         Ok(Self {
-            credential: credential(spec, id, objects)?,
-            tls: tls(spec, id, objects)?,
-            proxy: proxy::resolve(spec, id, objects)?,
-            request: request::resolve(spec, id, objects)?,
+            credential: credential(spec, references)?,
+            tls: tls(spec, references)?,
+            proxy: proxy::resolve(spec, references)?,
+            request: request::resolve(spec, references)?,
         })
     }
 }
 
-fn credential(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Credential>, Problem> {
+fn credential(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Credential>, Problem> {
     // `aws` belongs to Bedrock, which `check` refuses as a type.
     let Some(api_key) = spec.credentials.as_ref().and_then(|credentials| credentials.api_key.as_ref()) else {
         return Ok(None);
     };
-    let key = references::api_key(objects, id.namespace(), &api_key.secret_ref)?;
+    let key = references::api_key(references, &api_key.secret_ref)?;
     Ok(Some(request::credential(api_key, key, spec.type_)))
 }
 
-fn tls(spec: &AIProviderSpec, id: &ObjectId, objects: &Objects) -> Result<Option<Tls>, Problem> {
+fn tls(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Tls>, Problem> {
     let Some(v1alpha1::Tls { ca_certificate_ref, server_name, client_certificate_ref }) = &spec.tls else {
         return Ok(None);
     };
     let certificates = ca_certificate_ref.as_ref();
-    let ca_certificates =
-        certificates.map(|reference| references::certificates(objects, id.namespace(), reference)).transpose()?;
+    let ca_certificates = certificates.map(|reference| references::certificates(references, reference)).transpose()?;
     let own = client_certificate_ref.as_ref();
-    let client_certificate =
-        own.map(|reference| references::client_certificate(objects, id.namespace(), reference)).transpose()?;
-    Ok(Some(Tls { ca_certificates, server_name: server_name.clone(), client_certificate }))
+    let client_certificate = own.map(|reference| references::client_certificate(references, reference)).transpose()?;
+    Ok(Some(Tls {
+        ca_certificates: ca_certificates.flatten(),
+        server_name: server_name.clone(),
+        client_certificate: client_certificate.flatten(),
+    }))
 }
 
 fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Provider {

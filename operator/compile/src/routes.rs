@@ -16,8 +16,9 @@ use routeapi_crds::{
 };
 
 use crate::{
+    Options,
     conflicts::{self, Claimant, Won},
-    consent,
+    consent::{self, Consent, Permitted, Unusable},
     objects::{self, Objects},
     offers,
     providers::Providers,
@@ -59,15 +60,22 @@ pub(crate) struct Judged {
     pub verdict: Verdict,
     /// Whether none of its upstreams has a price for everything that it is asked for.
     pub unpriced: bool,
+    /// What was assumed of its references.
+    pub assumed: Vec<String>,
 }
 
 /// A route's upstreams, followed to their providers.
+#[derive(Default)]
 struct Upstreams {
     usable: Vec<Upstream>,
     statuses: Vec<UpstreamStatus>,
     problems: Vec<Problem>,
     /// What is worth knowing about usable ones.
     notes: Vec<String>,
+    /// What was assumed of providers and namespaces.
+    assumed: Vec<String>,
+    /// Whether a provider is assumed to be elsewhere, so that its upstream may be usable there.
+    elsewhere: bool,
     /// Models without a price, by provider.
     unpriced: Vec<(ObjectId, BTreeSet<String>)>,
 }
@@ -84,10 +92,11 @@ struct Candidate<'a> {
 
 pub(crate) fn compile(
     objects: &Objects,
-    providers: &Providers,
+    providers: &Providers<'_>,
     namespaces: &Namespaces<'_>,
-    publishers: &Publishers,
+    options: &Options,
 ) -> Routes {
+    let consent = Consent { providers, namespaces, partial: options.partial };
     let candidates: Vec<Candidate<'_>> = objects::oldest_first(&objects.routes, |object| &object.metadata)
         .into_iter()
         .map(|(created, id, object)| {
@@ -95,7 +104,7 @@ pub(crate) fn compile(
             Candidate {
                 created,
                 checked: check(&object.spec),
-                upstreams: Upstreams::resolve(&id, &object.spec, providers, namespaces),
+                upstreams: Upstreams::resolve(&id, &object.spec, consent),
                 allowed: selectors::resolve(id.namespace(), tokens),
                 object,
                 id,
@@ -103,7 +112,7 @@ pub(crate) fn compile(
         })
         .collect();
     let valid = candidates.iter().filter(|it| it.checked.is_ok());
-    let claimants: Vec<Claimant<'_>> = valid.map(|it| it.claimant(objects, namespaces, publishers)).collect();
+    let claimants: Vec<Claimant<'_>> = valid.map(|it| it.claimant(objects, namespaces, &options.publishers)).collect();
     let mut claims = conflicts::settle(&claimants).into_iter();
     drop(claimants);
 
@@ -113,14 +122,15 @@ pub(crate) fn compile(
             Ok(()) => claims.next().unwrap_or_else(|| Ok(Won::default())),
             Err(problem) => Err(problem.clone()),
         };
-        let Candidate { id, object, created, upstreams, allowed, .. } = candidate;
+        let Candidate { id, object, created, mut upstreams, allowed, .. } = candidate;
         let unpriced = !upstreams.usable.is_empty() && upstreams.unpriced.len() == upstreams.usable.len();
         let verdict = verdict(object, &id, claim.as_ref(), &upstreams);
+        let assumed = std::mem::take(&mut upstreams.assumed);
         let route = claim.ok().map(|won| {
             routes.attach(&upstreams);
             build(&object.spec, created, won, upstreams, allowed)
         });
-        routes.judged.push(Judged { id, route, verdict, unpriced });
+        routes.judged.push(Judged { id, route, verdict, unpriced, assumed });
     }
     routes
 }
@@ -133,7 +143,7 @@ impl Candidate<'_> {
             id: &self.id,
             spec,
             created: self.created,
-            usable: self.upstreams.usable.iter().any(|upstream| upstream.weight > 0),
+            usable: self.upstreams.elsewhere || self.upstreams.usable.iter().any(|upstream| upstream.weight > 0),
             audience: namespaces.audience(&self.allowed),
             selects: matches!(self.allowed, AllowedNamespaces::Selector(_)),
             delegates: delegates.map(|it| namespaces.audience(&it)),
@@ -238,24 +248,23 @@ fn build(spec: &AIRouteSpec, created: i64, won: Won, upstreams: Upstreams, allow
 // === impl Upstreams ===
 
 impl Upstreams {
-    fn resolve(id: &ObjectId, spec: &AIRouteSpec, providers: &Providers, namespaces: &Namespaces<'_>) -> Self {
-        let mut all = Self {
-            usable: Vec::new(),
-            statuses: Vec::new(),
-            problems: Vec::new(),
-            notes: Vec::new(),
-            unpriced: Vec::new(),
-        };
+    fn resolve(id: &ObjectId, spec: &AIRouteSpec, consent: Consent<'_>) -> Self {
+        let mut all = Self::default();
         for (index, upstream) in spec.upstreams.iter().enumerate() {
             let field = format!("spec.upstreams[{index}]");
             let mut status =
                 UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
-            match resolve_one((providers, namespaces), id, upstream, &field) {
-                Ok((provider, told)) => {
+            match resolve_one(consent, id, upstream, &field) {
+                Ok(Permitted { id: provider, provider: told, assumed }) => {
                     all.remark(id, spec, upstream, &field, (&provider, told));
                     all.usable.push(build_upstream(upstream, provider, spec.timeouts.as_ref()));
+                    all.assumed.extend(assumed);
                 }
-                Err(problem) => {
+                Err(Unusable::Elsewhere(assumed)) => {
+                    all.assumed.push(assumed);
+                    all.elsewhere |= upstream.weight > 0;
+                }
+                Err(Unusable::Problem(problem)) => {
                     status.resolved = false;
                     status.reason = Some(problem.reason.to_string());
                     status.message = Some(condition::shorten(&problem.message, MAX_UPSTREAM_MESSAGE));
@@ -296,7 +305,7 @@ impl Upstreams {
     /// Partly resolved counts as resolved, with a message.
     fn decision(&self) -> Decision {
         match (self.message(), self.problems.first()) {
-            (Some(message), Some(first)) if self.usable.is_empty() => {
+            (Some(message), Some(first)) if self.usable.is_empty() && !self.elsewhere => {
                 Decision::no(ConditionType::ResolvedRefs, first.reason, message)
             }
             (message, _) => {
@@ -314,23 +323,23 @@ impl Upstreams {
 
 /// The provider of an upstream, if the route may use it for the model that it sends.
 fn resolve_one<'a>(
-    (providers, namespaces): (&'a Providers, &Namespaces<'_>),
+    consent: Consent<'a>,
     id: &ObjectId,
     upstream: &v1alpha1::Upstream,
     field: &str,
-) -> Result<(ObjectId, &'a Provider), Problem> {
+) -> Result<Permitted<'a>, Unusable> {
     let reference = format!("{field}.providerRef");
-    let (provider, told) =
-        consent::provider(providers, namespaces, id.namespace(), &upstream.provider_ref, &reference)?;
+    let permitted = consent::provider(consent, id.namespace(), &upstream.provider_ref, &reference)?;
+    let Permitted { id: provider, provider: told, .. } = &permitted;
     if provider.namespace() != id.namespace() && !offers::permits(told, upstream) {
         let model = upstream.model.as_deref().unwrap_or_default();
         let message = format!(
             "{field}.model: spec.models of AIProvider {provider} does not hold {model:?}, so routes of other namespaces \
              cannot use it; its owner can add it, or \"*\" for every model"
         );
-        return Err(Problem::new(Reason::ModelNotOffered, message));
+        return Err(Problem::new(Reason::ModelNotOffered, message).into());
     }
-    Ok((provider, told))
+    Ok(permitted)
 }
 
 fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Option<&v1alpha1::Timeouts>) -> Upstream {

@@ -35,6 +35,12 @@ impl<'a> Namespaces<'a> {
         }
     }
 
+    /// Whether a choice may contain a namespace whose labels are not known.
+    pub fn could_be_open_to(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
+        let labelled = self.labels.get(namespace).is_some_and(|labels| !labels.is_empty());
+        matches!(allowed, AllowedNamespaces::Selector(_)) && !labelled
+    }
+
     /// The namespaces of a choice, as far as they exist.
     pub fn audience(&self, allowed: &AllowedNamespaces) -> Audience {
         match allowed {

@@ -54,7 +54,7 @@ fn load(example: &str) -> Compiled {
 
 /// The examples' own namespace is the one that a cluster's release would be in.
 fn options(addresses: AddressPolicy) -> Options {
-    Options { addresses: addresses.into(), publishers: Publishers::Any }
+    Options { addresses: addresses.into(), publishers: Publishers::Any, partial: false }
 }
 
 /// With a stand-in for every `${NAME}`.

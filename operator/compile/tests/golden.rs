@@ -1,13 +1,13 @@
 //! Each `golden/<case>.yaml` shows one idea: objects, then `# Output` and what they compile to (secrets redacted).
 //!
 //! `UPDATE=1 cargo test -p routeapi-compile --test golden` writes the outputs anew; the difference is the review. A case
-//! with the line `# Options: workstation` is compiled as on a workstation. Every namespace may publish models, unless a line
+//! with the line `# Options: workstation` is compiled as on a workstation, one with `# Options: partial` as a part of a whole. Every namespace may publish models, unless a line
 //! such as `# Publishers: ai vendors` names the operator's own namespace and those of its setting.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::{env, fs, path::Path};
 
-use routeapi_compile::{AddressPolicy, Compiled, Detail, Manifests, Options, Publishers, Verdict, compile};
+use routeapi_compile::{AddressPolicy, Compiled, Detail, Manifests, ObjectRef, Options, Publishers, Verdict, compile};
 use routeapi_crds::{condition::Decision, yaml};
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,8 @@ fn every_case_compiles_to_what_it_says() {
 fn output(name: &str, input: &str) -> String {
     let workstation = input.contains("# Options: workstation\n");
     let addresses = if workstation { AddressPolicy::Workstation } else { AddressPolicy::Cluster };
-    let options = Options { addresses: addresses.into(), publishers: publishers(input) };
+    let partial = input.contains("# Options: partial\n");
+    let options = Options { addresses: addresses.into(), publishers: publishers(input), partial };
     let documents = yaml::read(input).unwrap_or_else(|error| panic!("{name}: {error}"));
     let compiled = compiled(name, documents.iter(), &options);
     let backwards = compiled_again(name, &documents, &options);
@@ -50,7 +51,15 @@ fn output(name: &str, input: &str) -> String {
 
     let verdicts: Map<String, Value> =
         compiled.verdicts.iter().map(|(key, verdict)| (format!("{} {}", key.kind, key.id), show(verdict))).collect();
-    yaml::write(&json!({ "snapshot": compiled.snapshot.redacted(), "verdicts": verdicts })).unwrap()
+    let mut shown = Map::new();
+    if partial {
+        let assumed = |(key, assumed): (&ObjectRef, &Vec<String>)| (format!("{} {}", key.kind, key.id), json!(assumed));
+        shown.insert("assumptions".to_owned(), Value::Object(compiled.assumptions.iter().map(assumed).collect()));
+    }
+    shown.insert("snapshot".to_owned(), json!(compiled.snapshot.redacted()));
+    shown.insert("verdicts".to_owned(), Value::Object(verdicts));
+    assert!(partial || compiled.assumptions.is_empty(), "{name}: nothing is assumed of a whole");
+    yaml::write(&shown).unwrap()
 }
 
 fn publishers(input: &str) -> Publishers {

@@ -21,7 +21,7 @@ use crate::upstream::{AddressPolicy, Clients, MarkedBody, Pool, Trust};
 /// Between two attempts to reach the gateway.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// How long one attempt, and one answer, may take.
+/// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// As much of an answer as is read: a list of some ten thousand models.
@@ -33,7 +33,16 @@ pub(super) struct Gateway {
     host: String,
     port: u16,
     client: Arc<Pool>,
-    deadline: Instant,
+    deadlines: Deadlines,
+}
+
+/// Until when what has to be done.
+#[derive(Clone, Copy)]
+pub(super) struct Deadlines {
+    /// A connection is taken.
+    pub(super) reached: Instant,
+    /// Everything is answered.
+    pub(super) answered: Instant,
 }
 
 /// What is asked.
@@ -53,7 +62,7 @@ pub(super) struct Answer {
 
 impl Gateway {
     /// From an app's base URL.
-    pub(super) fn new(url: &Uri, ca: Option<&Path>, deadline: Instant) -> anyhow::Result<Self> {
+    pub(super) fn new(url: &Uri, ca: Option<&Path>, deadlines: Deadlines) -> anyhow::Result<Self> {
         let host = url.host().with_context(|| format!("--gateway {url}: must be http://HOST or https://HOST"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let path = url.path().trim_end_matches('/');
@@ -69,21 +78,21 @@ impl Gateway {
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("--ca {}", path.display()));
         let trust = Trust { ca_certificates: ca.map(read).transpose()?, ..Trust::default() };
         let client = Clients::new(AddressPolicy::Workstation).pool(&trust, PATIENCE).context("--ca")?;
-        Ok(Self { scheme, port: url.port_u16().unwrap_or(port), host, client, deadline })
+        Ok(Self { scheme, port: url.port_u16().unwrap_or(port), host, client, deadlines })
     }
 
     pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether its name resolves and a connection is taken, tried until the deadline.
+    /// Whether its name resolves and a connection is taken, tried until its time is over.
     pub(super) async fn reach(&self) -> Result<SocketAddr, Wrong> {
         loop {
             let wrong = match self.try_to_reach().await {
                 Ok(address) => return Ok(address),
                 Err(wrong) => wrong,
             };
-            if Instant::now() + AGAIN >= self.deadline {
+            if Instant::now() + AGAIN >= self.deadlines.reached {
                 return Err(wrong);
             }
             sleep(AGAIN).await;
@@ -91,7 +100,7 @@ impl Gateway {
     }
 
     async fn try_to_reach(&self) -> Result<SocketAddr, Wrong> {
-        let until = self.patience();
+        let until = self.deadlines.reached;
         let slow = || io::Error::from(io::ErrorKind::TimedOut);
         let nameless = |error: io::Error| Wrong::Nameless { host: self.host.clone(), error: error.to_string() };
         let found = timeout_at(until, lookup_host((self.host.as_str(), self.port))).await;
@@ -122,7 +131,7 @@ impl Gateway {
     }
 
     fn patience(&self) -> Instant {
-        self.deadline.min(Instant::now() + PATIENCE)
+        self.deadlines.answered.min(Instant::now() + PATIENCE)
     }
 }
 

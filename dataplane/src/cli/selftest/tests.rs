@@ -69,11 +69,15 @@ fn stranger(status: &str, headers: &str, body: &str) -> SocketAddr {
     address
 }
 
+fn within(patience: Duration) -> Deadlines {
+    Deadlines { reached: Instant::now() + patience, answered: Instant::now() + patience }
+}
+
 /// What is said of the gateway there, and whether all is well.
 async fn told(url: &str, patience: Duration, token: Option<&str>) -> (bool, String) {
-    let gateway = Gateway::new(&url.parse().unwrap(), None, Instant::now() + patience).unwrap();
+    let gateway = Gateway::new(&url.parse().unwrap(), None, within(patience)).unwrap();
     let mut out = Vec::new();
-    let well = examine(&gateway, token, &mut out).await.unwrap();
+    let well = examine(&gateway, token, Vantage::Pod, &mut out).await.unwrap();
     (well, String::from_utf8(out).unwrap())
 }
 
@@ -133,9 +137,25 @@ async fn nothing_there_is_tried_again_and_then_said() {
     assert!(text.contains("kubectl get pods -A -l app.kubernetes.io/part-of=routeapi"), "{text}");
 
     // A Service may need a moment: what comes up after the first attempt was refused is found.
-    let gateway = Gateway::new(&format!("http://{address}").parse().unwrap(), None, Instant::now() + PATIENCE).unwrap();
+    let gateway = Gateway::new(&format!("http://{address}").parse().unwrap(), None, within(PATIENCE)).unwrap();
     let (reached, _listener) = tokio::join!(gateway.reach(), async { TcpListener::bind(address).unwrap() });
     assert_eq!(reached.unwrap(), address);
+}
+
+/// As long as nobody says otherwise, a closed port is given up on in 5 s, though answers may take 30 s.
+#[tokio::test(start_paused = true)]
+async fn a_closed_port_is_given_up_on_soon() {
+    use clap::Parser;
+    let args = ["routeapi", "selftest", "--gateway=http://127.0.0.1:1"];
+    let cli = crate::cli::Cli::try_parse_from(args).unwrap();
+    let crate::cli::Command::Selftest(args) = cli.command else { panic!("it is a selftest") };
+    let started = Instant::now();
+    let deadlines = args.deadlines();
+    let gateway = Gateway::new(&args.gateway, None, deadlines).unwrap();
+    assert!(matches!(gateway.reach().await, Err(Wrong::Unreached { .. })));
+    let taken = started.elapsed();
+    assert!(taken <= Duration::from_secs(5), "{taken:?}");
+    assert_eq!(deadlines.answered.duration_since(started).as_secs(), 30);
 }
 
 #[test]
@@ -143,7 +163,7 @@ fn a_url_that_no_app_could_use_is_refused() {
     for (url, says) in
         [("http://h/v1/chat/completions", "leave it out"), ("h:80", "must be http"), ("ftp://h", "must be")]
     {
-        let error = Gateway::new(&url.parse().unwrap(), None, Instant::now()).err().unwrap().to_string();
+        let error = Gateway::new(&url.parse().unwrap(), None, within(PATIENCE)).err().unwrap().to_string();
         assert!(error.contains(says), "{url}: {error}");
     }
 }

@@ -31,9 +31,57 @@ pub(super) enum Wrong {
     Key { says: String },
 }
 
+/// From where a gateway is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vantage {
+    /// A pod of a cluster.
+    Pod,
+    /// A machine outside any.
+    Outside,
+}
+
+impl Vantage {
+    /// Of this process: Kubernetes tells every container its API server.
+    pub(super) fn here() -> Self {
+        let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        if in_pod { Self::Pod } else { Self::Outside }
+    }
+}
+
 impl Wrong {
+    /// What to look at, as fits where the gateway should be and from where it is asked.
+    pub(super) fn look_at(&self, host: &str, from: Vantage) -> Vec<String> {
+        let unreached = matches!(self, Self::Nameless { .. } | Self::Unreached { .. });
+        if from == Vantage::Outside && is_loopback(host) {
+            return self.on_this_machine();
+        }
+        if from == Vantage::Outside && unreached && namespace(host).is_some() {
+            return from_outside(host);
+        }
+        self.in_the_cluster(host)
+    }
+
+    /// Beside a gateway that `routeapi run` or a port-forward should have on this machine.
+    fn on_this_machine(&self) -> Vec<String> {
+        let lines: &[&str] = match self {
+            Self::Nameless { .. } | Self::Unreached { .. } | Self::Silent { .. } => &[
+                "whether `routeapi run -f ...` is running: it prints \"listening on http://...\", and --listen sets the port",
+                "for a gateway in a cluster, whether `kubectl port-forward` is running",
+            ],
+            Self::Stranger { .. } => &["the port: another program listens there; `routeapi run` prints its own"],
+            Self::Unexpected { .. } | Self::Shape { .. } | Self::Unconfigured { .. } => {
+                &["the output of `routeapi run`, or of the gateway behind `kubectl port-forward`"]
+            }
+            Self::Key { .. } => &[
+                "the tokens that `routeapi run` printed: one that was made there is another one after each start",
+                "the value in the token's Secret, if it has one",
+            ],
+        };
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
     /// Commands that show why. A host outside the cluster tells no namespace.
-    pub(super) fn look_at(&self, host: &str) -> Vec<String> {
+    fn in_the_cluster(&self, host: &str) -> Vec<String> {
         let (list, namespace) = match namespace(host) {
             Some(namespace) => (format!("-n {namespace}"), namespace),
             None => ("-A".to_owned(), "NAMESPACE"),
@@ -67,6 +115,21 @@ impl Wrong {
     }
 }
 
+/// A Service's name asked for outside its cluster.
+fn from_outside(host: &str) -> Vec<String> {
+    let service = host.split('.').next().unwrap_or_default();
+    let namespace = namespace(host).unwrap_or_default();
+    vec![
+        "where this runs: names of Services resolve inside the cluster only".to_owned(),
+        format!("kubectl port-forward -n {namespace} service/{service} 8080:80, and --gateway http://localhost:8080"),
+        format!("helm test RELEASE -n {namespace}, which runs this command in a pod"),
+    ]
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Of `SERVICE.NAMESPACE.svc…`.
 fn namespace(host: &str) -> Option<&str> {
     let mut labels = host.split('.').skip(1);
@@ -85,6 +148,22 @@ mod tests {
         assert_eq!(namespace("llm.example.com"), None);
         assert_eq!(namespace("127.0.0.1"), None);
         let wrong = Wrong::Unconfigured { says: String::new() };
-        assert!(wrong.look_at("routeapi.ai.svc").iter().all(|line| line.contains("-n ai ")));
+        assert!(wrong.look_at("routeapi.ai.svc", Vantage::Pod).iter().all(|line| line.contains("-n ai ")));
+    }
+
+    #[test]
+    fn advice_fits_where_it_is_given() {
+        let refused = || Wrong::Unreached { gateway: "it".to_owned(), error: String::new() };
+        let nameless = Wrong::Nameless { host: String::new(), error: String::new() };
+        for host in ["localhost", "127.0.0.1", "::1"] {
+            let told = refused().look_at(host, Vantage::Outside).join("\n");
+            assert!(told.contains("routeapi run") && !told.contains("kubectl get"), "{host}: {told}");
+        }
+        // In a pod, loopback is the pod itself.
+        assert!(refused().look_at("localhost", Vantage::Pod).join("\n").contains("kubectl get pods"));
+        let told = nameless.look_at("routeapi.ai.svc.cluster.local", Vantage::Outside).join("\n");
+        assert!(told.contains("kubectl port-forward -n ai service/routeapi 8080:80"), "{told}");
+        let told = nameless.look_at("routeapi.ai.svc", Vantage::Pod).join("\n");
+        assert!(told.contains("k8s-app=kube-dns") && !told.contains("port-forward"), "{told}");
     }
 }

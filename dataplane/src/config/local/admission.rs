@@ -105,6 +105,11 @@ fn structural(schema: &SchemaValidator, object: &Value) -> Vec<String> {
             ValidationErrorKind::Required { property } => {
                 problems.push(format!("{}: is required", at(property.as_str().unwrap_or_default())));
             }
+            // The error itself names two of the words and counts the others.
+            ValidationErrorKind::Enum { options } => {
+                let words: Vec<String> = options.as_array().into_iter().flatten().map(Value::to_string).collect();
+                problems.push(format!("{path}: {} is not one of {}", error.instance(), words.join(", ")));
+            }
             _ if path.is_empty() => problems.push(error.to_string()),
             _ => problems.push(format!("{path}: {error}")),
         }

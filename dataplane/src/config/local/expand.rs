@@ -2,31 +2,47 @@
 //! and keys stay out of them. `$${NAME}` stays as `${NAME}`. Any other `$` is just that.
 //!
 //! Only `stringData`: `data` is base64 and taken as it is, and nothing else of a manifest depends on who reads it. A
-//! variable that is not set is a problem, never an empty key.
+//! variable that is not set is a problem where its value is needed, never an empty key; until then a stand-in is there.
 
 use serde_json::Value;
 
 use super::Environment;
 
-/// Expands a Secret in place; other kinds are left alone. Returns what is wrong, each with its key.
-pub fn secret(manifest: &mut Value, environment: Environment<'_>) -> Vec<String> {
-    let is_secret = manifest.get("kind").and_then(Value::as_str) == Some("Secret");
-    let Some(entries) = manifest.get_mut("stringData").and_then(Value::as_object_mut).filter(|_| is_secret) else {
-        return Vec::new();
-    };
-    let mut problems = Vec::new();
-    for (key, value) in entries {
-        if let Value::String(text) = value {
-            match expand(text, environment) {
-                Ok(expanded) => *text = expanded,
-                Err(message) => problems.push(format!("stringData.{key}: {message}")),
-            }
-        }
-    }
-    problems
+/// What came of a Secret.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// What is wrong in any case, each beginning with its field.
+    pub problems: Vec<String>,
+    /// Keys of `stringData`, each with a variable that it names and that is not set.
+    pub unset: Vec<(String, String)>,
 }
 
-fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
+/// Expands a Secret in place; other kinds are left alone.
+pub fn secret(manifest: &mut Value, environment: Environment<'_>) -> Expanded {
+    let mut told = Expanded::default();
+    let is_secret = manifest.get("kind").and_then(Value::as_str) == Some("Secret");
+    let Some(entries) = manifest.get_mut("stringData").and_then(Value::as_object_mut).filter(|_| is_secret) else {
+        return told;
+    };
+    for (key, value) in entries {
+        if let Value::String(text) = value {
+            let mut unset = Vec::new();
+            match expand(text, environment, &mut unset) {
+                Ok(expanded) => *text = expanded,
+                Err(message) => told.problems.push(format!("stringData.{key}: {message}")),
+            }
+            told.unset.extend(unset.into_iter().map(|name| (key.clone(), name)));
+        }
+    }
+    told
+}
+
+/// Stands for the value of a variable that is not set: fit for a key, and another one for each variable.
+fn stand_in(name: &str) -> String {
+    format!("value-of-the-variable-{name}")
+}
+
+fn expand(text: &str, environment: Environment<'_>, unset: &mut Vec<String>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -41,7 +57,10 @@ fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
             return Err(format!("${{{name}}} does not name an environment variable"));
         }
         out.push_str(before);
-        out.push_str(&environment(name).ok_or_else(|| format!("environment variable {name} is not set"))?);
+        out.push_str(&environment(name).unwrap_or_else(|| {
+            unset.push(name.to_owned());
+            stand_in(name)
+        }));
         rest = after;
     }
     out.push_str(rest);
@@ -71,24 +90,31 @@ mod tests {
             ("$KEY 5$ {x}", "$KEY 5$ {x}"),
             ("", ""),
         ] {
-            assert_eq!(expand(text, &with_key).as_deref(), Ok(expected), "{text}");
+            let mut unset = Vec::new();
+            assert_eq!(expand(text, &with_key, &mut unset).as_deref(), Ok(expected), "{text}");
+            assert_eq!(unset, [""; 0]);
         }
     }
 
     #[test]
     fn a_variable_that_is_not_set_is_named_with_its_key() {
-        let mut manifest =
-            serde_json::json!({ "kind": "Secret", "stringData": { "apiKey": "${NOT_SET}", "b": "${KEY}" } });
-        assert_eq!(secret(&mut manifest, &with_key), ["stringData.apiKey: environment variable NOT_SET is not set"]);
+        let mut manifest = serde_json::json!({ "kind": "Secret", "stringData": {
+            "apiKey": "${NOT_SET}", "b": "${KEY}", "c": "${NOR_THIS}:${NOT_SET}", "d": "${" } });
+        let told = secret(&mut manifest, &with_key);
+        assert_eq!(told.problems, ["stringData.d: ${ is not closed by }"]);
+        let unset = [("apiKey", "NOT_SET"), ("c", "NOR_THIS"), ("c", "NOT_SET")];
+        assert_eq!(told.unset, unset.map(|(key, name)| (key.to_owned(), name.to_owned())));
+        assert_eq!(manifest["stringData"]["b"], "k-1");
+        assert_eq!(manifest["stringData"]["apiKey"], stand_in("NOT_SET"));
         for text in ["${", "${KEY", "${}", "${1A}", "${A-B}"] {
-            assert!(expand(text, &with_key).is_err(), "{text}");
+            assert!(expand(text, &with_key, &mut Vec::new()).is_err(), "{text}");
         }
     }
 
     #[test]
     fn other_kinds_are_left_alone() {
         let mut manifest = serde_json::json!({ "kind": "ConfigMap", "stringData": { "a": "${KEY}" } });
-        assert!(secret(&mut manifest, &with_key).is_empty());
+        assert_eq!(secret(&mut manifest, &with_key), Expanded::default());
         assert_eq!(manifest["stringData"]["a"], "${KEY}");
     }
 }

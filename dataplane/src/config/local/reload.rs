@@ -31,7 +31,7 @@ pub async fn follow(
     mut current: Compiled,
     mut told: impl FnMut(Result<&Loaded, &[Problem]>),
 ) {
-    let mut watch = FileWatch::new(loader.paths());
+    let mut watch = FileWatch::new(loader.watchable());
     let loader = Arc::new(Mutex::new(loader));
     let mut known = Vec::new();
     // Looks once before it waits: something may have changed since the first load and before the watch.

@@ -66,6 +66,8 @@ pub(in crate::request) enum Cause {
     Unreadable,
     /// The whole answer is larger than the gateway holds; the request asked for so much.
     Oversized,
+    /// It answered with a redirect, which is not followed: keys and prompts go to the configured address only.
+    Redirected,
     /// It answered with an error, as a status or as an event before any content.
     Answered,
     /// An error event after content that had not gone out yet.
@@ -131,6 +133,19 @@ impl Failure {
         Self::new(upstream, Cause::Truncated, Problem::new(ProblemKind::Upstream, message))
     }
 
+    /// `to` is the answer's `location`. Only its scheme and host are told: the rest can hold whatever the upstream wrote.
+    pub(super) fn redirected(upstream: &Upstream, status: u16, to: Option<&str>) -> Box<Self> {
+        let to = to.and_then(|to| to.parse::<http::Uri>().ok());
+        let place = to.and_then(|to| Some(format!(" to {}://{}", to.scheme_str()?, host_of(&to)?)));
+        let place = place.unwrap_or_else(|| " to another path".to_owned());
+        let message = format!(
+            "upstream {} answered with a redirect ({status}){place}, which the gateway does not follow; spec.baseURL of \
+             AIProvider {} has to be the final address",
+            upstream.name, upstream.provider.id
+        );
+        Self::new(upstream, Cause::Redirected, Problem::new(ProblemKind::Upstream, message))
+    }
+
     /// What the client is told. A key that the vendor rejects is the provider's, not the client's: passed on, its 401 would
     /// send apps looking for a fault in their own token.
     pub(in crate::request) fn for_the_client(&self) -> Problem {
@@ -162,7 +177,7 @@ impl Failure {
             Cause::Deadline | Cause::Full | Cause::Oversized => Next::Never,
             Cause::Connect | Cause::ConnectTimeout | Cause::Closed => Next::If(FallbackCondition::ConnectFailure),
             Cause::Silent => Next::If(FallbackCondition::Timeout),
-            Cause::Truncated | Cause::Unreadable => Next::If(FallbackCondition::ServerError),
+            Cause::Truncated | Cause::Unreadable | Cause::Redirected => Next::If(FallbackCondition::ServerError),
             Cause::Answered | Cause::AnsweredLate => self.next_after_answer(),
         }
     }
@@ -198,6 +213,7 @@ impl Failure {
             | Cause::Deadline
             | Cause::Full
             | Cause::Truncated
+            | Cause::Redirected
             | Cause::Answered => false,
         }
     }
@@ -218,6 +234,7 @@ impl Failure {
             | Cause::Full
             | Cause::Truncated
             | Cause::Unreadable
+            | Cause::Redirected
             | Cause::Oversized => self.problem.message.to_string(),
         }
     }
@@ -225,7 +242,7 @@ impl Failure {
     /// How much this failure tells the client: an upstream's own words more than a timeout, that more than "not reached".
     pub(super) fn weight(&self) -> u8 {
         match self.cause {
-            Cause::Answered | Cause::AnsweredLate => 3,
+            Cause::Answered | Cause::AnsweredLate | Cause::Redirected => 3,
             Cause::Silent | Cause::Deadline | Cause::Full | Cause::Truncated | Cause::Unreadable | Cause::Oversized => {
                 2
             }
@@ -248,6 +265,7 @@ impl Failure {
             Cause::Truncated => "truncated",
             Cause::Unreadable => "unreadable_answer",
             Cause::Oversized => "answer_too_large",
+            Cause::Redirected => "redirected",
             Cause::Answered | Cause::AnsweredLate => kind_word(self.problem.kind),
         }
     }
@@ -260,6 +278,7 @@ impl Failure {
             | Cause::Closed
             | Cause::Silent
             | Cause::Truncated
+            | Cause::Redirected
             | Cause::Unreadable => Blame::Upstream,
             Cause::Unformed | Cause::Busy | Cause::Deadline | Cause::Full | Cause::Oversized => Blame::Nobody,
             Cause::Answered | Cause::AnsweredLate => match self.problem.kind {
@@ -311,6 +330,13 @@ impl Failure {
     pub(super) fn pause(&self) -> Option<Duration> {
         self.problem.retry_after_ms.map(|millis| Duration::from_millis(millis).min(LONGEST_PAUSE))
     }
+}
+
+/// Host and port of a URL, without user and password.
+fn host_of(url: &http::Uri) -> Option<String> {
+    let authority = url.authority()?;
+    let port = authority.port().map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{}{port}", authority.host()))
 }
 
 /// Whether an upstream that reports a problem of this kind is itself at fault: not the request, and not a limit. A

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, Response,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION},
 };
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -234,6 +234,10 @@ impl Try<'_> {
     async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange, lease: Lease) -> Box<Failure> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
+        if matches!(status, 301 | 302 | 303 | 307 | 308) {
+            let location = head.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+            return Failure::redirected(self.upstream, status, location);
+        }
         let now = clock::now();
         let by = now.mono.checked_add(ERROR_PATIENCE).unwrap_or(self.deadline).min(self.deadline);
         let (body, complete) = error_body(body, by, lease).await;

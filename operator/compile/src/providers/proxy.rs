@@ -1,7 +1,7 @@
 //! `spec.proxy`: where a provider's own egress proxy is, and as whom it is asked.
 
 use routeapi_channel::{
-    ObjectId, Secret,
+    Secret,
     snapshot::{self, ConnectProxy},
 };
 use routeapi_crds::{
@@ -11,8 +11,7 @@ use routeapi_crds::{
 
 use crate::{
     Options, address,
-    objects::Objects,
-    references::{self, Source},
+    references::{self, References, Source},
     verdict::Problem,
 };
 
@@ -31,11 +30,7 @@ pub(crate) fn check(spec: &AIProviderSpec, options: &Options) -> Result<(), Prob
 }
 
 /// The proxy for the snapshot, with its credentials.
-pub(crate) fn resolve(
-    spec: &AIProviderSpec,
-    id: &ObjectId,
-    objects: &Objects,
-) -> Result<Option<snapshot::Proxy>, Problem> {
+pub(crate) fn resolve(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<snapshot::Proxy>, Problem> {
     let Some(Proxy { mode, url, basic_auth }) = &spec.proxy else {
         return Ok(None);
     };
@@ -43,15 +38,15 @@ pub(crate) fn resolve(
         (ProxyMode::Direct, _) | (ProxyMode::Connect, None) => return Ok(Some(snapshot::Proxy::Direct)),
         (ProxyMode::Connect, Some(url)) => url.trim_end_matches('/').to_owned(),
     };
-    let basic_auth = basic_auth.as_ref().map(|auth| credentials(auth, id, objects)).transpose()?;
+    let basic_auth = basic_auth.as_ref().map(|auth| credentials(auth, references)).transpose()?;
     Ok(Some(snapshot::Proxy::Connect(ConnectProxy { url, basic_auth })))
 }
 
-fn credentials(auth: &BasicAuth, id: &ObjectId, objects: &Objects) -> Result<snapshot::BasicAuth, Problem> {
+fn credentials(auth: &BasicAuth, references: &References<'_>) -> Result<snapshot::BasicAuth, Problem> {
     const FIELD: &str = "spec.proxy.basicAuth.secretRef";
     let part = |key: &str, check: fn(&str) -> Result<(), &'static str>| {
         let source = Source::secret(FIELD.to_owned(), &auth.secret_ref.name, key);
-        references::text(objects, id.namespace(), &source, check).map(Secret::new)
+        references::text(references, &source, check).map(Secret::new)
     };
     Ok(snapshot::BasicAuth { username: part("username", is_username)?, password: part("password", is_password)? })
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_channel::{
-    ObjectId, Secret,
+    Secret,
     snapshot::{self, Text},
 };
 use routeapi_crds::{
@@ -19,8 +19,7 @@ use routeapi_crds::{
 use serde_json::Value;
 
 use crate::{
-    objects::Objects,
-    references::{self, Source},
+    references::{self, References, Source},
     verdict::Problem,
 };
 
@@ -181,8 +180,7 @@ fn check_defaults(defaults: &BTreeMap<String, Value>) -> Result<(), Problem> {
 /// Values for the snapshot, from wherever they are kept.
 pub(crate) fn resolve(
     spec: &AIProviderSpec,
-    id: &ObjectId,
-    objects: &Objects,
+    references: &References<'_>,
 ) -> Result<Option<snapshot::RequestSettings>, Problem> {
     let Some(RequestSettings { headers, query_parameters, body_defaults, forward_headers }) = &spec.request else {
         return Ok(None);
@@ -194,12 +192,12 @@ pub(crate) fn resolve(
     };
     for (index, Header { name, value, value_from }) in headers.iter().enumerate() {
         let field = format!("spec.request.headers[{index}].valueFrom");
-        let value = text(value.as_deref(), value_from.as_ref(), &field, (id, objects), is_header_value)?;
+        let value = text(value.as_deref(), value_from.as_ref(), &field, references, is_header_value)?;
         resolved.headers.insert(name.to_ascii_lowercase(), value);
     }
     for (index, QueryParameter { name, value, value_from }) in query_parameters.iter().enumerate() {
         let field = format!("spec.request.queryParameters[{index}].valueFrom");
-        let value = text(value.as_deref(), value_from.as_ref(), &field, (id, objects), is_line)?;
+        let value = text(value.as_deref(), value_from.as_ref(), &field, references, is_line)?;
         resolved.query_parameters.push(snapshot::QueryParameter { name: name.clone(), value });
     }
     Ok(Some(resolved))
@@ -236,21 +234,20 @@ fn text(
     value: Option<&str>,
     from: Option<&ValueFrom>,
     field: &str,
-    (id, objects): (&ObjectId, &Objects),
+    references: &References<'_>,
     check: fn(&str) -> Result<(), &'static str>,
 ) -> Result<Text, Problem> {
     let Some(ValueFrom { secret_key_ref, config_map_key_ref }) = from else {
         return Ok(Text::Plain(value.unwrap_or_default().to_owned()));
     };
-    let namespace = id.namespace();
     match (secret_key_ref, config_map_key_ref) {
         (Some(SecretKeyRef { name, key }), _) => {
             let source = Source::secret(format!("{field}.secretKeyRef"), name, key);
-            references::text(objects, namespace, &source, check).map(|text| Text::Secret(Secret::new(text)))
+            references::text(references, &source, check).map(|text| Text::Secret(Secret::new(text)))
         }
         (None, Some(ConfigMapKeyRef { name, key })) => {
             let source = Source::config_map(format!("{field}.configMapKeyRef"), name, key);
-            references::text(objects, namespace, &source, check).map(|text| Text::Plain(text.to_owned()))
+            references::text(references, &source, check).map(|text| Text::Plain(text.to_owned()))
         }
         (None, None) => Err(invalid(format!("{field}: exactly one of secretKeyRef and configMapKeyRef must be set"))),
     }

@@ -28,9 +28,9 @@ const MADE_UP: &str = "routeapi-selftest-made-up";
 const EXAMPLES: &str = "\
 Examples:
   routeapi selftest --gateway http://routeapi.ai-platform.svc
-  OPENAI_API_KEY=sk-... routeapi selftest --gateway http://127.0.0.1:8080
+  routeapi selftest --gateway http://localhost:8080/v1 --timeout 10s
 
-Needs no key; with one, it also says which models the key may use. Exit code 1 if anything is wrong, after what to look
+Needs no key; with one (--token or OPENAI_API_KEY), it also says which models the key may use. Exit code 1 if anything is wrong, after what to look
 at.";
 
 /// What `selftest` takes.

@@ -70,6 +70,11 @@ async fn the_state_of_each_upstream_can_be_seen() {
         Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
     }
     gateway.shows("routeapi_upstream_ready{route=\"apps/m\",upstream=\"one\"} 0").await;
+    let page = Ask::get("/metrics").open_at(gateway.admin()).await.read().await;
+    let left = "routeapi_upstream_left_out_seconds{route=\"apps/m\",upstream=\"one\",reason=\"cooling_down\"} ";
+    let (_, seconds) = page.text().split_once(left).unwrap_or_else(|| panic!("{}", page.text()));
+    let seconds: f64 = seconds.lines().next().unwrap().parse().unwrap();
+    assert!(seconds > 0.0 && seconds <= 60.0, "{seconds}");
     let look = || async {
         let page = Ask::get("/config").open_at(gateway.admin()).await.read().await.json();
         let upstreams = page["upstreams"]["apps/m"].clone();

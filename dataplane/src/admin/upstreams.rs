@@ -1,12 +1,13 @@
 //! Gauges of each upstream that was ever asked: whether it is ready, and what it has to do. Read when someone asks, from
 //! the configuration in force, so that the page is bounded by it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, gauge::ConstGauge},
+    registry::Unit,
 };
 
 use crate::{
@@ -37,8 +38,30 @@ impl Collector for UpstreamSeries {
         let help = "Requests under way at an upstream from this process";
         write(&mut encoder, ("routeapi_upstream_in_flight", help), &runtime, |upstream| {
             i64::from(upstream.load.in_flight())
-        })
+        })?;
+        left_out(&mut encoder, &runtime, now)
     }
+}
+
+/// Only of those that are: a series that says 0 would be there for each upstream and reason.
+fn left_out(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime, now: Instant) -> fmt::Result {
+    let help = "For how much longer an upstream takes no part in requests of everybody, by why";
+    let name = "routeapi_upstream_left_out";
+    let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+    for route in runtime.routes() {
+        let id = route.id.to_string();
+        for upstream in &route.upstreams {
+            let (reason, until) = match upstream.health.overview(now).0 {
+                Availability::Ready => continue,
+                Availability::CoolingDown(until) => ("cooling_down", until),
+                Availability::Evicted(until) => ("evicted", until),
+            };
+            let labels = [("route", id.as_str()), ("upstream", upstream.name.as_str()), ("reason", reason)];
+            let seconds = until.saturating_duration_since(now).as_secs_f64();
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn write(

@@ -12,9 +12,9 @@ import pytest
 import drivers
 import gateway as gateways
 
-# Half a second of silence is three heartbeats at least; in production they come every 15 s.
+# A second of silence is six heartbeats or so; in production they come every 15 s.
 INTERVAL = 0.15
-SLOW = 0.6
+SLOW = 1.0
 # Each way to ask for a stream, and the types of upstream that it reaches.
 REACHED = {
     "openai-chat": ["openai", "anthropic", "gemini"],
@@ -41,7 +41,7 @@ kind: AIRoute
 metadata: {{name: {model}, namespace: default}}
 spec:
   model: {model}
-  timeouts: {{firstContent: 600ms}}
+  timeouts: {{firstContent: 1s}}
   upstreams:
     - {{name: slow, providerRef: {{name: {dialect}}}, model: slow}}
     - {{name: good, providerRef: {{name: {dialect}}}, model: good, priority: 1}}

@@ -30,7 +30,7 @@ const WALK_EVERY: Duration = Duration::from_secs(1);
 const WALK_STEP: usize = 256;
 
 /// A client that takes nothing for so long may be why its upstream gives up.
-const HELD_BACK: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(1) };
+const HELD_BACK: Duration = Duration::from_secs(1);
 
 /// Every answer under way. Those that have ended are left out by the next walk.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Each token sees the models it may use, in the shape its SDK reads.
 
 use routeapi_tests::upstream::{Script, Upstream};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     gateway::{Gateway, Manifests},
@@ -89,4 +89,50 @@ async fn a_wildcard_sends_the_id_that_the_client_wrote() {
     assert_eq!(upstream.last().json()["model"], "any-old:thing");
     let record = gateway.record().await;
     assert_eq!((&record["model"], &record["route"]), (&"any-old:thing".into(), &"apps/any".into()));
+}
+
+#[tokio::test]
+async fn what_a_model_takes_is_said_by_its_owner_and_narrowed_by_the_route() {
+    let upstream = Upstream::start(Script::new()).await;
+    let takes =
+        "models: [{model: up-model, maxOutputTokens: 500, unsupported: [Temperature, StreamOptions]}, {model: \"*\"}]";
+    let narrowed = |model: &str, more: &str| {
+        format!(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {{name: {model}, namespace: apps}}\nspec: {{model: {model}, \
+             upstreams: [{{name: up, providerRef: {{name: up}}, model: up-model, maxOutputTokens: 100, unsupported: [Seed]}}]{more}}}"
+        )
+    };
+    let manifests = Manifests::new()
+        .provider_with("up", "OpenAI", &upstream, takes)
+        .route("m", &["up"])
+        .with(&narrowed("narrow", ""))
+        .with(&narrowed("strict", ", translation: Strict"))
+        .token();
+    let gateway = Gateway::start(&manifests);
+    let chat = |model: &str| {
+        json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 900, "temperature": 0.5,
+               "seed": 7, "stream": true, "stream_options": {"include_usage": true}})
+    };
+    let messages = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 900, "temperature": 0.5});
+    let rows = [
+        ("/v1/chat/completions", chat("m"), 500, true, "max_completion_tokens;from=900;to=500"),
+        ("/v1/chat/completions", chat("narrow"), 100, false, "field=seed"),
+        ("/v1/messages", messages("m"), 500, false, "max_tokens;from=900;to=500"),
+        ("/v1/messages", messages("narrow"), 100, false, "max_tokens;from=900;to=100"),
+    ];
+    for (path, body, most, keeps_seed, warning) in rows {
+        let answer = Ask::post(path, body.to_string()).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let warnings = answer.header("x-routeapi-warnings").unwrap_or_default().to_owned();
+        assert!(warnings.contains(warning) && warnings.contains("dropped;field=temperature"), "{path}: {warnings}");
+        let sent = upstream.last().json();
+        assert_eq!(sent["max_tokens"], most, "{path}: {sent:#}");
+        assert!(sent.get("temperature").is_none() && sent.get("stream_options").is_none(), "{path}: {sent:#}");
+        assert_eq!(sent.get("seed").is_some(), keeps_seed, "{path}: {sent:#}");
+    }
+    let unlimited = json!({"model": "narrow", "messages": [{"role": "user", "content": "hi"}]});
+    Ask::post("/v1/chat/completions", unlimited.to_string()).send(&gateway).await;
+    assert_eq!(upstream.last().json()["max_tokens"], 100, "a route's limit holds for who names none");
+    let refused = Ask::post("/v1/messages", messages("strict").to_string()).send(&gateway).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
 }

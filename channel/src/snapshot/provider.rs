@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use routeapi_crds::value::{Capability, Duration, Endpoint, ModelPattern, ProviderType};
+use routeapi_crds::value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, RequestFeature};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -55,6 +55,12 @@ pub struct ProviderModel {
     /// What they can do; empty means everything.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub capabilities: BTreeSet<Capability>,
+    /// Most output tokens that they take; none means what the data plane's own table knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u32>,
+    /// Parameters that they do not take; none means what the data plane's own table knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsupported: Option<BTreeSet<RequestFeature>>,
 }
 
 /// A credential of an upstream account.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_crds::value::{
-    Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, Translation,
+    Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, RequestFeature,
+    Translation,
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,12 @@ pub struct Upstream {
     /// What the route says it costs; none means what the provider says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
+    /// Most output tokens of one answer, where nothing else says less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u32>,
+    /// Parameters that are not sent, beside those that the model does not take.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unsupported: BTreeSet<RequestFeature>,
     /// The limits of patience, route and upstream already merged.
     pub timeouts: Timeouts,
 }

@@ -13,7 +13,7 @@ mod request;
 use super::{CaCertificateRef, HEADER_NAME, Namespaces, Price, SUBDOMAIN, SecretKeyRef, SecretRef};
 use crate::{
     condition,
-    value::{Capability, Duration, Endpoint, ModelPattern, ProviderType},
+    value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, RequestFeature},
 };
 
 pub use proxy::{BasicAuth, Proxy, ProxyMode};
@@ -125,7 +125,8 @@ pub struct AIProviderSpec {
 
     /// What models of this provider cost and can do, by the id that is sent to it; the exact id, else the longest prefix
     /// counts. If the list is not empty, routes of other namespaces may use the models on it and no others: * allows all.
-    /// Such routes can raise a price and narrow what a model can do, not more; routes of this namespace may override both.
+    /// Such routes can raise a price and narrow what a model can do, not more; routes of this namespace may override price
+    /// and capabilities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["model".into()]))]
@@ -253,6 +254,19 @@ pub struct ProviderModel {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub capabilities: Vec<Capability>,
+    /// Most output tokens that it takes, reasoning included. A request for more asks for this instead, with a warning.
+    /// Default: what the built-in table knows, for translated requests; docs/models.md shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 10_000_000))]
+    pub max_output_tokens: Option<u32>,
+    /// Parameters that it does not take. They are left out of requests, with a warning; translation Strict refuses the
+    /// request instead, and log probabilities are refused unless it is Lenient. The list counts instead of the built-in
+    /// table, so an empty one says that the model takes all of them. Default: what the table knows, for translated
+    /// requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub unsupported: Option<Vec<RequestFeature>>,
 }
 
 /// Passive health: an upstream that fails this often in a row is left out for this long, in each data-plane pod.

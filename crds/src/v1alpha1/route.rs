@@ -9,7 +9,8 @@ use super::{LABEL, Namespaces, ProviderRef};
 use crate::{
     condition,
     value::{
-        Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, Translation,
+        Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, RequestFeature,
+        Translation,
     },
 };
 
@@ -187,6 +188,19 @@ pub struct Upstream {
     /// without a price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
+
+    /// Most output tokens of one answer, reasoning included, where the provider or the built-in table does not say less. A
+    /// request for more asks for this instead, with a warning; one that names no limit asks for it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 10_000_000))]
+    pub max_output_tokens: Option<u32>,
+
+    /// Parameters that are left out of requests to it, with a warning, beside those that the provider says it does not
+    /// take. With translation Strict such a request is refused; log probabilities are refused unless it is Lenient.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub unsupported: Vec<RequestFeature>,
 
     /// Overrides the route's timeouts, field by field.
     #[serde(default, skip_serializing_if = "Option::is_none")]

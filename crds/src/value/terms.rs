@@ -60,6 +60,39 @@ pub enum Capability {
     PromptCaching,
 }
 
+/// Something that a request asks for and a model or its server may not take. It is left out of requests, with a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RequestFeature {
+    /// `temperature`
+    Temperature,
+    /// `top_p`
+    TopP,
+    /// `top_k`
+    TopK,
+    /// `presence_penalty`, `frequency_penalty`
+    Penalties,
+    /// `seed`
+    Seed,
+    /// `logit_bias`
+    LogitBias,
+    /// `logprobs`, `top_logprobs`
+    LogProbs,
+    /// `stop`, `stop_sequences`
+    Stop,
+    /// How hard to think: `reasoning_effort`, `thinking`, `thinkingConfig`.
+    ReasoningEffort,
+    /// `parallel_tool_calls`, `disable_parallel_tool_use`
+    ParallelToolCalls,
+    /// `strict` of tools and of JSON Schemas.
+    StrictSchemas,
+    /// `stream_options`, through which OpenAI-compatible servers are asked for usage.
+    StreamOptions,
+    /// `service_tier`
+    ServiceTier,
+    /// The end user's id: `user`, `metadata.user_id`.
+    User,
+}
+
 /// A kind of failure after which the next upstream is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FallbackCondition {

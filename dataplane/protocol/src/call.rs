@@ -8,6 +8,7 @@ mod allowance;
 mod foreign_state;
 mod needs;
 mod prepare;
+mod restrict;
 
 use std::sync::OnceLock;
 
@@ -21,6 +22,7 @@ use crate::{
     estimate,
     inbound::Endpoint,
     ir,
+    limits::ModelLimits,
     pending::PendingStream,
     report::{Refusal, Warning},
     scan::{Kind, Repeated, Scan},
@@ -57,6 +59,8 @@ pub struct Destination<'a> {
     pub model: Option<&'a str>,
     /// Most output tokens to ask for where the dialect demands a number and the client gave none.
     pub default_max_output: u64,
+    /// What is said about the model beside the built-in tables.
+    pub limits: ModelLimits,
     /// Most bytes of a body that a client may send: what a body may become is bounded by this and by the body itself.
     pub max_body: usize,
 }

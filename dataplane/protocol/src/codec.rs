@@ -29,6 +29,7 @@ use crate::{
     dialect::Surface,
     framing::sse::Frame,
     ir::{Event, Request, Response},
+    limits::ModelLimits,
     problem::Problem,
     report::Report,
 };
@@ -72,6 +73,8 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// Most output tokens to ask for where the dialect demands a number and the client gave none (Anthropic).
     pub default_max_output: u64,
+    /// What is said about the model beside the built-in tables. What it does not take is not in the request any more.
+    pub limits: ModelLimits,
 }
 
 /// A request ready for an upstream, but for its path ([`crate::upstream_path`]) and credentials.

@@ -20,6 +20,8 @@ pub mod framing;
 pub mod inbound;
 pub mod ir;
 mod lane;
+pub mod limits;
+pub mod model_table;
 pub mod models;
 pub mod pending;
 pub mod problem;

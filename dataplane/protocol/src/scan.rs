@@ -268,6 +268,14 @@ impl Value {
         }
     }
 
+    /// Hands on every member of an object inside a scanned body; none if it is no object.
+    pub fn each_member(&self, body: &[u8], each: impl FnMut(Member)) {
+        let mut reader = Reader::at(body, self.span.start);
+        if matches!(self.kind, Kind::Object { .. }) {
+            let _ = reader.object(1, each);
+        }
+    }
+
     /// The value as a tree, if it is at most [`MAX_TREE`] bytes long: a tree takes up to a hundred times its text.
     pub fn small(&self, body: &[u8]) -> Option<serde_json::Value> {
         let text = Some(self.bytes(body)).filter(|text| text.len() <= MAX_TREE)?;

@@ -32,9 +32,9 @@ impl Edit {
 }
 
 /// The body with the edits made. Edits do not overlap; one that lies outside the body or across an earlier one is left
-/// out.
+/// out. What is inserted stands before what begins at the same place.
 pub fn apply(body: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
-    edits.sort_by_key(|edit| edit.span.start);
+    edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     let grown: usize = edits.iter().map(|edit| edit.with.len()).sum();
     let mut out = Vec::with_capacity(body.len().saturating_add(grown));
     let mut at = 0;
@@ -65,6 +65,8 @@ mod tests {
         let edited = apply(body, vec![Edit::string(17..20, "new \"m\""), Edit::first_member(0, false, "\"z\":0")]);
         assert_eq!(edited, br#"{"z":0,"a":1.0,"model":"new \"m\"","b":"\u00e9"}"#);
         assert_eq!(apply(b"{}", vec![Edit::first_member(0, true, "\"z\":0")]), br#"{"z":0}"#);
+        let cut = Edit { span: 1..7, with: Bytes::new() };
+        assert_eq!(apply(br#"{"a":1,"b":2}"#, vec![cut, Edit::first_member(0, false, "\"z\":0")]), br#"{"z":0,"b":2}"#);
     }
 
     proptest! {

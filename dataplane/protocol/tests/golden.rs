@@ -18,6 +18,7 @@ use routeapi_protocol::{
     codec::{Codec, Head, Target, codec},
     dialect::{Framing, Surface},
     ir::{Event, Request, Usage},
+    limits::ModelLimits,
     report::{Mode, Report},
     upstream_path,
 };
@@ -43,7 +44,7 @@ fn requests() {
 /// What goes to one model, or why nothing does.
 fn sent(request: &Request, from: Surface, to: Surface, model: &str) -> String {
     let mut report = Report::new(Mode::Default);
-    let target = Target { model, default_max_output: 8192 };
+    let target = Target { model, default_max_output: 8192, limits: ModelLimits::default() };
     let encoded = encoder(to).encode_request(request, target, from, &mut report);
     let mut section = format!("## {model}\n");
     match report.finish() {

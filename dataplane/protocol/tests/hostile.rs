@@ -9,6 +9,7 @@ use routeapi_protocol::{
     codec::{Head, Reply, codec},
     dialect::Surface,
     inbound::{Endpoint, Inbound, route},
+    limits::ModelLimits,
     report::{MAX_NAME_BYTES, MAX_WARNINGS, Mode, Warning},
 };
 
@@ -32,8 +33,13 @@ fn endpoint(surface: Surface) -> Endpoint {
 fn prepared(from: Surface, to: Surface, body: String, max_body: usize) -> Result<Prepared, Unprepared> {
     let call = Call::read(endpoint(from), Head::default(), body.into())?;
     // A model of the second generation takes the narrowest schemas.
-    let destination =
-        Destination { surfaces: &[to], model: Some("gemini-2.0-flash"), default_max_output: 4_096, max_body };
+    let destination = Destination {
+        surfaces: &[to],
+        model: Some("gemini-2.0-flash"),
+        default_max_output: 4_096,
+        limits: ModelLimits::default(),
+        max_body,
+    };
     call.prepare(destination, Mode::Default)
 }
 

@@ -20,6 +20,7 @@ use routeapi_protocol::{
     dialect::Surface,
     framing::sse::{Frame, SseDecoder},
     ir::{Block, Event, Response, Usage},
+    limits::ModelLimits,
     report::{Mode, Report},
 };
 
@@ -270,7 +271,7 @@ fn read_everywhere(body: &str) {
         if let Ok(request) = own.decode_request(body.as_bytes(), &head) {
             for to in surfaces() {
                 let mut report = Report::new(Mode::Lenient);
-                let target = Target { model: "gemini-3-pro", default_max_output: 100 };
+                let target = Target { model: "gemini-3-pro", default_max_output: 100, limits: ModelLimits::default() };
                 let encoded = codec(to).unwrap().encode_request(&request, target, surface, &mut report);
                 assert_json(&encoded.body);
             }

@@ -244,10 +244,12 @@ impl Explained<'_> {
                 writeln!(out, "   left out: its capabilities lack {lacks}")?;
                 continue;
             }
+            limits(out, &terms)?;
             let to = Destination {
                 surfaces: &upstream.provider.surfaces,
                 model: upstream.model.as_deref(),
                 default_max_output: self.default_max_output,
+                limits: terms.limits,
                 max_body: RequestSettings::default().max_body_bytes,
             };
             match self.call.prepare(to, self.route.mode) {
@@ -294,6 +296,21 @@ impl Explained<'_> {
         }
         Ok(most)
     }
+}
+
+/// What the AIProvider and the AIRoute say that the model takes.
+fn limits(out: &mut impl Write, terms: &Terms<'_>) -> io::Result<()> {
+    let limits = terms.limits;
+    if let Some(most) = limits.max_output(None) {
+        writeln!(out, "   takes     at most {most} output tokens")?;
+    }
+    let lacks: Vec<String> = limits.unsupported.iter().map(|feature| format!("{feature:?}")).collect();
+    if !lacks.is_empty() {
+        writeln!(out, "   takes     no {}", lacks.join(", "))?;
+    } else if limits.is_stated {
+        writeln!(out, "   takes     every parameter")?;
+    }
+    Ok(())
 }
 
 fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) -> io::Result<()> {

@@ -4,11 +4,12 @@ mod providers;
 mod routes;
 mod tokens;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use routeapi_channel::{Key, Kind, ObjectId, Revision, Snapshot, catalog::Unreadable, snapshot};
-use routeapi_crds::value::NanoUsd;
+use routeapi_crds::value::{NanoUsd, RequestFeature};
 use routeapi_metering::{Price, Share};
+use routeapi_protocol::limits::{Feature, Features};
 
 use super::runtime::Runtime;
 use crate::live::Live;
@@ -48,6 +49,26 @@ fn price(told: &snapshot::Price) -> Price {
         cached_input: told.cached_input_per_million.map_or(input, nanos),
         cache_write: told.cache_write_per_million.map_or(input, nanos),
     }
+}
+
+fn features(told: &BTreeSet<RequestFeature>) -> Features {
+    let feature = |told: &RequestFeature| match told {
+        RequestFeature::Temperature => Feature::Temperature,
+        RequestFeature::TopP => Feature::TopP,
+        RequestFeature::TopK => Feature::TopK,
+        RequestFeature::Penalties => Feature::Penalties,
+        RequestFeature::Seed => Feature::Seed,
+        RequestFeature::LogitBias => Feature::LogitBias,
+        RequestFeature::LogProbs => Feature::LogProbs,
+        RequestFeature::Stop => Feature::Stop,
+        RequestFeature::ReasoningEffort => Feature::ReasoningEffort,
+        RequestFeature::ParallelToolCalls => Feature::ParallelToolCalls,
+        RequestFeature::StrictSchemas => Feature::StrictSchemas,
+        RequestFeature::StreamOptions => Feature::StreamOptions,
+        RequestFeature::ServiceTier => Feature::ServiceTier,
+        RequestFeature::User => Feature::User,
+    };
+    told.iter().map(feature).collect()
 }
 
 fn unreadable(kind: Kind, id: &ObjectId, message: String) -> Unreadable {

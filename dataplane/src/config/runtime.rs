@@ -15,6 +15,7 @@ use routeapi_crds::value::{Capability, FallbackCondition, LoadBalancing, ModelPa
 use routeapi_metering::Price;
 use routeapi_protocol::{
     dialect::{Family, Surface},
+    limits::Features,
     report::Mode,
 };
 
@@ -108,6 +109,10 @@ pub struct Upstream {
     pub(super) capabilities: Vec<Capability>,
     /// What the route says it costs; [`Upstream::terms`] is what counts.
     pub(super) price: Option<Price>,
+    /// Most output tokens that the route allows; [`Upstream::terms`] is what counts.
+    pub(super) max_output: Option<u64>,
+    /// What the route does not let through; [`Upstream::terms`] is what counts.
+    pub(super) unsupported: Features,
     /// The limits of patience.
     pub timeouts: Timeouts,
     /// How to reach it.

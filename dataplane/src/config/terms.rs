@@ -1,10 +1,12 @@
-//! On which terms an upstream serves a model: what it costs, whether that is known, and what it can do.
+//! On which terms an upstream serves a model: what it costs, whether that is known, what it can do and what it takes.
 //!
 //! Price and abilities belong to whoever owns the provider. A route of the provider's own namespace may say otherwise; one
-//! of another namespace can raise the price and narrow the abilities. The model that counts is the one that is sent.
+//! of another namespace can raise the price and narrow the abilities. What a model takes any route can only narrow. The model
+//! that counts is the one that is sent.
 
 use routeapi_crds::value::Capability;
 use routeapi_metering::Price;
+use routeapi_protocol::limits::{Features, ModelLimits};
 
 use super::{patterns::Patterns, runtime::Upstream};
 
@@ -24,6 +26,10 @@ pub struct Offer {
     pub(super) price: Option<Price>,
     /// Empty means everything.
     pub(super) capabilities: Vec<Capability>,
+    /// Most output tokens.
+    pub(super) max_output: Option<u64>,
+    /// What it does not take; none leaves that to the built-in table.
+    pub(super) unsupported: Option<Features>,
 }
 
 /// The terms for one model.
@@ -33,6 +39,8 @@ pub struct Terms<'a> {
     pub price: Option<Price>,
     /// Whether that is a price that the provider's owner knows of.
     pub priced: bool,
+    /// What the model takes, beside the built-in table.
+    pub limits: ModelLimits,
     /// All of them must hold; an empty one always does.
     capabilities: [&'a [Capability]; 2],
 }
@@ -47,17 +55,31 @@ impl Upstream {
             return None;
         }
         let (said, can) = offer.map_or((None, &[][..]), |offer| (offer.price, &*offer.capabilities));
+        let stated = offer.and_then(|offer| offer.unsupported);
+        let limits = ModelLimits {
+            stated_max_output: offer.and_then(|offer| offer.max_output),
+            route_max_output: self.max_output,
+            is_stated: stated.is_some(),
+            unsupported: stated.unwrap_or_default().or(self.unsupported),
+        };
         Some(if self.foreign {
             let price = match (said, self.price) {
                 (Some(said), Some(own)) => Some(higher(&said, &own)),
                 (said, own) => said.or(own),
             };
-            Terms { price, priced: said.is_some() || offers.free, capabilities: [can, &self.capabilities] }
+            Terms { price, priced: said.is_some() || offers.free, limits, capabilities: [can, &self.capabilities] }
         } else {
             let price = self.price.or(said);
             let capabilities = if self.capabilities.is_empty() { can } else { &self.capabilities };
-            Terms { price, priced: price.is_some() || offers.free, capabilities: [capabilities, &[]] }
+            Terms { price, priced: price.is_some() || offers.free, limits, capabilities: [capabilities, &[]] }
         })
+    }
+}
+
+impl Upstream {
+    /// What the model that a client asks for takes here, beside the built-in table.
+    pub fn limits(&self, asked: &str) -> ModelLimits {
+        self.terms(asked).map(|terms| terms.limits).unwrap_or_default()
     }
 }
 

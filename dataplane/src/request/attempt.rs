@@ -224,9 +224,11 @@ impl<'a> Walk<'a> {
             let Some(current) = self.current(planned, guard)? else {
                 return Ok(None);
             };
+            let asked = self.read.call.model();
             let fits = current.model == upstream.model
                 && current.provider.surfaces == upstream.provider.surfaces
-                && current.client.additions() == upstream.client.additions();
+                && current.client.additions() == upstream.client.additions()
+                && current.limits(asked) == upstream.limits(asked);
             upstream = current;
             if fits && self.route.mode == mode {
                 return Ok(Some((upstream, prepared)));
@@ -363,7 +365,8 @@ impl<'a> Walk<'a> {
         let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
         let prepared = self.gateway.offload.run(&account, read.call.body_len(), self.plan.deadline, move || {
             let surfaces = &to.provider.surfaces;
-            let to = Destination { surfaces, model: to.model.as_deref(), default_max_output, max_body };
+            let limits = to.limits(read.call.model());
+            let to = Destination { surfaces, model: to.model.as_deref(), default_max_output, limits, max_body };
             let prepared =
                 if asks_usage { read.call.prepare(to, mode) } else { read.call.prepare_without_usage(to, mode) };
             let mut prepared = prepared?;

@@ -14,10 +14,16 @@ use crate::verdict::Problem;
 
 /// The list for the snapshot.
 pub(crate) fn build(spec: &AIProviderSpec) -> Vec<ProviderModel> {
-    let one = |model: &v1alpha1::ProviderModel| ProviderModel {
-        model: model.model.clone(),
-        price: model.price.as_ref().map(price),
-        capabilities: model.capabilities.iter().copied().collect(),
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let one = |stated: &v1alpha1::ProviderModel| {
+        let v1alpha1::ProviderModel { model, price: said, capabilities, max_output_tokens, unsupported } = stated;
+        ProviderModel {
+            model: model.clone(),
+            price: said.as_ref().map(price),
+            capabilities: capabilities.iter().copied().collect(),
+            max_output_tokens: *max_output_tokens,
+            unsupported: unsupported.as_ref().map(|features| features.iter().copied().collect()),
+        }
     };
     spec.models.iter().map(one).collect()
 }
@@ -79,6 +85,12 @@ pub(crate) fn undercuts(provider: &Provider, upstream: &v1alpha1::Upstream) -> b
         ]
     };
     parts(&own).iter().zip(parts(&said)).any(|(own, said)| *own < said)
+}
+
+/// The provider's own output limit of the one model that is always sent, if the route's is of no use beside it.
+pub(crate) fn smaller_output(provider: &Provider, upstream: &v1alpha1::Upstream) -> Option<u32> {
+    let said = offer(provider, upstream.model.as_ref()?)?.max_output_tokens?;
+    upstream.max_output_tokens.is_some_and(|own| own > said).then_some(said)
 }
 
 pub(crate) fn price(price: &v1alpha1::Price) -> Price {

@@ -276,7 +276,7 @@ impl Upstreams {
         all
     }
 
-    /// Says what is to be known of a usable upstream's price.
+    /// Says what is to be known of a usable upstream's price and output limit.
     fn remark(
         &mut self,
         id: &ObjectId,
@@ -288,6 +288,11 @@ impl Upstreams {
         let foreign = provider.namespace() != id.namespace();
         if foreign && offers::undercuts(told, upstream) {
             self.notes.push(format!("{field}.price: where the price of AIProvider {provider} is higher, it counts"));
+        }
+        if let Some(most) = offers::smaller_output(told, upstream) {
+            self.notes.push(format!(
+                "{field}.maxOutputTokens: AIProvider {provider} says {most} of this model, which counts"
+            ));
         }
         let patterns = std::iter::once(&spec.model).chain(&spec.aliases);
         let models = offers::unpriced(told, upstream, foreign, patterns);
@@ -343,18 +348,33 @@ fn resolve_one<'a>(
 }
 
 fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Option<&v1alpha1::Timeouts>) -> Upstream {
-    let own = upstream.timeouts.as_ref();
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let v1alpha1::Upstream {
+        name,
+        provider_ref: _,
+        model,
+        priority,
+        weight,
+        capabilities,
+        price,
+        max_output_tokens,
+        unsupported,
+        timeouts,
+    } = upstream;
+    let own = timeouts.as_ref();
     let merged = |field: fn(&v1alpha1::Timeouts) -> Option<Duration>, default: Duration| {
         own.and_then(field).or_else(|| route.and_then(field)).unwrap_or(default)
     };
     Upstream {
-        name: upstream.name.clone(),
+        name: name.clone(),
         provider,
-        model: upstream.model.clone(),
-        priority: upstream.priority,
-        weight: upstream.weight,
-        capabilities: upstream.capabilities.iter().copied().collect(),
-        price: upstream.price.as_ref().map(offers::price),
+        model: model.clone(),
+        priority: *priority,
+        weight: *weight,
+        capabilities: capabilities.iter().copied().collect(),
+        price: price.as_ref().map(offers::price),
+        max_output_tokens: *max_output_tokens,
+        unsupported: unsupported.iter().copied().collect(),
         timeouts: Timeouts {
             connect: merged(|it| it.connect, CONNECT),
             first_content: merged(|it| it.first_content, FIRST_CONTENT),

@@ -18,6 +18,7 @@ use routeapi_protocol::{
     codec::{Head, Reply, Target, codec},
     dialect::Surface,
     inbound::{Endpoint, Inbound, route},
+    limits::ModelLimits,
     report::{Mode, Report},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -105,7 +106,8 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
                     let Ok(request) = &decoded else { return Outcome::Refused };
                     let mut report = Report::within(Mode::Default, body.len().saturating_mul(4) + (1 << 20));
                     // A model of the second generation takes the narrowest schemas.
-                    let target = Target { model: "gemini-2.0-flash", default_max_output: 4_096 };
+                    let target =
+                        Target { model: "gemini-2.0-flash", default_max_output: 4_096, limits: ModelLimits::default() };
                     std::hint::black_box(upstream.encode_request(request, target, from, &mut report));
                     if report.finish().is_ok() { Outcome::Done } else { Outcome::Refused }
                 }
@@ -149,8 +151,13 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
         for to in ALL {
             let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
             let call = Call::read(endpoint(to), Head::default(), body.into())?;
-            let destination =
-                Destination { surfaces: &[from], model: None, default_max_output: 4_096, max_body: MAX_BODY };
+            let destination = Destination {
+                surfaces: &[from],
+                model: None,
+                default_max_output: 4_096,
+                limits: ModelLimits::default(),
+                max_body: MAX_BODY,
+            };
             let Ok(prepared) = call.prepare(destination, Mode::Default) else { continue };
             let reply = call.reply("id", 1);
             table.line(&format!("stream of {} for {}: {kind}", from.name(), to.name()), |size| {

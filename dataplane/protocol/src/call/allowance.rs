@@ -101,7 +101,7 @@ fn is_one_of(member: &Member, body: &[u8], names: &[&str]) -> bool {
 impl Value {
     /// A count as the most generous reader reads it: whole or with a fraction (rounded up), also in quotes; none for what
     /// is no number from 0.
-    fn largest_count(&self, body: &[u8]) -> Option<u64> {
+    pub(super) fn largest_count(&self, body: &[u8]) -> Option<u64> {
         let quoted = self.text(body);
         let text = match &quoted {
             Some(text) => text.trim(),

@@ -4,13 +4,18 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Call, Destination, MAX_OBJECTS, Prepared, Unprepared, foreign_state, most_bytes, wrong};
+use super::{
+    Call, Destination, MAX_OBJECTS, Prepared, Unprepared, foreign_state, most_bytes,
+    restrict::{self, Restriction},
+    wrong,
+};
 use crate::{
-    codec::{Malformed, Target},
+    codec::{Malformed, Target, chat},
     dialect::{Family, Framing, Surface},
     exchange::{Exchange, Lane},
     ir::{Request, ToolKind},
     lane::Codecs,
+    limits::Feature,
     report::{Mode, Refusal, Report, Warning},
     scan::{Kind, Scan, Value},
     splice::{self, Edit},
@@ -59,7 +64,8 @@ impl Call {
         let mut report = Report::new(mode);
         self.report_query(&mut report);
         let mut edits = self.model_edits(model, most_bytes(self.body.len(), to.max_body))?;
-        let usage = self.usage_edit().filter(|_| asks);
+        edits.extend(self.restrict(to, true, &mut report));
+        let usage = self.usage_edit().filter(|_| asks && !to.limits.lacks(Feature::StreamOptions));
         let hide_usage = usage.is_some();
         edits.extend(usage);
         let mut warnings = report.finish()?;
@@ -85,19 +91,21 @@ impl Call {
         to: Destination<'_>,
         mode: Mode,
     ) -> Result<Prepared, Unprepared> {
-        let decoded = self.decoded.get_or_init(|| {
-            if self.scan.objects() > MAX_OBJECTS {
-                let message = format!("the request body holds more than {MAX_OBJECTS} JSON objects");
-                return Err(Malformed { field: None, message });
-            }
-            codecs.client.decode_request(&self.body, &self.head)
-        });
-        let request = decoded.as_ref().map_err(Clone::clone)?;
-        let target = Target { model: to.model.unwrap_or(&self.model), default_max_output: to.default_max_output };
-        let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
-        let path = self.path(upstream, to, framing, None)?;
         let mut report = Report::within(mode, most_bytes(self.body.len(), to.max_body));
         self.report_query(&mut report);
+        let edits = self.restrict(to, false, &mut report);
+        let restricted;
+        let request = if edits.is_empty() {
+            self.decoded.get_or_init(|| self.decode(codecs, &self.body)).as_ref().map_err(Clone::clone)?
+        } else {
+            // For this upstream alone.
+            restricted = self.decode(codecs, &splice::apply(&self.body, edits))?;
+            &restricted
+        };
+        let model = to.model.unwrap_or(&self.model);
+        let target = Target { model, default_max_output: to.default_max_output, limits: to.limits };
+        let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
+        let path = self.path(upstream, to, framing, None)?;
         let encoded = codecs.upstream.encode_request(request, target, self.surface(), &mut report);
         let warnings = report.finish()?;
         let exchange = Exchange {
@@ -111,8 +119,24 @@ impl Call {
                 custom_tools: Arc::new(custom_tools(request)),
             },
         };
-        let asks_usage = upstream == Surface::ChatCompletions && framing == Framing::Sse;
+        let can_ask = upstream == Surface::ChatCompletions && !to.limits.lacks(Feature::StreamOptions);
+        let asks_usage = can_ask && framing == Framing::Sse;
         Ok(Prepared { path, headers: encoded.headers, body: encoded.body.into(), warnings, asks_usage, exchange })
+    }
+
+    fn decode(&self, codecs: Codecs, body: &[u8]) -> Result<Request, Malformed> {
+        if self.scan.objects() > MAX_OBJECTS {
+            let message = format!("the request body holds more than {MAX_OBJECTS} JSON objects");
+            return Err(Malformed { field: None, message });
+        }
+        codecs.client.decode_request(body, &self.head)
+    }
+
+    /// Takes out what the upstream's model is said not to take. `passes` says whether the upstream reads the body itself.
+    fn restrict(&self, to: Destination<'_>, passes: bool, report: &mut Report) -> Vec<Edit> {
+        let chat_limit = chat::limit_name(to.model.unwrap_or(&self.model));
+        let restriction = Restriction { limits: to.limits, passes, chat_limit };
+        restrict::edits(self.surface(), &self.body, &self.scan, restriction, report)
     }
 
     /// Where the client named the model in the body: there. Gemini's embedding and counting requests repeat the path's

@@ -14,7 +14,7 @@ fn chat(body: &str) -> Call {
 }
 
 fn to<'a>(surfaces: &'a [Surface], model: Option<&'a str>) -> Destination<'a> {
-    Destination { surfaces, model, default_max_output: 4_096, max_body: 32 << 20 }
+    Destination { surfaces, model, default_max_output: 4_096, limits: ModelLimits::default(), max_body: 32 << 20 }
 }
 
 fn passed(call: &Call, model: Option<&str>) -> Prepared {

@@ -9,7 +9,7 @@ mod carrier;
 mod finish;
 mod messages_decode;
 mod messages_encode;
-mod model;
+pub(crate) mod model;
 mod problem;
 mod request_decode;
 mod request_encode;
@@ -27,6 +27,11 @@ use crate::{
     problem::Problem,
     report::Report,
 };
+
+/// The member in which a model takes its output limit.
+pub(crate) fn limit_name(model: &str) -> &'static str {
+    if model::capability(model).new_limit { "max_completion_tokens" } else { "max_tokens" }
+}
 
 /// The codec of `POST /v1/chat/completions`.
 #[derive(Clone, Copy, Debug)]

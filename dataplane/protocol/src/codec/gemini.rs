@@ -11,7 +11,7 @@ mod contents_encode;
 mod finish;
 mod generation;
 mod grounding;
-mod model;
+pub(crate) mod model;
 mod openapi;
 mod partial_args;
 mod problem;

@@ -10,7 +10,7 @@ mod content_encode;
 mod context;
 mod conversation;
 mod finish;
-mod models;
+pub(crate) mod models;
 mod request_decode;
 mod request_encode;
 mod response;

@@ -6,6 +6,7 @@ use crate::{
     exchange::Observed,
     inbound::Endpoint,
     ir::FinishReason,
+    limits::ModelLimits,
     report::Mode,
 };
 
@@ -27,7 +28,13 @@ fn through(surface: Surface, framing: Framing, body: &Value) -> (Vec<u8>, Observ
         body["stream"] = (framing != Framing::Whole).into();
     }
     let call = Call::read(endpoint, Head::default(), body.to_string().into()).expect("legal");
-    let to = Destination { surfaces: &[surface], model: None, default_max_output: 100, max_body: 32 << 20 };
+    let to = Destination {
+        surfaces: &[surface],
+        model: None,
+        default_max_output: 100,
+        limits: ModelLimits::default(),
+        max_body: 32 << 20,
+    };
     let prepared = call.prepare(to, Mode::Default).expect("passthrough");
     let echoed = answer(surface, call.framing(), &prepared.path, &prepared.body);
     assert_eq!(echoed, answer(surface, call.framing(), &prepared.path, &prepared.body), "deterministic");

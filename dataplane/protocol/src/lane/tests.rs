@@ -8,6 +8,7 @@ use crate::{
     exchange::{Exchange, ResponseStream},
     inbound::Endpoint,
     ir::FinishReason,
+    limits::ModelLimits,
     problem::{Problem, ProblemKind},
     report::Mode,
 };
@@ -63,7 +64,13 @@ fn prepared(from: Surface, framing: Framing, to: Surface, include_usage: bool) -
         unknown_query: false,
     };
     let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
-    let destination = Destination { surfaces: &[to], model: Some("up"), default_max_output: 100, max_body: 32 << 20 };
+    let destination = Destination {
+        surfaces: &[to],
+        model: Some("up"),
+        default_max_output: 100,
+        limits: ModelLimits::default(),
+        max_body: 32 << 20,
+    };
     call.prepare(destination, Mode::Default).expect("a lane")
 }
 

@@ -6,6 +6,7 @@ use routeapi_protocol::{
     codec::{Head, Reply},
     dialect::{Framing, Surface},
     inbound::Endpoint,
+    limits::ModelLimits,
     report::Mode,
 };
 
@@ -20,7 +21,13 @@ fn passed(surface: Surface, body: &str, model: &str) -> Prepared {
         unknown_query: false,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap();
-    let to = Destination { surfaces: &[surface], model: Some(model), default_max_output: 10, max_body: 32 << 20 };
+    let to = Destination {
+        surfaces: &[surface],
+        model: Some(model),
+        default_max_output: 10,
+        limits: ModelLimits::default(),
+        max_body: 32 << 20,
+    };
     call.prepare(to, Mode::Default).unwrap()
 }
 
@@ -87,7 +94,13 @@ fn losses_are_warnings() {
         Endpoint { surface: Surface::ChatCompletions, model: None, framing: None, query: None, unknown_query: false };
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
     let call = Call::read(endpoint, Head::default(), body.into()).unwrap();
-    let to = Destination { surfaces: &[Surface::Messages], model: None, default_max_output: 10, max_body: 32 << 20 };
+    let to = Destination {
+        surfaces: &[Surface::Messages],
+        model: None,
+        default_max_output: 10,
+        limits: ModelLimits::default(),
+        max_body: 32 << 20,
+    };
     let exchange = call.prepare(to, Mode::Default).unwrap().exchange;
     let answer = r#"{"content":[{"type":"new_thing"},{"type":"new_thing"}],"stop_reason":"end_turn"}"#;
     let whole = exchange.whole(&Reply::default(), 200, None, answer.into()).unwrap();

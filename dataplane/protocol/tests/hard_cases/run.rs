@@ -6,6 +6,7 @@ use routeapi_protocol::{
     codec::{Head, Reply},
     dialect::{Framing, Surface},
     inbound::Endpoint,
+    limits::ModelLimits,
     report::Mode,
 };
 use serde_json::Value;
@@ -102,7 +103,13 @@ fn prepare(row: &Request) -> Result<Prepared, String> {
         unknown_query: false,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::from_static(row.body.as_bytes())).unwrap();
-    let to = Destination { surfaces: &[row.to], model: Some(row.model), default_max_output: 8_192, max_body: 32 << 20 };
+    let to = Destination {
+        surfaces: &[row.to],
+        model: Some(row.model),
+        default_max_output: 8_192,
+        limits: ModelLimits::default(),
+        max_body: 32 << 20,
+    };
     call.prepare(to, row.mode).map_err(|error| match error {
         Unprepared::Refused(refusal) => refusal.field.into_owned(),
         Unprepared::Malformed(malformed) => malformed.field.unwrap_or_default(),

@@ -16,7 +16,7 @@ use routeapi_protocol::dialect::{Family, Surface};
 
 use crate::{
     config::{
-        compile::{price, unreadable},
+        compile::{features, price, unreadable},
         runtime::Provider,
         terms::{Offer, Offers},
     },
@@ -82,9 +82,14 @@ fn fingerprint(told: &Told) -> u64 {
 fn offers(told: &Told) -> Offers {
     let mut offers =
         Offers { closed: !told.models.is_empty(), free: told.type_ == ProviderType::Echo, ..Offers::default() };
-    for snapshot::ProviderModel { model, price: said, capabilities } in &told.models {
-        *offers.by_model.entry(model) =
-            Offer { price: said.as_ref().map(price), capabilities: capabilities.iter().copied().collect() };
+    for stated in &told.models {
+        let snapshot::ProviderModel { model, price: said, capabilities, max_output_tokens, unsupported } = stated;
+        *offers.by_model.entry(model) = Offer {
+            price: said.as_ref().map(price),
+            capabilities: capabilities.iter().copied().collect(),
+            max_output: max_output_tokens.map(u64::from),
+            unsupported: unsupported.as_ref().map(features),
+        };
     }
     offers
 }

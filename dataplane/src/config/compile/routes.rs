@@ -12,7 +12,7 @@ use routeapi_channel::{
 use routeapi_crds::value::{HeartbeatMode, Translation};
 use routeapi_protocol::{dialect::Family, report::Mode, upstream_path};
 
-use super::{price, providers::Compiled};
+use super::{features, price, providers::Compiled};
 use crate::{
     config::runtime::{Fallback, Heartbeat, Route, Timeouts, Upstream},
     live::Live,
@@ -65,15 +65,28 @@ pub fn compile(
 }
 
 fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Upstream, String> {
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let snapshot::Upstream {
+        name,
+        provider: provider_id,
+        model,
+        priority,
+        weight,
+        capabilities,
+        price: said,
+        max_output_tokens,
+        unsupported,
+        timeouts,
+    } = told;
     // Whoever writes a route may be somebody else than the owner of the provider's key.
-    if let Some(model) = told.model.as_deref().filter(|_| provider.provider.family == Family::Gemini) {
-        upstream_path::check(model).map_err(|error| format!("upstream {:?}: {error}", told.name))?;
+    if let Some(model) = model.as_deref().filter(|_| provider.provider.family == Family::Gemini) {
+        upstream_path::check(model).map_err(|error| format!("upstream {name:?}: {error}"))?;
     }
     let timeouts = Timeouts {
-        connect: told.timeouts.connect.into(),
-        first_content: told.timeouts.first_content.into(),
-        stream_idle: told.timeouts.stream_idle.into(),
-        request: told.timeouts.request.into(),
+        connect: timeouts.connect.into(),
+        first_content: timeouts.first_content.into(),
+        stream_idle: timeouts.stream_idle.into(),
+        request: timeouts.request.into(),
     };
     let client = match &provider.transport {
         None => Client::Echo,
@@ -85,22 +98,24 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
             pool: live
                 .clients()
                 .pool(&transport.trust, timeouts.connect)
-                .map_err(|error| format!("upstream {:?}: provider {}: {error}", told.name, told.provider))?,
+                .map_err(|error| format!("upstream {name:?}: provider {provider_id}: {error}"))?,
         },
     };
-    let key = (told.provider.clone(), told.model.clone());
+    let key = (provider_id.clone(), model.clone());
     let (health, load, learned) = (live.health(&key), live.load(&key), live.learned(&key));
     health.configure(provider.eviction);
     learned.configure(provider.spec);
     Ok(Upstream {
-        name: told.name.clone(),
+        name: name.clone(),
         provider: Arc::clone(&provider.provider),
-        model: told.model.clone(),
-        priority: told.priority,
-        weight: told.weight,
-        foreign: told.provider.namespace() != route.namespace(),
-        capabilities: told.capabilities.iter().copied().collect(),
-        price: told.price.as_ref().map(price),
+        model: model.clone(),
+        priority: *priority,
+        weight: *weight,
+        foreign: provider_id.namespace() != route.namespace(),
+        capabilities: capabilities.iter().copied().collect(),
+        price: said.as_ref().map(price),
+        max_output: max_output_tokens.map(u64::from),
+        unsupported: features(unsupported),
         timeouts,
         client,
         health,

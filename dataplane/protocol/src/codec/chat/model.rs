@@ -4,7 +4,10 @@
 //! Families are told apart by their parsed version and never by a part of the name: `gpt-oss` is not a GPT of some
 //! version, and `gpt-5.10` comes after `gpt-5.4`.
 
-use crate::ir::Effort;
+use crate::{
+    ir::Effort,
+    limits::{Feature, ModelLimits},
+};
 
 /// Whether a model takes `temperature`, `top_p` and penalties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,7 @@ pub enum Sampling {
 
 /// What an encoder decides by model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a model, one column each")]
 pub struct Capability {
     /// Whether the output limit is `max_completion_tokens`; `max_tokens` if not.
     pub new_limit: bool,
@@ -35,8 +39,38 @@ pub struct Capability {
     pub sampling: Sampling,
     /// Whether it takes `stop`.
     pub stop: bool,
-    /// The most output tokens that it takes, reasoning included (OpenAI's model pages, November 2026); none if unknown.
+    /// Whether it takes `strict` of tools and schemas.
+    pub strict_schemas: bool,
+    /// The most output tokens that it takes, reasoning included; none if unknown.
     pub max_output: Option<u64>,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// The models, as the documentation names them.
+    pub models: &'static str,
+    /// Which ids are meant.
+    family: Family,
+    /// What they take.
+    pub takes: Capability,
+    /// Where that is written.
+    pub source: &'static str,
+    /// When it was looked up, year and month.
+    pub checked: &'static str,
+}
+
+/// Which ids a row is about.
+#[derive(Clone, Copy, Debug)]
+enum Family {
+    /// GPT of these versions, the second not included.
+    Gpt((u32, u32), (u32, u32)),
+    /// The chat variants of GPT-5 and later, which do not reason.
+    GptChat,
+    /// The id itself or a variant of it: `gpt-4o-mini` is of `gpt-4o`, `gpt-4.1` is not of `gpt-4`.
+    Named(&'static str),
+    /// The reasoning models `o1` and later.
+    SeriesO,
 }
 
 const SERIES_O: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
@@ -46,66 +80,138 @@ const GPT_5_1: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::
 const GPT_5_2: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh];
 const GPT_6: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh, Effort::Max];
 
+/// A model of another vendor or of one's own.
+const UNKNOWN: Capability = Capability {
+    new_limit: false,
+    efforts: OTHERS,
+    tools_without_effort: false,
+    takes_reasoning: true,
+    sampling: Sampling::Always,
+    stop: true,
+    strict_schemas: true,
+    max_output: None,
+};
+/// GPT-3.5 to GPT-4.1.
+const CLASSIC: Capability = Capability { efforts: &[], takes_reasoning: false, ..UNKNOWN };
+const CHAT: Capability = Capability { new_limit: true, max_output: Some(16_384), ..CLASSIC };
+const O: Capability =
+    Capability { new_limit: true, efforts: SERIES_O, sampling: Sampling::Never, stop: false, ..CLASSIC };
+const GPT_5: Capability = Capability { efforts: GPT_5_0, max_output: Some(128_000), ..O };
+const GPT_5_LATER: Capability =
+    Capability { efforts: GPT_5_2, sampling: Sampling::WithoutReasoning { by_default: true }, ..GPT_5 };
+
+const fn row(models: &'static str, family: Family, takes: Capability, source: &'static str) -> Row {
+    Row { models, family, takes, source, checked: "2026-11" }
+}
+
+const fn named(id: &'static str, takes: Capability, most: u64, source: &'static str) -> Row {
+    row(id, Family::Named(id), Capability { max_output: Some(most), ..takes }, source)
+}
+
+/// The table; the first row that fits counts.
+pub const ROWS: &[Row] = &[
+    row(
+        "gpt-5-chat and later chat variants",
+        Family::GptChat,
+        CHAT,
+        "platform.openai.com/docs/models/gpt-5-chat-latest",
+    ),
+    row("gpt-5", Family::Gpt((5, 0), (5, 1)), GPT_5, "platform.openai.com/docs/models/gpt-5"),
+    row(
+        "gpt-5.1",
+        Family::Gpt((5, 1), (5, 2)),
+        Capability { efforts: GPT_5_1, ..GPT_5_LATER },
+        "platform.openai.com/docs/models/gpt-5.1",
+    ),
+    row("gpt-5.2, gpt-5.3", Family::Gpt((5, 2), (5, 4)), GPT_5_LATER, "platform.openai.com/docs/models/gpt-5.2"),
+    row(
+        "gpt-5.4 and later gpt-5",
+        Family::Gpt((5, 4), (6, 0)),
+        Capability { tools_without_effort: true, ..GPT_5_LATER },
+        "platform.openai.com/docs/models",
+    ),
+    row(
+        "gpt-6 and later",
+        Family::Gpt((6, 0), (u32::MAX, 0)),
+        Capability {
+            efforts: GPT_6,
+            tools_without_effort: true,
+            sampling: Sampling::WithoutReasoning { by_default: false },
+            max_output: None,
+            ..GPT_5_LATER
+        },
+        "platform.openai.com/docs/models",
+    ),
+    named("gpt-4.1", CLASSIC, 32_768, "platform.openai.com/docs/models/gpt-4.1"),
+    named("gpt-4o", CLASSIC, 16_384, "platform.openai.com/docs/models/gpt-4o"),
+    named("gpt-4-turbo", CLASSIC, 4_096, "platform.openai.com/docs/models/gpt-4-turbo"),
+    named("gpt-4", CLASSIC, 8_192, "platform.openai.com/docs/models/gpt-4"),
+    named("gpt-3.5-turbo", CLASSIC, 4_096, "platform.openai.com/docs/models/gpt-3.5-turbo"),
+    row("other gpt before 5", Family::Gpt((0, 0), (5, 0)), CLASSIC, "platform.openai.com/docs/models"),
+    named("o1-mini", O, 65_536, "platform.openai.com/docs/models/o1-mini"),
+    named("o1", O, 100_000, "platform.openai.com/docs/models/o1"),
+    named("o3", O, 100_000, "platform.openai.com/docs/models/o3"),
+    named("o4-mini", O, 100_000, "platform.openai.com/docs/models/o4-mini"),
+    row("other o series", Family::SeriesO, O, "platform.openai.com/docs/models"),
+];
+
 /// What is known about a model id.
 pub fn capability(model: &str) -> Capability {
-    if let Some((major, minor)) = model.strip_prefix("gpt-").and_then(version) {
-        // The chat variants do not reason and are limited as GPT-4o is.
-        let chat = model.contains("-chat");
-        let reasons = major >= 5 && !chat;
-        return Capability {
-            takes_reasoning: false,
-            sampling: match (major, minor) {
-                _ if !reasons => Sampling::Always,
-                (5, 0) => Sampling::Never,
-                (5, _) => Sampling::WithoutReasoning { by_default: true },
-                _ => Sampling::WithoutReasoning { by_default: false },
-            },
-            stop: !reasons,
-            max_output: match (major, minor) {
-                _ if chat => Some(16_384),
-                (5, _) => Some(128_000),
-                (6.., _) => None,
-                _ => max_output_of_gpt_4(model),
-            },
-            new_limit: major >= 5,
-            efforts: match (major, minor) {
-                (..5, _) => &[],
-                (5, 0) => GPT_5_0,
-                (5, 1) => GPT_5_1,
-                (5, _) => GPT_5_2,
-                _ => GPT_6,
-            },
-            tools_without_effort: (major, minor) >= (5, 4),
+    ROWS.iter().find(|row| row.family.holds(model)).map_or(UNKNOWN, |row| row.takes)
+}
+
+// === impl Capability ===
+
+impl Capability {
+    /// With what the provider's owner and the route say. Features that are said not to be taken are not in the request any
+    /// more, so what is left of it is taken.
+    #[must_use]
+    pub fn limited(self, limits: &ModelLimits) -> Self {
+        let mut takes = Self { max_output: limits.max_output(self.max_output), ..self };
+        if limits.is_stated {
+            (takes.sampling, takes.stop) = (Sampling::Always, true);
+            if takes.efforts.is_empty() {
+                takes.efforts = OTHERS;
+            }
+        }
+        if limits.lacks(Feature::ReasoningEffort) {
+            (takes.efforts, takes.tools_without_effort) = (&[], false);
+        }
+        takes.strict_schemas &= !limits.lacks(Feature::StrictSchemas);
+        takes
+    }
+
+    /// The features that it does not take, by their names in the documentation.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        let mut lacks = match self.sampling {
+            Sampling::Always => Vec::new(),
+            Sampling::Never => vec!["Temperature", "TopP", "Penalties"],
+            Sampling::WithoutReasoning { .. } => {
+                vec!["Temperature, TopP and Penalties while it reasons"]
+            }
         };
-    }
-    let series_o = model.strip_prefix('o').and_then(version).is_some();
-    let efforts = if series_o { SERIES_O } else { OTHERS };
-    Capability {
-        new_limit: series_o,
-        efforts,
-        tools_without_effort: false,
-        takes_reasoning: !series_o,
-        sampling: if series_o { Sampling::Never } else { Sampling::Always },
-        stop: !series_o,
-        max_output: max_output_of_others(model),
+        if !self.stop {
+            lacks.push("Stop");
+        }
+        if self.efforts.is_empty() {
+            lacks.push("ReasoningEffort");
+        }
+        lacks
     }
 }
 
-/// GPT-3.5 to GPT-4.1.
-fn max_output_of_gpt_4(model: &str) -> Option<u64> {
-    let rows =
-        [("gpt-4.1", 32_768), ("gpt-4o", 16_384), ("gpt-4-turbo", 4_096), ("gpt-4", 8_192), ("gpt-3.5-turbo", 4_096)];
-    rows.into_iter().find(|(family, _)| is_of(model, family)).map(|(_, most)| most)
-}
+// === impl Family ===
 
-fn max_output_of_others(model: &str) -> Option<u64> {
-    let rows = [("o1-mini", 65_536), ("o1", 100_000), ("o3", 100_000), ("o4-mini", 100_000)];
-    rows.into_iter().find(|(family, _)| is_of(model, family)).map(|(_, most)| most)
-}
-
-/// The family itself or a variant of it: `gpt-4o-mini` is of `gpt-4o`, `gpt-4.1` is not of `gpt-4`.
-fn is_of(model: &str, family: &str) -> bool {
-    model.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+impl Family {
+    fn holds(self, model: &str) -> bool {
+        let gpt = model.strip_prefix("gpt-").and_then(version);
+        match self {
+            Self::Gpt(from, to) => gpt.is_some_and(|version| (from..to).contains(&version)),
+            Self::GptChat => gpt.is_some_and(|version| version >= (5, 0)) && model.contains("-chat"),
+            Self::Named(id) => model.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')),
+            Self::SeriesO => model.strip_prefix('o').and_then(version).is_some(),
+        }
+    }
 }
 
 /// `5.4-mini` as 5 and 4; none if it does not start with a number that ends at a dot, a dash, an `o` or the end.
@@ -126,7 +232,10 @@ fn number(text: &str) -> Option<(u32, &str)> {
 #[cfg(test)]
 mod tests {
     use super::{Sampling, capability};
-    use crate::ir::Effort;
+    use crate::{
+        ir::Effort,
+        limits::{Feature, Features, ModelLimits},
+    };
 
     #[test]
     fn families_are_told_apart_by_version() {
@@ -152,6 +261,28 @@ mod tests {
             );
         }
         assert!(capability("gpt-5.1").efforts.contains(&Effort::None));
+    }
+
+    #[test]
+    fn chat_variants_do_not_reason() {
+        for model in ["gpt-5-chat-latest", "gpt-5.4-chat"] {
+            let known = capability(model);
+            assert!(known.efforts.is_empty() && !known.tools_without_effort && known.new_limit, "{model}");
+        }
+    }
+
+    #[test]
+    fn what_the_owner_says_counts_instead_of_the_table() {
+        let stated = ModelLimits { is_stated: true, stated_max_output: Some(7), ..ModelLimits::default() };
+        let takes = capability("gpt-5-mini").limited(&stated);
+        assert_eq!((takes.sampling, takes.stop, takes.max_output), (Sampling::Always, true, Some(7)));
+        assert_eq!(capability("gpt-4o").limited(&stated).efforts.len(), 4);
+        let unsupported = Features::default().with(Feature::ReasoningEffort).with(Feature::StrictSchemas);
+        let narrowed = ModelLimits { unsupported, ..ModelLimits::default() };
+        let takes = capability("gpt-5.4").limited(&narrowed);
+        assert!(takes.efforts.is_empty() && !takes.tools_without_effort && !takes.strict_schemas);
+        assert_eq!(takes.sampling, capability("gpt-5.4").sampling, "a route only narrows");
+        assert_eq!(capability("gpt-5.4").limited(&ModelLimits::default()), capability("gpt-5.4"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::{
     },
     dialect::{Family, Surface},
     ir::{Effort, Modality, Number, OutputFormat, Request, Tool, ToolChoice, ToolKind},
+    limits::Feature,
     report::Report,
 };
 
@@ -32,7 +33,7 @@ const MAX_USER: usize = 64;
 /// Writes the request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
     let names = ids::tool_names(request, ids::OPENAI_TOOL_NAME);
-    let capability = model::capability(target.model);
+    let capability = model::capability(target.model).limited(&target.limits);
     let extras = extras::native(request, Surface::ChatCompletions, from, report);
     let custom = custom_tools(request);
     let mut body = Vec::new();
@@ -44,13 +45,15 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
         check(out, Name::Messages, from, report);
         if request.stream {
             out.put("stream", &true);
-            out.object("stream_options", |out| out.put("include_usage", &true));
+            if !target.limits.lacks(Feature::StreamOptions) {
+                out.object("stream_options", |out| out.put("include_usage", &true));
+            }
         }
         limits(request, capability, from, report, out);
         sampling(request, capability, from, report, out);
-        offer(request, (&names, &custom), from, report, out);
+        offer(request, (&names, &custom), capability, from, report, out);
         check(out, Name::Tools, from, report);
-        output(&request.output, from, report, out);
+        output(&request.output, capability, from, report, out);
         reasoning(request, capability, from, report, out);
         modalities(request, from, report, out);
         out.put_some("user", user(request, from, report));
@@ -162,6 +165,7 @@ fn user<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<
 fn offer(
     request: &Request,
     (names, custom): (&NameMap, &HashSet<&str>),
+    capability: model::Capability,
     from: Surface,
     report: &mut Report,
     out: &mut Members<'_>,
@@ -192,7 +196,7 @@ fn offer(
         for tool in tools {
             match &tool.kind {
                 ToolKind::Server { raw, .. } => out.put(raw),
-                ToolKind::Function(_) | ToolKind::Custom(_) => function(tool, names, from, report, out),
+                ToolKind::Function(_) | ToolKind::Custom(_) => function(tool, names, capability, from, report, out),
             }
         }
     });
@@ -203,7 +207,14 @@ fn offer(
 }
 
 /// Writes a tool with a schema that this dialect's servers take. The client's own schema of this dialect stays.
-fn function(tool: &Tool, names: &NameMap, from: Surface, report: &mut Report, out: &mut Elements<'_>) {
+fn function(
+    tool: &Tool,
+    names: &NameMap,
+    capability: model::Capability,
+    from: Surface,
+    report: &mut Report,
+    out: &mut Elements<'_>,
+) {
     let schema = match &tool.kind {
         ToolKind::Function(schema) => schema.as_deref(),
         ToolKind::Custom(_) | ToolKind::Server { .. } => None,
@@ -217,7 +228,8 @@ fn function(tool: &Tool, names: &NameMap, from: Surface, report: &mut Report, ou
             if converted.weakened {
                 report.adapted(Name::ToolSchema.field(from), "alternatives at the root", "one object");
             }
-            let strict = promise(tool.strict, &converted.schema, Name::ToolStrict, from, report);
+            let wanted = tool.strict.filter(|_| capability.strict_schemas);
+            let strict = promise(wanted, &converted.schema, Name::ToolStrict, from, report);
             out.object(|out| tools::encode(tool, Some(&converted.schema), strict, names, out));
         }
     }
@@ -251,11 +263,18 @@ fn custom_tools(request: &Request) -> HashSet<&str> {
     custom.map(|tool| tool.name.as_str()).collect()
 }
 
-fn output(format: &OutputFormat, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+fn output(
+    format: &OutputFormat,
+    capability: model::Capability,
+    from: Surface,
+    report: &mut Report,
+    out: &mut Members<'_>,
+) {
     match format {
         OutputFormat::Text => {}
         OutputFormat::JsonObject => out.object("response_format", |out| out.put("type", "json_object")),
         OutputFormat::JsonSchema { name, description, schema, strict } => {
+            let strict = &strict.filter(|_| capability.strict_schemas);
             let (mut sent, mut promised) = (schema.to_owned(), *strict);
             if from != Surface::ChatCompletions {
                 match schema::openai::for_output(schema) {

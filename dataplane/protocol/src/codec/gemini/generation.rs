@@ -88,8 +88,9 @@ fn sampling(request: &Request, capability: Capability, from: Surface, report: &m
     ];
     for (member, name, penalty) in penalties {
         match penalty {
-            Some(penalty) if capability.third && penalty.as_f64() == Some(0.0) && from != Surface::GenerateContent => {}
-            Some(_) if capability.third => report.dropped(name.field(from)),
+            Some(penalty)
+                if !capability.penalties && penalty.as_f64() == Some(0.0) && from != Surface::GenerateContent => {}
+            Some(_) if !capability.penalties => report.dropped(name.field(from)),
             penalty => out.put_some(member, penalty.as_ref()),
         }
     }

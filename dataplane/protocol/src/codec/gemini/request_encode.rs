@@ -16,7 +16,7 @@ use crate::{
 /// Writes the request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
     let names = ids::tool_names(request, ids::GEMINI_TOOL_NAME);
-    let capability = model::capability(target.model);
+    let capability = model::capability(target.model).limited(&target.limits);
     let extras = extras::native(request, Surface::GenerateContent, from, report);
     let mut body = Vec::new();
     write::object_within(&mut body, report.max_bytes(), |out| {

@@ -2,6 +2,8 @@
 //! it, never by a beginning (hard case 274). A model that is not listed is trusted with everything: the upstream's own
 //! 400 then says what it does not take, and no release of this program is needed for a new model.
 
+use crate::limits::{Feature, ModelLimits};
+
 /// How a model is told to think.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
@@ -37,8 +39,7 @@ pub struct Abilities {
     pub prefill: bool,
     /// Whether it takes `role: system` among the messages.
     pub later_system: bool,
-    /// The most output tokens that it takes without a beta flag, thinking included (Anthropic's model pages, November
-    /// 2026); none if unknown.
+    /// The most output tokens that it takes without a beta flag, thinking included; none if unknown.
     pub max_output: Option<u64>,
 }
 
@@ -76,36 +77,89 @@ const ADAPTIVE: Abilities =
 /// 4.8 and its siblings.
 const OPERATED: Abilities = Abilities { later_system: true, ..ADAPTIVE };
 
+/// A row of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// The id, without a date.
+    pub id: &'static str,
+    /// What it takes.
+    pub takes: Abilities,
+    /// Where that is written.
+    pub source: &'static str,
+    /// When it was looked up, year and month.
+    pub checked: &'static str,
+}
+
+/// Of the models that are served.
+const CURRENT: &str = "docs.claude.com/en/docs/about-claude/models/overview";
+/// Of those that are not any more, or not for long.
+const RETIRED: &str = "docs.claude.com/en/docs/about-claude/model-deprecations";
+
+const fn row(id: &'static str, takes: Abilities, source: &'static str) -> Row {
+    Row { id, takes, source, checked: "2026-11" }
+}
+
 /// The table.
-const MODELS: &[(&str, Abilities)] = &[
-    ("claude-3-haiku", OLDEST),
-    ("claude-3-opus", OLDEST),
-    ("claude-3-sonnet", OLDEST),
-    ("claude-3-5-haiku", OLD),
-    ("claude-3-5-sonnet", OLD),
-    ("claude-3-7-sonnet", EARLY_THINKERS),
-    ("claude-sonnet-4", EARLY_THINKERS),
-    ("claude-sonnet-4-0", EARLY_THINKERS),
-    ("claude-opus-4", EARLY_OPUS),
-    ("claude-opus-4-0", EARLY_OPUS),
-    ("claude-opus-4-1", Abilities { max_output: Some(32_000), ..BUDGET }),
-    ("claude-sonnet-4-5", BUDGET),
-    ("claude-haiku-4-5", BUDGET),
-    ("claude-opus-4-5", Abilities { effort: true, xhigh: false, ..BUDGET }),
-    ("claude-opus-4-6", Abilities { max_output: Some(128_000), ..EITHER }),
-    ("claude-sonnet-4-6", EITHER),
-    ("claude-opus-4-7", ADAPTIVE),
-    ("claude-opus-4-8", OPERATED),
-    ("claude-sonnet-5", ADAPTIVE),
-    ("claude-fable-5", OPERATED),
-    ("claude-mythos-5", OPERATED),
-    ("claude-opus-5", Abilities { thinks_by_default: true, ..OPERATED }),
+pub const ROWS: &[Row] = &[
+    row("claude-3-haiku", OLDEST, RETIRED),
+    row("claude-3-opus", OLDEST, RETIRED),
+    row("claude-3-sonnet", OLDEST, RETIRED),
+    row("claude-3-5-haiku", OLD, RETIRED),
+    row("claude-3-5-sonnet", OLD, RETIRED),
+    row("claude-3-7-sonnet", EARLY_THINKERS, RETIRED),
+    row("claude-sonnet-4", EARLY_THINKERS, CURRENT),
+    row("claude-sonnet-4-0", EARLY_THINKERS, CURRENT),
+    row("claude-opus-4", EARLY_OPUS, CURRENT),
+    row("claude-opus-4-0", EARLY_OPUS, CURRENT),
+    row("claude-opus-4-1", Abilities { max_output: Some(32_000), ..BUDGET }, CURRENT),
+    row("claude-sonnet-4-5", BUDGET, CURRENT),
+    row("claude-haiku-4-5", BUDGET, CURRENT),
+    row("claude-opus-4-5", Abilities { effort: true, xhigh: false, ..BUDGET }, CURRENT),
+    row("claude-opus-4-6", Abilities { max_output: Some(128_000), ..EITHER }, CURRENT),
+    row("claude-sonnet-4-6", EITHER, CURRENT),
+    row("claude-opus-4-7", ADAPTIVE, CURRENT),
+    row("claude-opus-4-8", OPERATED, CURRENT),
+    row("claude-sonnet-5", ADAPTIVE, CURRENT),
+    row("claude-fable-5", OPERATED, CURRENT),
+    row("claude-mythos-5", OPERATED, CURRENT),
+    row("claude-opus-5", Abilities { thinks_by_default: true, ..OPERATED }, CURRENT),
 ];
 
 /// What this model takes.
 pub fn abilities(model: &str) -> Abilities {
     let base = undated(model);
-    MODELS.iter().find(|(id, _)| *id == base).map_or(UNKNOWN, |(_, abilities)| *abilities)
+    ROWS.iter().find(|row| row.id == base).map_or(UNKNOWN, |row| row.takes)
+}
+
+impl Abilities {
+    /// With what the provider's owner and the route say. Features that are said not to be taken are not in the request any
+    /// more, so what is left of it is taken.
+    #[must_use]
+    pub fn limited(self, limits: &ModelLimits) -> Self {
+        let mut takes = Self { max_output: limits.max_output(self.max_output), ..self };
+        if limits.is_stated {
+            (takes.sampling, takes.both_samplings, takes.effort) = (true, true, true);
+            if takes.thinking == Thinking::Never {
+                takes.thinking = Thinking::Either;
+            }
+        }
+        if limits.lacks(Feature::ReasoningEffort) {
+            (takes.effort, takes.thinking) = (false, Thinking::Never);
+        }
+        takes
+    }
+
+    /// The features that it does not take, by their names in the documentation.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        let mut lacks = if self.sampling { Vec::new() } else { vec!["Temperature", "TopP", "TopK"] };
+        if self.sampling && !self.both_samplings {
+            lacks.push("TopP beside Temperature");
+        }
+        if self.thinking == Thinking::Never {
+            lacks.push("ReasoningEffort");
+        }
+        lacks
+    }
 }
 
 /// The id without `-20250929`, `@20250929` or `-latest`.
@@ -122,6 +176,19 @@ fn undated(model: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::{Thinking, UNKNOWN, abilities};
+    use crate::limits::{Feature, Features, ModelLimits};
+
+    #[test]
+    fn what_the_owner_says_counts_instead_of_the_table() {
+        let stated = ModelLimits { is_stated: true, stated_max_output: Some(7), ..ModelLimits::default() };
+        let takes = abilities("claude-3-haiku").limited(&stated);
+        assert_eq!((takes.thinking, takes.effort, takes.max_output), (Thinking::Either, true, Some(7)));
+        assert!(abilities("claude-opus-4-7").limited(&stated).sampling);
+        let unsupported = Features::default().with(Feature::ReasoningEffort);
+        let narrowed = ModelLimits { unsupported, route_max_output: Some(9), ..ModelLimits::default() };
+        let takes = abilities("claude-opus-4-7").limited(&narrowed);
+        assert_eq!((takes.thinking, takes.sampling, takes.max_output), (Thinking::Never, false, Some(9)));
+    }
 
     #[test]
     fn output_limits_are_known_by_model() {

@@ -45,7 +45,7 @@ struct Draft<'a> {
 /// Writes a request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
     let names = tool_names(request, ANTHROPIC_TOOL_NAME);
-    let mut context = Context::new(from, models::abilities(target.model), names, report);
+    let mut context = Context::new(from, models::abilities(target.model).limited(&target.limits), names, report);
     let draft = draft(request, target, &mut context);
     let mut body = Vec::with_capacity(1024);
     let most = context.report.max_bytes();

@@ -8,6 +8,7 @@ use crate::{
         Block, CacheMark, Document, Effort, Extra, Media, MediaSource, Number, Opaque, OutputFormat, Raw, Reasoning,
         Request, Role, Text, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
     },
+    limits::ModelLimits,
     report::{Mode, Refusal, Report},
 };
 
@@ -16,7 +17,7 @@ const MODEL: &str = "claude-next";
 /// The body, and warnings or the refusal.
 fn run(request: &Request, model: &str, mode: Mode) -> (Value, Result<Vec<String>, Refusal>) {
     let mut report = Report::new(mode);
-    let target = Target { model, default_max_output: 4096 };
+    let target = Target { model, default_max_output: 4096, limits: ModelLimits::default() };
     let encoded = encode(request, target, Surface::ChatCompletions, &mut report);
     assert_eq!(encoded.headers, [("anthropic-version", "2023-06-01".to_owned())]);
     let warnings = report.finish().map(|warnings| warnings.iter().map(ToString::to_string).collect());
@@ -320,7 +321,7 @@ fn tools() {
     ];
     let encoded = encode(
         &request,
-        Target { model: MODEL, default_max_output: 1 },
+        Target { model: MODEL, default_max_output: 1, limits: ModelLimits::default() },
         Surface::ChatCompletions,
         &mut Report::default(),
     );
@@ -547,7 +548,7 @@ fn bookkeeping() {
     // The first of the extras is essential.
     assert_eq!(refused(&request), "x_future");
     let mut report = Report::default();
-    let target = Target { model: MODEL, default_max_output: 1 };
+    let target = Target { model: MODEL, default_max_output: 1, limits: ModelLimits::default() };
     let encoded = encode(&request, target, Surface::Messages, &mut report);
     let body: Value = serde_json::from_slice(&encoded.body).unwrap();
     assert_eq!(body["x_future"], json!({"a": [1, null]}));

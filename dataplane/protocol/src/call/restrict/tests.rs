@@ -1,0 +1,415 @@
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::{
+    call::{Call, Destination, Unprepared},
+    codec::Head,
+    dialect::{Framing, Surface},
+    inbound::Endpoint,
+    limits::{
+        Feature::{self, *},
+        ModelLimits,
+    },
+    report::Mode,
+};
+
+const ALL: [Feature; 14] = Feature::ALL;
+
+fn lacks(features: &[Feature]) -> ModelLimits {
+    ModelLimits { is_stated: true, unsupported: features.iter().copied().collect(), ..ModelLimits::default() }
+}
+
+fn call(surface: Surface, body: &str) -> Call {
+    let in_path = surface.model_in_path();
+    let endpoint = Endpoint {
+        surface,
+        model: in_path.then(|| "m".into()),
+        framing: in_path.then_some(Framing::Whole),
+        query: None,
+        unknown_query: false,
+    };
+    Call::read(endpoint, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap()
+}
+
+/// The body that is sent, and the warnings.
+fn sent(
+    from: Surface,
+    to: Surface,
+    body: &str,
+    limits: ModelLimits,
+    mode: Mode,
+) -> Result<(String, String), Unprepared> {
+    let to = Destination { surfaces: &[to], model: None, default_max_output: 4_096, limits, max_body: 32 << 20 };
+    let prepared = call(from, body).prepare(to, mode)?;
+    let warnings: Vec<String> = prepared.warnings.iter().map(ToString::to_string).collect();
+    Ok((String::from_utf8(prepared.body.to_vec()).unwrap(), warnings.join(" ")))
+}
+
+fn passed(surface: Surface, body: &str, limits: ModelLimits) -> (String, String) {
+    sent(surface, surface, body, limits, Mode::Lenient).unwrap()
+}
+
+/// Each dialect's whole vocabulary.
+fn everything(surface: Surface) -> Value {
+    match surface {
+        Surface::ChatCompletions => json!({
+            "temperature": 0.2, "top_p": 0.9, "top_k": 4, "presence_penalty": 0.1, "frequency_penalty": 0.1, "seed": 1,
+            "logit_bias": {"1": 2}, "logprobs": true, "top_logprobs": 2, "stop": "x", "reasoning_effort": "low",
+            "parallel_tool_calls": false, "service_tier": "flex", "user": "u", "stream": true,
+            "stream_options": {"include_usage": true}, "model": "m", "messages": [{"role": "user", "content": "hi"}],
+            "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {
+                "type": "object", "properties": {}, "required": [], "additionalProperties": false}}}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": {
+                "type": "object", "properties": {}, "required": [], "additionalProperties": false}}},
+        }),
+        Surface::Responses => json!({
+            "temperature": 0.2, "top_p": 0.9, "top_logprobs": 2, "include": ["a", "message.output_text.logprobs"],
+            "parallel_tool_calls": false, "stream": true, "stream_options": {"include_obfuscation": false},
+            "service_tier": "flex", "user": "u", "reasoning": {"effort": "low", "summary": "auto"}, "model": "m",
+            "input": "hi", "tools": [{"type": "function", "name": "f", "strict": true, "parameters": {}}],
+            "text": {"format": {"type": "json_schema", "name": "n", "strict": true, "schema": {}}},
+        }),
+        Surface::Messages => json!({
+            "temperature": 0.2, "top_p": 0.9, "top_k": 4, "stop_sequences": ["x"], "max_tokens": 4000, "model": "m",
+            "thinking": {"type": "enabled", "budget_tokens": 2000}, "service_tier": "standard_only",
+            "output_config": {"effort": "low"}, "metadata": {"user_id": "u"}, "stream": true,
+            "tool_choice": {"type": "auto", "disable_parallel_tool_use": true},
+            "tools": [{"name": "f", "strict": true, "input_schema": {
+                "type": "object", "properties": {}, "required": [], "additionalProperties": false}}],
+            "messages": [{"role": "user", "content": "hi"}],
+        }),
+        _ => json!({
+            "serviceTier": "flex", "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+            "generationConfig": {
+                "temperature": 0.2, "topP": 0.9, "topK": 4, "seed": 1, "presencePenalty": 0.1, "frequencyPenalty": 0.1,
+                "responseLogprobs": true, "logprobs": 2, "stopSequences": ["x"],
+                "thinkingConfig": {"thinkingBudget": 1024}},
+        }),
+    }
+}
+
+/// What each dialect calls a feature; empty where it has none.
+fn fields(surface: Surface, feature: Feature) -> &'static [&'static str] {
+    match (surface, feature) {
+        (Surface::GenerateContent, Temperature) => &["generationConfig.temperature"],
+        (Surface::GenerateContent, TopP) => &["generationConfig.topP"],
+        (Surface::GenerateContent, TopK) => &["generationConfig.topK"],
+        (Surface::GenerateContent, Penalties) => {
+            &["generationConfig.presencePenalty", "generationConfig.frequencyPenalty"]
+        }
+        (Surface::GenerateContent, Seed) => &["generationConfig.seed"],
+        (Surface::GenerateContent, LogProbs) => &["generationConfig.responseLogprobs", "generationConfig.logprobs"],
+        (Surface::GenerateContent, Stop) => &["generationConfig.stopSequences"],
+        (Surface::GenerateContent, ReasoningEffort) => &["generationConfig.thinkingConfig"],
+        (Surface::GenerateContent, ServiceTier) => &["serviceTier"],
+        (Surface::GenerateContent, _) => &[],
+        (_, Temperature) => &["temperature"],
+        (_, TopP) => &["top_p"],
+        (Surface::Responses, TopK | Penalties | Seed | LogitBias | Stop) => &[],
+        (Surface::Messages, Penalties | Seed | LogitBias | LogProbs | StreamOptions) => &[],
+        (_, TopK) => &["top_k"],
+        (_, Penalties) => &["presence_penalty", "frequency_penalty"],
+        (_, Seed) => &["seed"],
+        (_, LogitBias) => &["logit_bias"],
+        (Surface::Responses, LogProbs) => &["top_logprobs", "include=message.output_text.logprobs"],
+        (_, LogProbs) => &["logprobs", "top_logprobs"],
+        (Surface::Messages, Stop) => &["stop_sequences"],
+        (_, Stop) => &["stop"],
+        (Surface::Responses, ReasoningEffort) => &["reasoning.effort"],
+        (Surface::Messages, ReasoningEffort) => &["thinking", "output_config.effort"],
+        (_, ReasoningEffort) => &["reasoning_effort"],
+        (Surface::Messages, ParallelToolCalls) => &["tool_choice.disable_parallel_tool_use"],
+        (_, ParallelToolCalls) => &["parallel_tool_calls"],
+        (Surface::Responses, StrictSchemas) => &["tools[].strict", "text.format.strict"],
+        (Surface::Messages, StrictSchemas) => &["tools[].strict"],
+        (_, StrictSchemas) => &["tools[].function.strict", "response_format.json_schema.strict"],
+        (_, StreamOptions) => &["stream_options"],
+        (_, ServiceTier) => &["service_tier"],
+        (Surface::Messages, User) => &["metadata.user_id"],
+        (_, User) => &["user"],
+    }
+}
+
+const DIALECTS: [Surface; 4] =
+    [Surface::ChatCompletions, Surface::Responses, Surface::Messages, Surface::GenerateContent];
+
+/// How many members of a body are called so at any depth, if their value is not `false`.
+fn occurrences(value: &Value, path: &str) -> usize {
+    let last = path.rsplit(['.', '=']).next().unwrap_or(path);
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, inner)| usize::from(name == last && *inner != false) + occurrences(inner, path))
+            .sum(),
+        Value::Array(elements) => elements.iter().map(|inner| occurrences(inner, path)).sum(),
+        Value::String(text) => usize::from(path.contains('=') && path.ends_with(text.as_str())),
+        _ => 0,
+    }
+}
+
+#[test]
+fn every_feature_leaves_every_dialect_with_a_word() {
+    for surface in DIALECTS {
+        let whole = everything(surface);
+        for feature in ALL {
+            let (body, warnings) = passed(surface, &whole.to_string(), lacks(&[feature]));
+            let left: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+            let told = warnings.matches("field=").count();
+            let fields = fields(surface, feature);
+            assert_eq!(told, fields.len(), "{surface} {feature:?}: {warnings}");
+            for field in fields {
+                assert!(warnings.contains(&format!("field={field}")), "{surface} {feature:?}: {warnings}");
+            }
+            if fields.is_empty() {
+                assert_eq!(left, whole, "{surface} {feature:?}");
+            }
+            for field in fields {
+                assert_eq!(occurrences(&left, field), 0, "{surface} {feature:?}: {body}");
+            }
+        }
+        let (body, _) = passed(surface, &whole.to_string(), lacks(&ALL));
+        serde_json::from_str::<Value>(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    }
+}
+
+#[test]
+fn no_translation_brings_a_feature_back() {
+    let names = [
+        "temperature",
+        "top_p",
+        "topP",
+        "top_k",
+        "topK",
+        "presence_penalty",
+        "presencePenalty",
+        "frequency_penalty",
+        "frequencyPenalty",
+        "seed",
+        "logit_bias",
+        "logprobs",
+        "responseLogprobs",
+        "stop",
+        "stop_sequences",
+        "stopSequences",
+        "reasoning_effort",
+        "thinking",
+        "effort",
+        "thinkingConfig",
+        "parallel_tool_calls",
+        "disable_parallel_tool_use",
+        "strict",
+        "stream_options",
+        "service_tier",
+        "serviceTier",
+        "user",
+        "user_id",
+    ];
+    let surfaces = [Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent];
+    for from in surfaces {
+        for to in surfaces.into_iter().filter(|to| *to != from) {
+            let (body, warnings) = sent(from, to, &everything(from).to_string(), lacks(&ALL), Mode::Lenient).unwrap();
+            let left: Value = serde_json::from_str(&body).unwrap();
+            for name in names {
+                assert_eq!(occurrences(&left, name), 0, "{from} to {to}: {name} in {body}");
+            }
+            for feature in ALL {
+                for field in fields(from, feature) {
+                    assert!(warnings.contains(&format!("field={field}")), "{from} to {to}: {field}: {warnings}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_other_byte_stays() {
+    let rows = [
+        (r#"{ "temperature" : 0.5 , "model":"m" , "x":1.0 }"#, r#"{ "model":"m" , "x":1.0 }"#),
+        (r#"{"model":"m", "x":1e3 , "temperature":0.5 }"#, r#"{"model":"m", "x":1e3 }"#),
+        (r#"{"temperature":0.5,"top_p":0.1,"model":"m"}"#, r#"{"model":"m"}"#),
+        (r#"{"model":"m","temperature":0.5,"x":0,"top_p":0.1}"#, r#"{"model":"m","x":0}"#),
+        (r#"{"temperature":0.5,"model":"m","temperature":0.7}"#, r#"{"model":"m"}"#),
+        (r#"{"temperat\u0075re":0.5,"model":"m"}"#, r#"{"model":"m"}"#),
+        (r#"{"model":"m","metadata":{"temperature":0.5}}"#, r#"{"model":"m","metadata":{"temperature":0.5}}"#),
+    ];
+    for (body, expected) in rows {
+        let (sent, warnings) = passed(Surface::ChatCompletions, body, lacks(&[Temperature, TopP]));
+        assert_eq!(sent, expected);
+        assert_eq!(warnings.is_empty(), body.contains("metadata"), "{body}: {warnings}");
+    }
+    let (sent, _) =
+        passed(Surface::Responses, r#"{"include":["message.output_text.logprobs"],"model":"m"}"#, lacks(&[LogProbs]));
+    assert_eq!(sent, r#"{"include":[],"model":"m"}"#);
+}
+
+#[test]
+fn neutral_values_go_without_a_word_even_in_strict_mode() {
+    let chat = r#"{"model":"m","temperature":1.0,"top_p":1,"presence_penalty":0,"frequency_penalty":0.0,"logit_bias":{},"stop":[],"logprobs":false,"parallel_tool_calls":true,"user":"","service_tier":"auto","seed":null,"reasoning_effort":null}"#;
+    let (body, warnings) =
+        sent(Surface::ChatCompletions, Surface::ChatCompletions, chat, lacks(&ALL), Mode::Strict).unwrap();
+    assert_eq!((body.as_str(), warnings.as_str()), (r#"{"model":"m"}"#, ""));
+    let messages = r#"{"model":"m","max_tokens":5,"thinking":{"type":"disabled"},"stop_sequences":[],"metadata":{}}"#;
+    let (body, _) = sent(Surface::Messages, Surface::Messages, messages, lacks(&ALL), Mode::Strict).unwrap();
+    assert_eq!(body, r#"{"model":"m","max_tokens":5,"metadata":{}}"#);
+}
+
+#[test]
+fn strict_mode_refuses_and_default_mode_refuses_what_the_answer_would_lack() {
+    let refusal = |body: &str, mode| match sent(Surface::ChatCompletions, Surface::Messages, body, lacks(&ALL), mode) {
+        Err(Unprepared::Refused(refusal)) => refusal.field.into_owned(),
+        other => panic!("{other:?}"),
+    };
+    let body = |more: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"q"}}],{more}}}"#);
+    assert_eq!(refusal(&body(r#""temperature":0.5"#), Mode::Strict), "temperature");
+    assert_eq!(refusal(&body(r#""logprobs":true"#), Mode::Default), "logprobs");
+}
+
+#[test]
+fn larger_limits_become_what_the_model_takes() {
+    let most = |most| ModelLimits { stated_max_output: Some(most), ..ModelLimits::default() };
+    let rows = [
+        (
+            Surface::ChatCompletions,
+            r#"{"model":"m","max_tokens":900}"#,
+            r#"{"model":"m","max_tokens":100}"#,
+            "max_completion_tokens",
+        ),
+        (
+            Surface::ChatCompletions,
+            r#"{"model":"m","max_completion_tokens":"900"}"#,
+            r#"{"model":"m","max_completion_tokens":100}"#,
+            "max_completion_tokens",
+        ),
+        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":100}"#, r#"{"model":"m","max_tokens":100}"#, ""),
+        (Surface::ChatCompletions, r#"{"model":"m"}"#, r#"{"model":"m"}"#, ""),
+        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":"many"}"#, r#"{"model":"m","max_tokens":"many"}"#, ""),
+        (
+            Surface::Responses,
+            r#"{"model":"m","max_output_tokens":101}"#,
+            r#"{"model":"m","max_output_tokens":100}"#,
+            "max_output_tokens",
+        ),
+        (Surface::Messages, r#"{"model":"m","max_tokens":101}"#, r#"{"model":"m","max_tokens":100}"#, "max_tokens"),
+        (
+            Surface::GenerateContent,
+            r#"{"generation_config":{"max_output_tokens":101}}"#,
+            r#"{"generation_config":{"max_output_tokens":100}}"#,
+            "generationConfig.maxOutputTokens",
+        ),
+    ];
+    for (surface, body, expected, field) in rows {
+        let (sent, warnings) = passed(surface, body, most(100));
+        assert_eq!(sent, expected);
+        assert_eq!(warnings.is_empty(), field.is_empty(), "{warnings}");
+        assert!(warnings.contains(field) && (field.is_empty() || warnings.ends_with(";to=100")), "{warnings}");
+    }
+}
+
+#[test]
+fn a_routes_limit_holds_for_whoever_names_none() {
+    let most = |most| ModelLimits { route_max_output: Some(most), ..ModelLimits::default() };
+    let rows = [
+        (Surface::ChatCompletions, r#"{"model":"m"}"#, r#"{"max_tokens":100,"model":"m"}"#),
+        (Surface::ChatCompletions, r#"{"model":"gpt-5"}"#, r#"{"max_completion_tokens":100,"model":"gpt-5"}"#),
+        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":null}"#, r#"{"model":"m","max_tokens":100}"#),
+        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":7}"#, r#"{"model":"m","max_tokens":7}"#),
+        (Surface::Responses, r#"{"model":"m"}"#, r#"{"max_output_tokens":100,"model":"m"}"#),
+        (
+            Surface::GenerateContent,
+            r#"{"contents":[]}"#,
+            r#"{"generationConfig":{"maxOutputTokens":100},"contents":[]}"#,
+        ),
+        (Surface::GenerateContent, r#"{"generationConfig":null}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
+        (Surface::GenerateContent, r#"{"generationConfig":{}}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
+        (
+            Surface::GenerateContent,
+            r#"{"generationConfig":{"topK":1}}"#,
+            r#"{"generationConfig":{"maxOutputTokens":100}}"#,
+        ),
+        (Surface::GenerateContent, r#"{"serviceTier":"flex"}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
+        (Surface::GenerateContent, r#"{"generationConfig":7}"#, r#"{"generationConfig":7}"#),
+        (Surface::Embeddings, r#"{"model":"m"}"#, r#"{"model":"m"}"#),
+        (Surface::CountTokens, r#"{"contents":[]}"#, r#"{"contents":[]}"#),
+        (Surface::MessagesCountTokens, r#"{"model":"m"}"#, r#"{"model":"m"}"#),
+    ];
+    for (surface, body, expected) in rows {
+        let limits = ModelLimits { unsupported: [TopK, ServiceTier].into_iter().collect(), ..most(100) };
+        assert_eq!(passed(surface, body, limits).0, expected, "{surface}");
+    }
+    let streamed = r#"{"temperature":0.5,"model":"m","stream":true}"#;
+    let limits = ModelLimits { unsupported: [Temperature].into_iter().collect(), ..most(100) };
+    let (body, _) = passed(Surface::ChatCompletions, streamed, limits);
+    let sent: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        sent,
+        json!({"max_tokens": 100, "stream_options": {"include_usage": true}, "model": "m", "stream": true})
+    );
+}
+
+#[test]
+fn a_thinking_budget_fits_into_a_smaller_limit() {
+    let most = |most| ModelLimits { route_max_output: Some(most), ..ModelLimits::default() };
+    let body = r#"{"model":"m","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000}}"#;
+    let (sent, warnings) = passed(Surface::Messages, body, most(4_000));
+    assert_eq!(sent, r#"{"model":"m","max_tokens":4000,"thinking":{"type":"enabled","budget_tokens":3000}}"#);
+    assert!(warnings.contains("field=thinking.budget_tokens;from=8000;to=3000"), "{warnings}");
+    let (sent, warnings) = passed(Surface::Messages, body, most(1_000));
+    assert_eq!(sent, r#"{"model":"m","max_tokens":1000,"thinking":{"type":"disabled"}}"#);
+    assert!(warnings.contains("dropped;field=thinking"), "{warnings}");
+}
+
+#[test]
+fn translated_requests_ask_for_what_the_owner_says() {
+    let body = r#"{"model":"gpt-4o","max_tokens":32000,"messages":[{"role":"user","content":"q"}],"temperature":0.2}"#;
+    let run = |body: &str, limits| {
+        let (body, warnings) = sent(Surface::Messages, Surface::ChatCompletions, body, limits, Mode::Default).unwrap();
+        (serde_json::from_str::<Value>(&body).unwrap(), warnings)
+    };
+    let (sent, warnings) = run(body, ModelLimits::default());
+    assert_eq!(sent["max_tokens"], 16_384, "the table's");
+    assert_eq!(warnings, "adapted;field=max_tokens;from=32000;to=16384");
+    let (sent, warnings) = run(body, ModelLimits { stated_max_output: Some(64_000), ..ModelLimits::default() });
+    assert_eq!((sent["max_tokens"].as_u64(), warnings.as_str()), (Some(32_000), ""), "the owner knows better");
+    let both = ModelLimits { stated_max_output: Some(64_000), route_max_output: Some(500), ..ModelLimits::default() };
+    let (sent, warnings) = run(body, both);
+    assert_eq!(
+        (sent["max_tokens"].as_u64(), warnings.as_str()),
+        (Some(500), "adapted;field=max_tokens;from=32000;to=500")
+    );
+    let unknown = body.replace("gpt-4o", "qwen3");
+    assert_eq!(run(&unknown, ModelLimits::default()).0["max_tokens"], 32_000, "never clamped by what is not known");
+
+    let reasoner = body.replace("gpt-4o", "gpt-5-mini");
+    assert_eq!(run(&reasoner, ModelLimits::default()).0.get("temperature"), None);
+    let (sent, warnings) = run(&reasoner, lacks(&[]));
+    assert_eq!(
+        (sent["temperature"].as_f64(), warnings.as_str()),
+        (Some(0.2), ""),
+        "an empty list: it takes everything"
+    );
+    let route = ModelLimits { unsupported: [Temperature].into_iter().collect(), ..ModelLimits::default() };
+    assert_eq!(run(body, route).1, "dropped;field=temperature adapted;field=max_tokens;from=32000;to=16384");
+}
+
+#[test]
+fn chat_clients_without_a_limit_get_the_owners_from_anthropic() {
+    let body = r#"{"model":"own-claude","messages":[{"role":"user","content":"q"}]}"#;
+    let run = |limits| {
+        let (body, warnings) = sent(Surface::ChatCompletions, Surface::Messages, body, limits, Mode::Strict).unwrap();
+        assert_eq!(warnings, "");
+        serde_json::from_str::<Value>(&body).unwrap()["max_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(run(ModelLimits::default()), 4_096);
+    assert_eq!(run(ModelLimits { stated_max_output: Some(50_000), ..ModelLimits::default() }), 50_000);
+    assert_eq!(run(ModelLimits { route_max_output: Some(300), ..ModelLimits::default() }), 300);
+}
+
+#[test]
+fn hostile_bodies_cost_a_bounded_number_of_edits() {
+    let members = r#""user_id":1,"x":1,"#.repeat(120_000);
+    let body = format!(r#"{{"model":"m","max_tokens":5,"metadata":{{{members}"y":1}}}}"#);
+    match sent(Surface::Messages, Surface::Messages, &body, lacks(&[User]), Mode::Lenient) {
+        Err(Unprepared::Refused(refusal)) => assert_eq!(refusal.field, "request"),
+        other => panic!("{:?}", other.map(|(body, warnings)| (body.len(), warnings))),
+    }
+}

@@ -1,0 +1,162 @@
+//! What whoever runs the gateway says a model takes, beside the built-in tables of the codecs.
+//!
+//! A provider's word counts instead of the table: a self-hosted model may be called like one that takes less, and the
+//! table may be wrong. A route's word only narrows. What is said here holds on both lanes; the table holds for translated
+//! requests alone, since a client that speaks the upstream's own dialect knows what it asks for.
+
+/// Something of a request that a model or its server may not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Feature {
+    /// `temperature`
+    Temperature,
+    /// `top_p`
+    TopP,
+    /// `top_k`
+    TopK,
+    /// `presence_penalty`, `frequency_penalty`
+    Penalties,
+    /// `seed`
+    Seed,
+    /// `logit_bias`
+    LogitBias,
+    /// `logprobs`, `top_logprobs`
+    LogProbs,
+    /// `stop`
+    Stop,
+    /// How hard to think: efforts, budgets and levels.
+    ReasoningEffort,
+    /// Whether several tools may be called in one turn.
+    ParallelToolCalls,
+    /// `strict` of tools and of JSON Schemas.
+    StrictSchemas,
+    /// `stream_options`, through which usage is asked for.
+    StreamOptions,
+    /// `service_tier`
+    ServiceTier,
+    /// The end user's id.
+    User,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Temperature,
+        Self::TopP,
+        Self::TopK,
+        Self::Penalties,
+        Self::Seed,
+        Self::LogitBias,
+        Self::LogProbs,
+        Self::Stop,
+        Self::ReasoningEffort,
+        Self::ParallelToolCalls,
+        Self::StrictSchemas,
+        Self::StreamOptions,
+        Self::ServiceTier,
+        Self::User,
+    ];
+}
+
+/// A set of features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features(u16);
+
+/// What is said about the model of one upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Most output tokens that the model takes, instead of the table's figure.
+    pub stated_max_output: Option<u64>,
+    /// Most output tokens that the route allows: asked for as well where the client names no limit.
+    pub route_max_output: Option<u64>,
+    /// Whether `unsupported` holds the provider's list, which counts instead of the table's.
+    pub is_stated: bool,
+    /// What is not sent.
+    pub unsupported: Features,
+}
+
+// === impl Features ===
+
+impl Features {
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, feature: Feature) -> Self {
+        Self(self.0 | 1 << feature as u16)
+    }
+
+    /// Those of either set.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether a feature is among them.
+    pub const fn contains(self, feature: Feature) -> bool {
+        self.0 & 1 << feature as u16 != 0
+    }
+
+    /// Those that are in it, in the order of their definition.
+    pub fn iter(self) -> impl Iterator<Item = Feature> {
+        Feature::ALL.into_iter().filter(move |feature| self.contains(*feature))
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl FromIterator<Feature> for Features {
+    fn from_iter<I: IntoIterator<Item = Feature>>(features: I) -> Self {
+        features.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+// === impl ModelLimits ===
+
+impl ModelLimits {
+    /// Most output tokens, given the table's figure; none if nothing is known.
+    pub fn max_output(&self, table: Option<u64>) -> Option<u64> {
+        let most = self.stated_max_output.or(table);
+        most.into_iter().chain(self.route_max_output).min()
+    }
+
+    /// Whether a feature is not to be sent.
+    pub const fn lacks(&self, feature: Feature) -> bool {
+        self.unsupported.contains(feature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_overrides_the_table_and_a_route_narrows() {
+        let limits = |stated_max_output, route_max_output| ModelLimits {
+            stated_max_output,
+            route_max_output,
+            ..ModelLimits::default()
+        };
+        let rows = [
+            (limits(None, None), None, None),
+            (limits(None, None), Some(10), Some(10)),
+            (limits(Some(20), None), Some(10), Some(20)),
+            (limits(Some(5), None), Some(10), Some(5)),
+            (limits(Some(20), Some(30)), Some(10), Some(20)),
+            (limits(Some(20), Some(7)), None, Some(7)),
+            (limits(None, Some(7)), None, Some(7)),
+            (limits(None, Some(30)), Some(10), Some(10)),
+        ];
+        for (limits, table, most) in rows {
+            assert_eq!(limits.max_output(table), most, "{limits:?} {table:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_into_it() {
+        let set: Features = [Feature::Temperature, Feature::User].into_iter().collect();
+        assert!(set.contains(Feature::User) && set.contains(Feature::Temperature) && !set.contains(Feature::Seed));
+        assert!(Features::default().is_empty() && !set.is_empty());
+        assert!(set.or(Features::default().with(Feature::Stop)).contains(Feature::Stop));
+    }
+}

@@ -59,6 +59,9 @@ pub const FEATURE_LIST: &str = "list";
 /// Of an operator: a `nack` may come in parts.
 pub const FEATURE_NACK_PARTS: &str = "nack-parts";
 
+/// Of an operator: it takes [`FromDataPlane::Credentials`].
+pub const FEATURE_CREDENTIALS: &str = "credentials";
+
 /// Resources or refusals in one `held` or `nack` line at most. Names have at most 317 bytes and messages at most
 /// [`MAX_REFUSAL`], so a line stays far below [`MAX_LINE`].
 pub const PART: usize = 500;
@@ -97,8 +100,26 @@ pub enum FromDataPlane {
         /// Whether another part follows.
         more: bool,
     },
+    /// Which providers' keys are rejected now, in the place of what was said before. Said after the first commit, to an
+    /// operator that knows [`FEATURE_CREDENTIALS`], and at most once a second when it changes.
+    Credentials {
+        /// [`PART`] at most.
+        rejected: Vec<RejectedKey>,
+    },
     /// Answer to a ping.
     Pong {},
+}
+
+/// A provider whose key its vendor rejects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedKey {
+    /// The provider.
+    pub provider: ObjectId,
+    /// The status of the answer that rejected it: 401 or 403.
+    pub status: u16,
+    /// Since when, in seconds since 1970.
+    pub since: i64,
 }
 
 /// What the operator says.

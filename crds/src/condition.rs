@@ -19,9 +19,11 @@ pub enum ConditionType {
     ResolvedRefs,
     /// The token's Secret holds the current key.
     SecretReady,
+    /// The upstream takes the provider's key. There once it did not.
+    CredentialsAccepted,
     /// Every connected data-plane pod has acknowledged this generation.
     Programmed,
-    /// All of the above.
+    /// All of the above but CredentialsAccepted, which is about the vendor.
     Ready,
 }
 
@@ -105,6 +107,10 @@ pub enum Reason {
     Conflict,
     /// The API server fails or does not answer.
     ApiServerError,
+    /// CredentialsAccepted: all is well.
+    CredentialsAccepted,
+    /// The upstream answers 401 or 403 to the provider's key.
+    RejectedByUpstream,
     /// Programmed: all is well.
     Programmed,
     /// Some data-plane pods have not answered yet.

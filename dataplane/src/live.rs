@@ -5,6 +5,7 @@ mod account;
 mod health;
 mod learned;
 mod load;
+mod rejections;
 mod retry_budget;
 mod slots;
 
@@ -20,6 +21,7 @@ pub use account::{Account, Headroom, Remaining, Reservation, Room};
 pub use health::{Availability, Eviction, Health};
 pub use learned::Learned;
 pub use load::{InFlight, Load};
+pub use rejections::{Rejection, Rejections};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
 
@@ -38,6 +40,7 @@ pub struct Live {
     learned: Kept<HealthKey, Learned>,
     slots: Kept<ObjectId, Slots>,
     budgets: Kept<ObjectId, RetryBudget>,
+    rejections: Arc<Rejections>,
     clients: Clients,
     traffic: Arc<Traffic>,
 }
@@ -52,6 +55,7 @@ impl Live {
             learned: Kept::default(),
             slots: Kept::default(),
             budgets: Kept::default(),
+            rejections: Arc::default(),
             clients: Clients::new(addresses),
             traffic: Arc::default(),
         }
@@ -94,6 +98,11 @@ impl Live {
     /// What was learned of an upstream model.
     pub fn learned(&self, key: &HealthKey) -> Arc<Learned> {
         self.learned.get(key)
+    }
+
+    /// Which providers' keys are rejected.
+    pub fn rejections(&self) -> &Arc<Rejections> {
+        &self.rejections
     }
 
     /// The concurrency slots of a provider.

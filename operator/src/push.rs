@@ -44,8 +44,8 @@ use crate::{
 /// The path that replicas ask each other at.
 pub const ACKS: &str = "/v1/acks";
 
-/// [`frame::FEATURE_LIST`] and [`frame::FEATURE_NACK_PARTS`].
-const FEATURES: &str = "list,nack-parts";
+/// [`frame::FEATURE_LIST`], [`frame::FEATURE_NACK_PARTS`] and [`frame::FEATURE_CREDENTIALS`].
+const FEATURES: &str = "list,nack-parts,credentials";
 
 /// Connections: of strangers, who need a few round trips to show a token, and of data planes and replicas. Half of the
 /// strangers' places may be one address's, since a service mesh or a NAT gives many pods one.

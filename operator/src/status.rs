@@ -247,6 +247,7 @@ impl Statuses {
             verdict,
             progress,
             finding: (key.kind == Kind::Token).then(|| findings.get(&key.id).cloned()),
+            key_rejection: (key.kind == Kind::Provider).then(|| standing.key_rejection(&key.id)).flatten(),
             held: &current.conditions,
             waited: now.duration_since(since),
             led: now.duration_since(memory.since),

@@ -22,6 +22,7 @@ mod metering;
 mod models;
 mod passthrough;
 mod raw;
+mod secrecy;
 mod settings;
 mod stalled;
 mod streaming;

@@ -290,7 +290,7 @@ pub struct AIProviderStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Accepted: the spec makes sense. ResolvedRefs: Secret and certificates were found. Programmed: every connected
-    /// data-plane pod has it. Ready: all of these.
+    /// data-plane pod has it. Ready: all of these. CredentialsAccepted is False while the upstream rejects the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::schema")]
     pub conditions: Vec<Condition>,

@@ -39,7 +39,8 @@ impl Collector for UpstreamSeries {
         write(&mut encoder, ("routeapi_upstream_in_flight", help), &runtime, |upstream| {
             i64::from(upstream.load.in_flight())
         })?;
-        left_out(&mut encoder, &runtime, now)
+        left_out(&mut encoder, &runtime, now)?;
+        rejected_keys(&mut encoder, &runtime)
     }
 }
 
@@ -60,6 +61,21 @@ fn left_out(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime, now: Instant
             let seconds = until.saturating_duration_since(now).as_secs_f64();
             ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
         }
+    }
+    Ok(())
+}
+
+/// Only of those that are rejected.
+fn rejected_keys(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime) -> fmt::Result {
+    let help = "AIProviders whose key the upstream rejects, by the status of its answer; always 1";
+    let mut family =
+        encoder.encode_descriptor("routeapi_provider_credentials_rejected", help, None, MetricType::Gauge)?;
+    let upstreams = runtime.routes().flat_map(|route| &route.upstreams);
+    let Some(rejections) = upstreams.map(|upstream| &upstream.provider.rejections).next() else { return Ok(()) };
+    for (provider, rejection) in rejections.list() {
+        let (provider, status) = (provider.to_string(), rejection.status.to_string());
+        let labels = [("provider", provider.as_str()), ("status", status.as_str())];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -14,7 +14,10 @@ use super::{
     runtime::{Route, Runtime},
     store::{Applied, Origin, Store},
 };
-use crate::{clock, live::Live};
+use crate::{
+    clock,
+    live::{Live, Rejections},
+};
 
 /// Puts configurations in force, one after the other.
 pub struct Installer {
@@ -38,6 +41,11 @@ impl Installer {
     /// Where it puts them.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Which providers' keys are rejected.
+    pub fn rejections(&self) -> &Rejections {
+        self.live.rejections()
     }
 
     /// Every resource in force.

@@ -21,7 +21,7 @@ use routeapi_protocol::{
 
 use super::{names::Names, patterns::Patterns, terms::Offers};
 use crate::{
-    live::{Account, Health, Learned, Load, RetryBudget, Slots},
+    live::{Account, Health, Learned, Load, Rejections, RetryBudget, Slots},
     upstream::Client,
 };
 
@@ -138,6 +138,10 @@ pub struct Provider {
     pub surfaces: Vec<Surface>,
     /// What its owner says about its models.
     pub offers: Offers,
+    /// A hash of its key; none if it has none.
+    pub key: Option<u64>,
+    /// Where it is noted whether the vendor takes that.
+    pub rejections: Arc<Rejections>,
     /// Requests in flight from this process.
     pub slots: Arc<Slots>,
 }
@@ -174,6 +178,23 @@ pub struct Token {
     pub denies_unpriced: bool,
     /// What it may still use.
     pub account: Arc<Account>,
+}
+
+// === impl Provider ===
+
+impl Provider {
+    /// An upstream answered with this status. `rejects` says that it is about the gateway's key, which a vendor says with
+    /// 401 or 403 and nothing else. Logged once per change, never in the vendor's words.
+    pub fn answered(&self, status: u16, rejects: bool, now: i64) {
+        let Some(key) = self.key else { return };
+        if rejects && matches!(status, 401 | 403) {
+            if self.rejections.rejected(&self.id, key, status, now) {
+                tracing::warn!(provider = %self.id, status, "the upstream rejects the key of this AIProvider");
+            }
+        } else if (200..300).contains(&status) && self.rejections.accepted(&self.id, key) {
+            tracing::info!(provider = %self.id, "the upstream accepts the key of this AIProvider again");
+        }
+    }
 }
 
 // === impl Runtime ===

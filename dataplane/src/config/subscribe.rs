@@ -12,8 +12,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use routeapi_channel::frame::{FromDataPlane, FromOperator, MAX_LINE};
-use tokio::{sync::mpsc, time::Instant};
+use routeapi_channel::frame::{FromDataPlane, FromOperator, MAX_LINE, PART, RejectedKey};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use self::{
     backoff::Backoff,
@@ -26,10 +29,13 @@ use super::{
     last_good,
     store::{Link, Origin},
 };
-use crate::{clock, spawn::Spawner, upstream::AddressRules};
+use crate::{clock, live::Rejections, spawn::Spawner, upstream::AddressRules};
 
 /// The operator pings every ten seconds; after three missed ones the connection is dead.
 const SILENCE: Duration = Duration::from_secs(35);
+
+/// How often the operator is told of rejected keys at most.
+const TELL_REJECTIONS: Duration = Duration::from_secs(1);
 
 /// Who subscribes, and to whom.
 #[derive(Clone, Debug)]
@@ -126,11 +132,19 @@ async fn once(
     tracing::info!(operator = %settings.operator.url, "connected to the operator");
     let mut lines = Lines::new(MAX_LINE);
     let mut last = Instant::now();
+    let mut rejections = installer.rejections().changed();
+    rejections.mark_changed();
+    let mut tell_from = last;
     loop {
         let waiting = session.deadline().map_or(last + SILENCE, Instant::from_std);
         let deadline = waiting.min(last + SILENCE);
         let frame = tokio::select! {
             frame = hear.frame() => frame.ok_or(Ended::Closed)??,
+            () = changed(&mut rejections, tell_from), if features.credentials && life.committed => {
+                tell_from = Instant::now() + TELL_REJECTIONS;
+                answer(&say, vec![rejected_keys(installer.rejections())]).await?;
+                continue;
+            }
             () = tokio::time::sleep_until(deadline) => {
                 if last.elapsed() >= SILENCE {
                     return Err(Ended::Silent);
@@ -159,6 +173,24 @@ async fn once(
             }
         }
     }
+}
+
+/// Completes when something has changed, and not before that moment.
+async fn changed(rejections: &mut watch::Receiver<u64>, from: Instant) {
+    tokio::time::sleep_until(from).await;
+    if rejections.changed().await.is_err() {
+        // Nobody is left to change anything.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn rejected_keys(rejections: &Rejections) -> FromDataPlane {
+    let key = |(provider, rejection): (_, crate::live::Rejection)| RejectedKey {
+        provider,
+        status: rejection.status,
+        since: rejection.since,
+    };
+    FromDataPlane::Credentials { rejected: rejections.list().into_iter().take(PART).map(key).collect() }
 }
 
 async fn install(

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use routeapi_channel::{Catalog, Key, Revision, Version};
+use routeapi_channel::{Catalog, Key, ObjectId, Revision, Version, frame::RejectedKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -52,6 +52,9 @@ pub struct PodReport {
     pub revision: Option<Revision>,
     /// What it refused of that state.
     pub refused: Vec<Refusal>,
+    /// Providers whose key their vendor rejects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected_keys: Vec<RejectedKey>,
 }
 
 /// A resource that a pod could not use.
@@ -109,6 +112,18 @@ pub struct Standing {
     groups: Vec<(Option<Arc<Catalog>>, Vec<PodName>)>,
     away: Vec<(Option<Arc<Catalog>>, PodName)>,
     refused: BTreeMap<Key, Vec<(PodName, Version, String)>>,
+    rejected_keys: BTreeMap<ObjectId, Vec<(PodName, RejectedKey)>>,
+}
+
+/// A provider's key that its vendor rejects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRejection {
+    /// The status of the answers: 401 or 403.
+    pub status: u16,
+    /// Since when, in seconds since 1970.
+    pub since: i64,
+    /// The pods that were answered so.
+    pub pods: Names,
 }
 
 /// How far one resource has got.
@@ -174,6 +189,16 @@ impl AckBook {
             report.refused = refused;
         }
         self.finish(pods);
+    }
+
+    /// Which providers' keys are rejected, as a pod says on the stream that opened at `since`.
+    pub fn rejected_keys(&self, uid: &str, since: i64, rejected: Vec<RejectedKey>) {
+        let mut pods = self.lock();
+        let held = pods.local.get_mut(uid).filter(|report| report.since == since);
+        if let Some(report) = held.filter(|report| report.rejected_keys != rejected) {
+            report.rejected_keys = rejected;
+            self.finish(pods);
+        }
     }
 
     /// The stream that opened at `since` ended.
@@ -244,6 +269,9 @@ impl AckBook {
         let mut standing = Standing { connected: connected.len(), ..Standing::default() };
         for report in connected.values() {
             by_revision.entry(report.revision.as_ref()).or_default().push(report.pod.clone());
+            for key in report.rejected_keys.iter().filter(|key| matches!(key.status, 401 | 403)) {
+                standing.rejected_keys.entry(key.provider.clone()).or_default().push((report.pod.clone(), key.clone()));
+            }
             for refusal in &report.refused {
                 let refused = standing.refused.entry(refusal.key.clone()).or_default();
                 refused.push((report.pod.clone(), refusal.version.clone(), refusal.message.clone()));
@@ -324,6 +352,16 @@ impl Standing {
             away_names: Names::of(away),
             rejection,
         }
+    }
+}
+
+impl Standing {
+    /// Whether connected pods say that this provider's key is rejected.
+    pub fn key_rejection(&self, provider: &ObjectId) -> Option<KeyRejection> {
+        let told = self.rejected_keys.get(provider)?;
+        let (_, first) = told.iter().min_by_key(|(_, key)| key.since)?;
+        let pods = Names::of(told.iter().map(|(pod, _)| pod));
+        Some(KeyRejection { status: first.status, since: first.since, pods })
     }
 }
 

@@ -246,6 +246,7 @@ where
             since: jiff::Timestamp::now().as_millisecond(),
             revision: None,
             refused: Vec::new(),
+            rejected_keys: Vec::new(),
         });
         let resumed = hello.revision.is_some();
         info!(pod = %peer.pod.name, namespace = %peer.pod.namespace, instance = %hello.instance, resumed, "data plane connected");
@@ -300,6 +301,13 @@ where
         match line? {
             None => Err(Ended::ByPod),
             Some(FromDataPlane::Pong {}) => Ok(()),
+            Some(FromDataPlane::Credentials { rejected }) if rejected.len() > frame::PART => {
+                Err(Ended::Protocol(format!("it tells of more than {} rejected keys at once", frame::PART)))
+            }
+            Some(FromDataPlane::Credentials { rejected }) => {
+                self.sources.acks.rejected_keys(&self.peer.uid, self.since, rejected);
+                Ok(())
+            }
             Some(FromDataPlane::Hello(_)) => Err(Ended::Protocol("a second hello".to_owned())),
             Some(FromDataPlane::Held { .. }) => Err(Ended::Protocol("a list that nobody asked for".to_owned())),
             Some(FromDataPlane::Ack { revision }) => self.answered(&revision, Vec::new()).await,

@@ -14,7 +14,7 @@ use routeapi_compile::{Detail, Verdict};
 use routeapi_crds::condition::{self, ConditionType, Decision, Reason, Status, shorten};
 
 use crate::{
-    push::ack::{Names, Progress},
+    push::ack::{KeyRejection, Names, Progress},
     tokens::plan::Finding,
 };
 
@@ -39,6 +39,8 @@ pub struct Facts<'a> {
     pub progress: Option<Progress>,
     /// Of an ApiToken: what was found out about its Secret, if that is known yet.
     pub finding: Option<Option<Finding>>,
+    /// Of an AIProvider: whether its key is rejected.
+    pub key_rejection: Option<KeyRejection>,
     /// What the status says now.
     pub held: &'a [Condition],
     /// Since when acknowledgements have been outstanding.
@@ -93,6 +95,7 @@ pub fn decide(facts: &Facts<'_>) -> (Option<Wanted>, Option<Duration>) {
     further.push(programmed);
     decisions.push(facts.verdict.ready(&further, facts.now.as_second()));
     decisions.extend(further);
+    decisions.extend(credentials(facts));
     let wanted = Wanted {
         generation: facts.verdict.generation,
         decisions,
@@ -100,6 +103,25 @@ pub fn decide(facts: &Facts<'_>) -> (Option<Wanted>, Option<Duration>) {
         progress: facts.progress.clone(),
     };
     (Some(wanted), later.or_else(|| expiry(facts)))
+}
+
+/// Whether the vendor takes the provider's key, once it did not. After an operator's start the pods have time to come back
+/// and to say so again.
+fn credentials(facts: &Facts<'_>) -> Option<Decision> {
+    const TYPE: ConditionType = ConditionType::CredentialsAccepted;
+    if let Some(KeyRejection { status, since, pods }) = &facts.key_rejection {
+        let since = Timestamp::from_second(*since).map(|since| format!(" since {since}")).unwrap_or_default();
+        let message = format!(
+            "spec.credentials: the upstream answers {status} to this key{since}, at pods {pods}; put a valid key into the Secret"
+        );
+        return Some(Decision::no(TYPE, Reason::RejectedByUpstream, message));
+    }
+    let held = condition::find(facts.held, TYPE)?;
+    let hears = facts.led >= GRACE && facts.progress.as_ref().is_none_or(|progress| progress.connected > 0);
+    if held.status == Status::False.to_string() && !hears {
+        return Some(Decision::no(TYPE, Reason::RejectedByUpstream, held.message.clone()));
+    }
+    Some(Decision::yes(TYPE, Reason::CredentialsAccepted))
 }
 
 enum Programmed {

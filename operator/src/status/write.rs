@@ -25,10 +25,11 @@ pub const API_VERSION: &str = "routeapi.dev/v1alpha1";
 /// How long the API server may take.
 const CALL: Duration = Duration::from_secs(15);
 
-const OURS: [ConditionType; 5] = [
+const OURS: [ConditionType; 6] = [
     ConditionType::Accepted,
     ConditionType::ResolvedRefs,
     ConditionType::SecretReady,
+    ConditionType::CredentialsAccepted,
     ConditionType::Programmed,
     ConditionType::Ready,
 ];

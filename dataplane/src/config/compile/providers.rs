@@ -54,7 +54,16 @@ pub fn compile(
             Err(message) => refused.push(unreadable(Kind::Provider, id, message)),
         }
     }
+    let keys = compiled.iter().filter_map(|(id, compiled)| Some((id.clone(), compiled.provider.key?)));
+    live.rejections().configure(keys.collect());
     compiled
+}
+
+/// A hash of its credential, by which a key that was replaced is told from the one before.
+fn key(told: &Told) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(told.credential.as_ref()?).unwrap_or_default().hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
@@ -67,7 +76,9 @@ fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
         duration: told.eviction.duration.into(),
     };
     let offers = offers(told);
-    let provider = Arc::new(Provider { id: id.clone(), type_: told.type_, family, surfaces, offers, slots });
+    let (key, rejections) = (key(told), Arc::clone(live.rejections()));
+    let provider =
+        Arc::new(Provider { id: id.clone(), type_: told.type_, family, surfaces, offers, key, rejections, slots });
     Ok(Compiled { provider, transport, eviction, spec: fingerprint(told) })
 }
 

@@ -21,7 +21,9 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use routeapi_channel::frame::{FEATURE_LIST, FEATURE_NACK_PARTS, FEATURES_HEADER, FromDataPlane, PATH};
+use routeapi_channel::frame::{
+    FEATURE_CREDENTIALS, FEATURE_LIST, FEATURE_NACK_PARTS, FEATURES_HEADER, FromDataPlane, PATH,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -184,7 +186,11 @@ pub async fn connect(operator: &Operator, spawner: &Spawner) -> Result<Connectio
 fn features(headers: &header::HeaderMap) -> Features {
     let text = headers.get(FEATURES_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let knows = |feature| text.split(',').any(|it| it.trim() == feature);
-    Features { list: knows(FEATURE_LIST), nack_parts: knows(FEATURE_NACK_PARTS) }
+    Features {
+        list: knows(FEATURE_LIST),
+        nack_parts: knows(FEATURE_NACK_PARTS),
+        credentials: knows(FEATURE_CREDENTIALS),
+    }
 }
 
 /// A socket to the first address that takes one, each tried a moment after the one before it (RFC 8305): the operator's

@@ -42,6 +42,8 @@ pub struct Features {
     pub list: bool,
     /// It takes refusals in parts.
     pub nack_parts: bool,
+    /// It is told of keys that are rejected.
+    pub credentials: bool,
 }
 
 /// A frame that makes no sense where it came. The connection is of no more use.

@@ -224,6 +224,14 @@ impl Failure {
             Cause::Answered | Cause::AnsweredLate => {
                 format!("upstream {} answered with an error, status {}", self.upstream, self.problem.status)
             }
+            // What came at the end may have been an error event without a blank line behind it.
+            Cause::Truncated => {
+                format!(
+                    "upstream {} broke off its answer, or ended it with an error, before any content",
+                    self.upstream
+                )
+            }
+            Cause::Unreadable => format!("the answer of upstream {} cannot be read", self.upstream),
             Cause::Connect
             | Cause::ConnectTimeout
             | Cause::Closed
@@ -232,8 +240,6 @@ impl Failure {
             | Cause::Silent
             | Cause::Deadline
             | Cause::Full
-            | Cause::Truncated
-            | Cause::Unreadable
             | Cause::Redirected
             | Cause::Oversized => self.problem.message.to_string(),
         }

@@ -110,9 +110,9 @@ impl Try<'_> {
         if !response.status().is_success() {
             return Err(self.refused(response, &back.exchange, Lease::new(guard.gateway(), self.account)).await);
         }
-        if let Some(encoding) = foreign_encoding(response.headers()) {
-            let why = format!("answered with content-encoding {encoding}, which nobody asked for");
-            return Err(self.unreadable(Cause::Unreadable, &why));
+        self.upstream.provider.answered(response.status().as_u16(), false, guard.context().now.unix_seconds());
+        if has_foreign_encoding(response.headers()) {
+            return Err(self.unreadable(Cause::Unreadable, "answered with a content-encoding that was not asked for"));
         }
         match back.exchange.framing() {
             Framing::Whole => self.whole(response, back, content_by, guard).await,
@@ -244,6 +244,7 @@ impl Try<'_> {
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let hints = RetryHints { header: &header, now_ms: now.unix_ms.unsigned_abs() };
         let problem = exchange.failure(status, hints, &body);
+        self.upstream.provider.answered(status, problem.kind == ProblemKind::Authentication, now.unix_seconds());
         let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
         failure.names_stream_options = matches!(status, 400 | 422) && names_stream_options(&body);
         let is_error = (400..600).contains(&status);
@@ -311,9 +312,9 @@ fn names_stream_options(body: &[u8]) -> bool {
 }
 
 /// An encoding that nobody asked for. A stream in it could not be read for content, usage or its end.
-fn foreign_encoding(headers: &HeaderMap) -> Option<&str> {
-    let encoding = headers.get(CONTENT_ENCODING)?.to_str().unwrap_or("?");
-    (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then_some(encoding)
+fn has_foreign_encoding(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
+    encoding.is_some_and(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// How the upstream is asked to answer: passed-through calls as the client asked, translated streams as events.

@@ -396,9 +396,9 @@ impl StreamBody {
     fn note_early_end(&mut self, failed_before: bool) {
         let observed = self.pieces.stream.observed();
         self.guard.observe(observed);
-        if let (false, Some(problem)) = (failed_before, &observed.error) {
-            let message = problem.message.to_string();
-            self.guard.explain(&message);
+        if !failed_before && observed.error.is_some() {
+            // An error event without a blank line behind it shows at the end as well, and its own words stay out.
+            self.guard.explain("the upstream's stream broke off or ended with an error");
             self.settle(Ending::new(Outcome::UpstreamFailed, "truncated"));
         }
     }

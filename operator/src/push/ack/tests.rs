@@ -15,7 +15,7 @@ fn catalog(resources: &[(&str, u32)]) -> Arc<Catalog> {
 
 fn report(uid: &str, since: i64) -> PodReport {
     let pod = PodName { namespace: "ai".into(), name: format!("pod-{uid}") };
-    PodReport { uid: uid.into(), pod, since, revision: None, refused: Vec::new() }
+    PodReport { uid: uid.into(), pod, since, revision: None, refused: Vec::new(), rejected_keys: Vec::new() }
 }
 
 fn refusal(catalog: &Catalog, name: &str) -> Refusal {
@@ -139,4 +139,26 @@ fn pods_that_lack_or_refuse_a_resource_are_named() {
     assert_eq!(held.rejection.as_deref(), Some("pod ai/pod-2: no such word (also refused by ai/pod-3)"));
     book.left("1", 1);
     assert_eq!(progress(&book, &[&old, &new], "a", &new).away_names.to_string(), "ai/pod-1");
+}
+
+#[test]
+fn a_rejected_key_is_known_for_as_long_as_a_connected_pod_says_so() {
+    let (book, vendor) = (AckBook::new(), ObjectId::new("ai", "vendor"));
+    let key = |status, since| RejectedKey { provider: vendor.clone(), status, since };
+    let told = || book.standing(|_| None).key_rejection(&vendor);
+    book.joined(report("1", 1));
+    book.joined(report("2", 1));
+    assert_eq!(told(), None);
+    book.rejected_keys("1", 1, vec![key(401, 20)]);
+    book.rejected_keys("2", 1, vec![key(403, 10)]);
+    book.rejected_keys("2", 0, vec![]); // an older stream
+    let both = told().unwrap();
+    assert_eq!((both.status, both.since, both.pods.to_string().as_str()), (403, 10, "ai/pod-1, ai/pod-2"));
+    book.rejected_keys("2", 1, vec![key(500, 10)]);
+    assert_eq!(told().unwrap().pods.to_string(), "ai/pod-1", "another status says nothing of a key");
+    let changes = *book.changed().borrow();
+    book.rejected_keys("1", 1, vec![key(401, 20)]);
+    assert_eq!(*book.changed().borrow(), changes, "nothing new");
+    book.left("1", 1);
+    assert_eq!(told(), None);
 }

@@ -37,6 +37,7 @@ fn facts<'a>(verdict: &'a Verdict, progress: Option<Progress>, held: &'a [Condit
         verdict,
         progress,
         finding: None,
+        key_rejection: None,
         held,
         waited: Duration::from_millis(waited),
         led: Duration::from_secs(3600),
@@ -243,4 +244,35 @@ fn one_event_per_cause() {
     assert_eq!(events(refused(Reason::QuotaExceeded, "2 of 2")), []);
     assert_eq!(events(refused(Reason::AdmissionDenied, "no")), event("SecretReady", "AdmissionDenied"));
     assert_eq!(events(Finding::Ready), event("Ready", "Ready"));
+}
+
+#[test]
+fn a_rejected_key_is_told_once_and_taken_back() {
+    const TYPE: ConditionType = ConditionType::CredentialsAccepted;
+    let verdict = good();
+    let (quiet, _) = decide(&facts(&verdict, progress(2, 2), &[], 0));
+    assert!(quiet.unwrap().decisions.iter().all(|it| it.type_ != TYPE), "nothing is said of a key that works");
+
+    let rejection = KeyRejection { status: 401, since: 1_800_000_000, pods: names(&["a", "b"]) };
+    let rejected = |held| Facts { key_rejection: Some(rejection.clone()), ..facts(&verdict, progress(2, 2), held, 0) };
+    let (wanted, _) = decide(&rejected(&[]));
+    let wanted = wanted.unwrap();
+    let (status, reason, message) = condition(&wanted, TYPE);
+    assert_eq!((status, reason), (Status::False, Reason::RejectedByUpstream));
+    assert!(
+        message.contains("answers 401") && message.contains("2027-01-15T08:00:00Z") && message.contains("ai/a, ai/b")
+    );
+    assert_eq!(condition(&wanted, ConditionType::Ready).0, Status::True, "the object itself is well");
+    let mut held = Vec::new();
+    let at = Time(Timestamp::from_second(1_800_000_000).unwrap());
+    let flips = wanted.write_into(&mut held, &at);
+    let warnings: Vec<_> = flips.iter().filter(|flip| !flip.good).map(|flip| flip.reason.as_str()).collect();
+    assert_eq!(warnings, ["RejectedByUpstream"]);
+    let (again, _) = decide(&rejected(&held));
+    assert!(again.unwrap().write_into(&mut held.clone(), &at).is_empty(), "one event per cause");
+
+    let fresh = Facts { led: Duration::from_secs(1), ..facts(&verdict, progress(2, 2), &held, 0) };
+    assert_eq!(condition(&decide(&fresh).0.unwrap(), TYPE).0, Status::False, "pods may not have said it again yet");
+    let (healed, _) = decide(&facts(&verdict, progress(2, 2), &held, 0));
+    assert_eq!(condition(&healed.unwrap(), TYPE).0, Status::True);
 }

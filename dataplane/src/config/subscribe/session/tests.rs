@@ -131,7 +131,7 @@ fn frames_that_make_no_sense_end_the_connection() {
     assert!(feed(&mut Session::default(), good(), now).is_ok());
 }
 
-const MODERN: Features = Features { list: true, nack_parts: true };
+const MODERN: Features = Features { list: true, nack_parts: true, credentials: true };
 
 /// A state of so many resources with names as long as Kubernetes allows.
 fn large(resources: usize) -> Catalog {

@@ -34,11 +34,11 @@ fn scripts(kind: &str) -> Vec<(&'static str, Script)> {
         ("status error of the key", Script::failing(401).body(&json, "application/json")),
         ("status error of the server", Script::failing(500).body(&json, "application/json")),
         ("error page", Script::failing(502).body(&html, "text/html")),
-        ("error event", Script::new().body(&ended, events)),
-        ("error event without an end", Script::new().body(&event, events)),
-        ("truncated event", Script::new().body(&half, events)),
-        ("page instead of an answer", Script::new().body(&html, "text/html")),
-        ("unreadable answer", Script::new().body(&format!("{{{CANARY}"), "application/json")),
+        ("error event", Script::failing(200).body(&ended, events)),
+        ("error event without an end", Script::failing(200).body(&event, events)),
+        ("truncated event", Script::failing(200).body(&half, events)),
+        ("page instead of an answer", Script::failing(200).body(&html, "text/html")),
+        ("unreadable answer", Script::failing(200).body(&format!("{{{CANARY}"), "application/json")),
         ("foreign encoding", Script::new().header("content-encoding", CANARY)),
     ]
 }

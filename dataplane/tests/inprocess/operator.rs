@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use routeapi_channel::{
     Catalog, Revision,
     diff::Diff,
-    frame::{FromDataPlane, FromOperator, Hello},
+    frame::{FEATURE_CREDENTIALS, FEATURES_HEADER, FromDataPlane, FromOperator, Hello, RejectedKey},
 };
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc, time::timeout};
@@ -101,7 +101,26 @@ impl Operator {
         (stream, hello)
     }
 
+    /// The next line that is not about keys.
     pub fn hear(&self, stream: &mut Stream) -> FromDataPlane {
+        loop {
+            match self.hear_any(stream) {
+                FromDataPlane::Credentials { .. } => {}
+                frame => return frame,
+            }
+        }
+    }
+
+    /// The keys that the next line about keys tells of.
+    pub fn hear_keys(&self, stream: &mut Stream) -> Vec<RejectedKey> {
+        loop {
+            if let FromDataPlane::Credentials { rejected } = self.hear_any(stream) {
+                return rejected;
+            }
+        }
+    }
+
+    fn hear_any(&self, stream: &mut Stream) -> FromDataPlane {
         let frame = self.runtime.block_on(async { timeout(SOON, stream.hear.recv()).await });
         frame.expect("nothing was said").expect("the stream ended")
     }
@@ -144,6 +163,7 @@ async fn answer(request: Request<Incoming>, found: mpsc::UnboundedSender<Stream>
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     }
+    response.headers_mut().insert(FEATURES_HEADER, http::HeaderValue::from_static(FEATURE_CREDENTIALS));
     found.send(Stream { say, hear }).unwrap();
     let mut body = request.into_body();
     tokio::spawn(async move {

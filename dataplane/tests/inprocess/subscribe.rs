@@ -1,6 +1,11 @@
 //! Configuration over the operator's stream: applied, refused in part, resumed, and served again after a restart.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+};
 
 use routeapi_channel::{
     Catalog, Entry, Key, Kind, ObjectId,
@@ -20,9 +25,13 @@ use super::{
 };
 
 fn catalog(model: &str) -> Catalog {
+    catalog_of(&manifests(model, "{type: Echo}"), &Options::default())
+}
+
+fn catalog_of(manifests: &str, options: &Options) -> Catalog {
     let hash = routeapi_channel::token_format::sha256(TOKEN);
     let mut objects = Manifests::default();
-    for document in yaml::read(&manifests(model, "{type: Echo}")).unwrap() {
+    for document in yaml::read(manifests).unwrap() {
         let mut value = document.value;
         if value["kind"] == "ApiToken" {
             let key = serde_json::json!({"id": "k", "sha256": hash, "issuedTime": "2026-01-01T00:00:00Z"});
@@ -30,7 +39,7 @@ fn catalog(model: &str) -> Catalog {
         }
         objects.add(&value).unwrap();
     }
-    Catalog::of(&compile(&objects.finish(), &Options::default()).snapshot).unwrap()
+    Catalog::of(&compile(&objects.finish(), options).snapshot).unwrap()
 }
 
 fn at(operator: &Operator) -> connect::Operator {
@@ -65,6 +74,55 @@ fn acked(operator: &Operator, stream: &mut Stream, target: &Catalog) {
         FromDataPlane::Ack { revision } => assert_eq!(revision, target.revision()),
         other => panic!("{other:?}"),
     }
+}
+
+/// An upstream that rejects every key, in words of its own.
+fn rejecting() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (mut socket, mut head) = (socket.unwrap(), [0; 4096]);
+            let _ = socket.read(&mut head);
+            let _ = socket.write_all(b"HTTP/1.1 401 No\r\ncontent-length: 6\r\nconnection: close\r\n\r\ncanary");
+        }
+    });
+    address
+}
+
+#[test]
+fn the_operator_is_told_of_a_key_that_the_upstream_rejects() {
+    let mut operator = Operator::start();
+    let state = tempfile::tempdir().unwrap();
+    let mut settings = settings(at(&operator), state.path());
+    if let Source::Operator(settings) = &mut settings.source {
+        settings.addresses = AddressPolicy::Workstation.into();
+    }
+    let app = App::start(settings).unwrap();
+    let (mut stream, _) = operator.accept();
+    let options = Options { addresses: AddressPolicy::Workstation.into(), ..Options::default() };
+    let of = |key: &str| {
+        let provider = format!(
+            "{{type: OpenAI, baseURL: \"http://{}/v1\", credentials: {{apiKey: {{secretRef: {{name: vendor}}}}}}}}",
+            rejecting()
+        );
+        let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: vendor}\nstringData: {apiKey: ";
+        catalog_of(&format!("{}{secret}{key}}}\n", manifests("m", &provider)), &options)
+    };
+    let first = of("one");
+    stream.tell(None, &first, 1);
+    acked(&operator, &mut stream, &first);
+    assert_eq!(ask(&app, "m"), "502");
+    let told = loop {
+        let told = operator.hear_keys(&mut stream);
+        if !told.is_empty() {
+            break told;
+        }
+    };
+    assert_eq!((told.len(), told[0].provider.name(), told[0].status), (1, "up", 401));
+    let second = of("two");
+    stream.tell(Some((&first, first.revision())), &second, 2);
+    assert_eq!(operator.hear_keys(&mut stream), [], "nothing is known of the new key");
 }
 
 #[test]

@@ -399,3 +399,24 @@ async fn a_new_namespace_changes_no_route() {
     let (_, put, ..) = pod.transaction().await;
     assert_eq!(put, ["new"]);
 }
+
+#[tokio::test]
+async fn a_pod_tells_of_rejected_keys_and_not_of_too_many() {
+    let operator = Operator::new(Some(state(&[])));
+    let mut pod = operator.connect("1");
+    pod.hello(None, vec![]);
+    let (.., revision) = pod.transaction().await;
+    pod.say(&FromDataPlane::Ack { revision });
+    let vendor = ObjectId::new("ai", "vendor");
+    let key = frame::RejectedKey { provider: vendor.clone(), status: 401, since: 7 };
+    let mut changed = operator.sources.acks.changed();
+    pod.say(&FromDataPlane::Credentials { rejected: vec![key.clone()] });
+    let told = || operator.sources.acks.standing(|_| None).key_rejection(&vendor);
+    while told().is_none() {
+        changed.changed().await.unwrap();
+    }
+    assert_eq!(told().map(|it| (it.status, it.since)), Some((401, 7)));
+    pod.say(&FromDataPlane::Credentials { rejected: vec![key; frame::PART + 1] });
+    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)));
+    assert_eq!(told(), None, "it is not connected any more");
+}

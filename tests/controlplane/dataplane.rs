@@ -49,6 +49,7 @@ pub struct DataPlane {
     pub pod: FakePod,
     pub state: watch::Receiver<State>,
     pub task: JoinHandle<()>,
+    say: mpsc::UnboundedSender<Bytes>,
 }
 
 impl DataPlane {
@@ -85,8 +86,13 @@ impl DataPlane {
         let state = watch::Sender::new(State { puts: 0, fleet: None, ..held });
         let receiver = state.subscribe();
         speak(&say, &FromDataPlane::Hello(hello));
-        let task = tokio::spawn(serve(hear, say, state, manner));
-        Ok(Self { pod, state: receiver, task })
+        let task = tokio::spawn(serve(hear, say.clone(), state, manner));
+        Ok(Self { pod, state: receiver, task, say })
+    }
+
+    /// Says something that nobody asked for.
+    pub fn say(&self, frame: &FromDataPlane) {
+        speak(&self.say, frame);
     }
 
     /// Waits until what it has in force fits; the time that took.

@@ -14,6 +14,7 @@
 
 mod bounds;
 mod cluster;
+mod credentials;
 mod dataplane;
 mod isolation;
 mod models;

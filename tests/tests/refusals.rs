@@ -90,7 +90,7 @@ impl Stream {
         let pod = PodName { namespace: "ai".to_owned(), name: "one".to_owned() };
         let peer = Peer { uid: "one".to_owned(), pod };
         let ended = tokio::spawn(session::run(|_| peer, sources, body, outbox, std::future::pending()));
-        let hello = session.hello("one", "first", Features { list: true, nack_parts: true });
+        let hello = session.hello("one", "first", Features { list: true, nack_parts: true, credentials: true });
         let stream = Self { publications, acks, say, hear, buffer: Vec::new(), ended, session, installer };
         stream.say(&hello);
         stream

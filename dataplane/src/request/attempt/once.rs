@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Response,
+    HeaderMap, HeaderValue, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION},
 };
 use http_body::Body;
@@ -313,7 +313,7 @@ fn names_stream_options(body: &[u8]) -> bool {
 
 /// An encoding that nobody asked for. A stream in it could not be read for content, usage or its end.
 fn has_foreign_encoding(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
+    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     encoding.is_some_and(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
 }
 

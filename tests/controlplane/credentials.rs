@@ -1,0 +1,79 @@
+//! What the owner of an AIProvider says of its models, and hears of its key.
+
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use kube::api::{ListParams, PostParams};
+use routeapi_channel::{
+    Kind, ObjectId,
+    frame::{FromDataPlane, RejectedKey},
+};
+use routeapi_crds::v1alpha1::{AIProvider, AIRoute};
+use serde_json::json;
+
+use crate::{cluster::Cluster, dataplane::Manner};
+
+#[tokio::test]
+async fn a_key_that_the_upstream_rejects_shows_on_the_provider_and_goes_away() {
+    let cluster = Cluster::new("rejected").await;
+    let operator = cluster.operator(&[]).await;
+    let gateway = cluster.data_plane(&operator, Manner::default()).await;
+    cluster.create::<Secret>("Secret", "key", json!({"stringData": {"apiKey": "first-key"}})).await;
+    let spec = json!({"spec": {"type": "OpenAI", "credentials": {"apiKey": {"secretRef": {"name": "key"}}}}});
+    cluster.create::<AIProvider>("AIProvider", "openai", spec).await;
+    cluster.condition("AIProvider", "openai", "Ready", ("True", "Ready")).await;
+    assert!(cluster.conditions("AIProvider", "openai").await.iter().all(|it| it.type_ != "CredentialsAccepted"));
+
+    let provider = ObjectId::new(cluster.namespace.as_str(), "openai");
+    let rejected = vec![RejectedKey { provider, status: 401, since: 1_800_000_000 }];
+    gateway.say(&FromDataPlane::Credentials { rejected: rejected.clone() });
+    let says = ("False", "RejectedByUpstream");
+    let (message, took) = cluster.condition("AIProvider", "openai", "CredentialsAccepted", says).await;
+    println!("told {took:?} after the pod: {message}");
+    assert!(message.contains("answers 401") && message.contains(&gateway.pod.name), "{message}");
+    cluster.condition("AIProvider", "openai", "Ready", ("True", "Ready")).await;
+
+    gateway.say(&FromDataPlane::Credentials { rejected: Vec::new() });
+    cluster.condition("AIProvider", "openai", "CredentialsAccepted", ("True", "CredentialsAccepted")).await;
+    let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
+    let warnings = events.items.iter().filter(|it| it.reason.as_deref() == Some("RejectedByUpstream"));
+    let warnings: Vec<_> = warnings.map(|event| event.type_.as_deref().unwrap()).collect();
+    assert_eq!(warnings, ["Warning"], "one event for one cause");
+}
+
+#[tokio::test]
+async fn what_a_model_takes_reaches_the_data_plane() {
+    let cluster = Cluster::new("takes").await;
+    let operator = cluster.operator(&[]).await;
+    let gateway = cluster.data_plane(&operator, Manner::default()).await;
+    let models =
+        json!([{"model": "m", "maxOutputTokens": 500, "unsupported": ["Seed"]}, {"model": "*", "unsupported": []}]);
+    let spec = json!({"spec": {"type": "Echo", "models": models}});
+    cluster.create::<AIProvider>("AIProvider", "echo", spec).await;
+    let upstream =
+        json!({"name": "u", "providerRef": {"name": "echo"}, "maxOutputTokens": 100, "unsupported": ["TopK"]});
+    let spec = json!({"spec": {"model": "m", "upstreams": [upstream]}});
+    cluster.create::<AIRoute>("AIRoute", "route", spec).await;
+    cluster.condition("AIRoute", "route", "Ready", ("True", "Ready")).await;
+    let state = gateway.now();
+    let provider = state.body(Kind::Provider, &cluster.namespace, "echo").unwrap();
+    assert!(provider.contains(r#""maxOutputTokens":500,"unsupported":["Seed"]"#), "{provider}");
+    assert!(provider.contains(r#""unsupported":[]"#), "an empty list says that it takes everything: {provider}");
+    let route = state.body(Kind::Route, &cluster.namespace, "route").unwrap();
+    assert!(route.contains(r#""maxOutputTokens":100,"unsupported":["TopK"]"#), "{route}");
+
+    for (takes, says) in [
+        (json!({"maxOutputTokens": 0}), "maxOutputTokens"),
+        (json!({"unsupported": ["Nothing"]}), "unsupported"),
+        (json!({"unsupported": ["Seed", "Seed"]}), "unsupported"),
+    ] {
+        let mut model = json!({"model": "m"});
+        model.as_object_mut().unwrap().extend(takes.as_object().unwrap().clone());
+        let object = json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": "AIProvider", "metadata": {"name": "bad"},
+                            "spec": {"type": "Echo", "models": [model]}});
+        let object: kube::core::DynamicObject = serde_json::from_value(object).unwrap();
+        let kind = kube::core::ApiResource::erase::<AIProvider>(&());
+        let api =
+            kube::Api::<kube::core::DynamicObject>::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind);
+        let error = api.create(&PostParams::default(), &object).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{takes}: {error}");
+    }
+}

@@ -21,6 +21,28 @@ fn error_event(kind: &str) -> String {
     }
 }
 
+/// An event with content, so that what follows comes after the answer has begun.
+fn content_event(kind: &str) -> &'static str {
+    match kind {
+        "OpenAI" => {
+            "data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\
+             \"delta\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":null}]}\n\n"
+        }
+        "Anthropic" => {
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"1\",\"type\":\"message\",\
+             \"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\
+             \"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n\
+             event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\
+             \"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
+             event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+             \"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n"
+        }
+        _ => {
+            "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hi\"}]},\"index\":0}]}\n\n"
+        }
+    }
+}
+
 fn scripts(kind: &str) -> Vec<(&'static str, Script)> {
     let html = format!("<html><body>{CANARY}</body></html>");
     let json =
@@ -36,6 +58,12 @@ fn scripts(kind: &str) -> Vec<(&'static str, Script)> {
         ("error page", Script::failing(502).body(&html, "text/html")),
         ("error event", Script::failing(200).body(&ended, events)),
         ("error event without an end", Script::failing(200).body(&event, events)),
+        ("error event after content", Script::failing(200).body(&format!("{}{ended}", content_event(kind)), events)),
+        (
+            "error event without an end after content",
+            Script::failing(200).body(&format!("{}{event}", content_event(kind)), events),
+        ),
+        ("redirect", Script::failing(302).header("location", &format!("http://elsewhere.example/{CANARY}"))),
         ("truncated event", Script::failing(200).body(&half, events)),
         ("page instead of an answer", Script::failing(200).body(&html, "text/html")),
         ("unreadable answer", Script::failing(200).body(&format!("{{{CANARY}"), "application/json")),

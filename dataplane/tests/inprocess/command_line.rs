@@ -244,6 +244,25 @@ fn an_explanation_says_what_is_counted_and_which_field_is_missing() {
     assert!(code == 1 && text.contains("refused   contents: is required"), "{text}");
 }
 
+#[test]
+fn an_explanation_says_what_the_model_takes() {
+    let takes = "models: [{model: m, maxOutputTokens: 500, unsupported: [Temperature]}]";
+    let manifests = format!("{PROVIDER}spec: {{type: OpenAI, baseURL: 'http://localhost:1/v1', {takes}}}\n{ROUTE}");
+    let files = Files::new(&manifests);
+    let path = files.path.to_str().unwrap();
+    let body = r#"{"model":"m","max_tokens":900,"temperature":0.5,"messages":[{"role":"user","content":"q"}]}"#;
+    let (text, code) = told(&["explain", "-f", path, "--as", "messages", "-"], body);
+    assert_eq!(code, 0, "{text}");
+    for line in [
+        "takes     at most 500 output tokens",
+        "takes     no Temperature",
+        "adapted   max_tokens: 900 becomes 500",
+        "dropped   temperature",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
 /// Every example of every `--help` works in a checkout of the repository, as it is printed; only ports are chosen anew.
 #[test]
 fn every_example_works_as_printed() {

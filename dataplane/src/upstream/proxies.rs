@@ -177,7 +177,10 @@ fn has_place(uri: &Uri) -> bool {
 /// What a proxy elsewhere could not reach.
 fn is_near(host: &str) -> bool {
     match Host::of(host) {
-        Host::Address(address) => AddressClass::of(address) == AddressClass::Loopback,
+        // Linux connects unspecified addresses to this host as well.
+        Host::Address(address) => {
+            matches!(AddressClass::of(address), AddressClass::Loopback | AddressClass::Unspecified)
+        }
         Host::Name(name) => {
             !name.contains('.') || [".svc", ".cluster.local", ".localhost"].iter().any(|suffix| name.ends_with(suffix))
         }
@@ -268,6 +271,7 @@ mod tests {
             "http://localhost:11434/v1",
             "http://127.0.0.1:11434",
             "http://[::1]:8000",
+            "http://0.0.0.0:8000",
         ] {
             assert_eq!(found(&proxies, url), None, "{url}");
         }

@@ -132,3 +132,22 @@ async fn a_rejected_key_shows_until_it_is_accepted_or_replaced() {
     let records = gateway.records(4).await;
     assert_eq!(records[0]["attempts"][0]["error"], "upstream_authentication", "{:#}", records[0]);
 }
+
+#[tokio::test]
+async fn a_key_may_be_a_header_and_a_server_that_is_sent_none_rejects_none() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: vendor, namespace: apps}\nstringData: {key: one}";
+    let header = "request: {headers: [{name: X-Subscription, valueFrom: {secretKeyRef: {name: vendor, key: key}}}]}";
+    for (settings, expected) in [(header, true), ("", false)] {
+        let upstream = Upstream::start(Script::failing(401)).await;
+        let manifests = Manifests::new()
+            .with(secret)
+            .provider_with("up", "OpenAI", &upstream, settings)
+            .route("m", &["up"])
+            .token();
+        let gateway = Gateway::start(&manifests);
+        let answer = Ask::post("/v1/chat/completions", crate::request::chat("m", false)).send(&gateway).await;
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        let page = Ask::get("/metrics").open_at(gateway.admin()).await.read().await;
+        assert_eq!(page.text().contains("routeapi_provider_credentials_rejected{"), expected, "{settings}");
+    }
+}

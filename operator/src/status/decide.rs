@@ -112,7 +112,7 @@ fn credentials(facts: &Facts<'_>) -> Option<Decision> {
     if let Some(KeyRejection { status, since, pods }) = &facts.key_rejection {
         let since = Timestamp::from_second(*since).map(|since| format!(" since {since}")).unwrap_or_default();
         let message = format!(
-            "spec.credentials: the upstream answers {status} to this key{since}, at pods {pods}; put a valid key into the Secret"
+            "the upstream answers {status} to this provider's key{since}, at pods {pods}; put a valid key into its Secret"
         );
         return Some(Decision::no(TYPE, Reason::RejectedByUpstream, message));
     }

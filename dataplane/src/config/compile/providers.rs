@@ -59,10 +59,19 @@ pub fn compile(
     compiled
 }
 
-/// A hash of its credential, by which a key that was replaced is told from the one before.
+/// A hash of its key and where that is sent, by which one that was replaced is told from the one before. None if it sends
+/// none; one may be among its headers or query parameters.
 fn key(told: &Told) -> Option<u64> {
+    let added = told.request.as_ref().is_some_and(|request| {
+        let parameters = request.query_parameters.iter().map(|parameter| &parameter.value);
+        request.headers.values().chain(parameters).any(snapshot::Text::is_secret)
+    });
+    if told.credential.is_none() && !added {
+        return None;
+    }
     let mut hasher = DefaultHasher::new();
-    serde_json::to_string(told.credential.as_ref()?).unwrap_or_default().hash(&mut hasher);
+    let parts = (&told.credential, &told.base_url, &told.request);
+    serde_json::to_string(&parts).unwrap_or_default().hash(&mut hasher);
     Some(hasher.finish())
 }
 

@@ -57,9 +57,12 @@ pub struct Operator {
 /// # Errors
 /// When a port cannot be bound.
 pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operator> {
-    let bind = async |what: &str, at: SocketAddr| TcpListener::bind(at).await.with_context(|| format!("{what} {at}"));
-    let push_listener = bind("--listen", settings.listen).await?;
-    let admin_listener = bind("--admin", settings.admin).await?;
+    let bind = |what: &str, at: SocketAddr| {
+        let listener = routeapi_process::bind(at).and_then(TcpListener::from_std);
+        listener.with_context(|| format!("{what} {at}"))
+    };
+    let push_listener = bind("--listen", settings.listen)?;
+    let admin_listener = bind("--admin", settings.admin)?;
     let (config, admin_at) = (push_listener.local_addr()?, admin_listener.local_addr()?);
 
     let shutdown = CancellationToken::new();

@@ -1,13 +1,13 @@
 //! Where to listen, as people write it: an address and a port, or less where the rest goes without saying.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What is meant without a host: `8081` and `:8081`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultHost {
     /// This machine only.
     Loopback,
-    /// All addresses.
+    /// All addresses, of IPv4 too: see [`crate::bind`].
     Any,
 }
 
@@ -23,10 +23,10 @@ pub fn listen(text: &str, default: DefaultHost) -> Result<SocketAddr, String> {
     let ip = match host {
         "" => Some(match default {
             DefaultHost::Loopback => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            DefaultHost::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            DefaultHost::Any => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         }),
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        "*" => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        "*" => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
         _ => None,
     };
     let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
@@ -49,10 +49,10 @@ mod tests {
             ("127.0.0.1:8081", "127.0.0.1:8081", "127.0.0.1:8081"),
             ("[::1]:8081", "[::1]:8081", "[::1]:8081"),
             ("0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0"),
-            ("8081", "127.0.0.1:8081", "0.0.0.0:8081"),
-            (":8081", "127.0.0.1:8081", "0.0.0.0:8081"),
+            ("8081", "127.0.0.1:8081", "[::]:8081"),
+            (":8081", "127.0.0.1:8081", "[::]:8081"),
             ("localhost:8081", "127.0.0.1:8081", "127.0.0.1:8081"),
-            ("*:8081", "0.0.0.0:8081", "0.0.0.0:8081"),
+            ("*:8081", "[::]:8081", "[::]:8081"),
         ] {
             let read = [DefaultHost::Loopback, DefaultHost::Any].map(|default| listen(text, default).unwrap());
             assert_eq!(read.map(|it| it.to_string()), [loopback, any], "{text}");

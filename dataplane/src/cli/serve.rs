@@ -50,11 +50,11 @@ pub(super) struct Args {
     /// This pod's name, for messages.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "routeapi")]
     pod_name: String,
-    /// Where to serve.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = on_any_address)]
+    /// Where to serve. [::] takes IPv4 too, and is 0.0.0.0 on a host without IPv6.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080", value_parser = on_any_address)]
     listen: SocketAddr,
     /// Where to serve TLS, if --tls-cert and --tls-key are given.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443", value_parser = on_any_address)]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8443", value_parser = on_any_address)]
     listen_tls: SocketAddr,
     /// PEM certificate chain; replaced while running when the file changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -63,7 +63,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Where to serve /metrics, /livez, /readyz and /config.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090", value_parser = on_any_address)]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:9090", value_parser = on_any_address)]
     admin: SocketAddr,
     /// From SIGTERM until no new connections are taken.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]

@@ -39,6 +39,8 @@ pub async fn accept<H: Handle>(
         match accepted {
             Ok((socket, peer)) => {
                 pause = FIRST_PAUSE;
+                // A listener for both families sees IPv4 as ::ffff:a.b.c.d.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 start(&server, socket, peer, tls.as_ref(), &capacity);
             }
             Err(error) if is_of_one_connection(&error) => {

@@ -427,7 +427,7 @@ impl<'a> Walk<'a> {
             return Refusal::FieldRefused { field, upstream };
         }
         if self.unreachable.is_empty() {
-            return Refusal::RouteBroken { route: self.route.id.to_string() };
+            return Refusal::RouteBroken { route: self.route.id.to_string(), why: "no upstream could be tried" };
         }
         Refusal::NoLane { surface: self.read.call.surface().name(), upstreams: self.unreachable }
     }

@@ -46,7 +46,11 @@ pub(super) fn plan(
 ) -> Result<Plan, Refusal> {
     let id = || route.id.to_string();
     if route.upstreams.iter().all(|upstream| upstream.weight == 0) {
-        return Err(Refusal::RouteBroken { route: id() });
+        let why = match route.upstreams.as_slice() {
+            [] => "none of its upstreams can be used; its ResolvedRefs condition says why",
+            _ => "every upstream that can be used has weight 0",
+        };
+        return Err(Refusal::RouteBroken { route: id(), why });
     }
     let model = || admit::clip(asked);
     let taking = route.upstreams.iter().filter(|upstream| upstream.weight > 0);

@@ -127,11 +127,13 @@ pub(super) enum Refusal {
     /// A limit leaves no room.
     #[error("{}", Limit(.0))]
     LimitReached(Exceeded),
-    /// None of the route's upstreams resolved. Why is for whoever may read the object, not for every client.
-    #[error("AIRoute {route} has no usable upstream; its ResolvedRefs condition says why")]
+    /// The route has no upstream to ask, until somebody corrects an object.
+    #[error("AIRoute {route} is not ready: {why}")]
     RouteBroken {
         /// `namespace/name`
         route: String,
+        /// In general words: details are for whoever may read the object, not for every client.
+        why: &'static str,
     },
     /// No upstream has what the request needs.
     #[error("no upstream of AIRoute {route} can do what this request needs: {needs}")]

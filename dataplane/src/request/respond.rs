@@ -35,6 +35,8 @@ const REQUEST_HEADERS: [&str; 3] =
     ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 const TOKEN_HEADERS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+/// What programs read where a route has no upstream to ask: an object has to be corrected, waiting does not help.
+const ROUTE_NOT_READY: &str = "route_not_ready";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
 
 /// Answers a refusal and settles the request.
@@ -161,6 +163,11 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::NotConfigured | Refusal::Full | Refusal::Busy | Refusal::ShuttingDown => {
             problem.retry_after_ms = Some(1_000);
         }
+        // Nothing is too busy: somebody has to correct an object.
+        Refusal::RouteBroken { .. } => {
+            problem.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+            problem.code = Some(ROUTE_NOT_READY.to_owned());
+        }
         Refusal::NoSuchPath
         | Refusal::NoToken
         | Refusal::UnknownToken
@@ -171,7 +178,6 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         | Refusal::BodyTooLarge { .. }
         | Refusal::BodyBroken
         | Refusal::BadEncoding
-        | Refusal::RouteBroken { .. }
         | Refusal::NotCapable { .. }
         | Refusal::NoLane { .. }
         | Refusal::Panicked => {}
@@ -208,7 +214,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
             ExceededKind::Spend => (ProblemKind::QuotaExceeded, "spend_limit"),
             ExceededKind::Concurrency => (ProblemKind::RateLimited, "concurrency_limit"),
         },
-        Refusal::RouteBroken { .. } => (ProblemKind::Overloaded, "route_broken"),
+        Refusal::RouteBroken { .. } => (ProblemKind::Upstream, ROUTE_NOT_READY),
         Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
         // Clients that count tokens fall back to their own estimate on 404 (protocols 1.6).
         Refusal::NoLane { surface, .. } if surface.ends_with("count_tokens") || surface.ends_with("input_tokens") => {

@@ -145,6 +145,47 @@ fn the_operator_is_reached_without_the_proxy_of_the_environment() {
 }
 
 #[test]
+fn a_route_whose_upstreams_cannot_be_used_is_not_ready_and_is_not_called_overloaded() {
+    let mut operator = Operator::start();
+    let state = tempfile::tempdir().unwrap();
+    let app = start(&operator, state.path());
+    let (mut stream, _) = operator.accept();
+    let broken = catalog_of(
+        &manifests("m", "{type: OpenAI, credentials: {apiKey: {secretRef: {name: absent}}}}"),
+        &Options::default(),
+    );
+    stream.tell(None, &broken, 1);
+    acked(&operator, &mut stream, &broken);
+    let messages = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#;
+    let chat = r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#;
+    for (path, body, field, word) in [
+        ("/v1/chat/completions", chat, "/error/code", "route_not_ready"),
+        ("/v1/responses", r#"{"model":"m","input":"x"}"#, "/error/code", "route_not_ready"),
+        ("/v1/embeddings", r#"{"model":"m","input":"x"}"#, "/error/code", "route_not_ready"),
+        ("/v1/messages", messages, "/error/type", "api_error"),
+        (
+            "/v1beta/models/m:generateContent",
+            r#"{"contents":[{"parts":[{"text":"x"}]}]}"#,
+            "/error/status",
+            "UNAVAILABLE",
+        ),
+    ] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = exchange(app.gateway, request.as_bytes());
+        assert_eq!(status(&answer), "503", "{path}: {answer}");
+        let told: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        assert_eq!(told.pointer(field).unwrap(), word, "{path}: {told}");
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(message.contains("is not ready: none of its upstreams can be used"), "{path}: {message}");
+        assert!(!message.contains("absent"), "details are in the object's status: {message}");
+    }
+}
+
+#[test]
 fn a_state_is_applied_acknowledged_and_survives_a_restart_without_the_operator() {
     let mut operator = Operator::start();
     let state = tempfile::tempdir().unwrap();

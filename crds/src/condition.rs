@@ -174,7 +174,7 @@ impl Decision {
 pub fn set(conditions: &mut Vec<Condition>, decision: &Decision, generation: Option<i64>, now: &Time) -> bool {
     let mut next = Condition {
         last_transition_time: now.clone(),
-        message: shorten(&decision.message, MAX_MESSAGE),
+        message: message(decision),
         observed_generation: generation,
         reason: decision.reason.to_string(),
         status: decision.status.to_string(),
@@ -190,6 +190,11 @@ pub fn set(conditions: &mut Vec<Condition>, decision: &Decision, generation: Opt
     let changed = *held != next;
     *held = next;
     changed
+}
+
+/// A decision's message as [`set`] writes it.
+pub fn message(decision: &Decision) -> String {
+    shorten(&decision.message, MAX_MESSAGE)
 }
 
 /// One condition of a list.

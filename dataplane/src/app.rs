@@ -246,8 +246,7 @@ impl Drop for Running {
 }
 
 fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartError> {
-    let bind =
-        |address: SocketAddr| routeapi_process::bind(address).map_err(|error| StartError::Bind(address, error));
+    let bind = |address: SocketAddr| routeapi_process::bind(address).map_err(|error| StartError::Bind(address, error));
     let gateway_tls = match &settings.listen_tls {
         Some((address, files)) => {
             let tls = Tls::load(files.clone(), metrics.clone())?;

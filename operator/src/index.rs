@@ -161,9 +161,11 @@ impl Index {
                 }
                 let table = K::table(&mut tables);
                 let was_broken = table.broken.remove(&id).is_some();
-                let same = table.held.get(&id).is_some_and(|held| K::same(held, &next));
+                let held = table.held.get(&id);
+                let same = held.is_some_and(|held| K::same(held, &next));
+                let touched = held.is_some_and(|held| K::touched(held, &next));
                 table.held.insert(id.clone(), next);
-                if !same {
+                if !same || touched {
                     tables.note(K::PLURAL, &id);
                 }
                 was_broken || !same
@@ -229,14 +231,16 @@ impl Index {
     pub fn view(&self) -> View {
         let tables = self.lock();
         let key = |kind, id: &ObjectId| Key { kind, id: id.clone() };
-        let broken = std::iter::empty()
+        let broken: BTreeMap<_, _> = std::iter::empty()
             .chain(tables.providers.broken.iter().map(|(id, it)| (key(Kind::Provider, id), it.clone())))
             .chain(tables.routes.broken.iter().map(|(id, it)| (key(Kind::Route, id), it.clone())))
             .chain(tables.tokens.broken.iter().map(|(id, it)| (key(Kind::Token, id), it.clone())))
             .chain(tables.told_over())
             .collect();
+        let unread = broken.keys().filter(|key| key.kind == Kind::Provider).map(|key| key.id.clone());
         let objects = Objects {
             providers: tables.providers.held.values().cloned().collect(),
+            unread_providers: unread.collect(),
             routes: tables.routes.held.values().cloned().collect(),
             tokens: tables.tokens.held.values().cloned().collect(),
             secrets: tables.secrets.held.clone(),

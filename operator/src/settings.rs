@@ -13,12 +13,12 @@ use crate::index::usage::Bounds;
 /// What the operator is told at its start.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
-    /// Where data planes connect (HTTP/2 over TLS).
-    #[arg(long, env = "ROUTEAPI_LISTEN", default_value = "0.0.0.0:8443", value_parser = on_any_address)]
+    /// Where data planes connect (HTTP/2 over TLS). [::] takes IPv4 too, and is 0.0.0.0 on a host without IPv6.
+    #[arg(long, env = "ROUTEAPI_LISTEN", default_value = "[::]:8443", value_parser = on_any_address)]
     pub listen: SocketAddr,
 
     /// Where /metrics, /livez and /readyz are served (HTTP).
-    #[arg(long, env = "ROUTEAPI_ADMIN", default_value = "0.0.0.0:9090", value_parser = on_any_address)]
+    #[arg(long, env = "ROUTEAPI_ADMIN", default_value = "[::]:9090", value_parser = on_any_address)]
     pub admin: SocketAddr,
 
     /// The operator's own namespace: of its Lease, its certificates and, by default, of AIProviders.
@@ -129,6 +129,12 @@ pub struct Settings {
     /// How often every token's Secret is compared with its status.
     #[arg(long, env = "ROUTEAPI_RESYNC", default_value = "10m")]
     pub resync: Duration,
+
+    /// How often the API server is asked whether a token's Secret was deleted or changed: for its metadata, since Secrets
+    /// of apps are not watched. Of all tokens together at most 20 times a second, so less often if there are more than
+    /// 100. 0s: never.
+    #[arg(long, env = "ROUTEAPI_SECRET_CHECK", default_value = "5s")]
+    pub secret_check: Duration,
 }
 
 /// An address to listen on; any, if a port is all that is said.

@@ -8,14 +8,15 @@
 //! hash into status.keys → data planes acknowledge it → value into the Secret → end of the old key into status.keys
 //! ```
 //!
-//! Every token is looked at when it changes, when something of it falls due, and at each resync, since a Secret in an
-//! app's namespace cannot be watched. What the API server refuses is said in the token's condition and tried again with
+//! Every token is looked at when it changes, when something of it falls due, at each resync, and when its Secret, which
+//! cannot be watched, is found to be another one ([`rounds`]). What the API server refuses is said in the token's condition and tried again with
 //! the same value ([`attempt`]), after waits that [`queue`] keeps.
 
 mod attempt;
 pub mod plan;
 mod queue;
 pub mod refusal;
+mod rounds;
 mod secret;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -47,6 +48,7 @@ use attempt::{Attempt, Attempts, Wish};
 use plan::{Finding, Held, Keys, Next, Plan};
 use queue::Queue;
 use refusal::Refusal;
+use rounds::Rounds;
 
 /// Tokens that are worked on at the same time.
 const AT_ONCE: usize = 8;
@@ -54,6 +56,9 @@ const AT_ONCE: usize = 8;
 /// How long data planes may take to acknowledge a key before its Secret is written anyway: one that is stuck must not
 /// keep every app from its token.
 const ACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// Questions about Secrets that may be open at the same time.
+const ASKED_AT_ONCE: usize = 4;
 
 /// So often in a row a failure that usually passes by itself happens before it is said.
 const PERSISTENT: u32 = 3;
@@ -76,6 +81,14 @@ struct Work {
     /// The version of each token when it was last looked at.
     seen: BTreeMap<ObjectId, Version>,
     complaints: Complaints<ObjectId>,
+    rounds: Rounds,
+}
+
+/// What became of a look at a token.
+struct Looked {
+    /// When to look again.
+    wait: Duration,
+    secret: rounds::Version,
 }
 
 /// Works on tokens. Cheap to clone; all clones are one.
@@ -86,6 +99,7 @@ pub struct Tokens {
     attempts: Attempts,
     gateway_url: Arc<str>,
     resync: Duration,
+    secret_check: Duration,
 }
 
 /// Why a token could not be brought to where it should be. It will be tried again.
@@ -113,6 +127,7 @@ impl Tokens {
             attempts: Attempts::default(),
             gateway_url: settings.gateway_url.trim_end_matches('/').into(),
             resync: settings.resync.into(),
+            secret_check: settings.secret_check.into(),
         }
     }
 
@@ -140,9 +155,11 @@ impl Tokens {
     /// Works on every token as it falls due. Dropping it drops the work in hand, which looking again repairs.
     async fn lead(&self) {
         let now = Instant::now();
-        let mut work = Work { queue: Queue::default(), seen: BTreeMap::new(), complaints: Complaints::new(now) };
+        let mut work = Work::new(now, self.secret_check);
         self.parts.index.token_ids().into_iter().for_each(|id| work.queue.at(id, now));
-        let mut working: JoinSet<(ObjectId, Result<Option<Duration>, Refusal>)> = JoinSet::new();
+        let mut working: JoinSet<(ObjectId, Result<Option<Looked>, Refusal>)> = JoinSet::new();
+        let mut asking: JoinSet<Option<(ObjectId, rounds::Version)>> = JoinSet::new();
+        let mut asked = now;
         loop {
             while working.len() < AT_ONCE
                 && let Some(id) = work.queue.due(Instant::now())
@@ -160,6 +177,30 @@ impl Tokens {
                 }
                 Some(Ok((id, done))) = working.join_next() => self.finished(&mut work, &id, done),
                 () = work.queue.wait(), if working.len() < AT_ONCE => {}
+                () = work.rounds.turn(asked), if asking.len() < ASKED_AT_ONCE => {
+                    asked = Instant::now();
+                    if let Some(id) = work.rounds.next() {
+                        let this = self.clone();
+                        asking.spawn(async move { this.ask(id).await });
+                    }
+                }
+                Some(Ok(found)) = asking.join_next() => {
+                    if let Some((id, _)) = found.filter(|(id, version)| work.rounds.differs(id, version)) {
+                        work.queue.at(id, Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which version a token's Secret has now; none if that cannot be told, which a look would complain of.
+    async fn ask(&self, id: ObjectId) -> Option<(ObjectId, rounds::Version)> {
+        let token = self.parts.index.token(&id)?;
+        match secret::ask(&self.parts.client, &token).await {
+            Ok(version) => Some((id, version)),
+            Err(error) => {
+                debug!(token = %id, %error, "cannot ask for the Secret");
+                None
             }
         }
     }
@@ -174,17 +215,19 @@ impl Tokens {
         }
     }
 
-    fn finished(&self, work: &mut Work, id: &ObjectId, done: Result<Option<Duration>, Refusal>) {
+    fn finished(&self, work: &mut Work, id: &ObjectId, done: Result<Option<Looked>, Refusal>) {
         let now = Instant::now();
         match done {
             Ok(None) => {
                 self.findings.send_if_modified(|findings| findings.remove(id).is_some());
                 self.attempts.forget(id);
                 work.forget(id);
+                work.rounds.forget(id);
                 work.queue.done(id, None);
             }
-            Ok(Some(wait)) => {
+            Ok(Some(Looked { wait, secret })) => {
                 work.forget(id);
+                work.rounds.saw(id.clone(), secret);
                 work.queue.succeeded(id, now);
                 work.queue.done(id, Some(now + wait));
             }
@@ -193,6 +236,7 @@ impl Tokens {
     }
 
     fn failed(&self, work: &mut Work, id: &ObjectId, refusal: Refusal, now: Instant) {
+        work.rounds.forget(id);
         let (times, wait) = work.queue.failed(id, now, fastrand::f64());
         work.queue.done(id, Some(now + wait));
         if work.seen.get(id) != Some(&self.version(id)) {
@@ -218,12 +262,12 @@ impl Tokens {
     }
 
     /// Brings one token to where it should be; when to look again, none if it is gone.
-    async fn look(&self, id: &ObjectId) -> Result<Option<Duration>, Refusal> {
+    async fn look(&self, id: &ObjectId) -> Result<Option<Looked>, Refusal> {
         // What the index holds may be older than what this task wrote itself: ask.
         let fetched = self.fetch(id).await.map_err(|error| Refusal::of(&error, &[]))?;
         let Some(token) = fetched else { return Ok(None) };
-        let held = secret::read(&self.parts.client, &token, &self.gateway_url).await;
-        let held = held.map_err(|error| Refusal::of(&error, &[]))?;
+        let read = secret::read(&self.parts.client, &token, &self.gateway_url).await;
+        let (held, mut version) = read.map_err(|error| Refusal::of(&error, &[]))?;
         let now = Timestamp::now();
         let plan = plan::plan(&token, &held, now);
         let longest = if matches!(held, Held::Terminating(_)) { TERMINATING } else { self.resync };
@@ -231,38 +275,48 @@ impl Tokens {
             let attempt = self.attempts.resume(id, Wish::of(&token, &held), now, fresh);
             let attempt = attempt.map_err(|error| Refusal::of(&error, &[]))?;
             self.minting(id);
-            if let Err(error) = self.mint(&token, plan.keys, &held, &attempt).await {
-                let refusal = Refusal::of(&error, &hidden(&held, Some(&attempt)));
-                if refusal.ambiguous {
-                    self.attempts.forget(id);
+            match self.mint(&token, plan.keys, &held, &attempt).await {
+                Ok(written) => version = written,
+                Err(error) => {
+                    let refusal = Refusal::of(&error, &hidden(&held, Some(&attempt)));
+                    if refusal.ambiguous {
+                        self.attempts.forget(id);
+                    }
+                    return Err(refusal);
                 }
-                return Err(refusal);
             }
             self.found(id, Finding::Ready);
         } else {
-            let written = self.keep(&token, &plan, &held).await;
-            written.map_err(|error| Refusal::of(&error, &hidden(&held, None)))?;
+            let kept = self.keep(&token, &plan, &held).await;
+            let written = kept.map_err(|error| Refusal::of(&error, &hidden(&held, None)))?;
+            version = written.or(version);
             self.found(id, plan.finding);
         }
         self.attempts.forget(id);
         let due = plan::due(&token, &Keys::of(&token), now);
-        Ok(Some(due.map_or(longest, |due| due.min(longest))))
+        Ok(Some(Looked { wait: due.map_or(longest, |due| due.min(longest)), secret: version }))
     }
 
-    /// Writes what a plan asks for that needs no new value.
-    async fn keep(&self, token: &ApiToken, plan: &Plan, held: &Held) -> Result<(), TokenError> {
+    /// Writes what a plan asks for that needs no new value; the Secret's new version if it was written.
+    async fn keep(&self, token: &ApiToken, plan: &Plan, held: &Held) -> Result<rounds::Version, TokenError> {
         if Keys::of(token) != plan.keys {
             self.write_keys(token, token.metadata.resource_version.clone(), &plan.keys).await?;
         }
         if plan.next == Next::Refresh {
-            secret::refresh(&self.parts.client, token, held, &self.gateway_url).await?;
+            return secret::refresh(&self.parts.client, token, held, &self.gateway_url).await;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Puts a new value into the Secret, in the order that the head of this file gives. What an earlier try did already is
-    /// not done again.
-    async fn mint(&self, token: &ApiToken, mut keys: Keys, held: &Held, attempt: &Attempt) -> Result<(), TokenError> {
+    /// not done again. The Secret's new version.
+    async fn mint(
+        &self,
+        token: &ApiToken,
+        mut keys: Keys,
+        held: &Held,
+        attempt: &Attempt,
+    ) -> Result<rounds::Version, TokenError> {
         let (id, minted) = (crate::index::id_of(&token.metadata), &attempt.minted);
         keys.add(KeyStatus {
             id: minted.id.clone(),
@@ -278,13 +332,13 @@ impl Tokens {
             self.acknowledged(&id, &minted.id).await;
             self.attempts.announced(&id);
         }
-        secret::write(&self.parts.client, token, held, minted, &self.gateway_url).await?;
+        let written = secret::write(&self.parts.client, token, held, minted, &self.gateway_url).await?;
         self.parts.metrics.minted();
         info!(token = %id, key = minted.id, "token minted");
         keys.retire_others(&minted.id, plan::overlap(token), Timestamp::now());
         keys.rotation_revision = plan::wanted_revision(token);
         self.write_keys(token, version, &keys).await?;
-        Ok(())
+        Ok(written)
     }
 
     /// Waits until every connected data plane knows a key, but not forever.
@@ -377,6 +431,15 @@ impl Tokens {
 // === impl Work ===
 
 impl Work {
+    fn new(now: Instant, secret_check: Duration) -> Self {
+        Self {
+            queue: Queue::default(),
+            seen: BTreeMap::new(),
+            complaints: Complaints::new(now),
+            rounds: Rounds::new(secret_check),
+        }
+    }
+
     fn forget(&mut self, id: &ObjectId) {
         self.seen.remove(id);
         self.complaints.forget(id);

@@ -294,7 +294,8 @@ pub struct AIProviderStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::schema")]
     pub conditions: Vec<Condition>,
-    /// AIRoutes with at least one upstream at this provider.
+    /// AIRoutes that name this provider in an upstream, of the namespaces that allowedRoutes admits. They count whether or
+    /// not they serve: an AIProvider that is not ready, or an AIRoute that is not accepted, changes nothing here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_routes: Option<i32>,
 }

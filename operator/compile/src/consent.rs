@@ -61,8 +61,10 @@ pub(crate) fn provider<'a>(
     }
     let Some(provider) = &found.provider else {
         let why = match found.problem() {
-            Some(problem) if !foreign => format!(": {problem}"),
-            _ => String::new(),
+            Some(problem) if !foreign => format!(": {}", problem.message),
+            // The word alone says nothing that its owner wrote.
+            Some(problem) => format!(" ({}); its own status says more", problem.reason),
+            None => String::new(),
         };
         let message = format!("{field}: AIProvider {id} cannot be used{why}");
         return Err(Problem::new(Reason::ProviderNotReady, message).into());
@@ -75,7 +77,7 @@ fn absent(consent: Consent<'_>, id: &ObjectId, namespace: &str, field: &str) -> 
     let Consent { providers, partial, .. } = consent;
     let foreign = id.namespace() != namespace;
     // Only manifests of a workstation know of such objects, and whoever has those may see them all.
-    if providers.is_refused(id) {
+    if providers.is_refused(id) || (!foreign && providers.is_unread(id)) {
         let message = format!("{field}: AIProvider {id} exists but is not accepted: correct it first");
         return Problem::new(Reason::ProviderNotReady, message).into();
     }
@@ -94,6 +96,14 @@ fn absent(consent: Consent<'_>, id: &ObjectId, namespace: &str, field: &str) -> 
         names => format!("; here are {}", names.join(", ")),
     };
     Unusable::Elsewhere(format!("AIProvider {id} exists{consents} ({field}{here})"))
+}
+
+/// The provider that a reference names, whether or not it can be used now, if it is there and agrees.
+pub(crate) fn attached(consent: Consent<'_>, namespace: &str, reference: &ProviderRef) -> Option<ObjectId> {
+    let Consent { providers, namespaces, .. } = consent;
+    let id = ObjectId::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
+    let found = providers.get(&id)?;
+    (id.namespace() == namespace || namespaces.is_open_to(&found.allowed, namespace)).then_some(id)
 }
 
 fn not_permitted(id: &ObjectId, namespace: &str, field: &str) -> Problem {

@@ -25,6 +25,7 @@ mod selectors;
 mod slips;
 mod tokens;
 mod unpriced;
+mod unserved;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -70,7 +71,8 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
     let providers = Providers::compile(objects, options);
     let routes = routes::compile(objects, &providers, &namespaces, options);
-    let tokens = tokens::compile(objects, &unpriced::Unpriced::of(&routes.judged, &namespaces));
+    let unpriced = unpriced::Unpriced::of(&routes.judged, &namespaces);
+    let tokens = tokens::compile(objects, &unpriced, unserved::Served::of(&routes.judged, &namespaces));
 
     let Compiled { mut snapshot, mut verdicts, mut assumptions } = Compiled::default();
     let mut assume = |key: ObjectRef, assumed: Vec<String>| {

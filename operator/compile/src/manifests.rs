@@ -104,7 +104,8 @@ impl Manifests {
     /// Takes in one object.
     ///
     /// # Errors
-    /// When it is no object, of an unknown kind of our group, malformed, or added before. Nothing is taken in then.
+    /// When it is no object, of an unknown kind of our group, malformed, or added before. Nothing is taken in then
+    /// but, of a malformed one, that it is there.
     pub fn add(&mut self, value: &Value) -> Result<Added, ManifestError> {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
         let api_version = text("/apiVersion").ok_or(ManifestError::Missing("apiVersion"))?;
@@ -124,11 +125,10 @@ impl Manifests {
         if self.seen.contains(&(kind.to_owned(), id.clone())) {
             return Err(ManifestError::Twice { kind: kind.to_owned(), id });
         }
-        self.take(value, kind, &id).map_err(|message| ManifestError::Invalid {
-            kind: kind.to_owned(),
-            id: id.clone(),
-            message,
-        })?;
+        if let Err(message) = self.take(value, kind, &id) {
+            self.refuse(value);
+            return Err(ManifestError::Invalid { kind: kind.to_owned(), id, message });
+        }
         self.seen.insert((kind.to_owned(), id.clone()));
         self.objects.refused.remove(&(kind.to_owned(), id.clone()));
         self.objects.namespaces.entry(namespace.to_owned()).or_default();

@@ -18,6 +18,8 @@ use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 pub struct Objects {
     /// AIProviders.
     pub providers: Vec<Arc<AIProvider>>,
+    /// AIProviders that are there but not among the above, because they cannot be read or were refused.
+    pub unread_providers: BTreeSet<ObjectId>,
     /// AIRoutes.
     pub routes: Vec<Arc<AIRoute>>,
     /// ApiTokens; their keys are taken from `status.keys`.

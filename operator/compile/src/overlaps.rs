@@ -8,7 +8,7 @@ use std::{
 use routeapi_crds::value::ModelPattern;
 
 /// How many patterns below a prefix are looked at for the sake of a message.
-const MOST_BELOW: usize = 1_000;
+pub(crate) const MOST_BELOW: usize = 1_000;
 
 /// Patterns with what stands behind each.
 #[derive(Debug)]

@@ -34,6 +34,7 @@ const OPENAI_HOST: &str = "api.openai.com";
 pub(crate) struct Providers<'a> {
     judged: BTreeMap<ObjectId, Judged>,
     refused: &'a BTreeSet<(String, ObjectId)>,
+    unread: &'a BTreeSet<ObjectId>,
 }
 
 /// One provider and what became of it.
@@ -62,7 +63,7 @@ impl<'a> Providers<'a> {
             let judged = judge(object, &id, objects, options);
             Some((id, judged))
         });
-        Self { judged: judged.collect(), refused: &objects.refused }
+        Self { judged: judged.collect(), refused: &objects.refused, unread: &objects.unread_providers }
     }
 
     pub fn get(&self, id: &ObjectId) -> Option<&Judged> {
@@ -72,6 +73,11 @@ impl<'a> Providers<'a> {
     /// Whether one of this name is written, but was refused before it came here.
     pub fn is_refused(&self, id: &ObjectId) -> bool {
         self.refused.contains(&("AIProvider".to_owned(), id.clone()))
+    }
+
+    /// Whether an operator knows that it is there, though not what it says.
+    pub fn is_unread(&self, id: &ObjectId) -> bool {
+        self.unread.contains(id)
     }
 
     /// The names of those in a namespace.
@@ -103,9 +109,9 @@ impl<'a> Providers<'a> {
 }
 
 impl Judged {
-    /// What stands in the way, in words.
-    pub fn problem(&self) -> Option<&str> {
-        self.verdict.decisions.iter().find(|decision| !decision.holds()).map(|decision| decision.message.as_str())
+    /// What stands in the way.
+    pub fn problem(&self) -> Option<&Decision> {
+        self.verdict.decisions.iter().find(|decision| !decision.holds())
     }
 }
 

@@ -46,7 +46,7 @@ const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Routes {
     pub judged: Vec<Judged>,
-    /// Accepted routes per provider that they use.
+    /// Routes per provider that they name and that agrees, whether or not it can be used and the route is accepted.
     pub attached: BTreeMap<ObjectId, i32>,
     /// Models per provider that accepted routes use and no price is known of.
     pub unpriced: BTreeMap<ObjectId, BTreeSet<String>>,
@@ -70,6 +70,8 @@ struct Upstreams {
     usable: Vec<Upstream>,
     statuses: Vec<UpstreamStatus>,
     problems: Vec<Problem>,
+    /// Providers that agree, usable or not.
+    attached: BTreeSet<ObjectId>,
     /// What is worth knowing about usable ones.
     notes: Vec<String>,
     /// What was assumed of providers and namespaces.
@@ -126,8 +128,11 @@ pub(crate) fn compile(
         let unpriced = !upstreams.usable.is_empty() && upstreams.unpriced.len() == upstreams.usable.len();
         let verdict = verdict(object, &id, claim.as_ref(), &upstreams);
         let assumed = std::mem::take(&mut upstreams.assumed);
+        for provider in &upstreams.attached {
+            *routes.attached.entry(provider.clone()).or_default() += 1;
+        }
         let route = claim.ok().map(|won| {
-            routes.attach(&upstreams);
+            routes.note_unpriced(&upstreams);
             build(&object.spec, created, won, upstreams, allowed)
         });
         routes.judged.push(Judged { id, route, verdict, unpriced, assumed });
@@ -153,11 +158,7 @@ impl Candidate<'_> {
 }
 
 impl Routes {
-    fn attach(&mut self, upstreams: &Upstreams) {
-        let providers: BTreeSet<&ObjectId> = upstreams.usable.iter().map(|upstream| &upstream.provider).collect();
-        for provider in providers {
-            *self.attached.entry(provider.clone()).or_default() += 1;
-        }
+    fn note_unpriced(&mut self, upstreams: &Upstreams) {
         for (provider, models) in &upstreams.unpriced {
             self.unpriced.entry(provider.clone()).or_default().extend(models.iter().cloned());
         }
@@ -254,6 +255,7 @@ impl Upstreams {
             let field = format!("spec.upstreams[{index}]");
             let mut status =
                 UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
+            all.attached.extend(consent::attached(consent, id.namespace(), &upstream.provider_ref));
             match resolve_one(consent, id, upstream, &field) {
                 Ok(Permitted { id: provider, provider: told, assumed }) => {
                     all.remark(id, spec, upstream, &field, (&provider, told));

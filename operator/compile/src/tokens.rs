@@ -20,17 +20,22 @@ use routeapi_crds::{
 use crate::{
     objects::{self, Objects},
     unpriced::{self, Unpriced},
+    unserved::Served,
     verdict::{Detail, Problem, Verdict},
 };
 
 /// Every token: none in the snapshot if it was not accepted.
-pub(crate) fn compile(objects: &Objects, unpriced: &Unpriced<'_>) -> Vec<(ObjectId, Option<Token>, Verdict)> {
-    let mut taken = BTreeSet::new();
+pub(crate) fn compile<'a>(
+    objects: &'a Objects,
+    unpriced: &Unpriced<'_>,
+    mut served: Served<'a>,
+) -> Vec<(ObjectId, Option<Token>, Verdict)> {
+    let mut taken = BTreeMap::new();
     let mut without_price: BTreeMap<String, Vec<&ModelPattern>> = BTreeMap::new();
     objects::oldest_first(&objects.tokens, |object| &object.metadata)
         .into_iter()
         .map(|(_, id, object)| {
-            let judged = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &mut taken)?)));
+            let judged = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &id, &mut taken)?)));
             let expires = object.spec.expiration_time.as_ref().map(seconds);
             let suspended = object.spec.state == TokenState::Suspended;
             let deny_unpriced = object.spec.denies_unpriced();
@@ -47,7 +52,9 @@ pub(crate) fn compile(objects: &Objects, unpriced: &Unpriced<'_>) -> Vec<(Object
                 generation: object.metadata.generation,
                 decisions: vec![match &judged {
                     Ok((_, keys)) => {
-                        let notes = [keys.note.as_str(), &note].into_iter().filter(|it| !it.is_empty());
+                        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+                        let unserved = served.note(namespace, &object.spec.models);
+                        let notes = [keys.note.as_str(), &unserved, &note].into_iter().filter(|it| !it.is_empty());
                         let message = notes.collect::<Vec<_>>().join("; ");
                         Decision::yes_but(ConditionType::Accepted, Reason::Accepted, message)
                     }
@@ -77,18 +84,41 @@ struct Keys {
 
 impl Keys {
     /// Takes the token's keys, as far as no older token has them.
-    fn claim<'a>(object: &'a ApiToken, taken: &mut BTreeSet<&'a str>) -> Result<Self, Problem> {
+    fn claim<'a>(
+        object: &'a ApiToken,
+        id: &ObjectId,
+        taken: &mut BTreeMap<&'a str, ObjectId>,
+    ) -> Result<Self, Problem> {
         let listed: &[KeyStatus] = object.status.as_ref().map_or(&[], |status| &status.keys);
-        let (won, lost): (Vec<_>, Vec<_>) = listed.iter().partition(|key| taken.insert(key.sha256.as_str()));
-        let ids: Vec<&str> = lost.iter().map(|key| key.id.as_str()).collect();
-        let note = match ids.as_slice() {
-            [] => String::new(),
-            ids => format!("status.keys: {} belongs to an older ApiToken and is left out", ids.join(", ")),
+        let (mut won, mut lost) = (Vec::new(), Vec::new());
+        for key in listed {
+            match taken.get(key.sha256.as_str()) {
+                // The same key twice in one status is lost too.
+                Some(owner) => lost.push(format!("{} belongs to {}", key.id, older(owner, id))),
+                None => {
+                    taken.insert(&key.sha256, id.clone());
+                    won.push(key);
+                }
+            }
+        }
+        let note = if lost.is_empty() {
+            String::new()
+        } else {
+            format!("status.keys: left out, since a key stands for one ApiToken only: {}", lost.join(", "))
         };
         if won.is_empty() && !lost.is_empty() {
             return Err(Problem::new(Reason::KeyConflict, note));
         }
         Ok(Self { won: won.into_iter().map(key).collect(), note })
+    }
+}
+
+/// Whose a key is, told to the token `to`: nothing is said about other namespaces.
+fn older(owner: &ObjectId, to: &ObjectId) -> String {
+    if owner.namespace() == to.namespace() {
+        format!("the older ApiToken {}", owner.name())
+    } else {
+        "an older ApiToken of another namespace".to_owned()
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Verdict {
 pub enum Detail {
     /// Of an AIProvider.
     Provider {
-        /// Accepted AIRoutes with at least one upstream at this provider.
+        /// AIRoutes that name this provider and that it admits, whether or not they serve.
         attached_routes: i32,
     },
     /// Of an AIRoute.

@@ -36,6 +36,10 @@ pub trait Indexed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
     }
     /// Whether both compile to the same.
     fn same(one: &Self::Held, other: &Self::Held) -> bool;
+    /// Whether somebody touched the object and left what it says alone: an annotation, for instance.
+    fn touched(_: &Self::Held, _: &Self::Held) -> bool {
+        false
+    }
     /// Where it is kept.
     fn table(tables: &mut Tables) -> &mut Table<Self::Held>;
 }
@@ -72,6 +76,10 @@ macro_rules! our_kind {
                     && one.metadata.generation == other.metadata.generation
                     && one.metadata.deletion_timestamp == other.metadata.deletion_timestamp
                     && also(one, other)
+            }
+
+            fn touched(one: &Arc<Self>, other: &Arc<Self>) -> bool {
+                one.metadata.resource_version != other.metadata.resource_version && one.status == other.status
             }
 
             fn table(tables: &mut Tables) -> &mut Table<Arc<Self>> {

@@ -40,6 +40,7 @@ fn an_unreadable_version_leaves_the_readable_one_in_force_until_it_is_mended_or_
     assert_eq!(view.objects.providers.len(), 1);
     let noted = view.broken.values().next().unwrap();
     assert_eq!((noted.generation, noted.message.as_str()), (Some(2), "spec.type: unknown"));
+    assert_eq!(view.objects.unread_providers, [ObjectId::new("ai", "a")].into(), "its routes do not miss it");
 
     index.apply(Ok(provider("a", "12", 3)));
     assert!(index.view().broken.is_empty());
@@ -75,6 +76,36 @@ fn a_list_of_one_namespace_says_nothing_of_others() {
     let elsewhere = Scope { plural: AIProvider::PLURAL, namespace: Some("shop".into()) };
     index.listed::<AIProvider>(&elsewhere, &BTreeSet::new());
     assert_eq!(index.view().objects.providers.len(), 1);
+}
+
+fn token(version: &str, annotation: &str) -> ApiToken {
+    serde_json::from_value(json!({
+        "apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken",
+        "metadata": {"name": "t", "namespace": "shop", "uid": "u", "generation": 1, "resourceVersion": version,
+            "annotations": {"note": annotation}},
+        "spec": {"models": ["*"]},
+        "status": {"secretName": "s"},
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn whoever_touches_a_token_has_it_looked_at_and_a_status_alone_has_not() {
+    let index = Index::new([]);
+    let touched = || index.touched_tokens();
+    let now = |future| futures_util::FutureExt::now_or_never(future);
+    index.apply(Ok(token("10", "a")));
+    assert_eq!(now(touched()).map(|it| it.len()), Some(1), "it is new");
+    let changed = *index.changed().borrow();
+    index.apply(Ok(token("11", "b")));
+    assert_eq!(now(touched()).map(|it| it.len()), Some(1), "an annotation");
+    assert_eq!(*index.changed().borrow(), changed, "no data plane could notice");
+    index.apply(Ok(token("11", "b")));
+    assert_eq!(now(touched()), None, "listed again");
+    let mut status = token("12", "b");
+    status.status.as_mut().unwrap().secret_name = Some("other".to_owned());
+    index.apply(Ok(status));
+    assert_eq!(now(touched()), None, "what the operator writes itself");
 }
 
 fn route(name: &str, created: i64, model: &str) -> AIRoute {

@@ -15,7 +15,7 @@ use routeapi_crds::condition::{self, ConditionType, Decision, Reason, Status, sh
 
 use crate::{
     push::ack::{KeyRejection, Names, Progress},
-    tokens::plan::Finding,
+    tokens::plan::{Finding, Owner},
 };
 
 /// How long acknowledgements may be outstanding before that is said.
@@ -96,6 +96,7 @@ pub fn decide(facts: &Facts<'_>) -> (Option<Wanted>, Option<Duration>) {
     decisions.push(facts.verdict.ready(&further, facts.now.as_second()));
     decisions.extend(further);
     decisions.extend(credentials(facts));
+    decisions.iter_mut().for_each(|decision| say(decision, &facts.verdict.detail));
     let wanted = Wanted {
         generation: facts.verdict.generation,
         decisions,
@@ -122,6 +123,24 @@ fn credentials(facts: &Facts<'_>) -> Option<Decision> {
         return Some(Decision::no(TYPE, Reason::RejectedByUpstream, held.message.clone()));
     }
     Some(Decision::yes(TYPE, Reason::CredentialsAccepted))
+}
+
+/// What is true says so in words too, if nothing else is worth knowing.
+fn say(decision: &mut Decision, detail: &Detail) {
+    if !decision.holds() || !decision.message.is_empty() {
+        return;
+    }
+    let text = match (decision.type_, detail) {
+        (ConditionType::Accepted, Detail::Route { .. }) => "the spec is valid, and no other AIRoute has its models",
+        (ConditionType::Accepted, _) => "the spec is valid",
+        (ConditionType::ResolvedRefs, Detail::Route { .. }) => "the AIProvider of every upstream can be used",
+        (ConditionType::ResolvedRefs, _) => "everything that the spec refers to was found",
+        (ConditionType::SecretReady, _) => "the Secret holds the current key",
+        (ConditionType::Programmed, _) => "every connected data-plane pod acknowledged",
+        (ConditionType::CredentialsAccepted, _) => "the upstream takes this provider's key again",
+        (ConditionType::Ready, _) => "in force in every connected data-plane pod",
+    };
+    text.clone_into(&mut decision.message);
 }
 
 enum Programmed {
@@ -215,12 +234,7 @@ fn secret_ready(finding: &Finding) -> Decision {
     match finding {
         Finding::Ready => Decision::yes(TYPE, Reason::SecretReady),
         Finding::Minting => Decision::no(TYPE, Reason::Minting, "the token is being made"),
-        Finding::NotOwned => Decision::no(
-            TYPE,
-            Reason::SecretNotOwned,
-            "spec.secretName: a Secret of this name exists and is not owned by this ApiToken; delete it, choose another \
-             name, or label it routeapi.dev/import=true to import its value",
-        ),
+        Finding::NotOwned(owner) => Decision::no(TYPE, Reason::SecretNotOwned, not_owned(owner.as_ref())),
         Finding::KeyMissing => {
             Decision::no(TYPE, Reason::SecretKeyMissing, "the Secret to import has no value under the key token")
         }
@@ -235,6 +249,31 @@ fn secret_ready(finding: &Finding) -> Decision {
             Decision::no(TYPE, Reason::SecretTerminating, text)
         }
         Finding::Refused(refusal) => Decision::no(TYPE, refusal.reason, refusal.message.clone()),
+    }
+}
+
+fn not_owned(owner: Option<&Owner>) -> String {
+    let exists = "spec.secretName: a Secret of this name exists and";
+    match owner {
+        Some(Owner::Token(name)) => {
+            let name = shorten(name, LONGEST_NOTE / 2);
+            format!(
+                "{exists} belongs to ApiToken {name}; choose another name, since each ApiToken has a Secret of its own"
+            )
+        }
+        Some(Owner::Predecessor) => format!(
+            "{exists} belongs to a deleted ApiToken of this name; Kubernetes deletes it, and a new key is issued then"
+        ),
+        Some(Owner::Other(kind, name)) => {
+            let owner = shorten(&format!("{kind} {name}"), LONGEST_NOTE / 2);
+            format!(
+                "{exists} belongs to {owner}; choose another name, or label it routeapi.dev/import=true to import its value"
+            )
+        }
+        None => format!(
+            "{exists} is not owned by this ApiToken; delete it, choose another name, or label it \
+             routeapi.dev/import=true to import its value"
+        ),
     }
 }
 
@@ -258,7 +297,7 @@ impl Wanted {
                 held.status != decision.status.to_string()
                     || held.reason != decision.reason.to_string()
                     || held.observed_generation != self.generation
-                    || (!counts(decision) && held.message != decision.message && held.message.len() < LONGEST_NOTE)
+                    || (!counts(decision) && held.message != condition::message(decision))
             })
         })
     }
@@ -274,11 +313,13 @@ impl Wanted {
                 held.status != decision.status.to_string() || another_cause
             });
             let ready = decision.type_ == ConditionType::Ready;
-            // One event per cause: `Ready` repeats the cause of a failure, and the others the news that all is well.
+            // One event per cause: `Ready` repeats the cause of a failure, `Programmed` that of an object which is not
+            // sent to data planes, and the others the news that all is well.
             let news = match decision.status {
                 Status::True => ready,
                 Status::False if decision.reason == Reason::Minting => false, // it passes
-                Status::False => !ready || self.cause_is_ready(),
+                Status::False if ready => self.cause_is_ready(),
+                Status::False => !self.repeats(decision),
                 Status::Unknown => false,
             };
             if changed && news {
@@ -286,6 +327,16 @@ impl Wanted {
             }
         }
         flips
+    }
+
+    /// Whether another condition says the same as this `Programmed`.
+    fn repeats(&self, decision: &Decision) -> bool {
+        let same = |other: &Decision| {
+            !matches!(other.type_, ConditionType::Ready | ConditionType::Programmed)
+                && other.status == Status::False
+                && other.reason == decision.reason
+        };
+        decision.type_ == ConditionType::Programmed && self.decisions.iter().any(same)
     }
 
     /// Whether nothing but `Ready` itself stands in the way (suspended, expired).
@@ -296,10 +347,7 @@ impl Wanted {
 
 impl Flip {
     fn of(decision: &Decision) -> Self {
-        let mut note = if decision.message.is_empty() { "all is well".to_owned() } else { decision.message.clone() };
-        while note.len() > LONGEST_NOTE {
-            note.pop();
-        }
+        let note = shorten(&decision.message, LONGEST_NOTE);
         Self { type_: decision.type_.to_string(), good: decision.holds(), reason: decision.reason.to_string(), note }
     }
 }

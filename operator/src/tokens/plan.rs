@@ -29,14 +29,25 @@ const MOST_KEYS: usize = 4;
 pub enum Held {
     /// There is none.
     Absent,
-    /// Somebody else's.
-    Foreign,
+    /// Somebody else's: whose, as far as it says.
+    Foreign(Option<Owner>),
     /// Somebody else's, meant to be taken over.
     Import(Import),
     /// Ours or meant to be taken over, and being deleted: what holds it.
     Terminating(Vec<String>),
     /// Ours.
     Ours(Ours),
+}
+
+/// What controls a Secret that is not this token's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Another ApiToken, by its name.
+    Token(String),
+    /// A token of this very name that was deleted. Kubernetes deletes its Secret too.
+    Predecessor,
+    /// Something else, by kind and name.
+    Other(String, String),
 }
 
 /// The value of a Secret that is meant to be taken over.
@@ -92,8 +103,8 @@ pub enum Finding {
     Ready,
     /// Its first value, or the value after a deletion, is being made.
     Minting,
-    /// It is somebody else's.
-    NotOwned,
+    /// It is somebody else's: whose, as far as it says.
+    NotOwned(Option<Owner>),
     /// It is meant to be taken over but has no value.
     KeyMissing,
     /// It is meant to be taken over but its value may not stand for a token.
@@ -121,7 +132,10 @@ pub fn plan(token: &ApiToken, held: &Held, now: Timestamp) -> Plan {
     let none = |rotation_revision| Keys { keys: Vec::new(), rotation_revision };
     match held {
         Held::Absent => Plan { keys: none(keys.rotation_revision), next: Next::Mint, finding: Finding::Minting },
-        Held::Foreign => Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding: Finding::NotOwned },
+        Held::Foreign(owner) => {
+            let finding = Finding::NotOwned(owner.clone());
+            Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding }
+        }
         Held::Import(Import::Missing) => {
             Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding: Finding::KeyMissing }
         }

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, api::core::v1::Secret as KubeSecret};
+use k8s_openapi::{ByteString, api::core::v1::Secret as KubeSecret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{GetParams, Patch, PatchParams, PostParams},
 };
 use routeapi_channel::{
     Secret,
@@ -20,7 +20,8 @@ use serde_json::json;
 
 use super::{
     TokenError, call,
-    plan::{Held, Import, Ours, wanted_revision},
+    plan::{Held, Import, Ours, Owner, wanted_revision},
+    rounds::{Version, version},
 };
 use crate::writer::FIELD_MANAGER;
 
@@ -49,33 +50,41 @@ const ENVIRONMENT: [(&str, Variable); 6] = [
 ];
 
 /// Reads a token's Secret.
-pub async fn read(client: &Client, token: &ApiToken, gateway_url: &str) -> Result<Held, TokenError> {
+pub async fn read(client: &Client, token: &ApiToken, gateway_url: &str) -> Result<(Held, Version), TokenError> {
     let name = token.secret_name();
     let found = call("reading the Secret", api(client, token).get_opt(&name)).await?;
-    Ok(found.map_or(Held::Absent, |secret| held(token, &secret, gateway_url)))
+    Ok(found.map_or((Held::Absent, None), |secret| (held(token, &secret, gateway_url), version(&secret.metadata))))
 }
 
-/// Puts a new value into the Secret, which must still be as it was read.
+/// Asks which version there is, without its content and out of the API server's cache.
+pub async fn ask(client: &Client, token: &ApiToken) -> Result<Version, TokenError> {
+    let name = token.secret_name();
+    let (api, any) = (api(client, token), GetParams::any());
+    let found = call("asking for the Secret", api.get_metadata_opt_with(&name, &any)).await?;
+    Ok(found.and_then(|secret| version(&secret.metadata)))
+}
+
+/// Puts a new value into the Secret, which must still be as it was read; its new version.
 pub async fn write(
     client: &Client,
     token: &ApiToken,
     read: &Held,
     minted: &Minted,
     gateway_url: &str,
-) -> Result<(), TokenError> {
+) -> Result<Version, TokenError> {
     let wanted = wanted(token, &minted.value, gateway_url);
     match read {
         Held::Ours(ours) => patch(client, token, ours, &minted.id, wanted).await,
-        Held::Absent | Held::Foreign | Held::Import(_) | Held::Terminating(_) => {
+        Held::Absent | Held::Foreign(_) | Held::Import(_) | Held::Terminating(_) => {
             create(client, token, &minted.id, wanted).await
         }
     }
 }
 
-/// Writes the Secret again with the value that it has.
-pub async fn refresh(client: &Client, token: &ApiToken, read: &Held, gateway_url: &str) -> Result<(), TokenError> {
-    let Held::Ours(ours) = read else { return Ok(()) };
-    let (Some(value), Some(id)) = (&ours.value, &ours.key_id) else { return Ok(()) };
+/// Writes the Secret again with the value that it has; its new version.
+pub async fn refresh(client: &Client, token: &ApiToken, read: &Held, gateway_url: &str) -> Result<Version, TokenError> {
+    let Held::Ours(ours) = read else { return Ok(None) };
+    let (Some(value), Some(id)) = (&ours.value, &ours.key_id) else { return Ok(None) };
     patch(client, token, ours, id, wanted(token, value, gateway_url)).await
 }
 
@@ -86,13 +95,14 @@ fn held(token: &ApiToken, secret: &KubeSecret, gateway_url: &str) -> Held {
         String::from_utf8(bytes.0.clone()).ok()
     };
     let mut owners = metadata.owner_references.iter().flatten();
-    let owned = owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == token.metadata.uid.as_ref());
+    let controller = owners.find(|owner| owner.controller == Some(true));
+    let owned = controller.is_some_and(|owner| Some(&owner.uid) == token.metadata.uid.as_ref());
     let terminating = metadata.deletion_timestamp.as_ref().map(|_| metadata.finalizers.clone().unwrap_or_default());
     if !owned {
         let import =
             metadata.labels.as_ref().and_then(|labels| labels.get(IMPORT_LABEL)).is_some_and(|it| it == "true");
         if !import {
-            return Held::Foreign;
+            return Held::Foreign(controller.map(|owner| Owner::of(owner, token)));
         }
         if let Some(holders) = terminating {
             return Held::Terminating(holders);
@@ -119,6 +129,19 @@ fn held(token: &ApiToken, secret: &KubeSecret, gateway_url: &str) -> Held {
         revision: annotation(REVISION).and_then(|it| it.parse().ok()),
         fresh,
     })
+}
+
+// === impl Owner ===
+
+impl Owner {
+    fn of(reference: &OwnerReference, token: &ApiToken) -> Self {
+        let ours = reference.kind == "ApiToken" && reference.api_version.starts_with("routeapi.dev/");
+        match (ours, token.metadata.name.as_ref() == Some(&reference.name)) {
+            (true, true) => Self::Predecessor,
+            (true, false) => Self::Token(reference.name.clone()),
+            (false, _) => Self::Other(reference.kind.clone(), reference.name.clone()),
+        }
+    }
 }
 
 /// Keys and values; none for what must not be there.
@@ -149,7 +172,7 @@ async fn create(
     token: &ApiToken,
     key_id: &str,
     wanted: BTreeMap<&'static str, Option<String>>,
-) -> Result<(), TokenError> {
+) -> Result<Version, TokenError> {
     let mut secret = KubeSecret { type_: Some("Opaque".to_owned()), ..KubeSecret::default() };
     secret.metadata.name = Some(token.secret_name());
     secret.metadata.annotations = Some(annotations(token, key_id));
@@ -161,7 +184,8 @@ async fn create(
     let data = wanted.into_iter().filter_map(|(key, value)| Some((key.to_owned(), ByteString(value?.into_bytes()))));
     secret.data = Some(data.collect());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    call("creating the Secret", api(client, token).create(&params, &secret)).await.map(drop)
+    let created = call("creating the Secret", api(client, token).create(&params, &secret)).await?;
+    Ok(version(&created.metadata))
 }
 
 async fn patch(
@@ -170,7 +194,7 @@ async fn patch(
     ours: &Ours,
     key_id: &str,
     wanted: BTreeMap<&'static str, Option<String>>,
-) -> Result<(), TokenError> {
+) -> Result<Version, TokenError> {
     let data: BTreeMap<_, _> =
         wanted.into_iter().map(|(key, it)| (key, it.map(|it| ByteString(it.into_bytes())))).collect();
     let mut annotations = annotations(token, key_id);
@@ -187,7 +211,8 @@ async fn patch(
     });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let name = token.secret_name();
-    call("writing the Secret", api(client, token).patch(&name, &params, &Patch::Merge(patch))).await.map(drop)
+    let patched = call("writing the Secret", api(client, token).patch(&name, &params, &Patch::Merge(patch))).await?;
+    Ok(version(&patched.metadata))
 }
 
 fn api(client: &Client, token: &ApiToken) -> Api<KubeSecret> {

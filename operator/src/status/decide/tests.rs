@@ -140,7 +140,54 @@ fn what_compile_refused_is_not_programmed_for_the_same_reason() {
     assert!(text.contains("taken by ai/older"));
     let flips = wanted.write_into(&mut Vec::new(), &Time(Timestamp::UNIX_EPOCH));
     let told: Vec<_> = flips.iter().map(|flip| (flip.type_.as_str(), flip.good)).collect();
-    assert_eq!(told, [("Accepted", false), ("Programmed", false)], "an event per cause, none for the summary");
+    assert_eq!(told, [("Accepted", false)], "an event per cause, none for what follows from it");
+}
+
+#[test]
+fn conditions_that_hold_say_so_in_words() {
+    let token = Detail::Token { expires: None, suspended: false };
+    let route = Detail::Route { upstreams: Vec::new() };
+    for detail in [token, route, Detail::Provider { attached_routes: 0 }] {
+        let verdict = Verdict { detail, ..good() };
+        let mut facts = facts(&verdict, progress(1, 1), &[], 0);
+        facts.finding = Some(Some(Finding::Ready));
+        let wanted = decide(&facts).0.unwrap();
+        assert_eq!(wanted.decisions.len(), 5);
+        for decision in &wanted.decisions {
+            assert!(decision.holds() && !decision.message.is_empty(), "{decision:?}");
+        }
+        assert!(!wanted.differs_from(&written(&wanted)), "once written it is not written again");
+    }
+}
+
+#[test]
+fn the_owner_of_a_secret_is_named() {
+    let verdict = good();
+    let said = |owner| {
+        let mut token = facts(&verdict, progress(1, 1), &[], 0);
+        token.finding = Some(Some(Finding::NotOwned(owner)));
+        condition(&decide(&token).0.unwrap(), ConditionType::SecretReady).2.to_owned()
+    };
+    let other = said(Some(Owner::Token("checkout".to_owned())));
+    assert!(other.contains("belongs to ApiToken checkout") && !other.contains("import"), "{other}");
+    assert!(said(Some(Owner::Predecessor)).contains("a deleted ApiToken of this name"));
+    let certificate = said(Some(Owner::Other("Certificate".to_owned(), "serving".to_owned())));
+    assert!(certificate.contains("belongs to Certificate serving"), "{certificate}");
+    assert!(said(None).contains("is not owned by this ApiToken"));
+    let hostile = said(Some(Owner::Other("K".repeat(5_000), "é".repeat(5_000))));
+    assert!(hostile.len() < LONGEST_NOTE, "{}", hostile.len());
+}
+
+#[test]
+fn a_long_message_that_changes_is_written_and_one_that_stays_is_not() {
+    let long = |end: &str| {
+        let message = format!("{}{end}", "m".repeat(2_000));
+        verdict(vec![Decision::yes_but(ConditionType::Accepted, Reason::Accepted, message)])
+    };
+    let (one, other) = (long("one"), long("other"));
+    let held = written(&decide(&facts(&one, progress(1, 1), &[], 0)).0.unwrap());
+    assert!(!decide(&facts(&one, progress(1, 1), &held, 0)).0.unwrap().differs_from(&held));
+    assert!(decide(&facts(&other, progress(1, 1), &held, 0)).0.unwrap().differs_from(&held));
 }
 
 #[test]
@@ -150,7 +197,7 @@ fn a_token_needs_its_secret_and_says_when_it_expires() {
     let decisions = vec![Decision::yes(ConditionType::Accepted, Reason::Accepted)];
     let verdict = Verdict { generation: Some(1), decisions, detail };
     let mut token = facts(&verdict, progress(1, 1), &[], 0);
-    token.finding = Some(Some(Finding::NotOwned));
+    token.finding = Some(Some(Finding::NotOwned(None)));
     let wanted = decide(&token).0.unwrap();
     assert_eq!(condition(&wanted, ConditionType::SecretReady).1, Reason::SecretNotOwned);
     assert_eq!(condition(&wanted, ConditionType::Ready).1, Reason::SecretNotOwned);

@@ -132,8 +132,8 @@ fn a_first_revision_above_zero_is_no_rotation() {
 
 #[test]
 fn a_secret_of_somebody_else_is_left_alone() {
-    let plan = plan(&token(&json!(null), &[key(1, 0, None)], Some(0)), &Held::Foreign, at(100));
-    assert_eq!((plan.next, plan.finding), (Next::Nothing, Finding::NotOwned));
+    let plan = plan(&token(&json!(null), &[key(1, 0, None)], Some(0)), &Held::Foreign(None), at(100));
+    assert_eq!((plan.next, plan.finding), (Next::Nothing, Finding::NotOwned(None)));
     assert!(plan.keys.keys.is_empty(), "the value that we made is in no Secret any more");
 }
 

@@ -5,11 +5,13 @@ use routeapi_tests::apiserver::ApiServer;
 use routeapi_tests::helm::{self, of_kind, template};
 use serde_json::{Value, json};
 
-/// Renders for a namespace of the server's and returns what it takes: it knows no monitors, whose CRDs are another
-/// project's. A dry run makes no accounts, without which no Pod is taken: they are made here.
+/// Kinds of other projects, whose CRDs the server does not have.
+const FOREIGN: [&str; 2] = ["monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"];
+
+/// Renders for a namespace of the server's and returns what it takes. A dry run makes no accounts, without which no Pod is taken: they are made here.
 async fn rendered(api: &ApiServer, namespace: &str, args: &[&str]) -> Vec<Value> {
     let mut objects = template("rel", namespace, args).unwrap();
-    objects.retain(|object| object["apiVersion"] != "monitoring.coreos.com/v1");
+    objects.retain(|object| !FOREIGN.contains(&object["apiVersion"].as_str().unwrap()));
     for pod in of_kind(&objects, "Pod") {
         let account = pod["spec"]["serviceAccountName"].as_str().unwrap();
         api.ensure_service_account(namespace, account).await.unwrap();
@@ -89,12 +91,14 @@ async fn an_installation_upgrades_and_its_notes_are_true() {
             let args = [verb, "routeapi", "--namespace", &namespace];
             helm::run(program, args.iter().chain(more), Some(&kubeconfig)).unwrap()
         };
-        let notes = run("install", &[&chart, "--set", "crds.install=false"]);
+        // Other tests have releases too, and each has objects of its own.
+        let own = format!("crds.install=false,watchNamespaces={{{namespace}}}");
+        let notes = run("install", &[&chart, "--set", &own]);
         let address = format!("serves at http://routeapi.{namespace}.svc\n");
         assert!(notes.contains(&address), "{program}: {notes}");
         what_the_notes_show_is_taken(api, &namespace, &notes).await;
 
-        run("upgrade", &[&chart, "--set", "crds.install=false", "--set", "dataPlane.replicas=5"]);
+        run("upgrade", &[&chart, "--set", &own, "--set", "dataPlane.replicas=5"]);
         let replicas = ["-n", &namespace, "get", "deployment", "routeapi", "-o", "jsonpath={.spec.replicas}"];
         assert_eq!(api.kubectl(&replicas).await.unwrap(), "5", "{program}");
         run("uninstall", &[]);
@@ -121,7 +125,8 @@ async fn the_notes_name_a_secret_that_is_missing_and_no_other() {
     let chart = helm::chart().display().to_string();
     let notes = |verb: &str| {
         let names = ["--set", "dataPlane.tls.existingSecret=serving", "--set", "operator.tlsExistingSecret=config"];
-        let fixed = [verb, "routeapi", &chart, "--namespace", &namespace, "--set", "crds.install=false"];
+        let own = format!("crds.install=false,watchNamespaces={{{namespace}}}");
+        let fixed = [verb, "routeapi", &chart, "--namespace", &namespace, "--set", &own];
         helm::helm(fixed.iter().chain(&names), Some(&api.kubeconfig())).unwrap()
     };
     let waiting =
@@ -136,4 +141,86 @@ async fn the_notes_name_a_secret_that_is_missing_and_no_other() {
     api.kubectl(&["-n", &namespace, "create", "secret", "generic", "config"]).await.unwrap();
     let third = notes("upgrade");
     assert!(!third.contains("WAITING"), "{third}");
+}
+
+/// Installs or upgrades a release; what helm says, and whether it did it.
+fn release(api: &ApiServer, verb: &str, name: &str, namespace: &str, values: &str) -> Result<String, String> {
+    let chart = helm::chart().display().to_string();
+    let args = [verb, name, &chart, "--namespace", namespace, "--set", "crds.install=false", "--set", values];
+    helm::helm(args, Some(&api.kubeconfig())).map_err(|refused| refused.to_string())
+}
+
+async fn things_in(api: &ApiServer, namespace: &str) -> String {
+    let kinds = "deployments,services,serviceaccounts,roles,secrets";
+    let named = api.kubectl(&["-n", namespace, "get", kinds, "-o", "name"]).await.unwrap();
+    named.lines().filter(|line| *line != "serviceaccount/default").collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_missing_is_said_before_anything_is_there() {
+    let api = server().await;
+    let namespace = api.namespace("early").await.unwrap();
+    for value in ["providerNamespaces", "watchNamespaces"] {
+        let values = format!("watchNamespaces={{{namespace}}},{value}={{{namespace},nowhere,nor-here}}");
+        let said = release(api, "install", "routeapi", &namespace, &values).unwrap_err();
+        assert!(said.contains(&format!("{value}: the cluster has no namespace nowhere, nor-here")), "{said}");
+        assert_eq!(things_in(api, &namespace).await, "", "{value}");
+    }
+    // The release's own namespace is made by helm after the check.
+    let own = format!("made-{}", api.unique());
+    let chart = helm::chart().display().to_string();
+    let values = format!("crds.install=false,watchNamespaces={{{own}}}");
+    let args = ["install", "routeapi", &chart, "--namespace", &own, "--create-namespace", "--set", &values];
+    helm::helm(args, Some(&api.kubeconfig())).unwrap();
+}
+
+#[tokio::test]
+async fn a_second_release_has_objects_of_its_own_or_is_refused() {
+    let api = server().await;
+    let (first, second) = (api.namespace("first").await.unwrap(), api.namespace("second").await.unwrap());
+    let team = api.namespace("team").await.unwrap();
+    let watch = |namespaces: &str| format!("watchNamespaces={{{namespaces}}}");
+    release(api, "install", "one", &first, &watch(&format!("{first},{team}"))).unwrap();
+    let refused = release(api, "install", "two", &second, &watch(&format!("{team},{second}"))).unwrap_err();
+    assert!(refused.contains(&format!("release {first}/one watches {team} too")), "{refused}");
+    let everywhere = release(api, "install", "two", &second, "dataPlane.replicas=1").unwrap_err();
+    assert!(everywhere.contains("too, and both operators would write the same objects"), "{everywhere}");
+    assert_eq!(things_in(api, &second).await, "");
+
+    release(api, "install", "two", &second, &watch(&second)).unwrap();
+    // A third in the namespace of the first, told apart by labels. It cannot be upgraded to objects of the others.
+    let red = |more: &str| format!("selector=team=red,{}{more}", watch(&team));
+    let refused = release(api, "install", "three", &first, &red("")).unwrap_err();
+    assert!(refused.contains(&format!("release {first}/one watches {team} too")), "one has no selector: {refused}");
+    let blue = format!("selector=team=blue,{}", watch(&format!("{first},{team}")));
+    release(api, "upgrade", "one", &first, &blue).unwrap();
+    release(api, "install", "three", &first, &red("")).unwrap();
+    release(api, "upgrade", "three", &first, &red(",dataPlane.replicas=3")).unwrap();
+    for (namespace, leases) in [(&first, 2), (&second, 1)] {
+        let get = ["-n", namespace, "get", "deployments", "-l", "app.kubernetes.io/component=operator", "-o", "json"];
+        let found: Value = serde_json::from_str(&api.kubectl(&get).await.unwrap()).unwrap();
+        let lease = |it: &Value| helm::arguments(it, &[]).into_iter().find(|arg| arg.starts_with("--lease=")).unwrap();
+        let names: std::collections::BTreeSet<_> = found["items"].as_array().unwrap().iter().map(lease).collect();
+        assert_eq!(names.len(), leases, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn crds_of_another_release_are_left_to_it() {
+    // A server of its own: who owns CRDs is a fact of the whole cluster.
+    let api: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
+    let (first, second) = (api.namespace("first").await.unwrap(), api.namespace("second").await.unwrap());
+    let chart = helm::chart().display().to_string();
+    let install = |namespace: &str, more: &str| {
+        let values = format!("watchNamespaces={{{namespace}}}{more}");
+        let args = ["install", "routeapi", &chart, "--namespace", namespace, "--set", &values];
+        helm::helm(args, Some(&api.kubeconfig())).map_err(|refused| refused.to_string())
+    };
+    install(&first, "").unwrap();
+    let refused = install(&second, "").unwrap_err();
+    assert!(
+        refused.contains(&format!("the CRDs belong to release {first}/routeapi: set crds.install=false")),
+        "{refused}"
+    );
+    install(&second, ",crds.install=false").unwrap();
 }

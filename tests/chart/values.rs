@@ -48,6 +48,13 @@ fn a_wrong_name_or_type_is_refused_with_its_path() {
         ("metrics.serviceMonitor.interval=often", "/metrics/serviceMonitor/interval", "pattern"),
         ("bindAddress=10.0.0.1", "/bindAddress", "'[::]'"),
         ("metrics.dashboard.enable=true", "/metrics/dashboard", "enable"),
+        ("dataPlane.service.nodePort=http", "/dataPlane/service/nodePort", "integer"),
+        ("dataPlane.service.ipFamilies[0]=IPv5", "/dataPlane/service/ipFamilies/0", "'IPv6'"),
+        ("dataPlane.ingress.hosts[0].path=/v1", "/dataPlane/ingress/hosts/0", "path"),
+        ("dataPlane.httpRoute.timeouts.request=forever", "/dataPlane/httpRoute/timeouts/request", "pattern"),
+        ("dataPlane.lifecycle.prestop.sleep.seconds=1", "/dataPlane/lifecycle", "prestop"),
+        ("operator.dnsConfig.nameServers[0]=192.0.2.1", "/operator/dnsConfig", "nameServers"),
+        ("dataPlane.autoscaling.targetCPU=half", "/dataPlane/autoscaling/targetCPU", "pattern"),
         ("networkPolicy.apiServerPorts[0]=https", "/networkPolicy/apiServerPorts/0", "integer"),
     ] {
         let refused = template("rel", "sys", &["--set", value]).expect_err(value).to_string();
@@ -69,6 +76,103 @@ fn what_excludes_each_other_is_refused_together() {
     let both = ["--set", "metrics.podMonitor.enabled=true", "--set", "metrics.serviceMonitor.enabled=true"];
     let refused = template("rel", "sys", &both).unwrap_err().to_string();
     assert!(refused.contains("metrics.podMonitor.enabled and metrics.serviceMonitor.enabled: choose one"), "{refused}");
+}
+
+#[test]
+fn a_door_without_what_it_needs_is_refused() {
+    for (values, said) in [
+        (vec!["dataPlane.ingress.enabled=true"], "dataPlane.ingress.hosts: name at least one"),
+        (
+            vec![
+                "dataPlane.ingress.enabled=true",
+                "dataPlane.ingress.hosts[0].host=a",
+                "dataPlane.ingress.servicePort=https",
+            ],
+            "set dataPlane.tls.existingSecret",
+        ),
+        (vec!["dataPlane.httpRoute.enabled=true"], "dataPlane.httpRoute.parentRefs: name the Gateway"),
+    ] {
+        let args: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+        let refused = template("rel", "sys", &args).unwrap_err().to_string();
+        assert!(refused.contains(said), "{values:?}: {refused}");
+    }
+}
+
+#[test]
+fn doors_lead_to_a_port_that_the_service_has() {
+    for tls in [false, true] {
+        let mut args = vec!["--set", "dataPlane.ingress.enabled=true,dataPlane.ingress.hosts[0].host=ai.example.com"];
+        args.extend(["--set", "dataPlane.httpRoute.enabled=true,dataPlane.httpRoute.parentRefs[0].name=public"]);
+        if tls {
+            args.extend(["--set", "dataPlane.tls.existingSecret=serving,dataPlane.ingress.servicePort=https"]);
+        }
+        let objects = template("rel", "sys", &args).unwrap();
+        let services = of_kind(&objects, "Service");
+        let port = |service: &Value, field: &str, value: &Value| {
+            let named = services.iter().find(|it| it["metadata"]["name"] == *service).expect("a Service of this name");
+            named["spec"]["ports"].as_array().unwrap().iter().find(|port| port[field] == *value).cloned()
+        };
+        let path = &of_kind(&objects, "Ingress")[0]["spec"]["rules"][0]["http"]["paths"][0];
+        assert_eq!((&path["path"], &path["pathType"]), (&"/".into(), &"Prefix".into()));
+        let backend = &path["backend"]["service"];
+        let found = port(&backend["name"], "name", &backend["port"]["name"]).unwrap();
+        assert_eq!(found["targetPort"], if tls { "https" } else { "http" });
+        let backend = &of_kind(&objects, "HTTPRoute")[0]["spec"]["rules"][0]["backendRefs"][0];
+        assert_eq!(port(&backend["name"], "port", &backend["port"]).unwrap()["targetPort"], "http");
+    }
+}
+
+#[test]
+fn security_contexts_are_replaced_field_by_field() {
+    let values = r#"{"podSecurityContext": {"runAsUser": 1234, "fsGroup": null}, "securityContext": {"readOnlyRootFilesystem": false}}"#;
+    for component in ["operator", "dataPlane"] {
+        let objects = template("rel", "sys", &["--set-json", &format!("{component}={values}")]).unwrap();
+        let name = if component == "operator" { "rel-routeapi-operator" } else { "rel-routeapi" };
+        let deployments = of_kind(&objects, "Deployment");
+        let pod = &deployments.iter().find(|it| it["metadata"]["name"] == name).unwrap()["spec"]["template"]["spec"];
+        let expected = serde_json::json!({"runAsNonRoot": true, "runAsUser": 1234, "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"}});
+        assert_eq!(pod["securityContext"], expected);
+        let expected = serde_json::json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": false,
+            "capabilities": {"drop": ["ALL"]}});
+        assert_eq!(pod["containers"][0]["securityContext"], expected);
+    }
+}
+
+#[test]
+fn pods_are_added_for_cpu_that_is_worth_a_pod_and_in_few_steps() {
+    let scaler = |args: &[&str]| {
+        let on = [&["--set", "dataPlane.autoscaling.enabled=true"], args].concat();
+        of_kind(&template("rel", "sys", &on).unwrap(), "HorizontalPodAutoscaler")[0]["spec"].clone()
+    };
+    let target = |spec: &Value| spec["metrics"][0]["resource"]["target"].clone();
+    let default = scaler(&[]);
+    assert_eq!(target(&default), serde_json::json!({"type": "AverageValue", "averageValue": "500m"}));
+    assert_eq!(default["behavior"]["scaleUp"]["stabilizationWindowSeconds"], 60);
+    assert_eq!(
+        default["behavior"]["scaleDown"]["policies"][0],
+        serde_json::json!({"type": "Pods", "value": 1, "periodSeconds": 180})
+    );
+    let percent = scaler(&["--set", "dataPlane.autoscaling.targetCPUUtilizationPercentage=80"]);
+    assert_eq!(target(&percent), serde_json::json!({"type": "Utilization", "averageUtilization": 80}));
+    assert_eq!(percent["metrics"].as_array().unwrap().len(), 1, "one of the two counts");
+    assert_eq!(target(&scaler(&["--set", "dataPlane.autoscaling.targetCPU=2"]))["averageValue"], "2");
+}
+
+#[test]
+fn releases_share_no_name() {
+    let names = |release: &str, namespace: &str| {
+        let objects = template(release, namespace, &["--set", "crds.install=false"]).unwrap();
+        let name = |it: &Value| format!("{} {}/{}", it["kind"], it["metadata"]["namespace"], it["metadata"]["name"]);
+        objects.iter().map(name).collect::<std::collections::BTreeSet<_>>()
+    };
+    // Joined by a dash, these two would be the same; the next two are of one namespace, and then of one name.
+    for (one, other) in
+        [(("c", "a-b"), ("b-c", "a")), (("one", "sys"), ("two", "sys")), (("one", "sys"), ("one", "other"))]
+    {
+        let (one, other) = (names(one.0, one.1), names(other.0, other.1));
+        assert!(one.len() > 10 && one.is_disjoint(&other), "{:?}", one.intersection(&other).collect::<Vec<_>>());
+    }
 }
 
 /// On by default, because an installation without them is no working one; `least-values.yaml` turns them off.
@@ -102,6 +206,68 @@ fn every_option_there_is_takes_part_in_these_tests() {
 }
 
 #[test]
+fn every_option_changes_what_is_rendered() {
+    let defaults = read("values.yaml");
+    let mut everything = read("ci/everything-values.yaml");
+    for (path, value) in leaves(&read("ci/service-monitor-values.yaml")) {
+        put(&mut everything, &path, value);
+    }
+    put(&mut everything, "metrics.podMonitor.enabled", Value::Bool(false));
+    let paths: Vec<String> = leaves(&defaults).into_keys().collect();
+    let without_effect = |path: &String| {
+        let (mut without, mut alone) = (everything.clone(), serde_json::json!({}));
+        put(&mut without, path, at(&defaults, path));
+        // What another value overrides there may still count alone, if the switch above it is on.
+        put(&mut alone, path, at(&everything, path));
+        for (end, _) in path.match_indices('.') {
+            let switch = format!("{}.enabled", &path[..end]);
+            if *path != switch && at(&defaults, &switch) == Value::Bool(false) {
+                put(&mut alone, &switch, Value::Bool(true));
+                put(&mut alone, "dataPlane.ingress.hosts", serde_json::json!([{"host": "ai.example.com"}]));
+                put(&mut alone, "dataPlane.httpRoute.parentRefs", serde_json::json!([{"name": "public"}]));
+            }
+        }
+        let mut with_default = alone.clone();
+        put(&mut with_default, path, at(&defaults, path));
+        same_rendered(&everything, &without) && same_rendered(&alone, &with_default)
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let silent: Vec<String> = std::thread::scope(|scope| {
+        let (paths, check) = (&paths, &without_effect);
+        let part =
+            |nth| move || paths.iter().skip(nth).step_by(threads).filter(|it| check(it)).cloned().collect::<Vec<_>>();
+        let parts: Vec<_> = (0..threads).map(|nth| scope.spawn(part(nth))).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    });
+    assert_eq!(silent, Vec::<String>::new(), "these change nothing");
+}
+
+/// Whether two sets of values render the same; some are refused, which is an effect too.
+fn same_rendered(one: &Value, other: &Value) -> bool {
+    let render = |values: &Value| {
+        let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+        std::fs::write(file.path(), values.to_string()).unwrap();
+        helm::manifest(helm::HELMS[0], "rel", "sys", &["-f", &file.path().display().to_string()])
+            .map_err(|it| it.to_string())
+    };
+    render(one) == render(other)
+}
+
+fn at(values: &Value, path: &str) -> Value {
+    path.split('.').fold(values, |values, name| &values[name]).clone()
+}
+
+fn put(values: &mut Value, path: &str, value: Value) {
+    let place = path.split('.').fold(values, |values, name| {
+        if !values.is_object() {
+            *values = serde_json::json!({});
+        }
+        values.as_object_mut().unwrap().entry(name).or_insert(Value::Null)
+    });
+    *place = value;
+}
+
+#[test]
 fn every_switch_takes_its_objects_away() {
     let count = |args: &[&str]| {
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
@@ -116,7 +282,7 @@ fn every_switch_takes_its_objects_away() {
                     1 ValidatingAdmissionPolicy, 1 ValidatingAdmissionPolicyBinding";
     assert_eq!(count(&[]), defaults);
     let everything = "3 ClusterRole, 1 ClusterRoleBinding, 1 ConfigMap, 3 CustomResourceDefinition, 2 Deployment, \
-                      1 HorizontalPodAutoscaler, 3 NetworkPolicy, 1 Pod, 2 PodDisruptionBudget, 2 PodMonitor, 5 Role, \
+                      1 HTTPRoute, 1 HorizontalPodAutoscaler, 1 Ingress, 3 NetworkPolicy, 1 Pod, 2 PodDisruptionBudget, 2 PodMonitor, 5 Role, \
                       5 RoleBinding, 2 Service, 2 ServiceAccount, 1 ValidatingAdmissionPolicy, \
                       1 ValidatingAdmissionPolicyBinding";
     assert_eq!(count(&["-f", &helm::values("everything-values.yaml")]), everything);

@@ -157,7 +157,7 @@ async fn a_crash_between_two_steps_is_repaired() {
 }
 
 /// A certificate of somebody else's making and its key.
-fn certificate(namespace: &str) -> &'static (String, String) {
+pub fn certificate(namespace: &str) -> &'static (String, String) {
     static MADE: std::sync::OnceLock<(String, String)> = std::sync::OnceLock::new();
     MADE.get_or_init(|| {
         let names = vec![format!("routeapi-operator.{namespace}.svc")];

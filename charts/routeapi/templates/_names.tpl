@@ -17,6 +17,11 @@
 {{ include "routeapi.fullname" . }}-operator
 {{- end -}}
 
+{{/* Of an object without a namespace. No namespace has a dot, so no two releases share a name. Arguments: context, name. */}}
+{{- define "routeapi.clusterName" -}}
+{{ (index . 0).Release.Namespace }}.{{ index . 1 }}
+{{- end -}}
+
 {{/* Arguments: values of the component, its name among the values, the account's name by default. */}}
 {{- define "routeapi.accountName" -}}
 {{- $account := (index . 0).serviceAccount -}}

@@ -1,20 +1,47 @@
 {{/* What the pods have in common. */}}
 
+{{/* Arguments: context, values of the component. */}}
 {{- define "routeapi.podSecurity" -}}
-runAsNonRoot: true
+{{- $security := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
 {{- /* OpenShift gives each namespace users of its own and refuses others. */}}
-{{- if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- if not ((index . 0).Capabilities.APIVersions.Has "security.openshift.io/v1") }}
+{{- range $name := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- $_ := set $security $name 65532 }}
 {{- end }}
-seccompProfile: {type: RuntimeDefault}
+{{- end }}
+{{- include "routeapi.replaced" (list $security (index . 1).podSecurityContext) }}
 {{- end -}}
 
+{{/* Arguments: values of the component. */}}
 {{- define "routeapi.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- $security := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- include "routeapi.replaced" (list $security .securityContext) }}
+{{- end -}}
+
+{{/* Arguments: fields, and those that replace them; null takes one away. */}}
+{{- define "routeapi.replaced" -}}
+{{- $fields := index . 0 -}}
+{{- range $name, $field := index . 1 }}
+{{- if eq (kindOf $field) "invalid" }}
+{{- $_ := unset $fields $name }}
+{{- else }}
+{{- $_ := set $fields $name $field }}
+{{- end }}
+{{- end }}
+{{- toYaml $fields }}
+{{- end -}}
+
+{{/* Where names come from. Arguments: values of the component. */}}
+{{- define "routeapi.names" -}}
+{{- with .dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .dnsConfig }}
+dnsConfig: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .hostAliases }}
+hostAliases: {{ toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* Arguments: context, values of the component, component. */}}

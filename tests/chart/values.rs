@@ -215,10 +215,15 @@ fn every_option_changes_what_is_rendered() {
     put(&mut everything, "metrics.podMonitor.enabled", Value::Bool(false));
     let paths: Vec<String> = leaves(&defaults).into_keys().collect();
     let without_effect = |path: &String| {
-        let (mut without, mut alone) = (everything.clone(), serde_json::json!({}));
-        put(&mut without, path, at(&defaults, path));
+        let (default, mut other) = (at(&defaults, path), at(&everything, path));
+        if let Some(switch) = default.as_bool().filter(|_| default == other) {
+            other = Value::Bool(!switch);
+        }
+        let (mut with, mut without, mut alone) = (everything.clone(), everything.clone(), serde_json::json!({}));
+        put(&mut with, path, other.clone());
+        put(&mut without, path, default.clone());
         // What another value overrides there may still count alone, if the switch above it is on.
-        put(&mut alone, path, at(&everything, path));
+        put(&mut alone, path, other);
         for (end, _) in path.match_indices('.') {
             let switch = format!("{}.enabled", &path[..end]);
             if *path != switch && at(&defaults, &switch) == Value::Bool(false) {
@@ -228,8 +233,8 @@ fn every_option_changes_what_is_rendered() {
             }
         }
         let mut with_default = alone.clone();
-        put(&mut with_default, path, at(&defaults, path));
-        same_rendered(&everything, &without) && same_rendered(&alone, &with_default)
+        put(&mut with_default, path, default);
+        same_rendered(&with, &without) && same_rendered(&alone, &with_default)
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let silent: Vec<String> = std::thread::scope(|scope| {

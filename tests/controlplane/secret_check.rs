@@ -36,7 +36,7 @@ async fn a_secret_that_is_deleted_or_labelled_is_noticed_without_a_touch() {
     let cluster = Cluster::new("noticed").await;
     let _operator = cluster.operator(&["--secret-check=200ms", "--resync=10m"]).await;
     cluster.token("app", json!({"secretName": "app-key"})).await;
-    cluster.condition("ApiToken", "app", "Ready", ("True", "Ready")).await;
+    cluster.condition("ApiToken", "app", "SecretReady", ("True", "SecretReady")).await;
     let first = delete(&cluster, "app-key").await;
     made_anew(&cluster, "app", "app-key", &first).await;
     cluster.condition("ApiToken", "app", "SecretReady", ("True", "SecretReady")).await;
@@ -46,9 +46,9 @@ async fn a_secret_that_is_deleted_or_labelled_is_noticed_without_a_touch() {
     cluster.token("brought", json!({"secretName": "mine"})).await;
     cluster.condition("ApiToken", "brought", "SecretReady", ("False", "SecretNotOwned")).await;
     label(&cluster, "mine", json!("true")).await;
-    cluster.condition("ApiToken", "brought", "Ready", ("True", "Ready")).await;
+    cluster.condition("ApiToken", "brought", "SecretReady", ("True", "SecretReady")).await;
     label(&cluster, "mine", Value::Null).await;
-    cluster.condition("ApiToken", "brought", "Ready", ("False", "SecretNotOwned")).await;
+    cluster.condition("ApiToken", "brought", "SecretReady", ("False", "SecretNotOwned")).await;
     let keys = cluster.api::<ApiToken>().get("brought").await.unwrap().status.unwrap().keys;
     assert!(keys.is_empty(), "a value that is not to be imported any more stands for nothing");
 }
@@ -58,7 +58,7 @@ async fn a_touch_of_the_token_has_its_secret_looked_at() {
     let cluster = Cluster::new("touched").await;
     let _operator = cluster.operator(&["--secret-check=0s", "--resync=10m"]).await;
     cluster.token("app", json!({"secretName": "app-key"})).await;
-    cluster.condition("ApiToken", "app", "Ready", ("True", "Ready")).await;
+    cluster.condition("ApiToken", "app", "SecretReady", ("True", "SecretReady")).await;
     let first = delete(&cluster, "app-key").await;
     let patch = Patch::Merge(json!({"metadata": {"annotations": {"example.com/touched": "now"}}}));
     cluster.api::<ApiToken>().patch("app", &PatchParams::default(), &patch).await.unwrap();

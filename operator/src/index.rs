@@ -149,10 +149,12 @@ impl Index {
                 tables.raise(K::PLURAL, object.meta().resource_version.as_deref());
                 let (next, bytes) = object.hold();
                 if let (Some(kind), Some(metadata)) = (K::KIND, K::metadata(&next)) {
-                    let over = Over::of(metadata);
+                    let (key, over) = (Key { kind, id: id.clone() }, Over::of(metadata));
+                    let news = tables.over.get(&key) != Some(&over);
                     let created = metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-                    if !tables.weigh(&Key { kind, id: id.clone() }, created, bytes, over) {
-                        let changed = K::table(&mut tables).take(&id);
+                    if !tables.weigh(&key, created, bytes, over) {
+                        // One that was never held changes nothing for data planes, but has to be told.
+                        let changed = K::table(&mut tables).take(&id) || news;
                         tables.note(K::PLURAL, &id);
                         drop(tables);
                         self.wanted.notify_one();

@@ -6,6 +6,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use routeapi_channel::Kind;
+use routeapi_crds::v1alpha1::ApiToken;
 use routeapi_tests::wait;
 use serde_json::json;
 
@@ -25,8 +26,12 @@ async fn says(tenants: &Tenants, object: &str, condition: &str) -> String {
 
 #[tokio::test]
 async fn a_namespace_that_is_full_says_so_and_the_next_gets_the_place_of_one_that_goes() {
-    // The team's token is there already.
     let tenants = Tenants::with("full", &["--namespace-max-objects=4"]).await;
+    // The team's token is there already; of the same second, routes would come first.
+    let tokens: Api<ApiToken> = Api::namespaced(tenants.cluster.client.clone(), &tenants.a.namespace);
+    let created = tokens.get("app").await.unwrap().metadata.creation_timestamp.unwrap().0.as_second();
+    let look = || std::future::ready((jiff::Timestamp::now().as_second() > created).then_some(()));
+    wait::until("a later second than the token's", LIMIT, look).await;
     let (others, platform) = (tenants.standing(&tenants.b).await, tenants.platform().await);
     for at in 1..=6 {
         let mut route = tenants.a.route(&format!("r{at}"), &format!("model-{at}"));

@@ -161,6 +161,11 @@ fn a_namespace_that_is_full_keeps_its_oldest_and_tells_the_others() {
     assert!(told.over && told.message.contains("namespaceLimits.objects"), "{}", told.message);
     assert_eq!((told.uid.as_str(), told.generation), ("uid-a", Some(1)));
     assert!(index.route(&key.id).is_none(), "its content is not held");
+    let changed = *index.changed().borrow();
+    index.apply(Ok(route("d", 4, "d")));
+    assert_eq!(*index.changed().borrow(), changed + 1, "one that comes too late is told, whatever else happens");
+    index.apply(Ok(route("d", 4, "d")));
+    assert_eq!(*index.changed().borrow(), changed + 1, "once");
 }
 
 #[tokio::test]

@@ -257,7 +257,7 @@ fn rendered(values: &Value) -> Arc<Result<String, String>> {
     let args = ["-f", &file.path().display().to_string()];
     let text = helm::manifest(helm::HELMS[0], "rel", "sys", &args);
     // The file's name, which differs each time, may be part of a refusal.
-    Arc::new(text.map_err(|it| it.to_string().replace(&args[1], "FILE")))
+    Arc::new(text.map_err(|it| it.to_string().replace(args[1], "FILE")))
 }
 
 fn at(values: &Value, path: &str) -> Value {

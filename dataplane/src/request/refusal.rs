@@ -78,14 +78,17 @@ pub(super) enum Refusal {
     #[error("the connection broke while the request body was read")]
     BodyBroken,
     /// A content encoding that is not undone here.
-    #[error("content-encoding {encoding:?} is not supported: send gzip or none")]
+    #[error("content-encoding {encoding:?} is not supported: send gzip, zstd, br or none")]
     UnknownEncoding {
         /// As sent.
         encoding: String,
     },
     /// The body is not what its content encoding says.
-    #[error("the request body is not valid gzip, though content-encoding says so")]
-    BadEncoding,
+    #[error("the request body is not valid {expected}, though content-encoding says so")]
+    BadEncoding {
+        /// What content-encoding makes it.
+        expected: &'static str,
+    },
     /// Not legal in the client's dialect.
     #[error("{0}")]
     Malformed(Malformed),

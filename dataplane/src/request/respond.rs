@@ -177,7 +177,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         | Refusal::TokenSuspended { .. }
         | Refusal::BodyTooLarge { .. }
         | Refusal::BodyBroken
-        | Refusal::BadEncoding
+        | Refusal::BadEncoding { .. }
         | Refusal::NotCapable { .. }
         | Refusal::NoLane { .. }
         | Refusal::Panicked => {}
@@ -202,7 +202,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::BodySlow { .. } => (ProblemKind::Timeout, "body_slow"),
         Refusal::BodyBroken => (ProblemKind::InvalidRequest, "body_broken"),
         Refusal::UnknownEncoding { .. } => (ProblemKind::InvalidRequest, "unknown_encoding"),
-        Refusal::BadEncoding => (ProblemKind::InvalidRequest, "bad_encoding"),
+        Refusal::BadEncoding { .. } => (ProblemKind::InvalidRequest, "bad_encoding"),
         Refusal::Malformed(_) => (ProblemKind::InvalidRequest, "malformed"),
         Refusal::UnknownModel { .. } => (ProblemKind::ModelNotFound, "unknown_model"),
         Refusal::ModelNotAllowed { .. } => (ProblemKind::Permission, "model_not_allowed"),
@@ -257,7 +257,7 @@ fn ending(refusal: &Refusal) -> Ending {
         | Refusal::BodyStalled { .. }
         | Refusal::BodySlow { .. }
         | Refusal::UnknownEncoding { .. }
-        | Refusal::BadEncoding
+        | Refusal::BadEncoding { .. }
         | Refusal::Malformed(_)
         | Refusal::UnknownModel { .. }
         | Refusal::ModelNotAllowed { .. }

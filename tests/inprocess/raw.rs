@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     gateway::{Gateway, Manifests},
-    request::{Ask, chat, dialects},
+    request::{Ask, chat, dialects, messages},
 };
 
 const HELLO: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
@@ -53,11 +53,17 @@ pub enum Does {
 
 /// A gateway whose route `m` leads to such a server.
 async fn raw(does: Does, more: &str, settings: RequestSettings) -> Gateway {
+    raw_as("OpenAI", does, more, settings).await
+}
+
+/// The same, of this type.
+async fn raw_as(kind: &str, does: Does, more: &str, settings: RequestSettings) -> Gateway {
     let address = upstream(does).await;
+    let version = if kind == "OpenAI" { "/v1" } else { "" };
     let manifests = Manifests::new()
         .with(&format!(
             "apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {{name: up, namespace: apps}}\n\
-             spec: {{type: OpenAI, baseURL: \"http://{address}/v1\"}}"
+             spec: {{type: {kind}, baseURL: \"http://{address}{version}\"}}"
         ))
         .route_with("m", &["up"], more)
         .token();
@@ -252,4 +258,122 @@ async fn more_than_may_be_held_is_turned_away_and_the_rest_is_served() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     // The last bytes are given back when the connection lets go of them, a moment after the client has them.
     gateway.shows("routeapi_buffered_bytes 0").await;
+}
+
+/// A Chat stream that has a part of its answer in it, and then an event without an end.
+fn unfinished(bytes: usize) -> Vec<u8> {
+    let endless = chunk(&"x".repeat(bytes)).trim_end().trim_end_matches('}').to_owned();
+    [head("text/event-stream", ""), chunk("begun").into_bytes(), endless.into_bytes()].concat()
+}
+
+#[tokio::test]
+async fn an_event_without_end_counts_against_the_buffers() {
+    let settings = RequestSettings { max_buffered_bytes: 1 << 20, ..RequestSettings::default() };
+    let gateway = raw(Does::Holds(unfinished(3 << 20)), "", settings).await;
+    // A translation has to hold it.
+    let answer = Ask::post("/v1/messages", messages("m", true)).send(&gateway).await;
+    assert!(answer.text().contains("begun") && answer.text().contains("overloaded_error"), "{}", answer.text());
+    let record = gateway.record().await;
+    assert_eq!((&record["outcome"], &record["error"]), (&"gateway_stopped".into(), &"buffers_full".into()));
+    gateway.shows("routeapi_buffered_bytes 0").await;
+
+    // What passes through is only looked at, which the client does not notice.
+    let mut opened = Ask::post("/v1/chat/completions", chat("m", true)).open(&gateway).await;
+    let mut seen = 0;
+    while seen < 3 << 20 {
+        seen += opened.next().await.unwrap().unwrap().len();
+    }
+    opened.leave();
+    gateway.shows("routeapi_buffered_bytes 0").await;
+}
+
+/// All of an answer in a vendor's dialect but its terminal marker.
+fn all_but_the_marker() -> [(&'static str, String); 2] {
+    let usage = r#"data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
+    let chat = [chunk("hello"), last_chunks().replace("data: [DONE]\n\n", ""), format!("{usage}\n\n")].concat();
+    let events = [
+        r#"{"type":"message_start","message":{"id":"m1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hello"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":2}}"#,
+    ];
+    let named = |data: &str| {
+        let event: serde_json::Value = serde_json::from_str(data).unwrap();
+        format!("event: {}\ndata: {data}\n\n", event["type"].as_str().unwrap())
+    };
+    [("OpenAI", chat), ("Anthropic", events.map(named).concat())]
+}
+
+#[tokio::test]
+async fn silence_after_finish_and_usage_is_a_completed_answer() {
+    for (kind, events) in all_but_the_marker() {
+        let does = Does::Holds([head("text/event-stream", ""), events.into_bytes()].concat());
+        let gateway = raw_as(kind, does, "timeouts: {streamIdle: 200ms}", RequestSettings::default()).await;
+        for (at, (path, body)) in dialects("m", true).into_iter().enumerate() {
+            let answer = Ask::post(&path, body).send(&gateway).await;
+            assert!(answer.text().contains("hello") && !answer.broken, "{kind} {path}: {}", answer.text());
+            assert!(!answer.text().contains("error"), "{kind} {path}: {}", answer.text());
+            let record = gateway.records(at + 1).await.remove(at);
+            assert_eq!((&record["outcome"], &record["usage_source"]), (&"completed".into(), &"reported".into()));
+            assert_eq!(record["usage"]["output"], 2, "{kind} {path}: {record:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn silence_before_every_candidate_has_finished_is_a_failure() {
+    let [(_, events), _] = all_but_the_marker();
+    let does = Does::Holds([head("text/event-stream", ""), events.into_bytes()].concat());
+    let gateway = raw(does, "timeouts: {streamIdle: 200ms}", RequestSettings::default()).await;
+    let two = chat("m", true).replacen('{', "{\"n\":2,", 1);
+    let answer = Ask::post("/v1/chat/completions", two).send(&gateway).await;
+    assert!(answer.text().contains("error"), "{}", answer.text());
+    assert_eq!(gateway.record().await["error"], "stream_idle_timeout");
+}
+
+const FILTERED: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":""},"finish_reason":"content_filter"}],"usage":{"prompt_tokens":3,"completion_tokens":0,"total_tokens":3}}"#;
+
+fn filtered_events() -> String {
+    let finish = chunk("").replace("\"finish_reason\":null", "\"finish_reason\":\"content_filter\"");
+    format!("{finish}data: [DONE]\n\n")
+}
+
+#[tokio::test]
+async fn an_answer_that_was_filtered_away_falls_back_where_the_route_says_so() {
+    let kinds = [(false, "application/json", FILTERED.to_owned()), (true, "text/event-stream", filtered_events())];
+    for (stream, kind, body) in kinds {
+        let first = upstream(Does::Sends(vec![head(kind, ""), body.into_bytes()])).await;
+        let second = Upstream::start(Script::new().text("saved by the second")).await;
+        let provider = format!(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {{name: first, namespace: apps}}\n\
+             spec: {{type: OpenAI, baseURL: \"http://{first}/v1\"}}"
+        );
+        let manifests = |conditions: &str| {
+            Manifests::new()
+                .with(&provider)
+                .provider("second", "OpenAI", &second)
+                .route_with("m", &["first", "second"], conditions)
+                .token()
+        };
+        let falls_back = Gateway::start(&manifests("fallback: {conditions: [ContentFiltered]}"));
+        let stays = Gateway::start(&manifests(""));
+        for (path, body) in dialects("m", stream) {
+            let saved = Ask::post(&path, body.clone()).send(&falls_back).await;
+            assert!(saved.status == 200 && saved.text().contains("second"), "{path} {stream}: {}", saved.text());
+            let kept = Ask::post(&path, body).send(&stays).await;
+            assert!(kept.status == 200 && !kept.text().contains("second"), "{path} {stream}: {}", kept.text());
+        }
+        let record = falls_back.records(3).await.remove(0);
+        assert_eq!(record["attempts"][0]["error"], "content_filtered", "{record:#}");
+        assert_eq!(record["outcome"], "completed");
+    }
+}
+
+#[tokio::test]
+async fn the_last_upstreams_filtered_answer_is_handed_over() {
+    let does = Does::Sends(vec![head("application/json", ""), FILTERED.into()]);
+    let gateway = raw(does, "fallback: {conditions: [ContentFiltered]}", RequestSettings::default()).await;
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!((answer.status, answer.text()), (200, FILTERED));
 }

@@ -147,6 +147,9 @@ pub trait StreamDecoder: Send {
 
     /// The upstream closed its body: releases what was held, or states the truncation as an error.
     fn finish(&mut self, out: &mut Vec<Event>);
+
+    /// How many candidates have said why they ended. What they said may be held until the answer ends.
+    fn finished(&self) -> u64;
 }
 
 /// Neutral events in, one dialect's frames out.

@@ -27,6 +27,8 @@ pub struct Exchange {
     pub(crate) upstream: Surface,
     pub(crate) framing: Framing,
     pub(crate) include_usage: bool,
+    /// Answers that the client asked for.
+    pub(crate) candidates: u64,
     pub(crate) lane: Lane,
 }
 
@@ -65,6 +67,8 @@ pub struct Observed {
     pub content_events: u64,
     /// Why the answer ended (the first candidate's reason).
     pub finish: Option<FinishReason>,
+    /// How many candidates have said why they ended.
+    pub finishes: u64,
     /// The upstream failed, in an event or by stopping early.
     pub error: Option<Problem>,
     /// The dialect's terminal event has come.
@@ -84,6 +88,7 @@ pub struct Observed {
 /// An answer that arrives in pieces.
 pub struct ResponseStream {
     lane: StreamLane,
+    candidates: u64,
 }
 
 enum StreamLane {
@@ -136,7 +141,7 @@ impl Exchange {
                 StreamLane::Translated(Box::new(lane))
             }
         };
-        ResponseStream { lane }
+        ResponseStream { lane, candidates: self.candidates }
     }
 
     /// What an upstream's error answer means. Only the header values that [`RetryHints`] names are looked at.
@@ -193,6 +198,34 @@ impl ResponseStream {
             StreamLane::Translated(lane) => lane.observed(),
         }
     }
+
+    /// Whether all of the answer has come: every candidate has finished and the tokens are counted. Nothing but the
+    /// dialect's terminal marker is missing, if that is.
+    pub fn is_answered(&self) -> bool {
+        let seen = self.observed();
+        let is_counted = seen.usage.is_some_and(|usage| usage.output.is_some());
+        let finished = match &self.lane {
+            StreamLane::Passthrough(lane) => lane.finished(),
+            StreamLane::Translated(lane) => lane.finished(),
+        };
+        seen.error.is_none() && is_counted && finished >= self.candidates
+    }
+
+    /// Bytes that are held of an event, a block or a document that is not complete.
+    pub fn held(&self) -> usize {
+        match &self.lane {
+            StreamLane::Passthrough(lane) => lane.held(),
+            StreamLane::Translated(lane) => lane.held(),
+        }
+    }
+
+    /// Gives up what is held only to be looked at, where the client gets it without that. Whether that is all of it.
+    pub fn stop_looking(&mut self) -> bool {
+        match &mut self.lane {
+            StreamLane::Passthrough(lane) => lane.stop_looking(),
+            StreamLane::Translated(_) => false,
+        }
+    }
 }
 
 impl Observed {
@@ -215,6 +248,7 @@ impl Observed {
         self.content_filtered |= filtered;
         self.content |= !filtered;
         self.finish.get_or_insert(reason);
+        self.finishes = self.finishes.saturating_add(1);
     }
 
     /// What was lost as warnings, for `x-routeapi-warnings` where the answer is whole: `answer.` and the name. `from` is

@@ -21,6 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use routeapi_crds::value::FallbackCondition;
 use routeapi_protocol::{
     call::{Destination, Prepared, Unprepared},
     codec::Malformed,
@@ -34,7 +35,7 @@ pub(super) use failure::{Cause, Failure, RawError, is_upstreams_fault, kind_word
 use self::{failure::Next, once::Try};
 use super::{
     Gateway, admit,
-    gathered::{Full, Lease},
+    gathered::{Full, Lease, UnfinishedEvent},
     offload::Late,
     plan::{self, Plan},
     read::Read,
@@ -92,6 +93,8 @@ pub(super) enum AnswerBody {
         stream: ResponseStream,
         /// What follows; none if the upstream has ended its answer.
         rest: Option<UpstreamBody>,
+        /// What the stream holds of an event.
+        unfinished: UnfinishedEvent,
         /// Of the stream.
         content_type: &'static str,
     },
@@ -114,7 +117,8 @@ pub(super) async fn attempt(call: PlannedCall, guard: &mut Guard) -> Result<Answ
     let gateway = Arc::clone(guard.gateway());
     let PlannedCall { plan, read, client_headers, standing } = call;
     let mut walk = Walk::new(&plan, &read, &client_headers, standing, &gateway);
-    for upstream in &plan.upstreams {
+    for (at, upstream) in plan.upstreams.iter().enumerate() {
+        walk.unvisited = plan.upstreams.len() - at - 1;
         if let Some(answer) = walk.visit(upstream, guard).await? {
             return Ok(answer);
         }
@@ -136,6 +140,8 @@ struct Walk<'a> {
     /// The plan's, as it is configured now.
     route: Arc<Route>,
     attempts: u32,
+    /// Upstreams whose turn is still to come.
+    unvisited: usize,
     tried_evicted: bool,
     failures: Vec<Failure>,
     pausing: Vec<Pausing>,
@@ -169,6 +175,7 @@ impl<'a> Walk<'a> {
             standing,
             route: Arc::clone(&plan.route),
             attempts: 0,
+            unvisited: 0,
             tried_evicted: false,
             failures: Vec::new(),
             pausing: Vec::new(),
@@ -314,9 +321,16 @@ impl<'a> Walk<'a> {
             upstream,
             account: &self.standing.caller().token.account,
             deadline: self.plan.deadline,
+            retries_filtered: self.plan.leads_on(FallbackCondition::ContentFiltered) && self.may_try_another(),
             settings: &self.gateway.settings,
         };
         Ok(one.run(prepared, guard).await)
+    }
+
+    /// Whether an upstream and an attempt are left beyond the one that runs.
+    fn may_try_another(&self) -> bool {
+        let left = self.unvisited > 0 || !self.pausing.is_empty();
+        left && self.attempts.saturating_add(1) < self.plan.route.fallback.max_attempts
     }
 
     /// Judges a failure: passes it on as the answer, or notes it and lets the walk go on.

@@ -3,10 +3,11 @@
 //!
 //! The bound is for the process and counts what is held now; each kind has its own bound per request beside it, and a
 //! token may hold a part of the whole, so that it fills no more than its own. What flows through (a stream after its
-//! first content) is not held and does not count.
+//! first content) is not held and does not count; a large event of it that is not complete is and does.
 
 use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::gauge::Gauge;
+use routeapi_protocol::exchange::ResponseStream;
 
 use super::Gateway;
 use crate::live::Account;
@@ -22,6 +23,16 @@ pub(super) struct Lease {
 /// More is held than may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
+
+/// What a stream holds of an event that is not complete.
+#[derive(Debug)]
+pub(super) struct UnfinishedEvent {
+    lease: Lease,
+    counted: usize,
+}
+
+/// Up to so many bytes of an event do not count: most streams never ask.
+const UNCOUNTED: usize = 128 << 10;
 
 /// Pieces as one; a single piece is not copied.
 #[derive(Debug)]
@@ -79,6 +90,28 @@ impl Drop for Lease {
         for (held, _) in &self.bounds {
             held.dec_by(self.held);
         }
+    }
+}
+
+// === impl UnfinishedEvent ===
+
+impl UnfinishedEvent {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self { lease, counted: 0 }
+    }
+
+    /// Counts what the stream holds now. Where it holds too much but the client can do without, it lets go.
+    pub(super) fn count(&mut self, stream: &mut ResponseStream) -> Result<(), Full> {
+        let held = stream.held();
+        let counted = if held > UNCOUNTED { held } else { 0 };
+        if std::mem::replace(&mut self.counted, counted) == counted || self.lease.resize(counted).is_ok() {
+            return Ok(());
+        }
+        if !stream.stop_looking() {
+            return Err(Full);
+        }
+        self.counted = 0;
+        self.lease.resize(0)
     }
 }
 

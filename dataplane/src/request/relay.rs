@@ -79,10 +79,10 @@ fn delivered(answer: Answer, mut guard: Guard) -> Delivered {
         AnswerBody::Whole { bytes, lease, .. } => {
             Delivered::Whole(Box::new(WholeBody::new(bytes, answer.deadline, guard, lease)))
         }
-        AnswerBody::Stream { held, stream, rest, .. } => {
+        AnswerBody::Stream { held, stream, rest, unfinished, .. } => {
             let idle = answer.upstream.timeouts.stream_idle;
             let watch = Watch::new(guard.gateway(), guard.heartbeat(), answer.deadline).idle_after(idle);
-            let pieces = Pieces { remains: Remains::new(held), stream, rest, place: answer.place };
+            let pieces = Pieces { remains: Remains::new(held), stream, rest, unfinished, place: answer.place };
             Delivered::Stream(Box::new(StreamBody::new(pieces, watch, guard)))
         }
     }

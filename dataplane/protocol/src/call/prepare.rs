@@ -79,6 +79,7 @@ impl Call {
             upstream: self.surface(),
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
+            candidates: self.allowance.candidates,
             lane: Lane::Passthrough { hide_usage },
         };
         Ok(Prepared { path, headers: self.dialect_headers(), body, warnings, asks_usage: hide_usage, exchange })
@@ -113,6 +114,7 @@ impl Call {
             upstream,
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
+            candidates: self.allowance.candidates,
             lane: Lane::Translated {
                 codecs,
                 names: Arc::new(encoded.names),

@@ -5,6 +5,9 @@
 
 use super::sse::{MAX_EVENT, TooLarge};
 
+/// Most bytes of a buffer that is kept from one element to the next.
+const KEPT: usize = 64 << 10;
+
 /// Finds the ends of elements in bytes that arrive in pieces. Holds no bytes itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Boundary {
@@ -100,13 +103,24 @@ impl ArrayDecoder {
             rest = tail;
             self.hold(head)?;
             each(&String::from_utf8_lossy(element(&self.held)));
-            self.held.clear();
+            self.release();
         }
         if self.boundary.is_between() {
-            self.held.clear();
+            self.release();
             return Ok(());
         }
         self.hold(rest)
+    }
+
+    /// Bytes that are held of an element that is not complete.
+    pub(crate) fn held(&self) -> usize {
+        self.held.capacity()
+    }
+
+    /// Keeps the buffer for the next element, unless one was unusually large.
+    fn release(&mut self) {
+        self.held.clear();
+        self.held.shrink_to(KEPT);
     }
 
     fn hold(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {

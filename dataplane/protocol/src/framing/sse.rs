@@ -153,6 +153,11 @@ impl SseDecoder {
         self.hold(rest)
     }
 
+    /// Bytes that are held of an event that is not complete.
+    pub(crate) fn held(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// The body has ended: hands on an event that lacks its empty line.
     pub fn finish(&mut self, mut each: impl FnMut(Frame<'_>)) {
         let held = std::mem::take(&mut self.held);

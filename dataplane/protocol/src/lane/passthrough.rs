@@ -141,6 +141,29 @@ impl Passthrough {
         terminal::heartbeat(self.surface, self.framing, &self.past()).into()
     }
 
+    /// How many candidates have said why they ended.
+    pub(crate) fn finished(&self) -> u64 {
+        self.converted.as_ref().map_or(self.seen.finishes, |lane| lane.finished())
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.converted.as_ref().map_or(self.held.capacity(), |lane| lane.held())
+    }
+
+    pub(crate) fn stop_looking(&mut self) -> bool {
+        // What has begun to go out is kept for the tap alone.
+        if self.sent > 0 {
+            self.forget();
+        }
+        self.converted.is_none()
+    }
+
+    /// Too large to be looked at: what follows of this event is no event to the tap, and goes out as well.
+    fn forget(&mut self) {
+        self.held = b" ".to_vec();
+        self.sent = 1;
+    }
+
     fn is_framed_as_asked(&self, first: u8) -> bool {
         match self.ends {
             Ends::Sse(_) => !matches!(first, b'{' | b'['),
@@ -184,9 +207,7 @@ impl Passthrough {
             out.get_or_insert_with(|| chunk.get(..at).unwrap_or_default().to_vec()).extend_from_slice(raw);
             self.sent = self.held.len();
             if self.held.len() > MAX_EVENT {
-                // Too large to be looked at: what follows of it is no event to the tap, and goes out as well.
-                self.held = b" ".to_vec();
-                self.sent = 1;
+                self.forget();
             }
         }
         out.map_or_else(|| chunk.slice(..at), Bytes::from)

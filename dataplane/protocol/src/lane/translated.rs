@@ -77,6 +77,21 @@ impl Translated {
         &self.seen
     }
 
+    /// How many candidates have said why they ended.
+    pub(crate) fn finished(&self) -> u64 {
+        self.decoder.finished()
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        let input = match &self.input {
+            Input::Unknown => 0,
+            Input::Sse(input) => input.held(),
+            Input::Array(input) => input.held(),
+            Input::Whole(body) => body.capacity(),
+        };
+        input.saturating_add(self.open_bytes)
+    }
+
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Bytes {
         if self.over {
             return Bytes::new();

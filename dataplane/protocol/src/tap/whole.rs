@@ -68,7 +68,7 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
         // Counting costs nothing, so its answer is no usage.
         Surface::ResponsesInputTokens | Surface::MessagesCountTokens | Surface::CountTokens => {}
     }
-    seen.content |= seen.error.is_none();
+    seen.content |= seen.error.is_none() && !seen.content_filtered;
     Some(seen)
 }
 

@@ -20,7 +20,7 @@ use routeapi_protocol::{
     call::{Call, Prepared},
     codec::Reply,
     dialect::Framing,
-    exchange::{Exchange, ResponseStream},
+    exchange::{Exchange, Observed, ResponseStream},
     problem::{Problem, ProblemKind, RetryHints},
 };
 use tokio::{task::coop::consume_budget, time::timeout_at};
@@ -36,7 +36,7 @@ use crate::{
     live::Account,
     request::{
         RequestSettings,
-        gathered::{Full, Gathered, Lease},
+        gathered::{Full, Gathered, Lease, UnfinishedEvent},
         offload::Late,
         refusal::FULL,
         settle::Guard,
@@ -59,6 +59,8 @@ pub(super) struct Try<'a> {
     pub account: &'a Account,
     /// End of the whole request.
     pub deadline: Instant,
+    /// Whether an answer that was filtered away is a failure, since another upstream may do better.
+    pub retries_filtered: bool,
     pub settings: &'a RequestSettings,
 }
 
@@ -168,6 +170,7 @@ impl Try<'_> {
             Err(problem) => Err(Failure::new(self.upstream, Cause::Answered, problem)),
             Ok(whole) => {
                 guard.observe(&whole.observed);
+                self.check_filtered(&whole.observed)?;
                 guard.delivered_whole();
                 lease.resize(whole.body.len()).map_err(|full| self.shed(full))?;
                 let changed = whole.changed.then_some(whole.content_type);
@@ -188,6 +191,7 @@ impl Try<'_> {
         let (head, mut rest) = response.into_parts();
         let mut stream = back.exchange.stream(&back.reply);
         let mut held = Gathered::new(Lease::new(guard.gateway(), self.account));
+        let mut unfinished = UnfinishedEvent::new(Lease::new(guard.gateway(), self.account));
         loop {
             // An upstream that is never silent must not keep this worker.
             consume_budget().await;
@@ -197,11 +201,13 @@ impl Try<'_> {
                 Ok(None) => (true, held.push(stream.finish())),
                 Ok(Some(Ok(frame))) => (false, frame.into_data().map_or(Ok(()), |data| held.push(stream.push(data)))),
             };
+            unfinished.count(&mut stream).map_err(|full| self.shed(full))?;
             let is_large = room.is_err() || held.len() > self.settings.max_held_bytes;
             if self.judge(&stream, ended, guard)? || is_large {
                 let content_type = back.exchange.stream_content_type();
                 let (held, _lease) = held.join();
-                let body = AnswerBody::Stream { held, stream, rest: (!ended).then_some(rest), content_type };
+                let rest = (!ended).then_some(rest);
+                let body = AnswerBody::Stream { held, stream, rest, unfinished, content_type };
                 return Ok(self.answer(head.status, head.headers, back.exchange.is_passthrough(), body, back.place));
             }
             // An upstream that is never silent does not let the timer be looked at.
@@ -227,7 +233,20 @@ impl Try<'_> {
         if ended && !observed.complete && !observed.content {
             return Err(Failure::truncated(self.upstream, "ended its answer"));
         }
-        Ok(ended || observed.content || observed.complete)
+        let ready = ended || observed.content || observed.complete;
+        if ready {
+            self.check_filtered(observed)?;
+        }
+        Ok(ready)
+    }
+
+    /// An answer of which safety systems have left nothing, while another upstream may be asked.
+    fn check_filtered(&self, observed: &Observed) -> Result<(), Box<Failure>> {
+        if !self.retries_filtered || !observed.content_filtered || observed.content {
+            return Ok(());
+        }
+        let message = format!("upstream {}: the content filter left nothing of the answer", self.name());
+        Err(Failure::new(self.upstream, Cause::Answered, Problem::new(ProblemKind::ContentFiltered, message)))
     }
 
     /// Reads an error answer.

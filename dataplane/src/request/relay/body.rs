@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -26,9 +26,9 @@ use crate::{
     request::{
         Gateway,
         attempt::Place,
-        gathered::Lease,
+        gathered::{Full, Lease, UnfinishedEvent},
         identify::{self, Caller},
-        refusal::Refusal,
+        refusal::{FULL, Refusal},
         respond,
         settle::{Ending, Guard},
     },
@@ -40,6 +40,9 @@ const PIECE: usize = 64 << 10;
 
 /// Pieces of an upstream that bring nothing for the client, taken before other work of the thread gets its turn.
 const MOST_AT_ONCE: usize = 32;
+
+/// How long the dialect's terminal marker is waited for once all of the answer has come.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What goes to the client.
 pub struct ResponseBody(Kind);
@@ -82,6 +85,8 @@ pub(super) struct Pieces {
     pub stream: ResponseStream,
     /// The upstream; none once it has ended.
     pub rest: Option<UpstreamBody>,
+    /// What the stream holds of an event.
+    pub unfinished: UnfinishedEvent,
     /// Freed with the body.
     #[expect(dead_code, reason = "held for its drop")]
     pub place: Place,
@@ -344,6 +349,13 @@ impl StreamBody {
         }
         self.pieces.remains = Remains::new(self.pieces.stream.push(data));
         self.guard.observe(self.pieces.stream.observed());
+        if self.pieces.stream.is_answered() {
+            self.watch.expect_soon(MARKER_TIMEOUT);
+        }
+        if let Err(Full) = self.pieces.unfinished.count(&mut self.pieces.stream) {
+            let problem = Problem::new(ProblemKind::Overloaded, FULL);
+            return self.stop(&problem, Ending::new(Outcome::GatewayStopped, "buffers_full"));
+        }
         match self.guard.overdrawn() {
             Some(exceeded) => {
                 // What was paid for still goes out.
@@ -378,6 +390,11 @@ impl StreamBody {
 
     /// Ends the stream before its upstream did: the dialect's terminal error, unless the answer was at its end already.
     fn stop(&mut self, problem: &Problem, ending: Ending) -> Result<(), BodyError> {
+        if self.pieces.stream.is_answered() {
+            // Only the terminal marker is missing: no reason to call a complete answer a failure.
+            self.pieces.remains.last = self.pieces.stream.finish();
+            self.guard.observe(self.pieces.stream.observed());
+        }
         let observed = self.pieces.stream.observed();
         if observed.complete || observed.error.is_some() {
             self.end();

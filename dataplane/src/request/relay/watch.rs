@@ -76,6 +76,11 @@ impl Watch {
         self.deadline
     }
 
+    /// Waits this long at most from now on, each time the upstream is silent.
+    pub(super) fn expect_soon(&mut self, idle: Duration) {
+        self.idle = self.idle.min(idle);
+    }
+
     /// When the timer goes off next, as of the last [`Self::poll`].
     pub(super) fn wakes_at(&self) -> Instant {
         self.timer.deadline().into_std()

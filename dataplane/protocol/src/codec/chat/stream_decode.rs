@@ -96,6 +96,10 @@ impl StreamDecoder for Decoder {
             self.fail(Problem::new(ProblemKind::Upstream, "the upstream's answer was cut off (truncated)"), out);
         }
     }
+
+    fn finished(&self) -> u64 {
+        self.choices.values().filter(|one| one.finish.is_some()).count() as u64
+    }
 }
 
 impl Decoder {

@@ -102,6 +102,10 @@ impl StreamDecoder for Decoder {
             self.fail(Problem::new(ProblemKind::Upstream, "the upstream's answer was cut off (truncated)"), out);
         }
     }
+
+    fn finished(&self) -> u64 {
+        self.candidates.values().filter(|one| one.finish.is_some()).count() as u64
+    }
 }
 
 impl Decoder {

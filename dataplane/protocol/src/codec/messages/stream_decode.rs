@@ -141,6 +141,10 @@ impl StreamDecoder for Decoder {
             self.fail(Problem::new(ProblemKind::Upstream, "the upstream's answer ended before it was complete"), out);
         }
     }
+
+    fn finished(&self) -> u64 {
+        u64::from(self.finish.is_some())
+    }
 }
 
 // === impl Decoder ===

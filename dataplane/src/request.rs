@@ -155,6 +155,9 @@ where
     if inbound == Inbound::Probe {
         return Ok(Served::Own(Vec::new()));
     }
+    if let Inbound::Call(endpoint) = &inbound {
+        guard.addressed(endpoint.surface);
+    }
     let caller = identify::identify(&runtime, &head, guard.context().now)?;
     guard.identified(&caller);
     match inbound {
@@ -179,7 +182,6 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let gateway = Arc::clone(guard.gateway());
-    guard.addressed(endpoint.surface);
     let read = read::read(endpoint, &head, body, &gateway, &mut standing).await?;
     guard.called(&read.call);
     // The body may have been long in coming.

@@ -107,7 +107,7 @@ async fn each_wrong_credential_is_told_apart() {
     damaged.push(if minted.value.expose().ends_with('0') { '1' } else { '0' });
     for (path, body) in dialects("m", false) {
         for (token, status, word, says) in [
-            (None, 401, "no_token", "no API key"),
+            (None, 401, "no_token", "none was sent"),
             (Some("sk-nobody"), 401, "unknown_token", "not known"),
             (Some(damaged.as_str()), 401, "mistyped_token", "damaged"),
             (Some("sk-old-token-0001"), 401, "token_expired", "expired at 2020-01-01T00:00:00Z"),
@@ -120,6 +120,7 @@ async fn each_wrong_credential_is_told_apart() {
             assert_eq!(answer.status, status, "{path} {word}: {}", answer.text());
             let message = message(&path, &answer);
             assert!(message.contains(says), "{path} {word}: {message}");
+            assert_eq!(message.starts_with("invalid API key"), status == 401, "{path} {word}: {message}");
             assert!(token.is_none_or(|token| !message.contains(token)), "no key in a message: {message}");
         }
     }
@@ -127,6 +128,37 @@ async fn each_wrong_credential_is_told_apart() {
     let records = gateway.records(18).await;
     assert_eq!(records[3]["error"], "token_expired", "{:#}", records[3]);
     assert_eq!(records[3]["outcome"], "limit_stopped");
+    let apis: std::collections::BTreeSet<&str> =
+        records.iter().filter_map(|record| record["surface"].as_str()).collect();
+    assert_eq!(apis.into_iter().collect::<Vec<_>>(), ["chat_completions", "generate_content", "messages"]);
+    assert!(records.iter().all(|record| record["surface"].is_string()), "a rejected key's record names the API");
+}
+
+#[tokio::test]
+async fn only_a_refusal_of_the_request_itself_is_a_completed_answer() {
+    for (status, code, outcome) in [
+        (400, "bad", "completed"),
+        (400, "context_length_exceeded", "completed"),
+        (400, "content_filter", "completed"),
+        (413, "bad", "completed"),
+        (422, "bad", "completed"),
+        (401, "bad", "upstream_failed"),
+        (403, "bad", "upstream_failed"),
+        (404, "model_not_found", "upstream_failed"),
+        (429, "bad", "upstream_failed"),
+        (500, "bad", "upstream_failed"),
+        (503, "bad", "upstream_failed"),
+    ] {
+        let error = format!(r#"{{"error":{{"message":"m","type":"t","param":null,"code":"{code}"}}}}"#);
+        let upstream = Upstream::start(Script::failing(status).body(&error, "application/json")).await;
+        let gateway = Gateway::start(&Manifests::new().provider("up", "OpenAI", &upstream).route("m", &["up"]).token());
+        for (path, body) in dialects("m", false) {
+            Ask::post(&path, body).send(&gateway).await;
+        }
+        for record in gateway.records(3).await {
+            assert_eq!(record["outcome"], outcome, "{status} {code}: {record:#}");
+        }
+    }
 }
 
 #[tokio::test]

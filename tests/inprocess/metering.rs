@@ -234,9 +234,16 @@ async fn what_was_never_sent_and_what_was_refused_costs_nothing() {
 async fn absurd_usage_is_estimated_in_every_dialect_and_costs_no_answer() {
     use serde_json::json;
     let most = json!(u64::MAX);
-    for odd in
-        [most, json!(1_000_000_000_000_000_u64), json!(-5), json!(1.5), json!("12"), json!(null), json!([]), json!({})]
-    {
+    for odd in [
+        most,
+        json!(1_000_000_000_000_000_u64),
+        json!(-5),
+        json!(1.5),
+        json!("many"),
+        json!(null),
+        json!([]),
+        json!({}),
+    ] {
         for (kind, names) in [
             ("OpenAI", ["prompt_tokens", "completion_tokens"]),
             ("Anthropic", ["input_tokens", "output_tokens"]),

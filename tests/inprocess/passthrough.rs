@@ -84,6 +84,54 @@ async fn an_upstreams_error_keeps_status_bytes_and_headers() {
 }
 
 #[tokio::test]
+async fn an_error_inside_an_answer_keeps_the_vendors_bytes() {
+    let chat_error = r#"{"error": {"message": "Tool call validation failed", "type": "invalid_request_error", "code": "tool_use_failed", "failed_generation": "{}", "status_code": 400}}"#;
+    let role = r#"{"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+    let claude_error = r#"{"type":"error", "error":{"type":"invalid_request_error","message":"no","details":{"x":1}}}"#;
+    let gemini_error =
+        r#"{"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT", "details": [{"x": 1}]}}"#;
+    let gemini = |method: &str| format!("/v1beta/models/m:{method}");
+    let (events, json) = ("text/event-stream", "application/json");
+    for (kind, path, body, sent, content_type, error) in [
+        (
+            "OpenAI",
+            "/v1/chat/completions".to_owned(),
+            chat("m", true),
+            format!("data: {role}\n\ndata: {chat_error}\n\n"),
+            events,
+            chat_error,
+        ),
+        ("OpenAI", "/v1/chat/completions".into(), chat("m", true), chat_error.into(), json, chat_error),
+        ("OpenAI", "/v1/chat/completions".into(), chat("m", false), chat_error.into(), json, chat_error),
+        (
+            "Anthropic",
+            "/v1/messages".into(),
+            messages("m", true),
+            format!("event: error\ndata: {claude_error}\n\n"),
+            events,
+            claude_error,
+        ),
+        ("Anthropic", "/v1/messages".into(), messages("m", false), claude_error.into(), json, claude_error),
+        (
+            "Gemini",
+            gemini("streamGenerateContent?alt=sse"),
+            contents(),
+            format!("data: {gemini_error}\n\n"),
+            events,
+            gemini_error,
+        ),
+        ("Gemini", gemini("streamGenerateContent"), contents(), format!("[{gemini_error}]"), json, gemini_error),
+        ("Gemini", gemini("generateContent"), contents(), gemini_error.into(), json, gemini_error),
+    ] {
+        let (_upstream, gateway) = same(kind, Script::failing(200).body(&sent, content_type)).await;
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        assert_eq!((answer.status, answer.text()), (400, error), "{kind} {path} {content_type}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{kind} {path}");
+        assert_eq!(gateway.record().await["outcome"], "completed", "{kind} {path}");
+    }
+}
+
+#[tokio::test]
 async fn the_vendors_headers_pass_and_the_clients_secrets_do_not() {
     let (upstream, gateway) = same("Anthropic", Script::new()).await;
     let answer = Ask::post("/v1/messages?beta=true", messages("m", false))

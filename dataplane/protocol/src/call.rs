@@ -19,7 +19,7 @@ use crate::{
     codec::{Head, Malformed, Reply},
     defaults::Defaults,
     dialect::{Framing, Surface},
-    estimate,
+    estimate::{self, Estimate},
     inbound::Endpoint,
     ir,
     limits::ModelLimits,
@@ -46,7 +46,7 @@ pub struct Call {
     framing: Framing,
     allowance: Allowance,
     include_usage: Option<bool>,
-    estimate: OnceLock<u64>,
+    estimate: OnceLock<Estimate>,
     decoded: OnceLock<Result<ir::Request, Malformed>>,
 }
 
@@ -176,16 +176,18 @@ impl Call {
         self.allowance
     }
 
-    /// Input tokens, estimated ([`crate::estimate`]).
+    /// Input tokens, estimated for a reservation ([`crate::estimate`]).
     pub fn estimated_input_tokens(&self) -> u64 {
-        *self.estimate.get_or_init(|| {
-            let estimated = estimate::input_tokens(&self.body);
-            match self.surface() {
-                // Input may be tokens already, of as little as two bytes each.
-                Surface::Embeddings => estimated.max(memchr::memchr_iter(b',', &self.body).count() as u64),
-                _ => estimated,
-            }
-        })
+        self.estimate().reserved
+    }
+
+    /// Input tokens of the texts that were sent, for answers that report none ([`crate::estimate`]).
+    pub fn sent_input_tokens(&self) -> u64 {
+        self.estimate().sent
+    }
+
+    fn estimate(&self) -> Estimate {
+        *self.estimate.get_or_init(|| estimate::input(self.surface(), &self.body))
     }
 
     /// More input tokens than this are no plausible count of the request ([`crate::estimate`]).

@@ -90,7 +90,7 @@ impl<'a> Context<'a> {
         };
         let model = model.ok_or_else(|| wrong(Some("model"), "`model` is required"))?;
         let id = hex::encode(Sha256::digest(body)).chars().take(24).collect();
-        let input_tokens = estimate::input_tokens(body).max(1);
+        let input_tokens = estimate::input(surface, body).reserved.max(1);
         Ok(Self { surface, framing, model, id, body, input_tokens })
     }
 

@@ -6,12 +6,14 @@
 //! bytes; PDFs, which are billed by page, and sound and film, which are billed by time, grow with size. Expected error
 //! against the vendors' own counts: within a factor of two for text, within a factor of three for media. Text that is
 //! made to be expensive has up to one token per byte. Settlement uses the upstream's numbers, so the error lasts only
-//! while the request is in flight.
+//! while the request is in flight. Where an answer gives no numbers, what is charged is estimated from the texts alone.
 //!
 //! The upstream's numbers are believed up to what is plausible: see [`plausible_input_tokens`] and
 //! [`plausible_output_tokens`].
 
-use crate::call::Allowance;
+mod prompt;
+
+use crate::{call::Allowance, dialect::Surface};
 
 /// Bytes of text that make one token.
 pub const BYTES_PER_TOKEN: u64 = 4;
@@ -82,30 +84,29 @@ const SHORTEST_MEDIA: usize = 1024;
 /// How much of a long string is looked at.
 const SAMPLE: usize = 192;
 
+/// Input tokens of a request, estimated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// By the bytes of the whole body: what is reserved before the answer says.
+    pub reserved: u64,
+    /// By the texts that a model reads, without the names and settings around them: what is charged if the answer says
+    /// nothing. Never more than `reserved`.
+    pub sent: u64,
+}
+
 /// Estimates the input tokens of a JSON body.
-pub fn input_tokens(body: &[u8]) -> u64 {
-    let (mut text, mut media) = (0_u64, 0_u64);
-    let (mut inline, mut introduced) = (0_u64, 0_u64);
-    let mut rest = body;
-    // Pieces between quotes are strings, or the structure between two strings; both are walked alike, since structure
-    // never looks like base64. An escaped quote splits a string in two, which changes nothing: base64 has none.
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'"', rest).unwrap_or(rest.len());
-        let piece = rest.get(..end).unwrap_or_default();
-        match media_tokens(piece) {
-            Some(tokens) => {
-                inline += 1;
-                media = media.saturating_add(tokens);
-            }
-            None => text = text.saturating_add(piece.len() as u64 + 1),
-        }
-        introduced += if INTRODUCTIONS.contains(&piece) { 2 } else { u64::from(piece == b"image_url") };
-        rest = rest.get(end.saturating_add(1)..).unwrap_or_default();
-    }
+pub fn input(surface: Surface, body: &[u8]) -> Estimate {
+    let read = prompt::read(surface, body);
+    let (inline, introduced) = (read.inline, read.introduced);
     // OpenAI's parts say `image_url` twice, as their type and as a member.
     let elsewhere = introduced.div_ceil(2).saturating_sub(inline);
-    media = media.saturating_add(elsewhere.saturating_mul(MEDIA_TOKENS));
-    media.saturating_add(text.div_ceil(BYTES_PER_TOKEN))
+    let media = read.media.saturating_add(elsewhere.saturating_mul(MEDIA_TOKENS));
+    let mut reserved = media.saturating_add(read.bytes.div_ceil(BYTES_PER_TOKEN));
+    if surface == Surface::Embeddings {
+        // Input may be tokens already, of as little as two bytes each.
+        reserved = reserved.max(memchr::memchr_iter(b',', body).count() as u64);
+    }
+    Estimate { reserved, sent: media.saturating_add(read.prompt_tokens).min(reserved) }
 }
 
 /// Estimates output tokens from the characters that were delivered, for answers that report no usage.
@@ -162,6 +163,10 @@ fn media_tokens(piece: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn input_tokens(body: &[u8]) -> u64 {
+        input(Surface::ChatCompletions, body).reserved
+    }
 
     #[test]
     fn text_counts_by_bytes() {

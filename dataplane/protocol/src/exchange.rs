@@ -126,6 +126,12 @@ impl Exchange {
         lane::whole::answer(self, reply, Answer { status, content_type, body })
     }
 
+    /// The error that a whole answer states in spite of its status, as the upstream wrote it: none where the client
+    /// speaks another dialect, or the answer states none.
+    pub fn stated_error(&self, body: &Bytes) -> Option<Bytes> {
+        (self.is_passthrough() && lane::whole::states_error(body)).then(|| body.clone())
+    }
+
     /// Starts an answer that arrives in pieces.
     pub fn stream(&self, reply: &Reply) -> ResponseStream {
         let mut reply = reply.clone();
@@ -146,7 +152,11 @@ impl Exchange {
 
     /// What an upstream's error answer means. Only the header values that [`RetryHints`] names are looked at.
     pub fn failure(&self, status: u16, retry: RetryHints<'_>, body: &[u8]) -> Problem {
-        understand::failure(self.upstream.family(), status, retry, body)
+        let mut problem = understand::failure(self.upstream.family(), status, retry, body);
+        if !self.is_passthrough() {
+            lane::in_clients_words(&mut problem, self.client);
+        }
+        problem
     }
 }
 
@@ -188,6 +198,23 @@ impl ResponseStream {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.heartbeat(),
             StreamLane::Translated(lane) => lane.heartbeat(),
+        }
+    }
+
+    /// The error event, as the upstream wrote it, as the body of an error answer: none where the client speaks another
+    /// dialect, where there was none, or where the dialect's events are no such body.
+    pub fn stated_error(&self) -> Option<Bytes> {
+        match &self.lane {
+            StreamLane::Passthrough(lane) => lane.stated_error(),
+            StreamLane::Translated(_) => None,
+        }
+    }
+
+    /// Whether the upstream itself has said that it failed, be it in an event or in one document in place of events.
+    pub fn states_error(&self) -> bool {
+        match &self.lane {
+            StreamLane::Passthrough(lane) => lane.stated_error().is_some(),
+            StreamLane::Translated(lane) => lane.stated_error().is_some(),
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) mod whole;
 use std::fmt;
 
 use crate::{
-    codec::{self, Codec},
+    codec::{self, Codec, field},
     dialect::Surface,
     problem::{Problem, ProblemKind},
 };
@@ -34,6 +34,13 @@ impl Codecs {
 impl fmt::Debug for Codecs {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Codecs")
+    }
+}
+
+/// Names the field to blame as the client knows it: an upstream of another dialect names its own.
+pub(crate) fn in_clients_words(problem: &mut Problem, client: Surface) {
+    if let Some(param) = problem.param.take() {
+        problem.param = field::translated(&param, client);
     }
 }
 

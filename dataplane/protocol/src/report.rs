@@ -90,7 +90,11 @@ pub struct Report {
     hasher: RandomState,
     more: u64,
     refusal: Option<Refusal>,
+    spelled: Vec<Spelled>,
 }
+
+/// A field that a client may write in several ways: as encoders name it, and as this client wrote it.
+pub type Spelled = (&'static str, &'static str);
 
 // === impl Report ===
 
@@ -103,7 +107,21 @@ impl Report {
     /// An empty report for a request that may become at most `max_bytes` long.
     pub fn within(mode: Mode, max_bytes: usize) -> Self {
         let (warnings, seen, hasher) = (Vec::new(), HashSet::new(), RandomState::new());
-        Self { mode, max_bytes, warnings, seen, hasher, more: 0, refusal: None }
+        Self { mode, max_bytes, warnings, seen, hasher, more: 0, refusal: None, spelled: Vec::new() }
+    }
+
+    /// Names fields from now on as this client wrote them.
+    pub fn spell(&mut self, spelled: &[Spelled]) {
+        self.spelled.extend_from_slice(spelled);
+    }
+
+    /// The field as the client wrote it: a member of another name, or something inside of one.
+    fn spelled(&self, field: Field) -> Field {
+        let written = self.spelled.iter().find_map(|(name, written)| {
+            let rest = field.strip_prefix(name)?;
+            (rest.is_empty() || rest.starts_with(['.', '['])).then(|| format!("{written}{rest}"))
+        });
+        clip(written.map_or(field, Field::Owned))
     }
 
     /// Most bytes that the request may have in the upstream's dialect.
@@ -113,7 +131,7 @@ impl Report {
 
     /// The field is sent with another value. In strict mode that is refused.
     pub fn adapted(&mut self, field: impl Into<Field>, from: impl Into<Field>, to: impl Into<Field>) {
-        let (field, from, to) = (clip(field.into()), clip(from.into()), clip(to.into()));
+        let (field, from, to) = (self.spelled(field.into()), clip(from.into()), clip(to.into()));
         if self.mode == Mode::Strict {
             let why = format!("would be changed from {from} to {to}");
             self.refuse(field, why.into());
@@ -124,7 +142,7 @@ impl Report {
 
     /// A hint is not sent. In strict mode that is refused.
     pub fn dropped(&mut self, field: impl Into<Field>) {
-        let field = clip(field.into());
+        let field = self.spelled(field.into());
         if self.mode == Mode::Strict {
             self.refuse(field, "is not supported by the upstream".into());
         } else {
@@ -135,7 +153,8 @@ impl Report {
     /// Something the caller relies on is not sent: refused, but dropped in lenient mode.
     pub fn refused(&mut self, field: impl Into<Field>, why: impl Into<Cow<'static, str>>) {
         if self.mode == Mode::Lenient {
-            self.warn(Warning::Dropped { field: clip(field.into()) });
+            let field = self.spelled(field.into());
+            self.warn(Warning::Dropped { field });
         } else {
             self.refuse(field.into(), why.into());
         }
@@ -164,7 +183,7 @@ impl Report {
     /// The first one is the answer to the client.
     fn refuse(&mut self, field: Field, why: Cow<'static, str>) {
         if self.refusal.is_none() {
-            self.refusal = Some(Refusal { field: clip(field), why: cut(why, MAX_WHY_BYTES) });
+            self.refusal = Some(Refusal { field: self.spelled(field), why: cut(why, MAX_WHY_BYTES) });
         }
     }
 
@@ -244,6 +263,24 @@ mod tests {
         let warnings = report.finish().unwrap();
         assert_eq!(warnings.len(), MAX_WARNINGS + 1);
         assert_eq!(warnings.last(), Some(&Warning::More { count: 100_000 - MAX_WARNINGS as u64 }));
+    }
+
+    #[test]
+    fn fields_are_named_as_the_client_wrote_them() {
+        let mut report = Report::new(Mode::Default);
+        report.spell(&[("tools[].function", "functions[]"), ("max_completion_tokens", "max_tokens")]);
+        report.adapted("max_completion_tokens", "9", "8");
+        report.dropped("tools[].function.strict");
+        report.dropped("max_completion_tokens_of_another_name");
+        let told: Vec<String> = report.finish().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "adapted;field=max_tokens;from=9;to=8",
+                "dropped;field=functions[].strict",
+                "dropped;field=max_completion_tokens_of_another_name"
+            ]
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@
 mod answers;
 #[path = "hard_cases/index.rs"]
 mod index;
+#[path = "hard_cases/neutral.rs"]
+mod neutral;
 #[path = "hard_cases/passed.rs"]
 mod passed;
 #[path = "hard_cases/reported_answers.rs"]

@@ -21,10 +21,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use routeapi_crds::value::FallbackCondition;
+use routeapi_crds::value::{FallbackCondition, ProviderType};
 use routeapi_protocol::{
     call::{Destination, Prepared, Unprepared},
     codec::Malformed,
+    dialect::Surface,
     exchange::ResponseStream,
     report,
 };
@@ -45,7 +46,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::runtime::{Route, Upstream},
+    config::runtime::{Provider, Route, Upstream},
     live::{Availability, InFlight, Slot},
     upstream::UpstreamBody,
 };
@@ -393,12 +394,11 @@ impl<'a> Walk<'a> {
             Ok(prepared) => Ok(Some(prepared)),
             Err(Unprepared::Malformed(malformed)) => Err(Refusal::Malformed(malformed)),
             Err(Unprepared::Unreachable) => {
-                let why = format!("{} (a provider of type {:?})", upstream.name, upstream.provider.type_);
-                self.unreachable.push(why);
+                self.unreachable.push(format!("upstream {}: {}", upstream.name, lacking_api(&upstream.provider)));
                 Ok(None)
             }
             Err(Unprepared::UnsafeModel(error)) => {
-                self.unreachable.push(format!("{} (its model id in the route: {error})", upstream.name));
+                self.unreachable.push(format!("upstream {}: its model id in the route {error}", upstream.name));
                 Ok(None)
             }
             Err(Unprepared::Refused(field)) => {
@@ -443,7 +443,28 @@ impl<'a> Walk<'a> {
         if self.unreachable.is_empty() {
             return Refusal::RouteBroken { route: self.route.id.to_string(), why: "no upstream could be tried" };
         }
-        Refusal::NoLane { surface: self.read.call.surface().name(), upstreams: self.unreachable }
+        Refusal::NoLane { surface: self.read.call.surface(), upstreams: self.unreachable }
+    }
+}
+
+/// Why a provider does not have the client's API: servers of OpenAI's type have those that `endpoints` says.
+fn lacking_api(provider: &Provider) -> String {
+    let endpoints: Vec<&str> = provider.surfaces.iter().filter_map(|surface| endpoint(*surface)).collect();
+    match provider.type_ {
+        ProviderType::OpenAI | ProviderType::AzureOpenAI if !endpoints.is_empty() => {
+            format!("the endpoints of its provider are {}", endpoints.join(" and "))
+        }
+        type_ => format!("providers of type {type_:?} do not have it"),
+    }
+}
+
+/// The word in `endpoints`.
+const fn endpoint(surface: Surface) -> Option<&'static str> {
+    match surface {
+        Surface::ChatCompletions => Some("ChatCompletions"),
+        Surface::Responses => Some("Responses"),
+        Surface::Embeddings => Some("Embeddings"),
+        _ => None,
     }
 }
 

@@ -4,13 +4,16 @@
 use std::{fmt, time::Duration};
 
 use routeapi_metering::{Exceeded, ExceededKind};
-use routeapi_protocol::{codec::Malformed, report::Refusal as Field};
+use routeapi_protocol::{codec::Malformed, dialect::Surface, report::Refusal as Field};
 
 use super::attempt::Failure;
 
 /// What a client is told when no more bytes may be held.
 pub(super) const FULL: &str =
     "the gateway holds as many bytes of requests and answers as it may; try again in a moment";
+
+/// How every 401 begins: clients look for these words to tell their user about the key.
+const INVALID_KEY: &str = "invalid API key";
 
 /// Why there is no answer. Its text is what the client reads: for a person, without secrets and prompts.
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +31,16 @@ pub(super) enum Refusal {
     #[error("the gateway has no configuration yet; try again in a moment")]
     NotConfigured,
     /// No credential was sent.
-    #[error("no API key was sent: use Authorization: Bearer, x-api-key, x-goog-api-key or ?key=")]
+    #[error("{INVALID_KEY}: none was sent; use Authorization: Bearer, x-api-key, x-goog-api-key or ?key=")]
     NoToken,
     /// It is not a token that this gateway knows.
-    #[error("the API key is not known to this gateway; it may have been deleted or belong to another one")]
+    #[error("{INVALID_KEY}: it is not known to this gateway; it may have been deleted or belong to another one")]
     UnknownToken,
     /// It looks like a minted token, but its checksum does not fit.
-    #[error("the API key is damaged: its checksum does not match, so a character was lost or changed in copying")]
+    #[error("{INVALID_KEY}: it is damaged; its checksum does not match, so a character was lost or changed in copying")]
     MistypedToken,
     /// The ApiToken's time is over.
-    #[error("ApiToken {token} expired at {}", Moment(*since))]
+    #[error("{INVALID_KEY}: ApiToken {token} expired at {}", Moment(*since))]
     TokenExpired {
         /// `namespace/name`
         token: String,
@@ -45,7 +48,9 @@ pub(super) enum Refusal {
         since: i64,
     },
     /// This value was replaced by a rotation and its overlap is over.
-    #[error("this key of ApiToken {token} was replaced by a newer one; read it again from the token's Secret")]
+    #[error(
+        "{INVALID_KEY}: this key of ApiToken {token} was replaced by a newer one; read it again from the token's Secret"
+    )]
     KeyRotatedOut {
         /// `namespace/name`
         token: String,
@@ -90,7 +95,7 @@ pub(super) enum Refusal {
         expected: &'static str,
     },
     /// Not legal in the client's dialect.
-    #[error("{0}")]
+    #[error("{}", Placed(.0))]
     Malformed(Malformed),
     /// No route has this model, or none that this token may see.
     #[error("the model {model:?} does not exist or you do not have access to it; GET /v1/models lists yours")]
@@ -147,10 +152,10 @@ pub(super) enum Refusal {
         needs: String,
     },
     /// No upstream can be reached from this API.
-    #[error("{surface} cannot be served by this model's upstreams: {}", upstreams.join(", "))]
+    #[error("{} not available for this model ({})", offered(*surface), upstreams.join("; "))]
     NoLane {
         /// The client's API.
-        surface: &'static str,
+        surface: Surface,
         /// Each upstream and why not.
         upstreams: Vec<String>,
     },
@@ -197,6 +202,31 @@ impl Refusal {
             },
             Self::Upstream(failure) => failure.for_the_log(),
             other => other.to_string(),
+        }
+    }
+}
+
+/// What the client asked for, as its vendor's documentation calls it, and the verb.
+const fn offered(surface: Surface) -> &'static str {
+    match surface {
+        Surface::ResponsesInputTokens | Surface::MessagesCountTokens | Surface::CountTokens => "token counting is",
+        Surface::Embeddings | Surface::EmbedContent | Surface::BatchEmbedContents => "embeddings are",
+        Surface::Responses => "the Responses API is",
+        Surface::ChatCompletions => "chat completions are",
+        Surface::Messages => "the Messages API is",
+        Surface::GenerateContent => "generateContent is",
+    }
+}
+
+/// What is wrong with a body, with the place in front: not every dialect has a member of its own for it.
+struct Placed<'a>(&'a Malformed);
+
+impl fmt::Display for Placed<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Malformed { field, message } = self.0;
+        match field.as_deref().filter(|field| !message.contains(field)) {
+            Some(field) => write!(out, "{field}: {message}"),
+            None => out.write_str(message),
         }
     }
 }
@@ -255,8 +285,27 @@ mod tests {
         let text = Refusal::LimitReached(spend).to_string();
         assert!(text.contains("\"daily\"") && text.contains("2.500000000 USD"), "{text}");
         let expired = Refusal::TokenExpired { token: "a/b".into(), since: 0 }.to_string();
-        assert_eq!(expired, "ApiToken a/b expired at 1970-01-01T00:00:00Z");
+        assert_eq!(expired, "invalid API key: ApiToken a/b expired at 1970-01-01T00:00:00Z");
         let pause = Refusal::CoolingDown { route: "a/r".into(), wait: Duration::from_millis(1_200) }.to_string();
         assert!(pause.ends_with("try again in 2 s"), "{pause}");
+    }
+
+    #[test]
+    fn a_missing_api_is_named_as_its_vendor_names_it() {
+        let counting = Refusal::NoLane { surface: Surface::MessagesCountTokens, upstreams: vec!["vllm: why".into()] };
+        assert_eq!(counting.to_string(), "token counting is not available for this model (vllm: why)");
+        let embeddings = Refusal::NoLane { surface: Surface::EmbedContent, upstreams: vec!["u: why".into()] };
+        assert_eq!(embeddings.to_string(), "embeddings are not available for this model (u: why)");
+    }
+
+    #[test]
+    fn a_body_is_blamed_with_the_place() {
+        let at = |field: Option<&str>, message: &str| {
+            let field = field.map(str::to_owned);
+            Refusal::Malformed(Malformed { field, message: message.to_owned() }).to_string()
+        };
+        assert_eq!(at(Some("messages[0].role"), "is required"), "messages[0].role: is required");
+        assert_eq!(at(Some("model"), "`model` is empty"), "`model` is empty");
+        assert_eq!(at(None, "not JSON"), "not JSON");
     }
 }

@@ -217,9 +217,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::RouteBroken { .. } => (ProblemKind::Upstream, ROUTE_NOT_READY),
         Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
         // Clients that count tokens fall back to their own estimate on 404 (protocols 1.6).
-        Refusal::NoLane { surface, .. } if surface.ends_with("count_tokens") || surface.ends_with("input_tokens") => {
-            (ProblemKind::NotFound, "no_lane")
-        }
+        Refusal::NoLane { surface, .. } if surface.operation() == "count_tokens" => (ProblemKind::NotFound, "no_lane"),
         Refusal::NoLane { .. } => (ProblemKind::InvalidRequest, "no_lane"),
         Refusal::FieldRefused { .. } => (ProblemKind::InvalidRequest, "field_refused"),
         Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),
@@ -270,7 +268,8 @@ fn ending(refusal: &Refusal) -> Ending {
     Ending::new(outcome, face(refusal).1)
 }
 
-/// An upstream's refusal of the request itself is an answer; everything else is a failure to give one.
+/// An upstream's refusal of the request itself (not legal, too large, too long for the model, filtered) is an answer, and
+/// whoever asked elsewhere would get it too. Everything else is a failure to give one: its limits, its keys, its models.
 fn upstream_outcome(failure: &Failure) -> Outcome {
     let about_the_request = matches!(
         failure.problem.kind,

@@ -27,9 +27,20 @@ pub fn as_object(arguments: &str) -> Object {
     }
     match serde_json::from_str::<&RawValue>(text) {
         Ok(value) if value.get().starts_with('{') => Object { json: value.get().to_owned(), wrapped: false },
-        Ok(value) => Object { json: write::text(|o| o.put_json(WRAPPER, value.get())), wrapped: true },
+        Ok(value) => match inside(value) {
+            // Some models write the object into a string once more.
+            Some(json) => Object { json, wrapped: false },
+            None => Object { json: write::text(|o| o.put_json(WRAPPER, value.get())), wrapped: true },
+        },
         Err(_) => Object { json: write::text(|o| o.put(WRAPPER, arguments)), wrapped: true },
     }
+}
+
+/// The object that a JSON string holds; none if it holds something else.
+fn inside(value: &RawValue) -> Option<String> {
+    let text: String = serde_json::from_str(value.get()).ok()?;
+    let object = serde_json::from_str::<&RawValue>(text.trim()).ok()?;
+    object.get().starts_with('{').then(|| object.get().to_owned())
 }
 
 /// Arguments as one object each, where a model glued some together (hard case 174); else as [`as_object`].
@@ -56,6 +67,7 @@ mod tests {
             (" \n", "{}", false),
             (r#" {"n":0,"b":false,"s":"","f":1.0} "#, r#"{"n":0,"b":false,"s":"","f":1.0}"#, false), // hard case 14
             (r#""text""#, r#"{"_raw":"text"}"#, true),                                               // hard case 175
+            (r#""{\"a\":1}""#, r#"{"a":1}"#, false),
             ("null", r#"{"_raw":null}"#, true),
             ("[1]", r#"{"_raw":[1]}"#, true),
             (r#"{"a":"#, r#"{"_raw":"{\"a\":"}"#, true),

@@ -20,6 +20,8 @@ mod tools;
 mod usage;
 mod wire;
 
+pub(crate) use finish::decode as finish_reason;
+
 use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
 use crate::{
     dialect::Surface,

@@ -2,7 +2,13 @@
 //!
 //! No vendor publishes a table from effort to budget; the figures here are our choice, in one place.
 
-use crate::ir::{Effort, ReasoningControl};
+use std::borrow::Cow;
+
+use super::field::Name;
+use crate::{
+    dialect::{Family, Surface},
+    ir::{Effort, ReasoningControl},
+};
 
 /// The word of OpenAI's vocabulary.
 pub fn parse(word: &str) -> Option<Effort> {
@@ -42,6 +48,26 @@ pub fn asked(control: &ReasoningControl) -> Option<Effort> {
         return Some(Effort::None);
     }
     control.effort.or_else(|| control.budget.filter(|budget| *budget > 0).map(of_budget))
+}
+
+/// Which of a client's fields asks for reasoning, or turns it off, and its value as the client wrote it. Of a budget and
+/// an effort together the one that is followed, which is the budget only where `by_budget` says so.
+pub fn as_said(control: &ReasoningControl, by_budget: bool, from: Surface) -> (Name, Cow<'static, str>) {
+    let said = |effort: Effort| match from.family() {
+        Family::Gemini => Cow::Owned(word(effort).to_ascii_uppercase()),
+        Family::OpenAi | Family::Anthropic => word(effort).into(),
+    };
+    match (control.effort, control.budget) {
+        (_, Some(0)) => (Name::Budget, "0".into()),
+        (Some(Effort::None), _) => (Name::Effort, said(Effort::None)),
+        _ if control.enabled == Some(false) => (Name::Thinking, "disabled".into()),
+        (None, Some(budget)) => (Name::Budget, budget.to_string().into()),
+        (Some(_), Some(budget)) if by_budget => (Name::Budget, budget.to_string().into()),
+        (Some(effort), _) => (Name::Effort, said(effort)),
+        (None, None) if control.adaptive => (Name::Thinking, "adaptive".into()),
+        (None, None) if control.enabled == Some(true) => (Name::Thinking, "enabled".into()),
+        (None, None) => (Name::Thinking, "default".into()),
+    }
 }
 
 /// The effort that a budget comes to.

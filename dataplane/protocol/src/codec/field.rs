@@ -57,6 +57,10 @@ pub enum Name {
     Reasoning,
     Refusal,
     CacheMark,
+    SystemCacheMark,
+    ToolCacheMark,
+    CallCacheMark,
+    ResultCacheMark,
     Call,
     CallArguments,
     CallId,
@@ -174,7 +178,7 @@ impl Name {
             ],
             Self::Thinking => ["reasoning_effort", "reasoning", "thinking", "generationConfig.thinkingConfig"],
             Self::Visible => [
-                "reasoning_effort",
+                "reasoning.exclude",
                 "reasoning.summary",
                 "thinking.display",
                 "generationConfig.thinkingConfig.includeThoughts",
@@ -273,6 +277,27 @@ impl Name {
                 "messages[].content[].cache_control",
                 "cachedContent",
             ],
+            Self::SystemCacheMark => [
+                "messages[].content[].cache_control",
+                "input[].content[].prompt_cache_breakpoint",
+                "system[].cache_control",
+                "cachedContent",
+            ],
+            Self::ToolCacheMark => {
+                ["tools[].cache_control", "tools[].prompt_cache_breakpoint", "tools[].cache_control", "cachedContent"]
+            }
+            Self::CallCacheMark => [
+                "messages[].tool_calls[].cache_control",
+                "input[].prompt_cache_breakpoint",
+                "messages[].content[].cache_control",
+                "cachedContent",
+            ],
+            Self::ResultCacheMark => [
+                "messages[].cache_control",
+                "input[].prompt_cache_breakpoint",
+                "messages[].content[].cache_control",
+                "cachedContent",
+            ],
             Self::Block => ["messages[].content[]", "input[]", "messages[].content[]", "contents[].parts[]"],
             _ => self.tool_row(),
         }
@@ -330,6 +355,63 @@ impl Name {
     }
 }
 
+/// The client's word for a field that an OpenAI upstream blames in its own words (`param`); none if the client has no such
+/// field, or nobody knows it.
+pub fn translated(param: &str, client: Surface) -> Option<Field> {
+    const BLAMED: [Name; 26] = [
+        Name::MaxOutput,
+        Name::Temperature,
+        Name::TopP,
+        Name::TopK,
+        Name::Seed,
+        Name::PresencePenalty,
+        Name::FrequencyPenalty,
+        Name::Logprobs,
+        Name::TopLogprobs,
+        Name::Stop,
+        Name::Candidates,
+        Name::Effort,
+        Name::Modalities,
+        Name::User,
+        Name::ServiceTier,
+        Name::OutputSchema,
+        Name::Output,
+        Name::ToolSchema,
+        Name::ToolName,
+        Name::ToolStrict,
+        Name::ToolChoice,
+        Name::ParallelTools,
+        Name::CallArguments,
+        Name::Image,
+        Name::Document,
+        Name::Messages,
+    ];
+    let plain = without_numbers(param);
+    let known = match plain.as_str() {
+        "max_tokens" => Some(Name::MaxOutput),
+        "tools" | "tools[]" => Some(Name::Tools),
+        _ => BLAMED.into_iter().find(|name| {
+            let rest = plain.strip_prefix(name.on(Surface::ChatCompletions));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        }),
+    };
+    known.map(|name| name.field(client))
+}
+
+/// `messages[2].content` as `messages[].content`.
+fn without_numbers(param: &str) -> String {
+    let mut inside = false;
+    let kept = param.chars().filter(|letter| {
+        match letter {
+            '[' => inside = true,
+            ']' => inside = false,
+            _ => {}
+        }
+        !inside || *letter == '['
+    });
+    kept.collect()
+}
+
 const fn column(surface: Surface) -> Column {
     match surface {
         Surface::Responses | Surface::ResponsesInputTokens => Column::Responses,
@@ -350,8 +432,30 @@ const fn column(surface: Surface) -> Column {
 
 #[cfg(test)]
 mod tests {
-    use super::Name;
+    use super::{Name, translated};
     use crate::dialect::Surface;
+
+    #[test]
+    fn an_upstreams_field_becomes_the_clients() {
+        let rows = [
+            ("max_tokens", Surface::Messages, Some("max_tokens")),
+            ("max_completion_tokens", Surface::GenerateContent, Some("generationConfig.maxOutputTokens")),
+            ("tools[0].function.parameters", Surface::Messages, Some("tools[].input_schema")),
+            ("messages[3].content[0].image_url.url", Surface::GenerateContent, Some("contents[].parts[].inlineData")),
+            ("messages[3].role", Surface::Messages, Some("messages")),
+            ("reasoning_effort", Surface::Messages, Some("output_config.effort")),
+            (
+                "response_format.json_schema.schema",
+                Surface::GenerateContent,
+                Some("generationConfig.responseJsonSchema"),
+            ),
+            ("stream_options", Surface::Messages, None),
+            ("[", Surface::Messages, None),
+        ];
+        for (param, client, expected) in rows {
+            assert_eq!(translated(param, client).as_deref(), expected, "{param}");
+        }
+    }
 
     #[test]
     fn each_client_reads_its_own_word() {

@@ -24,6 +24,8 @@ mod tools_decode;
 mod tools_encode;
 mod usage;
 
+pub(crate) use finish::decode as finish_reason;
+
 use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
 use crate::{
     dialect::Surface,

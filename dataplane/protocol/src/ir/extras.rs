@@ -83,20 +83,62 @@ impl Extra {
     /// Whether a member asks for nothing: empty, unspecified, or the default of every vendor that knows it.
     pub fn is_neutral(&self) -> bool {
         let (field, json) = (self.field.as_ref(), self.raw.get());
-        match field {
-            // Its presence alone turns the tool on.
-            "web_search_options" => false,
-            "store" | "stream_options.include_obfuscation" | "include_obfuscation" => json == "false",
-            "verbosity" => json == "\"medium\"",
-            _ => json.len() <= MAX_NEUTRAL && serde_json::from_str(json).is_ok_and(|value| says_nothing(&value)),
+        // Its presence alone turns the tool on.
+        if field == "web_search_options" || json.len() > MAX_NEUTRAL {
+            return false;
         }
+        serde_json::from_str(json).is_ok_and(|value| says_nothing(&value) || is_default(field, &value))
+    }
+}
+
+/// Whether this is what every vendor that knows the member does without it.
+fn is_default(field: &str, value: &Value) -> bool {
+    let is = |word: &str| value.as_str() == Some(word);
+    let every = |holds: &dyn Fn(&Value) -> bool| value.as_array().is_some_and(|list| list.iter().all(holds));
+    match field {
+        "store"
+        | "stream_options.include_obfuscation"
+        | "include_obfuscation"
+        | "use_beam_search"
+        | "ignore_eos"
+        | "echo"
+        | "include_stop_str_in_output"
+        | "tools[].defer_loading"
+        | "tools[].eager_input_streaming"
+        | "generationConfig.audioTimestamp"
+        | "generationConfig.enableEnhancedCivicAnswers"
+        | "toolConfig.includeServerSideToolInvocations"
+        | "toolConfig.functionCallingConfig.streamFunctionCallArguments"
+        | "contents[].parts[].functionCall.willContinue"
+        | "contents[].parts[].functionResponse.willContinue" => value == &Value::Bool(false),
+        "skip_special_tokens" | "spaces_between_special_tokens" | "add_generation_prompt" => {
+            value == &Value::Bool(true)
+        }
+        "min_p" | "top_a" | "min_tokens" => value.as_f64() == Some(0.0),
+        "best_of" | "repetition_penalty" | "length_penalty" => value.as_f64() == Some(1.0),
+        "logit_bias" => value.as_object().is_some_and(|biases| biases.values().all(|bias| bias.as_f64() == Some(0.0))),
+        "verbosity" => is("medium"),
+        "prompt_cache_retention" => is("in_memory") || is("in-memory"),
+        "speed" => is("standard"),
+        "inference_geo" => is("global"),
+        "tools[].allowed_callers" => every(&|caller| caller.as_str() == Some("direct")),
+        // The model itself called the tool, as always.
+        "messages[].content[].caller" => value.get("type").and_then(Value::as_str) == Some("direct"),
+        "context_management" => value.get("edits").and_then(Value::as_array).is_some_and(|edits| {
+            // Claude Code sends it with every request: it clears nothing.
+            edits.iter().all(|edit| edit.get("keep").and_then(Value::as_str) == Some("all"))
+        }),
+        "safetySettings" => every(&|setting| setting.get("threshold").is_none_or(says_nothing)),
+        "tools[].functionDeclarations[].behavior" => is("BLOCKING"),
+        "contents[].parts[].functionResponse.scheduling" => is("WHEN_IDLE"),
+        _ => false,
     }
 }
 
 fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty() || text.ends_with("_UNSPECIFIED"),
+        Value::String(text) => text.is_empty() || text == "UNSPECIFIED" || text.ends_with("_UNSPECIFIED"),
         Value::Array(list) => list.iter().all(says_nothing),
         Value::Object(members) => members.values().all(says_nothing),
         Value::Bool(_) | Value::Number(_) => false,
@@ -148,11 +190,34 @@ mod tests {
             ("mcp_servers", "[]"),
             ("stream_options.include_obfuscation", "false"),
             ("generationConfig.mediaResolution", r#""MEDIA_RESOLUTION_UNSPECIFIED""#),
+            ("logit_bias", r#"{"50256": 0}"#),
+            ("repetition_penalty", "1.0"),
+            ("min_p", "0"),
+            ("tools[].allowed_callers", r#"["direct"]"#),
+            ("messages[].content[].caller", r#"{"type": "direct"}"#),
+            ("context_management", r#"{"edits":[{"type":"clear_thinking_20251015","keep":"all"}]}"#),
+            (
+                "safetySettings",
+                r#"[{"category":"HARM_CATEGORY_HARASSMENT","threshold":"HARM_BLOCK_THRESHOLD_UNSPECIFIED"}]"#,
+            ),
+            ("tools[].functionDeclarations[].behavior", "\"UNSPECIFIED\""),
+            ("contents[].parts[].functionCall.willContinue", "false"),
         ];
         for (field, json) in rows {
             assert!(neutral(field, json), "{field}");
         }
-        let rows = [("store", "true"), ("web_search_options", "{}"), ("x", "0"), ("x", "false"), ("x", r#"["a"]"#)];
+        let rows = [
+            ("store", "true"),
+            ("web_search_options", "{}"),
+            ("x", "0"),
+            ("x", "false"),
+            ("x", r#"["a"]"#),
+            ("logit_bias", r#"{"50256": -100}"#),
+            ("repetition_penalty", "1.1"),
+            ("messages[].content[].caller", r#"{"type":"code_execution_20250825"}"#),
+            ("context_management", r#"{"edits":[{"type":"clear_tool_uses_20250919"}]}"#),
+            ("safetySettings", r#"[{"category":"HARM_CATEGORY_HARASSMENT","threshold":"BLOCK_NONE"}]"#),
+        ];
         for (field, json) in rows {
             assert!(!neutral(field, json), "{field}: {json}");
         }

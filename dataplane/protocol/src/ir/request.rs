@@ -1,7 +1,7 @@
 //! What a client asks for.
 
 use super::{Block, Extras, Number, Raw};
-use crate::dialect::Family;
+use crate::{dialect::Family, report::Spelled};
 
 /// One call for a model's answer.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,8 @@ pub struct Request {
     pub user: Option<String>,
     /// Service tier as written.
     pub service_tier: Option<String>,
+    /// Fields that the client wrote under another name than warnings give them.
+    pub spelled: Vec<Spelled>,
     /// Members the IR has no name for, kept for targets of the same family and stated to the report for others.
     pub extras: Extras,
 }

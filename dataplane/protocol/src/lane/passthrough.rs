@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Codecs, hide, terminal, translated::Translated, truncated, unreadable};
+use super::{Codecs, hide, terminal, translated::Translated, truncated, unreadable, whole};
 use crate::{
     codec::{NameMap, Reply},
     dialect::{Framing, Surface},
@@ -46,6 +46,8 @@ pub(crate) struct Passthrough {
     elements: bool,
     /// A terminal error of our own went out.
     over: bool,
+    /// The upstream's error event, if it can be the body of an error answer.
+    stated: Option<Bytes>,
     /// Takes over when the body is not framed as asked for.
     converted: Option<Box<Translated>>,
 }
@@ -75,12 +77,17 @@ impl Passthrough {
             past_mark: false,
             elements: false,
             over: false,
+            stated: None,
             converted: None,
         }
     }
 
     pub(crate) fn observed(&self) -> &Observed {
         self.converted.as_ref().map_or(&self.seen, |lane| lane.observed())
+    }
+
+    pub(crate) fn stated_error(&self) -> Option<Bytes> {
+        self.stated.clone().or_else(|| self.converted.as_ref()?.stated_error())
     }
 
     pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
@@ -228,11 +235,11 @@ impl Passthrough {
             Ends::Array(_) => {
                 self.elements = true;
                 let data = String::from_utf8_lossy(json_array::element(event));
-                self.tap.event(Frame { event: None, data: &data }, &mut self.seen);
+                self.show(Frame { event: None, data: &data });
             }
             Ends::Sse(_) => {
                 if let Some(block) = Block::read(start) {
-                    self.tap.event(block.frame(), &mut self.seen);
+                    self.show(block.frame());
                     if self.hide_usage && sent == 0 {
                         hidden = Some(hide::usage(event, block.frame().data).unwrap_or_default());
                     }
@@ -241,6 +248,15 @@ impl Passthrough {
         }
         if let Some(out) = out {
             out.extend_from_slice(hidden.as_deref().unwrap_or_else(|| event.get(sent..).unwrap_or_default()));
+        }
+    }
+
+    /// Shows an event to the tap. The one by which the upstream fails is kept, since it may be all that the client gets.
+    fn show(&mut self, frame: Frame<'_>) {
+        let had_failed = self.seen.error.is_some();
+        self.tap.event(frame, &mut self.seen);
+        if !had_failed && self.seen.error.is_some() && whole::states_error(frame.data.as_bytes()) {
+            self.stated = Some(Bytes::copy_from_slice(frame.data.as_bytes()));
         }
     }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Codecs, observe, truncated, unfold, unreadable, whole};
+use super::{Codecs, in_clients_words, observe, truncated, unfold, unreadable, whole};
 use crate::{
     codec::{NameMap, Reply, StreamDecoder, StreamEncoder},
     dialect::{Framing, Surface},
@@ -36,6 +36,8 @@ pub(crate) struct Translated {
     open_bytes: usize,
     /// `End` or `Error` went out.
     over: bool,
+    /// The upstream's whole body, if it is an error of the client's own dialect.
+    stated: Option<Bytes>,
 }
 
 /// How the upstream frames its answer.
@@ -70,7 +72,12 @@ impl Translated {
             open: HashMap::new(),
             open_bytes: 0,
             over: false,
+            stated: None,
         }
+    }
+
+    pub(crate) fn stated_error(&self) -> Option<Bytes> {
+        self.stated.clone()
     }
 
     pub(crate) fn observed(&self) -> &Observed {
@@ -128,7 +135,11 @@ impl Translated {
         match std::mem::replace(&mut self.input, Input::Unknown) {
             Input::Whole(body) => match whole::decode(self.upstream, self.codecs, &body) {
                 Ok(response) => unfold::events(response, events),
-                Err(problem) => events.push(Event::Error(problem)),
+                Err(problem) => {
+                    events.push(Event::Error(problem));
+                    let states = self.upstream == self.client && whole::states_error(&body);
+                    self.stated = states.then(|| body.into());
+                }
             },
             Input::Sse(mut input) => {
                 input.finish(|frame| decoder.push(frame, events));
@@ -202,6 +213,11 @@ impl Translated {
                 if original != name {
                     *name = original.to_owned();
                 }
+            }
+            if let Event::Error(problem) = &mut event
+                && self.upstream != self.client
+            {
+                in_clients_words(problem, self.client);
             }
             observe::event(&event, self.client, &mut self.seen);
             self.over = matches!(event, Event::End | Event::Error(_));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, value::RawValue};
 
-use super::{Codecs, observe, truncated, unreadable};
+use super::{Codecs, in_clients_words, observe, truncated, unreadable};
 use crate::{
     call::most_bytes,
     codec::{NameMap, Reply, fold::Fold},
@@ -56,8 +56,13 @@ fn translate(
     names: &NameMap,
     (reply, body): (&Reply, &Bytes),
 ) -> Result<Whole, Problem> {
-    let mut response =
-        if begins_like_json(body) { decode(exchange.upstream, codecs, body)? } else { from_events(codecs, body)? };
+    let read = if begins_like_json(body) { decode(exchange.upstream, codecs, body) } else { from_events(codecs, body) };
+    let mut response = read.map_err(|mut problem| {
+        if exchange.upstream != exchange.client {
+            in_clients_words(&mut problem, exchange.client);
+        }
+        problem
+    })?;
     restore_names(&mut response, names);
     let observed = observe::response(&response, exchange.client);
     let most = most_bytes(body.len(), MAX_GROWTH);
@@ -78,6 +83,11 @@ pub(super) fn decode(upstream: Surface, codecs: Codecs, body: &[u8]) -> Result<R
         return Err(understand::event(upstream.family(), &serde_json::json!({ "error": error })));
     }
     codecs.upstream.decode_response(body)
+}
+
+/// Whether a document is an object that says what failed, as the body of an error answer does.
+pub(crate) fn states_error(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{") && stated_error(body).is_some_and(|error| understand::is_error(&error))
 }
 
 /// The `error` of an object, or of the first object in a list.

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, failed,
+    Outline, ScanValue, failed,
     glance::{self, Begins},
     identified, usage,
 };
-use crate::{dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error};
+use crate::{codec::chat::finish_reason, dialect::Family, exchange::Observed, problem::understand::is_error};
 
 #[derive(Debug, Default)]
 pub(crate) struct Chat {
@@ -44,12 +44,21 @@ impl Chat {
         }
         if let Some(choices) = chunk.get("choices") {
             choices.each_element(chunk.text, |choice| {
+                count_in_choice(chunk.text, &choice, seen);
                 let reason = choice.member(chunk.text, "finish_reason");
                 if let Some(reason) = reason.as_ref().and_then(|reason| reason.text(chunk.text)) {
-                    seen.finished(finish(&reason));
+                    seen.finished(finish_reason(&reason, false, false));
                 }
             });
         }
+    }
+}
+
+/// Counts that stand in a choice (Moonshot).
+pub(super) fn count_in_choice(body: &[u8], choice: &ScanValue, seen: &mut Observed) {
+    let counts = choice.member(body, "usage").and_then(|counts| counts.small(body));
+    if let Some(counts) = counts.filter(Value::is_object) {
+        seen.count(usage::openai(&counts));
     }
 }
 
@@ -68,14 +77,4 @@ pub(super) fn delta<'a>(json: &'a [u8], seen: &mut Observed, mut each: impl FnMu
         (name, value) => each(name, value),
     });
     seen.delivered(chars + thoughts.into_iter().max().unwrap_or(0));
-}
-
-pub(super) fn finish(reason: &str) -> FinishReason {
-    match reason {
-        "stop" => FinishReason::Stop,
-        "length" => FinishReason::Length,
-        "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        "content_filter" => FinishReason::ContentFilter,
-        _ => FinishReason::Other,
-    }
 }

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::{Outline, ScanValue, failed, identified, usage};
-use crate::{dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error};
+use crate::{
+    codec::gemini::finish_reason, dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Gemini {
@@ -50,7 +52,7 @@ impl Gemini {
         if let Some(word) = finish_word {
             // Old backends say STOP on every chunk, so the last word counts.
             seen.finish = None;
-            seen.finished(if self.called && word == "STOP" { FinishReason::ToolCalls } else { finish(&word) });
+            seen.finished(finish_reason(&word, self.called));
         }
         if let Some(feedback) = get("promptFeedback")
             && feedback.member(chunk.text, "blockReason").is_some_and(|reason| reason.text(chunk.text).is_some())
@@ -72,29 +74,5 @@ impl Gemini {
             seen.delivered(arguments);
         }
         seen.content |= call.is_some() || others.iter().any(Option::is_some);
-    }
-}
-
-fn finish(word: &str) -> FinishReason {
-    match word {
-        "STOP" => FinishReason::Stop,
-        "MAX_TOKENS" => FinishReason::Length,
-        "CONTINUATION" => FinishReason::Pause,
-        "MALFORMED_FUNCTION_CALL"
-        | "MALFORMED_RESPONSE"
-        | "UNEXPECTED_TOOL_CALL"
-        | "MISSING_THOUGHT_SIGNATURE"
-        | "TOO_MANY_TOOL_CALLS" => FinishReason::Malformed,
-        "SAFETY"
-        | "RECITATION"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "LANGUAGE"
-        | "MODEL_ARMOR"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION" => FinishReason::ContentFilter,
-        _ => FinishReason::Other,
     }
 }

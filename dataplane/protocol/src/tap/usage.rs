@@ -9,7 +9,9 @@ pub(crate) fn openai(usage: &Value) -> Usage {
     let either = |names: [&str; 2]| names.iter().find_map(|name| usage.get(*name));
     let inside = |names: [&str; 2], member: &str| count(either(names)?.get(member)?);
     let details = ["prompt_tokens_details", "input_tokens_details"];
-    let cache_read = inside(details, "cached_tokens");
+    // DeepSeek's and Moonshot's own names, for servers that have no others.
+    let cache_read = inside(details, "cached_tokens")
+        .or_else(|| either(["prompt_cache_hit_tokens", "cached_tokens"]).and_then(count));
     let cache_write = inside(details, "cache_write_tokens");
     let reasoning = inside(["completion_tokens_details", "output_tokens_details"], "reasoning_tokens");
     let input = either(["prompt_tokens", "input_tokens"]).and_then(count);
@@ -163,7 +165,8 @@ mod tests {
 
     #[test]
     fn counts_that_make_no_sense_were_not_given() {
-        for odd in [json!(-1), json!(1.5), json!("12"), json!(true), json!([1]), json!({}), json!(1e300), json!(null)] {
+        for odd in [json!(-1), json!(1.5), json!("many"), json!(true), json!([1]), json!({}), json!(1e300), json!(null)]
+        {
             let chat = json!({"prompt_tokens": odd, "completion_tokens": 5, "prompt_tokens_details": odd});
             assert_eq!(openai(&chat), Usage { output: Some(5), ..Usage::default() }, "{odd}");
             let messages = json!({"input_tokens": 3, "output_tokens": odd, "cache_read_input_tokens": odd});
@@ -172,6 +175,9 @@ mod tests {
             assert_eq!(gemini(&google), Usage { output: Some(5), ..Usage::default() }, "{odd}");
         }
         assert_eq!(openai(&json!({"prompt_tokens": 7.0})).input, Some(7));
+        assert_eq!(openai(&json!({"prompt_tokens": "7"})).input, Some(7));
+        let deepseek = json!({"prompt_tokens": 7, "prompt_cache_hit_tokens": 5, "prompt_cache_miss_tokens": 2});
+        assert_eq!((openai(&deepseek).input, openai(&deepseek).cache_read), (Some(2), Some(5)));
         let most = json!({"promptTokenCount": u64::MAX, "toolUsePromptTokenCount": u64::MAX});
         assert_eq!(gemini(&most).total_input(), u64::MAX);
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Outline, ScanValue, chat, failed, gemini, identified, messages, responses, usage};
 use crate::{
+    codec::chat::finish_reason,
     dialect::{Family, Surface},
     exchange::Observed,
     problem::understand::is_error,
@@ -34,8 +35,9 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
             chat::delta(span("choices"), &mut seen, |_, _| {});
             if let Some(choices) = scan.last(body, "choices") {
                 choices.each_element(body, |choice| {
+                    chat::count_in_choice(body, &choice, &mut seen);
                     if let Some(word) = choice.member(body, "finish_reason").as_ref().and_then(|word| word.text(body)) {
-                        seen.finished(chat::finish(&word));
+                        seen.finished(finish_reason(&word, false, false));
                     }
                 });
             }

@@ -137,7 +137,7 @@ pub const ROWS: &[Request] = &[
             Warns("tools[].input_schema"),
         ],
     ),
-    row((G, LIST_OUTPUT), (C, "gpt-4o"), &[Refuses("generationConfig.responseJsonSchema")]),
+    row((G, LIST_OUTPUT), (C, "gpt-4o"), &[Refuses("generationConfig.responseSchema")]),
     // `strict` only where the schema keeps the promise.
     row(
         (A, OPTIONAL),
@@ -158,7 +158,11 @@ pub const ROWS: &[Request] = &[
     row((A, MUCH), (C, "gpt-4o"), &[Is("/max_tokens", "16384"), Warns("max_tokens;from=320000;to=16384")]),
     row((A, MUCH), (C, "qwen3"), &[Is("/max_tokens", "320000"), Quiet]),
     row((A, MUCH), (G, "gemini-2.5-flash"), &[Is("/generationConfig/maxOutputTokens", "65536"), Warns("max_tokens")]),
-    row((C, MUCH_CHAT), (A, "claude-haiku-4-5"), &[Is("/max_tokens", "64000"), Warns("max_completion_tokens")]),
+    row(
+        (C, MUCH_CHAT),
+        (A, "claude-haiku-4-5"),
+        &[Is("/max_tokens", "64000"), Warns("field=max_tokens;from=320000;to=64000")],
+    ),
     // Documents of text are told as text; an address is an address.
     row((A, NOTES), (C, "gpt-4o"), &[Says("notes:\\nThe codeword is HERON."), Silent("file_data")]),
     row((G, CSV), (C, "gpt-4o"), &[Says("a,b\\n1,2"), Silent("file_data")]),

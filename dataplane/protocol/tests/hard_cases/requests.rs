@@ -104,7 +104,10 @@ pub const ROWS: &[Request] = &[
         &[7],
         (C, NO_EFFORT),
         (G, "gemini-2.5-pro"),
-        &[Is("/generationConfig/thinkingConfig/thinkingBudget", "128"), Warns("from=0;to=128")],
+        &[
+            Is("/generationConfig/thinkingConfig/thinkingBudget", "128"),
+            Warns("field=reasoning_effort;from=none;to=128"),
+        ],
     ),
     row(&[7], (G, OFF), (G, "gemini-2.5-pro"), &[Says(r#""thinkingBudget":0"#), Quiet]),
     row(&[8], (G, DYNAMIC), REASONER, &[No("/reasoning_effort")]),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use routeapi_crds::value::FallbackCondition;
 use routeapi_protocol::problem::{Problem, ProblemKind};
 
@@ -101,6 +101,16 @@ pub(super) enum Blame {
 impl Failure {
     pub(super) fn new(upstream: &Upstream, cause: Cause, problem: Problem) -> Box<Self> {
         Box::new(Self { upstream: upstream.name.clone(), cause, problem, raw: None, names_stream_options: false })
+    }
+
+    /// Keeps an error that came inside an answer of status 200 as the upstream wrote it, under the status that it means.
+    pub(super) fn keep_raw(&mut self, body: Option<Bytes>, headers: &HeaderMap) {
+        let is_error = (400..600).contains(&self.problem.status);
+        self.raw = body.filter(|_| is_error).map(|body| {
+            let mut headers = headers.clone();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            RawError { status: self.problem.status, headers, body }
+        });
     }
 
     pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Box<Self> {

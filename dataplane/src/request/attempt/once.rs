@@ -162,12 +162,17 @@ impl Try<'_> {
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let WayBack { exchange, reply, place } = back;
         let (status, same_dialect) = (head.status.as_u16(), exchange.is_passthrough());
+        let (given, way_back) = (bytes.clone(), exchange.clone());
         let translated = guard.gateway().offload.run(self.account, bytes.len(), self.deadline, move || {
             (exchange.whole(&reply, status, content_type.as_deref(), bytes), lease)
         });
         let (whole, mut lease) = translated.await.map_err(|Late| self.late())?;
         match whole {
-            Err(problem) => Err(Failure::new(self.upstream, Cause::Answered, problem)),
+            Err(problem) => {
+                let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
+                failure.keep_raw(way_back.stated_error(&given), &head.headers);
+                Err(failure)
+            }
             Ok(whole) => {
                 guard.observe(&whole.observed);
                 self.check_filtered(&whole.observed)?;
@@ -203,7 +208,11 @@ impl Try<'_> {
             };
             unfinished.count(&mut stream).map_err(|full| self.shed(full))?;
             let is_large = room.is_err() || held.len() > self.settings.max_held_bytes;
-            if self.judge(&stream, ended, guard)? || is_large {
+            let judged = self.judge(&stream, ended, guard).map_err(|mut failure| {
+                failure.keep_raw(stream.stated_error(), &head.headers);
+                failure
+            });
+            if judged? || is_large {
                 let content_type = back.exchange.stream_content_type();
                 let (held, _lease) = held.join();
                 let rest = (!ended).then_some(rest);
@@ -224,9 +233,9 @@ impl Try<'_> {
         if let Some(problem) = &observed.error {
             // A stream that stopped early says so as an error as well, but the upstream did not.
             let cause = match (ended, observed.content) {
-                (true, _) => Cause::Truncated,
-                (false, true) => Cause::AnsweredLate,
-                (false, false) => Cause::Answered,
+                (true, _) if !stream.states_error() => Cause::Truncated,
+                (_, true) => Cause::AnsweredLate,
+                (_, false) => Cause::Answered,
             };
             return Err(Failure::new(self.upstream, cause, problem.clone()));
         }

@@ -390,7 +390,8 @@ impl StreamBody {
 
     /// Ends the stream before its upstream did: the dialect's terminal error, unless the answer was at its end already.
     fn stop(&mut self, problem: &Problem, ending: Ending) -> Result<(), BodyError> {
-        if self.pieces.stream.is_answered() {
+        // What a limit stops has an owner who is to hear of it.
+        if ending.outcome != Outcome::LimitStopped && self.pieces.stream.is_answered() {
             // Only the terminal marker is missing: no reason to call a complete answer a failure.
             self.pieces.remains.last = self.pieces.stream.finish();
             self.guard.observe(self.pieces.stream.observed());

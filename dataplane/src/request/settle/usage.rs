@@ -1,4 +1,5 @@
-//! What an attempt used, judged from what was seen of its answer.
+//! What an attempt used, judged from what was seen of its answer. Estimated input is that of the texts that were sent, not of
+//! the JSON around them.
 //!
 //! | what was seen | usage | source |
 //! |---|---|---|
@@ -40,7 +41,7 @@ impl Asked {
         let operation = call.surface().operation();
         Self {
             is_free: operation == "count_tokens",
-            estimated_input: call.estimated_input_tokens(),
+            estimated_input: call.sent_input_tokens(),
             plausible_input: call.plausible_input_tokens(),
             allowance: (operation != "embeddings").then(|| call.allowance()),
         }

@@ -4,11 +4,12 @@
 //! The client is the storage: it sends back what it was given, or nothing. A detail says in `format` whose it is; one of
 //! an unknown format cannot be given to anyone and is left to the caller to report.
 
+use super::wire;
 use crate::{
     codec::{
         Malformed,
         json::{
-            read::{Object, Spelling},
+            read::{Object, Spelling, elements},
             write::Elements,
         },
     },
@@ -69,18 +70,22 @@ fn family(format: &str) -> Option<Family> {
 
 /// Takes the reasoning off a message: what `reasoning_details` say, and the plain text of one of its two names where
 /// the details hold no words of their own (some servers send both, some send only one).
-///
-/// # Errors
-/// When a member has another type.
-pub fn take(message: &mut Object<'_>) -> Result<Reasoned, Malformed> {
-    let plain: Option<String> = message.take("reasoning_content")?;
-    let alias: Option<String> = message.take("reasoning")?;
+/// What has another type counts among the unknown.
+pub fn take(message: &mut Object<'_>) -> Reasoned {
     let (mut reasoned, mut blocks) = (Reasoned::default(), Vec::new());
-    for detail in message.objects("reasoning_details")? {
-        match decode(detail).map_err(|error| error.within("reasoning_details"))? {
-            Some(Detail::Reasoning(reasoning)) => blocks.push(reasoning),
-            Some(Detail::OnText(state)) => reasoned.on_text = Some(state),
-            None => reasoned.unknown = reasoned.unknown.saturating_add(1),
+    let mut word = |name: &str| {
+        let raw = message.take_raw(name)?;
+        let text = wire::text(raw);
+        reasoned.unknown = reasoned.unknown.saturating_add(usize::from(text.is_none()));
+        text
+    };
+    let (plain, alias) = (word("reasoning_content"), word("reasoning"));
+    let details = message.take_raw("reasoning_details").map(|raw| elements(raw).unwrap_or_else(|_| vec![raw]));
+    for detail in details.unwrap_or_default() {
+        match Object::from_raw(detail, Spelling::Exact).and_then(decode) {
+            Ok(Some(Detail::Reasoning(reasoning))) => blocks.push(reasoning),
+            Ok(Some(Detail::OnText(state))) => reasoned.on_text = Some(state),
+            Ok(None) | Err(_) => reasoned.unknown = reasoned.unknown.saturating_add(1),
         }
     }
     let text = [plain, alias].into_iter().flatten().find(|text| !text.is_empty());
@@ -91,7 +96,7 @@ pub fn take(message: &mut Object<'_>) -> Result<Reasoned, Malformed> {
         }
     }
     reasoned.blocks = blocks.into_iter().map(Block::Reasoning).collect();
-    Ok(reasoned)
+    reasoned
 }
 
 /// Reads one element of `reasoning_details`; none if it belongs to nobody we know and holds no words.

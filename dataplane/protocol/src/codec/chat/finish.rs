@@ -5,15 +5,28 @@ use crate::ir::FinishReason;
 /// Reads the reason. `called` and `refused` say whether the answer holds a call or a refusal's words, which overrule a
 /// plain `stop`.
 pub fn decode(reason: &str, called: bool, refused: bool) -> FinishReason {
-    match reason {
-        "stop" | "eos" | "end_turn" | "" if called => FinishReason::ToolCalls,
-        "stop" | "eos" | "end_turn" | "" if refused => FinishReason::Refusal,
-        "stop" | "eos" | "end_turn" | "" => FinishReason::Stop,
-        "length" => FinishReason::Length,
-        "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        "content_filter" => FinishReason::ContentFilter,
+    match reason.to_ascii_lowercase().as_str() {
+        "stop" | "" | "eos" | "eos_token" | "end_turn" | "end" | "complete" | "completed" | "stop_sequence"
+        | "stop_token" => match (called, refused) {
+            (true, _) => FinishReason::ToolCalls,
+            (false, true) => FinishReason::Refusal,
+            (false, false) => FinishReason::Stop,
+        },
+        "length" | "max_tokens" | "max_length" | "model_length" | "max_output_tokens" => FinishReason::Length,
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" | "function_calls" => FinishReason::ToolCalls,
+        "content_filter" | "content_filtered" | "safety" | "sensitive" | "prohibited_content" | "recitation" => {
+            FinishReason::ContentFilter
+        }
+        "refusal" => FinishReason::Refusal,
+        _ if called => FinishReason::ToolCalls,
         _ => FinishReason::Other,
     }
+}
+
+/// Whether the server says by this word that it gave up on the answer: DeepSeek and Zhipu out of capacity, vLLM and
+/// OpenRouter after a failure. What has come until then is no complete answer.
+pub fn broke_off(reason: &str) -> bool {
+    matches!(reason, "insufficient_system_resource" | "network_error" | "abort" | "error")
 }
 
 /// Writes the reason. `refused` says whether the refusal's words are in the answer.
@@ -33,7 +46,7 @@ pub const fn encode(reason: FinishReason, refused: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, encode};
+    use super::{broke_off, decode, encode};
     use crate::ir::FinishReason;
 
     #[test]
@@ -42,6 +55,19 @@ mod tests {
         assert_eq!(decode("stop", false, true), FinishReason::Refusal);
         assert_eq!(decode("length", true, false), FinishReason::Length, "a truncated call is not complete");
         assert_eq!(decode("new_reason", false, false), FinishReason::Other);
+        assert_eq!(decode("new_reason", true, false), FinishReason::ToolCalls);
+        let words = [
+            ("eos", FinishReason::Stop),
+            ("STOP", FinishReason::Stop),
+            ("max_tokens", FinishReason::Length),
+            ("model_length", FinishReason::Length),
+            ("tool_use", FinishReason::ToolCalls),
+            ("sensitive", FinishReason::ContentFilter),
+        ];
+        for (word, reason) in words {
+            assert_eq!(decode(word, false, false), reason, "{word}");
+        }
+        assert!(broke_off("insufficient_system_resource") && !broke_off("stop"));
         assert_eq!(encode(FinishReason::Refusal, true), "stop");
         assert_eq!(encode(FinishReason::Refusal, false), "content_filter");
     }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
+    beside,
     carrier::{self, Reasoned},
     tools::{cache_mark, wrap_custom},
     wire,
@@ -76,7 +77,7 @@ impl History<'_> {
     }
 
     fn turn(&mut self, role: Role, blocks: Vec<Block>, message: &mut Object<'_>) -> Result<(), Malformed> {
-        let name = message.take("name")?;
+        let name = message.take::<String>("name")?.filter(|name| !name.is_empty());
         self.request.turns.push(Turn { role, blocks, name });
         Ok(())
     }
@@ -100,7 +101,7 @@ impl History<'_> {
 
     /// Reasoning, then words, then calls: Chat keeps them apart, so their order is lost already.
     fn assistant(&mut self, message: &mut Object<'_>, index: usize) -> Result<Vec<Block>, Malformed> {
-        let (mut blocks, on_text) = self.reasoning(message)?;
+        let (mut blocks, on_text) = self.reasoning(message);
         blocks.extend(self.content(message)?);
         if let Some(state) = on_text {
             match blocks
@@ -126,6 +127,13 @@ impl History<'_> {
         if let Some(audio) = message.take_raw("audio") {
             blocks.push(unknown("audio", audio));
         }
+        // Pictures that servers give beside the words come back as they were given.
+        if let Some((images, others)) = message.take_raw("images").map(beside::images) {
+            blocks.extend(images);
+            if others {
+                self.request.extras.note(Family::OpenAi, "messages[].images", RawValue::TRUE, false);
+            }
+        }
         for (position, call) in message.objects("tool_calls")?.into_iter().enumerate() {
             if is_empty_call(&call) {
                 continue;
@@ -149,13 +157,13 @@ impl History<'_> {
 
     /// Reasoning of an earlier answer: what `reasoning_details` say, else the plain text of one of its two names; and
     /// state that hangs on the visible text.
-    fn reasoning(&mut self, message: &mut Object<'_>) -> Result<(Vec<Block>, Option<Opaque>), Malformed> {
-        let Reasoned { blocks, on_text, unknown } = carrier::take(message)?;
+    fn reasoning(&mut self, message: &mut Object<'_>) -> (Vec<Block>, Option<Opaque>) {
+        let Reasoned { blocks, on_text, unknown } = carrier::take(message);
         if unknown > 0 {
             let field = "messages[].reasoning_details";
             self.request.extras.note(Family::OpenAi, field, RawValue::TRUE, false);
         }
-        Ok((blocks, on_text))
+        (blocks, on_text)
     }
 
     fn call(&mut self, mut call: Object<'_>, message: usize, position: usize) -> Result<Block, Malformed> {
@@ -271,7 +279,7 @@ fn picture(part: &mut Object<'_>, member: &str, cache: Option<crate::ir::CacheMa
 }
 
 fn document(mut file: Object<'_>) -> Result<Document, Malformed> {
-    let title: Option<String> = file.take("filename")?;
+    let title = file.take::<String>("filename")?.filter(|title| !title.is_empty());
     let source = if let Some(id) = file.take("file_id")? {
         MediaSource::FileId { family: Family::OpenAi, id }
     } else {

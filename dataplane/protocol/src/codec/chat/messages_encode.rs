@@ -61,8 +61,10 @@ impl Writer<'_> {
         for block in &self.request.system {
             match block {
                 Block::Text(text) => {
-                    self.mark(text.cache.is_some());
-                    texts.push(&text.text);
+                    self.mark(text.cache.is_some(), Name::SystemCacheMark);
+                    if !text.text.is_empty() {
+                        texts.push(&text.text);
+                    }
                 }
                 _ => self.report.refused(Name::System.field(self.from), "the upstream takes only text here"),
             }
@@ -74,6 +76,9 @@ impl Writer<'_> {
 
     fn later_system(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
         let words = text_of(part.blocks.iter().map(AsRef::as_ref));
+        if !part.blocks.iter().all(|block| is_words(block)) {
+            self.report.refused(Name::System.field(self.from), "the upstream takes only text here");
+        }
         message(out, "system", part.name, |out| out.put("content", &words));
     }
 
@@ -84,7 +89,7 @@ impl Writer<'_> {
         for block in &part.blocks {
             match block.as_ref() {
                 Block::ToolResult(result) => {
-                    self.mark(result.cache.is_some());
+                    self.mark(result.cache.is_some(), Name::ResultCacheMark);
                     self.result(result, out);
                     attached
                         .extend(result.content.iter().filter(|block| !is_words(block)).map(|block| (result, block)));
@@ -115,7 +120,7 @@ impl Writer<'_> {
     fn said(&mut self, said: &[&Block], name: Option<&str>, out: &mut Elements<'_>) {
         match said {
             [Block::Text(only)] => {
-                self.mark(only.cache.is_some());
+                self.mark(only.cache.is_some(), Name::CacheMark);
                 message(out, "user", name, |out| out.put("content", &only.text));
             }
             blocks => message(out, "user", name, |out| {
@@ -140,7 +145,7 @@ impl Writer<'_> {
         for block in &part.blocks {
             match block.as_ref() {
                 Block::Text(text) => {
-                    self.mark(text.cache.is_some());
+                    self.mark(text.cache.is_some(), Name::CacheMark);
                     if !text.citations.is_empty() {
                         self.report.dropped(Name::Citations.field(self.from));
                     }
@@ -163,7 +168,15 @@ impl Writer<'_> {
                     words.push_str(&told);
                     words.push('\n');
                 }
-                other => self.refuse(other),
+                // This endpoint takes no media of the model's.
+                media => match media::name(media).zip(media::stand_in(media)) {
+                    Some((kind, note)) => {
+                        self.report.adapted(Name::Block.field(self.from), kind, "text");
+                        words.push_str(if words.is_empty() { "" } else { "\n" });
+                        words.push_str(&note);
+                    }
+                    None => self.refuse(media),
+                },
             }
         }
         if words.is_empty() && refusal.is_none() && calls.is_empty() {
@@ -175,7 +188,7 @@ impl Writer<'_> {
             self.report.dropped(Name::Reasoning.field(self.from));
         }
         details.retain(|_| carries);
-        self.mark(calls.iter().any(|call| call.cache.is_some()));
+        self.mark(calls.iter().any(|call| call.cache.is_some()), Name::CallCacheMark);
         let (custom, names) = (self.custom, self.names);
         message(out, "assistant", part.name, |out| {
             out.put("content", &(!words.is_empty()).then_some(&words));
@@ -206,7 +219,7 @@ impl Writer<'_> {
     fn part(&mut self, block: &Block, out: &mut Elements<'_>) {
         match block {
             Block::Text(Text { text: words, cache, .. }) => {
-                self.mark(cache.is_some());
+                self.mark(cache.is_some(), Name::CacheMark);
                 text(words, out);
             }
             Block::Refusal(words) => text(words, out),
@@ -221,7 +234,7 @@ impl Writer<'_> {
     }
 
     fn image(&mut self, image: &Media, out: &mut Elements<'_>) {
-        self.mark(image.cache.is_some());
+        self.mark(image.cache.is_some(), Name::CacheMark);
         let url = match &image.source {
             MediaSource::Inline { mime, data } => Cow::Owned(media::to_data_url(mime, data)),
             MediaSource::Url { url, .. } => Cow::Borrowed(url.as_str()),
@@ -257,7 +270,7 @@ impl Writer<'_> {
     }
 
     fn document(&mut self, document: &Document, out: &mut Elements<'_>) {
-        self.mark(document.cache.is_some());
+        self.mark(document.cache.is_some(), Name::CacheMark);
         if document.citations == Some(true) {
             self.report.dropped(Name::DocumentCitations.field(self.from));
         }
@@ -327,9 +340,9 @@ impl Writer<'_> {
     }
 
     /// Breakpoints are hints here: caching is implicit.
-    fn mark(&mut self, is_marked: bool) {
+    fn mark(&mut self, is_marked: bool, name: Name) {
         if is_marked {
-            self.report.dropped(Name::CacheMark.field(self.from));
+            self.report.dropped(name.field(self.from));
         }
     }
 }

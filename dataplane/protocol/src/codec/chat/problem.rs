@@ -3,7 +3,10 @@
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    codec::Malformed,
+    codec::{
+        Malformed,
+        json::read::{Object, Spelling},
+    },
     problem::{Problem, ProblemKind},
 };
 
@@ -36,6 +39,22 @@ pub fn decode(raw: &RawValue) -> Option<Problem> {
         code,
         ..Problem::new(kind, message)
     })
+}
+
+/// An error that stands without an envelope, as vLLM writes it: `{"object":"error","message":…,"code":…}`.
+pub fn bare(body: &[u8]) -> Option<Problem> {
+    memchr::memmem::find(body, b"\"error\"")?;
+    let object = Object::parse(body, Spelling::Exact).ok()?;
+    let is_error = ["object", "type"].iter().any(|name| object.peek(name).is_some_and(|raw| raw.get() == "\"error\""));
+    if !is_error || object.has("choices") {
+        return None;
+    }
+    of_document(std::str::from_utf8(body).ok()?)
+}
+
+/// An error that is the whole document.
+pub fn of_document(document: &str) -> Option<Problem> {
+    decode(serde_json::from_str::<&RawValue>(document).ok()?)
 }
 
 /// The kind, from the most to the least telling member.

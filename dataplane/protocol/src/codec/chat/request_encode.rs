@@ -32,6 +32,7 @@ const MAX_USER: usize = 64;
 
 /// Writes the request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+    report.spell(&request.spelled);
     let names = ids::tool_names(request, ids::OPENAI_TOOL_NAME);
     let capability = model::capability(target.model).limited(&target.limits);
     let extras = extras::native(request, Surface::ChatCompletions, from, report);
@@ -129,7 +130,8 @@ fn sampling(
         if sampling.top_k.is_some() {
             report.dropped(Name::TopK.field(from));
         }
-        if sampling.logprobs == Some(true) {
+        let wants_top = sampling.top_logprobs.as_ref().is_some_and(|count| count.as_u64() != Some(0));
+        if sampling.logprobs == Some(true) || wants_top {
             report.refused(Name::Logprobs.field(from), "log probabilities cannot be translated between dialects");
         }
     }
@@ -181,7 +183,7 @@ fn offer(
             report.refused(Name::Tool.of_kind(kind, from), format!("the upstream has no tool of type {kind}"));
         }
         if tool.cache.is_some() && from != Surface::ChatCompletions {
-            report.dropped(Name::CacheMark.field(from));
+            report.dropped(Name::ToolCacheMark.field(from));
         }
     }
     let tools: Vec<&Tool> = request.tools.iter().filter(sendable).collect();
@@ -278,7 +280,12 @@ fn output(
             let (mut sent, mut promised) = (schema.to_owned(), *strict);
             if from != Surface::ChatCompletions {
                 match schema::openai::for_output(schema) {
-                    Ok(converted) => sent = converted.schema,
+                    Ok(converted) => {
+                        if converted.weakened {
+                            report.adapted(Name::OutputSchema.field(from), "alternatives at the root", "one object");
+                        }
+                        sent = converted.schema;
+                    }
                     Err(why) => return report.refused(Name::OutputSchema.field(from), why),
                 }
                 promised = promise(*strict, &sent, Name::OutputSchema, from, report);
@@ -303,15 +310,18 @@ fn reasoning(
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
-    if request.reasoning.visible == Some(false) {
+    // Gemini's clients say it by default.
+    if request.reasoning.visible == Some(false) && from.family() != Family::Gemini {
         report.dropped(Name::Visible.field(from));
     }
     let has_functions = request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Function(_)));
     let asked = effort::asked(&request.reasoning);
+    let (said, value) = effort::as_said(&request.reasoning, false, from);
+    let field = said.field(from);
     if capability.tools_without_effort && has_functions && from != Surface::ChatCompletions {
         // Even the model's own default effort is refused beside function tools.
         if asked != Some(Effort::None) {
-            report.adapted(Name::Effort.field(from), asked.map_or("default", effort::word), "none");
+            report.adapted(field, value, "none");
         }
         out.put("reasoning_effort", effort::word(Effort::None));
         return;
@@ -321,14 +331,13 @@ fn reasoning(
         out.put("reasoning_effort", effort::word(asked));
         return;
     }
-    let field = if request.reasoning.budget.is_some() { Name::Budget } else { Name::Effort }.field(from);
     match effort::nearest(asked, capability.efforts) {
         // A model that does not think does as it was told.
         None if asked == Effort::None => {}
         None => report.dropped(field),
         Some(nearest) => {
             if nearest != asked {
-                report.adapted(field, effort::word(asked), effort::word(nearest));
+                report.adapted(field, value, effort::word(nearest));
             }
             out.put("reasoning_effort", effort::word(nearest));
         }
@@ -342,8 +351,9 @@ fn service_tier<'r>(request: &'r Request, from: Surface, report: &mut Report) ->
     }
     let lower = tier.to_ascii_lowercase();
     let same = match lower.as_str() {
+        // What the account has by default.
+        "" | "auto" | "unspecified" => return None,
         "standard_only" | "standard" | "default" => Some("default"),
-        "auto" => Some("auto"),
         "flex" => Some("flex"),
         "priority" | "fast" => Some("priority"),
         _ => None,

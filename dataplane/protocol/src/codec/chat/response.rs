@@ -27,7 +27,7 @@ use crate::{
 pub fn decode(body: &[u8]) -> Result<Response, Problem> {
     let unreadable = |error: Malformed| problem::unreadable(&error);
     let mut top = Object::parse(body, Spelling::Exact).map_err(unreadable)?;
-    if let Some(problem) = top.take_raw("error").and_then(problem::decode) {
+    if let Some(problem) = top.take_raw("error").and_then(problem::decode).or_else(|| problem::bare(body)) {
         return Err(problem);
     }
     if !top.has("choices") {
@@ -45,16 +45,21 @@ fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
         ..Response::default()
     };
     let seed = response.id.clone().unwrap_or_default();
-    for (index, choice) in top.objects("choices")?.into_iter().enumerate() {
+    for (index, mut choice) in top.objects("choices")?.into_iter().enumerate() {
+        let counts = choice.take_raw("usage").and_then(usage::read);
+        response.usage = response.usage.or(counts);
         let candidate = decode_choice(choice, &format!("{seed}{index}"), &mut response.lost);
         response.candidates.push(candidate.map_err(|error| error.within(&format!("choices[{index}]")))?);
     }
-    response.usage = top.take_raw("usage").and_then(usage::read);
+    response.usage = top.take_raw("usage").and_then(usage::read).or(response.usage);
     Ok(response)
 }
 
 fn decode_choice(mut choice: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Candidate, Malformed> {
-    let reason: Option<String> = choice.take("finish_reason")?;
+    let reason = choice.take_raw("finish_reason").and_then(wire::text).unwrap_or_default();
+    if finish::broke_off(&reason) {
+        return Err(malformed(&format!("the upstream stopped early: {reason}")).within("finish_reason"));
+    }
     let blocks = match choice.object("message")? {
         Some(message) => decode_message(message, seed, lost).map_err(|error| error.within("message"))?,
         None => Vec::new(),
@@ -64,34 +69,43 @@ fn decode_choice(mut choice: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> R
     }
     let called = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
     let refused = blocks.iter().any(|block| matches!(block, Block::Refusal(_)));
-    let reason = finish::decode(reason.as_deref().unwrap_or_default(), called, refused);
+    let reason = finish::decode(&reason, called, refused);
     Ok(Candidate { blocks, finish: reason.into() })
 }
 
 fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Vec<Block>, Malformed> {
     let mut blocks = Vec::new();
-    let Reasoned { blocks: mut reasoning, on_text, unknown: _ } = carrier::take(&mut message)?;
+    let Reasoned { blocks: mut reasoning, on_text, unknown } = carrier::take(&mut message);
     reasoning.iter_mut().for_each(carrier::name_issuer);
     blocks.append(&mut reasoning);
-    let unreadable = || malformed("is neither a string nor a list").within("content");
-    let content = message.take_raw("content").map(|raw| wire::content(raw).ok_or_else(unreadable));
-    let (thought, text) = content.transpose()?.unwrap_or_default();
+    let content = message.take_raw("content").map(wire::content).unwrap_or_default();
+    let in_content = content.images().map(|list| beside::images(&list).0).unwrap_or_default();
+    let (thought, text) = (content.reasoning, content.words);
     if !thought.is_empty() {
         blocks.push(Block::Reasoning(Reasoning { text: thought, state: Some(carrier::ISSUER), redacted: false }));
     }
     let (citations, others) = message.take_raw("annotations").map(beside::citations).unwrap_or_default();
     let (mut images, unreadable_images) = message.take_raw("images").map(beside::images).unwrap_or_default();
-    let left = [("annotations", others), ("images", unreadable_images), ("audio", message.has("audio"))];
+    images.splice(0..0, in_content);
+    let left = [
+        ("annotations", others),
+        ("images", unreadable_images),
+        ("audio", message.has("audio")),
+        ("content", content.others),
+        ("reasoning_details", unknown > 0),
+    ];
     let left = left.into_iter().filter(|(_, is_left)| *is_left);
     lost.extend(left.map(|(name, _)| Field::from(format!("choices[].message.{name}"))));
     if !text.is_empty() || on_text.is_some() || !citations.is_empty() {
         blocks.push(Block::Text(Text { text, citations, state: on_text, ..Text::default() }));
     }
     blocks.append(&mut images);
-    if let Some(refusal) = message.take::<String>("refusal")?.filter(|refusal| !refusal.is_empty()) {
+    let refusal = message.take_raw("refusal").and_then(wire::text).unwrap_or_default();
+    if let Some(refusal) = [refusal, content.refusal].into_iter().find(|refusal| !refusal.is_empty()) {
         blocks.push(Block::Refusal(refusal));
     }
-    for (position, mut call) in message.objects("tool_calls")?.into_iter().enumerate() {
+    for (position, raw) in message.list("tool_calls")?.into_iter().enumerate() {
+        let Ok(mut call) = Object::from_raw(raw, Spelling::Exact) else { continue };
         if is_empty_call(&call) {
             continue;
         }

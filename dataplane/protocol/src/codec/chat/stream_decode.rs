@@ -20,7 +20,7 @@ use super::{
 use crate::{
     codec::{
         StreamDecoder, ids,
-        json::read::{Object, Spelling, malformed},
+        json::read::{Object, Spelling},
     },
     framing::sse::Frame,
     ir::{BlockKind, Delta, Event, Opaque},
@@ -76,8 +76,12 @@ impl StreamDecoder for Decoder {
             // A comment that some server wrapped into data.
             out.push(Event::Ping);
         } else {
-            match serde_json::from_str::<Chunk<'_>>(data) {
-                Ok(chunk) => self.chunk(&chunk, out),
+            match serde_json::from_str::<Option<Chunk<'_>>>(data) {
+                Ok(None) => {}
+                Ok(Some(chunk)) => match is_bare_error(frame, &chunk).then(|| problem::of_document(data)).flatten() {
+                    Some(problem) => self.fail(problem, out),
+                    None => self.chunk(&chunk, out),
+                },
                 Err(error) => self.fail(
                     Problem::new(ProblemKind::Upstream, format!("the upstream sent an unreadable chunk: {error}")),
                     out,
@@ -108,6 +112,12 @@ impl Decoder {
             return self.fail(problem, out);
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
+        if let Some(word) =
+            choices.iter().filter_map(|choice| choice.finish_reason.as_deref()).find(|word| finish::broke_off(word))
+        {
+            let why = format!("the upstream stopped its answer early: {word}");
+            return self.fail(Problem::new(ProblemKind::Upstream, why), out);
+        }
         let has_id = chunk.id.as_deref().is_some_and(|id| !id.is_empty());
         // Azure's first chunk has neither: it tells about the prompt's filters.
         if has_id || !choices.is_empty() {
@@ -118,7 +128,8 @@ impl Decoder {
                 return self.fail(problem, out);
             }
         }
-        if let Some(usage) = chunk.usage.and_then(usage::read) {
+        let in_choice = choices.iter().find_map(|choice| choice.usage);
+        if let Some(usage) = chunk.usage.or(in_choice).and_then(usage::read) {
             self.start(chunk, out);
             out.push(Event::Usage(usage));
         }
@@ -187,6 +198,12 @@ impl Decoder {
     }
 }
 
+/// Whether a chunk is an error without an envelope.
+fn is_bare_error(frame: Frame<'_>, chunk: &Chunk<'_>) -> bool {
+    let says = frame.event == Some("error") || chunk.object.as_deref() == Some("error");
+    says && chunk.error.is_none() && chunk.choices.is_none()
+}
+
 /// One choice while a chunk is applied to it.
 struct Growing<'a> {
     answer: &'a mut Answer,
@@ -208,16 +225,20 @@ impl Growing<'_> {
             self.details(details);
         }
         if let Some(content) = delta.content {
-            let unreadable = || problem::unreadable(&malformed("is neither a string nor a list").within("content"));
-            let (reasoning, words) = wire::content(content).ok_or_else(unreadable)?;
-            self.words(Words::Reasoning, &reasoning);
-            self.words(Words::Text, &words);
+            let content = wire::content(content);
+            self.words(Words::Reasoning, &content.reasoning);
+            self.words(Words::Text, &content.words);
+            self.words(Words::Refusal, &content.refusal);
+            if let Some(images) = content.images() {
+                self.images(&images);
+            }
+            self.lost("choices[].message.content", content.others);
         }
         self.words(Words::Refusal, delta.refusal.as_deref().unwrap_or_default());
         self.beside(delta);
-        let calls = delta.tool_calls.as_deref().unwrap_or_default();
+        let calls = delta.tool_calls.as_deref().unwrap_or_default().iter().flatten();
         let legacy = delta.function_call.as_ref().filter(|function| !function.says_nothing());
-        if calls.iter().any(|call| !call.says_nothing()) || legacy.is_some() {
+        if calls.clone().any(|call| !call.says_nothing()) || legacy.is_some() {
             self.close_words();
         }
         let mut place = calls::Place { blocks: self.blocks, candidate: self.index, out: self.out };
@@ -239,17 +260,22 @@ impl Growing<'_> {
             }
             self.lost("choices[].message.annotations", others);
         }
-        if let Some((images, others)) = delta.images.map(beside::images) {
-            for image in images {
-                self.close_words();
-                let block = self.blocks.next();
-                let kind = BlockKind::Media(Box::new(image));
-                self.out.push(Event::BlockStart { block, candidate: self.index, kind });
-                self.out.push(Event::BlockEnd { block });
-            }
-            self.lost("choices[].message.images", others);
+        if let Some(images) = delta.images {
+            self.images(images);
         }
         self.lost("choices[].message.audio", delta.audio.is_some_and(|raw| raw.get() != "null"));
+    }
+
+    fn images(&mut self, raw: &RawValue) {
+        let (images, others) = beside::images(raw);
+        for image in images {
+            self.close_words();
+            let block = self.blocks.next();
+            let kind = BlockKind::Media(Box::new(image));
+            self.out.push(Event::BlockStart { block, candidate: self.index, kind });
+            self.out.push(Event::BlockEnd { block });
+        }
+        self.lost("choices[].message.images", others);
     }
 
     fn lost(&mut self, field: &'static str, is_lost: bool) {

@@ -23,6 +23,10 @@ pub fn read(raw: &RawValue) -> Option<Usage> {
         cache_read = count(&mut details, "cached_tokens");
         cache_write = count(&mut details, "cache_write_tokens");
     }
+    // DeepSeek's and Moonshot's own names, for servers that have no others.
+    for name in ["prompt_cache_hit_tokens", "cached_tokens"] {
+        cache_read = cache_read.or(count(&mut usage, name));
+    }
     if let Ok(Some(mut details)) = usage.object("completion_tokens_details") {
         reasoning = count(&mut details, "reasoning_tokens");
     }

@@ -22,6 +22,9 @@ pub struct Chunk<'a> {
     pub usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub error: Option<&'a RawValue>,
+    /// `error`, where the chunk itself is one (vLLM).
+    #[serde(borrow, default, deserialize_with = "loose::option")]
+    pub object: Option<Cow<'a, str>>,
 }
 
 /// One element of `choices`.
@@ -35,6 +38,9 @@ pub struct Choice<'a> {
     pub finish_reason: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub logprobs: Option<&'a RawValue>,
+    /// Where Moonshot counts.
+    #[serde(borrow, default)]
+    pub usage: Option<&'a RawValue>,
 }
 
 /// What a choice grows by.
@@ -58,7 +64,7 @@ pub struct Delta<'a> {
     #[serde(borrow, default)]
     pub audio: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub tool_calls: Option<Vec<Call<'a>>>,
+    pub tool_calls: Option<Vec<Option<Call<'a>>>>,
     #[serde(borrow, default)]
     pub function_call: Option<Function<'a>>,
 }
@@ -105,9 +111,27 @@ pub struct Google<'a> {
 pub struct Part<'a> {
     #[serde(borrow, default, deserialize_with = "loose::option")]
     pub text: Option<Cow<'a, str>>,
-    /// Reasoning, as parts of its own (Mistral).
+    /// Reasoning, as parts of its own (Mistral), or as a string.
     #[serde(borrow, default)]
-    pub thinking: Option<Vec<Part<'a>>>,
+    pub thinking: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "loose::option")]
+    pub refusal: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub image_url: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "type", deserialize_with = "loose::option")]
+    pub kind: Option<Cow<'a, str>>,
+}
+
+/// What `content` holds, in whichever of its forms.
+#[derive(Debug, Default)]
+pub struct Content {
+    pub reasoning: String,
+    pub words: String,
+    pub refusal: String,
+    /// Elements of `images` as they would stand there.
+    pub images: Vec<String>,
+    /// Some part is none of these.
+    pub others: bool,
 }
 
 impl Call<'_> {
@@ -139,20 +163,56 @@ pub fn whole_number(raw: &RawValue) -> Option<i64> {
     whole.parse().ok()
 }
 
-/// `content` of either form as reasoning and words; `None` if it is neither.
-pub fn content(raw: &RawValue) -> Option<(String, String)> {
-    if !raw.get().starts_with(['[', '{', 'n']) {
-        return Some((String::new(), serde_json::from_str::<Loose<'_>>(raw.get()).ok()?.into_string()));
+/// `content` of any form: a string, a part, or a list of parts and strings.
+pub fn content(raw: &RawValue) -> Content {
+    let mut content = Content::default();
+    match raw.get().as_bytes().first() {
+        Some(b'n') | None => {}
+        Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+            Ok(parts) => parts.into_iter().for_each(|part| content.part(part)),
+            Err(_) => content.others = true,
+        },
+        _ => content.part(raw),
     }
-    let parts: Option<Vec<Part<'_>>> = serde_json::from_str(raw.get()).ok()?;
-    let (mut reasoning, mut words) = (String::new(), String::new());
-    for part in parts.unwrap_or_default() {
-        for thought in part.thinking.unwrap_or_default() {
-            reasoning.push_str(thought.text.as_deref().unwrap_or_default());
+    content
+}
+
+impl Content {
+    fn part(&mut self, raw: &RawValue) {
+        if !raw.get().starts_with(['{', '[']) {
+            let text = serde_json::from_str::<Option<Loose<'_>>>(raw.get()).ok().flatten();
+            self.words.push_str(text.as_ref().map_or("", Loose::as_str));
+            return;
         }
-        words.push_str(part.text.as_deref().unwrap_or_default());
+        let Ok(part) = serde_json::from_str::<Part<'_>>(raw.get()) else {
+            self.others = true;
+            return;
+        };
+        if let Some(thought) = part.thinking {
+            self.reasoning.push_str(&self::thought(thought).unwrap_or_default());
+        } else if part.kind.as_deref() == Some("reasoning") {
+            self.reasoning.push_str(part.text.as_deref().unwrap_or_default());
+        } else if let Some(text) = &part.text {
+            self.words.push_str(text);
+        } else if let Some(refusal) = &part.refusal {
+            self.refusal.push_str(refusal);
+        } else if part.image_url.is_some() {
+            self.images.push(raw.get().to_owned());
+        } else {
+            self.others = true;
+        }
     }
-    Some((reasoning, words))
+
+    /// Its pictures as `images`, if it has some.
+    pub fn images(&self) -> Option<Box<RawValue>> {
+        let list = (!self.images.is_empty()).then(|| format!("[{}]", self.images.join(",")))?;
+        RawValue::from_string(list).ok()
+    }
+}
+
+/// A member that should be text: a string, a number or a boolean. Anything else says nothing.
+pub fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str::<Loose<'_>>(raw.get()).ok().map(Loose::into_string)
 }
 
 /// The `thinking` of one part: a string, or a list of parts of text; `None` if it is neither.

@@ -26,7 +26,7 @@ const SERVER_PARTS: [&str; 4] = ["executableCode", "codeExecutionResult", "toolC
 
 /// Reads all contents into the request.
 pub fn decode(contents: Vec<Object<'_>>, request: &mut Request) -> Result<(), Malformed> {
-    let mut history = History { extras: &mut request.extras, open: OpenCalls::default() };
+    let mut history = History { extras: &mut request.extras, open: OpenCalls::default(), place: "contents[]" };
     for (index, content) in contents.into_iter().enumerate() {
         let turn = history.content(content, index).map_err(|error| error.within(&format!("contents[{index}]")))?;
         request.turns.push(turn);
@@ -39,12 +39,14 @@ pub fn decode_system(raw: &RawValue, extras: &mut Extras) -> Result<Vec<Block>, 
     if raw.get().starts_with('"') {
         return Ok(vec![Block::Text(Text { text: read(raw)?, ..Text::default() })]);
     }
-    let mut history = History { extras, open: OpenCalls::default() };
+    let mut history = History { extras, open: OpenCalls::default(), place: "systemInstruction" };
     let content = Object::from_raw(raw, Spelling::Proto)?;
     Ok(history.content(content, 0)?.blocks)
 }
 
 struct History<'r> {
+    /// Where the content stands, for the names of members.
+    place: &'static str,
     extras: &'r mut Extras,
     open: OpenCalls,
 }
@@ -101,14 +103,15 @@ impl History<'_> {
                 blocks.push(block);
             }
         }
-        self.note("contents[]", content);
+        self.note("", content);
         Ok(Turn { role, blocks, name: None })
     }
 
     fn part(&mut self, raw: &RawValue, turn: &str, position: usize) -> Result<Option<Block>, Malformed> {
         let mut part = Object::from_raw(raw, Spelling::Proto)?;
         let thought = part.take::<bool>("thought")?.unwrap_or(false);
-        let carried = part.take::<String>("thoughtSignature")?.as_deref().and_then(carrier::read);
+        let signature = part.take::<String>("thoughtSignature")?.filter(|signature| !signature.is_empty());
+        let carried = signature.as_deref().and_then(carrier::read);
         if let Some(kind) = SERVER_PARTS.iter().find(|kind| part.has(kind)) {
             return Ok(Some(unknown(kind, raw)));
         }
@@ -116,18 +119,18 @@ impl History<'_> {
         let state = carried.map(|carried| carried.state);
         let block = if let Some(mut call) = part.object("functionCall")? {
             let block = self.call(&mut call, turn, position, state).map_err(|error| error.within("functionCall"))?;
-            self.note("contents[].parts[].functionCall", call);
+            self.note(".parts[].functionCall", call);
             Some(block)
         } else if let Some(mut result) = part.object("functionResponse")? {
             let block = self.result(&mut result, turn, position).map_err(|error| error.within("functionResponse"))?;
-            self.note("contents[].parts[].functionResponse", result);
+            self.note(".parts[].functionResponse", result);
             Some(block)
         } else if let Some(media) = media(&mut part, state.clone())? {
             Some(media)
         } else {
             words(part.take("text")?, thought, redacted, state)
         };
-        self.note("contents[].parts[]", part);
+        self.note(".parts[]", part);
         Ok(block)
     }
 
@@ -167,7 +170,7 @@ impl History<'_> {
             } else if let Some(mut file) = part.object("fileData")? {
                 content.push(file_data(&mut file)?);
             }
-            self.note("contents[].parts[].functionResponse.parts[]", part);
+            self.note(".parts[].functionResponse.parts[]", part);
         }
         let is_error = failed.then_some(true);
         Ok(Block::ToolResult(ToolResult { call_id, name: Some(name), content, is_error, cache: None }))
@@ -176,7 +179,7 @@ impl History<'_> {
     /// Keeps what nobody took.
     fn note(&mut self, place: &str, rest: Object<'_>) {
         for (name, raw) in rest.rest() {
-            self.extras.note(Family::Gemini, format!("{place}.{name}"), raw, false);
+            self.extras.note(Family::Gemini, format!("{}{place}.{name}", self.place), raw, false);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         told,
     },
     dialect::{Family, Surface},
-    ir::{Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult},
+    ir::{Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Unknown},
     report::Report,
 };
 
@@ -53,9 +53,10 @@ pub fn encode(
             }
         }
     });
-    if !request.system.is_empty() {
+    let system: Vec<&Block> = request.system.iter().filter(|block| !is_blank(block)).collect();
+    if !system.is_empty() {
         out.object("systemInstruction", |out| {
-            out.list("parts", |out| request.system.iter().for_each(|block| writer.system_part(block, out)));
+            out.list("parts", |out| system.into_iter().for_each(|block| writer.system_part(block, out)));
         });
     }
 }
@@ -116,7 +117,7 @@ impl Writer<'_> {
     fn system_part(&mut self, block: &Block, out: &mut Elements<'_>) {
         match block {
             Block::Text(text) => {
-                self.mark(text.cache.is_some());
+                self.mark(text.cache.is_some(), Name::SystemCacheMark);
                 text_part(&text.text, out);
             }
             _ => self.report.refused(Name::System.field(self.from), "the upstream takes only text here"),
@@ -131,7 +132,7 @@ impl Writer<'_> {
             for block in &part.blocks {
                 match block.as_ref() {
                     Block::Text(text) => {
-                        self.mark(text.cache.is_some());
+                        self.mark(text.cache.is_some(), Name::CacheMark);
                         if !text.citations.is_empty() {
                             self.report.dropped(Name::Citations.field(self.from));
                         }
@@ -173,7 +174,7 @@ impl Writer<'_> {
             }
             None => None,
         };
-        self.mark(call.cache.is_some());
+        self.mark(call.cache.is_some(), Name::CallCacheMark);
         out.object(|out| {
             out.object("functionCall", |out| {
                 if self.capability.third {
@@ -202,10 +203,19 @@ impl Writer<'_> {
     }
 
     fn result<'b>(&mut self, result: &'b ToolResult, beside: &mut Vec<&'b Block>, out: &mut Elements<'_>) {
-        self.mark(result.cache.is_some());
-        let text = text_of(&result.content);
-        let attached: Vec<&Block> =
-            result.content.iter().filter(|block| !matches!(block, Block::Text(_) | Block::Refusal(_))).collect();
+        self.mark(result.cache.is_some(), Name::ResultCacheMark);
+        let mut text = text_of(&result.content);
+        let mut attached: Vec<&Block> = Vec::new();
+        for block in &result.content {
+            match block {
+                Block::Text(_) | Block::Refusal(_) => {}
+                Block::Unknown(unknown) if !self.is_own(unknown) => {
+                    text.push_str(if text.is_empty() { "" } else { "\n" });
+                    text.push_str(&self.tell(unknown));
+                }
+                other => attached.push(other),
+            }
+        }
         let name = self.called.get(&result.call_id).or(result.name.as_ref()).cloned().unwrap_or_default();
         let name = self.names.sent(&name).to_owned();
         out.object(|out| {
@@ -228,7 +238,7 @@ impl Writer<'_> {
     fn part(&mut self, block: &Block, out: &mut Elements<'_>) {
         match block {
             Block::Text(text) => {
-                self.mark(text.cache.is_some());
+                self.mark(text.cache.is_some(), Name::CacheMark);
                 signed_text(&text.text, false, own(text.state.as_ref()), out);
             }
             Block::Refusal(text) => text_part(text, out),
@@ -237,12 +247,10 @@ impl Writer<'_> {
             Block::Video(media) => self.media(media, Name::Video, out),
             Block::Document(document) => self.document(document, out),
             Block::Reasoning(reasoning) => self.reasoning(reasoning, out),
-            Block::Unknown(unknown) if unknown.family == Family::Gemini && self.from == Surface::GenerateContent => {
-                out.put(&unknown.raw);
-            }
+            Block::Unknown(unknown) if self.is_own(unknown) => out.put(&unknown.raw),
             Block::Unknown(unknown) if self.is_model => {
-                self.report.adapted(Name::Block.field(self.from), unknown.kind.clone(), "text");
-                text_part(&told::as_text(unknown), out);
+                let told = self.tell(unknown);
+                text_part(&told, out);
             }
             Block::Unknown(unknown) => {
                 let why = format!("the upstream has no block of type {}", unknown.kind);
@@ -255,7 +263,7 @@ impl Writer<'_> {
     }
 
     fn media(&mut self, media: &Media, name: Name, out: &mut Elements<'_>) {
-        self.mark(media.cache.is_some());
+        self.mark(media.cache.is_some(), Name::CacheMark);
         let resolution = match (media.detail.as_deref(), self.capability.third) {
             (None | Some("auto"), _) => None,
             (Some("low"), true) => Some("MEDIA_RESOLUTION_LOW"),
@@ -274,7 +282,7 @@ impl Writer<'_> {
     }
 
     fn document(&mut self, document: &Document, out: &mut Elements<'_>) {
-        self.mark(document.cache.is_some());
+        self.mark(document.cache.is_some(), Name::CacheMark);
         if document.citations == Some(true) {
             self.report.dropped(Name::DocumentCitations.field(self.from));
         }
@@ -316,10 +324,20 @@ impl Writer<'_> {
         }
     }
 
+    fn is_own(&self, unknown: &Unknown) -> bool {
+        unknown.family == Family::Gemini && self.from == Surface::GenerateContent
+    }
+
+    /// Another vendor's block in words, with a warning.
+    fn tell(&mut self, unknown: &Unknown) -> String {
+        self.report.adapted(Name::Block.field(self.from), unknown.kind.clone(), "text");
+        told::as_text(unknown)
+    }
+
     /// Breakpoints are hints here: caching is implicit.
-    fn mark(&mut self, is_marked: bool) {
+    fn mark(&mut self, is_marked: bool, name: Name) {
         if is_marked {
-            self.report.dropped(Name::CacheMark.field(self.from));
+            self.report.dropped(name.field(self.from));
         }
     }
 }

@@ -97,7 +97,9 @@ fn sampling(request: &Request, capability: Capability, from: Surface, report: &m
     if from == Surface::GenerateContent {
         out.put_some("responseLogprobs", sampling.logprobs);
         out.put_some("logprobs", sampling.top_logprobs.as_ref());
-    } else if sampling.logprobs == Some(true) {
+    } else if sampling.logprobs == Some(true)
+        || sampling.top_logprobs.as_ref().is_some_and(|count| count.as_u64() != Some(0))
+    {
         report.refused(Name::Logprobs.field(from), "log probabilities cannot be translated between dialects");
     }
 }
@@ -128,7 +130,9 @@ fn output(format: &OutputFormat, capability: Capability, from: Surface, report: 
 fn thinking(request: &Request, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
     let control = &request.reasoning;
     let asked = effort::asked(control);
-    let field = if control.budget.is_some() { Name::Budget } else { Name::Effort }.field(from);
+    let by_budget = matches!(capability.thinking, Thinking::Budget { .. });
+    let (said, value) = effort::as_said(control, by_budget, from);
+    let field = said.field(from);
     let mut budget = None;
     let mut level = None;
     match capability.thinking {
@@ -140,10 +144,13 @@ fn thinking(request: &Request, capability: Capability, from: Surface, report: &m
         Thinking::Level(levels) => {
             level = asked.and_then(|asked| {
                 let level = model::level(asked, levels)?;
-                if level != asked && asked != Effort::Minimal {
-                    report.adapted(field, effort::word(asked), effort::word(level));
+                let sent = effort::word(level).to_ascii_uppercase();
+                // The least budget comes to the least level there is.
+                let is_least = asked == Effort::Minimal && control.effort.is_none();
+                if level != asked && !is_least {
+                    report.adapted(field, value, sent.clone());
                 }
-                Some(effort::word(level).to_ascii_uppercase())
+                Some(sent)
             });
         }
         Thinking::Budget { min, max, can_disable } => {
@@ -160,7 +167,7 @@ fn thinking(request: &Request, capability: Capability, from: Surface, report: &m
                     wanted => wanted.clamp(min, max),
                 };
                 if legal != wanted {
-                    report.adapted(field, wanted.to_string(), legal.to_string());
+                    report.adapted(field, value, legal.to_string());
                 }
                 legal
             });

@@ -62,9 +62,10 @@ fn generation_config(mut config: Object<'_>, request: &mut Request) -> Result<()
     };
     request.max_output = count(&mut config, "maxOutputTokens")?;
     request.candidates = count(&mut config, "candidateCount")?;
-    request.stop = config.take("stopSequences")?.unwrap_or_default();
+    let stop: Vec<String> = config.take("stopSequences")?.unwrap_or_default();
+    request.stop = stop.into_iter().filter(|text| !text.is_empty()).collect();
     if let Some(mut thinking) = config.object("thinkingConfig")? {
-        request.reasoning = reasoning(&mut thinking).map_err(|error| error.within("thinkingConfig"))?;
+        reasoning(&mut thinking, request).map_err(|error| error.within("thinkingConfig"))?;
         for (name, raw) in thinking.rest() {
             note(request, &format!("generationConfig.thinkingConfig.{name}"), raw);
         }
@@ -85,24 +86,30 @@ fn generation_config(mut config: Object<'_>, request: &mut Request) -> Result<()
 fn count<T: DeserializeOwned>(config: &mut Object<'_>, name: &str) -> Result<Option<T>, Malformed> {
     let Some(raw) = config.take_raw(name) else { return Ok(None) };
     let text = raw.get().trim_matches('"');
-    serde_json::from_str(text)
-        .map(Some)
-        .map_err(|_| malformed("must be a whole number that is not negative").within(name))
+    serde_json::from_str(text).map(Some).map_err(|_| malformed("must be a whole number").within(name))
 }
 
-fn reasoning(thinking: &mut Object<'_>) -> Result<ReasoningControl, Malformed> {
-    let level: Option<String> = thinking.take("thinkingLevel")?;
-    Ok(ReasoningControl {
-        budget: thinking.take("thinkingBudget")?,
-        effort: level.as_deref().and_then(effort::parse),
+fn reasoning(thinking: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed> {
+    request.reasoning = ReasoningControl {
+        budget: count(thinking, "thinkingBudget")?,
         visible: thinking.take("includeThoughts")?,
         ..ReasoningControl::default()
-    })
+    };
+    if let Some(raw) = thinking.take_raw("thinkingLevel") {
+        match effort::parse(&read::<String>(raw).map_err(|error| error.within("thinkingLevel"))?) {
+            Some(effort) => request.reasoning.effort = Some(effort),
+            None => note(request, "generationConfig.thinkingConfig.thinkingLevel", raw),
+        }
+    }
+    Ok(())
 }
 
 fn output(config: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed> {
     let openapi = config.take_raw("responseSchema").map(to_json_schema).transpose();
     let openapi = openapi.map_err(|error| error.within("responseSchema"))?;
+    if openapi.is_some() {
+        request.spelled.push(("generationConfig.responseJsonSchema", "generationConfig.responseSchema"));
+    }
     let schema = config.take_raw("responseJsonSchema").map(ToOwned::to_owned).or(openapi);
     let raw = config.take_raw("responseMimeType");
     let mime: Option<String> = raw.map(read).transpose().map_err(|error| error.within("responseMimeType"))?;

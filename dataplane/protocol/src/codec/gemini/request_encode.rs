@@ -15,6 +15,7 @@ use crate::{
 
 /// Writes the request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+    report.spell(&request.spelled);
     let names = ids::tool_names(request, ids::GEMINI_TOOL_NAME);
     let capability = model::capability(target.model).limited(&target.limits);
     let extras = extras::native(request, Surface::GenerateContent, from, report);
@@ -50,7 +51,7 @@ fn service_tier<'r>(request: &'r Request, from: Surface, report: &mut Report) ->
         return Some(tier);
     }
     match tier {
-        "auto" => None,
+        "" | "auto" => None,
         "default" | "standard" | "standard_only" => Some("standard"),
         "flex" => Some("flex"),
         "priority" | "fast" => Some("priority"),

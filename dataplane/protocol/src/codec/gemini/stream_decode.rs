@@ -21,7 +21,10 @@ use super::{
 use crate::{
     codec::{
         Malformed, StreamDecoder, ids,
-        json::read::{Object, Spelling, malformed},
+        json::{
+            loose::Loose,
+            read::{Object, Spelling, malformed},
+        },
     },
     dialect::Family,
     framing::sse::Frame,
@@ -142,7 +145,7 @@ impl Decoder {
     }
 
     fn chunk(&mut self, mut chunk: Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        self.start(&mut chunk, out)?;
+        self.start(&mut chunk, out);
         if let Some(feedback) = chunk.object("promptFeedback")? {
             self.blocked |= feedback.has("blockReason");
         }
@@ -156,13 +159,13 @@ impl Decoder {
         Ok(())
     }
 
-    fn start(&mut self, chunk: &mut Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        let (id, model) = (ids::of_answer(chunk.take("responseId")?), chunk.take("modelVersion")?);
+    fn start(&mut self, chunk: &mut Object<'_>, out: &mut Vec<Event>) {
+        let mut text = |name: &str| chunk.take::<Loose<'_>>(name).ok().flatten().map(Loose::into_string);
+        let (id, model) = (ids::of_answer(text("responseId")), text("modelVersion"));
         if !std::mem::replace(&mut self.started, true) {
             self.id = Option::clone(&id).unwrap_or_default();
             out.push(Event::Start { id, model, created: None, usage: None });
         }
-        Ok(())
     }
 
     fn candidate(&mut self, mut candidate: Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
@@ -320,7 +323,7 @@ impl Decoder {
         }
         let name = call.need_name()?;
         let arguments = call.take_raw("args").map_or("", RawValue::get);
-        let id = call.take("id")?;
+        let id = call.take::<Loose<'_>>("id")?.map(Loose::into_string);
         self.whole_call(candidate, (name, id), arguments, state, out);
         Ok(())
     }

@@ -17,10 +17,11 @@ use crate::{
 
 /// Reads `tools` into the request: each member beside the function declarations is a tool that Google runs.
 pub fn decode(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed> {
+    let mut in_json_schema = false;
     for (index, mut group) in top.objects("tools")?.into_iter().enumerate() {
         let place = |error: Malformed| error.within(&format!("tools[{index}]"));
         for (position, declaration) in group.objects("functionDeclarations").map_err(place)?.into_iter().enumerate() {
-            let tool = function(declaration, &mut request.extras);
+            let tool = function(declaration, &mut request.extras, &mut in_json_schema);
             let tool = tool.map_err(|error| place(error.within(&format!("functionDeclarations[{position}]"))))?;
             request.tools.push(tool);
         }
@@ -28,18 +29,24 @@ pub fn decode(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malform
             request.tools.push(server(&name, raw)?);
         }
     }
+    if in_json_schema {
+        let place = "tools[].functionDeclarations[].parameters";
+        request.spelled.push((place, "tools[].functionDeclarations[].parametersJsonSchema"));
+    }
     if let Some(config) = top.object("toolConfig")? {
         self::config(config, request).map_err(|error| error.within("toolConfig"))?;
     }
     Ok(())
 }
 
-fn function(mut declaration: Object<'_>, extras: &mut Extras) -> Result<Tool, Malformed> {
+fn function(mut declaration: Object<'_>, extras: &mut Extras, in_json_schema: &mut bool) -> Result<Tool, Malformed> {
     let name = declaration.need_name()?;
     let description = declaration.take("description")?;
     let openapi = declaration.take_raw("parameters").map(to_json_schema).transpose();
     let openapi = openapi.map_err(|error| error.within("parameters"))?;
-    let schema = declaration.take_raw("parametersJsonSchema").map(ToOwned::to_owned).or(openapi);
+    let written = declaration.take_raw("parametersJsonSchema").map(ToOwned::to_owned);
+    *in_json_schema |= written.is_some();
+    let schema = written.or(openapi);
     for (member, raw) in declaration.rest() {
         extras.note(Family::Gemini, format!("tools[].functionDeclarations[].{member}"), raw, false);
     }

@@ -52,6 +52,8 @@ pub fn encode(
     }
     if let Some(choice) = request.tool_choice.as_ref().filter(|_| !functions.is_empty()) {
         config(choice, names, out);
+    } else if matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+        report.dropped(Name::ToolChoice.field(from));
     }
 }
 
@@ -65,7 +67,7 @@ fn sorted<'r>(
     let (mut functions, mut servers) = (Vec::new(), Vec::new());
     for (at, tool) in request.tools.iter().enumerate() {
         if tool.cache.is_some() {
-            report.dropped(Name::CacheMark.field(from));
+            report.dropped(Name::ToolCacheMark.field(from));
         }
         match &tool.kind {
             ToolKind::Function(_) | ToolKind::Custom(_) => functions.push((at, tool)),
@@ -82,7 +84,7 @@ fn sorted<'r>(
         let names: HashSet<&String> = names.iter().collect();
         functions.retain(|(_, tool)| names.contains(&tool.name));
         if functions.len() < before {
-            report.adapted(Name::Tools.field(from), "all", "allowed only");
+            report.adapted(Name::ToolChoice.field(from), "allowed_tools", "only these tools");
         }
     }
     (functions, servers)

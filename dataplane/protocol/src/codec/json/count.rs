@@ -6,13 +6,17 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// A whole number from 0 to 2^64 - 1, also written as `12.0`; none for anything else.
+/// A whole number from 0 to 2^64 - 1, also written as `12.0` or in quotes; none for anything else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count(pub(crate) Option<u64>);
 
 /// The same of a parsed value.
 pub(crate) fn count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| whole(value.as_f64()?))
+    value.as_u64().or_else(|| whole(value.as_f64()?)).or_else(|| quoted(value.as_str()?))
+}
+
+fn quoted(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
 }
 
 /// Floats are exact up to 2^53, which is more than any count.
@@ -46,8 +50,8 @@ impl<'de> Deserialize<'de> for Count {
                 Ok(Count(whole(number)))
             }
 
-            fn visit_str<E>(self, _: &str) -> Result<Count, E> {
-                Ok(Count(None))
+            fn visit_str<E>(self, text: &str) -> Result<Count, E> {
+                Ok(Count(quoted(text)))
             }
 
             fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
@@ -89,7 +93,9 @@ mod tests {
             ("-1", None),
             ("-1.0", None),
             ("1.5", None),
-            ("\"12\"", None),
+            ("\"12\"", Some(12)),
+            ("\"12.5\"", None),
+            ("\"many\"", None),
             ("true", None),
             ("null", None),
             ("[1,2]", None),

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
 
 /// A string, or the text of a number or boolean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +26,21 @@ impl<'a> Loose<'a> {
 
 /// For `#[serde(deserialize_with)]` on optional members.
 ///
+/// What is a list or an object says nothing: one odd member is no reason to lose what stands beside it.
+///
 /// # Errors
-/// When the value is a list or an object.
+/// When it is no JSON.
 pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
-    Ok(Option::<Loose<'de>>::deserialize(deserializer)?.map(|loose| loose.0))
+    let raw = Option::<&RawValue>::deserialize(deserializer)?;
+    Ok(raw.and_then(|raw| serde_json::from_str::<Loose<'_>>(raw.get()).ok()).map(|loose| loose.0))
+}
+
+/// The same, owned.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn owned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(option(deserializer)?.map(Cow::into_owned))
 }
 
 impl<'de> Deserialize<'de> for Loose<'de> {

@@ -204,7 +204,18 @@ impl Malformed {
 fn short(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
-    text.get(..end).unwrap_or_default().to_owned()
+    let text = text.get(..end).unwrap_or_default();
+    // What this program's types are called concerns nobody.
+    let Some((found, expected)) = text.rsplit_once("expected ") else { return text.to_owned() };
+    let expected = match expected {
+        "u64" | "u32" | "u16" | "i64" | "i32" => "a whole number",
+        "f64" | "f32" => "a number",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    format!("{found}expected {expected}")
 }
 
 /// `system_instruction` as `systemInstruction`.

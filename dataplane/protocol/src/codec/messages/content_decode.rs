@@ -12,8 +12,11 @@ use super::{
 };
 use crate::{
     codec::{
-        Malformed,
-        json::read::{Object, Spelling, elements, malformed, read},
+        Malformed, ids,
+        json::{
+            loose::Loose,
+            read::{Object, Spelling, elements, malformed, read},
+        },
     },
     dialect::Family,
     ir::{
@@ -22,12 +25,27 @@ use crate::{
 };
 
 /// Reads blocks and keeps what it does not know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
     /// Members without a place in the neutral representation.
     pub extras: Extras,
     /// How many lists of blocks stand around the one that is read.
     depth: usize,
+    /// Where the blocks stand, for the names of members.
+    place: &'static str,
+    /// An answer is read, of a server that may leave out or misspell what a client must say.
+    lenient: bool,
+}
+
+/// Where blocks of messages stand.
+const IN_MESSAGES: &str = "messages[].content[].";
+/// Where blocks of results stand.
+const IN_RESULTS: &str = "messages[].content[].content[].";
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { extras: Extras::default(), depth: 0, place: IN_MESSAGES, lenient: false }
+    }
 }
 
 /// The carriers of one turn, on their way to what they belong to.
@@ -44,6 +62,22 @@ const DEEPEST: usize = 4;
 // === impl Reader ===
 
 impl Reader {
+    /// Reads an answer: whatever is odd about a block, the others are not lost for it.
+    pub fn of_answers() -> Self {
+        Self { lenient: true, ..Self::default() }
+    }
+
+    /// [`Self::content`] that stands elsewhere than in a message.
+    ///
+    /// # Errors
+    /// As [`Self::content`].
+    pub fn content_at(&mut self, place: &'static str, raw: &RawValue) -> Result<Vec<Block>, Malformed> {
+        let outer = std::mem::replace(&mut self.place, place);
+        let blocks = self.content(raw);
+        self.place = outer;
+        blocks
+    }
+
     /// `content`: a string or a list of blocks.
     ///
     /// # Errors
@@ -64,11 +98,46 @@ impl Reader {
         let mut carriers = Carriers::default();
         self.depth = self.depth.saturating_add(1);
         for (index, element) in elements.into_iter().enumerate() {
-            let block = self.block(element).map_err(|error| error.within(&format!("[{index}]")))?;
+            let block = if self.lenient { self.answered(element, index) } else { self.block(element) };
+            let block = block.map_err(|error| error.within(&format!("[{index}]")))?;
             carriers.place(block, &mut blocks);
         }
         self.depth = self.depth.saturating_sub(1);
         Ok(blocks)
+    }
+
+    /// One block of an answer. A call without an id gets one by its place.
+    fn answered(&mut self, raw: &RawValue, index: usize) -> Result<Block, Malformed> {
+        let mut object = Object::from_raw(raw, Spelling::Exact)?;
+        let text = |object: &mut Object<'_>, name: &str| {
+            object.take_raw(name).and_then(|raw| Some(read::<Loose<'_>>(raw).ok()?.into_string())).unwrap_or_default()
+        };
+        match text(&mut object, "type").as_str() {
+            "text" => Ok(Block::Text(Text {
+                text: text(&mut object, "text"),
+                citations: object.take_raw("citations").map(citations::read_all).unwrap_or_default(),
+                ..Text::default()
+            })),
+            "thinking" => {
+                let signature = text(&mut object, "signature");
+                Ok(Block::Reasoning(Reasoning {
+                    text: text(&mut object, "thinking"),
+                    state: (!signature.is_empty()).then(|| native(signature)),
+                    redacted: false,
+                }))
+            }
+            "tool_use" => {
+                let id = Some(text(&mut object, "id")).filter(|id| !id.is_empty());
+                Ok(Block::ToolCall(ToolCall {
+                    id: id.unwrap_or_else(|| ids::invented_call_id(raw.get(), index)),
+                    name: object.need_name()?,
+                    arguments: object.take_raw("input").map_or("{}", RawValue::get).to_owned(),
+                    state: None,
+                    cache: None,
+                }))
+            }
+            _ => self.block(raw),
+        }
     }
 
     /// One block.
@@ -112,13 +181,14 @@ impl Reader {
                 return Ok(Block::Unknown(Unknown { family: Family::Anthropic, kind, raw: raw.to_owned() }));
             }
         };
-        self.leftover(object, "messages[].content[].");
+        let place = self.place;
+        self.leftover(object, place);
         Ok(block)
     }
 
     fn result(&mut self, object: &mut Object<'_>) -> Result<Block, Malformed> {
         let content = match object.take_raw("content") {
-            Some(content) => self.content(content).map_err(|error| error.within("content"))?,
+            Some(content) => self.content_at(IN_RESULTS, content).map_err(|error| error.within("content"))?,
             None => Vec::new(),
         };
         Ok(Block::ToolResult(ToolResult {
@@ -134,8 +204,8 @@ impl Reader {
         let mut citations = object.object("citations")?;
         Ok(Block::Document(Document {
             source: self.source(object)?,
-            title: object.take("title")?,
-            context: object.take("context")?,
+            title: object.take::<String>("title")?.filter(|title| !title.is_empty()),
+            context: object.take::<String>("context")?.filter(|context| !context.is_empty()),
             citations: citations.as_mut().map(|citations| citations.take("enabled")).transpose()?.flatten(),
             cache: cache_mark(object)?,
         }))

@@ -15,7 +15,7 @@ use crate::{
         field::Name,
         ids::{ANTHROPIC_CALL_ID, call_id},
         json::write::{Elements, Members},
-        told,
+        media, told,
     },
     dialect::Family,
     ir::{Block, CacheMark, Document, Media, MediaSource, Reasoning, ToolCall, ToolResult},
@@ -42,21 +42,27 @@ pub fn fits(block: &Block, context: &mut Context<'_>) -> bool {
     match block {
         Block::Text(text) => !says_nothing(text),
         Block::Refusal(text) => !text.trim().is_empty(),
+        Block::Image(_) | Block::Audio(_) | Block::Video(_) | Block::Document(_) if context.is_model => {
+            // Anthropic takes no media of the model's.
+            context.adapted(Name::Block, media::name(block).unwrap_or_default(), "text");
+            true
+        }
         Block::Image(media) => {
             if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
                 context.dropped(Name::ImageDetail);
             }
-            picture(&media.source).map_err(|why| context.refused(Name::Image, why)).is_ok()
+            picture(&media.source).map_err(|why| context.refused_media(Name::Image, &media.source, why)).is_ok()
         }
         Block::Document(document) => {
-            paper(&document.source).map_err(|why| context.refused(Name::Document, why)).is_ok()
+            let source = &document.source;
+            paper(source).map_err(|why| context.refused_media(Name::Document, source, why)).is_ok()
         }
-        Block::Audio(_) => {
-            context.refused(Name::Audio, "Anthropic takes no audio");
+        Block::Audio(media) => {
+            context.refused_media(Name::Audio, &media.source, "Anthropic takes no audio");
             false
         }
-        Block::Video(_) => {
-            context.refused(Name::Video, "Anthropic takes no video");
+        Block::Video(media) => {
+            context.refused_media(Name::Video, &media.source, "Anthropic takes no video");
             false
         }
         Block::ToolCall(call) => {
@@ -105,6 +111,9 @@ pub fn piece(piece: Piece<'_>, to: &mut Elements<'_>, context: &mut Context<'_>)
 /// Writes a block that fits.
 pub fn write(block: &Block, to: &mut Elements<'_>, context: &mut Context<'_>) {
     match block {
+        Block::Image(_) | Block::Audio(_) | Block::Video(_) | Block::Document(_) if context.is_model => {
+            text(&media::stand_in(block).unwrap_or_default(), to);
+        }
         Block::Text(said) => to.object(|o| {
             o.put("type", "text");
             o.put("text", &said.text);
@@ -180,8 +189,13 @@ fn result(result: &ToolResult, to: &mut Elements<'_>, context: &mut Context<'_>)
         o.put("tool_use_id", &call_id(&result.call_id, ANTHROPIC_CALL_ID));
         o.list("content", |list| {
             for block in &result.content {
-                if fits(block, context) {
-                    write(block, list, context);
+                match block {
+                    Block::Unknown(unknown) if unknown.family != Family::Anthropic => {
+                        context.adapted(Name::Block, unknown.kind.clone(), "text");
+                        text(&told::as_text(unknown), list);
+                    }
+                    block if fits(block, context) => write(block, list, context),
+                    _ => {}
                 }
             }
             if list.is_empty() {

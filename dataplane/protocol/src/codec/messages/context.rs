@@ -4,8 +4,8 @@ use super::models::Abilities;
 use crate::{
     codec::{NameMap, field::Name},
     dialect::Surface,
-    ir::CacheMark,
-    report::Report,
+    ir::{CacheMark, MediaSource},
+    report::{Field, Report},
 };
 
 /// Most cache breakpoints that Anthropic takes.
@@ -27,8 +27,6 @@ pub struct Context<'a> {
     pub report: &'a mut Report,
     /// Whether the turn that is being written is the model's: its vendor's own blocks are told as text.
     pub is_model: bool,
-    /// Whether the client asked for thinking by a number of tokens.
-    pub asked_for_budget: bool,
     /// How many of the first cache marks are left out, so that the last ones fit.
     skipped_marks: usize,
 }
@@ -38,11 +36,11 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// For one request.
     pub const fn new(from: Surface, abilities: Abilities, names: NameMap, report: &'a mut Report) -> Self {
-        Self { from, abilities, names, report, is_model: false, asked_for_budget: false, skipped_marks: 0 }
+        Self { from, abilities, names, report, is_model: false, skipped_marks: 0 }
     }
 
     /// The field is sent with another value.
-    pub fn adapted(&mut self, name: Name, from: &'static str, to: &'static str) {
+    pub fn adapted(&mut self, name: Name, from: impl Into<Field>, to: impl Into<Field>) {
         self.report.adapted(name.field(self.from), from, to);
     }
 
@@ -54,6 +52,11 @@ impl<'a> Context<'a> {
     /// Something the caller relies on is not sent.
     pub fn refused(&mut self, name: Name, why: &'static str) {
         self.report.refused(name.field(self.from), why);
+    }
+
+    /// Media that the caller relies on are not sent.
+    pub fn refused_media(&mut self, name: Name, source: &MediaSource, why: &'static str) {
+        self.report.refused(name.field_of(source, self.from), why);
     }
 
     /// Says how many cache marks there are; of more than four the last are kept.
@@ -79,7 +82,7 @@ impl<'a> Context<'a> {
         // The nearest that is not shorter; beyond the longest, the longest.
         let sent = if seconds.is_some_and(|seconds| seconds <= SHORT) { "5m" } else { "1h" };
         if seconds != Some(SHORT) && seconds != Some(LONG) {
-            self.adapted(Name::CacheMark, "ttl", sent);
+            self.adapted(Name::CacheMark, written.to_owned(), sent);
         }
         Some(Some(sent))
     }

@@ -38,18 +38,19 @@ pub fn decode(body: &[u8]) -> Result<Request, Malformed> {
         stream: object.take("stream")?.unwrap_or(false),
         max_output: Some(object.need("max_tokens")?),
         sampling: sampling(&mut object)?,
-        stop: object.take("stop_sequences")?.unwrap_or_default(),
+        stop: stop(&mut object)?,
         service_tier: object.take("service_tier")?,
         ..Request::default()
     };
     request.system = system(&mut object, &mut reader)?;
     request.turns = turns(&mut object, &mut reader)?;
     request.tools = tools(&mut object, &mut reader)?;
-    choice(&mut object, &mut request)?;
+    choice(&mut object, &mut request, &mut reader)?;
     request.reasoning = thinking(&mut object, &mut reader)?;
     output_config(&mut object, &mut request, &mut reader)?;
     if let Some(mut metadata) = object.object("metadata")? {
-        request.user = metadata.take("user_id").map_err(|error| error.within("metadata"))?;
+        let user: Option<String> = metadata.take("user_id").map_err(|error| error.within("metadata"))?;
+        request.user = user.filter(|user| !user.is_empty());
         reader.leftover(metadata, "metadata.");
     }
     for (name, raw) in object.rest() {
@@ -69,11 +70,17 @@ fn sampling(object: &mut Object<'_>) -> Result<Sampling, Malformed> {
     })
 }
 
+/// Empty ones say nothing.
+fn stop(object: &mut Object<'_>) -> Result<Vec<String>, Malformed> {
+    let texts: Vec<String> = object.take("stop_sequences")?.unwrap_or_default();
+    Ok(texts.into_iter().filter(|text| !text.is_empty()).collect())
+}
+
 fn system(object: &mut Object<'_>, reader: &mut Reader) -> Result<Vec<Block>, Malformed> {
     let Some(raw) = object.take_raw("system") else {
         return Ok(Vec::new());
     };
-    let mut blocks = reader.content(raw).map_err(|error| error.within("system"))?;
+    let mut blocks = reader.content_at("system[].", raw).map_err(|error| error.within("system"))?;
     if matches!(blocks.first(), Some(Block::Text(text)) if text.text.starts_with(ATTRIBUTION)) {
         blocks.remove(0);
     }
@@ -135,7 +142,7 @@ fn tool(raw: &RawValue, reader: &mut Reader) -> Result<Tool, Malformed> {
     }
 }
 
-fn choice(object: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed> {
+fn choice(object: &mut Object<'_>, request: &mut Request, reader: &mut Reader) -> Result<(), Malformed> {
     let Some(mut choice) = object.object("tool_choice")? else {
         return Ok(());
     };
@@ -151,8 +158,10 @@ fn choice(object: &mut Object<'_>, request: &mut Request) -> Result<(), Malforme
     };
     let place = |error: Malformed| error.within("tool_choice");
     request.tool_choice = Some(read(&mut choice).map_err(place)?);
+    choice.take_raw("name");
     let disabled: Option<bool> = choice.take("disable_parallel_tool_use").map_err(place)?;
     request.parallel_tools = disabled.map(|disabled| !disabled);
+    reader.leftover(choice, "tool_choice.");
     Ok(())
 }
 
@@ -175,8 +184,14 @@ fn thinking(object: &mut Object<'_>, reader: &mut Reader) -> Result<ReasoningCon
                 control.adaptive = true;
             }
             "disabled" => control.enabled = Some(false),
-            _ => reader.note("thinking".to_owned(), raw, false),
+            _ => {
+                reader.note("thinking".to_owned(), raw, false);
+                return Ok(control);
+            }
         }
+        // A budget beside another type says nothing.
+        thinking.take_raw("budget_tokens");
+        reader.leftover(thinking, "thinking.");
         Ok(control)
     };
     read().map_err(|error| error.within("thinking"))
@@ -185,6 +200,9 @@ fn thinking(object: &mut Object<'_>, reader: &mut Reader) -> Result<ReasoningCon
 fn output_config(object: &mut Object<'_>, request: &mut Request, reader: &mut Reader) -> Result<(), Malformed> {
     let place = |error: Malformed| error.within("output_config");
     let mut format = object.object("output_format")?;
+    if format.is_some() {
+        request.spelled.push(("output_config.format", "output_format"));
+    }
     if let Some(mut config) = object.object("output_config")? {
         if let Some(raw) = config.take_raw("effort") {
             match effort(raw) {
@@ -197,12 +215,14 @@ fn output_config(object: &mut Object<'_>, request: &mut Request, reader: &mut Re
     }
     let Some(mut format) = format else { return Ok(()) };
     let schema = format.take_raw("schema").ok_or_else(|| place(malformed("is required").within("format.schema")))?;
+    format.take_raw("type");
     request.output = OutputFormat::JsonSchema {
         name: format.take("name").map_err(place)?,
         description: None,
         schema: schema.to_owned(),
         strict: Some(true),
     };
+    reader.leftover(format, "output_config.format.");
     Ok(())
 }
 

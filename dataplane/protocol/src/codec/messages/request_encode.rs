@@ -21,8 +21,8 @@ use crate::{
         json::write::{self, Members},
         schema,
     },
-    dialect::Surface,
-    ir::{Block, CacheMark, OutputFormat, Request, Role, Tool},
+    dialect::{Family, Surface},
+    ir::{Block, CacheMark, OutputFormat, Request, Role, Tool, ToolChoice},
     report::Report,
 };
 
@@ -44,6 +44,7 @@ struct Draft<'a> {
 
 /// Writes a request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+    report.spell(&request.spelled);
     let names = tool_names(request, ANTHROPIC_TOOL_NAME);
     let mut context = Context::new(from, models::abilities(target.model).limited(&target.limits), names, report);
     let draft = draft(request, target, &mut context);
@@ -133,6 +134,10 @@ fn refuse_the_impossible(request: &Request, context: &mut Context<'_>) {
 
 fn tools(request: &Request, draft: &Draft<'_>, to: &mut Members<'_>, context: &mut Context<'_>) {
     if draft.tools.is_empty() {
+        // A choice among nothing is refused upstream (hard case 189).
+        if matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+            context.dropped(Name::ToolChoice);
+        }
         return;
     }
     to.list("tools", |list| draft.tools.iter().for_each(|(at, tool)| tools_encode::tool(*at, tool, list, context)));
@@ -149,7 +154,8 @@ fn system(request: &Request, draft: &Draft<'_>, to: &mut Members<'_>, context: &
             content_encode::write(block, list, context);
         }
         if json_mode {
-            context.adapted(Name::Output, "json_object", "system instruction");
+            let said = if context.from.family() == Family::Gemini { "application/json" } else { "json_object" };
+            context.adapted(Name::Output, said, "system instruction");
             content_encode::text(JSON_ONLY, list);
         }
     });
@@ -158,6 +164,7 @@ fn system(request: &Request, draft: &Draft<'_>, to: &mut Members<'_>, context: &
 fn messages(draft: &Draft<'_>, to: &mut Members<'_>, context: &mut Context<'_>) {
     to.list("messages", |list| {
         for message in &draft.messages {
+            context.is_model = message.role == Role::Assistant;
             list.object(|o| {
                 let role = match message.role {
                     Role::User => "user",
@@ -241,7 +248,7 @@ fn sampling(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut C
         } else if !allowed {
             context.dropped(Name::Temperature);
         } else if value > 1.0 {
-            context.adapted(Name::Temperature, "above 1", "1");
+            context.adapted(Name::Temperature, temperature.to_string(), "1");
             to.put("temperature", &1);
         } else {
             to.put("temperature", temperature);
@@ -284,12 +291,14 @@ fn bookkeeping(request: &Request, to: &mut Members<'_>, context: &mut Context<'_
             to.object("metadata", |o| o.put("user_id", user));
         }
     }
-    match request.service_tier.as_deref() {
-        None => {}
-        Some(same @ ("auto" | "standard_only")) => to.put("service_tier", same),
-        Some("default") => to.put("service_tier", "standard_only"),
-        Some(_) => {
-            context.adapted(Name::ServiceTier, "other", "auto");
+    let tier = request.service_tier.as_deref().unwrap_or_default();
+    match tier.to_ascii_lowercase().as_str() {
+        // What the account has by default.
+        "" | "unspecified" => {}
+        same @ ("auto" | "standard_only") => to.put("service_tier", same),
+        "default" | "standard" => to.put("service_tier", "standard_only"),
+        _ => {
+            context.adapted(Name::ServiceTier, tier.to_owned(), "auto");
             to.put("service_tier", "auto");
         }
     }

@@ -10,8 +10,9 @@ use super::{
 use crate::{
     codec::{
         Reply, arguments,
-        ids::{ANTHROPIC_CALL_ID, call_id, invented_call_id, prefixed},
+        ids::{self, ANTHROPIC_CALL_ID, call_id, invented_call_id, prefixed},
         json::{
+            loose::Loose,
             read::{Object, Spelling},
             write::{self, Elements},
         },
@@ -37,24 +38,26 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
     let content = object
         .take_raw("content")
         .ok_or_else(|| Problem::new(ProblemKind::Upstream, "the upstream's answer has no content"))?;
-    let mut blocks = Reader::default().content(content).map_err(unreadable)?;
+    let mut blocks = Reader::of_answers().content(content).map_err(unreadable)?;
     citations::place(&mut blocks);
     let has_call = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
-    let reason: Option<String> = object.take("stop_reason").map_err(unreadable)?;
-    let stop_sequence = object.take("stop_sequence").map_err(unreadable)?;
-    if let Some(mut details) = object.object("stop_details").map_err(unreadable)?
-        && let Some(explanation) = details.take("explanation").map_err(unreadable)?
+    // What stands beside the content is no reason to lose it, however it is written.
+    let mut text = |name: &str| object.take::<Loose<'_>>(name).ok().flatten().map(Loose::into_string);
+    let (id, model) = (ids::of_answer(text("id")), text("model"));
+    let (reason, stop_sequence) = (text("stop_reason"), text("stop_sequence"));
+    if let Ok(Some(mut details)) = object.object("stop_details")
+        && let Ok(Some(explanation)) = details.take::<String>("explanation")
     {
         blocks.push(Block::Refusal(explanation));
     }
     let lost = if object.has("container") { vec!["container".into()] } else { Vec::new() };
     Ok(Response {
-        id: object.take("id").map_err(unreadable)?,
-        model: object.take("model").map_err(unreadable)?,
+        id,
+        model,
         created: None,
         candidates: vec![Candidate { blocks, finish: finish::read(reason.as_deref(), stop_sequence, has_call) }],
         lost,
-        usage: object.take::<usage::WireUsage>("usage").map_err(unreadable)?.map(Into::into),
+        usage: object.take::<usage::WireUsage>("usage").ok().flatten().map(Into::into),
     })
 }
 

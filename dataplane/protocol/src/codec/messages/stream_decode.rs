@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{citations, finish, usage::WireUsage};
 use crate::{
-    codec::StreamDecoder,
+    codec::{StreamDecoder, ids::invented_call_id, json::loose},
     dialect::Family,
     framing::sse::Frame,
     ir::{BlockKind, Citation, Delta, Event, Finish, Opaque, Raw, Usage},
@@ -80,7 +80,9 @@ struct Wire<'a> {
 
 #[derive(Deserialize)]
 struct WireMessage {
+    #[serde(default, deserialize_with = "loose::owned")]
     id: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     model: Option<String>,
     usage: Option<WireUsage>,
     container: Option<IgnoredAny>,
@@ -89,23 +91,35 @@ struct WireMessage {
 #[derive(Deserialize)]
 struct WireBlock {
     r#type: String,
+    #[serde(default, deserialize_with = "loose::owned")]
     text: Option<String>,
     citations: Option<Raw>,
+    #[serde(default, deserialize_with = "loose::owned")]
     thinking: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     signature: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     data: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     id: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     name: Option<String>,
     input: Option<Raw>,
 }
 
 #[derive(Default, Deserialize)]
 struct WireDelta {
+    #[serde(default, deserialize_with = "loose::owned")]
     text: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     partial_json: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     thinking: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     signature: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     stop_reason: Option<String>,
+    #[serde(default, deserialize_with = "loose::owned")]
     stop_sequence: Option<String>,
     stop_details: Option<WireStopDetails>,
     citation: Option<Raw>,
@@ -232,9 +246,8 @@ impl Decoder {
             }
             "tool_use" => {
                 self.has_call = true;
-                let kind =
-                    BlockKind::ToolCall { id: block.id.unwrap_or_default(), name: block.name.unwrap_or_default() };
-                begin(kind, None);
+                let id = said(block.id).unwrap_or_else(|| invented_call_id(raw.get(), number as usize));
+                begin(BlockKind::ToolCall { id, name: block.name.unwrap_or_default() }, None);
                 What::Call {
                     whole: block.input.filter(|input| !is_empty_object(input)).map(|input| input.get().to_owned()),
                 }

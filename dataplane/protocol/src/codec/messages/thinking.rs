@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     codec::{
-        effort::{is_off, of_budget},
+        effort::{as_said, is_off, of_budget, word},
         field::Name,
     },
     ir::{Effort, ReasoningControl},
@@ -55,7 +55,6 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
         let mode = if abilities.thinks_by_default { Mode::Disabled } else { Mode::Unsaid };
         return Plan { mode, ..Plan::default() };
     }
-    context.asked_for_budget = control.budget.is_some_and(|budget| budget > 0);
     let wants_mode = control.budget.is_some() || control.adaptive || control.enabled == Some(true);
     let shows = control.visible == Some(true);
     if abilities.thinking == Thinking::Never {
@@ -66,11 +65,13 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
     }
     let mut plan = Plan::default();
     plan.mode = match control.budget.and_then(|budget| u64::try_from(budget).ok()) {
-        Some(budget) if abilities.thinking != Thinking::Adaptive => manual(budget, max_output, history_allows, context),
+        Some(budget) if abilities.thinking != Thinking::Adaptive => {
+            manual(budget, (control, true), (max_output, history_allows), context)
+        }
         _ if abilities.thinking == Thinking::Budget => {
             if wants_mode || control.effort.is_some_and(|_| !abilities.effort) {
                 let budget = budget_of(control.effort.unwrap_or(DEFAULT_EFFORT));
-                manual(budget, max_output, history_allows, context)
+                manual(budget, (control, false), (max_output, history_allows), context)
             } else {
                 Mode::Unsaid
             }
@@ -93,7 +94,14 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
 
 /// A budget within Anthropic's bounds that leaves a share of the output for the answer, or no thinking where there is no
 /// room for that (hard case 200) or where the history forbids it (hard case 160).
-fn manual(budget: u64, max_output: u64, history_allows: bool, context: &mut Context<'_>) -> Mode {
+///
+/// A client that wrote an effort is told about the effort.
+fn manual(
+    budget: u64,
+    (control, by_budget): (&ReasoningControl, bool),
+    (max_output, history_allows): (u64, bool),
+    context: &mut Context<'_>,
+) -> Mode {
     let most = max_output.saturating_sub(max_output.div_ceil(ANSWER_SHARE));
     if most < MIN_BUDGET || !history_allows {
         context.dropped(Name::Thinking);
@@ -101,9 +109,8 @@ fn manual(budget: u64, max_output: u64, history_allows: bool, context: &mut Cont
     }
     let sent = budget.clamp(MIN_BUDGET, most);
     if sent != budget {
-        // A client that wrote an effort is told about the effort.
-        let name = if context.asked_for_budget { Name::Budget } else { Name::Effort };
-        context.report.adapted(name.field(context.from), budget.to_string(), sent.to_string());
+        let (name, value) = as_said(control, by_budget, context.from);
+        context.adapted(name, value, sent.to_string());
     }
     Mode::Budget(sent)
 }
@@ -118,12 +125,14 @@ fn effort(
     // A budget that the model does not take says how hard to think all the same (hard case 202).
     let converted = match control.budget {
         Some(budget) if budget > 0 && mode == Mode::Adaptive => {
-            context.adapted(Name::Budget, "budget", "effort");
-            Some(of_budget(budget))
+            let effort = of_budget(budget);
+            context.adapted(Name::Budget, budget.to_string(), word(effort));
+            Some(effort)
         }
         _ => None,
     };
     let asked = control.effort.or(converted)?;
+    let (_, said) = as_said(control, false, context.from);
     if !abilities.effort {
         // Spoken by the budget already, unless the client gave both.
         if control.budget.is_some_and(|budget| budget > 0) {
@@ -135,7 +144,7 @@ fn effort(
         Effort::None => return None,
         Effort::Minimal => {
             if control.effort.is_some() {
-                context.adapted(Name::Effort, "minimal", "low");
+                context.adapted(Name::Effort, said, "low");
             }
             "low"
         }
@@ -144,7 +153,7 @@ fn effort(
         Effort::High => "high",
         Effort::XHigh if abilities.xhigh => "xhigh",
         Effort::XHigh => {
-            context.adapted(Name::Effort, "xhigh", "high");
+            context.adapted(if control.effort.is_some() { Name::Effort } else { Name::Budget }, said, "high");
             "high"
         }
         Effort::Max => "max",

@@ -2,12 +2,15 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
 use super::{content_encode::mark, context::Context, thinking::Mode};
 use crate::{
     codec::{
         field::Name,
         json::write::{Elements, Members},
-        schema,
+        schema::{self, openai},
     },
     dialect::Family,
     ir::{Raw, Request, Tool, ToolChoice, ToolKind},
@@ -23,7 +26,8 @@ pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<(usiz
         _ => None,
     };
     if allowed.is_some() {
-        context.adapted(Name::ToolChoice, "allowed tools", "only these sent");
+        let said = if context.from.family() == Family::Gemini { "allowedFunctionNames" } else { "allowed_tools" };
+        context.adapted(Name::ToolChoice, said, "only these tools");
     }
     let is_allowed = |tool: &Tool| allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
     let chosen = request.tools.iter().enumerate().filter(|(_, tool)| is_allowed(tool));
@@ -42,6 +46,15 @@ pub fn tool(at: usize, tool: &Tool, to: &mut Elements<'_>, context: &mut Context
             None
         }
     };
+    let plain = match schema.filter(|schema| !is_plain(schema)).map(|schema| openai::with_plain_root(schema)) {
+        Some(Err(why)) => return context.refused(Name::ToolSchema, why),
+        Some(Ok(plain)) => Some(plain),
+        None => None,
+    };
+    if plain.as_ref().is_some_and(|plain| plain.weakened) {
+        context.adapted(Name::ToolSchema, "alternatives at the root", "one object");
+    }
+    let schema = plain.as_ref().map(|plain| &plain.schema).or(schema);
     let schema = match (schema, &tool.kind) {
         (None, ToolKind::Custom(_)) => FREE_FORM.into(),
         (None, _) => schema::EMPTY_OBJECT.into(),
@@ -80,7 +93,12 @@ pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut
     };
     // Manual thinking and a forced tool exclude each other (hard case 190).
     if matches!(mode, Mode::Budget(_)) && matches!(word, "any" | "tool") {
-        context.adapted(Name::ToolChoice, "required", "auto");
+        let said = match wanted {
+            ToolChoice::Named(name) => name.clone(),
+            _ if context.from.family() == Family::Gemini => "ANY".to_owned(),
+            _ => "required".to_owned(),
+        };
+        context.adapted(Name::ToolChoice, said, "auto");
         (word, name) = ("auto", None);
     }
     to.object("tool_choice", |o| {
@@ -94,12 +112,32 @@ pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut
 
 fn can_run(tool: &Tool, context: &mut Context<'_>) -> bool {
     match &tool.kind {
-        ToolKind::Server { family, .. } if *family != Family::Anthropic => {
-            context.refused(Name::Tool, "is run by another vendor, not by Anthropic");
+        ToolKind::Server { family, kind, .. } if *family != Family::Anthropic => {
+            let field = Name::Tool.of_kind(kind, context.from);
+            context.report.refused(field, format!("Anthropic has no tool of type {kind}"));
             false
         }
         ToolKind::Server { .. } | ToolKind::Function(_) | ToolKind::Custom(_) => true,
     }
+}
+
+/// Whether the root is a plain object already, or nothing that could become one: no alternatives, reference or other type.
+fn is_plain(schema: &Raw) -> bool {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Root<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<&'a RawValue>,
+        #[serde(rename = "$ref")]
+        target: Option<IgnoredAny>,
+        any_of: Option<IgnoredAny>,
+        one_of: Option<IgnoredAny>,
+        all_of: Option<IgnoredAny>,
+    }
+    serde_json::from_str::<Root<'_>>(schema.get()).map_or(true, |root| {
+        let others = [root.target, root.any_of, root.one_of, root.all_of];
+        others.iter().all(Option::is_none) && root.kind.is_none_or(|kind| kind.get() == "\"object\"")
+    })
 }
 
 /// Whether a free-form tool's `format` says more than "any text".

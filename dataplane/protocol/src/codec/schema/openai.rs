@@ -13,7 +13,18 @@ use super::{Converted, tree, tree::Node};
 /// Combinators that OpenAI refuses at the root of a tool's schema.
 const COMBINATORS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 /// Keywords that strict mode refuses at any depth.
-const NOT_STRICT: [&str; 10] = [
+const NOT_STRICT: [&str; 21] = [
+    "default",
+    "uniqueItems",
+    "contains",
+    "minContains",
+    "maxContains",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "additionalItems",
     "allOf",
     "oneOf",
     "not",
@@ -34,24 +45,60 @@ const MAX_NOTE: usize = 2_000;
 const MAX_LOOKED_AT: usize = 100_000;
 /// Why a schema cannot be completed.
 const TOO_LARGE: &str = "the schema is too large to be converted";
+/// Why a tool's schema is refused.
+const NO_OBJECT: &str = "the upstream takes only an object at the root of a tool's schema";
+/// Formats of strings that strict mode knows.
+const STRICT_FORMATS: [&str; 9] =
+    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
+/// Keywords of which a strict schema has at least one.
+const SAYS_WHAT: [&str; 5] = ["type", "$ref", "anyOf", "enum", "const"];
 
 /// The schema of a tool's parameters.
 ///
 /// # Errors
 /// In words, when its root can be no object.
 pub fn for_tool(schema: &RawValue) -> Result<Converted, &'static str> {
+    converted(schema, NO_OBJECT, true)
+}
+
+/// A tool's schema whose root is one plain object, which Anthropic demands as well: alternatives at the root are refused.
+///
+/// # Errors
+/// In words, when its root can be no object.
+pub fn with_plain_root(schema: &RawValue) -> Result<Converted, &'static str> {
+    converted(schema, NO_OBJECT, false)
+}
+
+fn converted(schema: &RawValue, no_object: &'static str, completes: bool) -> Result<Converted, &'static str> {
     let Node::Object(members) = tree::parse(schema).map_err(|_| TOO_LARGE)?.into_node() else {
         return Ok(Converted { schema: schema.to_owned(), weakened: false });
     };
-    let (mut members, weakened) = flatten(members)?;
-    match member(&members, "type") {
+    let (mut members, weakened) = flatten(dereferenced(members), no_object)?;
+    if !has_type(&members, "object") && member(&members, "type").is_some() {
+        return Err(no_object);
+    }
+    match members.iter_mut().find(|(name, _)| name == "type") {
+        Some((_, kind)) => *kind = Node::word("\"object\""),
         None => members.insert(0, ("type".into(), Node::word("\"object\""))),
-        Some(kind) if kind.as_text().as_deref() == Some("object") => {}
-        Some(_) => return Err("the upstream takes only an object at the root of a tool's schema"),
     }
     let mut root = Node::Object(members);
-    complete(&mut root);
+    if completes {
+        complete(&mut root);
+    }
     Ok(Converted { schema: root.into_raw().unwrap_or_else(|| schema.to_owned()), weakened })
+}
+
+/// The root with the members of what it refers to (generators write recursive models so), beside its definitions.
+fn dereferenced(members: Members<'_>) -> Members<'_> {
+    if member(&members, "$ref").is_none() {
+        return members;
+    }
+    let root = Node::Object(members.clone());
+    let Some(Node::Object(target)) = resolve(&root, &root) else { return members };
+    let mut merged: Members<'_> = members.into_iter().filter(|(name, _)| name != "$ref").collect();
+    let own: BTreeSet<String> = merged.iter().map(|(name, _)| name.to_string()).collect();
+    merged.extend(target.iter().filter(|(name, _)| !own.contains(name.as_ref())).cloned());
+    merged
 }
 
 /// The schema of an answer.
@@ -59,13 +106,7 @@ pub fn for_tool(schema: &RawValue) -> Result<Converted, &'static str> {
 /// # Errors
 /// In words, when its root is no object.
 pub fn for_output(schema: &RawValue) -> Result<Converted, &'static str> {
-    let mut root = tree::parse(schema).map_err(|_| TOO_LARGE)?.into_node();
-    let kind = root.get("type").and_then(Node::as_text);
-    if kind.is_some_and(|kind| kind != "object") {
-        return Err("the upstream takes only an object at the root of an answer's schema");
-    }
-    complete(&mut root);
-    Ok(Converted { schema: root.into_raw().unwrap_or_else(|| schema.to_owned()), weakened: false })
+    converted(schema, "the upstream takes only an object at the root of an answer's schema", true)
 }
 
 /// Whether a schema keeps what `strict: true` promises, at every depth.
@@ -83,8 +124,10 @@ fn strict(schema: &Node<'_>) -> bool {
         },
         "anyOf" => matches!(value, Node::Array(schemas) if schemas.iter().all(strict)),
         "items" => strict(value),
+        "format" => value.as_text().is_some_and(|format| STRICT_FORMATS.contains(&format.as_str())),
         _ => true,
-    }) && (!is_object(members) || is_closed(members))
+    }) && SAYS_WHAT.iter().any(|name| member(members, name).is_some())
+        && (!is_object(members) || is_closed(members))
 }
 
 fn is_closed(members: &[(Cow<'_, str>, Node<'_>)]) -> bool {
@@ -117,11 +160,6 @@ fn complete(schema: &mut Node<'_>) {
     }
     let is_combined =
         |members: &[(Cow<'_, str>, Node<'_>)]| COMBINATORS.iter().any(|name| member(members, name).is_some());
-    let has_type = |members: &[(Cow<'_, str>, Node<'_>)], name: &str| match member(members, "type") {
-        Some(Node::Array(kinds)) => kinds.iter().any(|kind| kind.as_text().as_deref() == Some(name)),
-        Some(kind) => kind.as_text().as_deref() == Some(name),
-        None => false,
-    };
     if has_type(members, "object") && member(members, "properties").is_none() && !is_combined(members) {
         members.push(("properties".into(), Node::Object(Vec::new())));
     }
@@ -130,9 +168,17 @@ fn complete(schema: &mut Node<'_>) {
     }
 }
 
+fn has_type(members: &[(Cow<'_, str>, Node<'_>)], name: &str) -> bool {
+    match member(members, "type") {
+        Some(Node::Array(kinds)) => kinds.iter().any(|kind| kind.as_text().as_deref() == Some(name)),
+        Some(kind) => kind.as_text().as_deref() == Some(name),
+        None => false,
+    }
+}
+
 /// The root without combinators: what all alternatives demand is demanded, what some declare is declared, and the
 /// combinator itself stays as words.
-fn flatten(members: Members<'_>) -> Result<(Members<'_>, bool), &'static str> {
+fn flatten<'a>(members: Members<'a>, no_object: &'static str) -> Result<(Members<'a>, bool), &'static str> {
     if !COMBINATORS.iter().any(|name| member(&members, name).is_some()) {
         return Ok((members, false));
     }
@@ -150,10 +196,10 @@ fn flatten(members: Members<'_>) -> Result<(Members<'_>, bool), &'static str> {
         }
         for branch in branches {
             let Some(Node::Object(branch)) = resolve(&root, branch) else {
-                return Err("the upstream takes no alternatives to an object at the root of a tool's schema");
+                return Err(no_object);
             };
             if !is_object(branch) && member(branch, "required").is_none() {
-                return Err("the upstream takes no alternatives to an object at the root of a tool's schema");
+                return Err(no_object);
             }
             flat.declare(branch)?;
             let names: BTreeSet<String> = required(branch).collect();
@@ -258,7 +304,7 @@ fn member<'n, 'a>(members: &'n [(Cow<'a, str>, Node<'a>)], name: &str) -> Option
 mod tests {
     use serde_json::value::RawValue;
 
-    use super::{for_output, for_tool, is_strict};
+    use super::{for_output, for_tool, is_strict, with_plain_root};
     use crate::ir::Raw;
 
     fn raw(json: &str) -> Raw {
@@ -293,6 +339,26 @@ mod tests {
         for (schema, expected) in rows {
             assert_eq!(tool(schema), expected);
         }
+    }
+
+    #[test]
+    fn roots_become_plain_objects() {
+        let rows = [
+            (r#"{"type":["object","null"]}"#, r#"{"type":"object","properties":{}}"#),
+            (
+                r##"{"$defs":{"N":{"type":"object","properties":{"next":{"$ref":"#/$defs/N"}}}},"$ref":"#/$defs/N"}"##,
+                r##"{"$defs":{"N":{"type":"object","properties":{"next":{"$ref":"#/$defs/N"}}}},"type":"object","properties":{"next":{"$ref":"#/$defs/N"}}}"##,
+            ),
+            (r##"{"$ref":"#/$defs/missing"}"##, r##"{"type":"object","$ref":"#/$defs/missing","properties":{}}"##),
+        ];
+        for (schema, expected) in rows {
+            assert_eq!(tool(schema), expected);
+        }
+        let any = r#"{"anyOf":[{"type":"object","properties":{"a":{}}},{"type":"object","properties":{"b":{}}}]}"#;
+        let output = for_output(&raw(any)).unwrap();
+        assert!(output.weakened && output.schema.get().starts_with(r#"{"type":"object","properties":{"a":{},"b":{}}"#));
+        let plain = with_plain_root(&raw(r#"{"type":"object"}"#)).unwrap();
+        assert_eq!(plain.schema.get(), r#"{"type":"object"}"#, "nothing is added where nothing is demanded");
     }
 
     #[test]
@@ -333,6 +399,9 @@ mod tests {
             r#"{"type":"object","properties":{"a":{"type":"array","items":{"type":"object"}}},"required":["a"],"additionalProperties":false}"#,
             r#"{"type":"object","properties":{"a":{"oneOf":[{}]}},"required":["a"],"additionalProperties":false}"#,
             r#"{"type":"object","properties":{},"$defs":{"A":{"type":"object"}},"additionalProperties":false}"#,
+            r#"{"type":"object","properties":{"a":{}},"required":["a"],"additionalProperties":false}"#,
+            r#"{"type":"object","properties":{"a":{"type":"string","format":"uri"}},"required":["a"],"additionalProperties":false}"#,
+            r#"{"type":"object","properties":{"a":{"type":"string","default":""}},"required":["a"],"additionalProperties":false}"#,
             "true",
         ];
         for schema in loose {

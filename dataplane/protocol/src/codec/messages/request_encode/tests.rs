@@ -494,7 +494,7 @@ fn what_cannot_be_said() {
         (|request| request.sampling.frequency_penalty = number("-1"), "dropped;field=frequency_penalty"),
         (|request| request.user = Some("a@b.c".to_owned()), "dropped;field=user"),
         (|request| request.stop = vec![" ".to_owned()], "dropped;field=stop"),
-        (|request| request.service_tier = Some("flex".to_owned()), "adapted;field=service_tier;from=other;to=auto"),
+        (|request| request.service_tier = Some("flex".to_owned()), "adapted;field=service_tier;from=flex;to=auto"),
         (|request| request.turns[0].name = Some("x".to_owned()), "dropped;field=messages[].name"),
         (
             |request| {

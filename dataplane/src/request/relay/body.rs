@@ -372,6 +372,13 @@ impl StreamBody {
                 self.pieces.remains = Remains::new(self.pieces.stream.heartbeat());
                 Ok(())
             }
+            Event::Idle(_) if self.pieces.stream.is_answered() => {
+                // Only the terminal marker is missing: no reason to call a complete answer a failure.
+                self.pieces.remains = Remains::new(self.pieces.stream.finish());
+                self.guard.observe(self.pieces.stream.observed());
+                self.end();
+                Ok(())
+            }
             Event::Idle(patience) => {
                 let message = format!("the upstream sent nothing for {patience:?}");
                 let problem = Problem::new(ProblemKind::Timeout, message);
@@ -390,12 +397,6 @@ impl StreamBody {
 
     /// Ends the stream before its upstream did: the dialect's terminal error, unless the answer was at its end already.
     fn stop(&mut self, problem: &Problem, ending: Ending) -> Result<(), BodyError> {
-        // What a limit stops has an owner who is to hear of it.
-        if ending.outcome != Outcome::LimitStopped && self.pieces.stream.is_answered() {
-            // Only the terminal marker is missing: no reason to call a complete answer a failure.
-            self.pieces.remains.last = self.pieces.stream.finish();
-            self.guard.observe(self.pieces.stream.observed());
-        }
         let observed = self.pieces.stream.observed();
         if observed.complete || observed.error.is_some() {
             self.end();

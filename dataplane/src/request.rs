@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     clock,
-    config::store::Store,
+    config::{runtime::Runtime, store::Store},
     server::Drain,
     telemetry::{Metrics, RecordSink},
 };
@@ -152,8 +152,16 @@ where
     let (family, inbound) = route::route(&head);
     guard.speaks(family);
     let inbound = inbound?;
-    if inbound == Inbound::Probe {
-        return Ok(Served::Own(Vec::new()));
+    match inbound {
+        Inbound::Probe => {
+            guard.probed();
+            return Ok(Served::Own(Vec::new()));
+        }
+        Inbound::Health => {
+            guard.probed();
+            return healthy(gateway, &runtime);
+        }
+        Inbound::Call(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } => {}
     }
     if let Inbound::Call(endpoint) = &inbound {
         guard.addressed(endpoint.surface);
@@ -167,8 +175,19 @@ where
         }
         Inbound::ListModels(kind) => Ok(Served::Own(models::list(&runtime, &caller, kind, &head))),
         Inbound::GetModel { list, id } => Ok(Served::Own(models::get(&runtime, &caller, list, &id)?)),
-        Inbound::Probe => Ok(Served::Own(Vec::new())),
+        Inbound::Probe | Inbound::Health => Ok(Served::Own(Vec::new())),
     }
+}
+
+/// What a load balancer asks of this process, as `/readyz` answers it on the admin listener.
+fn healthy(gateway: &Gateway, runtime: &Runtime) -> Result<Served, Refusal> {
+    if gateway.drain.is_draining() {
+        return Err(Refusal::ShuttingDown);
+    }
+    if runtime.revision.is_none() {
+        return Err(Refusal::NotConfigured);
+    }
+    Ok(Served::Own(br#"{"status":"ok"}"#.to_vec()))
 }
 
 /// A call for a model, from its body to the upstreams that are to be tried.

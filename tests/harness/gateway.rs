@@ -45,6 +45,17 @@ pub struct Subscription {
     pub pod: String,
 }
 
+/// Settings of the process that are not the defaults'.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// Bounds on requests.
+    pub requests: RequestSettings,
+    /// Bounds on connections.
+    pub limits: Limits,
+    /// Ways out of the network.
+    pub egress: Egress,
+}
+
 impl Gateway {
     /// A gateway for these manifests. Upstreams on loopback are allowed.
     ///
@@ -59,21 +70,21 @@ impl Gateway {
     /// # Panics
     /// As [`Gateway::local`].
     pub fn local_with(manifests: &str, requests: RequestSettings) -> Self {
-        Self::local_through(manifests, requests, Egress::default())
+        Self::local_as(manifests, Setup { requests, ..Setup::default() })
     }
 
-    /// The same with other ways out of the network.
+    /// The same with other settings of the process.
     ///
     /// # Panics
     /// As [`Gateway::local`].
-    pub fn local_through(manifests: &str, requests: RequestSettings, egress: Egress) -> Self {
+    pub fn local_as(manifests: &str, setup: Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(FILE), manifests).unwrap();
         let mut loader = Loader::new(vec![directory.path().to_owned()], Values::random()).unwrap();
         let loaded = loader.load(&|_| None);
         assert!(loaded.problems.is_empty(), "{:?}\n{manifests}", loaded.problems);
         let source = Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) }));
-        Self { manifests: Some(directory), ..Self::start(source, requests, egress) }
+        Self { manifests: Some(directory), ..Self::start(source, setup) }
     }
 
     /// A gateway that an operator on this machine configures. Its upstreams are on loopback, which is refused in a cluster
@@ -90,10 +101,11 @@ impl Gateway {
             state: Some(subscription.state.clone()),
             addresses: AddressPolicy::ClusterAndLoopback.into(),
         });
-        Self::start(source, RequestSettings::default(), Egress::default())
+        Self::start(source, Setup::default())
     }
 
-    fn start(source: Source, requests: RequestSettings, egress: Egress) -> Self {
+    fn start(source: Source, setup: Setup) -> Self {
+        let Setup { requests, limits, egress } = setup;
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let records = Lines::default();
         let running = App::start(Settings {
@@ -101,7 +113,7 @@ impl Gateway {
             listen_tls: None,
             admin: any,
             source,
-            limits: Limits::default(),
+            limits,
             requests,
             egress,
             ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },

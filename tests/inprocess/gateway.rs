@@ -4,8 +4,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use routeapi_dataplane::{app::Running, request::RequestSettings, upstream::Egress};
-use routeapi_tests::{gateway, upstream::Upstream, wait};
+use routeapi_dataplane::{app::Running, request::RequestSettings, server::Limits, upstream::Egress};
+use routeapi_tests::{
+    gateway::{self, Setup},
+    upstream::Upstream,
+    wait,
+};
 use serde_json::Value;
 
 use crate::request::Ask;
@@ -111,12 +115,17 @@ impl Gateway {
         Self(gateway::Gateway::local_with(&manifests.0, requests))
     }
 
+    /// Starts it with other bounds on connections.
+    pub fn start_within(manifests: &Manifests, limits: Limits) -> Self {
+        Self(gateway::Gateway::local_as(&manifests.0, Setup { limits, ..Setup::default() }))
+    }
+
     /// Starts it with ways out of the network as these variables say.
     pub fn start_through(manifests: &Manifests, environment: &[(&str, &str)]) -> Self {
         let read =
             |name: &str| environment.iter().find(|(held, _)| *held == name).map(|(_, value)| (*value).to_owned());
         let egress = Egress::read(read).unwrap();
-        Self(gateway::Gateway::local_through(&manifests.0, RequestSettings::default(), egress))
+        Self(gateway::Gateway::local_as(&manifests.0, Setup { egress, ..Setup::default() }))
     }
 
     /// Everything that people can see of it: its configuration and its access log.

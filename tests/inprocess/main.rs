@@ -13,6 +13,7 @@ mod gateway;
 mod request;
 
 mod balancing;
+mod doors;
 mod egress;
 mod errors;
 mod fallback;

@@ -6,6 +6,7 @@
 
 mod allowance;
 mod foreign_state;
+mod hybrid;
 mod needs;
 mod prepare;
 mod restrict;
@@ -29,6 +30,8 @@ use crate::{
     upstream_path::UnsafeModel,
 };
 
+use hybrid::Lost;
+
 pub use allowance::Allowance;
 pub use needs::Needs;
 
@@ -48,6 +51,8 @@ pub struct Call {
     include_usage: Option<bool>,
     estimate: OnceLock<Estimate>,
     decoded: OnceLock<Result<ir::Request, Malformed>>,
+    /// What the body lost when it was read as another dialect's than its path says.
+    lost: Lost,
 }
 
 /// An upstream, as far as preparing a request for it needs to know.
@@ -130,13 +135,22 @@ impl Call {
     ///
     /// # Errors
     /// When the body is not a JSON object, names no model, or repeats a member that decides routing or limits.
-    pub fn read(endpoint: Endpoint, mut head: Head, body: Bytes) -> Result<Self, Malformed> {
-        let scan = Scan::read(&body).map_err(|error| Malformed {
-            field: None,
-            message: format!("the request body is not valid JSON: {error}"),
-        })?;
+    pub fn read(endpoint: Endpoint, mut head: Head, mut body: Bytes) -> Result<Self, Malformed> {
+        let mut scan = scanned(&body)?;
+        let mut lost = Lost::default();
+        if endpoint.surface == Surface::ChatCompletions
+            && let Some(chat) = hybrid::rewritten(&scan, &body)?
+        {
+            (body, lost) = (chat.body, chat.lost);
+            scan = scanned(&body)?;
+        }
         let reading = Reading { scan: &scan, body: &body };
         let model = match &endpoint.model {
+            // What the body says beside the path is replaced for the upstream, so it may not stand there twice either.
+            Some(model) if !endpoint.surface.model_in_path() => {
+                scan.once(&body, "model")?;
+                model.clone()
+            }
             Some(model) => model.clone(),
             None => reading.model()?,
         };
@@ -153,7 +167,7 @@ impl Call {
         head.model.clone_from(&endpoint.model);
         head.stream = endpoint.framing.is_some_and(|framing| framing != Framing::Whole);
         let (estimate, decoded) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { endpoint, head, body, scan, model, framing, allowance, include_usage, estimate, decoded })
+        Ok(Self { endpoint, head, body, scan, model, framing, allowance, include_usage, estimate, decoded, lost })
     }
 
     /// Which call.
@@ -263,6 +277,20 @@ impl Reading<'_> {
         let asked = options.and_then(|options| options.member(self.body, "include_usage"));
         Ok(asked.and_then(|value| if let Kind::Bool(asked) = value.kind { Some(asked) } else { None }))
     }
+}
+
+fn scanned(body: &[u8]) -> Result<Scan, Malformed> {
+    Scan::read(body)
+        .map_err(|error| Malformed { field: None, message: format!("the request body is not valid JSON: {error}") })
+}
+
+/// What is translated or rewritten is held as a tree meanwhile, so its objects are bounded beside its bytes.
+fn check_objects(scan: &Scan) -> Result<(), Malformed> {
+    if scan.objects() <= MAX_OBJECTS {
+        return Ok(());
+    }
+    let message = format!("the request body holds more than {MAX_OBJECTS} JSON objects");
+    Err(Malformed { field: None, message })
 }
 
 fn wrong(field: &str, message: &str) -> Malformed {

@@ -2,16 +2,20 @@
 //!
 //! Users write base URLs with and without a version segment, and every SDK appends its own paths, so the same call
 //! arrives under several: an OpenAI SDK with `http://HOST` posts to `/chat/completions`, an Anthropic SDK with
-//! `http://HOST/v1` to `/v1/v1/messages`, a Google SDK with `http://HOST/v1beta` to `/v1beta/v1beta/models/…`. Any run of
-//! leading version segments is therefore skipped; what remains names the call. The model of a Gemini path is split off
-//! at the *last* colon, because ids may hold colons, and percent-decoded once, as one path segment.
+//! `http://HOST/v1` to `/v1/v1/messages`, a Google SDK with `http://HOST/v1beta` to `/v1beta/v1beta/models/…`, Azure's to
+//! `/openai/deployments/…`. What belongs to a base URL is therefore skipped (see [`base`]); what remains names the call.
+//! The model of a Gemini path is split off at the *last* colon, because ids may hold colons, and percent-decoded once, as
+//! one path segment.
 //!
 //! It decides no policy: whether a model exists or a caller may use it is asked elsewhere.
+
+mod base;
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use self::base::Base;
 use crate::dialect::{Family, Framing, Surface};
 
 /// What a request is about.
@@ -30,6 +34,8 @@ pub enum Inbound {
     },
     /// `GET` or `HEAD` on the base URL itself; answered with 200 and nothing (protocols 5, case 33).
     Probe,
+    /// `GET` or `HEAD` by a load balancer that asks whether this process serves.
+    Health,
 }
 
 /// A call's address.
@@ -37,7 +43,7 @@ pub enum Inbound {
 pub struct Endpoint {
     /// Which call.
     pub surface: Surface,
-    /// The model, where the path names it (Gemini).
+    /// The model, where the path names it (Gemini, Azure's deployments).
     pub model: Option<String>,
     /// How the answer is to arrive, where the path says it (Gemini).
     pub framing: Option<Framing>,
@@ -50,6 +56,8 @@ pub struct Endpoint {
 /// Whose shape a list of models has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelList {
+    /// OpenAI's, unless the caller's headers tell another vendor's client: `/v1/models` is one path for three.
+    Shared,
     /// OpenAI's.
     OpenAi,
     /// Anthropic's.
@@ -66,6 +74,8 @@ pub enum NoSuchPath {
     NotFound {
         /// Whose error shape the caller most likely reads.
         family: Family,
+        /// The path that was most likely meant, if it looks like one that is served.
+        meant: Option<&'static str>,
     },
     /// The path exists for another method.
     #[error("use {allow}")]
@@ -78,13 +88,13 @@ pub enum NoSuchPath {
 }
 
 impl ModelList {
-    /// The shape once headers are known: `/v1/models` is one path for three vendors. Anthropic's clients send
-    /// `anthropic-version`, Google's send `x-goog-api-key`.
+    /// The shape once headers are known. Anthropic's clients send `anthropic-version`, Google's send `x-goog-api-key`.
     #[must_use]
     pub const fn with_headers(self, anthropic_version: bool, goog_api_key: bool) -> Self {
         match self {
-            Self::OpenAi if anthropic_version => Self::Anthropic,
-            Self::OpenAi if goog_api_key => Self::Gemini,
+            Self::Shared if anthropic_version => Self::Anthropic,
+            Self::Shared if goog_api_key => Self::Gemini,
+            Self::Shared => Self::OpenAi,
             list => list,
         }
     }
@@ -92,7 +102,7 @@ impl ModelList {
     /// The family whose error shape goes with it.
     pub const fn family(self) -> Family {
         match self {
-            Self::OpenAi => Family::OpenAi,
+            Self::Shared | Self::OpenAi => Family::OpenAi,
             Self::Anthropic => Family::Anthropic,
             Self::Gemini => Family::Gemini,
         }
@@ -104,89 +114,85 @@ impl ModelList {
 /// # Errors
 /// When no call has this path, or not with this method.
 pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, NoSuchPath> {
-    let (prefix, rest) = strip_versions(path);
+    let (base, rest) = Base::strip(path);
+    let family = base.family();
     if rest.is_empty() {
-        return match method {
-            "GET" | "HEAD" => Ok(Inbound::Probe),
-            _ => Err(NoSuchPath::MethodNotAllowed { family: prefix.family(), allow: "GET, HEAD" }),
-        };
+        return reading_only(method, family, Inbound::Probe);
+    }
+    if HEALTH.contains(&rest) {
+        return reading_only(method, family, Inbound::Health);
     }
     if let Some(surface) = by_body(rest) {
         return post_only(method, surface.family(), Inbound::Call(endpoint(surface, query)));
     }
-    if let Some(inbound) = models(prefix, rest, query) {
-        return match (&inbound, method) {
-            (Inbound::Call(endpoint), _) => post_only(method, endpoint.surface.family(), inbound),
-            (_, "GET" | "HEAD") => Ok(inbound),
-            _ => Err(NoSuchPath::MethodNotAllowed { family: prefix.family(), allow: "GET, HEAD" }),
+    if let Some(endpoint) = deployment(rest, query) {
+        return post_only(method, endpoint.surface.family(), Inbound::Call(endpoint));
+    }
+    if let Some(inbound) = models(base, rest, query) {
+        return match &inbound {
+            Inbound::Call(endpoint) => post_only(method, endpoint.surface.family(), inbound),
+            _ => reading_only(method, family, inbound),
         };
     }
-    Err(NoSuchPath::NotFound { family: family_of(prefix, rest) })
+    Err(NoSuchPath::NotFound { family: family_of(base, rest), meant: meant(rest) })
 }
 
-/// The version segments that a path began with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prefix {
-    /// None, or one `v1`.
-    V1,
-    /// `v1/v1`: only Anthropic's SDK appends `/v1` to a base URL that has it. (Google's does as well, and its
-    /// calls show by their verb.)
-    DoubleV1,
-    /// At least one `v1beta` or another of Google's versions.
-    Google,
-}
+/// Where load balancers and orchestrators look whether a gateway serves; the last three are LiteLLM's.
+const HEALTH: [&str; 6] = ["health", "healthz", "ping", "health/liveliness", "health/liveness", "health/readiness"];
 
-impl Prefix {
-    const fn family(self) -> Family {
-        match self {
-            Self::V1 => Family::OpenAi,
-            Self::DoubleV1 => Family::Anthropic,
-            Self::Google => Family::Gemini,
-        }
-    }
-}
+/// Calls whose model is in the body, by their path below the base. No entry ends another one's name.
+const BY_BODY: [(&str, Surface); 6] = [
+    ("chat/completions", Surface::ChatCompletions),
+    ("responses", Surface::Responses),
+    ("responses/input_tokens", Surface::ResponsesInputTokens),
+    ("embeddings", Surface::Embeddings),
+    ("messages", Surface::Messages),
+    ("messages/count_tokens", Surface::MessagesCountTokens),
+];
 
-fn strip_versions(path: &str) -> (Prefix, &str) {
-    let (mut rest, mut ones, mut google) = (path.trim_matches('/'), 0, false);
-    loop {
-        let (segment, tail) = rest.split_once('/').unwrap_or((rest, ""));
-        match segment {
-            "v1" => ones += 1,
-            "v1beta" | "v1alpha" | "v1beta1" => google = true,
-            _ => break,
-        }
-        rest = tail.trim_start_matches('/');
-    }
-    let prefix = if google {
-        Prefix::Google
-    } else if ones > 1 {
-        Prefix::DoubleV1
-    } else {
-        Prefix::V1
-    };
-    (prefix, rest)
-}
-
-/// Calls whose model is in the body.
 fn by_body(rest: &str) -> Option<Surface> {
-    Some(match rest {
-        "chat/completions" => Surface::ChatCompletions,
-        "responses" => Surface::Responses,
-        "responses/input_tokens" => Surface::ResponsesInputTokens,
-        "embeddings" => Surface::Embeddings,
-        "messages" => Surface::Messages,
-        "messages/count_tokens" => Surface::MessagesCountTokens,
+    BY_BODY.iter().find(|(path, _)| *path == rest).map(|(_, surface)| *surface)
+}
+
+/// The call that a path ends with, longest first: a base URL in front of it was not understood, or the client was given a
+/// whole call's URL as its base.
+fn ending_with(rest: &str) -> Option<(&str, &'static str, Surface)> {
+    let ends = BY_BODY.iter().filter_map(|(path, surface)| {
+        let before = rest.strip_suffix(path)?.strip_suffix('/')?;
+        Some((before, *path, *surface))
+    });
+    ends.max_by_key(|(_, path, _)| path.len())
+}
+
+/// Azure's `deployments/{deployment}/{call}`: the deployment's name is the model id. Its SDKs put the name there as it is,
+/// slashes included.
+fn deployment(rest: &str, query: Option<&str>) -> Option<Endpoint> {
+    let (before, _, surface) = ending_with(rest.strip_prefix("deployments/")?)?;
+    let is_azures = surface.family() == Family::OpenAi && !before.is_empty();
+    let model = percent_decoded(before).into_owned();
+    is_azures.then(|| Endpoint { model: Some(model), ..endpoint(surface, query) })
+}
+
+/// The path that the caller most likely means, below the gateway's address.
+fn meant(rest: &str) -> Option<&'static str> {
+    let (_, _, surface) = ending_with(rest)?;
+    Some(match surface {
+        Surface::ChatCompletions => "/v1/chat/completions",
+        Surface::Responses => "/v1/responses",
+        Surface::Embeddings => "/v1/embeddings",
+        Surface::Messages => "/v1/messages",
         _ => return None,
     })
 }
 
 /// `models`, `models/{id}` and Google's `{resource}:{verb}`.
-fn models(prefix: Prefix, rest: &str, query: Option<&str>) -> Option<Inbound> {
-    let list = match prefix {
-        Prefix::Google => ModelList::Gemini,
-        Prefix::DoubleV1 => ModelList::Anthropic,
-        Prefix::V1 if parameters(query).any(|(name, _)| matches!(name, "pageSize" | "pageToken")) => ModelList::Gemini,
-        Prefix::V1 => ModelList::OpenAi,
+fn models(base: Base, rest: &str, query: Option<&str>) -> Option<Inbound> {
+    let list = match base.vendor() {
+        Some(Family::OpenAi) => ModelList::OpenAi,
+        Some(Family::Anthropic) => ModelList::Anthropic,
+        Some(Family::Gemini) => ModelList::Gemini,
+        None if parameters(query).any(|(name, _)| matches!(name, "pageSize" | "pageToken")) => ModelList::Gemini,
+        None => ModelList::Shared,
     };
     if rest == "models" {
         return Some(Inbound::ListModels(list));
@@ -253,7 +259,8 @@ fn sort_query(family: Family, query: Option<&str>) -> (Option<&'static str>, boo
     for (name, value) in parameters(query).filter(|(name, _)| !name.is_empty()) {
         match (family, percent_decoded(name).as_ref()) {
             (Family::Anthropic, "beta") if value == "true" => passed = Some("beta=true"),
-            (_, "key" | "alt" | "$alt") => {}
+            // Azure's version of OpenAI's API: what is spoken here does not depend on it.
+            (Family::OpenAi, "api-version") | (_, "key" | "alt" | "$alt") => {}
             _ => unknown = true,
         }
     }
@@ -268,13 +275,20 @@ fn post_only(method: &str, family: Family, inbound: Inbound) -> Result<Inbound, 
     if method == "POST" { Ok(inbound) } else { Err(NoSuchPath::MethodNotAllowed { family, allow: "POST" }) }
 }
 
-fn family_of(prefix: Prefix, rest: &str) -> Family {
+fn reading_only(method: &str, family: Family, inbound: Inbound) -> Result<Inbound, NoSuchPath> {
+    match method {
+        "GET" | "HEAD" => Ok(inbound),
+        _ => Err(NoSuchPath::MethodNotAllowed { family, allow: "GET, HEAD" }),
+    }
+}
+
+fn family_of(base: Base, rest: &str) -> Family {
     if rest.starts_with("messages") {
         Family::Anthropic
     } else if rest.starts_with("tunedModels") || rest.contains(':') {
         Family::Gemini
     } else {
-        prefix.family()
+        base.family()
     }
 }
 
@@ -284,112 +298,4 @@ pub(crate) fn percent_decoded(text: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(path: &str, query: Option<&str>) -> Endpoint {
-        match route("POST", path, query) {
-            Ok(Inbound::Call(endpoint)) => endpoint,
-            other => panic!("{path}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_base_url_leads_to_the_same_call() {
-        let cases = [
-            (Surface::ChatCompletions, &["/chat/completions", "/v1/chat/completions", "//v1/chat/completions/"][..]),
-            (Surface::Responses, &["/responses", "/v1/responses"]),
-            (Surface::ResponsesInputTokens, &["/responses/input_tokens", "/v1/responses/input_tokens"]),
-            (Surface::Embeddings, &["/embeddings", "/v1/embeddings"]),
-            (Surface::Messages, &["/v1/messages", "/v1/v1/messages", "/messages"]),
-            (Surface::MessagesCountTokens, &["/v1/messages/count_tokens", "/v1/v1/messages/count_tokens"]),
-        ];
-        for (surface, paths) in cases {
-            for path in paths {
-                assert_eq!(call(path, None).surface, surface, "{path}");
-            }
-        }
-    }
-
-    #[test]
-    fn gemini_paths_name_model_and_framing() {
-        for prefix in ["/v1beta", "/v1", "/v1beta/v1beta", "/v1/v1beta", "/v1beta/v1", "/v1/v1", ""] {
-            let whole = call(&format!("{prefix}/models/gemini-x:generateContent"), None);
-            assert_eq!((whole.surface, whole.model.as_deref()), (Surface::GenerateContent, Some("gemini-x")));
-            assert_eq!(whole.framing, Some(Framing::Whole));
-        }
-        let stream = |query| call("/v1beta/models/m:streamGenerateContent", query).framing;
-        assert_eq!(stream(Some("alt=sse&key=sk-1")), Some(Framing::Sse));
-        assert_eq!(stream(Some("key=sk-1")), Some(Framing::JsonArray));
-        assert_eq!(call("/v1beta/models/m:batchEmbedContents", None).surface, Surface::BatchEmbedContents);
-        assert_eq!(call("/v1beta/models/m:embedContent", None).surface, Surface::EmbedContent);
-        assert_eq!(call("/v1beta/models/m:countTokens", None).surface, Surface::CountTokens);
-    }
-
-    #[test]
-    fn models_split_at_the_last_colon_and_decode_once() {
-        let model = |path| call(path, None).model.unwrap_or_default();
-        assert_eq!(model("/v1beta/models/org%2Fname:tag:generateContent"), "org/name:tag");
-        assert_eq!(model("/v1beta/models/a%252Fb:generateContent"), "a%2Fb");
-        assert_eq!(model("/v1beta/models/bad%zz:generateContent"), "bad%zz");
-        assert_eq!(model("/v1beta/tunedModels/mine:generateContent"), "tunedModels/mine");
-        assert_eq!(model("/v1/projects/p/locations/l/publishers/google/models/m:generateContent"), "m");
-    }
-
-    #[test]
-    fn of_a_query_only_what_is_known_goes_on() {
-        let sorted = |path: &str, query: &str| {
-            let endpoint = call(path, Some(query));
-            (endpoint.query, endpoint.unknown_query)
-        };
-        assert_eq!(sorted("/v1/messages", "beta=true"), (Some("beta=true"), false));
-        assert_eq!(sorted("/v1/messages/count_tokens", "a=b&beta=true"), (Some("beta=true"), true));
-        assert_eq!(sorted("/v1/messages", "beta=true%26x=1"), (None, true));
-        assert_eq!(sorted("/v1/chat/completions", "beta=true"), (None, true));
-        let gemini = |query: &str| sorted("/v1beta/models/m:streamGenerateContent", query);
-        assert_eq!(gemini("key=sk-1&alt=sse&k%65y=sk-2&%24alt=json"), (None, false));
-        for name in [
-            "$httpMethod",
-            "%24httpMethod",
-            "callback",
-            "userProject",
-            "$userProject",
-            "%24key",
-            "$key",
-            "access_token",
-            "oauth_token",
-            "upload_protocol",
-            "uploadType",
-            "fields",
-            "$fields",
-            "quotaUser",
-            "prettyPrint",
-            "$.xgafv",
-        ] {
-            assert_eq!(gemini(&format!("alt=sse&{name}=x")), (None, true), "{name}");
-        }
-    }
-
-    #[test]
-    fn lists_probes_and_refusals() {
-        assert_eq!(route("GET", "/v1/models", Some("limit=1000")), Ok(Inbound::ListModels(ModelList::OpenAi)));
-        assert_eq!(route("GET", "/models", None), Ok(Inbound::ListModels(ModelList::OpenAi)));
-        assert_eq!(route("GET", "/v1/v1/models", None), Ok(Inbound::ListModels(ModelList::Anthropic)));
-        assert_eq!(route("GET", "/v1beta/models", None), Ok(Inbound::ListModels(ModelList::Gemini)));
-        assert_eq!(route("GET", "/v1/models", Some("pageSize=5")), Ok(Inbound::ListModels(ModelList::Gemini)));
-        assert_eq!(ModelList::OpenAi.with_headers(true, false), ModelList::Anthropic);
-        let one = Inbound::GetModel { list: ModelList::OpenAi, id: "org/m:1".into() };
-        assert_eq!(route("GET", "/v1/models/org%2Fm:1", None), Ok(one));
-        for path in ["/", "", "/v1", "/v1beta/"] {
-            assert_eq!(route("HEAD", path, None), Ok(Inbound::Probe), "{path}");
-        }
-        let not_post = NoSuchPath::MethodNotAllowed { family: Family::Anthropic, allow: "POST" };
-        assert_eq!(route("GET", "/v1/messages", None), Err(not_post));
-        assert_eq!(route("POST", "/v1/nothing", None), Err(NoSuchPath::NotFound { family: Family::OpenAi }));
-        assert_eq!(route("POST", "/v1beta/nothing", None), Err(NoSuchPath::NotFound { family: Family::Gemini }));
-        assert_eq!(
-            route("POST", "/v1/messages/batches", None),
-            Err(NoSuchPath::NotFound { family: Family::Anthropic })
-        );
-    }
-}
+mod tests;

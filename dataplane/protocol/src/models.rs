@@ -66,7 +66,7 @@ impl Paging {
 pub fn list(kind: ModelList, entries: &[ModelEntry<'_>], paging: &Paging) -> Vec<u8> {
     let shown = |page: &[ModelEntry<'_>]| page.iter().map(|entry| one(kind, *entry)).collect::<Vec<_>>();
     let body = match kind {
-        ModelList::OpenAi => json!({"object": "list", "data": shown(entries)}),
+        ModelList::Shared | ModelList::OpenAi => json!({"object": "list", "data": shown(entries)}),
         ModelList::Anthropic => {
             let (page, more) = paging.of(entries);
             let id = |entry: Option<&ModelEntry<'_>>| entry.map(|entry| entry.id.to_owned());
@@ -92,7 +92,7 @@ pub fn get(kind: ModelList, entry: ModelEntry<'_>) -> Vec<u8> {
 
 fn one(kind: ModelList, entry: ModelEntry<'_>) -> Value {
     match kind {
-        ModelList::OpenAi => {
+        ModelList::Shared | ModelList::OpenAi => {
             json!({"id": entry.id, "object": "model", "created": entry.created, "owned_by": entry.owned_by})
         }
         ModelList::Anthropic => {

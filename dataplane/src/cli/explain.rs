@@ -144,7 +144,9 @@ fn read(args: &Args) -> anyhow::Result<Call> {
         Inbound::Call(endpoint) => {
             Call::read(endpoint, Head::default(), Bytes::from(body)).map_err(|error| anyhow::anyhow!("{name}: {error}"))
         }
-        Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe => bail!("{path} is no call for a model"),
+        Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe | Inbound::Health => {
+            bail!("{path} is no call for a model")
+        }
     }
 }
 

@@ -90,8 +90,10 @@ where
     let limit = settings.max_body_bytes;
     let by = within(clock::mono(), settings.body_total);
     let read = gateway.offload.run(&account, size, by, move || {
-        let (bytes, lease) = received.decode(limit)?;
+        let (bytes, mut lease) = received.decode(limit)?;
         let call = Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)?;
+        // A body may have been rewritten on the way.
+        lease.resize(call.body_len()).map_err(|Full| Refusal::Full)?;
         // Asked for here, since it goes through the whole body; the call keeps it.
         call.estimated_input_tokens();
         let needs = call.needs();

@@ -19,8 +19,14 @@ const INVALID_KEY: &str = "invalid API key";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// Nothing is served at this path.
-    #[error("there is nothing at this path; see GET /v1/models for the models this gateway serves")]
-    NoSuchPath,
+    #[error("{}", NoPath(*.meant))]
+    NoSuchPath {
+        /// What was most likely meant.
+        meant: Option<&'static str>,
+    },
+    /// The client wants to leave HTTP where only HTTP is spoken.
+    #[error("no WebSocket is served at this path; send an ordinary HTTP request")]
+    NoWebSocket,
     /// The path exists for other methods.
     #[error("this path takes {allow}")]
     MethodNotAllowed {
@@ -227,6 +233,18 @@ impl fmt::Display for Placed<'_> {
         match field.as_deref().filter(|field| !message.contains(field)) {
             Some(field) => write!(out, "{field}: {message}"),
             None => out.write_str(message),
+        }
+    }
+}
+
+/// A path without anything behind it, in words.
+struct NoPath(Option<&'static str>);
+
+impl fmt::Display for NoPath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(meant) => write!(out, "there is nothing at this path; {meant} is served: check the client's base URL"),
+            None => out.write_str("there is nothing at this path; GET /v1/models lists the models this gateway serves"),
         }
     }
 }

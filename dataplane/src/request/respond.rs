@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
 };
 use routeapi_crds::value::ProviderType;
 use routeapi_metering::{Exceeded, ExceededKind, Outcome};
@@ -148,6 +148,8 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
     match refusal {
         Refusal::Upstream(failure) => return failure.for_the_client(),
         Refusal::MethodNotAllowed { .. } => problem.status = 405,
+        // Codex takes it as the word to go on over HTTP, and anything else as a failure to be tried again.
+        Refusal::NoWebSocket => problem.status = 426,
         Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => problem.status = 408,
         Refusal::UnknownEncoding { .. } => problem.status = 415,
         Refusal::Malformed(malformed) => problem.param = malformed.field.clone().map(Into::into),
@@ -168,7 +170,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
             problem.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
             problem.code = Some(ROUTE_NOT_READY.to_owned());
         }
-        Refusal::NoSuchPath
+        Refusal::NoSuchPath { .. }
         | Refusal::NoToken
         | Refusal::UnknownToken
         | Refusal::MistypedToken
@@ -188,8 +190,9 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
 /// The kind of problem that a refusal is, and its word in records and metrics.
 fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
     match refusal {
-        Refusal::NoSuchPath => (ProblemKind::NotFound, "no_such_path"),
+        Refusal::NoSuchPath { .. } => (ProblemKind::NotFound, "no_such_path"),
         Refusal::MethodNotAllowed { .. } => (ProblemKind::InvalidRequest, "method_not_allowed"),
+        Refusal::NoWebSocket => (ProblemKind::InvalidRequest, "no_web_socket"),
         Refusal::NotConfigured => (ProblemKind::Overloaded, "not_configured"),
         Refusal::NoToken => (ProblemKind::Authentication, "no_token"),
         Refusal::UnknownToken => (ProblemKind::Authentication, "unknown_token"),
@@ -249,7 +252,8 @@ fn ending(refusal: &Refusal) -> Ending {
         Refusal::CoolingDown { .. } => Outcome::UpstreamFailed,
         Refusal::Upstream(failure) => upstream_outcome(failure),
         // The whole answer, a refusal, was handed over.
-        Refusal::NoSuchPath
+        Refusal::NoSuchPath { .. }
+        | Refusal::NoWebSocket
         | Refusal::MethodNotAllowed { .. }
         | Refusal::BodyTooLarge { .. }
         | Refusal::BodyStalled { .. }
@@ -286,6 +290,11 @@ fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
     match refusal {
         Refusal::MethodNotAllowed { allow } => {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        // RFC 9110 section 15.5.22: the protocols to use instead.
+        Refusal::NoWebSocket => {
+            headers.insert(UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
         Refusal::NoToken => {
             headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

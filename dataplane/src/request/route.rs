@@ -1,6 +1,7 @@
-//! Method and path → what is asked. Looks at headers only to tell whose list of models is meant, never at a body.
+//! Method and path → what is asked. Looks at headers only to tell whose list of models is meant and whether the client
+//! wants another protocol, never at a body.
 
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, Method, header::UPGRADE, request::Parts};
 use routeapi_protocol::{
     dialect::Family,
     inbound::{self, Inbound, ModelList, NoSuchPath},
@@ -11,11 +12,12 @@ use super::refusal::Refusal;
 /// What is asked, or why nothing is; and in whose dialect the answer is to be.
 pub(super) fn route(head: &Parts) -> (Family, Result<Inbound, Refusal>) {
     match inbound::route(head.method.as_str(), head.uri.path(), head.uri.query()) {
+        _ if wants_web_socket(head) => (family_of_path(head), Err(Refusal::NoWebSocket)),
         Ok(inbound) => {
             let inbound = settle_list(inbound, &head.headers);
             (family(&inbound, &head.headers), Ok(inbound))
         }
-        Err(NoSuchPath::NotFound { family }) => (family, Err(Refusal::NoSuchPath)),
+        Err(NoSuchPath::NotFound { family, meant }) => (family, Err(Refusal::NoSuchPath { meant })),
         Err(NoSuchPath::MethodNotAllowed { family, allow }) => (family, Err(Refusal::MethodNotAllowed { allow })),
     }
 }
@@ -28,7 +30,7 @@ fn settle_list(inbound: Inbound, headers: &HeaderMap) -> Inbound {
     match inbound {
         Inbound::ListModels(list) => Inbound::ListModels(list.with_headers(anthropic, google)),
         Inbound::GetModel { list, id } => Inbound::GetModel { list: list.with_headers(anthropic, google), id },
-        other @ (Inbound::Call(_) | Inbound::Probe) => other,
+        other @ (Inbound::Call(_) | Inbound::Probe | Inbound::Health) => other,
     }
 }
 
@@ -36,11 +38,27 @@ fn family(inbound: &Inbound, headers: &HeaderMap) -> Family {
     match inbound {
         Inbound::Call(endpoint) => endpoint.surface.family(),
         Inbound::ListModels(list) | Inbound::GetModel { list, .. } => match list {
-            ModelList::OpenAi => Family::OpenAi,
+            ModelList::Shared | ModelList::OpenAi => Family::OpenAi,
             ModelList::Anthropic => Family::Anthropic,
             ModelList::Gemini => Family::Gemini,
         },
         Inbound::Probe if headers.contains_key("anthropic-version") => Family::Anthropic,
-        Inbound::Probe => Family::OpenAi,
+        Inbound::Probe | Inbound::Health => Family::OpenAi,
+    }
+}
+
+/// RFC 6455 section 4.1. An upgrade to anything else is an offer, which may be ignored.
+fn wants_web_socket(head: &Parts) -> bool {
+    let is_web_socket = |value: &http::HeaderValue| {
+        value.to_str().is_ok_and(|value| value.split(',').any(|name| name.trim().eq_ignore_ascii_case("websocket")))
+    };
+    head.method == Method::GET && head.headers.get_all(UPGRADE).iter().any(is_web_socket)
+}
+
+/// In whose dialect a path is spoken, whatever the method.
+fn family_of_path(head: &Parts) -> Family {
+    match inbound::route("POST", head.uri.path(), head.uri.query()) {
+        Ok(inbound) => family(&inbound, &head.headers),
+        Err(NoSuchPath::NotFound { family, .. } | NoSuchPath::MethodNotAllowed { family, .. }) => family,
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Guard {
     /// The client let its answer wait, so that a break of the upstream may be its doing. Shared, because that is seen
     /// where the answer is handed over, which the guard may not have reached yet.
     held_back: Arc<AtomicBool>,
+    /// A load balancer's question, of which no record is made.
+    is_probe: bool,
     settled: bool,
 }
 
@@ -143,6 +145,7 @@ impl Guard {
             first_content: None,
             message: None,
             held_back: Arc::default(),
+            is_probe: false,
             settled: false,
         }
     }
@@ -190,6 +193,11 @@ impl Guard {
 
     pub(super) fn identified(&mut self, caller: &Caller) {
         self.caller = Some(caller.clone());
+    }
+
+    /// A load balancer asks, every few seconds and from many places: it counts in metrics and is in no record.
+    pub(super) fn probed(&mut self) {
+        self.is_probe = true;
     }
 
     /// Known from the path alone, so that even a body that cannot be read is recorded under its API.
@@ -450,7 +458,9 @@ impl Guard {
             }
         }
         metrics.ended(&record.usage, facts);
-        self.gateway.records.record(&Arc::new(record));
+        if !self.is_probe {
+            self.gateway.records.record(&Arc::new(record));
+        }
     }
 
     /// The answer's own code panicked and was caught.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Call, Destination, MAX_OBJECTS, Prepared, Unprepared, foreign_state, most_bytes,
+    Call, Destination, Prepared, Unprepared, check_objects, foreign_state, most_bytes,
     restrict::{self, Restriction},
     wrong,
 };
@@ -62,7 +62,7 @@ impl Call {
         let model = to.model.unwrap_or(&self.model);
         let path = self.path(self.surface(), to, self.framing, self.endpoint.query)?;
         let mut report = Report::new(mode);
-        self.report_query(&mut report);
+        self.report_lost(&mut report);
         let mut edits = self.model_edits(model, most_bytes(self.body.len(), to.max_body))?;
         edits.extend(self.restrict(to, true, &mut report));
         let usage = self.usage_edit().filter(|_| asks && !to.limits.lacks(Feature::StreamOptions));
@@ -93,7 +93,7 @@ impl Call {
         mode: Mode,
     ) -> Result<Prepared, Unprepared> {
         let mut report = Report::within(mode, most_bytes(self.body.len(), to.max_body));
-        self.report_query(&mut report);
+        self.report_lost(&mut report);
         let edits = self.restrict(to, false, &mut report);
         let restricted;
         let request = if edits.is_empty() {
@@ -127,10 +127,7 @@ impl Call {
     }
 
     fn decode(&self, codecs: Codecs, body: &[u8]) -> Result<Request, Malformed> {
-        if self.scan.objects() > MAX_OBJECTS {
-            let message = format!("the request body holds more than {MAX_OBJECTS} JSON objects");
-            return Err(Malformed { field: None, message });
-        }
+        check_objects(&self.scan)?;
         codecs.client.decode_request(body, &self.head)
     }
 
@@ -141,8 +138,9 @@ impl Call {
         restrict::edits(self.surface(), &self.body, &self.scan, restriction, report)
     }
 
-    /// Where the client named the model in the body: there. Gemini's embedding and counting requests repeat the path's
-    /// model, once for each text of a batch, and what they say is made to agree with it: the path's is what was allowed.
+    /// Where the client named the model in the body, or where the upstream reads it there: there. Gemini's embedding and
+    /// counting requests repeat the path's model, once for each text of a batch, and what they say is made to agree with
+    /// it: the path's is what was allowed.
     fn model_edits(&self, model: &str, most: usize) -> Result<Vec<Edit>, Refusal> {
         let body = &self.body;
         let in_path = self.surface().model_in_path();
@@ -163,7 +161,15 @@ impl Call {
                 }
             }
         };
-        rename(self.scan.last(body, "model"));
+        let stated = self.scan.last(body, "model");
+        if self.endpoint.model.is_some()
+            && !in_path
+            && stated.is_none_or(|value| !matches!(value.kind, Kind::String { .. }))
+        {
+            edits.extend(self.stated_model(stated, &name));
+            return Ok(edits);
+        }
+        rename(stated);
         if !in_path {
             return Ok(edits);
         }
@@ -179,6 +185,16 @@ impl Call {
         }
         let why = format!("expands to more than {most} bytes with the upstream's model in each request");
         Err(Refusal { field: "requests".into(), why: why.into() })
+    }
+
+    /// For a client that names the model in the path alone (Azure's deployments): the member that everybody else reads.
+    fn stated_model(&self, stated: Option<&Value>, name: &str) -> Option<Edit> {
+        let written = serde_json::Value::from(name).to_string();
+        if let Some(value) = stated {
+            return Some(Edit { span: value.span.clone(), with: written.into() });
+        }
+        let start = memchr::memchr(b'{', &self.body)?;
+        Some(Edit::first_member(start, self.scan.members().is_empty(), &format!("\"model\":{written}")))
     }
 
     /// Asks a Chat upstream for usage in the stream, unless the client has said whether it wants it and said yes.
@@ -231,7 +247,8 @@ impl Call {
         })
     }
 
-    fn report_query(&self, report: &mut Report) {
+    fn report_lost(&self, report: &mut Report) {
+        self.lost.report(report);
         if self.endpoint.unknown_query {
             report.dropped("query");
         }

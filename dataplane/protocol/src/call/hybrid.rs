@@ -1,0 +1,291 @@
+//! A Responses body at the Chat path, as Cursor sends it to an overridden base URL: `input`, flat tools and
+//! `instructions` go to `/chat/completions`, and Chat chunks are expected back.
+//!
+//! It is rewritten as the Chat request that it means before anything else looks at it, so that routing, limits, every
+//! lane and the answer are a Chat call's. What Chat has no place for is reported like any dropped field; what cannot be
+//! left out without another meaning (a conversation kept by the vendor) is refused.
+
+mod input;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::{
+    codec::{
+        Malformed,
+        json::{
+            read::{Object, Spelling, malformed},
+            write::{self, Elements, Members},
+        },
+    },
+    report::{Field, MAX_NAME_BYTES, MAX_WARNINGS, Report, cut},
+    scan::{Kind, Scan},
+};
+
+/// How many times its length a body may become, and how much longer any may become, in bytes. The least item of a
+/// history, a call, is about four times as long in Chat.
+const GROWTH: (usize, usize) = (6, 64 << 10);
+
+/// The Chat request.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    /// Its body.
+    pub body: Bytes,
+    /// What had no place in it.
+    pub lost: Lost,
+}
+
+/// Fields without a place in Chat: by name as many as a report tells, the others by number.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    fields: Vec<Field>,
+    more: u64,
+}
+
+impl Lost {
+    /// One more. Its name is asked for only where there is room for it.
+    fn add(&mut self, name: impl FnOnce() -> String) {
+        if self.fields.len() < MAX_WARNINGS {
+            self.fields.push(cut(name().into(), MAX_NAME_BYTES));
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Tells all of it, once for each upstream that is tried.
+    pub(super) fn report(&self, report: &mut Report) {
+        self.fields.iter().for_each(|field| report.dropped(field.clone()));
+        report.more(self.more);
+    }
+}
+
+/// Responses members that ask for a state which only the vendor has.
+const STATEFUL: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
+
+/// Responses members without a place in Chat, whose loss does not change what is answered.
+const WITHOUT_PLACE: [&str; 5] = ["include", "truncation", "background", "max_tool_calls", "context_management"];
+
+/// Rewrites a body that has `input` and no messages.
+///
+/// # Errors
+/// When it is no legal Responses request, or one that Chat cannot express.
+pub(super) fn rewritten(scan: &Scan, body: &[u8]) -> Result<Option<Rewritten>, Malformed> {
+    let has_messages = scan
+        .last(body, "messages")
+        .is_some_and(|value| !matches!(value.kind, Kind::Null | Kind::Array { empty: true }));
+    let has_input = scan.last(body, "input").is_some_and(|value| value.kind != Kind::Null);
+    if has_messages || !has_input {
+        return Ok(None);
+    }
+    super::check_objects(scan)?;
+    // What decides routing and limits may not repeat: reading takes the last one, which nobody could see any more.
+    for name in ["model", "stream", "stream_options", "input", "max_output_tokens"] {
+        scan.once(body, name)?;
+    }
+    let mut top = Object::parse(body, Spelling::Exact)?;
+    if let Some(name) = STATEFUL.into_iter().find(|name| top.has(name)) {
+        return Err(
+            malformed("refers to state that is kept elsewhere; send the whole conversation in input").within(name)
+        );
+    }
+    let mut lost = Lost::default();
+    top.take_raw("messages");
+    let turns = input::turns(&mut top, &mut lost)?;
+    let settings = Settings::take(&mut top, &mut lost)?;
+    let most = body.len().saturating_mul(GROWTH.0).saturating_add(GROWTH.1);
+    let (mut out, mut is_full) = (Vec::with_capacity(body.len()), false);
+    let instructions = top.take_raw("instructions");
+    write::object_within(&mut out, most, |out| {
+        for (name, raw) in top.rest() {
+            if WITHOUT_PLACE.contains(&name.as_ref()) {
+                lost.add(|| name.into_owned());
+            } else {
+                out.put_json(&name, raw.get());
+            }
+        }
+        settings.write(out);
+        out.list("messages", |messages| {
+            if let Some(instructions) = instructions {
+                messages.object(|message| {
+                    message.put("role", "system");
+                    message.put_json("content", instructions.get());
+                });
+            }
+            turns.iter().for_each(|turn| turn.write(messages));
+        });
+        is_full = out.is_full();
+    });
+    if is_full {
+        return Err(malformed("becomes too large as a Chat request").within("input"));
+    }
+    Ok(Some(Rewritten { body: out.into(), lost }))
+}
+
+/// Members that Chat spells in another way.
+struct Settings<'a> {
+    max_output: Option<&'a RawValue>,
+    effort: Option<&'a RawValue>,
+    verbosity: Option<&'a RawValue>,
+    format: Option<Format<'a>>,
+    top_logprobs: Option<&'a RawValue>,
+    tools: Vec<String>,
+    tool_choice: Option<String>,
+}
+
+/// The form of the answer.
+enum Format<'a> {
+    Schema(Vec<(Cow<'a, str>, &'a RawValue)>),
+    Other(&'a RawValue),
+}
+
+impl<'a> Settings<'a> {
+    fn take(top: &mut Object<'a>, lost: &mut Lost) -> Result<Self, Malformed> {
+        let mut reasoning = top.object("reasoning")?;
+        let effort = reasoning.as_mut().and_then(|reasoning| reasoning.take_raw("effort"));
+        drop_rest(reasoning, "reasoning", lost);
+        let mut text = top.object("text")?;
+        let verbosity = text.as_mut().and_then(|text| text.take_raw("verbosity"));
+        let format = match text.as_mut().and_then(|text| text.take_raw("format")) {
+            Some(raw) => Some(answer_format(raw).map_err(|error| error.within("text.format"))?),
+            None => None,
+        };
+        drop_rest(text, "text", lost);
+        let mut tools = Vec::new();
+        for (index, raw) in top.list("tools")?.into_iter().enumerate() {
+            let place = || format!("tools[{index}]");
+            match tool(raw).map_err(|error| error.within(&place()))? {
+                Some(tool) => tools.push(tool),
+                None => lost.add(place),
+            }
+        }
+        let tool_choice = match top.take_raw("tool_choice") {
+            Some(raw) => choice(raw).map_err(|error| error.within("tool_choice"))?,
+            None => None,
+        };
+        Ok(Self {
+            max_output: top.take_raw("max_output_tokens"),
+            effort,
+            verbosity,
+            format,
+            top_logprobs: top.take_raw("top_logprobs"),
+            tools,
+            tool_choice,
+        })
+    }
+
+    fn write(&self, out: &mut Members<'_>) {
+        let raw = [
+            ("max_completion_tokens", self.max_output),
+            ("reasoning_effort", self.effort),
+            ("verbosity", self.verbosity),
+            ("top_logprobs", self.top_logprobs),
+        ];
+        for (name, value) in raw {
+            if let Some(value) = value {
+                out.put_json(name, value.get());
+            }
+        }
+        if self.top_logprobs.is_some() {
+            out.put("logprobs", &true);
+        }
+        match &self.format {
+            Some(Format::Other(raw)) => out.put_json("response_format", raw.get()),
+            Some(Format::Schema(members)) => out.object("response_format", |format| {
+                format.put("type", "json_schema");
+                format.object("json_schema", |schema| put_all(schema, members));
+            }),
+            None => {}
+        }
+        if !self.tools.is_empty() {
+            out.list("tools", |list: &mut Elements<'_>| self.tools.iter().for_each(|tool| list.put_json(tool)));
+        }
+        if let Some(choice) = &self.tool_choice {
+            out.put_json("tool_choice", choice);
+        }
+    }
+}
+
+fn drop_rest(object: Option<Object<'_>>, name: &str, lost: &mut Lost) {
+    for (member, _) in object.into_iter().flat_map(Object::rest) {
+        lost.add(|| format!("{name}.{member}"));
+    }
+}
+
+fn answer_format(raw: &RawValue) -> Result<Format<'_>, Malformed> {
+    let mut format = Object::from_raw(raw, Spelling::Exact)?;
+    let kind: Option<String> = format.take("type")?;
+    // Chat's own form is nested already.
+    if kind.as_deref() == Some("json_schema") && !format.has("json_schema") {
+        return Ok(Format::Schema(format.rest().collect()));
+    }
+    Ok(Format::Other(raw))
+}
+
+/// A tool as Chat has it; none for the vendor's own tools, which only Responses has.
+fn tool(raw: &RawValue) -> Result<Option<String>, Malformed> {
+    let mut tool = Object::from_raw(raw, Spelling::Exact)?;
+    let kind: String = tool.take("type")?.unwrap_or_else(|| "function".to_owned());
+    if !matches!(kind.as_str(), "function" | "custom") {
+        return Ok(None);
+    }
+    if tool.has(&kind) {
+        return Ok(Some(raw.get().to_owned()));
+    }
+    let grammar = if kind == "custom" { tool.take_raw("format") } else { None };
+    let members: Vec<_> = tool.rest().collect();
+    let grammar = grammar.map(grammar_of).transpose()?;
+    Ok(Some(write::text(|out| {
+        out.put("type", &kind);
+        out.object(&kind, |inner| {
+            put_all(inner, &members);
+            if let Some(grammar) = &grammar {
+                inner.put_json("format", grammar);
+            }
+        });
+    })))
+}
+
+/// `{type, syntax, definition}` is `{type, grammar: {syntax, definition}}` in Chat.
+fn grammar_of(raw: &RawValue) -> Result<String, Malformed> {
+    let mut format = Object::from_raw(raw, Spelling::Exact).map_err(|error| error.within("format"))?;
+    let kind: Option<String> = format.take("type")?;
+    if kind.as_deref() != Some("grammar") || format.has("grammar") {
+        return Ok(raw.get().to_owned());
+    }
+    let members: Vec<_> = format.rest().collect();
+    Ok(write::text(|out| {
+        out.put("type", "grammar");
+        out.object("grammar", |grammar| put_all(grammar, &members));
+    }))
+}
+
+/// `"auto"` and the like stay; a tool that is named moves one level down. A choice among the vendor's own tools is none.
+fn choice(raw: &RawValue) -> Result<Option<String>, Malformed> {
+    if raw.get().starts_with('"') {
+        return Ok(Some(raw.get().to_owned()));
+    }
+    let mut choice = Object::from_raw(raw, Spelling::Exact)?;
+    let kind: String = choice.need("type")?;
+    match kind.as_str() {
+        "function" | "custom" if !choice.has(&kind) => {
+            let name = choice.need_name()?;
+            Ok(Some(write::text(|out| {
+                out.put("type", &kind);
+                out.object(&kind, |inner| inner.put("name", &name));
+            })))
+        }
+        "function" | "custom" | "allowed_tools" => Ok(Some(raw.get().to_owned())),
+        _ => Ok(None),
+    }
+}
+
+fn put_all(out: &mut Members<'_>, members: &[(Cow<'_, str>, &RawValue)]) {
+    for (name, raw) in members {
+        out.put_json(name, raw.get());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+use super::*;
+
+fn call(path: &str, query: Option<&str>) -> Endpoint {
+    match route("POST", path, query) {
+        Ok(Inbound::Call(endpoint)) => endpoint,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_base_url_leads_to_the_same_call() {
+    let cases = [
+        (Surface::ChatCompletions, &["/chat/completions", "/v1/chat/completions", "//v1/chat/completions/"][..]),
+        (Surface::Responses, &["/responses", "/v1/responses"]),
+        (Surface::ResponsesInputTokens, &["/responses/input_tokens", "/v1/responses/input_tokens"]),
+        (Surface::Embeddings, &["/embeddings", "/v1/embeddings"]),
+        (Surface::Messages, &["/v1/messages", "/v1/v1/messages", "/messages"]),
+        (Surface::MessagesCountTokens, &["/v1/messages/count_tokens", "/v1/v1/messages/count_tokens"]),
+    ];
+    for (surface, paths) in cases {
+        for path in paths {
+            assert_eq!(call(path, None).surface, surface, "{path}");
+        }
+    }
+}
+
+#[test]
+fn gemini_paths_name_model_and_framing() {
+    for prefix in ["/v1beta", "/v1", "/v1beta/v1beta", "/v1/v1beta", "/v1beta/v1", "/v1/v1", ""] {
+        let whole = call(&format!("{prefix}/models/gemini-x:generateContent"), None);
+        assert_eq!((whole.surface, whole.model.as_deref()), (Surface::GenerateContent, Some("gemini-x")));
+        assert_eq!(whole.framing, Some(Framing::Whole));
+    }
+    let stream = |query| call("/v1beta/models/m:streamGenerateContent", query).framing;
+    assert_eq!(stream(Some("alt=sse&key=sk-1")), Some(Framing::Sse));
+    assert_eq!(stream(Some("key=sk-1")), Some(Framing::JsonArray));
+    assert_eq!(call("/v1beta/models/m:batchEmbedContents", None).surface, Surface::BatchEmbedContents);
+    assert_eq!(call("/v1beta/models/m:embedContent", None).surface, Surface::EmbedContent);
+    assert_eq!(call("/v1beta/models/m:countTokens", None).surface, Surface::CountTokens);
+}
+
+#[test]
+fn models_split_at_the_last_colon_and_decode_once() {
+    let model = |path| call(path, None).model.unwrap_or_default();
+    assert_eq!(model("/v1beta/models/org%2Fname:tag:generateContent"), "org/name:tag");
+    assert_eq!(model("/v1beta/models/a%252Fb:generateContent"), "a%2Fb");
+    assert_eq!(model("/v1beta/models/bad%zz:generateContent"), "bad%zz");
+    assert_eq!(model("/v1beta/tunedModels/mine:generateContent"), "tunedModels/mine");
+    assert_eq!(model("/v1/projects/p/locations/l/publishers/google/models/m:generateContent"), "m");
+}
+
+#[test]
+fn of_a_query_only_what_is_known_goes_on() {
+    let sorted = |path: &str, query: &str| {
+        let endpoint = call(path, Some(query));
+        (endpoint.query, endpoint.unknown_query)
+    };
+    assert_eq!(sorted("/v1/messages", "beta=true"), (Some("beta=true"), false));
+    assert_eq!(sorted("/v1/messages/count_tokens", "a=b&beta=true"), (Some("beta=true"), true));
+    assert_eq!(sorted("/v1/messages", "beta=true%26x=1"), (None, true));
+    assert_eq!(sorted("/v1/chat/completions", "beta=true"), (None, true));
+    let gemini = |query: &str| sorted("/v1beta/models/m:streamGenerateContent", query);
+    assert_eq!(gemini("key=sk-1&alt=sse&k%65y=sk-2&%24alt=json"), (None, false));
+    for name in [
+        "$httpMethod",
+        "%24httpMethod",
+        "callback",
+        "userProject",
+        "$userProject",
+        "%24key",
+        "$key",
+        "access_token",
+        "oauth_token",
+        "upload_protocol",
+        "uploadType",
+        "fields",
+        "$fields",
+        "quotaUser",
+        "prettyPrint",
+        "$.xgafv",
+    ] {
+        assert_eq!(gemini(&format!("alt=sse&{name}=x")), (None, true), "{name}");
+    }
+}
+
+#[test]
+fn lists_probes_and_refusals() {
+    assert_eq!(route("GET", "/v1/models", Some("limit=1000")), Ok(Inbound::ListModels(ModelList::Shared)));
+    assert_eq!(route("GET", "/models", None), Ok(Inbound::ListModels(ModelList::Shared)));
+    assert_eq!(route("GET", "/v1/v1/models", None), Ok(Inbound::ListModels(ModelList::Anthropic)));
+    assert_eq!(route("GET", "/v1beta/models", None), Ok(Inbound::ListModels(ModelList::Gemini)));
+    assert_eq!(route("GET", "/v1/models", Some("pageSize=5")), Ok(Inbound::ListModels(ModelList::Gemini)));
+    assert_eq!(ModelList::Shared.with_headers(true, false), ModelList::Anthropic);
+    let one = Inbound::GetModel { list: ModelList::Shared, id: "org/m:1".into() };
+    assert_eq!(route("GET", "/v1/models/org%2Fm:1", None), Ok(one));
+    for path in ["/", "", "/v1", "/v1beta/"] {
+        assert_eq!(route("HEAD", path, None), Ok(Inbound::Probe), "{path}");
+    }
+    let not_post = NoSuchPath::MethodNotAllowed { family: Family::Anthropic, allow: "POST" };
+    assert_eq!(route("GET", "/v1/messages", None), Err(not_post));
+    assert_eq!(route("POST", "/v1/nothing", None), Err(NoSuchPath::NotFound { family: Family::OpenAi, meant: None }));
+    assert_eq!(
+        route("POST", "/v1beta/nothing", None),
+        Err(NoSuchPath::NotFound { family: Family::Gemini, meant: None })
+    );
+    assert_eq!(
+        route("POST", "/v1/messages/batches", None),
+        Err(NoSuchPath::NotFound { family: Family::Anthropic, meant: None })
+    );
+}
+
+#[test]
+fn base_urls_of_other_gateways_and_vendors_lead_to_the_same_call() {
+    for (path, surface) in [
+        ("/openai/v1/chat/completions", Surface::ChatCompletions),
+        ("/openai/chat/completions", Surface::ChatCompletions),
+        ("/api/v1/chat/completions/", Surface::ChatCompletions),
+        ("/api/chat/completions", Surface::ChatCompletions),
+        ("/cursor/chat/completions", Surface::ChatCompletions),
+        ("/v1beta/openai/chat/completions", Surface::ChatCompletions),
+        ("/openai/responses", Surface::Responses),
+        ("/openai/v1/embeddings", Surface::Embeddings),
+        ("/anthropic/v1/messages", Surface::Messages),
+        ("/anthropic/v1/messages/count_tokens", Surface::MessagesCountTokens),
+        ("/api/anthropic/v1/messages", Surface::Messages),
+        ("/gemini/v1beta/models/m:generateContent", Surface::GenerateContent),
+        ("/genai/v1beta/models/m:countTokens", Surface::CountTokens),
+    ] {
+        assert_eq!(call(path, None).surface, surface, "{path}");
+    }
+    let models = |path| route("GET", path, None);
+    assert_eq!(models("/openai/v1/models"), Ok(Inbound::ListModels(ModelList::OpenAi)));
+    assert_eq!(ModelList::OpenAi.with_headers(true, true), ModelList::OpenAi, "the base says whose list is meant");
+    assert_eq!(models("/v1beta/openai/models"), Ok(Inbound::ListModels(ModelList::OpenAi)));
+    assert_eq!(models("/anthropic/v1/models"), Ok(Inbound::ListModels(ModelList::Anthropic)));
+    assert_eq!(models("/gemini/v1beta/models"), Ok(Inbound::ListModels(ModelList::Gemini)));
+    assert_eq!(models("/api/v1/models"), Ok(Inbound::ListModels(ModelList::Shared)));
+}
+
+#[test]
+fn azures_deployments_are_model_ids() {
+    let named = |path, query| {
+        let endpoint = call(path, query);
+        (endpoint.surface, endpoint.model.unwrap_or_default(), endpoint.unknown_query)
+    };
+    let version = Some("api-version=2024-10-21");
+    for (path, surface, model) in [
+        ("/openai/deployments/gpt-x/chat/completions", Surface::ChatCompletions, "gpt-x"),
+        ("/v1/openai/deployments/gpt-x/embeddings/", Surface::Embeddings, "gpt-x"),
+        ("/openai/deployments/org/model/chat/completions", Surface::ChatCompletions, "org/model"),
+        ("/openai/deployments/org%2Fmodel/chat/completions", Surface::ChatCompletions, "org/model"),
+        ("/openai/deployments/m/responses/input_tokens", Surface::ResponsesInputTokens, "m"),
+    ] {
+        assert_eq!(named(path, version), (surface, model.to_owned(), false), "{path}");
+    }
+    for path in ["/openai/deployments", "/openai/deployments/m", "/openai/deployments//chat/completions"] {
+        assert!(matches!(route("POST", path, version), Err(NoSuchPath::NotFound { .. })), "{path}");
+    }
+    assert!(matches!(route("POST", "/openai/deployments/m/messages", None), Err(NoSuchPath::NotFound { .. })));
+}
+
+#[test]
+fn health_is_asked_under_every_usual_name() {
+    for path in ["/health", "/healthz", "/ping", "/v1/health", "/health/", "/health/liveliness", "/health/readiness"] {
+        for method in ["GET", "HEAD"] {
+            assert_eq!(route(method, path, Some("x=1")), Ok(Inbound::Health), "{method} {path}");
+        }
+        let refused = route("POST", path, None);
+        assert!(matches!(refused, Err(NoSuchPath::MethodNotAllowed { allow: "GET, HEAD", .. })), "{path}");
+    }
+    assert!(matches!(route("GET", "/health/other", None), Err(NoSuchPath::NotFound { .. })));
+}
+
+#[test]
+fn a_base_url_that_is_not_understood_is_told_the_right_path() {
+    for (path, path_meant) in [
+        ("/proxy/v1/chat/completions", Some("/v1/chat/completions")),
+        ("/v1/chat/completions/chat/completions", Some("/v1/chat/completions")),
+        ("/v1/messages/v1/messages", Some("/v1/messages")),
+        ("/v2/embeddings", Some("/v1/embeddings")),
+        ("/v1/nothing", None),
+    ] {
+        let Err(NoSuchPath::NotFound { meant, .. }) = route("POST", path, None) else { panic!("{path}") };
+        assert_eq!(meant, path_meant, "{path}");
+    }
+}

@@ -318,6 +318,7 @@ async fn run_control(
         drain: Drain::new(),
         connections: TaskTracker::new(),
         metrics: server::Metrics::default(),
+        limits: Limits { cors: None, ..shared.limits.clone() },
         ..shared.server(admin)
     });
     let capacity = Capacity::new(&shared.limits);

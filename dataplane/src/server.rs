@@ -7,6 +7,7 @@ pub mod abort;
 pub mod accept;
 pub mod capacity;
 pub mod connection;
+pub mod cors;
 pub mod drain;
 pub mod limits;
 pub mod metrics;

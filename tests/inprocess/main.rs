@@ -13,6 +13,7 @@ mod gateway;
 mod request;
 
 mod balancing;
+mod cors;
 mod doors;
 mod egress;
 mod errors;

@@ -1,12 +1,18 @@
 //! Options that `run` and `serve` share, and how option values are read.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
 use routeapi_crds::value;
 use routeapi_process::{DefaultHost, listen};
 
-use crate::{request::RequestSettings, server::Limits};
+use crate::{
+    request::RequestSettings,
+    server::{
+        Limits,
+        cors::{Cors, Origin},
+    },
+};
 
 /// What clients may do.
 #[derive(Debug, Args)]
@@ -39,6 +45,10 @@ pub(super) struct Clients {
     /// How long a client may take nothing of its answer; then the request ends and its connection is closed.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     client_write_timeout: Duration,
+    /// Let pages of this origin call from a browser, such as https://chat.example.com: for several, separated by commas,
+    /// or * for all. A page needs a token like everybody else. Default: none, so that browsers refuse to.
+    #[arg(long, value_name = "ORIGIN", env = "ROUTEAPI_CORS_ORIGINS", value_delimiter = ',')]
+    cors_origins: Vec<Origin>,
     /// Export the times of each route as histograms too: 36 series more for each route that is used.
     #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS")]
     route_histograms: bool,
@@ -56,6 +66,7 @@ impl Clients {
             pending_bytes: self.max_unfinished_header_bytes,
             // A quarter more, so that the request's own end comes first and is recorded as what it is.
             write: self.client_write_timeout.saturating_add(self.client_write_timeout / 4),
+            cors: Cors::new(self.cors_origins.clone()).map(Arc::new),
             ..Limits::default()
         }
     }

@@ -171,6 +171,7 @@ async fn answer<H: Handle>(
             return Err(h2::Reason::REFUSED_STREAM.into());
         }
     };
+    let permit = server.limits.cors.as_ref().map(|cors| cors.permit(request.headers()));
     let mut must_close = server.drain.is_closing() || head_bytes(&request) > ORDINARY_HEAD;
     let response = if is_http1 && ambiguous.is(ordinal) {
         must_close = true;
@@ -182,6 +183,8 @@ async fn answer<H: Handle>(
         refuse(StatusCode::BAD_REQUEST, why)
     } else if request.headers().len() > server.limits.headers {
         refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many header fields")
+    } else if let Some(answer) = permit.as_ref().and_then(|permit| permit.preflight(&request)) {
+        answer.map(Either::Right)
     } else {
         match server.spawner.guard("request", server.handler.handle(*peer, request)).await {
             Some(response) => response.map(Either::Left),
@@ -189,6 +192,9 @@ async fn answer<H: Handle>(
         }
     };
     let mut response = response.map(|body| Tracked { body, _guard: guard });
+    if let Some(permit) = permit {
+        permit.stamp(response.headers_mut());
+    }
     if must_close && is_http1 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -1,6 +1,8 @@
 //! What a client may do before it is cut off. One place for every number, each with its reason.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use super::cors::Cors;
 
 /// Limits of a listener.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Limits {
     pub h2_ping: Duration,
     /// For the answer to such a ping.
     pub h2_ping_timeout: Duration,
+    /// Which pages of other origins may call from a browser; none for no CORS.
+    pub cors: Option<Arc<Cors>>,
 }
 
 impl Default for Limits {
@@ -69,6 +73,7 @@ impl Default for Limits {
             h2_send_buffer: 64 << 10,
             h2_ping: Duration::from_secs(20),
             h2_ping_timeout: Duration::from_secs(10),
+            cors: None,
         }
     }
 }

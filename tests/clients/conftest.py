@@ -2,7 +2,11 @@
 
 Environment:
   SCRIPTED_UPSTREAM_BIN  the scripted upstream (default: target/debug/scripted-upstream)
-  ROUTEAPI_BIN           the gateway. Without it the gateway's tests are not collected; under CI=true that is an error.
+  ROUTEAPI_BIN           the gateway
+  AGENTS_BIN             the folder of the coding agents' programs
+  OPEN_WEBUI_BIN         the folder of Open WebUI's program
+
+Without one of the last three the tests that need it are not collected; under CI=true that is an error.
 """
 
 import os
@@ -13,15 +17,22 @@ import gateway as gateways
 from drivers import DRIVERS
 from processes import Process, Upstream, built
 
-GATEWAY_FILES = ("test_gateway_",)
+# The beginning of a test file's name, and what its tests need beside the scripted upstream.
+NEEDED = {
+    "test_gateway_": "ROUTEAPI_BIN",
+    "test_gateway_agents": "AGENTS_BIN",
+    "test_gateway_open_webui": "OPEN_WEBUI_BIN",
+}
 
 
 def pytest_ignore_collect(collection_path):
-    if not collection_path.name.startswith(GATEWAY_FILES) or os.environ.get("ROUTEAPI_BIN"):
-        return None
-    if os.environ.get("CI") == "true":
-        raise pytest.UsageError("ROUTEAPI_BIN is not set: under CI the gateway's tests must run")
-    return True
+    for beginning, variable in NEEDED.items():
+        if not collection_path.name.startswith(beginning) or os.environ.get(variable):
+            continue
+        if os.environ.get("CI") == "true":
+            raise pytest.UsageError(f"{variable} is not set: under CI nothing may be left out")
+        return True
+    return None
 
 
 @pytest.hookimpl(wrapper=True)

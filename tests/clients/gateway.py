@@ -35,6 +35,7 @@ metadata: {{name: {dialect}, namespace: default}}
 spec:
   type: {type}
   baseURL: {url}
+  {endpoints}
   credentials: {{apiKey: {{secretRef: {{name: upstream-key, key: apiKey}}}}}}
 ---
 apiVersion: routeapi.dev/v1alpha1
@@ -54,7 +55,8 @@ def manifests(upstream_url):
     text = COMMON
     for dialect, model in MODELS.items():
         url = upstream_url + ("/v1" if dialect == "openai" else "")
-        text += ROUTE.format(dialect=dialect, type=TYPES[dialect], url=url, model=model)
+        endpoints = "endpoints: [ChatCompletions, Responses, Embeddings]" if dialect == "openai" else ""
+        text += ROUTE.format(dialect=dialect, type=TYPES[dialect], url=url, model=model, endpoints=endpoints)
     return text
 
 

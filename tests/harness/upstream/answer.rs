@@ -83,6 +83,12 @@ fn calls(id: u64, ask: &Ask, script: &Script) -> Vec<Call> {
     if script.no_tools || ask.tool_mode == ToolMode::Never || !ask.tool_results.is_empty() {
         return Vec::new();
     }
+    if let Some(call) = &script.tool_call {
+        let offered = ask.tools.iter().filter(|tool| tool.name == call.name).take(1);
+        return offered
+            .map(|tool| Call { id: format!("call_{id}_0"), name: tool.name.clone(), arguments: call.arguments.clone() })
+            .collect();
+    }
     let named = |tool: &&_| match (&ask.tool_mode, tool) {
         (ToolMode::Named(name), super::ask::Tool { name: offered, .. }) => name == offered,
         _ => true,

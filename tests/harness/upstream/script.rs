@@ -21,6 +21,8 @@ pub struct Script {
     pub parallel_tools: bool,
     /// Never call a tool, although the request offers some.
     pub no_tools: bool,
+    /// Call this tool, if the request offers it, and no other. Default: the first one, with arguments made from its schema.
+    pub tool_call: Option<ToolCall>,
     /// How many of the input tokens are reported as read from the cache.
     pub cached_tokens: u64,
     /// What is said about usage.
@@ -69,6 +71,16 @@ pub enum UsageScript {
     Absent,
     /// This value in its place, whatever it is.
     Odd(Value),
+}
+
+/// A call that an agent can answer: its tools do something with what they are given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCall {
+    /// The tool's name as the request offers it.
+    pub name: String,
+    /// The arguments, an object.
+    pub arguments: Value,
 }
 
 /// An error response.

@@ -1,0 +1,17 @@
+"""docs/clients.md says which versions were run: the ones that are pinned here."""
+
+import json
+import pathlib
+import re
+
+HERE = pathlib.Path(__file__).parent
+PAGE = (HERE / "../../docs/clients.md").read_text()
+
+
+def test_the_page_names_the_versions_that_are_run():
+    sdks = re.findall(r"^(?!pytest)(.+)==(.+)$", (HERE / "requirements.in").read_text(), re.MULTILINE)
+    webui = re.findall(r"^(open-webui)==(.+)$", (HERE / "open_webui/requirements.txt").read_text(), re.MULTILINE)
+    agents = json.loads((HERE / "agents/package.json").read_text())["dependencies"]
+    pinned = [*sdks, *webui, *agents.items()]
+    assert len(pinned) == 10
+    assert [f"{name} {version}" for name, version in pinned if version not in PAGE] == []

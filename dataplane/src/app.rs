@@ -31,6 +31,7 @@ use crate::{
         runtime,
         store::{Link, Store},
     },
+    descriptors::{self, Descriptors},
     live::Live,
     request::{self, Gateway, RequestSettings, ResponseBody},
     server::{
@@ -127,6 +128,7 @@ struct Shared {
     spawner: Spawner,
     limits: Limits,
     server_metrics: server::Metrics,
+    descriptors: Descriptors,
     connections: TaskTracker,
     heart: Heart,
 }
@@ -153,6 +155,9 @@ impl App {
         let metrics = Arc::new(Metrics::new(&mut registry, Arc::clone(&traffic)));
         let server_metrics = server::Metrics::default();
         server_metrics.register(&mut registry);
+        let (descriptors, available) = (Descriptors::default(), descriptors::raise());
+        descriptors.register(&mut registry, available);
+        let limits = settings.limits.clone().within(available);
         let bound = bind(&settings, &server_metrics)?;
         let (gateway_at, admin_at) = (bound.gateway.local_addr()?, bound.admin.local_addr()?);
         let tls_at = bound.gateway_tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
@@ -161,8 +166,9 @@ impl App {
             installer: Arc::new(installer(&settings.source, traffic, settings.egress)),
             drain: Drain::new(),
             spawner: Spawner::new(metrics.panics()),
-            limits: settings.limits,
+            limits,
             server_metrics,
+            descriptors,
             connections: TaskTracker::new(),
             heart: Heart::default(),
         };
@@ -336,6 +342,7 @@ impl Shared {
             limits: self.limits.clone(),
             drain: self.drain.clone(),
             metrics: self.server_metrics.clone(),
+            descriptors: self.descriptors.clone(),
             spawner: self.spawner.clone(),
             connections: self.connections.clone(),
         }

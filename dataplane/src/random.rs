@@ -1,5 +1,9 @@
 //! Random bits for ids and choices that need not be secret, from the operating system in one call.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::clock;
 
 /// Fresh bits. Should the system ever fail to give some, the clock still makes ids that differ.
@@ -18,9 +22,27 @@ pub fn request_id(high: u64, low: u64) -> String {
     format!("{high:016x}{low:016x}")
 }
 
+/// When a connection that begins now takes no more requests: at `max_age`, or up to a tenth earlier, so that connections
+/// which began together do not end together. None for no bound.
+pub fn retire_at(max_age: Option<Duration>) -> Option<Instant> {
+    let age = max_age?;
+    let tenth = u64::try_from(age.as_millis() / 10).unwrap_or(u64::MAX);
+    let earlier = if tenth == 0 { 0 } else { fastrand::u64(..tenth) };
+    Instant::now().checked_add(age.saturating_sub(Duration::from_millis(earlier)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_of_one_moment_end_apart_and_none_too_late() {
+        let now = Instant::now();
+        let ages: std::collections::BTreeSet<_> =
+            (0..50).filter_map(|_| retire_at(Some(Duration::from_secs(600)))).map(|at| at - now).collect();
+        assert!(ages.len() > 25 && ages.iter().all(|age| (540..=600).contains(&age.as_secs())), "{ages:?}");
+        assert_eq!(retire_at(None), None);
+    }
 
     #[test]
     fn no_two_are_alike() {

@@ -34,7 +34,7 @@ pub use drain::Drain;
 pub use limits::Limits;
 pub use metrics::Metrics;
 
-use crate::spawn::Spawner;
+use crate::{descriptors::Descriptors, spawn::Spawner};
 
 /// Answers requests.
 pub trait Handle: Clone + Send + Sync + 'static {
@@ -56,6 +56,8 @@ pub struct Server<H> {
     pub drain: Drain,
     /// What is counted.
     pub metrics: Metrics,
+    /// Counts and says that there are none left.
+    pub descriptors: Descriptors,
     /// Runs its tasks.
     pub spawner: Spawner,
     /// Follows its connections, so that the process can wait for them.

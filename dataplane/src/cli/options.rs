@@ -49,6 +49,14 @@ pub(super) struct Clients {
     /// or * for all. A page needs a token like everybody else. Default: none, so that browsers refuse to.
     #[arg(long, value_name = "ORIGIN", env = "ROUTEAPI_CORS_ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<Origin>,
+    /// How long to keep a client connection that has no request. Longer than the idle timeout of the load balancer in
+    /// front, which could otherwise send a request at the moment the connection closes.
+    #[arg(long, value_name = "DURATION", default_value = "620s", value_parser = duration)]
+    client_idle_timeout: Duration,
+    /// How long a client connection takes new requests, so that load spreads to pods that were added: then HTTP/1 clients
+    /// get connection: close with an answer, HTTP/2 clients a GOAWAY. Answers under way finish. 0s for no bound.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    client_max_connection_age: Duration,
     /// Export the times of each route as histograms too: 36 series more for each route that is used.
     #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS")]
     route_histograms: bool,
@@ -64,6 +72,8 @@ impl Clients {
             connections_per_client: self.max_connections_per_client.unwrap_or(self.max_connections.div_ceil(2)),
             requests: self.max_connections,
             pending_bytes: self.max_unfinished_header_bytes,
+            idle: self.client_idle_timeout,
+            max_age: Some(self.client_max_connection_age).filter(|age| !age.is_zero()),
             // A quarter more, so that the request's own end comes first and is recorded as what it is.
             write: self.client_write_timeout.saturating_add(self.client_write_timeout / 4),
             cors: Cors::new(self.cors_origins.clone()).map(Arc::new),

@@ -19,6 +19,7 @@ use super::{
     refusal,
     tls::Tls,
 };
+use crate::{descriptors::is_exhaustion, keepalive};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -48,7 +49,11 @@ pub async fn accept<H: Handle>(
             }
             Err(error) => {
                 server.metrics.accept_failures.inc();
-                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                if is_exhaustion(&error) {
+                    server.descriptors.ran_out("accept");
+                } else {
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = server.drain.closing() => return,
@@ -86,14 +91,19 @@ fn start<H: Handle>(
         }
     };
     server.metrics.accepted.inc();
-    // Without this, small events of a stream wait for the peer's acknowledgement of the previous one.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    if let Err(error) = prepare(&socket) {
+        tracing::debug!(%peer, %error, "cannot set a client connection's options");
     }
     // Boxed, as what it awaits is: each layer around a future would keep room for it twice, once as its argument.
     let connection = Box::pin(run(Arc::clone(server), socket, peer, tls.cloned(), place));
     let tracked = server.connections.track_future(connection);
     drop(server.spawner.spawn("connection", tracked));
+}
+
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    // Without this, small events of a stream wait for the peer's acknowledgement of the previous one.
+    socket.set_nodelay(true)?;
+    keepalive::enable(socket)
 }
 
 fn message(full: Full) -> &'static str {

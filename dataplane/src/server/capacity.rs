@@ -164,7 +164,7 @@ fn take(used: &AtomicUsize, most: usize) -> bool {
 }
 
 /// `part` of `whole`, applied to `of`; at least one.
-fn share(of: usize, part: usize, whole: usize) -> usize {
+pub(super) fn share(of: usize, part: usize, whole: usize) -> usize {
     let scaled = (of as u128 * part as u128).checked_div(whole as u128).unwrap_or(0);
     usize::try_from(scaled).unwrap_or(of).clamp(1, of.max(1))
 }

@@ -5,13 +5,15 @@
 //! tells the client that it may try again.
 
 use std::{
+    future::pending,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,7 +25,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use super::{
     Handle, Limits, Server,
@@ -34,7 +39,7 @@ use super::{
     refusal,
     write_timeout::WriteTimeout,
 };
-use crate::spawn::Spawner;
+use crate::{random, spawn::Spawner};
 
 /// A header section of more bytes than this outgrew the buffer that hyper keeps for a connection. It would keep the larger
 /// one, so the connection is closed behind the answer.
@@ -47,6 +52,8 @@ struct Connection<H> {
     place: Arc<Place>,
     ambiguous: Ambiguous,
     activity: Arc<Activity>,
+    /// When it takes no more requests.
+    retire_at: Option<Instant>,
 }
 
 /// What goes on in one connection.
@@ -54,6 +61,7 @@ struct Connection<H> {
 pub(super) struct Activity {
     requests: AtomicU64,
     in_flight: AtomicUsize,
+    is_http2: AtomicBool,
 }
 
 /// A response body that is counted until it ends.
@@ -83,6 +91,7 @@ where
         place: Arc::new(place),
         ambiguous: io.ambiguous(),
         activity,
+        retire_at: random::retire_at(server.limits.max_age),
     });
     match opening::open(io, server.limits.header_bytes, server.drain.closing()).await {
         // Boxed, so that a connection does not keep room for hyper before it has sent anything whole.
@@ -98,6 +107,7 @@ where
     H: Handle,
 {
     let (server, activity, peer) = (Arc::clone(&shared.server), Arc::clone(&shared.activity), shared.peer);
+    let retired = retired(Arc::clone(&activity), shared.retire_at);
     // Boxed, so that a connection does not keep room for a request while there is none.
     let service = service_fn(move |request| Box::pin(answer(Arc::clone(&shared), request)));
     let builder = builder(&server.limits, server.spawner.clone());
@@ -114,6 +124,13 @@ where
             connection.as_mut().graceful_shutdown();
             // Nothing is in flight: a peer that does not let go of the connection is not waited for.
             tokio::time::timeout(server.limits.header_read, connection).await.unwrap_or(Ok(()))
+        }
+        () = retired => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                () = idle(&activity, server.limits.header_read) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {
@@ -146,7 +163,7 @@ fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
 }
 
 /// Resolves when a whole period has passed without a request.
-async fn idle(activity: &Activity, period: std::time::Duration) {
+async fn idle(activity: &Activity, period: Duration) {
     loop {
         let before = activity.requests.load(Ordering::Relaxed);
         tokio::time::sleep(period).await;
@@ -156,13 +173,26 @@ async fn idle(activity: &Activity, period: std::time::Duration) {
     }
 }
 
+/// Resolves when an HTTP/2 connection is to take no more requests, which a GOAWAY tells its client. An HTTP/1 connection
+/// is not closed at that moment, in which a request may be on its way: its next answer says `connection: close` instead.
+async fn retired(activity: Arc<Activity>, at: Option<Instant>) {
+    let Some(at) = at else { return pending().await };
+    tokio::time::sleep_until(at).await;
+    if !activity.is_http2.load(Ordering::Relaxed) {
+        pending::<()>().await;
+    }
+}
+
 async fn answer<H: Handle>(
     connection: Arc<Connection<H>>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked<H::Body>>, h2::Error> {
-    let Connection { server, peer, place, ambiguous, activity } = &*connection;
+    let Connection { server, peer, place, ambiguous, activity, retire_at } = &*connection;
     let ordinal = activity.requests.fetch_add(1, Ordering::Relaxed);
     let is_http1 = request.version() < Version::HTTP_2;
+    if !is_http1 {
+        activity.is_http2.store(true, Ordering::Relaxed);
+    }
     let guard = match place.request() {
         // An HTTP/1 connection has one request, and a place of its own.
         taken if taken.is_some() || is_http1 => InFlight::new(activity, taken),
@@ -172,7 +202,8 @@ async fn answer<H: Handle>(
         }
     };
     let permit = server.limits.cors.as_ref().map(|cors| cors.permit(request.headers()));
-    let mut must_close = server.drain.is_closing() || head_bytes(&request) > ORDINARY_HEAD;
+    let is_old = retire_at.is_some_and(|at| Instant::now() >= at);
+    let mut must_close = is_old || server.drain.is_closing() || head_bytes(&request) > ORDINARY_HEAD;
     let response = if is_http1 && ambiguous.is(ordinal) {
         must_close = true;
         server.metrics.ambiguous.inc();
@@ -250,3 +281,6 @@ where
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::cors::Cors;
 
+use super::capacity::share;
+use crate::descriptors;
+
 /// Limits of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -18,9 +21,12 @@ pub struct Limits {
     pub pending_bytes: usize,
     /// From a request's first byte (or from the connection's start) to the end of its header section.
     pub header_read: Duration,
-    /// How long a connection without a request is kept. Longer than what clients' pools keep, so that they close first
-    /// and never reuse a connection in the moment it goes away.
+    /// How long a connection without a request is kept. Longer than what load balancers and clients' pools keep, so that
+    /// they close first and never reuse a connection in the moment it goes away.
     pub idle: Duration,
+    /// How long a connection takes new requests, so that long-lived ones spread over pods that were added; none for no
+    /// bound. Each one's own is up to a tenth shorter, so that they do not all end together.
+    pub max_age: Option<Duration>,
     /// How long a write may wait for the peer. Longer than what an answer under way is given, which knows more of why.
     pub write: Duration,
     /// For the TLS handshake.
@@ -59,7 +65,8 @@ impl Default for Limits {
             requests: 10_000,
             pending_bytes: 32 << 20,
             header_read: Duration::from_secs(10),
-            idle: Duration::from_secs(120),
+            idle: Duration::from_secs(620),
+            max_age: Some(Duration::from_secs(600)),
             write: Duration::from_secs(75),
             tls_handshake: Duration::from_secs(10),
             tls_handshake_bytes: 16 << 10,
@@ -75,5 +82,37 @@ impl Default for Limits {
             h2_ping_timeout: Duration::from_secs(10),
             cors: None,
         }
+    }
+}
+
+impl Limits {
+    /// These limits, lowered to what so many file descriptors allow; none for no limit.
+    #[must_use]
+    pub fn within(self, descriptors: Option<u64>) -> Self {
+        let connections = descriptors::connections(self.connections, descriptors);
+        if connections == self.connections {
+            return self;
+        }
+        tracing::warn!(
+            connections,
+            wanted = self.connections,
+            descriptors,
+            "fewer connections at once than asked for: the limit of file descriptors does not allow more"
+        );
+        let share = share(connections, self.connections_per_client, self.connections);
+        Self { connections, connections_per_client: share, requests: self.requests.min(connections), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_requests_and_a_clients_share_follow_the_descriptors() {
+        let limits = Limits::default().within(Some(1_024));
+        assert_eq!((limits.connections, limits.connections_per_client, limits.requests), (448, 224, 448));
+        let limits = Limits::default().within(Some(1_048_576));
+        assert_eq!((limits.connections, limits.connections_per_client, limits.requests), (10_000, 5_000, 10_000));
     }
 }

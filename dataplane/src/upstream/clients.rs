@@ -31,6 +31,7 @@ use super::{
     sent::MarkedBody,
     tunnel::{Dialer, Ways},
 };
+use crate::keepalive;
 
 type Connector = Remembering<Patient<HttpsConnector<Dialer>>>;
 
@@ -204,7 +205,9 @@ impl Clients {
             let mut tcp = HttpConnector::new_with_resolver(resolver);
             tcp.enforce_http(false);
             tcp.set_nodelay(true);
-            tcp.set_keepalive(Some(Duration::from_secs(60)));
+            tcp.set_keepalive(Some(keepalive::TIME));
+            tcp.set_keepalive_interval(Some(keepalive::INTERVAL));
+            tcp.set_keepalive_retries(Some(keepalive::RETRIES));
             tcp
         });
         let https = HttpsConnectorBuilder::new().with_tls_config(self.tls(trust)?).https_or_http();

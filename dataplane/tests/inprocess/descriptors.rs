@@ -4,9 +4,13 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tempfile::NamedTempFile;
 
 use super::gateway::{chat, connect, echo, eventually, exchange, metric, status};
 
@@ -15,25 +19,46 @@ struct Limited {
     child: Child,
     gateway: SocketAddr,
     admin: SocketAddr,
+    log: NamedTempFile,
 }
 
+/// The program's hard limit.
+const HARD: u64 = 512;
+
 impl Limited {
-    fn start(descriptors: u32, manifests: &str) -> Self {
+    /// Starts it with a lower soft limit.
+    fn start(manifests: &str) -> Self {
         let program = env!("CARGO_BIN_EXE_routeapi");
         let run = "exec \"$0\" run -f \"$1\" --listen 127.0.0.1:0 --admin 127.0.0.1:0 --workers 1";
+        let log = NamedTempFile::new().unwrap();
         let child = Command::new("sh")
-            .args(["-c", &format!("ulimit -n {descriptors}; {run}"), program, manifests])
+            .args(["-c", &format!("ulimit -Sn 64; ulimit -Hn {HARD}; {run}"), program, manifests])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
         let nowhere: SocketAddr = ([0, 0, 0, 0], 0).into();
-        let mut program = Self { child, gateway: nowhere, admin: nowhere };
+        let mut program = Self { child, gateway: nowhere, admin: nowhere, log };
         let lines = BufReader::new(program.child.stdout.take().unwrap()).lines();
         let mut found = lines.filter_map(|line| address(&line.unwrap()));
         program.gateway = found.next().expect("it says where it listens");
         program.admin = found.next().expect("it says where its admin listener is");
         program
+    }
+
+    fn limit(&self, soft: u64) {
+        let pid = Pid::from_child(&self.child);
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(soft), maximum: Some(HARD) }).unwrap();
+    }
+
+    /// Leaves it so many descriptors beyond those it has.
+    fn leave(&self, count: usize) {
+        let is_free = |number: &u64| !Path::new(&format!("/proc/{}/fd/{number}", self.child.id())).exists();
+        self.limit((0..).filter(is_free).nth(count).unwrap());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.log.path()).unwrap()
     }
 
     /// User and system time so far, in hundredths of a second.
@@ -58,10 +83,13 @@ fn address(line: &str) -> Option<SocketAddr> {
 }
 
 #[test]
-fn want_of_descriptors_costs_no_cpu_and_ends_with_it() {
+fn want_of_descriptors_costs_no_cpu_is_said_once_and_ends_with_it() {
     let files = echo();
-    let program = Limited::start(48, files.path.to_str().unwrap());
+    let program = Limited::start(files.path.to_str().unwrap());
     assert_eq!(metric(program.admin, "routeapi_accept_failures_total"), "0");
+    // What that asked through is closed.
+    eventually("its connections are closed", || metric(program.admin, "routeapi_connections_open") == "0");
+    program.leave(0);
     let crowd: Vec<_> = (0..64).map(|_| connect(program.gateway)).collect();
     // As long as the loop pauses, nothing tells that it does but the time it does not use.
     let (begun, before) = (Instant::now(), program.ticks());
@@ -69,7 +97,26 @@ fn want_of_descriptors_costs_no_cpu_and_ends_with_it() {
     let (used, passed) = (program.ticks() - before, begun.elapsed());
     assert!(u128::from(used) * 10 < passed.as_millis() / 4, "{used} ticks of CPU in {passed:?}");
     drop(crowd);
+    program.limit(HARD);
     eventually("it serves again", || status(&exchange(program.gateway, chat("hello", "").as_bytes())) == "200");
     let failures: u64 = metric(program.admin, "routeapi_accept_failures_total").parse().unwrap();
     assert!((1..=20).contains(&failures), "{failures} failures to accept");
+    let exhausted = metric(program.admin, "routeapi_descriptors_exhausted_total{operation=\"accept\"}");
+    assert_eq!(exhausted, failures.to_string());
+    eventually("the log says so", || program.log().contains("no file descriptors left"));
+    assert_eq!(program.log().matches("no file descriptors left").count(), 1, "{}", program.log());
+}
+
+#[test]
+fn the_soft_limit_is_raised_and_connections_follow_what_there_is() {
+    let files = echo();
+    let program = Limited::start(files.path.to_str().unwrap());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", program.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>()[3..5], ["512", "512"], "{line}");
+    assert_eq!(metric(program.admin, "process_max_fds"), "512");
+    // Written by a thread of its own.
+    eventually("the log says so", || program.log().contains("\"descriptors\":512"));
+    let log = program.log();
+    assert!(log.contains("\"connections\":192") && log.contains("\"wanted\":10000"), "{log}");
 }

@@ -1,0 +1,101 @@
+//! The end of a connection for its age, with tokio's clock held.
+
+use http_body_util::BodyExt;
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+use crate::server::{Capacity, Drain, Metrics};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Answers after a while.
+#[derive(Clone)]
+struct After(Duration);
+
+impl Handle for After {
+    type Body = Full<Bytes>;
+
+    async fn handle(&self, _: SocketAddr, _: Request<Incoming>) -> Response<Full<Bytes>> {
+        tokio::time::sleep(self.0).await;
+        Response::new(Full::from("ok"))
+    }
+}
+
+/// A client's end of a connection that is served.
+fn connect(max_age: Option<Duration>, takes: Duration) -> DuplexStream {
+    let limits = Limits { max_age, ..Limits::default() };
+    let place = Capacity::new(&limits).enter([10, 0, 0, 1].into()).unwrap();
+    let server = Arc::new(Server {
+        handler: After(takes),
+        limits,
+        drain: Drain::new(),
+        metrics: Metrics::default(),
+        descriptors: crate::descriptors::Descriptors::default(),
+        spawner: Spawner::default(),
+        connections: tokio_util::task::TaskTracker::new(),
+    });
+    let (client, io) = tokio::io::duplex(64 << 10);
+    tokio::spawn(async move { serve(&server, ([10, 0, 0, 1], 9).into(), place, io).await });
+    client
+}
+
+/// One exchange on an HTTP/1 connection: the answer's text.
+async fn ask(client: &mut DuplexStream) -> String {
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\nok") {
+        assert_ne!(client.read_buf(&mut text).await.unwrap(), 0, "{}", String::from_utf8_lossy(&text));
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http1_connection_of_age_is_closed_with_an_answer_and_not_before() {
+    let mut client = connect(Some(10 * MINUTE), Duration::ZERO);
+    for minute in 0..9 {
+        assert!(!ask(&mut client).await.contains("connection: close"), "in minute {minute}");
+        tokio::time::sleep(MINUTE).await;
+    }
+    tokio::time::sleep(2 * MINUTE).await;
+    assert!(ask(&mut client).await.contains("connection: close"), "in minute 11, in which it was still open");
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_bound_on_its_age_stays() {
+    let mut client = connect(None, Duration::ZERO);
+    for _ in 0..10 {
+        assert!(!ask(&mut client).await.contains("connection: close"));
+        tokio::time::sleep(10 * MINUTE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_outlasts_load_balancers_and_no_more() {
+    let mut client = connect(None, Duration::ZERO);
+    ask(&mut client).await;
+    let begun = Instant::now();
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    let rested = begun.elapsed().as_secs();
+    assert!((600..=2 * 620).contains(&rested), "{rested} s: load balancers keep theirs for 600 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_of_age_takes_no_more_requests_and_finishes_those_it_has() {
+    let client = TokioIo::new(connect(Some(10 * MINUTE), 15 * MINUTE));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), client).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = || Request::get("http://a/").body(Full::<Bytes>::default()).unwrap();
+    let answering = tokio::spawn(sender.send_request(request()));
+    tokio::time::sleep(8 * MINUTE).await;
+    assert!(sender.ready().await.is_ok() && !sender.is_closed());
+    tokio::time::sleep(3 * MINUTE).await;
+    let late = sender.send_request(request()).await;
+    assert!(late.is_err_and(|error| error.is_canceled()), "after the GOAWAY nothing is sent");
+    let answer = answering.await.unwrap().unwrap();
+    assert_eq!(answer.into_body().frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
+    drop(sender);
+    connection.await.unwrap().unwrap();
+}

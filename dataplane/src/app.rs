@@ -324,7 +324,7 @@ async fn run_control(
         drain: Drain::new(),
         connections: TaskTracker::new(),
         metrics: server::Metrics::default(),
-        limits: Limits { cors: None, ..shared.limits.clone() },
+        limits: Limits { cors: None, proxy_protocol: false, ..shared.limits.clone() },
         ..shared.server(admin)
     });
     let capacity = Capacity::new(&shared.limits);

@@ -10,6 +10,7 @@
 
 mod admit;
 mod attempt;
+mod client;
 mod context;
 mod gathered;
 mod identify;
@@ -24,6 +25,7 @@ mod route;
 mod settle;
 mod standing;
 mod wait;
+mod words;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -34,12 +36,14 @@ use http_body::Body;
 use routeapi_protocol::inbound::{Endpoint, Inbound};
 
 pub(crate) use admit::most_output;
+pub use client::RecordClient;
 pub use offload::Offload;
 pub use plan::lacking;
 pub use relay::{BodyError, Deliveries, ResponseBody, end_overdue};
 
 use self::{
     attempt::PlannedCall,
+    client::Client,
     context::Context,
     refusal::Refusal,
     settle::Guard,
@@ -49,7 +53,7 @@ use self::{
 use crate::{
     clock,
     config::{runtime::Runtime, store::Store},
-    server::Drain,
+    server::{Drain, TrustedProxies},
     telemetry::{Metrics, RecordSink},
 };
 
@@ -95,6 +99,10 @@ pub struct RequestSettings {
     pub heartbeat: Option<Duration>,
     /// Output tokens that are assumed, and asked for where a dialect demands a number, if the client sets no bound.
     pub assumed_output_tokens: u64,
+    /// Proxies whose word about a client's address is taken for the record.
+    pub trusted_proxies: TrustedProxies,
+    /// What is recorded of clients.
+    pub record_client: RecordClient,
     /// Whether the times of each route are exported as histograms.
     pub route_histograms: bool,
 }
@@ -111,6 +119,8 @@ impl Default for RequestSettings {
             max_buffered_bytes: 256 << 20,
             heartbeat: Some(Duration::from_secs(15)),
             assumed_output_tokens: 4_096,
+            trusted_proxies: TrustedProxies::default(),
+            record_client: RecordClient::default(),
             route_histograms: false,
         }
     }
@@ -129,7 +139,9 @@ pub async fn handle<B>(gateway: &Arc<Gateway>, peer: SocketAddr, request: Reques
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut guard = Guard::new(gateway, Context::read(clock::now(), peer, &request));
+    let RequestSettings { trusted_proxies, record_client, .. } = &gateway.settings;
+    let client = Client::read(peer.ip(), request.headers(), trusted_proxies, *record_client);
+    let mut guard = Guard::new(gateway, Context::read(clock::now(), peer, &request), client);
     // Boxed, so that a connection does not keep room for it while an answer streams or nothing happens.
     let serving = Box::pin(serve(gateway, request, &mut guard));
     match AssertUnwindSafe(serving).catch_unwind().await {

@@ -12,12 +12,14 @@ pub mod drain;
 pub mod limits;
 pub mod metrics;
 pub mod tls;
+pub mod trusted_proxies;
 
 mod framing;
 mod guarded;
 mod handshake;
 mod host;
 mod opening;
+mod proxy_protocol;
 mod refusal;
 mod write_timeout;
 
@@ -33,6 +35,7 @@ pub use capacity::Capacity;
 pub use drain::Drain;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use trusted_proxies::TrustedProxies;
 
 use crate::{descriptors::Descriptors, spawn::Spawner};
 

@@ -57,6 +57,9 @@ fn a_wrong_name_or_type_is_refused_with_its_path() {
         ("operator.dnsConfig.nameServers[0]=192.0.2.1", "/operator/dnsConfig", "nameServers"),
         ("dataPlane.autoscaling.targetCPU=half", "/dataPlane/autoscaling/targetCPU", "pattern"),
         ("networkPolicy.apiServerPorts[0]=https", "/networkPolicy/apiServerPorts/0", "integer"),
+        ("dataPlane.trustedProxies[0]=everybody", "/dataPlane/trustedProxies/0", "pattern"),
+        ("dataPlane.proxyProtocol=v2", "/dataPlane/proxyProtocol", "boolean"),
+        ("dataPlane.recordClient[0]=email", "/dataPlane/recordClient/0", "'address'"),
     ] {
         let refused = template("rel", "sys", &["--set", value]).expect_err(value).to_string();
         assert!(refused.contains(&format!("at '{path}'")) && refused.contains(about), "{value}: {refused}");

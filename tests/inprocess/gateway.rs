@@ -117,7 +117,12 @@ impl Gateway {
 
     /// Starts it with other bounds on connections.
     pub fn start_within(manifests: &Manifests, limits: Limits) -> Self {
-        Self(gateway::Gateway::local_as(&manifests.0, Setup { limits, ..Setup::default() }))
+        Self::start_as(manifests, Setup { limits, ..Setup::default() })
+    }
+
+    /// Starts it with other settings of the process.
+    pub fn start_as(manifests: &Manifests, setup: Setup) -> Self {
+        Self(gateway::Gateway::local_as(&manifests.0, setup))
     }
 
     /// Starts it with ways out of the network as these variables say.
@@ -165,11 +170,13 @@ impl Gateway {
     /// Waits until a line stands on the page of metrics.
     pub async fn shows(&self, line: &str) {
         let line = format!("\n{line}\n");
-        let look = || async {
-            let page = Ask::get("/metrics").open_at(self.admin()).await.read().await;
-            page.text().contains(&line).then_some(())
-        };
+        let look = || async { self.page().await.contains(&line).then_some(()) };
         wait::until("the metrics say so", SOON, look).await;
+    }
+
+    /// The page of metrics.
+    pub async fn page(&self) -> String {
+        Ask::get("/metrics").open_at(self.admin()).await.read().await.text().to_owned()
     }
 
     /// The record of the only request.

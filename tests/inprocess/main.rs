@@ -30,3 +30,4 @@ mod stalled;
 mod streaming;
 mod unasked;
 mod waiting;
+mod who;

@@ -5,6 +5,7 @@
 //! gateway and upstream could read different ones.
 
 mod allowance;
+mod end_user;
 mod foreign_state;
 mod hybrid;
 mod needs;
@@ -49,6 +50,7 @@ pub struct Call {
     framing: Framing,
     allowance: Allowance,
     include_usage: Option<bool>,
+    end_user: Option<Box<str>>,
     estimate: OnceLock<Estimate>,
     decoded: OnceLock<Result<ir::Request, Malformed>>,
     /// What the body lost when it was read as another dialect's than its path says.
@@ -164,15 +166,34 @@ impl Call {
         };
         let allowance = allowance::of(reading, endpoint.surface)?;
         let include_usage = reading.include_usage()?;
+        let end_user = end_user::of(&scan, &body);
         head.model.clone_from(&endpoint.model);
         head.stream = endpoint.framing.is_some_and(|framing| framing != Framing::Whole);
         let (estimate, decoded) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { endpoint, head, body, scan, model, framing, allowance, include_usage, estimate, decoded, lost })
+        Ok(Self {
+            endpoint,
+            head,
+            body,
+            scan,
+            model,
+            framing,
+            allowance,
+            include_usage,
+            end_user,
+            estimate,
+            decoded,
+            lost,
+        })
     }
 
     /// Which call.
     pub fn surface(&self) -> Surface {
         self.endpoint.surface
+    }
+
+    /// Whom the client says it is for, in its own words; bounded, and unverified.
+    pub fn end_user(&self) -> Option<&str> {
+        self.end_user.as_deref()
     }
 
     /// The model id as the client sent it.

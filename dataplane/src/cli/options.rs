@@ -1,16 +1,17 @@
 //! Options that `run` and `serve` share, and how option values are read.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use clap::Args;
 use routeapi_crds::value;
 use routeapi_process::{DefaultHost, listen};
 
 use crate::{
-    request::RequestSettings,
+    request::{RecordClient, RequestSettings},
     server::{
-        Limits,
+        Limits, TrustedProxies,
         cors::{Cors, Origin},
+        trusted_proxies::Range,
     },
 };
 
@@ -20,8 +21,9 @@ pub(super) struct Clients {
     /// Client connections at once; more are answered with 503.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     max_connections: usize,
-    /// Client connections at once from one IPv4 address or IPv6 /64; more are answered with 503. Set it to
-    /// --max-connections where all clients arrive through one proxy or NAT. Default: half of --max-connections.
+    /// Client connections at once from one IPv4 address or IPv6 /64; more are answered with 503. Those from
+    /// --trusted-proxies do not count; set it to --max-connections where all clients arrive through one NAT. Default: half
+    /// of --max-connections.
     #[arg(long, value_name = "N")]
     max_connections_per_client: Option<usize>,
     /// Bytes of unfinished request header sections that are held at once, all together; beyond it the oldest are given
@@ -45,10 +47,22 @@ pub(super) struct Clients {
     /// How long a client may take nothing of its answer; then the request ends and its connection is closed.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     client_write_timeout: Duration,
+    /// Address ranges of the proxies and load balancers in front, such as 10.0.0.0/8, separated by commas. From these, the
+    /// client's address in X-Forwarded-For or Forwarded goes into the access log. Default: none, so that nobody's word is
+    /// taken for it.
+    #[arg(long, value_name = "CIDR", env = "ROUTEAPI_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
+    trusted_proxies: List<Range>,
+    /// Read a PROXY protocol header (version 1 or 2) at the beginning of each connection to the traffic ports; with
+    /// --trusted-proxies, of connections from these only. A connection without one is closed.
+    #[arg(long, env = "ROUTEAPI_PROXY_PROTOCOL")]
+    proxy_protocol: bool,
+    /// What the access log says of clients: address, user-agent, end-user, separated by commas, or none.
+    #[arg(long, value_name = "FACTS", env = "ROUTEAPI_RECORD_CLIENT", default_value = "address,user-agent,end-user")]
+    record_client: RecordClient,
     /// Let pages of this origin call from a browser, such as https://chat.example.com: for several, separated by commas,
     /// or * for all. A page needs a token like everybody else. Default: none, so that browsers refuse to.
-    #[arg(long, value_name = "ORIGIN", env = "ROUTEAPI_CORS_ORIGINS", value_delimiter = ',')]
-    cors_origins: Vec<Origin>,
+    #[arg(long, value_name = "ORIGIN", env = "ROUTEAPI_CORS_ORIGINS", default_value = "", hide_default_value = true)]
+    cors_origins: List<Origin>,
     /// How long to keep a client connection that has no request. Longer than the idle timeout of the load balancer in
     /// front, which could otherwise send a request at the moment the connection closes.
     #[arg(long, value_name = "DURATION", default_value = "620s", value_parser = duration)]
@@ -76,7 +90,9 @@ impl Clients {
             max_age: Some(self.client_max_connection_age).filter(|age| !age.is_zero()),
             // A quarter more, so that the request's own end comes first and is recorded as what it is.
             write: self.client_write_timeout.saturating_add(self.client_write_timeout / 4),
-            cors: Cors::new(self.cors_origins.clone()).map(Arc::new),
+            trusted_proxies: TrustedProxies::new(self.trusted_proxies.0.clone()),
+            proxy_protocol: self.proxy_protocol,
+            cors: Cors::new(self.cors_origins.0.clone()).map(Arc::new),
             ..Limits::default()
         }
     }
@@ -88,9 +104,24 @@ impl Clients {
             body_total: self.request_body_timeout,
             client_write: self.client_write_timeout,
             heartbeat: Some(self.heartbeat).filter(|it| !it.is_zero()),
+            trusted_proxies: TrustedProxies::new(self.trusted_proxies.0.clone()),
+            record_client: self.record_client,
             route_histograms: self.route_histograms,
             ..RequestSettings::default()
         }
+    }
+}
+
+/// Values separated by commas. Nothing, as an environment variable that is set to nothing, is none.
+#[derive(Clone, Debug)]
+struct List<T>(Vec<T>);
+
+impl<T: FromStr> FromStr for List<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let values = text.split(',').map(str::trim).filter(|value| !value.is_empty());
+        values.map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -107,4 +138,16 @@ pub(super) fn on_any_address(text: &str) -> Result<SocketAddr, String> {
 /// Durations are written as in manifests: `500ms`, `30s`, `1m30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, value::InvalidDuration> {
     text.parse::<value::Duration>().map(Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_separated_by_commas_and_may_be_empty() {
+        let read = |text: &str| text.parse::<List<Range>>().map(|list| list.0.len());
+        assert_eq!((read(""), read(" , "), read("10.0.0.0/8, ::1")), (Ok(0), Ok(0), Ok(2)));
+        assert!(read("10.0.0.0/8,proxy.example").is_err());
+    }
 }

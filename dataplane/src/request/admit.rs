@@ -8,7 +8,7 @@ use std::sync::Arc;
 use routeapi_metering::Ask;
 use routeapi_protocol::call::Call;
 
-use super::{RequestSettings, identify::Caller, refusal::Refusal};
+use super::{RequestSettings, identify::Caller, refusal::Refusal, words::is_hidden};
 use crate::{
     clock::Now,
     config::runtime::{Route, Runtime},
@@ -69,5 +69,5 @@ pub(crate) fn most_output(call: &Call, settings: &RequestSettings) -> u64 {
 
 /// A client's model id for messages: bounded, since it may be anything.
 pub(super) fn clip(model: &str) -> String {
-    model.chars().filter(|letter| !letter.is_control()).take(128).collect()
+    model.chars().filter(|letter| !is_hidden(*letter)).take(128).collect()
 }

@@ -28,7 +28,7 @@ use routeapi_protocol::{
 
 use usage::{Asked, Seen};
 
-use super::{Gateway, context::Context, identify::Caller, respond};
+use super::{Gateway, client::Client, context::Context, identify::Caller, respond, words::printable};
 use crate::{
     clock::{self, Now},
     config::runtime::{Route, Upstream},
@@ -51,6 +51,7 @@ const LONGEST_METHOD: usize = 32;
 pub(super) struct Guard {
     gateway: Arc<Gateway>,
     context: Arc<Context>,
+    client: Client,
     family: Family,
     caller: Option<Caller>,
     call: Option<CallShape>,
@@ -126,11 +127,12 @@ impl Ending {
 // === impl Guard: what becomes known on the way ===
 
 impl Guard {
-    pub(super) fn new(gateway: &Arc<Gateway>, context: Context) -> Self {
+    pub(super) fn new(gateway: &Arc<Gateway>, context: Context, client: Client) -> Self {
         gateway.metrics.began();
         Self {
             gateway: Arc::clone(gateway),
             context: Arc::new(context),
+            client,
             family: Family::OpenAi,
             caller: None,
             call: None,
@@ -206,6 +208,7 @@ impl Guard {
     }
 
     pub(super) fn called(&mut self, call: &Call) {
+        self.client.acts_for(call.end_user(), self.gateway.settings.record_client);
         self.call = Some(CallShape {
             surface: call.surface(),
             model: super::admit::clip(call.model()),
@@ -238,7 +241,7 @@ impl Guard {
     /// What went wrong, in words. The first word counts.
     pub(super) fn explain(&mut self, message: &str) {
         if self.message.is_none() {
-            self.message = Some(cut(message, LONGEST_MESSAGE));
+            self.message = Some(printable(message, LONGEST_MESSAGE));
         }
     }
 
@@ -427,9 +430,12 @@ impl Guard {
         };
         RequestRecord {
             usage,
-            peer: context.peer.to_string(),
-            method: cut(context.method.as_str(), LONGEST_METHOD),
-            path: cut(&context.path, LONGEST_PATH),
+            peer: self.gateway.settings.record_client.address.then(|| context.peer.to_string()),
+            client_address: self.client.address.map(|address| address.to_string()),
+            user_agent_original: self.client.user_agent.take(),
+            enduser_id: self.client.end_user.take(),
+            method: printable(context.method.as_str(), LONGEST_METHOD),
+            path: printable(&context.path, LONGEST_PATH),
             trace_id: context.trace.as_ref().map(|trace| trace.trace_id.clone()),
             span_id: context.trace.as_ref().map(|trace| trace.span_id.clone()),
             response_bytes: self.response_bytes,
@@ -493,14 +499,6 @@ impl Drop for Guard {
         if !self.settled {
             self.settle(self.abandoned());
         }
-    }
-}
-
-/// The text if it is short enough, else its beginning with `…` behind, so that a reader sees the cut.
-fn cut(text: &str, longest: usize) -> String {
-    match text.char_indices().nth(longest) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 

@@ -262,7 +262,7 @@ async fn a_client_that_takes_nothing_while_it_waits_loses_its_place() {
 async fn what_waits_is_small() {
     let (gateway, _kept, _listener) = silent_gateway("1h").await;
     let runtime = gateway.config.current();
-    let guard = Guard::new(&gateway, Context::read(clock::now(), peer(), &request(())));
+    let guard = Guard::new(&gateway, Context::read(clock::now(), peer(), &request(())), Client::default());
     let (head, ()) = request(()).into_parts();
     let caller = identify::identify(&runtime, &head, clock::now()).unwrap();
     let mut standing = Standing::new(Arc::clone(&runtime), caller);

@@ -16,10 +16,11 @@ use super::{
     capacity::{Capacity, Full, Place},
     connection,
     handshake::Handshake,
+    proxy_protocol::{self, NoHeader},
     refusal,
     tls::Tls,
 };
-use crate::{descriptors::is_exhaustion, keepalive};
+use crate::{clock, descriptors::is_exhaustion, keepalive};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -79,16 +80,10 @@ fn start<H: Handle>(
     tls: Option<&Arc<Tls>>,
     capacity: &Arc<Capacity>,
 ) {
-    let place = match capacity.enter(peer.ip()) {
+    let is_proxy = server.limits.trusted_proxies.contains(peer.ip());
+    let place = match if is_proxy { capacity.enter_proxy() } else { capacity.enter(peer.ip()) } {
         Ok(place) => place,
-        Err(full) => {
-            server.metrics.shed.inc();
-            if tls.is_none() {
-                // Best effort: a fresh socket takes these few bytes without waiting.
-                let _ = socket.try_write(&refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, message(full)));
-            }
-            return;
-        }
+        Err(full) => return shed(server, &socket, tls.is_some(), full),
     };
     server.metrics.accepted.inc();
     if let Err(error) = prepare(&socket) {
@@ -106,6 +101,14 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     keepalive::enable(socket)
 }
 
+fn shed<H>(server: &Server<H>, socket: &TcpStream, is_tls: bool, full: Full) {
+    server.metrics.shed.inc();
+    if !is_tls {
+        // Best effort: a fresh socket takes these few bytes without waiting.
+        let _ = socket.try_write(&refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, message(full)));
+    }
+}
+
 fn message(full: Full) -> &'static str {
     match full {
         Full::All => "the gateway has as many connections as it may",
@@ -115,12 +118,20 @@ fn message(full: Full) -> &'static str {
 
 async fn run<H: Handle>(
     server: Arc<Server<H>>,
-    socket: TcpStream,
-    peer: SocketAddr,
+    mut socket: TcpStream,
+    mut peer: SocketAddr,
     tls: Option<Arc<Tls>>,
-    place: Place,
+    mut place: Place,
 ) {
     let _open = Open::new(server.metrics.open.clone());
+    if server.limits.begins_with_proxy_header(peer.ip()) {
+        let Some(client) = announced(&server, peer, &mut socket).await else { return };
+        let is_one_clients = client != peer && !server.limits.trusted_proxies.contains(client.ip());
+        if is_one_clients && let Err(full) = place.belongs_to(client.ip()) {
+            return shed(&server, &socket, tls.is_some(), full);
+        }
+        peer = client;
+    }
     let Some(tls) = tls else {
         abortable(Box::pin(connection::serve(&server, peer, place, socket))).await;
         return;
@@ -132,6 +143,20 @@ async fn run<H: Handle>(
         Err(error) => {
             server.metrics.tls_failures.inc();
             tracing::debug!(%peer, %error, "TLS handshake failed");
+        }
+    }
+}
+
+/// The client that a connection's PROXY header announces, or who connected if it announces none; nothing if the connection
+/// is to be closed.
+async fn announced<H>(server: &Server<H>, peer: SocketAddr, socket: &mut TcpStream) -> Option<SocketAddr> {
+    match proxy_protocol::read(socket, server.limits.proxy_header).await {
+        Ok(client) => Some(client.map_or(peer, |client| SocketAddr::new(client.ip().to_canonical(), client.port()))),
+        Err(NoHeader::Nothing) => None,
+        Err(error) => {
+            server.metrics.proxy_protocol_failures.inc();
+            proxy_protocol::log(peer, &error, clock::mono());
+            None
         }
     }
 }

@@ -35,7 +35,8 @@ pub struct Capacity {
 #[derive(Debug)]
 pub(super) struct Place {
     capacity: Arc<Capacity>,
-    address: IpAddr,
+    /// None for a connection that is not one client's.
+    address: Option<IpAddr>,
     client: Arc<Client>,
 }
 
@@ -85,19 +86,19 @@ impl Capacity {
         if !self.connections.take() {
             return Err(Full::All);
         }
-        let address = host(address);
-        let client = {
-            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-            let client = clients.entry(address).or_default();
-            take(&client.connections, self.connections_per_client).then(|| Arc::clone(client))
-        };
-        match client {
-            Some(client) => Ok(Place { capacity: Arc::clone(self), address, client }),
-            None => {
-                self.connections.give_back();
-                Err(Full::Client)
-            }
-        }
+        let mut place = self.unnamed();
+        place.belongs_to(address)?;
+        Ok(place)
+    }
+
+    /// A place for a connection of a trusted proxy, behind which there are many clients: it counts for no address.
+    pub(super) fn enter_proxy(self: &Arc<Self>) -> Result<Place, Full> {
+        if self.connections.take() { Ok(self.unnamed()) } else { Err(Full::All) }
+    }
+
+    /// Of a connection that is counted already.
+    fn unnamed(self: &Arc<Self>) -> Place {
+        Place { capacity: Arc::clone(self), address: None, client: Arc::default() }
     }
 
     fn leave(&self, address: IpAddr, client: &Client) {
@@ -106,12 +107,32 @@ impl Capacity {
         if client.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
             clients.remove(&address);
         }
-        drop(clients);
-        self.connections.give_back();
     }
 }
 
 impl Place {
+    /// Counts the connection for this address from now on, and no longer for another one. Before its first request.
+    pub(super) fn belongs_to(&mut self, address: IpAddr) -> Result<(), Full> {
+        let address = host(address);
+        let client = {
+            let mut clients = self.capacity.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let client = clients.entry(address).or_default();
+            if !take(&client.connections, self.capacity.connections_per_client) {
+                return Err(Full::Client);
+            }
+            Arc::clone(client)
+        };
+        self.leave();
+        (self.address, self.client) = (Some(address), client);
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        if let Some(address) = self.address.take() {
+            self.capacity.leave(address, &self.client);
+        }
+    }
+
     /// Counts what this connection holds of unfinished requests.
     pub(super) fn charge(&self) -> Charge {
         Charge::new(Arc::clone(&self.capacity.pending))
@@ -133,7 +154,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.capacity.leave(self.address, &self.client);
+        self.leave();
+        self.capacity.connections.give_back();
     }
 }
 
@@ -210,6 +232,24 @@ mod tests {
         let _one = capacity.enter(ip("2001:db8:0:1::1")).unwrap();
         assert_eq!(capacity.enter(ip("2001:db8:0:1:ffff::2")).unwrap_err(), Full::Client);
         assert!(capacity.enter(ip("2001:db8:0:2::1")).is_ok());
+    }
+
+    #[test]
+    fn a_proxys_connections_count_for_whom_it_announces() {
+        let capacity = capacity(4, 1, 4);
+        let mut first = capacity.enter_proxy().unwrap();
+        let mut second = capacity.enter_proxy().unwrap();
+        let _third = capacity.enter_proxy().unwrap();
+        assert_eq!(first.belongs_to(ip("10.0.0.1")), Ok(()));
+        assert_eq!(second.belongs_to(ip("10.0.0.1")), Err(Full::Client));
+        assert_eq!(capacity.enter(ip("10.0.0.1")).unwrap_err(), Full::Client);
+        assert_eq!(first.belongs_to(ip("10.0.0.2")), Ok(()), "it moves");
+        assert_eq!(second.belongs_to(ip("10.0.0.1")), Ok(()));
+        let _fourth = capacity.enter_proxy().unwrap();
+        assert_eq!(capacity.enter_proxy().unwrap_err(), Full::All);
+        drop((first, second));
+        assert!(capacity.clients.lock().unwrap().is_empty());
+        assert_eq!(capacity.connections.used.load(Ordering::Relaxed), 2);
     }
 
     #[test]

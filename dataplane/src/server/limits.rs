@@ -1,8 +1,8 @@
 //! What a client may do before it is cut off. One place for every number, each with its reason.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::cors::Cors;
+use super::{TrustedProxies, cors::Cors};
 
 use super::capacity::share;
 use crate::descriptors;
@@ -29,6 +29,8 @@ pub struct Limits {
     pub max_age: Option<Duration>,
     /// How long a write may wait for the peer. Longer than what an answer under way is given, which knows more of why.
     pub write: Duration,
+    /// For the PROXY header in front of everything else. Balancers send it with the connection's first packet.
+    pub proxy_header: Duration,
     /// For the TLS handshake.
     pub tls_handshake: Duration,
     /// Bytes that a client may send until the handshake is done. A ClientHello with post-quantum keys has about 2 KiB.
@@ -53,8 +55,19 @@ pub struct Limits {
     pub h2_ping: Duration,
     /// For the answer to such a ping.
     pub h2_ping_timeout: Duration,
+    /// Proxies in front. Their connections are those of many clients and do not count for one address.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether connections begin with a PROXY header: those from trusted proxies, or all where there are none.
+    pub proxy_protocol: bool,
     /// Which pages of other origins may call from a browser; none for no CORS.
     pub cors: Option<Arc<Cors>>,
+}
+
+impl Limits {
+    /// Whether a connection from this address begins with a PROXY header.
+    pub(super) fn begins_with_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol && (self.trusted_proxies.is_empty() || self.trusted_proxies.contains(peer))
+    }
 }
 
 impl Default for Limits {
@@ -68,6 +81,7 @@ impl Default for Limits {
             idle: Duration::from_secs(620),
             max_age: Some(Duration::from_secs(600)),
             write: Duration::from_secs(75),
+            proxy_header: Duration::from_secs(5),
             tls_handshake: Duration::from_secs(10),
             tls_handshake_bytes: 16 << 10,
             headers: 100,
@@ -80,6 +94,8 @@ impl Default for Limits {
             h2_send_buffer: 64 << 10,
             h2_ping: Duration::from_secs(20),
             h2_ping_timeout: Duration::from_secs(10),
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
             cors: None,
         }
     }

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub shed: Counter,
     /// Failures to accept, for want of file descriptors mostly.
     pub accept_failures: Counter,
+    /// Connections closed for want of a legal PROXY header.
+    pub proxy_protocol_failures: Counter,
     /// TLS handshakes that failed or took too long.
     pub tls_failures: Counter,
     /// Header sections that took too long.
@@ -50,6 +52,11 @@ impl Metrics {
             "routeapi_accept_failures",
             "Failures to accept a connection, mostly for want of file descriptors",
             self.accept_failures.clone(),
+        );
+        registry.register(
+            "routeapi_proxy_protocol_failures",
+            "Connections closed because they did not begin with a legal PROXY header",
+            self.proxy_protocol_failures.clone(),
         );
         registry.register("routeapi_tls_handshake_failures", "TLS handshakes that failed", self.tls_failures.clone());
         registry.register("routeapi_slow_headers", "Header sections that took too long", self.slow_headers.clone());

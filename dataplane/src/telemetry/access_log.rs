@@ -51,8 +51,9 @@ impl AccessLog {
 
 impl Entry for RequestRecord {
     fn size(&self) -> usize {
-        let RequestRecord { usage, peer: _, method, path, warnings, message, .. } = self;
-        let texts = method.len() + path.len() + message.as_ref().map_or(0, String::len);
+        let RequestRecord { usage, method, path, warnings, message, user_agent_original, enduser_id, .. } = self;
+        let client = [user_agent_original, enduser_id].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+        let texts = method.len() + path.len() + message.as_ref().map_or(0, String::len) + client;
         let model = usage.model.as_ref().map_or(0, String::len);
         let warnings: usize = warnings.iter().map(|it| it.len() + mem::size_of::<String>()).sum();
         let attempts = usage.attempts.len() * mem::size_of::<AttemptRecord>();
@@ -74,6 +75,9 @@ fn line(out: &mut dyn Write, record: &RequestRecord) -> io::Result<()> {
         short.usage.attempts.truncate(MOST_ATTEMPTS);
         short.message = short.message.map(|text| text.chars().take(SHORT).collect());
         short.path = short.path.chars().take(SHORT).collect();
+        for text in [&mut short.user_agent_original, &mut short.enduser_id].into_iter().flatten() {
+            *text = text.chars().take(SHORT).collect();
+        }
         line = serde_json::to_vec(&short)?;
     }
     line.push(b'\n');
@@ -123,7 +127,10 @@ mod tests {
                 cost_nano_usd: 0,
                 attempts: Vec::new(),
             },
-            peer: "127.0.0.1:1".to_owned(),
+            peer: Some("127.0.0.1:1".to_owned()),
+            client_address: None,
+            user_agent_original: None,
+            enduser_id: None,
             method: "GET".to_owned(),
             path: "/".to_owned(),
             trace_id: None,

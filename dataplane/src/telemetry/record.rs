@@ -14,8 +14,18 @@ pub struct RequestRecord {
     /// What it used and how it ended.
     #[serde(flatten)]
     pub usage: UsageRecord,
-    /// Address of whoever connected.
-    pub peer: String,
+    /// Address of whoever connected, or what its PROXY header says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// The client's address, behind trusted proxies the one that they forward (OpenTelemetry's `client.address`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<String>,
+    /// `User-Agent` (OpenTelemetry's `user_agent.original`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent_original: Option<Box<str>>,
+    /// The person that the app says it acts for (OpenTelemetry's `enduser.id`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enduser_id: Option<Box<str>>,
     /// HTTP method.
     pub method: String,
     /// Path without query.

@@ -1,0 +1,41 @@
+//! Words of clients, made fit for a line that people read.
+
+/// The text with everything replaced that moves a terminal, breaks a line or turns the order of letters, and at most `most`
+/// characters long; `…` behind them says that there were more.
+pub(super) fn printable(text: &str, most: usize) -> String {
+    let mut letters = text.chars();
+    let mut out: String =
+        letters.by_ref().take(most).map(|letter| if is_hidden(letter) { '\u{fffd}' } else { letter }).collect();
+    if letters.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// Control characters, line and paragraph separators, marks of direction and letters without width: none of them shows, and
+/// each can make a line look like another one.
+pub(super) fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_show_is_replaced_and_a_cut_is_marked() {
+        assert_eq!(printable("gpt-x é 日本", 99), "gpt-x é 日本");
+        assert_eq!(
+            printable("a\r\nb\u{85}\u{9b}31m\u{7f}\u{2029}\u{200b}\u{202e}\u{feff}", 99),
+            "a\u{fffd}\u{fffd}b\u{fffd}\u{fffd}31m\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"
+        );
+        assert_eq!(printable("ééé", 3), "ééé");
+        assert_eq!(printable("éééé", 3), "ééé…");
+        assert_eq!(printable("", 0), "");
+    }
+}

@@ -1,15 +1,20 @@
 //! A snapshot taken apart into named, versioned resources: the form in which it is compared and sent.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+mod unknown;
+
+use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+pub use unknown::UnknownKind;
+
 use crate::snapshot::{ObjectId, Snapshot};
 
-/// The kind of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The kind of a resource. What a newer program calls a kind of its own is kept by its name, so that it costs that
+/// resource alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// [`crate::snapshot::Provider`]
@@ -21,7 +26,13 @@ pub enum Kind {
     /// [`crate::snapshot::Namespace`]. Its id is its name twice. Sent only to data planes that know
     /// [`crate::frame::FEATURE_NAMESPACES`].
     Namespace,
+    /// One that this version does not know.
+    #[serde(untagged)]
+    Unknown(UnknownKind),
 }
+
+/// Why a resource of an unknown kind is not used.
+const UNKNOWN_KIND: &str = "this version of the data plane does not know this kind of resource";
 
 /// What a resource is called on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,6 +121,7 @@ impl Catalog {
                 Kind::Namespace => {
                     entry.read().map(|it| drop(snapshot.namespaces.insert(id.namespace().to_owned(), it)))
                 }
+                Kind::Unknown(_) => Err(<serde_json::Error as serde::de::Error>::custom(UNKNOWN_KIND)),
             };
             if let Err(error) = result {
                 unreadable.push(Unreadable { key: key.clone(), message: error.to_string() });
@@ -185,14 +197,48 @@ fn short(hash: Sha256) -> String {
     text
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+// === impl Kind ===
+
+impl Kind {
+    /// Its name on the wire.
+    pub fn name(&self) -> &str {
+        match self {
             Self::Provider => "provider",
             Self::Route => "route",
             Self::Token => "token",
             Self::Namespace => "namespace",
-        })
+            Self::Unknown(name) => name.as_str(),
+        }
+    }
+
+    /// The place of a kind in a revision. The first four have theirs since version 1; every later one goes by its name,
+    /// so that programs that know it and programs that do not agree.
+    fn place(&self) -> (u8, &str) {
+        match self {
+            Self::Provider => (0, ""),
+            Self::Route => (1, ""),
+            Self::Token => (2, ""),
+            Self::Namespace => (3, ""),
+            Self::Unknown(name) => (4, name.as_str()),
+        }
+    }
+}
+
+impl Ord for Kind {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for Kind {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
     }
 }
 
@@ -205,5 +251,47 @@ impl fmt::Display for Version {
 impl fmt::Display for Revision {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(json: &str) -> Entry {
+        Entry::new(RawValue::from_string(json.to_owned()).unwrap().into())
+    }
+
+    fn kind(name: &str) -> Kind {
+        serde_json::from_value(serde_json::Value::from(name)).unwrap()
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_costs_its_resource_alone() {
+        let namespace = Key { kind: Kind::Namespace, id: ObjectId::new("team", "team") };
+        let quota = Key { kind: kind("quota"), id: ObjectId::new("ai", "q") };
+        let mut catalog = Catalog::default();
+        catalog.insert(namespace, body(r#"{"labels":{"a":"b"}}"#));
+        catalog.insert(quota.clone(), body("{}"));
+        let (snapshot, unreadable) = catalog.decode();
+        assert_eq!(snapshot.namespaces.len(), 1);
+        assert!(matches!(&*unreadable, [refused] if refused.key == quota), "{unreadable:?}");
+        assert_eq!(unreadable[0].to_string(), format!("quota ai/q: {UNKNOWN_KIND}"));
+    }
+
+    #[test]
+    fn kinds_keep_their_names_and_their_places() {
+        let names = ["provider", "route", "token", "namespace", "apex", "quota"];
+        let kinds = names.map(kind);
+        assert!(kinds.is_sorted(), "{kinds:?}");
+        assert!(matches!(kinds, [Kind::Provider, Kind::Route, Kind::Token, Kind::Namespace, Kind::Unknown(_), ..]));
+        assert_eq!(serde_json::to_value(kinds).unwrap(), serde_json::json!(names));
+    }
+
+    #[test]
+    fn what_cannot_be_a_kind_is_refused() {
+        for name in ["", "Provider", "a b", "é", "a-name-longer-than-any-kind"] {
+            assert!(serde_json::from_value::<Kind>(name.into()).is_err(), "{name}");
+        }
     }
 }

@@ -24,10 +24,17 @@
 //! the data plane says hello; the data plane lists its own in [`Hello::features`]. Neither says what the other does not
 //! know: an older data plane lists what it holds in its hello, gets no [`Kind::Namespace`] and no selectors, an older
 //! operator gets a hello as it knows it.
+//!
+//! Beyond that, what a newer program says too much costs little: a frame of an unknown name is passed over ([`read`]), an
+//! unknown member of a frame is ignored, and a resource of an unknown kind, or with a field that is not known, is refused
+//! by itself. Every line that was ever sent stands in `golden/v1`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -71,6 +78,40 @@ pub const MAX_REFUSAL: usize = 1024;
 
 /// A data plane that holds more resources than this does not list them: everything is sent to it again.
 pub const MAX_LISTED: usize = 200_000;
+
+/// A line of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line<F> {
+    /// One that this version knows.
+    Frame(F),
+    /// One of this name, which a newer version says. It is passed over.
+    Unknown(String),
+}
+
+/// What one side says.
+pub trait Frame: DeserializeOwned {
+    /// The names of its frames.
+    const NAMES: &[&str];
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// When it is no frame: not JSON, no object with one member, or a known name with members that do not fit.
+pub fn read<F: Frame>(line: &[u8]) -> Result<Line<F>, serde_json::Error> {
+    let error = match serde_json::from_slice(line) {
+        Ok(frame) => return Ok(Line::Frame(frame)),
+        Err(error) => error,
+    };
+    // Only a line that is no frame of ours is looked at twice.
+    match serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(line) {
+        Ok(members) if members.len() == 1 => match members.into_keys().next() {
+            Some(name) if !F::NAMES.contains(&name.as_str()) => Ok(Line::Unknown(name)),
+            _ => Err(error),
+        },
+        _ => Err(error),
+    }
+}
 
 /// What a data plane says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -201,6 +242,14 @@ pub struct Hello {
     /// The floors the state in force came with.
     #[serde(default)]
     pub floor: BTreeMap<String, u64>,
+}
+
+impl Frame for FromDataPlane {
+    const NAMES: &[&str] = &["hello", "ack", "nack", "held", "credentials", "pong"];
+}
+
+impl Frame for FromOperator {
+    const NAMES: &[&str] = &["begin", "put", "del", "commit", "fleet", "list", "ping"];
 }
 
 impl Hello {

@@ -383,7 +383,7 @@ impl Tables {
                 Kind::Provider => self.providers.held.remove(&key.id).map(|it| Over::of(&it.metadata)),
                 Kind::Route => self.routes.held.remove(&key.id).map(|it| Over::of(&it.metadata)),
                 Kind::Token => self.tokens.held.remove(&key.id).map(|it| Over::of(&it.metadata)),
-                Kind::Namespace => None,
+                Kind::Namespace | Kind::Unknown(_) => None,
             };
             if key.kind == Kind::Token {
                 self.touched_tokens.insert(key.id.clone());

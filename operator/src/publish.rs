@@ -251,6 +251,7 @@ fn leave_out(compiled: &mut Compiled, key: &Key, bytes: usize) {
         Kind::Route => drop(routes.remove(&key.id)),
         Kind::Token => drop(tokens.remove(&key.id)),
         Kind::Namespace => drop(namespaces.remove(key.id.namespace())),
+        Kind::Unknown(_) => {}
     }
     let message = format!("takes {bytes} bytes when it is sent to data planes; {MAX_LINE} are possible at most");
     warn!(resource = %format!("{} {}", key.kind, key.id), bytes, "too large to be sent");
@@ -278,7 +279,7 @@ fn unreadable(kind: Kind, broken: &Broken) -> Verdict {
     let detail = match kind {
         Kind::Provider => Detail::Provider { attached_routes: 0 },
         Kind::Route => Detail::Route { upstreams: Vec::new() },
-        Kind::Token | Kind::Namespace => Detail::Token { expires: None, suspended: false },
+        Kind::Token | Kind::Namespace | Kind::Unknown(_) => Detail::Token { expires: None, suspended: false },
     };
     let decisions = vec![Decision::no(ConditionType::Accepted, reason, message)];
     Verdict { generation: broken.generation, decisions, detail }

@@ -276,7 +276,7 @@ impl Statuses {
             Kind::Provider => self.parts.index.provider(&key.id).map(|it| Current::of_provider(&it)),
             Kind::Route => self.parts.index.route(&key.id).map(|it| Current::of_route(&it)),
             Kind::Token => self.parts.index.token(&key.id).map(|it| Current::of_token(&it)),
-            Kind::Namespace => None,
+            Kind::Namespace | Kind::Unknown(_) => None,
         }
     }
 

@@ -143,7 +143,7 @@ impl Watches {
                     Kind::Provider => self.read::<AIProvider>(&key).await,
                     Kind::Route => self.read::<AIRoute>(&key).await,
                     Kind::Token => self.read::<ApiToken>(&key).await,
-                    Kind::Namespace => Ok(()),
+                    Kind::Namespace | Kind::Unknown(_) => Ok(()),
                 };
                 if let Err(error) = read {
                     debug!(object = %key.id, %error, "cannot be read again now");

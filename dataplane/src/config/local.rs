@@ -295,6 +295,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Route => "AIRoute",
         Kind::Token => "ApiToken",
         Kind::Namespace => "Namespace",
+        Kind::Unknown(_) => "object of an unknown kind",
     }
 }
 

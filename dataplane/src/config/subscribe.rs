@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use routeapi_channel::frame::{FromDataPlane, FromOperator, MAX_LINE, PART, RejectedKey};
+use routeapi_channel::frame::{self, FromDataPlane, FromOperator, Line, MAX_LINE, PART, RejectedKey};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -158,7 +158,13 @@ async fn once(
         };
         last = Instant::now();
         for line in lines.push(frame.data_ref().map(Bytes::as_ref).unwrap_or_default())? {
-            let frame: FromOperator = serde_json::from_slice(&line)?;
+            let frame: FromOperator = match frame::read(&line)? {
+                Line::Frame(frame) => frame,
+                Line::Unknown(name) => {
+                    tracing::debug!(name, "the operator says something that this version does not know");
+                    continue;
+                }
+            };
             match session.receive(frame, Instant::now().into_std())? {
                 Effect::None => {}
                 Effect::Say(frames) => answer(&say, frames).await?,

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use routeapi_channel::frame::{FromDataPlane, MAX_LINE};
+use routeapi_channel::frame::{self, FromDataPlane, Line, MAX_LINE};
 use tokio::{sync::mpsc, time};
 
 /// Chunks that wait for a slow pod at most; a chunk is one transaction's worth of lines up to [`CHUNK`] bytes.
@@ -77,7 +77,7 @@ where
         Self { body, buffer: BytesMut::new(), searched: 0 }
     }
 
-    /// The next line; none at the end. Dropping the future loses nothing.
+    /// The next line that this version knows; none at the end. Dropping the future loses nothing.
     ///
     /// # Errors
     /// When the stream broke or does not speak the protocol.
@@ -87,7 +87,13 @@ where
             if let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(self.searched + at + 1);
                 self.searched = 0;
-                return serde_json::from_slice(&line).map(Some).map_err(ReadError::Malformed);
+                match frame::read(&line).map_err(ReadError::Malformed)? {
+                    Line::Frame(frame) => return Ok(Some(frame)),
+                    Line::Unknown(name) => {
+                        tracing::debug!(name, "a data plane says something that this version does not know");
+                    }
+                }
+                continue;
             }
             self.searched = self.buffer.len();
             if self.searched > MAX_LINE {
@@ -175,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_frame_and_what_is_too_long_is_refused() {
-        assert!(matches!(cut("{\"nonsense\":1}\n", 4).next().await, Err(ReadError::Malformed(_))));
+        assert!(matches!(cut("{\"ack\":1}\n", 4).next().await, Err(ReadError::Malformed(_))));
         let mut lines = Lines::new(Full::new(Bytes::from(vec![b' '; MAX_LINE + 1])));
         assert!(matches!(lines.next().await, Err(ReadError::TooLong)));
     }

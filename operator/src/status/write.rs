@@ -107,6 +107,7 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::Route => "AIRoute",
         Kind::Token => "ApiToken",
         Kind::Namespace => "Namespace",
+        Kind::Unknown(_) => "object of an unknown kind",
     }
 }
 
@@ -155,7 +156,9 @@ pub async fn apply(client: &Client, key: &Key, body: &Value) -> Result<Option<St
                 let api: Api<ApiToken> = Api::namespaced(client.clone(), namespace);
                 api.patch_status(name, &params, &patch).await?.metadata
             }
-            Kind::Namespace => return Err(kube::Error::Service("a Namespace has no status of ours".into())),
+            Kind::Namespace | Kind::Unknown(_) => {
+                return Err(kube::Error::Service(format!("a {} has no status of ours", key.kind).into()));
+            }
         };
         Ok(metadata.resource_version)
     };

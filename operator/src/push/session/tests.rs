@@ -62,9 +62,11 @@ impl Operator {
 
 impl Pod {
     fn say(&self, frame: &FromDataPlane) {
-        let mut line = serde_json::to_vec(frame).unwrap();
-        line.push(b'\n');
-        self.say.send(line.into()).unwrap();
+        self.line(&serde_json::to_string(frame).unwrap());
+    }
+
+    fn line(&self, line: &str) {
+        self.say.send(format!("{line}\n").into()).unwrap();
     }
 
     fn hello(&self, revision: Option<Revision>, held: Vec<HeldLine>) {
@@ -419,4 +421,22 @@ async fn a_pod_tells_of_rejected_keys_and_not_of_too_many() {
     pod.say(&FromDataPlane::Credentials { rejected: vec![key; frame::PART + 1] });
     assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)));
     assert_eq!(told(), None, "it is not connected any more");
+}
+
+#[tokio::test]
+async fn what_a_newer_data_plane_says_and_holds_beyond_this_version_does_no_harm() {
+    let operator = Operator::new(Some(state(&[("a", 1)])));
+    let mut pod = operator.connect("1");
+    pod.line(r#"{"weather":{"rain":true}}"#);
+    let mut held = listed(&state(&[("a", 1)]).catalog);
+    held.push(serde_json::from_str(r#"{"t":"quota","id":"ai/q","v":"00ff00ff00ff00ff"}"#).unwrap());
+    pod.hello(Some(state(&[("z", 1)]).revision), held);
+    let (_, put, del, revision) = pod.transaction().await;
+    assert_eq!((put, del), (vec![], vec!["q".to_owned()]), "what it does not know is taken away");
+    pod.say(&FromDataPlane::Ack { revision });
+    pod.line(r#"{"weather":{"rain":false}}"#);
+    let next = state(&[("a", 2)]);
+    operator.publications.send_replace(Some(Arc::new(next)));
+    let (_, put, ..) = pod.transaction().await;
+    assert_eq!(put, ["a"]);
 }

@@ -209,3 +209,27 @@ fn many_refusals_come_in_parts_and_in_one_line_to_an_operator_of_the_first_versi
         assert_eq!((told, last), (expected, true));
     }
 }
+
+#[test]
+fn a_resource_of_an_unknown_kind_is_refused_by_itself_and_taken_away_again() {
+    let now = Instant::now();
+    let quota = Key { kind: serde_json::from_str("\"quota\"").unwrap(), id: ObjectId::new("a", "q") };
+    let mut newer = catalog(&["x"]);
+    newer.insert(quota.clone(), Entry::new(RawValue::from_string("{}".to_owned()).unwrap().into()));
+
+    let mut session = Session::default();
+    let effect = feed(&mut session, frames(None, &newer, floor(1)), now).unwrap();
+    let Effect::Install(target) = effect else { panic!("{effect:?}") };
+    let (_, refused) = target.catalog.decode();
+    let refused: Vec<_> = refused.into_iter().filter(|refused| refused.key.kind == quota.kind).collect();
+    assert_eq!(refused.len(), 1);
+    let said = session.installed(target, Arc::new(catalog(&["x"])), &refused);
+    assert!(matches!(&*said, [FromDataPlane::Nack { errors, .. }] if errors[0].key == quota), "{said:?}");
+
+    let (base, target) = (newer.revision(), catalog(&["x"]));
+    let begin = FromOperator::Begin { revision: target.revision(), base: Some(base), count: 1, floor: floor(2) };
+    let del = FromOperator::Del { t: quota.kind, id: quota.id };
+    let commit = FromOperator::Commit { revision: target.revision() };
+    let effect = feed(&mut session, vec![begin, del, commit], now).unwrap();
+    assert!(matches!(*install(&mut session, effect, &[]), [FromDataPlane::Ack { .. }]));
+}

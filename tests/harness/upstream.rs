@@ -1,4 +1,4 @@
-//! The scripted upstream: a server that speaks the vendors' dialects (OpenAI Chat, Responses, Embeddings, Models;
+//! The scripted upstream: a server that speaks the vendors' dialects (OpenAI Chat, Responses, Embeddings, Models and others;
 //! Anthropic Messages, count_tokens; Gemini generate, stream, count, embed), answers deterministically, and fails as told.
 //!
 //! It is the judge of what the gateway sends, so it shares no code with the gateway's codecs; what it says is itself
@@ -30,6 +30,7 @@ mod ask;
 mod chat;
 mod check;
 mod control;
+mod direct;
 mod event;
 mod gemini;
 mod play;

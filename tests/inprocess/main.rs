@@ -14,6 +14,7 @@ mod request;
 
 mod balancing;
 mod cors;
+mod direct;
 mod doors;
 mod egress;
 mod errors;

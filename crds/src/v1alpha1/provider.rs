@@ -83,10 +83,11 @@ pub struct AIProviderSpec {
     #[schemars(length(min = 8, max = 2048))]
     pub base_url: Option<String>,
 
-    /// API surfaces that an OpenAI-type server has; requests are translated to one of them. Default: all at
-    /// api.openai.com, ChatCompletions and Embeddings at any other baseURL.
+    /// API surfaces that an OpenAI-type server has. Chat, Responses, Messages and Gemini requests are translated to one of
+    /// ChatCompletions and Responses; requests for the others are passed on to providers that have them. Default: all but
+    /// Rerank at api.openai.com, ChatCompletions and Embeddings at any other baseURL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 3))]
+    #[schemars(length(min = 1, max = 9))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub endpoints: Option<Vec<Endpoint>>,
 

@@ -31,6 +31,18 @@ pub enum Endpoint {
     Responses,
     /// `POST {baseURL}/embeddings`
     Embeddings,
+    /// `POST {baseURL}/completions`, from before chats
+    Completions,
+    /// `POST {baseURL}/moderations`
+    Moderations,
+    /// `POST {baseURL}/images/generations`, `/images/edits`, `/images/variations`
+    Images,
+    /// `POST {baseURL}/audio/speech`
+    Speech,
+    /// `POST {baseURL}/audio/transcriptions`, `/audio/translations`
+    Transcriptions,
+    /// `POST {baseURL}/rerank`, `/score`
+    Rerank,
 }
 
 /// What an upstream model can do. A request that needs more skips the upstream.

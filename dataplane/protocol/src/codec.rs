@@ -173,7 +173,8 @@ pub fn codec(surface: Surface) -> Option<&'static dyn Codec> {
         | Surface::MessagesCountTokens
         | Surface::EmbedContent
         | Surface::BatchEmbedContents
-        | Surface::CountTokens => None,
+        | Surface::CountTokens
+        | Surface::Direct(_) => None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::direct::Direct;
+
 /// A vendor's conventions: the shape of errors, the names of headers, the alphabet of ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
@@ -36,6 +38,8 @@ pub enum Surface {
     BatchEmbedContents,
     /// `POST /v1beta/models/{m}:countTokens`
     CountTokens,
+    /// Another endpoint of OpenAI's, which is passed on and never translated.
+    Direct(Direct),
 }
 
 /// How an answer arrives.
@@ -63,7 +67,11 @@ impl Surface {
     /// The vendor it belongs to.
     pub const fn family(self) -> Family {
         match self {
-            Self::ChatCompletions | Self::Responses | Self::ResponsesInputTokens | Self::Embeddings => Family::OpenAi,
+            Self::ChatCompletions
+            | Self::Responses
+            | Self::ResponsesInputTokens
+            | Self::Embeddings
+            | Self::Direct(_) => Family::OpenAi,
             Self::Messages | Self::MessagesCountTokens => Family::Anthropic,
             Self::GenerateContent | Self::EmbedContent | Self::BatchEmbedContents | Self::CountTokens => Family::Gemini,
         }
@@ -76,7 +84,45 @@ impl Surface {
 
     /// Whether an answer can arrive as events.
     pub const fn streams(self) -> bool {
-        matches!(self, Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent)
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent => true,
+            Self::Direct(direct) => direct.streams(),
+            Self::ResponsesInputTokens
+            | Self::Embeddings
+            | Self::MessagesCountTokens
+            | Self::EmbedContent
+            | Self::BatchEmbedContents
+            | Self::CountTokens => false,
+        }
+    }
+
+    /// Whether its answers are made of tokens that somebody pays for.
+    pub const fn bills_output(self) -> bool {
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent => true,
+            Self::Direct(direct) => direct.bills_output(),
+            Self::ResponsesInputTokens
+            | Self::Embeddings
+            | Self::MessagesCountTokens
+            | Self::EmbedContent
+            | Self::BatchEmbedContents
+            | Self::CountTokens => false,
+        }
+    }
+
+    /// Whether vendors charge nothing for it.
+    pub const fn is_free(self) -> bool {
+        match self {
+            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => true,
+            Self::Direct(direct) => direct.is_free(),
+            Self::ChatCompletions
+            | Self::Responses
+            | Self::Messages
+            | Self::GenerateContent
+            | Self::Embeddings
+            | Self::EmbedContent
+            | Self::BatchEmbedContents => false,
+        }
     }
 
     /// The value of `gen_ai.operation.name` (OpenTelemetry GenAI semantic conventions).
@@ -86,6 +132,7 @@ impl Surface {
             Self::GenerateContent => "generate_content",
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "count_tokens",
+            Self::Direct(direct) => direct.operation(),
         }
     }
 
@@ -102,6 +149,7 @@ impl Surface {
             Self::EmbedContent => "embed_content",
             Self::BatchEmbedContents => "batch_embed_contents",
             Self::CountTokens => "count_tokens",
+            Self::Direct(direct) => direct.name(),
         }
     }
 }

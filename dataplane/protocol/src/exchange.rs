@@ -12,7 +12,7 @@ use crate::{
     codec::{NameMap, Reply},
     dialect::{Framing, Surface},
     ir::{FinishReason, Usage},
-    lane::{self, Codecs, passthrough::Passthrough, translated::Translated},
+    lane::{self, Codecs, passthrough::Passthrough, raw::Raw, translated::Translated},
     problem::{Problem, RetryHints, understand},
     report::{self, Field, Warning},
 };
@@ -37,6 +37,8 @@ pub struct Exchange {
 pub(crate) enum Lane {
     /// As it is. `hide_usage`: usage was asked for by the gateway and not by the client.
     Passthrough { hide_usage: bool },
+    /// As it is, of whatever content type.
+    Raw,
     /// Through the neutral representation, with the client's tool names restored.
     Translated { codecs: Codecs, names: Arc<NameMap>, custom_tools: Arc<HashSet<String>> },
 }
@@ -93,6 +95,7 @@ pub struct ResponseStream {
 
 enum StreamLane {
     Passthrough(Box<Passthrough>),
+    Raw(Box<Raw>),
     Translated(Box<Translated>),
 }
 
@@ -104,7 +107,15 @@ impl Exchange {
 
     /// Whether bytes go through as they are.
     pub fn is_passthrough(&self) -> bool {
-        matches!(self.lane, Lane::Passthrough { .. })
+        match self.lane {
+            Lane::Passthrough { .. } | Lane::Raw => true,
+            Lane::Translated { .. } => false,
+        }
+    }
+
+    /// Whether the answer goes through [`Self::stream_of`] whatever its framing, under the upstream's own content type.
+    pub fn is_raw(&self) -> bool {
+        matches!(self.lane, Lane::Raw)
     }
 
     /// How the client wants the answer: [`Self::whole`] serves [`Framing::Whole`], [`Self::stream`] the others,
@@ -134,12 +145,18 @@ impl Exchange {
 
     /// Starts an answer that arrives in pieces.
     pub fn stream(&self, reply: &Reply) -> ResponseStream {
+        self.stream_of(reply, None)
+    }
+
+    /// The same for an answer of this content type, as the upstream states it; a raw answer is read by it.
+    pub fn stream_of(&self, reply: &Reply, content_type: Option<&str>) -> ResponseStream {
         let mut reply = reply.clone();
         reply.include_usage = self.include_usage;
         let lane = match &self.lane {
             Lane::Passthrough { hide_usage } => {
                 StreamLane::Passthrough(Box::new(Passthrough::new(self, reply, *hide_usage)))
             }
+            Lane::Raw => StreamLane::Raw(Box::new(Raw::new(self.upstream, reply, content_type))),
             Lane::Translated { codecs, names, custom_tools } => {
                 reply.custom_tools = Arc::clone(custom_tools);
                 let ends = (self.upstream, self.client);
@@ -172,6 +189,7 @@ impl ResponseStream {
     pub fn push(&mut self, chunk: Bytes) -> Bytes {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.push(chunk),
+            StreamLane::Raw(lane) => lane.push(chunk),
             StreamLane::Translated(lane) => lane.push(&chunk),
         }
     }
@@ -180,6 +198,7 @@ impl ResponseStream {
     pub fn finish(&mut self) -> Bytes {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.finish(),
+            StreamLane::Raw(lane) => lane.finish(),
             StreamLane::Translated(lane) => lane.finish(),
         }
     }
@@ -189,6 +208,7 @@ impl ResponseStream {
     pub fn fail(&mut self, problem: &Problem) -> Bytes {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.fail(problem),
+            StreamLane::Raw(lane) => lane.fail(problem),
             StreamLane::Translated(lane) => lane.fail(problem),
         }
     }
@@ -197,6 +217,7 @@ impl ResponseStream {
     pub fn heartbeat(&mut self) -> Bytes {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.heartbeat(),
+            StreamLane::Raw(lane) => lane.heartbeat(),
             StreamLane::Translated(lane) => lane.heartbeat(),
         }
     }
@@ -206,7 +227,7 @@ impl ResponseStream {
     pub fn stated_error(&self) -> Option<Bytes> {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.stated_error(),
-            StreamLane::Translated(_) => None,
+            StreamLane::Raw(_) | StreamLane::Translated(_) => None,
         }
     }
 
@@ -214,6 +235,7 @@ impl ResponseStream {
     pub fn states_error(&self) -> bool {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.stated_error().is_some(),
+            StreamLane::Raw(lane) => lane.states_error(),
             StreamLane::Translated(lane) => lane.stated_error().is_some(),
         }
     }
@@ -222,6 +244,7 @@ impl ResponseStream {
     pub fn observed(&self) -> &Observed {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.observed(),
+            StreamLane::Raw(lane) => lane.observed(),
             StreamLane::Translated(lane) => lane.observed(),
         }
     }
@@ -233,6 +256,8 @@ impl ResponseStream {
         let is_counted = seen.usage.is_some_and(|usage| usage.output.is_some());
         let finished = match &self.lane {
             StreamLane::Passthrough(lane) => lane.finished(),
+            // What it ends with is not known before it has ended.
+            StreamLane::Raw(_) => return false,
             StreamLane::Translated(lane) => lane.finished(),
         };
         seen.error.is_none() && is_counted && finished >= self.candidates
@@ -242,6 +267,7 @@ impl ResponseStream {
     pub fn held(&self) -> usize {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.held(),
+            StreamLane::Raw(_) => 0,
             StreamLane::Translated(lane) => lane.held(),
         }
     }
@@ -250,6 +276,7 @@ impl ResponseStream {
     pub fn stop_looking(&mut self) -> bool {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.stop_looking(),
+            StreamLane::Raw(_) => true,
             StreamLane::Translated(_) => false,
         }
     }

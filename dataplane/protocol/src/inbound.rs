@@ -10,13 +10,19 @@
 //! It decides no policy: whether a model exists or a caller may use it is asked elsewhere.
 
 mod base;
+mod unserved;
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+pub use self::unserved::Unserved;
+
 use self::base::Base;
-use crate::dialect::{Family, Framing, Surface};
+use crate::{
+    dialect::{Family, Framing, Surface},
+    direct::Direct,
+};
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +83,14 @@ pub enum NoSuchPath {
         /// The path that was most likely meant, if it looks like one that is served.
         meant: Option<&'static str>,
     },
+    /// The vendor has it, and this gateway does not.
+    #[error("{} not served: {}", unserved.what, unserved.why)]
+    NotServed {
+        /// Whose error shape the caller most likely reads.
+        family: Family,
+        /// What it is, and why not.
+        unserved: Unserved,
+    },
     /// The path exists for another method.
     #[error("use {allow}")]
     MethodNotAllowed {
@@ -134,7 +148,11 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
             _ => reading_only(method, family, inbound),
         };
     }
-    Err(NoSuchPath::NotFound { family: family_of(base, rest), meant: meant(rest) })
+    let (family, meant) = (family_of(base, rest), meant(rest));
+    match unserved::unserved(rest).filter(|_| meant.is_none()) {
+        Some(unserved) => Err(NoSuchPath::NotServed { family, unserved }),
+        None => Err(NoSuchPath::NotFound { family, meant }),
+    }
 }
 
 /// Where load balancers and orchestrators look whether a gateway serves; the last three are LiteLLM's.
@@ -151,15 +169,17 @@ const BY_BODY: [(&str, Surface); 6] = [
 ];
 
 fn by_body(rest: &str) -> Option<Surface> {
-    BY_BODY.iter().find(|(path, _)| *path == rest).map(|(_, surface)| *surface)
+    let listed = BY_BODY.iter().find(|(path, _)| *path == rest).map(|(_, surface)| *surface);
+    listed.or_else(|| Direct::at(rest).map(Surface::Direct))
 }
 
 /// The call that a path ends with, longest first: a base URL in front of it was not understood, or the client was given a
 /// whole call's URL as its base.
 fn ending_with(rest: &str) -> Option<(&str, &'static str, Surface)> {
-    let ends = BY_BODY.iter().filter_map(|(path, surface)| {
+    let direct = Direct::all().map(|direct| (direct.path().trim_start_matches('/'), Surface::Direct(direct)));
+    let ends = BY_BODY.into_iter().chain(direct).filter_map(|(path, surface)| {
         let before = rest.strip_suffix(path)?.strip_suffix('/')?;
-        Some((before, *path, *surface))
+        Some((before, path, surface))
     });
     ends.max_by_key(|(_, path, _)| path.len())
 }

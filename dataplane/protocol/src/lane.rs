@@ -2,8 +2,10 @@
 
 mod hide;
 mod lost;
+mod members;
 mod observe;
 pub(crate) mod passthrough;
+pub(crate) mod raw;
 pub(crate) mod terminal;
 pub(crate) mod translated;
 mod unfold;

@@ -13,6 +13,7 @@ pub mod call;
 pub mod codec;
 pub mod defaults;
 pub mod dialect;
+pub mod direct;
 pub mod echo;
 pub mod estimate;
 pub mod exchange;

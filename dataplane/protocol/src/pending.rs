@@ -23,9 +23,14 @@ pub struct PendingStream {
 
 impl PendingStream {
     /// For a call of this surface; `reply` is what its answer would be made with. None where the answer comes in one
-    /// piece: nothing may stand before it that a client would not take for the answer.
+    /// piece, or may do so although a stream is asked for (sound, pictures): nothing may stand before it that a client
+    /// would not take for the answer.
     pub(crate) fn new(surface: Surface, framing: Framing, reply: Reply) -> Option<Self> {
-        (framing != Framing::Whole).then_some(Self { surface, framing, reply })
+        let promised = match surface {
+            Surface::Direct(direct) => direct.promises_events(framing),
+            _ => framing != Framing::Whole,
+        };
+        promised.then_some(Self { surface, framing, reply })
     }
 
     /// The content type of the stream, whatever will be in it.
@@ -52,14 +57,15 @@ impl PendingStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::ProblemKind;
+    use crate::{direct::Direct, problem::ProblemKind};
 
-    const STREAMS: [(Surface, Framing); 5] = [
+    const STREAMS: [(Surface, Framing); 6] = [
         (Surface::ChatCompletions, Framing::Sse),
         (Surface::Responses, Framing::Sse),
         (Surface::Messages, Framing::Sse),
         (Surface::GenerateContent, Framing::Sse),
         (Surface::GenerateContent, Framing::JsonArray),
+        (Surface::Direct(Direct::Completions), Framing::Sse),
     ];
 
     fn pending(surface: Surface, framing: Framing) -> PendingStream {
@@ -76,7 +82,10 @@ mod tests {
         let beats = STREAMS.map(|(surface, framing)| text(&pending(surface, framing).heartbeat()));
         let chunk = "data: {\"id\":\"chatcmpl-r1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\
                      \"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":null}]}\n\n";
-        assert_eq!(beats, [chunk, ": keepalive\n\n", "event: ping\ndata: {\"type\":\"ping\"}\n\n", "\n", "\n"]);
+        assert_eq!(
+            beats,
+            [chunk, ": keepalive\n\n", "event: ping\ndata: {\"type\":\"ping\"}\n\n", "\n", "\n", ": keepalive\n\n"]
+        );
     }
 
     #[test]
@@ -104,5 +113,9 @@ mod tests {
     #[test]
     fn a_whole_answer_is_not_kept_open() {
         assert!(PendingStream::new(Surface::ChatCompletions, Framing::Whole, Reply::default()).is_none());
+        for direct in [Direct::ImageGenerations, Direct::Transcriptions] {
+            let surface = Surface::Direct(direct);
+            assert!(PendingStream::new(surface, Framing::Sse, Reply::default()).is_none(), "may be no events");
+        }
     }
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::{
     dialect::{Family, Surface},
+    direct::Direct,
     exchange::Observed,
     framing::sse::Frame,
     problem::understand,
@@ -35,7 +36,8 @@ pub(crate) enum Tap {
 impl Tap {
     pub(crate) fn new(surface: Surface) -> Self {
         match surface {
-            Surface::ChatCompletions => Self::Chat(chat::Chat::default()),
+            // A legacy completion's events differ in where the text is, which the tap does not ask.
+            Surface::ChatCompletions | Surface::Direct(Direct::Completions) => Self::Chat(chat::Chat::default()),
             Surface::Responses => Self::Responses(responses::Responses::default()),
             Surface::Messages => Self::Messages,
             Surface::GenerateContent => Self::Gemini(gemini::Gemini::default()),

@@ -50,6 +50,7 @@ pub fn build(
         (Surface::Responses, _) => return Ok(fixed("/responses", query)),
         (Surface::ResponsesInputTokens, _) => return Ok(fixed("/responses/input_tokens", query)),
         (Surface::Embeddings, _) => return Ok(fixed("/embeddings", query)),
+        (Surface::Direct(direct), _) => return Ok(fixed(direct.path(), query)),
         (Surface::Messages, _) => return Ok(fixed("/v1/messages", query)),
         (Surface::MessagesCountTokens, _) => return Ok(fixed("/v1/messages/count_tokens", query)),
         (Surface::GenerateContent, Framing::Whole) => "generateContent",

@@ -217,7 +217,7 @@ impl Explained<'_> {
             "assumed, the client sets no bound"
         };
         writeln!(out, "input       about {} tokens (estimated)", call.estimated_input_tokens())?;
-        match call.surface().streams() {
+        match call.surface().bills_output() {
             true => writeln!(out, "output      at most {} tokens ({bound})", self.output)?,
             false => writeln!(out, "output      no tokens")?,
         }

@@ -62,9 +62,9 @@ fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
     Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0), is_single: call.allowance().candidates == 1 }
 }
 
-/// The most output tokens that the call is expected to use. Embeddings and counts have none.
+/// The most output tokens that the call is expected to use. Embeddings, counts and the like have none.
 pub(crate) fn most_output(call: &Call, settings: &RequestSettings) -> u64 {
-    if call.surface().streams() { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
+    if call.surface().bills_output() { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
 }
 
 /// A client's model id for messages: bounded, since it may be anything.

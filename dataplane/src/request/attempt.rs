@@ -26,6 +26,7 @@ use routeapi_protocol::{
     call::{Destination, Prepared, Unprepared},
     codec::Malformed,
     dialect::Surface,
+    direct::Direct,
     exchange::ResponseStream,
     report,
 };
@@ -96,8 +97,8 @@ pub(super) enum AnswerBody {
         rest: Option<UpstreamBody>,
         /// What the stream holds of an event.
         unfinished: UnfinishedEvent,
-        /// Of the stream.
-        content_type: &'static str,
+        /// Of the stream; none for the upstream's own.
+        content_type: Option<&'static str>,
     },
 }
 
@@ -464,6 +465,16 @@ const fn endpoint(surface: Surface) -> Option<&'static str> {
         Surface::ChatCompletions => Some("ChatCompletions"),
         Surface::Responses => Some("Responses"),
         Surface::Embeddings => Some("Embeddings"),
+        // Each word once, though some stand for several paths.
+        Surface::Direct(direct) => match direct {
+            Direct::Completions => Some("Completions"),
+            Direct::Moderations => Some("Moderations"),
+            Direct::ImageGenerations => Some("Images"),
+            Direct::Speech => Some("Speech"),
+            Direct::Transcriptions => Some("Transcriptions"),
+            Direct::Rerank => Some("Rerank"),
+            Direct::ImageEdits | Direct::ImageVariations | Direct::Translations | Direct::Score => None,
+        },
         _ => None,
     }
 }

@@ -4,7 +4,9 @@
 use std::{fmt, time::Duration};
 
 use routeapi_metering::{Exceeded, ExceededKind};
-use routeapi_protocol::{codec::Malformed, dialect::Surface, report::Refusal as Field};
+use routeapi_protocol::{
+    codec::Malformed, dialect::Surface, direct::Direct, inbound::Unserved, report::Refusal as Field,
+};
 
 use super::attempt::Failure;
 
@@ -27,6 +29,9 @@ pub(super) enum Refusal {
     /// The client wants to leave HTTP where only HTTP is spoken.
     #[error("no WebSocket is served at this path; send an ordinary HTTP request")]
     NoWebSocket,
+    /// The vendor has it, and this gateway does not.
+    #[error("{} not served by this gateway: {}", .0.what, .0.why)]
+    NotServed(Unserved),
     /// The path exists for other methods.
     #[error("this path takes {allow}")]
     MethodNotAllowed {
@@ -221,6 +226,18 @@ const fn offered(surface: Surface) -> &'static str {
         Surface::ChatCompletions => "chat completions are",
         Surface::Messages => "the Messages API is",
         Surface::GenerateContent => "generateContent is",
+        Surface::Direct(direct) => match direct {
+            Direct::Completions => "legacy completions are",
+            Direct::Moderations => "moderations are",
+            Direct::ImageGenerations => "image generation is",
+            Direct::ImageEdits => "image edits are",
+            Direct::ImageVariations => "image variations are",
+            Direct::Speech => "speech is",
+            Direct::Transcriptions => "transcription is",
+            Direct::Translations => "audio translation is",
+            Direct::Rerank => "reranking is",
+            Direct::Score => "scoring is",
+        },
     }
 }
 

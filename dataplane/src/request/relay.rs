@@ -38,7 +38,9 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
         AnswerBody::Whole { changed: Some(content_type), .. } => headers::rewritten(&mut headers, content_type),
         AnswerBody::Whole { changed: None, .. } => {}
         AnswerBody::Stream { content_type, .. } => {
-            headers::rewritten(&mut headers, content_type);
+            if let Some(content_type) = content_type {
+                headers::rewritten(&mut headers, content_type);
+            }
             headers::unbuffered(&mut headers);
         }
     }

@@ -171,6 +171,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
             problem.code = Some(ROUTE_NOT_READY.to_owned());
         }
         Refusal::NoSuchPath { .. }
+        | Refusal::NotServed(_)
         | Refusal::NoToken
         | Refusal::UnknownToken
         | Refusal::MistypedToken
@@ -191,6 +192,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
 fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
     match refusal {
         Refusal::NoSuchPath { .. } => (ProblemKind::NotFound, "no_such_path"),
+        Refusal::NotServed(_) => (ProblemKind::NotFound, "not_served"),
         Refusal::MethodNotAllowed { .. } => (ProblemKind::InvalidRequest, "method_not_allowed"),
         Refusal::NoWebSocket => (ProblemKind::InvalidRequest, "no_web_socket"),
         Refusal::NotConfigured => (ProblemKind::Overloaded, "not_configured"),
@@ -253,6 +255,7 @@ fn ending(refusal: &Refusal) -> Ending {
         Refusal::Upstream(failure) => upstream_outcome(failure),
         // The whole answer, a refusal, was handed over.
         Refusal::NoSuchPath { .. }
+        | Refusal::NotServed(_)
         | Refusal::NoWebSocket
         | Refusal::MethodNotAllowed { .. }
         | Refusal::BodyTooLarge { .. }

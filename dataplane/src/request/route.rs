@@ -18,6 +18,11 @@ pub(super) fn route(head: &Parts) -> (Family, Result<Inbound, Refusal>) {
             (family(&inbound, &head.headers), Ok(inbound))
         }
         Err(NoSuchPath::NotFound { family, meant }) => (family, Err(Refusal::NoSuchPath { meant })),
+        Err(NoSuchPath::NotServed { family, unserved }) => {
+            // Files are of two vendors that share the path; Anthropic's SDKs always send their version.
+            let is_anthropics = family == Family::OpenAi && head.headers.contains_key("anthropic-version");
+            (if is_anthropics { Family::Anthropic } else { family }, Err(Refusal::NotServed(unserved)))
+        }
         Err(NoSuchPath::MethodNotAllowed { family, allow }) => (family, Err(Refusal::MethodNotAllowed { allow })),
     }
 }
@@ -59,6 +64,10 @@ fn wants_web_socket(head: &Parts) -> bool {
 fn family_of_path(head: &Parts) -> Family {
     match inbound::route("POST", head.uri.path(), head.uri.query()) {
         Ok(inbound) => family(&inbound, &head.headers),
-        Err(NoSuchPath::NotFound { family, .. } | NoSuchPath::MethodNotAllowed { family, .. }) => family,
+        Err(
+            NoSuchPath::NotFound { family, .. }
+            | NoSuchPath::NotServed { family, .. }
+            | NoSuchPath::MethodNotAllowed { family, .. },
+        ) => family,
     }
 }

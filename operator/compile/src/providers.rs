@@ -225,7 +225,7 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
     }
 }
 
-/// OpenAI itself has every surface; of others only Chat and Embeddings can be taken for granted.
+/// OpenAI itself has every surface but one; of others only Chat and Embeddings can be taken for granted.
 fn endpoints(spec: &AIProviderSpec, address: Option<&Address>) -> BTreeSet<Endpoint> {
     if spec.type_ != ProviderType::OpenAI {
         return BTreeSet::new();
@@ -235,7 +235,14 @@ fn endpoints(spec: &AIProviderSpec, address: Option<&Address>) -> BTreeSet<Endpo
     }
     let mut endpoints = BTreeSet::from([Endpoint::ChatCompletions, Endpoint::Embeddings]);
     if address.is_some_and(|it| it.host == OPENAI_HOST) {
-        endpoints.insert(Endpoint::Responses);
+        endpoints.extend([
+            Endpoint::Responses,
+            Endpoint::Completions,
+            Endpoint::Moderations,
+            Endpoint::Images,
+            Endpoint::Speech,
+            Endpoint::Transcriptions,
+        ]);
     }
     endpoints
 }

@@ -1,7 +1,7 @@
 //! Which endpoint a request is for. The path decides; `/v1/models`, which three vendors share, is told apart by the
 //! headers that their SDKs always send.
 
-use super::ask::Dialect;
+use super::{ask::Dialect, direct::PATHS};
 use hyper::{HeaderMap, Method, Uri};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(super) enum Endpoint {
     /// `/v1/responses/input_tokens`
     InputTokens,
     Embeddings,
+    /// Another one of OpenAI's, by its path below the base URL.
+    Direct(&'static str),
     Messages,
     /// `/v1/messages/count_tokens`
     CountTokens,
@@ -34,6 +36,10 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> (Dialect
         ("POST", "/v1/messages") => return (Dialect::Anthropic, Endpoint::Messages),
         ("POST", "/v1/messages/count_tokens") => return (Dialect::Anthropic, Endpoint::CountTokens),
         _ => {}
+    }
+    let direct = path.strip_prefix("/v1/").and_then(|rest| PATHS.into_iter().find(|path| *path == rest));
+    if let ("POST", Some(path)) = (method.as_str(), direct) {
+        return (Dialect::Chat, Endpoint::Direct(path));
     }
     let models = ["/v1beta/models", "/v1/models"].iter().find_map(|prefix| path.strip_prefix(prefix));
     let rest = models.map(|rest| rest.strip_prefix('/').unwrap_or(rest));

@@ -14,7 +14,7 @@ use super::route::{Endpoint, route};
 use super::script::Script;
 use super::stage::{Reply, Stage, request_id};
 use super::wire::Line;
-use super::{anthropic, chat, control, gemini, responses, side};
+use super::{anthropic, chat, control, direct, gemini, responses, side};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, Request, Response};
@@ -197,6 +197,7 @@ fn answer(
             exchange.produced(&model, false, usage);
             Ok(Reply::Document(document, 0))
         }
+        Endpoint::Direct(path) => direct::Request { path, body: &body, script, exchange }.answer(),
         Endpoint::Messages => {
             let ask = anthropic::ask(&body, version, false, tolerant)?;
             Ok(generate(Dialect::Anthropic, &ask, script, exchange))

@@ -6,7 +6,8 @@ use super::Reading;
 use crate::{
     codec::Malformed,
     dialect::Surface,
-    scan::{Member, Value},
+    direct::Direct,
+    scan::{Kind, Member, Value},
 };
 
 /// What a request allows its answers to be.
@@ -53,6 +54,14 @@ pub(super) fn of(reading: Reading<'_>, surface: Surface) -> Result<Allowance, Ma
                 .unwrap_or(0),
             candidates: largest(top, body, &["n", "best_of"]).unwrap_or(1).max(1),
         },
+        Surface::Direct(Direct::Completions) => {
+            let prompts = scan.last(body, "prompt").map_or(1, |prompt| texts(prompt, body));
+            let each = largest(top, body, &["n", "best_of"]).unwrap_or(1).max(1);
+            Allowance { max_output: once("max_tokens")?, candidates: each.saturating_mul(prompts), ..none }
+        }
+        Surface::Direct(Direct::ImageGenerations | Direct::ImageEdits | Direct::ImageVariations) => {
+            Allowance { candidates: largest(top, body, &["n"]).unwrap_or(1).max(1), ..none }
+        }
         Surface::Responses => Allowance { max_output: once("max_output_tokens")?, ..none },
         Surface::Messages => Allowance {
             max_output: once("max_tokens")?,
@@ -71,6 +80,15 @@ pub(super) fn of(reading: Reading<'_>, surface: Surface) -> Result<Allowance, Ma
         }
         _ => none,
     })
+}
+
+/// How many prompts a legacy completion has: one, also as tokens, or a list of them.
+fn texts(prompt: &Value, body: &[u8]) -> u64 {
+    let mut count = 0_u64;
+    prompt.each_element(body, |element| {
+        count += u64::from(matches!(element.kind, Kind::String { .. } | Kind::Array { .. }));
+    });
+    count.max(1)
 }
 
 fn thinking_budget(top: &[Member], body: &[u8], config: &[&str]) -> Option<u64> {
@@ -141,6 +159,19 @@ mod tests {
         );
         assert_eq!(chat(r#"{"max_tokens":10,"n":0}"#), (Some(10), 1, 10));
         assert_eq!(chat(r#"{"max_tokens":18446744073709551615,"n":3}"#).2, u64::MAX);
+    }
+
+    #[test]
+    fn legacy_completions_answer_each_prompt() {
+        let direct = |direct, body| allowed(Surface::Direct(direct), body);
+        let text = |body| direct(Direct::Completions, body);
+        assert_eq!(text(r#"{"prompt":"a","max_tokens":10,"n":2}"#), (Some(10), 2, 20));
+        assert_eq!(text(r#"{"prompt":["a","b"],"max_tokens":10,"best_of":3}"#), (Some(10), 6, 60));
+        assert_eq!(text(r#"{"prompt":[1,2,3],"max_tokens":10}"#), (Some(10), 1, 10), "tokens of one prompt");
+        assert_eq!(text(r#"{"prompt":[[1],[2]],"max_tokens":10}"#), (Some(10), 2, 20));
+        assert_eq!(text(r#"{"prompt":[],"n":0}"#), (None, 1, 4_096));
+        assert_eq!(direct(Direct::ImageGenerations, r#"{"n":4}"#), (None, 4, 4 * 4_096));
+        assert_eq!(direct(Direct::Speech, r#"{"n":4}"#), (None, 1, 4_096));
     }
 
     #[test]

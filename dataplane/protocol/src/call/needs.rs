@@ -46,7 +46,11 @@ pub(super) fn of(call: &Call) -> Needs {
         Surface::Responses | Surface::ResponsesInputTokens => look.responses(),
         Surface::Messages | Surface::MessagesCountTokens => look.messages(),
         Surface::GenerateContent => look.gemini(),
-        Surface::Embeddings | Surface::EmbedContent | Surface::BatchEmbedContents | Surface::CountTokens => {}
+        Surface::Embeddings
+        | Surface::EmbedContent
+        | Surface::BatchEmbedContents
+        | Surface::CountTokens
+        | Surface::Direct(_) => {}
     }
     look.needs
 }

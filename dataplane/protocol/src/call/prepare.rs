@@ -12,6 +12,7 @@ use super::{
 use crate::{
     codec::{Malformed, Target, chat},
     dialect::{Family, Framing, Surface},
+    direct::{Direct, Gives},
     exchange::{Exchange, Lane},
     ir::{Request, ToolKind},
     lane::Codecs,
@@ -80,9 +81,17 @@ impl Call {
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
             candidates: self.allowance.candidates,
-            lane: Lane::Passthrough { hide_usage },
+            lane: self.own_lane(hide_usage),
         };
         Ok(Prepared { path, headers: self.dialect_headers(), body, warnings, asks_usage: hide_usage, exchange })
+    }
+
+    /// The lane of an answer in the client's own dialect.
+    fn own_lane(&self, hide_usage: bool) -> Lane {
+        match self.surface() {
+            Surface::Direct(direct) if direct.gives() == Gives::Anything => Lane::Raw,
+            _ => Lane::Passthrough { hide_usage },
+        }
     }
 
     fn translate(
@@ -197,9 +206,11 @@ impl Call {
         Some(Edit::first_member(start, self.scan.members().is_empty(), &format!("\"model\":{written}")))
     }
 
-    /// Asks a Chat upstream for usage in the stream, unless the client has said whether it wants it and said yes.
+    /// Asks an upstream of Chat or of legacy completions for usage in the stream, unless the client has said whether it
+    /// wants it and said yes.
     fn usage_edit(&self) -> Option<Edit> {
-        let chat_stream = self.surface() == Surface::ChatCompletions && self.framing == Framing::Sse;
+        let chat_stream = self.framing == Framing::Sse
+            && matches!(self.surface(), Surface::ChatCompletions | Surface::Direct(Direct::Completions));
         if !chat_stream || self.include_usage == Some(true) {
             return None;
         }

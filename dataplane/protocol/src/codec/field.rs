@@ -422,7 +422,8 @@ const fn column(surface: Surface) -> Column {
         | Surface::GenerateContent
         | Surface::EmbedContent
         | Surface::BatchEmbedContents
-        | Surface::CountTokens => match surface.family() {
+        | Surface::CountTokens
+        | Surface::Direct(_) => match surface.family() {
             Family::OpenAi => Column::Chat,
             Family::Anthropic => Column::Messages,
             Family::Gemini => Column::Gemini,

@@ -15,6 +15,9 @@ fn every_base_url_leads_to_the_same_call() {
         (Surface::ResponsesInputTokens, &["/responses/input_tokens", "/v1/responses/input_tokens"]),
         (Surface::Embeddings, &["/embeddings", "/v1/embeddings"]),
         (Surface::Messages, &["/v1/messages", "/v1/v1/messages", "/messages"]),
+        (Surface::Direct(Direct::Completions), &["/completions", "/v1/completions", "/api/v1/completions"]),
+        (Surface::Direct(Direct::Rerank), &["/rerank", "/v1/rerank", "/v2/rerank", "/v1/v2/rerank"]),
+        (Surface::Direct(Direct::Speech), &["/v1/audio/speech", "/openai/v1/audio/speech"]),
         (Surface::MessagesCountTokens, &["/v1/messages/count_tokens", "/v1/v1/messages/count_tokens"]),
     ];
     for (surface, paths) in cases {
@@ -103,10 +106,13 @@ fn lists_probes_and_refusals() {
         route("POST", "/v1beta/nothing", None),
         Err(NoSuchPath::NotFound { family: Family::Gemini, meant: None })
     );
-    assert_eq!(
-        route("POST", "/v1/messages/batches", None),
-        Err(NoSuchPath::NotFound { family: Family::Anthropic, meant: None })
-    );
+    let family = |path: &str| match route("GET", path, None) {
+        Err(NoSuchPath::NotServed { family, .. }) => family,
+        other => panic!("{path}: {other:?}"),
+    };
+    assert_eq!(family("/v1/messages/batches"), Family::Anthropic);
+    assert_eq!(family("/v1/files/f"), Family::OpenAi);
+    assert_eq!(family("/v1beta/files"), Family::Gemini);
 }
 
 #[test]
@@ -149,6 +155,8 @@ fn azures_deployments_are_model_ids() {
         ("/v1/openai/deployments/gpt-x/embeddings/", Surface::Embeddings, "gpt-x"),
         ("/openai/deployments/org/model/chat/completions", Surface::ChatCompletions, "org/model"),
         ("/openai/deployments/org%2Fmodel/chat/completions", Surface::ChatCompletions, "org/model"),
+        ("/openai/deployments/gpt-image/images/generations", Surface::Direct(Direct::ImageGenerations), "gpt-image"),
+        ("/openai/deployments/m/completions", Surface::Direct(Direct::Completions), "m"),
         ("/openai/deployments/m/responses/input_tokens", Surface::ResponsesInputTokens, "m"),
     ] {
         assert_eq!(named(path, version), (surface, model.to_owned(), false), "{path}");

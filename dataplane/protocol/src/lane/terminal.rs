@@ -89,7 +89,7 @@ pub(crate) fn heartbeat(surface: Surface, framing: Framing, past: &Past<'_>) -> 
             out
         }
         // A repeated `response.in_progress` would break the upstream's own numbering; comments are legal.
-        (Surface::Responses, _) => b": keepalive\n\n".to_vec(),
+        (Surface::Responses, _) | (Surface::Direct(_), Framing::Sse) => b": keepalive\n\n".to_vec(),
         (Surface::Messages, _) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
         (Surface::GenerateContent, _) => b"\n".to_vec(),
         _ => Vec::new(),

@@ -43,6 +43,7 @@ pub(crate) fn answer(exchange: &Exchange, reply: &Reply, answer: Answer<'_>) -> 
             }
             Ok(Whole { body: answer.body, content_type: JSON, observed, changed: false })
         }
+        Lane::Raw => Err(unreadable("an answer of this kind is never read as a whole")),
         Lane::Translated { codecs, names, custom_tools } => {
             let reply = Reply { custom_tools: Arc::clone(custom_tools), ..reply.clone() };
             translate(exchange, *codecs, names, (&reply, &answer.body))

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{codec::json::count::count, ir::Usage};
+use crate::{codec::json::count::count, exchange::Observed, ir::Usage};
 
 /// Chat's, Responses' and the embeddings' spelling; input includes cached tokens, output includes reasoning.
 pub(crate) fn openai(usage: &Value) -> Usage {
@@ -97,6 +97,20 @@ pub(crate) fn gemini(usage: &Value) -> Usage {
     }
 }
 
+/// Notes the counts of OpenAI's other endpoints and of servers that rank: `usage`, or what Cohere puts into
+/// `meta.tokens`. Counts of something else than tokens (seconds, search units) are none.
+pub(crate) fn direct(counts: &Value, seen: &mut Observed) {
+    let counts = counts.get("tokens").unwrap_or(counts);
+    let mut used = openai(counts);
+    if used.input.is_none() && used.output.is_none() {
+        // Servers that rank say nothing but a total.
+        used.input = counts.get("total_tokens").and_then(count);
+    }
+    if used.input.is_some() || used.output.is_some() {
+        seen.count(used);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -147,6 +161,20 @@ mod tests {
             "cache_creation": {"ephemeral_5m_input_tokens": 10}, "output_tokens": 50,
             "output_tokens_details": {"thinking_tokens": 30}});
         assert_eq!(anthropic(&messages), counts(20, 70, 10, 20, 30));
+    }
+
+    #[test]
+    fn servers_that_rank_count_a_total_or_elsewhere() {
+        let input = |counts: Value| {
+            let mut seen = Observed::default();
+            direct(&counts, &mut seen);
+            seen.usage.and_then(|usage| usage.input)
+        };
+        assert_eq!(input(json!({"total_tokens": 12})), Some(12));
+        assert_eq!(input(json!({"prompt_tokens": 5, "total_tokens": 12})), Some(5));
+        assert_eq!(input(json!({"tokens": {"input_tokens": 8}, "billed_units": {"search_units": 1}})), Some(8));
+        assert_eq!(input(json!({"type": "duration", "seconds": 9})), None);
+        assert_eq!(input(json!([1])), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Outline, ScanValue, chat, failed, gemini, identified, messages, resp
 use crate::{
     codec::chat::finish_reason,
     dialect::{Family, Surface},
+    direct::{Direct, Gives},
     exchange::Observed,
     problem::understand::is_error,
     scan::Kind,
@@ -30,7 +31,7 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
     let span = |name: &str| scan.last(body, name).map(|value| value.bytes(body)).unwrap_or_default();
     seen.complete = true;
     match surface {
-        Surface::ChatCompletions => {
+        Surface::ChatCompletions | Surface::Direct(Direct::Completions) => {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
             chat::delta(span("choices"), &mut seen, |_, _| {});
             if let Some(choices) = scan.last(body, "choices") {
@@ -67,6 +68,12 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
         Surface::EmbedContent | Surface::BatchEmbedContents => {
             count(member("usageMetadata"), Family::Gemini, &mut seen);
         }
+        Surface::Direct(_) => {
+            identified(None, member("model").as_ref(), &mut seen);
+            for counts in ["usage", "meta"].into_iter().filter_map(member) {
+                usage::direct(&counts, &mut seen);
+            }
+        }
         // Counting costs nothing, so its answer is no usage.
         Surface::ResponsesInputTokens | Surface::MessagesCountTokens | Surface::CountTokens => {}
     }
@@ -87,6 +94,10 @@ const fn holds(surface: Surface) -> &'static [&'static str] {
         Surface::BatchEmbedContents => &["embeddings"],
         Surface::ResponsesInputTokens | Surface::MessagesCountTokens => &["input_tokens"],
         Surface::CountTokens => &["totalTokens", "totalBillableCharacters"],
+        Surface::Direct(direct) => match direct.gives() {
+            Gives::Document(members) => members,
+            Gives::Anything => &[],
+        },
     }
 }
 

@@ -12,7 +12,10 @@ use routeapi_channel::{
     snapshot::{self, Provider as Told},
 };
 use routeapi_crds::value::{Endpoint, Host, ProviderType};
-use routeapi_protocol::dialect::{Family, Surface};
+use routeapi_protocol::{
+    dialect::{Family, Surface},
+    direct::Direct,
+};
 
 use crate::{
     config::{
@@ -115,10 +118,17 @@ fn offers(told: &Told) -> Offers {
 }
 
 fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Surface>), String> {
+    let direct = |all: &[Direct]| all.iter().copied().map(Surface::Direct).collect();
     let openai = |endpoint: &Endpoint| match endpoint {
         Endpoint::ChatCompletions => vec![Surface::ChatCompletions],
         Endpoint::Responses => vec![Surface::Responses, Surface::ResponsesInputTokens],
         Endpoint::Embeddings => vec![Surface::Embeddings],
+        Endpoint::Completions => direct(&[Direct::Completions]),
+        Endpoint::Moderations => direct(&[Direct::Moderations]),
+        Endpoint::Images => direct(&[Direct::ImageGenerations, Direct::ImageEdits, Direct::ImageVariations]),
+        Endpoint::Speech => direct(&[Direct::Speech]),
+        Endpoint::Transcriptions => direct(&[Direct::Transcriptions, Direct::Translations]),
+        Endpoint::Rerank => direct(&[Direct::Rerank, Direct::Score]),
     };
     let anthropic = [Surface::Messages, Surface::MessagesCountTokens];
     let gemini = [Surface::GenerateContent, Surface::EmbedContent, Surface::BatchEmbedContents, Surface::CountTokens];

@@ -117,6 +117,7 @@ impl Try<'_> {
             return Err(self.unreadable(Cause::Unreadable, "answered with a content-encoding that was not asked for"));
         }
         match back.exchange.framing() {
+            _ if back.exchange.is_raw() => self.stream(response, back, content_by, guard).await,
             Framing::Whole => self.whole(response, back, content_by, guard).await,
             Framing::Sse | Framing::JsonArray => self.stream(response, back, content_by, guard).await,
         }
@@ -194,7 +195,8 @@ impl Try<'_> {
         guard: &mut Guard,
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut rest) = response.into_parts();
-        let mut stream = back.exchange.stream(&back.reply);
+        let stated_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let mut stream = back.exchange.stream_of(&back.reply, stated_type);
         let mut held = Gathered::new(Lease::new(guard.gateway(), self.account));
         let mut unfinished = UnfinishedEvent::new(Lease::new(guard.gateway(), self.account));
         loop {
@@ -213,7 +215,7 @@ impl Try<'_> {
                 failure
             });
             if judged? || is_large {
-                let content_type = back.exchange.stream_content_type();
+                let content_type = (!back.exchange.is_raw()).then(|| back.exchange.stream_content_type());
                 let (held, _lease) = held.join();
                 let rest = (!ended).then_some(rest);
                 let body = AnswerBody::Stream { held, stream, rest, unfinished, content_type };

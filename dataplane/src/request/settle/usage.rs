@@ -28,7 +28,7 @@ use routeapi_protocol::{
 /// What a request asked for, as far as its answer's usage is judged by it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
-    /// Counting tokens is free at every vendor.
+    /// Counting tokens and moderation are free at every vendor.
     is_free: bool,
     estimated_input: u64,
     plausible_input: u64,
@@ -38,12 +38,11 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn of(call: &Call) -> Self {
-        let operation = call.surface().operation();
         Self {
-            is_free: operation == "count_tokens",
+            is_free: call.surface().is_free(),
             estimated_input: call.sent_input_tokens(),
             plausible_input: call.plausible_input_tokens(),
-            allowance: (operation != "embeddings").then(|| call.allowance()),
+            allowance: call.surface().bills_output().then(|| call.allowance()),
         }
     }
 

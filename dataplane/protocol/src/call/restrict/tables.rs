@@ -81,7 +81,7 @@ pub const fn of(surface: Surface) -> &'static [Group] {
         Surface::Messages | Surface::MessagesCountTokens => MESSAGES,
         Surface::GenerateContent => GEMINI,
         Surface::Embeddings => EMBEDDINGS,
-        Surface::EmbedContent | Surface::BatchEmbedContents | Surface::CountTokens => &[],
+        Surface::EmbedContent | Surface::BatchEmbedContents | Surface::CountTokens | Surface::Direct(_) => &[],
     }
 }
 

@@ -1,0 +1,207 @@
+//! The other endpoints of OpenAI's API, and of servers that follow it: what is passed on and never translated.
+//!
+//! One table says all that the gateway knows of each. What is not in it is decided by what every answer has: a status, a
+//! content type, and a body that is passed on as it comes.
+
+use crate::dialect::Framing;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direct {
+    /// Text from before chats.
+    Completions,
+    /// Whether a text or picture is harmful.
+    Moderations,
+    /// Pictures from a text.
+    ImageGenerations,
+    /// Pictures from pictures and a text.
+    ImageEdits,
+    /// Pictures like a picture.
+    ImageVariations,
+    /// Sound from a text.
+    Speech,
+    /// Text from sound.
+    Transcriptions,
+    /// English text from sound.
+    Translations,
+    /// Documents by how well they fit a query (Cohere, Jina, vLLM).
+    Rerank,
+    /// How well pairs of texts fit each other (vLLM).
+    Score,
+}
+
+/// What a request's body may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// JSON alone.
+    Json,
+    /// `multipart/form-data` alone.
+    Form,
+    /// Either.
+    Both,
+}
+
+/// How an answer is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gives {
+    /// A JSON document with at least one of these members: it is held and looked at, so that what is no answer leads to
+    /// another upstream. A stream of it has OpenAI's events.
+    Document(&'static [&'static str]),
+    /// JSON, events, text, sound or a picture: it is passed on as it comes.
+    Anything,
+}
+
+/// What its usage is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Billed {
+    /// Tokens in and out.
+    Tokens,
+    /// Tokens in.
+    Input,
+    /// Vendors charge nothing.
+    Free,
+}
+
+/// All that is known of an endpoint.
+struct Facts {
+    endpoint: Direct,
+    /// Below the base URL, at the client's side and at the upstream's.
+    path: &'static str,
+    /// In records and metrics.
+    name: &'static str,
+    /// `gen_ai.operation.name`: `text_completion` is OpenTelemetry's, and it has none for the others.
+    operation: &'static str,
+    takes: Takes,
+    gives: Gives,
+    /// Whether `stream: true` makes the answer events.
+    streams: bool,
+    billed: Billed,
+}
+
+#[rustfmt::skip]
+const TABLE: [Facts; 10] = [
+    Facts { endpoint: Direct::Completions, path: "/completions", name: "completions", operation: "text_completion",
+        takes: Takes::Json, gives: Gives::Document(&["choices"]), streams: true, billed: Billed::Tokens },
+    Facts { endpoint: Direct::Moderations, path: "/moderations", name: "moderations", operation: "moderation",
+        takes: Takes::Json, gives: Gives::Document(&["results"]), streams: false, billed: Billed::Free },
+    Facts { endpoint: Direct::ImageGenerations, path: "/images/generations", name: "image_generations", operation: "image_generation",
+        takes: Takes::Json, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
+    Facts { endpoint: Direct::ImageEdits, path: "/images/edits", name: "image_edits", operation: "image_generation",
+        takes: Takes::Both, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
+    Facts { endpoint: Direct::ImageVariations, path: "/images/variations", name: "image_variations", operation: "image_generation",
+        takes: Takes::Form, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
+    Facts { endpoint: Direct::Speech, path: "/audio/speech", name: "speech", operation: "speech",
+        takes: Takes::Json, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
+    Facts { endpoint: Direct::Transcriptions, path: "/audio/transcriptions", name: "transcriptions", operation: "transcription",
+        takes: Takes::Form, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
+    Facts { endpoint: Direct::Translations, path: "/audio/translations", name: "translations", operation: "translation",
+        takes: Takes::Form, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
+    Facts { endpoint: Direct::Rerank, path: "/rerank", name: "rerank", operation: "rerank",
+        takes: Takes::Json, gives: Gives::Document(&["results", "data"]), streams: false, billed: Billed::Input },
+    Facts { endpoint: Direct::Score, path: "/score", name: "score", operation: "score",
+        takes: Takes::Json, gives: Gives::Document(&["data", "scores"]), streams: false, billed: Billed::Input },
+];
+
+impl Direct {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|facts| facts.endpoint)
+    }
+
+    /// The endpoint at a path below the base URL, without a slash in front.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        let path = if path == "v2/rerank" { "rerank" } else { path };
+        TABLE.iter().find(|facts| facts.path.strip_prefix('/') == Some(path)).map(|facts| facts.endpoint)
+    }
+
+    const fn facts(self) -> &'static Facts {
+        let [
+            completions,
+            moderations,
+            generations,
+            edits,
+            variations,
+            speech,
+            transcriptions,
+            translations,
+            rerank,
+            score,
+        ] = &TABLE;
+        match self {
+            Self::Completions => completions,
+            Self::Moderations => moderations,
+            Self::ImageGenerations => generations,
+            Self::ImageEdits => edits,
+            Self::ImageVariations => variations,
+            Self::Speech => speech,
+            Self::Transcriptions => transcriptions,
+            Self::Translations => translations,
+            Self::Rerank => rerank,
+            Self::Score => score,
+        }
+    }
+
+    /// Its path below an upstream's base URL.
+    pub const fn path(self) -> &'static str {
+        self.facts().path
+    }
+
+    /// A short stable name for logs and metric labels.
+    pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The value of `gen_ai.operation.name`.
+    pub const fn operation(self) -> &'static str {
+        self.facts().operation
+    }
+
+    /// What a request's body may be.
+    pub const fn takes(self) -> Takes {
+        self.facts().takes
+    }
+
+    /// Whether an answer can arrive as events.
+    pub const fn streams(self) -> bool {
+        self.facts().streams
+    }
+
+    pub(crate) const fn gives(self) -> Gives {
+        self.facts().gives
+    }
+
+    /// Whether its answers are made of tokens that somebody pays for.
+    pub const fn bills_output(self) -> bool {
+        matches!(self.facts().billed, Billed::Tokens)
+    }
+
+    /// Whether vendors charge nothing for it.
+    pub const fn is_free(self) -> bool {
+        matches!(self.facts().billed, Billed::Free)
+    }
+
+    /// Whether a client can be given the head of a stream before an upstream has answered: what comes will be events.
+    pub(crate) const fn promises_events(self, framing: Framing) -> bool {
+        matches!((self.gives(), framing), (Gives::Document(_), Framing::Sse))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_endpoint_has_its_own_row_path_and_name() {
+        for facts in &TABLE {
+            assert_eq!(facts.endpoint.path(), facts.path, "{:?} is in another place of the table", facts.endpoint);
+            assert_eq!(Direct::at(&facts.path[1..]), Some(facts.endpoint));
+        }
+        let names: HashSet<_> = TABLE.iter().map(|facts| facts.name).collect();
+        let paths: HashSet<_> = TABLE.iter().map(|facts| facts.path).collect();
+        assert_eq!((names.len(), paths.len()), (TABLE.len(), TABLE.len()));
+        assert_eq!(Direct::at("v2/rerank"), Some(Direct::Rerank));
+        assert_eq!(Direct::at("files"), None);
+    }
+}

@@ -124,4 +124,13 @@ async fn a_web_socket_is_told_to_stay_with_http() {
         assert!(answer.json()["error"]["message"].as_str().unwrap().contains("no WebSocket"), "{}", answer.text());
         assert_eq!(answer.header("upgrade"), Some("HTTP/1.1"));
     }
+    for (path, member, word) in [
+        ("/v1/responses", "/error/type", "invalid_request_error"),
+        ("/v1/messages", "/type", "error"),
+        ("/v1beta/models/m:streamGenerateContent", "/error/status", "INVALID_ARGUMENT"),
+    ] {
+        let ask = Ask::get(path).header("connection", "upgrade").header("upgrade", "h2c, websocket");
+        let answer = ask.send(&gateway).await;
+        assert_eq!((answer.status, answer.json().pointer(member).unwrap().as_str()), (426, Some(word)), "{path}");
+    }
 }

@@ -27,7 +27,7 @@ const LONGEST: usize = 256;
 /// Headers in which front ends say who uses them: Open WebUI's own (`ENABLE_FORWARD_USER_INFO_HEADERS`), and those that
 /// apps written for LiteLLM send. The first that is there counts.
 const END_USER: [&str; 4] =
-    ["x-openwebui-user-id", "x-openwebui-user-email", "x-litellm-end-user-id", "x-litellm-customer-id"];
+    ["x-openwebui-user-id", "x-openwebui-user-email", "x-litellm-customer-id", "x-litellm-end-user-id"];
 
 /// Which facts about the client are kept and recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

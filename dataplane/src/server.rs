@@ -18,6 +18,7 @@ mod framing;
 mod guarded;
 mod handshake;
 mod host;
+mod linger;
 mod opening;
 mod proxy_protocol;
 mod refusal;

@@ -15,6 +15,8 @@ mod command_line;
 mod descriptors;
 #[path = "inprocess/drain.rs"]
 mod drain;
+#[path = "inprocess/early.rs"]
+mod early;
 #[path = "inprocess/full_pipe.rs"]
 mod full_pipe;
 #[path = "inprocess/gateway.rs"]

@@ -13,9 +13,10 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Handle, Server,
     abort::abortable,
-    capacity::{Capacity, Full, Place},
+    capacity::{Capacity, Full, Place, TurnedAway},
     connection,
     handshake::Handshake,
+    linger,
     proxy_protocol::{self, NoHeader},
     refusal,
     tls::Tls,
@@ -83,7 +84,7 @@ fn start<H: Handle>(
     let is_proxy = server.limits.trusted_proxies.contains(peer.ip());
     let place = match if is_proxy { capacity.enter_proxy() } else { capacity.enter(peer.ip()) } {
         Ok(place) => place,
-        Err(full) => return shed(server, &socket, tls.is_some(), full),
+        Err(full) => return shed(server, socket, tls.is_some(), full, capacity.turn_away()),
     };
     server.metrics.accepted.inc();
     if let Err(error) = prepare(&socket) {
@@ -101,11 +102,20 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     keepalive::enable(socket)
 }
 
-fn shed<H>(server: &Server<H>, socket: &TcpStream, is_tls: bool, full: Full) {
+/// Says why there is no place. `place` is where the client reads it.
+fn shed<H>(server: &Server<H>, socket: TcpStream, is_tls: bool, full: Full, place: Option<TurnedAway>) {
     server.metrics.shed.inc();
-    if !is_tls {
-        // Best effort: a fresh socket takes these few bytes without waiting.
-        let _ = socket.try_write(&refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, message(full)));
+    if is_tls {
+        return;
+    }
+    // Best effort: a fresh socket takes these few bytes without waiting.
+    let _ = socket.try_write(&refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, message(full)));
+    if let Some(place) = place {
+        let farewell = async move {
+            linger::turn_away(socket).await;
+            drop(place);
+        };
+        drop(server.spawner.spawn("farewell", farewell));
     }
 }
 
@@ -128,7 +138,7 @@ async fn run<H: Handle>(
         let Some(client) = announced(&server, peer, &mut socket).await else { return };
         let is_one_clients = client != peer && !server.limits.trusted_proxies.contains(client.ip());
         if is_one_clients && let Err(full) = place.belongs_to(client.ip()) {
-            return shed(&server, &socket, tls.is_some(), full);
+            return shed(&server, socket, tls.is_some(), full, place.turn_away());
         }
         peer = client;
     }

@@ -20,11 +20,15 @@ pub(super) use pending::Charge;
 use self::pending::Pending;
 use super::Limits;
 
+/// Connections beyond the limit that are held for a moment, so that their clients read why they are turned away.
+const TURNED_AWAY: usize = 64;
+
 /// What is in use, and how much of it there is.
 #[derive(Debug)]
 pub struct Capacity {
     connections: Count,
     requests: Count,
+    turned_away: Count,
     connections_per_client: usize,
     requests_per_client: usize,
     clients: Mutex<HashMap<IpAddr, Arc<Client>>>,
@@ -43,6 +47,10 @@ pub(super) struct Place {
 /// A request's place, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct RequestPlace(Arc<Place>);
+
+/// The place of a connection that is turned away, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct TurnedAway(Arc<Capacity>);
 
 /// Why a connection gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +81,7 @@ impl Capacity {
         Arc::new(Self {
             connections: Count::new(limits.connections),
             requests: Count::new(limits.requests),
+            turned_away: Count::new(TURNED_AWAY),
             connections_per_client: limits.connections_per_client,
             // The same share of the requests as of the connections.
             requests_per_client: share(limits.requests, limits.connections_per_client, limits.connections),
@@ -99,6 +108,11 @@ impl Capacity {
     /// Of a connection that is counted already.
     fn unnamed(self: &Arc<Self>) -> Place {
         Place { capacity: Arc::clone(self), address: None, client: Arc::default() }
+    }
+
+    /// A place in which a connection that got none reads why; none if too many do.
+    pub(super) fn turn_away(self: &Arc<Self>) -> Option<TurnedAway> {
+        self.turned_away.take().then(|| TurnedAway(Arc::clone(self)))
     }
 
     fn leave(&self, address: IpAddr, client: &Client) {
@@ -133,6 +147,11 @@ impl Place {
         }
     }
 
+    /// Gives the place back for one in which the client reads why it has none; none if too many do.
+    pub(super) fn turn_away(self) -> Option<TurnedAway> {
+        self.capacity.turn_away()
+    }
+
     /// Counts what this connection holds of unfinished requests.
     pub(super) fn charge(&self) -> Charge {
         Charge::new(Arc::clone(&self.capacity.pending))
@@ -156,6 +175,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.leave();
         self.capacity.connections.give_back();
+    }
+}
+
+impl Drop for TurnedAway {
+    fn drop(&mut self) {
+        self.0.turned_away.give_back();
     }
 }
 

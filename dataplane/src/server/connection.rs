@@ -33,7 +33,7 @@ use tokio::{
 use super::{
     Handle, Limits, Server,
     capacity::{Place, RequestPlace},
-    guarded::{Ambiguous, Guarded},
+    guarded::{Guarded, Observed},
     host,
     opening::{self, Opened},
     refusal,
@@ -50,7 +50,7 @@ struct Connection<H> {
     server: Arc<Server<H>>,
     peer: SocketAddr,
     place: Arc<Place>,
-    ambiguous: Ambiguous,
+    observed: Observed,
     activity: Arc<Activity>,
     /// When it takes no more requests.
     retire_at: Option<Instant>,
@@ -83,13 +83,12 @@ where
 {
     let io = WriteTimeout::new(io, server.limits.write);
     let activity = Arc::new(Activity::default());
-    let timeout = server.limits.header_read;
-    let io = Guarded::new(io, timeout, Arc::clone(&activity), place.charge(), server.metrics.clone());
+    let io = Guarded::new(io, &server.limits, Arc::clone(&activity), place.charge(), server.metrics.clone());
     let shared = Arc::new(Connection {
         server: Arc::clone(server),
         peer,
         place: Arc::new(place),
-        ambiguous: io.ambiguous(),
+        observed: io.observed(),
         activity,
         retire_at: random::retire_at(server.limits.max_age),
     });
@@ -187,7 +186,7 @@ async fn answer<H: Handle>(
     connection: Arc<Connection<H>>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked<H::Body>>, h2::Error> {
-    let Connection { server, peer, place, ambiguous, activity, retire_at } = &*connection;
+    let Connection { server, peer, place, observed, activity, retire_at } = &*connection;
     let ordinal = activity.requests.fetch_add(1, Ordering::Relaxed);
     let is_http1 = request.version() < Version::HTTP_2;
     if !is_http1 {
@@ -204,7 +203,7 @@ async fn answer<H: Handle>(
     let permit = server.limits.cors.as_ref().map(|cors| cors.permit(request.headers()));
     let is_old = retire_at.is_some_and(|at| Instant::now() >= at);
     let mut must_close = is_old || server.drain.is_closing() || head_bytes(&request) > ORDINARY_HEAD;
-    let response = if is_http1 && ambiguous.is(ordinal) {
+    let response = if is_http1 && observed.is_ambiguous(ordinal) {
         must_close = true;
         server.metrics.ambiguous.inc();
         refuse(StatusCode::BAD_REQUEST, "the request has both Content-Length and Transfer-Encoding")
@@ -222,6 +221,8 @@ async fn answer<H: Handle>(
             None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed to handle this request"),
         }
     };
+    // hyper closes the connection then, and a client that is told so does not send its next request into that.
+    must_close |= observed.is_in_body(ordinal);
     let mut response = response.map(|body| Tracked { body, _guard: guard });
     if let Some(permit) = permit {
         permit.stamp(response.headers_mut());

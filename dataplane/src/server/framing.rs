@@ -110,6 +110,21 @@ impl Framing {
         }
     }
 
+    /// The request, counted from 0, of whose body something has not come yet; none between requests, and on HTTP/2.
+    pub(super) fn in_body_of(&self) -> Option<u64> {
+        match self.state {
+            State::Body(_) | State::ChunkSize(_) | State::Chunk(_) | State::Trailers { .. } => {
+                self.heads.checked_sub(1)
+            }
+            State::Start(_) | State::Head(_) | State::Frames(_) | State::Off => None,
+        }
+    }
+
+    /// Whether the client has sent all that it has begun to send, as far as can be told.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !matches!(self.state, State::Off) && self.in_body_of().is_none() && self.unfinished(false).is_none()
+    }
+
     /// Whether answers in HTTP/1 are understood.
     pub(super) fn is_http1(&self) -> bool {
         !matches!(self.state, State::Frames(_))

@@ -7,7 +7,7 @@
 //! waits for. A first request that has begun and is too slow gets status 408, one that is given up for the memory it holds
 //! 503; on a later one the connection is only closed, since an answer may be under way.
 //!
-//! On the way out, hyper's own refusal of what it cannot read gets the id and the body that every answer has.
+//! It ends such that a client that is still sending reads the answer. On the way out, hyper's own refusal of what it cannot read gets the id and the body that every answer has.
 
 use std::{
     future::Future,
@@ -27,22 +27,44 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{Metrics, capacity::Charge, connection::Activity, framing::Framing, refusal};
+use super::{Limits, Metrics, capacity::Charge, connection::Activity, framing::Framing, linger::Linger, refusal};
 
 const TIMED_OUT: &str = "the request's header section took too long";
 const GIVEN_UP: &str = "the gateway holds as many bytes of unfinished requests as it may";
 
-/// No request of a connection has two lengths.
+/// No request of a connection.
 const NONE: u64 = u64::MAX;
 
-/// Tells the connection's service which request, counted from 0, is to be refused.
+/// What the connection's service has to know of its HTTP/1 requests, which are counted from 0.
 #[derive(Clone, Debug)]
-pub(super) struct Ambiguous(Arc<AtomicU64>);
+pub(super) struct Observed(Arc<Requests>);
 
-impl Ambiguous {
+#[derive(Debug)]
+struct Requests {
+    ambiguous: AtomicU64,
+    in_body: AtomicU64,
+}
+
+impl Observed {
+    fn new() -> Self {
+        Self(Arc::new(Requests { ambiguous: AtomicU64::new(NONE), in_body: AtomicU64::new(NONE) }))
+    }
+
     /// Whether this request has both `Content-Length` and `Transfer-Encoding`.
-    pub(super) fn is(&self, ordinal: u64) -> bool {
-        self.0.load(Ordering::Relaxed) == ordinal
+    pub(super) fn is_ambiguous(&self, ordinal: u64) -> bool {
+        self.0.ambiguous.load(Ordering::Relaxed) == ordinal
+    }
+
+    /// Whether a part of this request's body has not come yet.
+    pub(super) fn is_in_body(&self, ordinal: u64) -> bool {
+        self.0.in_body.load(Ordering::Relaxed) == ordinal
+    }
+
+    fn set(&self, framing: &Framing) {
+        if let Some(ordinal) = framing.ambiguous() {
+            self.0.ambiguous.store(ordinal, Ordering::Relaxed);
+        }
+        self.0.in_body.store(framing.in_body_of().unwrap_or(NONE), Ordering::Relaxed);
     }
 }
 
@@ -50,32 +72,35 @@ impl Ambiguous {
 pub(super) struct Guarded<I> {
     io: I,
     framing: Framing,
-    ambiguous: Ambiguous,
+    observed: Observed,
     activity: Arc<Activity>,
     charge: Charge,
     timeout: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    linger: Linger,
     metrics: Metrics,
 }
 
 impl<I> Guarded<I> {
-    /// Header sections may take `timeout`.
-    pub(super) fn new(io: I, timeout: Duration, activity: Arc<Activity>, charge: Charge, metrics: Metrics) -> Self {
+    /// Of the limits, those of header sections and of the end.
+    pub(super) fn new(io: I, limits: &Limits, activity: Arc<Activity>, charge: Charge, metrics: Metrics) -> Self {
+        let timeout = limits.header_read;
         Self {
             io,
             framing: Framing::new(),
-            ambiguous: Ambiguous(Arc::new(AtomicU64::new(NONE))),
+            observed: Observed::new(),
             activity,
             charge,
             timeout,
             deadline: Some(Box::pin(tokio::time::sleep(timeout))),
+            linger: Linger::new(limits),
             metrics,
         }
     }
 
     /// For the service.
-    pub(super) fn ambiguous(&self) -> Ambiguous {
-        self.ambiguous.clone()
+    pub(super) fn observed(&self) -> Observed {
+        self.observed.clone()
     }
 
     /// Whether no header section is whole yet and HTTP/1 may be spoken.
@@ -85,9 +110,7 @@ impl<I> Guarded<I> {
 
     fn saw(&mut self, bytes: &[u8]) {
         self.framing.push(bytes);
-        if let Some(ordinal) = self.framing.ambiguous() {
-            self.ambiguous.0.store(ordinal, Ordering::Relaxed);
-        }
+        self.observed.set(&self.framing);
         let unfinished = self.framing.unfinished(self.activity.is_busy());
         self.charge.set(unfinished);
         if unfinished.is_none() {
@@ -141,7 +164,7 @@ impl<I: AsyncWrite + Unpin> Guarded<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(answer) = refusal::in_place_of(bytes) {
             return self.replace(cx, &answer, bytes.len());
@@ -154,7 +177,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        this.linger.poll_close(&mut this.io, &mut this.framing, cx)
     }
 
     fn poll_write_vectored(

@@ -31,6 +31,13 @@ pub struct Limits {
     pub write: Duration,
     /// For the PROXY header in front of everything else. Balancers send it with the connection's first packet.
     pub proxy_header: Duration,
+    /// Bytes of a request that was answered early (413, 401) which are read and thrown away when its connection is closed,
+    /// so that a client that is still sending reads the answer instead of a reset. Twice the largest body by default.
+    pub linger_bytes: usize,
+    /// How long such a client may send nothing.
+    pub linger_silence: Duration,
+    /// How long it may go on sending; 33 MiB at 10 Mbit/s.
+    pub linger_total: Duration,
     /// For the TLS handshake.
     pub tls_handshake: Duration,
     /// Bytes that a client may send until the handshake is done. A ClientHello with post-quantum keys has about 2 KiB.
@@ -82,6 +89,9 @@ impl Default for Limits {
             max_age: Some(Duration::from_secs(600)),
             write: Duration::from_secs(75),
             proxy_header: Duration::from_secs(5),
+            linger_bytes: 64 << 20,
+            linger_silence: Duration::from_secs(5),
+            linger_total: Duration::from_secs(30),
             tls_handshake: Duration::from_secs(10),
             tls_handshake_bytes: 16 << 10,
             headers: 100,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::guarded::Guarded;
 
@@ -40,8 +40,17 @@ where
             first.reserve(first.len().max(FIRST));
         }
         let read = tokio::select! {
-            read = io.read_buf(&mut first) => read?,
+            read = io.read_buf(&mut first) => read,
             () = closing.as_mut(), if first.is_empty() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                // It may have been answered; what it was given up for may be the bytes.
+                drop(first);
+                let _ = io.shutdown().await;
+                return Err(error);
+            }
         };
         if read == 0 || !may_begin_a_request(&first) {
             break;
@@ -101,10 +110,7 @@ mod tests {
     use std::{
         future::{pending, ready},
         sync::Arc,
-        time::Duration,
     };
-
-    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
     use crate::server::{Capacity, Limits, Metrics, connection::Activity};
@@ -112,8 +118,9 @@ mod tests {
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
     fn guarded<I>(io: I) -> Guarded<I> {
-        let place = Capacity::new(&Limits::default()).enter([10, 0, 0, 1].into()).unwrap();
-        Guarded::new(io, Duration::from_secs(9), Arc::new(Activity::default()), place.charge(), Metrics::default())
+        let limits = Limits::default();
+        let place = Capacity::new(&limits).enter([10, 0, 0, 1].into()).unwrap();
+        Guarded::new(io, &limits, Arc::new(Activity::default()), place.charge(), Metrics::default())
     }
 
     #[tokio::test]

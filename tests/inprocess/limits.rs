@@ -49,6 +49,49 @@ async fn requests_per_window() {
     assert_eq!((&record["outcome"], &record["error"]), (&"limit_stopped".into(), &"request_limit".into()));
 }
 
+/// Several windows at once: after the time that is named, and not only after the first window, the request passes.
+#[tokio::test]
+async fn what_a_refusal_says_of_the_time_is_true() {
+    let spec = "limits: [{name: a, per: Day, tokens: 100000}, {name: b, per: Second, requests: 1}]";
+    let (_upstream, gateway) = limited(Script::new(), spec, "").await;
+    let mut records = 0;
+    for (path, body) in dialects("m", false) {
+        loop {
+            let answer = Ask::post(&path, body.clone()).send(&gateway).await;
+            records += 1;
+            gateway.records(records).await;
+            if answer.status == 200 {
+                continue;
+            }
+            assert_eq!((answer.status, answer.header("x-routeapi-limit")), (429, Some("b")), "{}", answer.text());
+            let millis: u64 = answer.header("retry-after-ms").unwrap().parse().unwrap();
+            let seconds = millis.div_ceil(1_000).to_string();
+            assert_eq!(answer.header("retry-after"), Some(seconds.as_str()));
+            assert_eq!(answer.header("x-ratelimit-reset-requests"), Some(format!("{seconds}s").as_str()));
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            let answer = Ask::post(&path, body.clone()).send(&gateway).await;
+            records += 1;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_is_left() {
+    let spec = "limits: [{name: budget, per: Day, tokens: 1000}]";
+    let (_upstream, gateway) = limited(Script::new().chunks(10, "word "), spec, "").await;
+    let body =
+        |most: u64| format!(r#"{{"model":"m","max_tokens":{most},"messages":[{{"role":"user","content":"x"}}]}}"#);
+    assert_eq!(Ask::post("/v1/chat/completions", body(100)).send(&gateway).await.status, 200);
+    let used = tokens_of(&gateway.record().await);
+    let answer = Ask::post("/v1/chat/completions", body(990)).send(&gateway).await;
+    let left = (1_000 - used).to_string();
+    assert_eq!((answer.status, answer.header("x-ratelimit-remaining-tokens")), (429, Some(left.as_str())));
+    let until_midnight: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!(until_midnight <= 86_400, "{until_midnight}");
+}
+
 #[tokio::test]
 async fn tokens_are_reserved_before_and_settled_after() {
     let spec = "limits: [{name: budget, per: Day, tokens: 100000}]";

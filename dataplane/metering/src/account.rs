@@ -86,7 +86,10 @@ pub struct Exceeded {
     pub kind: ExceededKind,
     /// The cap that this process enforces, in the limit's unit.
     pub cap: u64,
-    /// Milliseconds until room may be there again; none if that depends on requests in flight.
+    /// What is neither used nor reserved of it.
+    pub left: u64,
+    /// Milliseconds after which every limit has room for the same request, if nothing else is asked meanwhile; none if that
+    /// depends on requests in flight, or there is never room.
     pub retry_after_ms: Option<u64>,
     /// What the request may use, if that is more than the whole cap, so that it is never granted; for an answer that was
     /// cut, what was reserved for it.
@@ -241,6 +244,7 @@ impl Ticket {
                 limit: limit.clone(),
                 kind: quantity.kind(),
                 cap: quantity.cap(),
+                left: 0,
                 retry_after_ms: None,
                 asked: Some(*reserved),
             }),
@@ -296,7 +300,8 @@ impl Account {
     /// one by one, and a strict cap has no exceptions.
     ///
     /// # Errors
-    /// The first limit, in the order written, that leaves no room; concurrency first.
+    /// Of the limits that leave no room, the one that does so longest, so that what it says of the time is true; concurrency
+    /// first.
     pub fn reserve(&mut self, now: UnixMillis, ask: Ask) -> Result<Ticket, Exceeded> {
         if let Some(cap) = self.max_concurrent
             && self.in_flight >= cap
@@ -305,13 +310,22 @@ impl Account {
                 limit: "maxConcurrentRequests".to_owned(),
                 kind: ExceededKind::Concurrency,
                 cap: u64::from(cap),
+                left: 0,
                 retry_after_ms: None,
                 asked: None,
             });
         }
+        let mut refused: Option<Exceeded> = None;
         for counter in &mut self.counters {
             let reserved = counter.limit.quantity.of_reserved(self.reserved, self.in_flight);
-            counter.check(now, ask, reserved, self.share)?;
+            if let Err(exceeded) = counter.check(now, ask, reserved, self.share)
+                && refused.as_ref().is_none_or(|refused| exceeded.lasts() > refused.lasts())
+            {
+                refused = Some(exceeded);
+            }
+        }
+        if let Some(exceeded) = refused {
+            return Err(exceeded);
         }
         self.in_flight = self.in_flight.saturating_add(1);
         self.reserved.tokens = self.reserved.tokens.saturating_add(ask.tokens);
@@ -374,6 +388,19 @@ impl Account {
     }
 }
 
+// === impl Exceeded ===
+
+impl Exceeded {
+    /// Orders limits by how long they leave no room: so many milliseconds, until other requests end, for ever.
+    fn lasts(&self) -> (u8, u64) {
+        match self.retry_after_ms {
+            None if self.asked.is_some() || self.cap == 0 => (2, 0),
+            None => (1, 0),
+            Some(millis) => (0, millis),
+        }
+    }
+}
+
 // === impl Counter ===
 
 impl Counter {
@@ -382,19 +409,22 @@ impl Counter {
         let used = self.window.used(now);
         let asked = self.limit.quantity.of_ask(ask);
         let never = asked > cap && (self.limit.is_strict || !ask.is_single);
-        let wanted = used.saturating_add(reserved).saturating_add(asked.min(cap));
+        let taken = used.saturating_add(reserved);
+        let wanted = taken.saturating_add(asked.min(cap));
         // A spend or token cap that is used up to the last unit refuses even requests that ask for nothing.
-        let exhausted = used.saturating_add(reserved) >= cap;
+        let exhausted = taken >= cap;
         if wanted <= cap && !exhausted && !never {
             return Ok(());
         }
-        let missing = wanted.saturating_sub(cap).max(1);
+        // Of a cap that is used up, one unit has to come free at least.
+        let missing = wanted.saturating_sub(cap).max(taken.saturating_add(1).saturating_sub(cap)).max(1);
         // Unless the used part alone frees enough, waiting for time does not help: requests in flight must end first.
         let in_time = cap > 0 && used >= missing && !never;
         Err(Exceeded {
             limit: self.limit.name.clone(),
             kind: self.limit.quantity.kind(),
             cap,
+            left: cap.saturating_sub(taken),
             retry_after_ms: in_time.then(|| self.window.until_free(now, missing)),
             asked: never.then_some(asked),
         })

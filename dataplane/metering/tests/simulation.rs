@@ -61,4 +61,55 @@ proptest! {
         }
         prop_assert_eq!(account.remaining(now + 7_200_000)[0].2, CAP, "everything came back");
     }
+
+    /// What a refusal says of the time is true, to the millisecond: then, and not before, the same request is granted.
+    #[test]
+    fn a_refused_request_is_granted_when_it_was_told(
+        limits in prop::collection::vec(limit(), 1..4),
+        used in prop::collection::vec((0i64..100_000_000, 0u64..40), 0..40),
+        ask in 0u64..60,
+        held in prop::option::of(1u64..20),
+        start in 1_795_003_230_000i64..1_797_700_000_000,
+    ) {
+        let ask = Ask { tokens: ask, spend: ask, is_single: true };
+        let mut account = Account::new(limits, None, Share::default());
+        let mut times: Vec<_> = used.into_iter().map(|(back, amount)| (start - back, amount)).collect();
+        times.sort_unstable();
+        for (at, amount) in times {
+            if let Ok(ticket) = account.reserve(at, Ask { tokens: amount, spend: amount, is_single: true }) {
+                account.settle(at, ticket, Actual { tokens: amount, spend: amount });
+            }
+        }
+        let held = held.and_then(|held| account.reserve(start, Ask { tokens: held, spend: held, is_single: true }).ok());
+        let answer = account.reserve(start, ask);
+        match answer {
+            Ok(ticket) => account.release(ticket),
+            Err(refused) => {
+                prop_assert!(refused.left <= refused.cap);
+                match refused.retry_after_ms.map(|wait| i64::try_from(wait).unwrap()) {
+                    Some(wait) => {
+                        prop_assert!(account.reserve(start + wait - 1, ask).is_err(), "it is free before {:?}", refused);
+                        let granted = account.reserve(start + wait, ask);
+                        prop_assert!(granted.is_ok(), "{:?} at {}: {:?}", refused, start + wait, granted);
+                        account.release(granted.unwrap());
+                    }
+                    // It depends on the one in flight, or there is never room.
+                    None => prop_assert!(held.is_some() || refused.cap == 0, "{:?}", refused),
+                }
+            }
+        }
+        if let Some(held) = held {
+            account.release(held);
+        }
+    }
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    let period = prop::sample::select(vec![Period::Second, Period::Minute, Period::Hour, Period::Day, Period::Month]);
+    let quantity = prop_oneof![
+        (0u64..9).prop_map(Quantity::Requests),
+        (0u64..100).prop_map(Quantity::Tokens),
+        (0u64..100).prop_map(Quantity::Spend),
+    ];
+    (period, quantity).prop_map(|(period, quantity)| Limit { name: "it".into(), period, quantity, is_strict: false })
 }

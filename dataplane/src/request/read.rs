@@ -12,7 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, header::CONTENT_LENGTH, request::Parts};
+use http::{
+    HeaderMap,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    request::Parts,
+};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use routeapi_protocol::{
@@ -35,6 +39,7 @@ use crate::clock;
 mod decompress;
 
 use self::decompress::Encoding;
+pub(super) use self::decompress::READ_ENCODINGS;
 
 /// How often the caller is looked at again while nothing of the body comes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -82,6 +87,7 @@ where
         standing.renew(gateway).map(drop)
     };
     let received = receive(&head.headers, body, settings, lease, look).await?;
+    let content_type = foreign_content_type(&head.headers);
     let head = dialect_head(&endpoint, &head.headers);
     let size = match received.encoding {
         Encoding::Identity => received.bytes.len(),
@@ -91,7 +97,11 @@ where
     let by = within(clock::mono(), settings.body_total);
     let read = gateway.offload.run(&account, size, by, move || {
         let (bytes, mut lease) = received.decode(limit)?;
-        let call = Call::read(endpoint, head, bytes).map_err(Refusal::Malformed)?;
+        let content_type = content_type.filter(|_| !begins_like_json(&bytes));
+        let call = Call::read(endpoint, head, bytes).map_err(|malformed| match content_type {
+            Some(content_type) => Refusal::UnknownContentType { content_type },
+            None => Refusal::Malformed(malformed),
+        })?;
         // A body may have been rewritten on the way.
         lease.resize(call.body_len()).map_err(|Full| Refusal::Full)?;
         // Asked for here, since it goes through the whole body; the call keeps it.
@@ -183,6 +193,17 @@ where
 
 fn declared(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What a body is called that is not called JSON, without parameters. Only a hint: curl calls everything a form.
+fn foreign_content_type(headers: &HeaderMap) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
+    let is_json = kind.is_empty() || kind == "application/json" || kind == "text/json" || kind.ends_with("+json");
+    (!is_json).then(|| kind.chars().take(64).collect())
+}
+
+fn begins_like_json(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 /// What of a dialect stands in headers.

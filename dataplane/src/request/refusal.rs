@@ -99,6 +99,12 @@ pub(super) enum Refusal {
         /// As sent.
         encoding: String,
     },
+    /// The body is no JSON, and says so.
+    #[error("content-type {content_type:?} is not supported here: send application/json")]
+    UnknownContentType {
+        /// As sent, without parameters.
+        content_type: String,
+    },
     /// The body is not what its content encoding says.
     #[error("the request body is not valid {expected}, though content-encoding says so")]
     BadEncoding {
@@ -271,7 +277,7 @@ struct Limit<'a>(&'a Exceeded);
 
 impl fmt::Display for Limit<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Exceeded { limit, kind, cap, retry_after_ms, asked } = self.0;
+        let Exceeded { limit, kind, cap, retry_after_ms, asked, .. } = self.0;
         match kind {
             ExceededKind::Concurrency => write!(out, "{cap} requests of this token are in flight already ({limit})")?,
             ExceededKind::Requests => write!(out, "limit {limit:?} of this token is reached: {cap} requests")?,
@@ -286,6 +292,7 @@ impl fmt::Display for Limit<'_> {
             return write!(out, "; this request may use {asked} {unit}: ask for fewer or shorter answers");
         }
         match retry_after_ms {
+            None if *cap == 0 => out.write_str("; it has room for no request"),
             Some(millis) => write!(out, "; there is room again in {} s", millis.div_ceil(1_000)),
             None => write!(out, "; there is room again when requests in flight have ended"),
         }
@@ -314,6 +321,7 @@ mod tests {
             limit: "daily".into(),
             kind: ExceededKind::Spend,
             cap: 2_500_000_000,
+            left: 0,
             retry_after_ms: None,
             asked: None,
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
+    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
 };
 use routeapi_crds::value::ProviderType;
 use routeapi_metering::{Exceeded, ExceededKind, Outcome};
@@ -23,6 +23,7 @@ use super::{
     Gateway, ResponseBody,
     attempt::{Cause, Failure, RawError, kind_word},
     context::Context,
+    read::READ_ENCODINGS,
     refusal::Refusal,
     relay,
     settle::{Ending, Guard},
@@ -151,7 +152,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         // Codex takes it as the word to go on over HTTP, and anything else as a failure to be tried again.
         Refusal::NoWebSocket => problem.status = 426,
         Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => problem.status = 408,
-        Refusal::UnknownEncoding { .. } => problem.status = 415,
+        Refusal::UnknownEncoding { .. } | Refusal::UnknownContentType { .. } => problem.status = 415,
         Refusal::Malformed(malformed) => problem.param = malformed.field.clone().map(Into::into),
         Refusal::FieldRefused { field, .. } => problem.param = Some(field.field.clone()),
         Refusal::UnknownModel { .. }
@@ -207,6 +208,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::BodySlow { .. } => (ProblemKind::Timeout, "body_slow"),
         Refusal::BodyBroken => (ProblemKind::InvalidRequest, "body_broken"),
         Refusal::UnknownEncoding { .. } => (ProblemKind::InvalidRequest, "unknown_encoding"),
+        Refusal::UnknownContentType { .. } => (ProblemKind::InvalidRequest, "unknown_content_type"),
         Refusal::BadEncoding { .. } => (ProblemKind::InvalidRequest, "bad_encoding"),
         Refusal::Malformed(_) => (ProblemKind::InvalidRequest, "malformed"),
         Refusal::UnknownModel { .. } => (ProblemKind::ModelNotFound, "unknown_model"),
@@ -262,6 +264,7 @@ fn ending(refusal: &Refusal) -> Ending {
         | Refusal::BodyStalled { .. }
         | Refusal::BodySlow { .. }
         | Refusal::UnknownEncoding { .. }
+        | Refusal::UnknownContentType { .. }
         | Refusal::BadEncoding { .. }
         | Refusal::Malformed(_)
         | Refusal::UnknownModel { .. }
@@ -303,6 +306,13 @@ fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
             headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         Refusal::LimitReached(exceeded) => limit_headers(exceeded, headers),
+        // RFC 9110 section 15.5.16: what would have been read.
+        Refusal::UnknownEncoding { .. } => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(READ_ENCODINGS));
+        }
+        Refusal::UnknownContentType { .. } => {
+            headers.insert(ACCEPT, JSON);
+        }
         // The body was not read to its end, so the connection is of no further use.
         Refusal::BodyTooLarge { .. }
         | Refusal::BodyStalled { .. }
@@ -348,7 +358,7 @@ fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
     };
     let [limit, remaining, reset] = names;
     headers.insert(limit, HeaderValue::from(exceeded.cap));
-    headers.insert(remaining, HeaderValue::from(0));
+    headers.insert(remaining, HeaderValue::from(exceeded.left));
     if let Some(millis) = exceeded.retry_after_ms
         && let Ok(value) = HeaderValue::try_from(format!("{}s", millis.div_ceil(1_000)))
     {

@@ -169,3 +169,33 @@ fn the_largest_amounts_do_not_wrap() {
         assert_eq!(account.remaining(0)[0].2, 0);
     }
 }
+
+#[test]
+fn the_limit_that_lasts_longest_is_named() {
+    let limits = vec![
+        named("minute", Period::Minute, Quantity::Requests(1)),
+        named("day", Period::Day, Quantity::Requests(1)),
+        named("hour", Period::Hour, Quantity::Requests(1)),
+    ];
+    let mut account = Account::new(limits, None, Share::default());
+    let ticket = account.reserve(NOON, tokens(1)).unwrap();
+    let refused = account.reserve(NOON, tokens(1)).unwrap_err();
+    assert_eq!((refused.limit.as_str(), refused.retry_after_ms), ("minute", None), "that request has to end");
+    account.settle(NOON, ticket, Actual::default());
+    let refused = account.reserve(NOON, tokens(1)).unwrap_err();
+    let midnight = 86_400_000 - NOON % 86_400_000;
+    assert_eq!((refused.limit.as_str(), refused.retry_after_ms), ("day", u64::try_from(midnight).ok()));
+    assert!(account.reserve(NOON + midnight, tokens(1)).is_ok());
+}
+
+#[test]
+fn what_is_left_is_told_and_a_cap_of_nothing_has_no_time() {
+    let mut account = used_up(vec![named("a", Period::Hour, Quantity::Tokens(100))], NOON);
+    let refused = account.reserve(NOON, tokens(30)).unwrap_err();
+    assert_eq!((refused.cap, refused.left), (100, 20));
+    for quantity in [Quantity::Requests(0), Quantity::Tokens(0), Quantity::Spend(0)] {
+        let mut account = Account::new(limit(quantity), None, Share::default());
+        let refused = account.reserve(NOON, tokens(1)).unwrap_err();
+        assert_eq!((refused.cap, refused.retry_after_ms), (0, None), "{quantity:?}");
+    }
+}

@@ -16,6 +16,9 @@ const BROTLI_WINDOW: usize = 16 << 20;
 /// Compressed bytes that are handed to the brotli decoder at a time.
 const BROTLI_INPUT: usize = 4 << 10;
 
+/// What a request body may be encoded in, as `accept-encoding` says it.
+pub(in crate::request) const READ_ENCODINGS: &str = "gzip, zstd, br, identity";
+
 /// How a request body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {

@@ -16,9 +16,11 @@ use routeapi_process::LostLines;
 
 use super::traffic::{Traffic, TrafficSeries};
 
-/// Seconds. From a cached refusal to a long reasoning answer.
-pub(super) const DURATIONS: [f64; 16] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0];
+/// Seconds. From a cached refusal to an hour, which is what background answers and the longest `timeouts.request` take.
+pub(super) const DURATIONS: [f64; 19] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1_800.0,
+    3_600.0,
+];
 
 /// Tokens. The conventions' own advice for `gen_ai.client.token.usage`.
 const TOKENS: [f64; 14] = [

@@ -57,7 +57,7 @@ struct Times {
 struct Words(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Traffic {
-    /// Nothing configured. `histograms` asks for the times of each route, 36 series each.
+    /// Nothing configured. `histograms` asks for the times of each route, 44 series each.
     pub fn new(histograms: bool) -> Self {
         Self { histograms, ..Self::default() }
     }
@@ -286,9 +286,29 @@ mod tests {
         traffic.configure(names(0..1));
         used_once(&traffic, &names(0..1));
         let page = page(&traffic);
+        let times = page
+            .lines()
+            .filter(|line| line.starts_with("routeapi_route_request_d") || line.starts_with("routeapi_route_time"));
+        assert_eq!(times.count(), 44, "as the documentation says");
         let labels = "route=\"team-000/route-of-a-model-00000\"";
         assert!(page.contains(&format!("routeapi_route_request_duration_seconds_count{{{labels}}} 1\n")), "{page}");
         assert!(page.contains(&format!("routeapi_route_time_to_first_token_seconds_count{{{labels}}} 1\n")), "{page}");
+    }
+
+    #[test]
+    fn an_answer_that_takes_most_of_an_hour_is_told_from_one_that_takes_longer() {
+        let traffic = Arc::new(Traffic::new(true));
+        traffic.configure([("a/r".to_owned(), ["up"])]);
+        for seconds in [3_599.0, 3_601.0] {
+            traffic.route("a/r").unwrap().ended("", seconds, Some(seconds));
+        }
+        let page = page(&traffic);
+        for name in ["request_duration", "time_to_first_token"] {
+            for (le, count) in [("1800.0", 0), ("3600.0", 1), ("+Inf", 2)] {
+                let line = format!("routeapi_route_{name}_seconds_bucket{{le=\"{le}\",route=\"a/r\"}} {count}\n");
+                assert!(page.contains(&line), "{line} {page}");
+            }
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct RequestSettings {
     /// How long a client may take nothing of its answer. Then the request ends, and its connection (HTTP/2: its stream)
     /// is closed.
     pub client_write: Duration,
-    /// Largest whole answer that is held.
+    /// Largest answer in one piece, which is held whole before any of it is handed over.
     pub max_answer_bytes: usize,
     /// Most bytes of a stream that are held back while no content has come.
     pub max_held_bytes: usize,

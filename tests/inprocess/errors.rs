@@ -263,6 +263,34 @@ async fn bodies_are_bounded_before_and_after_decompression() {
 }
 
 #[tokio::test]
+async fn a_415_names_what_is_accepted() {
+    let (upstream, gateway) = plain().await;
+    for (path, body) in dialects("m", false) {
+        for encoding in ["deflate", "gzip, br", "nonsense"] {
+            let answer = Ask::post(&path, body.clone()).header("content-encoding", encoding).send(&gateway).await;
+            assert_eq!(answer.status, 415, "{path}: {}", answer.text());
+            assert_eq!(answer.header("accept-encoding"), Some("gzip, zstd, br, identity"));
+            let said = message(&path, &answer);
+            assert!(said.contains(encoding) && said.contains("send gzip, zstd, br or none"), "{said}");
+        }
+        for content_type in ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/plain"] {
+            let answer = Ask::post(&path, "--x\r\n\r\nhello").header("content-type", content_type).send(&gateway).await;
+            assert_eq!(answer.status, 415, "{path}: {}", answer.text());
+            assert_eq!(answer.header("accept"), Some("application/json"));
+            let said = message(&path, &answer);
+            let kind = content_type.split(';').next().unwrap();
+            assert!(said.contains(kind) && said.contains("send application/json"), "{said}");
+        }
+        // JSON under another name is read, as curl sends it.
+        let curl =
+            Ask::post(&path, body).header("content-type", "application/x-www-form-urlencoded").send(&gateway).await;
+        assert_eq!(curl.status, 200, "{path}: {}", curl.text());
+    }
+    assert_eq!(upstream.received().len(), 3);
+    assert_eq!(gateway.records(21).await[4]["error"], "unknown_content_type");
+}
+
+#[tokio::test]
 async fn upstream_errors_come_in_the_clients_dialect_with_their_status() {
     for kind in ["OpenAI", "Anthropic", "Gemini"] {
         let upstream = Upstream::start(Script::new()).await;
@@ -282,6 +310,80 @@ async fn upstream_errors_come_in_the_clients_dialect_with_their_status() {
                 };
                 assert_eq!(answer.status, expected, "{kind} {status} {path}: {}", answer.text());
                 message(&path, &answer);
+            }
+        }
+    }
+}
+
+/// What comes from something between the gateway and the vendor: a proxy's page, a service mesh's line of text.
+#[tokio::test]
+async fn what_is_no_api_error_becomes_one_and_no_page_is_shown() {
+    let page = "<!DOCTYPE html>\n<html><head><title>Blocked</title></head><body>secret 10.0.0.7</body></html>";
+    let bodies = [
+        (page, "text/html"),
+        (page, "application/json"),
+        ("<?xml version='1.0'?><Error><Code>secret</Code></Error>", "application/xml"),
+        ("upstream connect error or disconnect", "text/plain"),
+        ("\"secret\u{0}\"", "application/json"),
+        ("", "text/html"),
+    ];
+    for kind in ["OpenAI", "Anthropic", "Gemini"] {
+        let upstream = Upstream::start(Script::new()).await;
+        let manifests = Manifests::new().provider("up", kind, &upstream).route("m", &["up"]).token();
+        let gateway = Gateway::start(&manifests);
+        for (status, (body, content_type)) in
+            [403, 404, 413, 502].into_iter().flat_map(|it| bodies.map(|body| (it, body)))
+        {
+            upstream.set(Script::failing(status).body(body, content_type));
+            for (path, ask) in dialects("m", false).into_iter().chain(dialects("m", true)) {
+                let answer = Ask::post(&path, ask).send(&gateway).await;
+                assert_eq!(answer.status, status, "{kind} {path} {body}: {}", answer.text());
+                let said = message(&path, &answer);
+                assert!(!answer.text().contains("secret") && !answer.text().contains("<html"), "{kind} {path}: {said}");
+                let expected = if content_type == "text/plain" { body.to_owned() } else { format!("status {status}") };
+                assert!(said.contains(&expected), "{kind} {path}: {said}");
+            }
+        }
+        // The vendor's own stay as they are, also those that are no error of its documentation.
+        let own = [
+            r#"{"detail":"Not Found"}"#,
+            "  [{\"error\": {\"code\": 404, \"message\": \"x\", \"status\": \"NOT_FOUND\"}}]\n",
+        ];
+        for (stream, body) in [false, true].into_iter().flat_map(|it| own.map(|body| (it, body))) {
+            upstream.set(Script::failing(404).body(body, "text/html"));
+            let at = ["OpenAI", "Anthropic", "Gemini"].iter().position(|it| *it == kind).unwrap();
+            let [one, two, three] = dialects("m", stream);
+            let (path, ask) = [one, two, three][at].clone();
+            let answer = Ask::post(&path, ask).send(&gateway).await;
+            assert_eq!((answer.status, answer.text()), (404, body), "{kind} {path}");
+        }
+    }
+}
+
+/// A front end that answers everything with its page and status 200.
+#[tokio::test]
+async fn a_page_in_the_place_of_an_answer_is_a_failure() {
+    let large = format!("<html>{}</html>", "<p>secret</p>\n\n".repeat(200_000));
+    for (kind, page) in [("OpenAI", "\n<html>secret</html>"), ("Anthropic", large.as_str()), ("Gemini", &large)] {
+        let first = Upstream::start(Script::failing(200).body(page, "text/html; charset=utf-8")).await;
+        let second = Upstream::start(Script::new().text("saved by the second")).await;
+        let manifests = Manifests::new()
+            .provider("first", kind, &first)
+            .provider("second", "OpenAI", &second)
+            .route("alone", &["first"])
+            .route("both", &["first", "second"])
+            .token();
+        let gateway = Gateway::start(&manifests);
+        for stream in [false, true] {
+            for (path, ask) in dialects("alone", stream) {
+                let answer = Ask::post(&path, ask).send(&gateway).await;
+                assert_eq!(answer.status, 502, "{kind} {path}: {}", answer.text());
+                let said = message(&path, &answer);
+                assert!(said.contains("web page") && said.contains("baseURL"), "{kind} {path}: {said}");
+            }
+            for (path, ask) in dialects("both", stream) {
+                let answer = Ask::post(&path, ask).send(&gateway).await;
+                assert!(answer.status == 200 && answer.text().contains("second"), "{kind} {path}: {}", answer.text());
             }
         }
     }

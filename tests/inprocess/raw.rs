@@ -260,6 +260,40 @@ async fn more_than_may_be_held_is_turned_away_and_the_rest_is_served() {
     gateway.shows("routeapi_buffered_bytes 0").await;
 }
 
+#[tokio::test]
+async fn an_answer_in_one_piece_is_bounded_and_a_stream_is_not() {
+    let settings = RequestSettings { max_answer_bytes: 20_000, ..RequestSettings::default() };
+    for kind in ["OpenAI", "Anthropic", "Gemini"] {
+        let upstream = Upstream::start(Script::new().text(&"word ".repeat(5_000))).await;
+        let second = Upstream::start(Script::new()).await;
+        let manifests = Manifests::new()
+            .provider("up", kind, &upstream)
+            .provider("second", "OpenAI", &second)
+            .route("m", &["up", "second"])
+            .token();
+        let gateway = Gateway::start_with(&manifests, settings.clone());
+        for (at, (path, body)) in dialects("m", false).into_iter().enumerate() {
+            let answer = Ask::post(&path, body).send(&gateway).await;
+            assert_eq!(answer.status, 502, "{kind} {path}: {}", answer.text());
+            let said = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+            assert!(
+                said.contains("larger than 20000 bytes") && said.contains("ask for a stream"),
+                "{kind} {path}: {said}"
+            );
+            assert_eq!(gateway.records(at + 1).await[at]["error"], "answer_too_large");
+        }
+        for (path, body) in dialects("m", true) {
+            let answer = Ask::post(&path, body).send(&gateway).await;
+            assert!(answer.status == 200 && answer.body.len() > 20_000, "{kind} {path}: {}", answer.body.len());
+        }
+        assert!(second.received().is_empty(), "the next would be as large");
+        upstream.set(Script::new().text("short"));
+        for (path, body) in dialects("m", false) {
+            assert_eq!(Ask::post(&path, body).send(&gateway).await.status, 200, "{kind} {path}");
+        }
+    }
+}
+
 /// A Chat stream that has a part of its answer in it, and then an event without an end.
 fn unfinished(bytes: usize) -> Vec<u8> {
     let endless = chunk(&"x".repeat(bytes)).trim_end().trim_end_matches('}').to_owned();

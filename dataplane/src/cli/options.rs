@@ -33,6 +33,9 @@ pub(super) struct Clients {
     /// Largest request body in bytes, before and after decompression.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_body_bytes)]
     max_body_bytes: usize,
+    /// Largest answer in one piece (not a stream) in bytes; what is larger is answered with 502.
+    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_answer_bytes)]
+    max_answer_bytes: usize,
     /// Bytes of request bodies and whole answers that are held at once, all together; what exceeds it is answered with
     /// 503. Set it to about half of the memory limit.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_buffered_bytes)]
@@ -71,7 +74,7 @@ pub(super) struct Clients {
     /// get connection: close with an answer, HTTP/2 clients a GOAWAY. Answers under way finish. 0s for no bound.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     client_max_connection_age: Duration,
-    /// Export the times of each route as histograms too: 36 series more for each route that is used.
+    /// Export the times of each route as histograms too: 44 series more for each route that is used.
     #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS")]
     route_histograms: bool,
     /// Threads for traffic. Default: one per core.
@@ -100,6 +103,7 @@ impl Clients {
     pub(super) fn requests(&self) -> RequestSettings {
         RequestSettings {
             max_body_bytes: self.max_body_bytes,
+            max_answer_bytes: self.max_answer_bytes,
             max_buffered_bytes: self.max_buffered_bytes,
             body_total: self.request_body_timeout,
             client_write: self.client_write_timeout,

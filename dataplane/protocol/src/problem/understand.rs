@@ -1,9 +1,10 @@
 //! What an upstream's error means, whichever of the loose shapes it comes in (protocols 5, cases 125–139).
 //!
 //! Status first: it is never flattened. Words (type, code, Google's status and reasons) refine it, and the message is
-//! searched only for what vendors have no word for. Bodies that are no JSON are stripped to a line of text. Nothing of
-//! an upstream's message is invented or translated.
+//! searched only for what vendors have no word for. Bodies that are no JSON are a line of text, or a
+//! page that is not shown. Nothing of an upstream's message is invented or translated.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{Problem, ProblemKind, RetryHints, retry};
@@ -11,6 +12,9 @@ use crate::dialect::Family;
 
 /// Most characters of an upstream's message that are shown.
 const LONGEST_MESSAGE: usize = 2_000;
+
+/// Most characters of it where the body is plain text.
+const LONGEST_LINE: usize = 300;
 
 /// Most bytes of a body without structure that are looked at.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -38,6 +42,17 @@ pub(crate) fn event(family: Family, body: &Value) -> Problem {
     problem
 }
 
+/// Whether a body begins as a document of HTML or XML does.
+pub fn is_page(body: &[u8]) -> bool {
+    let text = body.trim_ascii_start();
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii_start().starts_with(b"<")
+}
+
+/// Whether a body is JSON as errors of an API are: an object, or a list, which Google's endpoints wrap around one.
+pub fn is_structured(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) && serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
 /// Whether a body's `error` member says that something failed; some servers send `null` or `{}` beside every answer.
 pub(crate) fn is_error(error: &Value) -> bool {
     match error {
@@ -58,6 +73,7 @@ struct Said {
     param: Option<String>,
     number: Option<u16>,
     retry_ms: Option<u64>,
+    is_page: bool,
 }
 
 impl Said {
@@ -117,23 +133,19 @@ impl Said {
         self.words.extend(violations.filter_map(|one| one.get("quotaId")?.as_str()).map(str::to_owned));
     }
 
-    /// A body that is no JSON: tags out, space folded.
+    /// A body that is no JSON: a line of plain text is what it says. A page of HTML or XML comes from something in between,
+    /// names its addresses and versions, and is never shown.
     fn from_text(body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(body.get(..LONGEST_TEXT).unwrap_or(body));
-        let mut plain = String::new();
-        let mut rest = text.as_ref();
-        while let Some((before, tag)) = rest.split_once('<') {
-            plain.push_str(before);
-            plain.push(' ');
-            let hidden = ["style", "script", "head"].iter().find(|name| tag.starts_with(**name));
-            let close = hidden.map(|name| format!("</{name}>"));
-            let after = close.and_then(|close| tag.split_once(close.as_str())).or_else(|| tag.split_once('>'));
-            rest = after.map_or("", |(_, after)| after);
+        let body = body.get(..LONGEST_TEXT).unwrap_or(body);
+        let has = |tag: &str| memchr::memmem::find(body, tag.as_bytes()).is_some();
+        if is_page(body) || has("</") || has("<br") {
+            return Self { is_page: true, ..Self::default() };
         }
-        plain.push_str(rest);
-        let words: Vec<&str> = plain.split_whitespace().collect();
-        let message = words.join(" ").chars().take(300).collect::<String>();
-        Self { message: (!message.is_empty()).then_some(message), ..Self::default() }
+        let text = String::from_utf8_lossy(body);
+        let is_text = !text.chars().any(|letter| letter.is_control() && !letter.is_whitespace());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let message = words.join(" ").chars().take(LONGEST_LINE).collect::<String>();
+        Self { message: Some(message).filter(|message| is_text && !message.is_empty()), ..Self::default() }
     }
 
     /// The status that the error itself names, for errors inside a 200.
@@ -145,7 +157,7 @@ impl Said {
     }
 
     fn problem(&self, family: Family, status: u16) -> Problem {
-        let message = self.message.clone().unwrap_or_else(|| format!("the upstream answered with status {status}"));
+        let message = self.message.clone().unwrap_or_else(|| self.in_our_words(status));
         let message: String = message.chars().take(LONGEST_MESSAGE).collect();
         let kind = self.kind(family, status, &message.to_lowercase());
         Problem {
@@ -155,6 +167,19 @@ impl Said {
             param: self.param.clone().map(Into::into),
             code: self.code.clone(),
             retry_after_ms: None,
+        }
+    }
+
+    fn in_our_words(&self, status: u16) -> String {
+        match status {
+            404 | 405 if self.is_page => format!(
+                "the upstream answered with status {status} and a web page instead of an API error; the baseURL of its \
+                 AIProvider may be wrong"
+            ),
+            _ if self.is_page => {
+                format!("the upstream answered with status {status} and a web page instead of an API error")
+            }
+            _ => format!("the upstream answered with status {status}"),
         }
     }
 
@@ -351,12 +376,39 @@ mod tests {
             assert_eq!((problem.kind, problem.status), (kind, status), "{body}");
             assert!(!problem.message.is_empty(), "{body}");
         }
-        assert_eq!(
-            understood(Family::OpenAi, 502, "<html><head><title>x</title></head><h1>Bad <b>Gateway</b></h1>").message,
-            "Bad Gateway"
-        );
         let full = understood(OpenAi, 400, r#"{"error":{"message":"m","param":"tools","code":"bad"}}"#);
         assert_eq!((full.param.as_deref(), full.code.as_deref()), (Some("tools"), Some("bad")));
+    }
+
+    #[test]
+    fn a_line_of_text_is_shown_and_a_page_is_not() {
+        let said = |status, body: &str| understood(OpenAi, status, body).message;
+        assert_eq!(said(503, "no healthy\n upstream\n"), "no healthy upstream");
+        assert_eq!(said(400, "expected <int> at temperature"), "expected <int> at temperature");
+        assert_eq!(said(400, &"x ".repeat(9_000)).len(), LONGEST_LINE);
+        for page in [
+            "<html><head><title>502 Bad Gateway</title></head><body>nginx/1.2 at 10.0.0.7</body></html>",
+            "  \n<!DOCTYPE html><p>secret",
+            "\u{feff}<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+            "Oops<br>secret",
+            "Request denied by <b>secret</b>",
+            "\u{1f}\u{8b}\u{8}secret",
+        ] {
+            let message = said(502, page);
+            assert!(message.starts_with("the upstream answered with status 502"), "{message}");
+        }
+        assert!(said(404, "<html>").contains("baseURL"));
+        assert_eq!(understood(OpenAi, 502, "<p>maximum context length</p>").kind, Upstream);
+    }
+
+    #[test]
+    fn only_json_objects_and_lists_are_structured() {
+        for body in ["{}", " [{\"error\":1}]", "{\"detail\":\"Not Found\"}\n"] {
+            assert!(is_structured(body.as_bytes()), "{body}");
+        }
+        for body in ["", "\"error\"", "7", "null", "{", "{} {}", "<html>", "data: {}\n\n", "Bad Gateway"] {
+            assert!(!is_structured(body.as_bytes()), "{body}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use routeapi_protocol::{
     codec::Reply,
     dialect::Framing,
     exchange::{Exchange, Observed, ResponseStream},
-    problem::{Problem, ProblemKind, RetryHints},
+    problem::{Problem, ProblemKind, RetryHints, understand},
 };
 use tokio::{task::coop::consume_budget, time::timeout_at};
 
@@ -146,7 +146,7 @@ impl Try<'_> {
                 }
             }
             if bytes.len() > self.settings.max_answer_bytes {
-                return Err(self.unreadable(Cause::Oversized, "the answer is larger than the gateway holds"));
+                return Err(self.oversized());
             }
             let now = clock::mono();
             // An upstream that is never silent does not let the timer be looked at.
@@ -156,6 +156,7 @@ impl Try<'_> {
             by = now.checked_add(self.upstream.timeouts.stream_idle).unwrap_or(self.deadline).min(self.deadline);
         }
         let (bytes, mut lease) = bytes.join();
+        self.check_page(&head.headers, &bytes)?;
         if !back.exchange.is_passthrough() {
             // While it is translated, the upstream's answer and the client's are held both.
             lease.resize(bytes.len().saturating_mul(2)).map_err(|full| self.shed(full))?;
@@ -206,7 +207,13 @@ impl Try<'_> {
                 Err(_) => return Err(self.late()),
                 Ok(Some(Err(error))) => return Err(Failure::truncated(self.upstream, &error.to_string())),
                 Ok(None) => (true, held.push(stream.finish())),
-                Ok(Some(Ok(frame))) => (false, frame.into_data().map_or(Ok(()), |data| held.push(stream.push(data)))),
+                Ok(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    if held.len() == 0 {
+                        self.check_page(&head.headers, &data)?;
+                    }
+                    (false, held.push(stream.push(data)))
+                }
             };
             unfinished.count(&mut stream).map_err(|full| self.shed(full))?;
             let is_large = room.is_err() || held.len() > self.settings.max_held_bytes;
@@ -260,6 +267,17 @@ impl Try<'_> {
         Err(Failure::new(self.upstream, Cause::Answered, Problem::new(ProblemKind::ContentFiltered, message)))
     }
 
+    /// A web page, as a captive portal or a front end answers it with status 200. Some servers call everything HTML, so
+    /// what it is called is not enough.
+    fn check_page(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Box<Failure>> {
+        let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        if kind.get(..9).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html")) && understand::is_page(body) {
+            let why = "answered with a web page; the baseURL of its AIProvider may be wrong";
+            return Err(self.unreadable(Cause::Unreadable, why));
+        }
+        Ok(())
+    }
+
     /// Reads an error answer.
     async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange, lease: Lease) -> Box<Failure> {
         let (head, body) = response.into_parts();
@@ -278,7 +296,8 @@ impl Try<'_> {
         let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
         failure.names_stream_options = matches!(status, 400 | 422) && names_stream_options(&body);
         let is_error = (400..600).contains(&status);
-        if exchange.is_passthrough() && complete && is_error && !body.is_empty() {
+        // What is none of the vendor's own, such as a proxy's page, is of no use to an SDK, and not for its user.
+        if exchange.is_passthrough() && complete && is_error && understand::is_structured(&body) {
             failure.raw = Some(RawError { status, headers: head.headers, body });
         }
         failure
@@ -324,6 +343,19 @@ impl Try<'_> {
         let mut problem = Problem::new(ProblemKind::Overloaded, FULL);
         problem.retry_after_ms = Some(1_000);
         Failure::new(self.upstream, Cause::Full, problem)
+    }
+
+    fn oversized(&self) -> Box<Failure> {
+        let most = self.settings.max_answer_bytes;
+        let advice = if self.call.surface().streams() {
+            "ask for a stream, which has no such limit"
+        } else {
+            "ask for less at once"
+        };
+        let why = format!(
+            "the answer is larger than {most} bytes, the most that the gateway holds (--max-answer-bytes); {advice}"
+        );
+        self.unreadable(Cause::Oversized, &why)
     }
 
     fn unreadable(&self, cause: Cause, why: &str) -> Box<Failure> {

@@ -3,10 +3,11 @@
 use routeapi_crds::yaml;
 use routeapi_tests::apiserver::ApiServer;
 use routeapi_tests::helm::{self, of_kind, template};
+use routeapi_tests::tools;
 use serde_json::{Value, json};
 
 /// Kinds of other projects, whose CRDs the server does not have.
-const FOREIGN: [&str; 2] = ["monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"];
+const FOREIGN: [&str; 1] = ["monitoring.coreos.com/v1"];
 
 /// Renders for a namespace of the server's and returns what it takes. A dry run makes no accounts, without which no Pod is taken: they are made here.
 async fn rendered(api: &ApiServer, namespace: &str, args: &[&str]) -> Vec<Value> {
@@ -31,6 +32,11 @@ async fn server() -> &'static ApiServer {
     let api = ApiServer::shared().await;
     ONCE.get_or_init(|| async {
         api.apply_crds().await.unwrap();
+        let route = tools::http_route_crd().unwrap();
+        api.kubectl(&["apply", "--server-side", "-f", route.to_str().unwrap()]).await.unwrap();
+        api.kubectl(&["wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io"])
+            .await
+            .unwrap();
         for namespace in ["shop", "search", "keys", "more-keys"] {
             api.namespace_named(namespace, &[]).await.unwrap();
         }
@@ -50,6 +56,37 @@ async fn the_server_takes_every_object_without_a_warning() {
         assert_eq!(said.lines().count(), objects.len(), "{said}");
         assert!(said.lines().all(|line| line.ends_with("serverside-applied (server dry run)")), "{said}");
     }
+}
+
+/// The Gateway API's own CRD judges the HTTPRoute, its CEL rules too.
+#[tokio::test]
+async fn the_gateway_api_takes_the_http_route_and_refuses_what_is_none() {
+    let api = server().await;
+    let namespace = api.namespace("gateway-api").await.unwrap();
+    let parent = "dataPlane.httpRoute.enabled=true,dataPlane.httpRoute.parentRefs[0].name=public";
+    let routes = async |more: &[&str]| {
+        let mut args = vec!["--set", parent];
+        args.extend(more.iter().flat_map(|value| ["--set", value]));
+        let objects = template("rel", &namespace, &args).unwrap();
+        let routes: Vec<Value> = of_kind(&objects, "HTTPRoute").into_iter().cloned().collect();
+        assert_eq!(routes.len(), 1);
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": routes}).to_string();
+        let args = ["apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-"];
+        api.kubectl_with_input(&args, &list).await
+    };
+    let taken = [
+        &[][..],
+        &["dataPlane.httpRoute.hostnames[0]=ai.example.com", "dataPlane.httpRoute.timeouts.request=0s"],
+        &["dataPlane.httpRoute.timeouts.request=1h", "dataPlane.httpRoute.timeouts.backendRequest=30m"],
+    ];
+    for values in taken {
+        let said = routes(values).await.unwrap();
+        assert!(said.trim_end().ends_with("serverside-applied (server dry run)"), "{values:?}: {said}");
+    }
+    // The judge is awake.
+    let values = ["dataPlane.httpRoute.timeouts.request=1m", "dataPlane.httpRoute.timeouts.backendRequest=2m"];
+    let refused = routes(&values).await.unwrap_err().to_string();
+    assert!(refused.contains("backendRequest timeout cannot be longer than request timeout"), "{refused}");
 }
 
 #[tokio::test]

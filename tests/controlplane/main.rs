@@ -30,3 +30,4 @@ mod secret_check;
 mod speed;
 mod tenants;
 mod tokens;
+mod urls;

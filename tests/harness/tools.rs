@@ -39,6 +39,14 @@ pub fn tool(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The path of the Gateway API's CRD of HTTPRoutes.
+///
+/// # Errors
+/// As [`control_plane`].
+pub fn http_route_crd() -> Result<PathBuf> {
+    Ok(build(&["gateway-api"])?.join("gateway.networking.k8s.io_httproutes.yaml"))
+}
+
 /// The path of a program of a Debian package, which is unpacked into the cache where the system lacks it.
 ///
 /// # Errors

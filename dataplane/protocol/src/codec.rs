@@ -157,7 +157,8 @@ pub trait StreamEncoder: Send {
     /// Takes one event and appends zero or more complete frames. After `End` or `Error` nothing more is written.
     fn push(&mut self, event: &Event, out: &mut Vec<u8>);
 
-    /// Appends what keeps an idle connection open in this dialect (protocols 0.6), if anything is legal now.
+    /// Appends what keeps an idle connection open in this dialect (docs/protocols/streaming.md), if anything is legal
+    /// now.
     fn heartbeat(&mut self, out: &mut Vec<u8>);
 }
 

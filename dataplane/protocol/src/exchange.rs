@@ -213,7 +213,7 @@ impl ResponseStream {
         }
     }
 
-    /// What keeps an idle connection open in this dialect (protocols 0.6), if anything is legal now.
+    /// What keeps an idle connection open in this dialect (docs/protocols/streaming.md), if anything is legal now.
     pub fn heartbeat(&mut self) -> Bytes {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.heartbeat(),
@@ -284,7 +284,7 @@ impl ResponseStream {
 
 impl Observed {
     /// Takes counts over, member by member: the last value wins, but a zero never replaces a count, because upstreams
-    /// fill counts with zeros before they know them (protocols 2.6).
+    /// fill counts with zeros before they know them (docs/protocols/usage.md).
     pub(crate) fn count(&mut self, later: Usage) {
         let mut usage = self.usage.unwrap_or_default();
         let keep = |new: Option<u64>, old: Option<u64>| if new.unwrap_or(0) == 0 { old.or(new) } else { new };

@@ -38,7 +38,7 @@ pub enum Inbound {
         /// The model id, decoded.
         id: String,
     },
-    /// `GET` or `HEAD` on the base URL itself; answered with 200 and nothing (protocols 5, case 33).
+    /// `GET` or `HEAD` on the base URL itself; answered with 200 and nothing (hard case 33).
     Probe,
     /// `GET` or `HEAD` by a load balancer that asks whether this process serves.
     Health,
@@ -272,8 +272,8 @@ fn endpoint(surface: Surface, query: Option<&str>) -> Endpoint {
 /// gateway reads itself. The list is closed, because parameters steer a vendor's server under our key: Google's
 /// front end alone takes `$httpMethod`, `callback`, `fields`, `key`, `access_token` and `userProject` on every path.
 ///
-/// Anthropic's SDKs and Claude Code append `beta=true` to beta calls (protocols 1.3); no other SDK sends a parameter that
-/// an upstream needs. `alt` is the gateway's own to set, see [`crate::upstream_path`].
+/// Anthropic's SDKs and Claude Code append `beta=true` to beta calls (docs/protocols/messages.md); no other SDK sends a
+/// parameter that an upstream needs. `alt` is the gateway's own to set, see [`crate::upstream_path`].
 fn sort_query(family: Family, query: Option<&str>) -> (Option<&'static str>, bool) {
     let (mut passed, mut unknown) = (None, false);
     for (name, value) in parameters(query).filter(|(name, _)| !name.is_empty()) {

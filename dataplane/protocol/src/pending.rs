@@ -38,8 +38,8 @@ impl PendingStream {
         self.framing.content_type()
     }
 
-    /// What keeps the connection open (protocols 0.6): an empty chunk in Chat, a `ping` in Messages, a comment in
-    /// Responses, a line feed in Gemini.
+    /// What keeps the connection open (docs/protocols/streaming.md): an empty chunk in Chat, a `ping` in Messages, a
+    /// comment in Responses, a line feed in Gemini.
     pub fn heartbeat(&self) -> Bytes {
         terminal::heartbeat(self.surface, self.framing, &self.past(&Observed::default())).into()
     }

@@ -1,8 +1,8 @@
 //! What became of each request field on its way to an upstream. Nothing is dropped without an entry here.
 //!
-//! Dispositions are those of protocols 0.4: native and adapted-without-loss need no entry; *adapted* with a visible
-//! change and *dropped* become warnings; *refused* becomes a 400 in the client's dialect. The route's mode moves the
-//! line between the last two.
+//! Outcomes are those of docs/protocols/README.md: native and adapted-without-loss need no entry; *adapted* with a
+//! visible change and *dropped* become warnings; *refused* becomes a 400 in the client's dialect. The route's mode
+//! moves the line between the last two.
 //!
 //! Field names are the client's own words, so a report is bounded whatever the request holds: a number of warnings that
 //! are told one by one, the length of each name and value, and one refusal, the first. What is beyond is counted

@@ -1,4 +1,4 @@
-//! The closed list of edits that a passed-through body may see; every other byte stays (protocols 0.3).
+//! The closed list of edits that a passed-through body may see; every other byte stays (docs/protocols/README.md).
 //!
 //! Byte ranges come from [`crate::scan`]. Nothing is parsed and written again: key order, number spelling, escapes and
 //! white space are the client's, because prompt caches key on the exact prefix and signatures on exact content.

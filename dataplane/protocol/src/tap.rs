@@ -56,7 +56,8 @@ impl Tap {
         }
     }
 
-    /// The body has ended, and no event is missing: some dialects end with the body (protocols 3.1, rule 4).
+    /// The body has ended, and no event is missing: some dialects end with the body (docs/protocols/streaming.md, rule
+    /// 4).
     pub(crate) fn end(&self, seen: &mut Observed) {
         let ends_with_body = match self {
             Self::Chat(_) | Self::Gemini(_) | Self::Messages => seen.finish.is_some(),

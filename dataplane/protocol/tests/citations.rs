@@ -32,7 +32,8 @@ fn hard_cases_that_are_cited_exist() {
     for path in sources {
         let numbers = cited(&fs::read_to_string(&path).unwrap());
         found += numbers.len();
-        missing.extend(numbers.into_iter().filter(|number| !known.contains(number)).map(|number| (path.clone(), number)));
+        missing
+            .extend(numbers.into_iter().filter(|number| !known.contains(number)).map(|number| (path.clone(), number)));
     }
     assert!(missing.is_empty(), "{HARD_CASES} lacks {missing:#?}");
     assert!(found > 100, "only {found} citations were found");
@@ -104,16 +105,16 @@ fn citations_are_read_in_all_their_forms() {
     for (text, numbers) in rows {
         assert_eq!(cited(text), numbers, "{text}");
     }
-    assert_eq!(pages("(docs/protocols/usage.md#a-b) ../../docs/models.md, docs/x.md."), [
-        "docs/protocols/usage.md#a-b",
-        "docs/models.md",
-        "docs/x.md"
-    ]);
+    assert_eq!(
+        pages("(docs/protocols/usage.md#a-b) ../../docs/models.md, docs/x.md."),
+        ["docs/protocols/usage.md#a-b", "docs/models.md", "docs/x.md"]
+    );
 }
 
 #[test]
 fn links_and_anchors_are_read_as_they_are_rendered() {
-    let text = "# `A` b, c_d!\n[x](y.md#z) `[no](no.md)` [`q`](#a-b-c_d)\n```\n# no\n[no](no.md)\n```\n## Same\n## Same\n";
+    let text =
+        "# `A` b, c_d!\n[x](y.md#z) `[no](no.md)` [`q`](#a-b-c_d)\n```\n# no\n[no](no.md)\n```\n## Same\n## Same\n";
     assert_eq!(links(text), ["y.md#z", "#a-b-c_d"]);
     assert_eq!(anchors(text).into_iter().collect::<Vec<_>>(), ["a-b-c_d", "same", "same-1"]);
 }

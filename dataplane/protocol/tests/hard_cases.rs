@@ -1,6 +1,7 @@
-//! The hard cases of the protocol reference between Chat, Messages and Gemini: tables of requests and answers, and an index
-//! of all of them that says where each is proven and is itself checked, so that the claim cannot rot. Beside them, without
-//! numbers, what users of gateways reported and recordings of vendors' traffic showed: one row for each kind of fault.
+//! The hard cases of docs/protocols/hard-cases.md between Chat, Messages and Gemini: tables of requests and answers,
+//! and an index of all of them that says where each is proven and is itself checked, so that the claim cannot rot.
+//! Beside them, without numbers, what users of gateways reported and recordings of vendors' traffic showed: one row for
+//! each kind of fault.
 
 #![allow(
     clippy::unwrap_used,

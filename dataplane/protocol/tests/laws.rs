@@ -1,5 +1,5 @@
-//! What holds for every codec and every input (protocols 3.1): the contract of events, cuts that change nothing, streams
-//! that say what whole answers say, and no panic whatever arrives.
+//! What holds for every codec and every input (docs/protocols/streaming.md): the contract of events, cuts that change
+//! nothing, streams that say what whole answers say, and no panic whatever arrives.
 
 #![allow(
     clippy::unwrap_used,

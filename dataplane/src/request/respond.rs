@@ -223,7 +223,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         },
         Refusal::RouteBroken { .. } => (ProblemKind::Upstream, ROUTE_NOT_READY),
         Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
-        // Clients that count tokens fall back to their own estimate on 404 (protocols 1.6).
+        // Clients that count tokens fall back to their own estimate on 404 (docs/protocols/embeddings-and-counting.md).
         Refusal::NoLane { surface, .. } if surface.operation() == "count_tokens" => (ProblemKind::NotFound, "no_lane"),
         Refusal::NoLane { .. } => (ProblemKind::InvalidRequest, "no_lane"),
         Refusal::FieldRefused { .. } => (ProblemKind::InvalidRequest, "field_refused"),

@@ -480,7 +480,7 @@ impl Guard {
         if std::thread::panicking() {
             return Ending::new(Outcome::GatewayStopped, "panic");
         }
-        // The terminal event had gone out; clients hang up right after it (protocols 5, case 40).
+        // The terminal event had gone out; clients hang up right after it (hard case 40).
         if self.current.as_ref().is_some_and(|attempt| attempt.seen.complete && self.status != 0) {
             return Ending::COMPLETED;
         }

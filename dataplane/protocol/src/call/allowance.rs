@@ -48,7 +48,7 @@ pub(super) fn of(reading: Reading<'_>, surface: Surface) -> Result<Allowance, Ma
     Ok(match surface {
         Surface::ChatCompletions => Allowance {
             max_output: once("max_completion_tokens")?.max(once("max_tokens")?),
-            // Extensions of servers that follow OpenAI (protocols 1.1).
+            // Extensions of servers that follow OpenAI (docs/protocols/chat-completions.md).
             thinking: inside(&["thinking"], &["budget_tokens"])
                 .max(inside(&["reasoning"], &["max_tokens"]))
                 .unwrap_or(0),

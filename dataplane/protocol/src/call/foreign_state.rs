@@ -1,8 +1,8 @@
 //! Reasoning of other vendors in a body that passes through.
 //!
-//! A client stores what the gateway gave it, with the issuer in the signature (protocols 2.4). When the conversation
-//! goes on at an upstream that speaks the client's own dialect, such blocks are not that vendor's: it would refuse their
-//! signatures. They are cut out of the body; every other byte stays.
+//! A client stores what the gateway gave it, with the issuer in the signature (docs/protocols/reasoning.md). When the
+//! conversation goes on at an upstream that speaks the client's own dialect, such blocks are not that vendor's: it
+//! would refuse their signatures. They are cut out of the body; every other byte stays.
 
 use std::ops::Range;
 

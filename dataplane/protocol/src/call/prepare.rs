@@ -23,7 +23,7 @@ use crate::{
     upstream_path,
 };
 
-/// The version that Anthropic's API is called with where the client states none (protocols 1.3).
+/// The version that Anthropic's API is called with where the client states none (docs/protocols/messages.md).
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 impl Call {

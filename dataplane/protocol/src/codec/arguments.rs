@@ -1,4 +1,4 @@
-//! A call's arguments where the target demands a JSON object (protocols 2.2, "call").
+//! A call's arguments where the target demands a JSON object (docs/protocols/mapping.md).
 
 use serde_json::{StreamDeserializer, value::RawValue};
 

@@ -1,4 +1,4 @@
-//! OpenAI Chat Completions, and every server that follows it (protocols 1.1).
+//! OpenAI Chat Completions, and every server that follows it (docs/protocols/chat-completions.md).
 //!
 //! Read loosely, written strictly: servers that call themselves compatible leave out roles, repeat indices and put usage
 //! anywhere, while the official clients fail on exactly such things. What this codec does not do: legacy text

@@ -1,4 +1,4 @@
-//! How hard to think, between words and token budgets (protocols 2.3).
+//! How hard to think, between words and token budgets (docs/protocols/reasoning.md).
 //!
 //! No vendor publishes a table from effort to budget; the figures here are our choice, in one place.
 
@@ -94,7 +94,7 @@ pub const fn budget(effort: Effort) -> i64 {
 }
 
 /// The nearest of `allowed` (ascending): the next weaker one, or the weakest there is. A request for reasoning never
-/// becomes `none`, which would turn off what the client asked for (protocols 2.3: `minimal` becomes `low`).
+/// becomes `none`, which would turn off what the client asked for (docs/protocols/reasoning.md).
 pub fn nearest(effort: Effort, allowed: &[Effort]) -> Option<Effort> {
     let fits = |known: &&Effort| **known != Effort::None || effort == Effort::None;
     allowed.iter().rev().filter(fits).find(|known| **known <= effort).or_else(|| allowed.iter().find(fits)).copied()

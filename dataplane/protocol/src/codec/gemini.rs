@@ -1,4 +1,4 @@
-//! Google's GenerateContent (protocols 1.4).
+//! Google's GenerateContent (docs/protocols/gemini.md).
 //!
 //! Bodies are protobuf JSON: member names in two spellings, enums in any case, bytes in either base64 alphabet. What is
 //! written is always `camelCase` and standard base64. Calls may lack ids, which are then invented by position; results

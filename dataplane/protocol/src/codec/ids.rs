@@ -1,4 +1,4 @@
-//! Identifiers on their way between dialects with different alphabets (protocols 0.7).
+//! Identifiers on their way between dialects with different alphabets (docs/protocols/mapping.md).
 //!
 //! Call ids are rewritten by a pure function, applied to the call and to its result alike, so pairs stay pairs without
 //! any state. Tool names are rewritten by a map made for one request, because the answer must come back under the
@@ -45,7 +45,7 @@ const HASH_DIGITS: usize = 8;
 const INVENTED_DIGITS: usize = 24;
 /// Longest id of an answer, in bytes. Vendors' have 60 at most, other gateways' some hundreds.
 const MAX_ANSWER_ID: usize = 1024;
-/// What another gateway appends to a call id to smuggle reasoning state (protocols 2.4, rule 3).
+/// What another gateway appends to a call id to smuggle reasoning state (docs/protocols/reasoning.md, rule 3).
 const SMUGGLED: &str = "__thought__";
 
 /// A call id that the dialect takes: as it is if legal, else with illegal characters replaced, cut to length, and with a

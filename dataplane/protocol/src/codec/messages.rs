@@ -1,4 +1,4 @@
-//! Anthropic Messages (protocols 1.3): `POST /v1/messages`, version `2023-06-01`.
+//! Anthropic Messages (docs/protocols/messages.md): `POST /v1/messages`, version `2023-06-01`.
 //!
 //! In reading order: a client's request is read by [`request_decode`], an upstream's is written by [`request_encode`];
 //! answers go through [`response`] whole, and through [`stream_decode`] and [`stream_encode`] as events.

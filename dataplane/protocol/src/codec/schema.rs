@@ -1,4 +1,4 @@
-//! JSON Schema for targets that take only a part of it (protocols 2.2, rows "schema subset").
+//! JSON Schema for targets that take only a part of it (docs/protocols/mapping.md#json-schema).
 //!
 //! Three conversions: to the OpenAPI subset of Gemini's `parameters`, to what Anthropic's constrained decoding takes, and
 //! ([`openai`]) to what OpenAI demands of a schema. The first two keep what they cannot say as words in `description`, so the model still reads the constraint. Keywords are only

@@ -1,4 +1,5 @@
-//! One open block at a time (protocols 3.1), for dialects whose blocks may not overlap (Anthropic, Responses).
+//! One open block at a time (docs/protocols/streaming.md), for dialects whose blocks may not overlap (Anthropic,
+//! Responses).
 //!
 //! Upstreams such as Chat interleave the deltas of several calls and never say that a call is complete. Here the block
 //! whose delta arrives first is live and streams through; what arrives for others meanwhile waits, and goes out whole in

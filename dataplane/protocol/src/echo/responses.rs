@@ -1,4 +1,4 @@
-//! The Responses surface of the Echo upstream, event by event (protocols 1.2).
+//! The Responses surface of the Echo upstream, event by event (docs/protocols/responses.md).
 
 use bytes::Bytes;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A stream as one JSON array, element by element: what Gemini answers without `alt=sse` (protocols 1.4).
+//! A stream as one JSON array, element by element: what Gemini answers without `alt=sse` (docs/protocols/gemini.md).
 //!
 //! Reading is tolerant of everything between elements (brackets, commas, white space), because an element is all that
 //! matters: also a bare object without brackets is one. It does not check elements; their readers do.
@@ -145,7 +145,8 @@ impl ArrayWriter {
     }
 
     /// Takes whole events, as encoders write them (one `data:` line each, of any length), and appends their data as
-    /// elements. Bytes between events become white space, which keeps an idle connection open (protocols 0.6).
+    /// elements. Bytes between events become white space, which keeps an idle connection open
+    /// (docs/protocols/streaming.md).
     pub fn push(&mut self, events: &[u8], out: &mut Vec<u8>) {
         let before = out.len();
         let mut rest = events;

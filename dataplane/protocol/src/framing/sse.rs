@@ -1,5 +1,5 @@
 //! Server-sent events (WHATWG HTML, section 9.2), as strictly written and as loosely read as the field needs
-//! (protocols 0.5).
+//! (docs/protocols/streaming.md).
 //!
 //! Lines end with LF, CR or CRLF and with nothing else: U+2028, U+2029 and U+0085 are text. An event ends with an empty
 //! line, or with the body. Comments, `id:` and `retry:` carry nothing for us. `data: : keepalive`, which some servers

@@ -1,4 +1,5 @@
-//! An answer as it comes. The contract that every decoder keeps and every encoder relies on (protocols 3.1):
+//! An answer as it comes. The contract that every decoder keeps and every encoder relies on
+//! (docs/protocols/streaming.md):
 //!
 //! 1. `Start` first and once, synthesised if the dialect has none. Only `Ping`, and an `Error` that takes the place of
 //!    the whole answer, may come before it.

@@ -38,7 +38,7 @@ pub struct Finish {
     pub stop_sequence: Option<String>,
 }
 
-/// Why an answer ended (protocols 2.5).
+/// Why an answer ended (docs/protocols/finish-and-errors.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
     /// The model was done.

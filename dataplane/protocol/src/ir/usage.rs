@@ -1,3 +1,3 @@
-//! Token counts, disjoint (protocols 2.6): no token is in two members.
+//! Token counts, disjoint (docs/protocols/usage.md): no token is in two members.
 
 pub use routeapi_metering::Usage;

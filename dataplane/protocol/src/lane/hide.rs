@@ -1,4 +1,4 @@
-//! Removes what a Chat stream carries only because the gateway asked for usage (protocols 5, case 38).
+//! Removes what a Chat stream carries only because the gateway asked for usage (hard case 38).
 //!
 //! The usage chunk goes, and the `usage` member of the others; every other byte of an event stays.
 

@@ -1,4 +1,4 @@
-//! What a stream that failed ends with, in each dialect (protocols 1.1–1.4, and 5, cases 127 and 131).
+//! What a stream that failed ends with, in each dialect (docs/protocols/streaming.md, hard cases 127 and 131).
 //!
 //! Never an end marker: a `[DONE]`, `message_stop` or `response.completed` would make a cut answer look whole.
 
@@ -70,7 +70,7 @@ fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
     event("response.failed", next + u64::from(!begun), &object("failed", &failed));
 }
 
-/// What keeps an idle connection open (protocols 0.6); nothing where nothing is legal.
+/// What keeps an idle connection open (docs/protocols/streaming.md); nothing where nothing is legal.
 pub(crate) fn heartbeat(surface: Surface, framing: Framing, past: &Past<'_>) -> Vec<u8> {
     match (surface, framing) {
         (Surface::ChatCompletions, _) if past.seen.finish.is_none() => {

@@ -1,4 +1,4 @@
-//! A whole answer as the events it could have come as (protocols 5, case 60: an upstream that ignores `stream`).
+//! A whole answer as the events it could have come as (hard case 60: an upstream that ignores `stream`).
 
 use crate::ir::{Block, BlockKind, Delta, Event, Response, Unknown};
 

@@ -1,4 +1,4 @@
-//! A problem as an error body of each family (protocols, sections 1.1, 1.3, 1.4: "Errors").
+//! A problem as an error body of each family (docs/protocols/finish-and-errors.md).
 //!
 //! Only words that the family itself uses come out: an Anthropic client must never see an OpenAI type. The order of
 //! members is the vendors', because Google's clients look at the first one.
@@ -44,7 +44,8 @@ pub(crate) fn openai_error(problem: &Problem) -> String {
     )
 }
 
-/// The code for an OpenAI Responses stream's `response.failed`, of those that Codex knows (protocols 1.2).
+/// The code for an OpenAI Responses stream's `response.failed`, of those that Codex knows
+/// (docs/protocols/responses.md).
 pub(crate) fn responses_code(problem: &Problem) -> &str {
     match problem.kind {
         ProblemKind::ContextLength => "context_length_exceeded",

@@ -1,4 +1,4 @@
-//! When a retry makes sense, from what vendors say in headers, details and words (protocols 5, case 139).
+//! When a retry makes sense, from what vendors say in headers, details and words (hard case 139).
 //!
 //! An explicit wait (`retry-after-ms`, `retry-after`) wins over a reset of a limit, which counts only for limits that
 //! are used up. Points in time become waits; a past one is no wait at all.

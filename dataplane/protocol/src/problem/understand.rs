@@ -1,4 +1,4 @@
-//! What an upstream's error means, whichever of the loose shapes it comes in (protocols 5, cases 125–139).
+//! What an upstream's error means, whichever of the loose shapes it comes in (hard cases 125–139).
 //!
 //! Status first: it is never flattened. Words (type, code, Google's status and reasons) refine it, and the message is
 //! searched only for what vendors have no word for. Bodies that are no JSON are a line of text, or a

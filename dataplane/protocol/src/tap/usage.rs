@@ -1,4 +1,4 @@
-//! Token counts of each dialect as disjoint counts (protocols 2.6). Every subtraction stops at zero.
+//! Token counts of each dialect as disjoint counts (docs/protocols/usage.md). Every subtraction stops at zero.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Every hard case of the protocol reference (its section 5 numbers 280) and where it is proven.
+//! Every hard case of docs/protocols/hard-cases.md and where it is proven.
 
 /// What proves a case.
 #[derive(Clone, Copy, Debug)]

@@ -56,7 +56,7 @@ pub(super) fn headers(
 }
 
 /// The client's headers that an upstream of the same vendor is sent. A header that is not listed is not needed by any
-/// official SDK (protocols 1.1 to 1.4), or belongs to whoever holds the upstream's key:
+/// official SDK (docs/protocols/README.md), or belongs to whoever holds the upstream's key:
 ///
 /// - `openai-organization`, `openai-project`, `anthropic-workspace-id`, `anthropic-user-profile-id` and
 ///   `x-goog-user-project` choose what of the provider's account is billed;

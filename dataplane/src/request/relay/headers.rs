@@ -1,13 +1,14 @@
-//! Which of an upstream's response headers reach the client: on passthrough those of its dialect (protocols 0.3),
-//! otherwise none. An allow-list, so hop-by-hop headers, cookies and infrastructure names stay behind.
+//! Which of an upstream's response headers reach the client: on passthrough those of its dialect
+//! (docs/protocols/README.md), otherwise none. An allow-list, so hop-by-hop headers, cookies and infrastructure names
+//! stay behind.
 
 use http::{
     HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 
-/// What an answer is, and what SDKs and their users read of it (protocols 1.1 to 1.4): the vendor's id for support, when to
-/// try again, and what is left of the vendor's rates. Never the provider's account (`openai-organization`,
+/// What an answer is, and what SDKs and their users read of it (docs/protocols/README.md): the vendor's id for support,
+/// when to try again, and what is left of the vendor's rates. Never the provider's account (`openai-organization`,
 /// `openai-project`, `anthropic-organization-id`), nor anything of the vendor's infrastructure.
 const NAMES: [&str; 29] = [
     "content-type",

@@ -1,4 +1,4 @@
-//! Where each client dialect writes what a model may not take (protocols 1.1 to 1.4).
+//! Where each client dialect writes what a model may not take (docs/protocols/README.md).
 
 use crate::{
     dialect::Surface,

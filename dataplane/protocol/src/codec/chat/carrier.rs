@@ -1,5 +1,5 @@
-//! Reasoning state inside Chat messages (protocols 2.4): `reasoning_details` for every family, and Google's own
-//! `extra_content.google.thought_signature` for what hangs on a call.
+//! Reasoning state inside Chat messages (docs/protocols/reasoning.md): `reasoning_details` for every family, and
+//! Google's own `extra_content.google.thought_signature` for what hangs on a call.
 //!
 //! The client is the storage: it sends back what it was given, or nothing. A detail says in `format` whose it is; one of
 //! an unknown format cannot be given to anyone and is left to the caller to report.

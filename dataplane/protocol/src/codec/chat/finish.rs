@@ -1,4 +1,4 @@
-//! `finish_reason` (protocols 2.5).
+//! `finish_reason` (docs/protocols/finish-and-errors.md).
 
 use crate::ir::FinishReason;
 

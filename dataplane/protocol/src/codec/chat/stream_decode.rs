@@ -1,4 +1,4 @@
-//! An upstream's chunks as events (protocols 3.2, row Chat).
+//! An upstream's chunks as events (docs/protocols/streaming.md).
 //!
 //! Read as loosely as compatible servers demand: `delta` may be missing, reasoning has two names, arguments may come
 //! before the name, several calls may share one index, usage may ride anywhere. `Finish` is held until `[DONE]` or the

@@ -1,4 +1,4 @@
-//! Events as chunks for a client (protocols 1.1 and 3.4).
+//! Events as chunks for a client (docs/protocols/chat-completions.md, streaming.md).
 //!
 //! The official clients fail on what servers get away with, so: the role once per choice and in its first chunk, choices
 //! opened in order, id, type and name once per call, indices of calls dense from 0, `{}` for a call without arguments,

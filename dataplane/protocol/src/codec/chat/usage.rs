@@ -1,4 +1,4 @@
-//! `usage`: OpenAI's counts include one another, ours do not (protocols 2.6).
+//! `usage`: OpenAI's counts include one another, ours do not (docs/protocols/usage.md).
 
 use serde_json::value::RawValue;
 

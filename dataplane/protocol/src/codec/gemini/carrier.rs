@@ -1,4 +1,4 @@
-//! Reasoning state in `thoughtSignature` (protocols 2.4).
+//! Reasoning state in `thoughtSignature` (docs/protocols/reasoning.md).
 //!
 //! The field is bytes, so a Gemini client sends back base64 and nothing else. State of other vendors travels in it as the
 //! base64 of `gw1.<family>.<kind>.<value>`; Google's own state is never tagged. The phrase that stands for a missing

@@ -1,4 +1,5 @@
-//! `finishReason` (protocols 2.5). There is no reason for calls: an answer with calls ends with `STOP`.
+//! `finishReason` (docs/protocols/finish-and-errors.md). There is no reason for calls: an answer with calls ends with
+//! `STOP`.
 
 use crate::ir::FinishReason;
 

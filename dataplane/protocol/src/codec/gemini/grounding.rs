@@ -1,4 +1,4 @@
-//! Sources of an answer: `groundingMetadata` and `citationMetadata` (protocols 2.7).
+//! Sources of an answer: `groundingMetadata` and `citationMetadata` (docs/protocols/mapping.md).
 //!
 //! Google counts bytes within a part, everyone else characters of the whole text, so the text is kept while it comes. A
 //! stream's chunks are increments of one part, whose offsets then count from the start of the answer; where a segment

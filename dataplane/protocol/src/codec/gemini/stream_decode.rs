@@ -1,4 +1,4 @@
-//! An upstream's chunks as events (protocols 3.2, row Gemini). Chunks are answers in themselves, so whole answers are
+//! An upstream's chunks as events (docs/protocols/streaming.md). Chunks are answers in themselves, so whole answers are
 //! read here too.
 //!
 //! Parts of one kind grow one block; another kind, or a signature of its own, begins the next. A signed part keeps its

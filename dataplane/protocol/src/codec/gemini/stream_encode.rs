@@ -1,4 +1,4 @@
-//! Events as chunks for a client (protocols 3.6).
+//! Events as chunks for a client (docs/protocols/streaming.md).
 //!
 //! One chunk is always held back, so that the reason for the end rides on content: Google's chat clients refuse a content
 //! without parts. Calls go out whole, as objects. There is no sentinel, no comment and no `event:` line; an error has its

@@ -1,4 +1,5 @@
-//! `usageMetadata`: prompt counts include the cache, answer counts usually leave out the thoughts (protocols 2.6).
+//! `usageMetadata`: prompt counts include the cache, answer counts usually leave out the thoughts
+//! (docs/protocols/usage.md).
 
 use serde_json::value::RawValue;
 

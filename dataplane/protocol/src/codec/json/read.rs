@@ -1,6 +1,6 @@
 //! Reading: one object at a time, its members unparsed until asked for.
 //!
-//! `null` counts as absent (protocols 0.1, translated lane). Of duplicate members the last wins, as in every common
+//! `null` counts as absent (docs/protocols/README.md). Of duplicate members the last wins, as in every common
 //! parser. What is left after all known members were taken is what the dialect says and this program does not know.
 //! Paths of errors are built on the way up, so that a legal body pays nothing for them.
 

@@ -1,4 +1,4 @@
-//! Reasoning state of other vendors in an Anthropic client's history (protocols 2.4).
+//! Reasoning state of other vendors in an Anthropic client's history (docs/protocols/reasoning.md).
 //!
 //! An Anthropic client keeps a thinking block with its `signature` and sends both back. So foreign state travels in a
 //! signature `gw1.<family>.<kind>.<base64url>`, which no vendor issues. State that belongs to a call or to visible text

@@ -1,4 +1,4 @@
-//! Blocks of a request, written for Anthropic (protocols 2.2, "content parts" and "tool calls and results").
+//! Blocks of a request, written for Anthropic (docs/protocols/mapping.md).
 //!
 //! Two passes over a block: [`fits`] decides and says why not, before messages are arranged; [`write`] writes what fits.
 

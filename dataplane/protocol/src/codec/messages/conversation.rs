@@ -1,5 +1,5 @@
-//! The conversation as Anthropic takes it (protocols 2.2): turns of one role joined, empty ones gone, and every call
-//! answered in the one user message behind it, results first.
+//! The conversation as Anthropic takes it (docs/protocols/mapping.md): turns of one role joined, empty ones gone, and
+//! every call answered in the one user message behind it, results first.
 //!
 //! Results are merged before anyone looks for unanswered calls, so that no made-up result stands beside a real one (hard
 //! case 269). A later system message stays where it is, as such where the model takes it there and else as words of the
@@ -81,8 +81,8 @@ fn prefill(last: &mut Message<'_>, context: &mut Context<'_>) {
     }
 }
 
-/// Whether manual thinking can go on from this history: the last turn with calls begins with reasoning, or some turn has
-/// some (protocols 2.4, rule 5).
+/// Whether manual thinking can go on from this history: the last turn with calls begins with reasoning, or some turn
+/// has some (docs/protocols/reasoning.md, rule 5).
 pub fn allows_manual_thinking(messages: &[Message<'_>]) -> bool {
     let thinks = |message: &Message<'_>| message.blocks().any(|block| matches!(block, Block::Reasoning(_)));
     let calls = |message: &&Message<'_>| message.calls().next().is_some();

@@ -1,4 +1,4 @@
-//! Why an answer ended, in Anthropic's words (protocols 2.5).
+//! Why an answer ended, in Anthropic's words (docs/protocols/finish-and-errors.md).
 
 use crate::ir::{Finish, FinishReason};
 

@@ -1,6 +1,7 @@
-//! What Anthropic's models take, as data (protocols 2.3 and 1.3). Matched by the exact id, with or without a date behind
-//! it, never by a beginning (hard case 274). A model that is not listed is trusted with everything: the upstream's own
-//! 400 then says what it does not take, and no release of this program is needed for a new model.
+//! What Anthropic's models take, as data (docs/protocols/reasoning.md, messages.md). Matched by the exact id, with or
+//! without a date behind it, never by a beginning (hard case 274). A model that is not listed is trusted with
+//! everything: the upstream's own 400 then says what it does not take, and no release of this program is needed for a
+//! new model.
 
 use crate::limits::{Feature, ModelLimits};
 

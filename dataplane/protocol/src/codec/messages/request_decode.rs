@@ -1,4 +1,4 @@
-//! A client's Messages request, read (protocols 1.3).
+//! A client's Messages request, read (docs/protocols/messages.md).
 //!
 //! This is the translated lane: what Anthropic alone understands is noted as an extra, essential where a client would
 //! notice its absence. Two things end here: Claude Code's attribution block, which changes with every request and would

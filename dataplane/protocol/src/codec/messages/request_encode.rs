@@ -1,4 +1,4 @@
-//! A request for an Anthropic upstream, written (protocols 1.3 and 2.2).
+//! A request for an Anthropic upstream, written (docs/protocols/messages.md, mapping.md).
 //!
 //! Plan first, write then: the conversation decides whether the model may think, thinking decides what sampling and which
 //! tool choice may be sent. The version sent is `2023-06-01`, which takes all that is written here; the later one takes

@@ -1,4 +1,4 @@
-//! An Anthropic upstream's events (protocols 1.3 and 3.2).
+//! An Anthropic upstream's events (docs/protocols/messages.md, streaming.md).
 //!
 //! Usage is cumulative and comes twice: later members replace earlier ones, absent ones leave them (hard cases 219, 220).
 //! A call starts with `input: {}`, which is not its arguments (hard case 73); a start with members is, unless deltas

@@ -1,4 +1,4 @@
-//! Events for an Anthropic client (protocols 3.3).
+//! Events for an Anthropic client (docs/protocols/streaming.md).
 //!
 //! Clients demand one `message_start`, dense block numbers, one open block at a time, usage in `message_start` and in
 //! the one `message_delta`, and `message_stop` at a good end only. So blocks go through the serialiser, start with their

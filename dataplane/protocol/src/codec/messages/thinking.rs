@@ -1,4 +1,4 @@
-//! How a model is told to think (protocols 2.3).
+//! How a model is told to think (docs/protocols/reasoning.md).
 //!
 //! An effort stays an effort and a budget stays a budget where the model takes it; only where it does not is one turned
 //! into the other. An effort alone never invents a thinking object (hard case 201), unless the model knows no efforts.
@@ -160,7 +160,7 @@ fn effort(
     })
 }
 
-/// No vendor states these figures; they are ours, for Anthropic's models of that time (protocols 2.3).
+/// No vendor states these figures; they are ours, for Anthropic's models of that time (docs/protocols/reasoning.md).
 const fn budget_of(effort: Effort) -> u64 {
     match effort {
         Effort::None | Effort::Minimal | Effort::Low => 1024,

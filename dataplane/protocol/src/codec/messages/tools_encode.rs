@@ -1,4 +1,4 @@
-//! Tools on offer and the choice among them, written for Anthropic (protocols 2.2, "tools").
+//! Tools on offer and the choice among them, written for Anthropic (docs/protocols/mapping.md).
 
 use std::{borrow::Cow, collections::HashSet};
 

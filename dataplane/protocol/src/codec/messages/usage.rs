@@ -1,4 +1,4 @@
-//! Token counts between Anthropic's members and the disjoint ones (protocols 2.6).
+//! Token counts between Anthropic's members and the disjoint ones (docs/protocols/usage.md).
 //!
 //! `input_tokens` excludes cache reads and writes; `output_tokens` includes thinking, which is told apart only by newer
 //! answers. `cache_creation` repeats the write count per time to live and is not added (hard case 223).

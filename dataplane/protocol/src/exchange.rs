@@ -140,7 +140,7 @@ impl Exchange {
     /// The error that a whole answer states in spite of its status, as the upstream wrote it: none where the client
     /// speaks another dialect, or the answer states none.
     pub fn stated_error(&self, body: &Bytes) -> Option<Bytes> {
-        (self.is_passthrough() && lane::whole::states_error(body)).then(|| body.clone())
+        lane::whole::stated(self.upstream, body).filter(|_| self.is_passthrough())
     }
 
     /// Starts an answer that arrives in pieces.
@@ -234,9 +234,9 @@ impl ResponseStream {
     /// Whether the upstream itself has said that it failed, be it in an event or in one document in place of events.
     pub fn states_error(&self) -> bool {
         match &self.lane {
-            StreamLane::Passthrough(lane) => lane.stated_error().is_some(),
+            StreamLane::Passthrough(lane) => lane.states_error(),
             StreamLane::Raw(lane) => lane.states_error(),
-            StreamLane::Translated(lane) => lane.stated_error().is_some(),
+            StreamLane::Translated(lane) => lane.states_error(),
         }
     }
 

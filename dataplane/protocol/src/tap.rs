@@ -107,6 +107,23 @@ impl<'a> Outline<'a> {
     }
 }
 
+/// Whether an event is an error as its dialect writes one.
+pub(crate) fn names_error(surface: Surface, frame: Frame<'_>) -> bool {
+    let Some(body) = Outline::read(frame.data) else { return false };
+    let says = |name: &str| body.get(name).is_some_and(|value| value.kind != crate::scan::Kind::Null);
+    match surface {
+        Surface::Responses => says("type"),
+        _ => says("error"),
+    }
+}
+
+/// Notes an error without an envelope: none of an answer's members (`answers`), and words of what failed.
+fn failed_bare(family: Family, data: &[u8], answers: bool, seen: &mut Observed) {
+    if !answers && let Some(problem) = understand::bare(family, data) {
+        seen.error.get_or_insert(problem);
+    }
+}
+
 /// Notes an error that came inside an answer.
 fn failed(family: Family, body: &Value, seen: &mut Observed) {
     seen.error.get_or_insert_with(|| understand::event(family, body));

@@ -11,20 +11,28 @@
 
 #[path = "hard_cases/answers.rs"]
 mod answers;
+#[path = "hard_cases/failures.rs"]
+mod failures;
 #[path = "hard_cases/index.rs"]
 mod index;
+#[path = "hard_cases/matrix.rs"]
+mod matrix;
 #[path = "hard_cases/neutral.rs"]
 mod neutral;
 #[path = "hard_cases/passed.rs"]
 mod passed;
 #[path = "hard_cases/reported_answers.rs"]
 mod reported_answers;
+#[path = "hard_cases/reported_neighbours.rs"]
+mod reported_neighbours;
 #[path = "hard_cases/reported_requests.rs"]
 mod reported_requests;
 #[path = "hard_cases/requests.rs"]
 mod requests;
 #[path = "hard_cases/run.rs"]
 mod run;
+#[path = "hard_cases/unknown.rs"]
+mod unknown;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -50,8 +58,23 @@ fn reported_requests_reach_the_upstream_as_it_takes_them() {
 }
 
 #[test]
+fn neighbours_of_reported_requests_reach_the_upstream_as_it_takes_them() {
+    none(&reported_neighbours::ROWS.iter().flat_map(run::Request::failures).collect::<Vec<_>>());
+}
+
+#[test]
 fn reported_answers_reach_the_client_whole() {
     none(&reported_answers::ROWS.iter().flat_map(run::Answer::failures).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_client_reads_the_same_out_of_every_form_of_an_answer() {
+    none(&matrix::ROWS.iter().flat_map(matrix::Row::failures).collect::<Vec<_>>());
+}
+
+#[test]
+fn failures_say_what_the_upstream_said() {
+    none(&failures::rows().iter().flat_map(run::Answer::failures).collect::<Vec<_>>());
 }
 
 #[test]

@@ -43,6 +43,15 @@ fn inside(value: &RawValue) -> Option<String> {
     object.get().starts_with('{').then(|| object.get().to_owned())
 }
 
+/// Arguments that some model or server wrote into a JSON string once more, as the object they are; others as they are.
+pub fn unquoted(arguments: String) -> String {
+    if !arguments.trim_start().starts_with('"') {
+        return arguments;
+    }
+    let object = serde_json::from_str::<&RawValue>(arguments.trim()).ok().and_then(inside);
+    object.unwrap_or(arguments)
+}
+
 /// Arguments as one object each, where a model glued some together (hard case 174); else as [`as_object`].
 pub fn as_objects(arguments: &str) -> Vec<Object> {
     let values: StreamDeserializer<'_, _, &RawValue> = serde_json::Deserializer::from_str(arguments).into_iter();
@@ -58,7 +67,22 @@ pub fn as_objects(arguments: &str) -> Vec<Object> {
 
 #[cfg(test)]
 mod tests {
-    use super::{as_object, as_objects};
+    use super::{as_object, as_objects, unquoted};
+
+    #[test]
+    fn only_a_quoted_object_is_unquoted() {
+        let rows = [
+            (r#""{\"a\":1}""#, r#"{"a":1}"#),
+            (r#" "{\"a\":\"b\"}" "#, r#"{"a":"b"}"#),
+            (r#""text""#, r#""text""#),
+            (r#""{\"a\":""#, r#""{\"a\":""#),
+            (r#"{"a":"\"x\""}"#, r#"{"a":"\"x\""}"#),
+            ("", ""),
+        ];
+        for (written, meant) in rows {
+            assert_eq!(unquoted(written.to_owned()), meant);
+        }
+    }
 
     #[test]
     fn always_an_object() {

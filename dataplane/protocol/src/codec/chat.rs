@@ -20,7 +20,8 @@ mod tools;
 mod usage;
 mod wire;
 
-pub(crate) use finish::decode as finish_reason;
+pub(crate) use finish::{broke_off, decode as finish_reason, stated as stated_finish};
+pub(crate) use problem::stopped_early;
 
 use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
 use crate::{

@@ -24,7 +24,8 @@ mod tools_decode;
 mod tools_encode;
 mod usage;
 
-pub(crate) use finish::decode as finish_reason;
+pub(crate) use finish::{broke_off, decode as finish_reason, stated as stated_finish};
+pub(crate) use problem::came_to_nothing;
 
 use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
 use crate::{

@@ -13,10 +13,12 @@ use crate::{
 };
 
 /// Which identifiers a dialect takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alphabet {
     /// Most characters.
     max: usize,
+    /// Whether it is exactly so many, all of them letters and digits.
+    exact: bool,
     /// Characters beyond ASCII letters, digits, `_` and `-`.
     extra: &'static str,
     /// Whether the first character must be a letter or `_`.
@@ -25,19 +27,22 @@ pub struct Alphabet {
 
 /// Call ids toward Chat servers: any characters, 40 of them at most on some models.
 pub const CHAT_CALL_ID: Alphabet =
-    Alphabet { max: 40, extra: " !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~", starts_with_letter: false };
+    Alphabet { max: 40, exact: false, extra: " !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~", starts_with_letter: false };
+/// Call ids toward Mistral's models, at Mistral and wherever their chat template is used: nine letters and digits.
+pub const MISTRAL_CALL_ID: Alphabet = Alphabet { max: 9, exact: true, extra: "", starts_with_letter: false };
 /// Call ids on Responses: any characters, at most 64.
 pub const RESPONSES_CALL_ID: Alphabet = Alphabet { max: 64, ..CHAT_CALL_ID };
 /// `tool_use.id` on Anthropic: no stated length.
-pub const ANTHROPIC_CALL_ID: Alphabet = Alphabet { max: usize::MAX, extra: "", starts_with_letter: false };
+pub const ANTHROPIC_CALL_ID: Alphabet =
+    Alphabet { max: usize::MAX, exact: false, extra: "", starts_with_letter: false };
 /// `functionCall.id` on Gemini: nothing is stated, so only control characters and others beyond ASCII are replaced.
 pub const GEMINI_CALL_ID: Alphabet = Alphabet { max: usize::MAX, ..CHAT_CALL_ID };
 /// Tool names on Chat and Responses.
-pub const OPENAI_TOOL_NAME: Alphabet = Alphabet { max: 64, extra: "", starts_with_letter: false };
+pub const OPENAI_TOOL_NAME: Alphabet = Alphabet { max: 64, exact: false, extra: "", starts_with_letter: false };
 /// Tool names on Anthropic.
-pub const ANTHROPIC_TOOL_NAME: Alphabet = Alphabet { max: 128, extra: "", starts_with_letter: false };
+pub const ANTHROPIC_TOOL_NAME: Alphabet = Alphabet { max: 128, exact: false, extra: "", starts_with_letter: false };
 /// Tool names on Gemini.
-pub const GEMINI_TOOL_NAME: Alphabet = Alphabet { max: 128, extra: ".:", starts_with_letter: true };
+pub const GEMINI_TOOL_NAME: Alphabet = Alphabet { max: 128, exact: false, extra: ".:", starts_with_letter: true };
 
 /// Hex digits of the hash that keeps rewritten identifiers apart.
 const HASH_DIGITS: usize = 8;
@@ -122,6 +127,9 @@ fn map_names(names: &[&str], alphabet: Alphabet) -> NameMap {
 impl Alphabet {
     /// Whether the identifier is legal as it is.
     pub fn takes(self, id: &str) -> bool {
+        if self.exact {
+            return id.len() == self.max && id.bytes().all(|letter| letter.is_ascii_alphanumeric());
+        }
         !id.is_empty()
             && id.len() <= self.max
             && id.chars().all(|letter| self.has(letter))
@@ -134,6 +142,10 @@ impl Alphabet {
 
     fn rewrite(self, id: &str) -> String {
         let mut hash = hex::encode(Sha256::digest(id.as_bytes()));
+        if self.exact {
+            hash.truncate(self.max);
+            return hash;
+        }
         hash.truncate(HASH_DIGITS);
         let room = self.max.saturating_sub(HASH_DIGITS + 1);
         let mut legal = String::new();
@@ -172,6 +184,14 @@ mod tests {
         assert_eq!(sent.len(), 64);
         assert_eq!(sent, call_id(&long, RESPONSES_CALL_ID));
         assert_ne!(sent, call_id(&other, RESPONSES_CALL_ID));
+    }
+
+    #[test]
+    fn mistrals_ids_have_nine_letters_and_digits() {
+        assert_eq!(call_id("D681PevKs", MISTRAL_CALL_ID), "D681PevKs");
+        let (one, other) = (call_id("toolu_01AbC", MISTRAL_CALL_ID), call_id("toolu_01AbD", MISTRAL_CALL_ID));
+        assert!(MISTRAL_CALL_ID.takes(&one) && MISTRAL_CALL_ID.takes(&other), "{one} {other}");
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -19,8 +19,13 @@ pub fn parse_data_url(url: &str) -> Option<MediaSource> {
     Some(inline(head, data))
 }
 
-/// Inline media with its media type and its base64 in canonical form.
+/// Inline media with its media type and its base64 in canonical form. Some clients write a data URL where base64 alone is
+/// due.
 pub fn inline(mime: &str, data: &str) -> MediaSource {
+    let data = match data.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
+        Some((_, data)) => data,
+        None => data,
+    };
     MediaSource::Inline { mime: plain_mime(mime), data: standard_base64(data).into_owned() }
 }
 
@@ -166,7 +171,7 @@ pub fn mime_of_name(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{from_url, mime_of_name, standard_base64};
+    use super::{from_url, inline, mime_of_name, standard_base64};
     use crate::ir::MediaSource;
 
     #[test]
@@ -176,6 +181,12 @@ mod tests {
         let url = MediaSource::Url { url: "https://x/y.png".into(), mime: None };
         assert_eq!(from_url("https://x/y.png"), url);
         assert_eq!(mime_of_name("https://x/y.PNG?size=1"), Some("image/png"));
+    }
+
+    #[test]
+    fn a_data_url_in_the_place_of_base64_is_read() {
+        let MediaSource::Inline { data, .. } = inline("image/png", "data:image/png;base64,AAE") else { panic!() };
+        assert_eq!(data, "AAE=");
     }
 
     #[test]

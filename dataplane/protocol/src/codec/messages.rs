@@ -20,13 +20,20 @@ mod thinking;
 mod tools_encode;
 mod usage;
 
+pub(crate) use finish::of as finish_reason;
+
 use crate::{
     codec::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target},
     dialect::Surface,
     ir::{Request, Response},
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     report::Report,
 };
+
+/// A second beginning is another answer: the one before was cut off, whatever comes now.
+pub(crate) fn began_again() -> Problem {
+    Problem::new(ProblemKind::Upstream, "the upstream began its answer a second time")
+}
 
 /// What a signature that carries another vendor's state begins with; no vendor issues one like it.
 pub const SIGNATURE_TAG: &[u8] = carrier::TAG.as_bytes();

@@ -9,6 +9,7 @@
 //! A schema that is no JSON object is given back unchanged: the upstream says what is wrong with it.
 
 mod convert;
+mod drafts;
 pub mod openai;
 pub mod tree;
 
@@ -24,6 +25,7 @@ use crate::ir::Raw;
 use convert::Converter;
 use tree::Value;
 
+pub use drafts::modern;
 pub use tree::TooLarge;
 
 /// The schema of a tool that states none.

@@ -19,8 +19,8 @@ use crate::{
         json_array,
         sse::{self, Block, Frame, MAX_EVENT},
     },
-    problem::Problem,
-    tap::Tap,
+    problem::{Problem, understand},
+    tap::{self, Tap},
 };
 
 /// Most bytes of an unfinished event that wait for its end.
@@ -48,8 +48,12 @@ pub(crate) struct Passthrough {
     over: bool,
     /// The upstream's error event, if it can be the body of an error answer.
     stated: Option<Bytes>,
+    /// The upstream failed in words that are not of its dialect: no client would know them for an error.
+    strays: bool,
     /// Takes over when the body is not framed as asked for.
     converted: Option<Box<Translated>>,
+    /// The body, if it is not framed as asked for and its dialect has no codec.
+    document: Option<Vec<u8>>,
 }
 
 enum Ends {
@@ -78,7 +82,9 @@ impl Passthrough {
             elements: false,
             over: false,
             stated: None,
+            strays: false,
             converted: None,
+            document: None,
         }
     }
 
@@ -90,12 +96,20 @@ impl Passthrough {
         self.stated.clone().or_else(|| self.converted.as_ref()?.stated_error())
     }
 
+    /// Whether the upstream itself has said that it failed, be it in an event or in one document in place of events.
+    pub(crate) fn states_error(&self) -> bool {
+        self.stated.is_some() || self.converted.as_ref().is_some_and(|lane| lane.states_error())
+    }
+
     pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
         if self.over {
             return Bytes::new();
         }
         if let Some(lane) = &mut self.converted {
             return lane.push(&chunk);
+        }
+        if self.document.is_some() {
+            return self.keep(&chunk);
         }
         if !self.begun {
             let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return chunk };
@@ -114,6 +128,9 @@ impl Passthrough {
         if let Some(lane) = &mut self.converted {
             return lane.finish();
         }
+        if let Some(document) = self.document.take() {
+            return self.judge(&document);
+        }
         let mut out = self.last_event();
         self.tap.end(&mut self.seen);
         if self.seen.complete {
@@ -122,8 +139,12 @@ impl Passthrough {
                 // Line ends, a comment: what stands behind the last event.
                 _ => out.extend_from_slice(self.held.get(self.sent..).unwrap_or_default()),
             }
-        } else if self.seen.error.is_none() {
-            out.extend(self.end_with(&truncated()));
+        } else {
+            match self.seen.error.clone() {
+                None => out.extend(self.end_with(&truncated())),
+                Some(problem) if self.strays => out.extend(self.end_with(&problem)),
+                Some(_) => {}
+            }
         }
         out.into()
     }
@@ -154,7 +175,8 @@ impl Passthrough {
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.converted.as_ref().map_or(self.held.capacity(), |lane| lane.held())
+        let document = self.document.as_ref().map_or(0, Vec::capacity);
+        self.converted.as_ref().map_or(self.held.capacity().saturating_add(document), |lane| lane.held())
     }
 
     pub(crate) fn stop_looking(&mut self) -> bool {
@@ -162,7 +184,7 @@ impl Passthrough {
         if self.sent > 0 {
             self.forget();
         }
-        self.converted.is_none()
+        self.converted.is_none() && self.document.is_none()
     }
 
     /// Too large to be looked at: what follows of this event is no event to the tap, and goes out as well.
@@ -173,7 +195,8 @@ impl Passthrough {
 
     fn is_framed_as_asked(&self, first: u8) -> bool {
         match self.ends {
-            Ends::Sse(_) => !matches!(first, b'{' | b'['),
+            // A document, a text or a page.
+            Ends::Sse(_) => !matches!(first, b'{' | b'[' | b'"' | b'<'),
             Ends::Array(_) => first == b'[',
         }
     }
@@ -181,8 +204,8 @@ impl Passthrough {
     /// Another framing than asked for: through the dialect's own codec, there and back.
     fn convert(&mut self, chunk: &[u8]) -> Bytes {
         let Some(codecs) = Codecs::between(self.surface, self.surface) else {
-            let problem = unreadable("the upstream answered without events where a stream was asked for");
-            return self.end_with(&problem).into();
+            self.document = Some(Vec::new());
+            return self.keep(chunk);
         };
         let ends = (self.surface, self.surface);
         let mut lane =
@@ -190,6 +213,29 @@ impl Passthrough {
         let out = lane.push(chunk);
         self.converted = Some(lane);
         out
+    }
+
+    /// Keeps a document until it is whole: it may say why there are no events.
+    fn keep(&mut self, chunk: &[u8]) -> Bytes {
+        let document = self.document.get_or_insert_default();
+        document.extend_from_slice(chunk);
+        if document.len() <= MAX_EVENT {
+            return Bytes::new();
+        }
+        self.document = None;
+        self.end_with(&unreadable("the upstream sent an event that is too large")).into()
+    }
+
+    /// What a document in the place of events says.
+    fn judge(&mut self, document: &[u8]) -> Bytes {
+        self.stated = whole::stated(self.surface, document);
+        let problem = match tap::whole::look(self.surface, document) {
+            Some(seen) => seen
+                .error
+                .unwrap_or_else(|| unreadable("the upstream answered without events where a stream was asked for")),
+            None => understand::no_answer(self.surface.family(), document),
+        };
+        self.end_with(&problem).into()
     }
 
     /// Forwards what is complete. Without a held tail and without edits no byte is copied.
@@ -255,8 +301,10 @@ impl Passthrough {
     fn show(&mut self, frame: Frame<'_>) {
         let had_failed = self.seen.error.is_some();
         self.tap.event(frame, &mut self.seen);
-        if !had_failed && self.seen.error.is_some() && whole::states_error(frame.data.as_bytes()) {
-            self.stated = Some(Bytes::copy_from_slice(frame.data.as_bytes()));
+        if !had_failed && self.seen.error.is_some() {
+            self.stated = whole::stated(self.surface, frame.data.as_bytes());
+            self.strays = understand::bare(self.surface.family(), frame.data.as_bytes()).is_some()
+                && !tap::names_error(self.surface, frame);
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Translated {
     open_bytes: usize,
     /// `End` or `Error` went out.
     over: bool,
+    /// The upstream itself has said that it failed.
+    states: bool,
     /// The upstream's whole body, if it is an error of the client's own dialect.
     stated: Option<Bytes>,
 }
@@ -72,12 +74,18 @@ impl Translated {
             open: HashMap::new(),
             open_bytes: 0,
             over: false,
+            states: false,
             stated: None,
         }
     }
 
     pub(crate) fn stated_error(&self) -> Option<Bytes> {
         self.stated.clone()
+    }
+
+    /// Whether the upstream itself has said that it failed, be it in an event or in one document in place of events.
+    pub(crate) fn states_error(&self) -> bool {
+        self.states
     }
 
     pub(crate) fn observed(&self) -> &Observed {
@@ -106,9 +114,10 @@ impl Translated {
         if matches!(self.input, Input::Unknown) {
             let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Bytes::new() };
             self.input = match first {
-                b'{' => Input::Whole(Vec::new()),
                 b'[' => Input::Array(ArrayDecoder::new()),
-                _ => Input::Sse(SseDecoder::new()),
+                // A field's name, a comment, or a byte order mark; anything else is no event.
+                b'a'..=b'z' | b':' | 0xEF => Input::Sse(SseDecoder::new()),
+                _ => Input::Whole(Vec::new()),
             };
         }
         let (decoder, events) = (&mut self.decoder, &mut self.events);
@@ -121,6 +130,7 @@ impl Translated {
                 body.len() <= MAX_EVENT
             }
         };
+        self.states = self.events.iter().any(|event| matches!(event, Event::Error(_)));
         if !fits {
             self.events.push(Event::Error(unreadable("the upstream sent an event that is too large")));
         }
@@ -137,12 +147,14 @@ impl Translated {
                 Ok(response) => unfold::events(response, events),
                 Err(problem) => {
                     events.push(Event::Error(problem));
-                    let states = self.upstream == self.client && whole::states_error(&body);
-                    self.stated = states.then(|| body.into());
+                    let stated = whole::stated(self.upstream, &body);
+                    self.states = stated.is_some();
+                    self.stated = stated.filter(|_| self.upstream == self.client);
                 }
             },
             Input::Sse(mut input) => {
                 input.finish(|frame| decoder.push(frame, events));
+                self.states = events.iter().any(|event| matches!(event, Event::Error(_)));
                 decoder.finish(events);
             }
             Input::Unknown | Input::Array(_) => decoder.finish(events),

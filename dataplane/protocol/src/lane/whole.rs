@@ -11,10 +11,10 @@ use crate::{
     codec::{NameMap, Reply, fold::Fold},
     dialect::Surface,
     exchange::{Answer, Exchange, Lane, Whole},
-    framing::sse::SseDecoder,
+    framing::sse::{self, SseDecoder},
     ir::{Block, Response},
     problem::{Problem, understand},
-    scan::Scan,
+    scan::{Kind, Scan},
     tap,
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn answer(exchange: &Exchange, reply: &Reply, answer: Answer<'_>) -> 
         Lane::Passthrough { .. } => {
             // Judged as on the other lane, so that another upstream can answer; the bytes of a good one stay.
             let observed = tap::whole::look(exchange.upstream, &answer.body)
-                .ok_or_else(|| unreadable("the upstream answered with something that is no answer of its API"))?;
+                .ok_or_else(|| understand::no_answer(exchange.upstream.family(), &answer.body))?;
             if let Some(problem) = observed.error {
                 return Err(problem);
             }
@@ -57,7 +57,8 @@ fn translate(
     names: &NameMap,
     (reply, body): (&Reply, &Bytes),
 ) -> Result<Whole, Problem> {
-    let read = if begins_like_json(body) { decode(exchange.upstream, codecs, body) } else { from_events(codecs, body) };
+    let read =
+        if begins_like_events(body) { from_events(codecs, body) } else { decode(exchange.upstream, codecs, body) };
     let mut response = read.map_err(|mut problem| {
         if exchange.upstream != exchange.client {
             in_clients_words(&mut problem, exchange.client);
@@ -83,12 +84,33 @@ pub(super) fn decode(upstream: Surface, codecs: Codecs, body: &[u8]) -> Result<R
     {
         return Err(understand::event(upstream.family(), &serde_json::json!({ "error": error })));
     }
-    codecs.upstream.decode_response(body)
+    if !begins_like_json(body) {
+        return Err(understand::no_answer(upstream.family(), body));
+    }
+    codecs
+        .upstream
+        .decode_response(body)
+        .map_err(|problem| understand::bare(upstream.family(), body).unwrap_or(problem))
 }
 
-/// Whether a document is an object that says what failed, as the body of an error answer does.
-pub(crate) fn states_error(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{") && stated_error(body).is_some_and(|error| understand::is_error(&error))
+/// What a document says failed, as the vendor wrote it, as the body of an error answer: an object that holds an `error`
+/// or is one; none for anything else. Of Responses' last event it is the error alone.
+pub(crate) fn stated(upstream: Surface, document: &[u8]) -> Option<Bytes> {
+    if !document.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let whole = || Some(Bytes::copy_from_slice(document));
+    if stated_error(document).is_some_and(|error| understand::is_error(&error)) {
+        return whole();
+    }
+    let scan = Scan::read(document).ok()?;
+    let nested = scan.last(document, "response").and_then(|response| response.member(document, "error"));
+    if let Some(error) = nested.filter(|error| matches!(error.kind, Kind::Object { .. })) {
+        return Some([b"{\"error\":".as_slice(), error.bytes(document), b"}"].concat().into());
+    }
+    let answers = tap::whole::holds(upstream).iter().any(|name| scan.last(document, name).is_some());
+    understand::bare(upstream.family(), document).filter(|_| !answers)?;
+    whole()
 }
 
 /// The `error` of an object, or of the first object in a list.
@@ -126,7 +148,14 @@ fn restore_names(response: &mut Response, names: &NameMap) {
 
 fn are_events(answer: &Answer<'_>) -> bool {
     let stated = answer.content_type.is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"));
-    (200..300).contains(&answer.status) && stated && !begins_like_json(&answer.body)
+    let are_events = begins_like_events(&answer.body) || (stated && !begins_like_json(&answer.body));
+    (200..300).contains(&answer.status) && are_events
+}
+
+/// Events are known by their first line: some servers send them with another content type.
+fn begins_like_events(body: &[u8]) -> bool {
+    let body = sse::without_mark(body).trim_ascii_start();
+    [&b"data:"[..], b"event:", b"id:", b"retry:", b":"].iter().any(|field| body.starts_with(field))
 }
 
 fn begins_like_json(body: &[u8]) -> bool {

@@ -36,7 +36,8 @@ fn in_words(problem: &Problem) -> Option<u64> {
 /// Understands an error that came inside an answer with status 200: an event or element that holds `error`, or is one.
 pub(crate) fn event(family: Family, body: &Value) -> Problem {
     let said = Said::read(body);
-    let status = said.status().unwrap_or(502);
+    let too_long = || said.message.as_ref().is_some_and(|message| says(&message.to_lowercase(), CONTEXT_LENGTH));
+    let status = said.status().unwrap_or_else(|| if too_long() { 400 } else { 502 });
     let mut problem = said.problem(family, status);
     problem.retry_after_ms = said.retry_ms.or_else(|| in_words(&problem));
     problem
@@ -53,6 +54,59 @@ pub fn is_structured(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) && serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
+/// Understands a document that is an error without an envelope, as proxies, vLLM, MiniMax and Qwen write them into
+/// answers with status 200: `{"message":…,"code":…}`, `{"detail":…}`, `{"base_resp":{…}}`. None if it is something else.
+/// The caller has made sure that it is no answer and holds no `error`.
+pub(crate) fn bare(family: Family, body: &[u8]) -> Option<Problem> {
+    let body = body.get(..=LONGEST_TEXT).map_or(Some(body), |_| None)?;
+    let body: Value = serde_json::from_slice(body).ok()?;
+    is_bare(&body).then(|| event(family, &body))
+}
+
+/// Whether an object says what failed without an envelope. An event that names a type of its own, such as a heartbeat, is
+/// one only if that says so.
+fn is_bare(body: &Value) -> bool {
+    let has = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
+    if Said::read(body).message.is_none() {
+        return false;
+    }
+    let is_failure = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        ["error", "fail", "exception", "invalid", "denied"].iter().any(|part| word.contains(part))
+    };
+    let words = ["type", "object", "status", "event"].map(|name| body.get(name).and_then(Value::as_str));
+    let mut words = words.into_iter().flatten().peekable();
+    let marked = ["code", "error_code", "status_code", "errors", "base_resp", "detail"].into_iter().any(has)
+        || body.get("status").is_some_and(Value::is_number)
+        || body.get("success") == Some(&Value::Bool(false));
+    marked || words.peek().is_none() || words.any(is_failure)
+}
+
+/// Understands a document with status 200 that is no answer: what it says, if it says something.
+pub(crate) fn no_answer(family: Family, body: &[u8]) -> Problem {
+    said_instead(family, body).unwrap_or_else(|| Problem::new(ProblemKind::Upstream, NO_ANSWER))
+}
+
+/// What is said of a document that says nothing.
+const NO_ANSWER: &str = "the upstream answered with something that is no answer of its API";
+
+/// What a document with status 200 says in the place of an answer; none if it says nothing that a person could read.
+pub(crate) fn said_instead(family: Family, body: &[u8]) -> Option<Problem> {
+    if let Some(problem) = bare(family, body) {
+        return Some(problem);
+    }
+    let text = match serde_json::from_slice::<Value>(body.get(..LONGEST_TEXT).unwrap_or(body)) {
+        Ok(Value::String(text)) => Some(text),
+        Ok(_) => None,
+        // JSON that was cut short is no message.
+        Err(_) if body.trim_ascii_start().starts_with(b"{") || body.trim_ascii_start().starts_with(b"[") => None,
+        Err(_) => Said::from_text(body).message,
+    };
+    let text = text.map(|text| text.chars().take(LONGEST_LINE).collect::<String>());
+    let text = text.filter(|text| !text.trim().is_empty())?;
+    Some(Problem::new(ProblemKind::Upstream, format!("{NO_ANSWER}: {text}")))
+}
+
 /// Whether a body's `error` member says that something failed; some servers send `null` or `{}` beside every answer.
 pub(crate) fn is_error(error: &Value) -> bool {
     match error {
@@ -62,6 +116,19 @@ pub(crate) fn is_error(error: &Value) -> bool {
         _ => true,
     }
 }
+
+/// Names of the member that says in words what failed.
+const MESSAGES: [&str; 9] = [
+    "message",
+    "Message",
+    "detail",
+    "error_description",
+    "msg",
+    "error_msg",
+    "error_message",
+    "errorMessage",
+    "status_msg",
+];
 
 /// What an error says, out of its shape.
 #[derive(Default)]
@@ -84,30 +151,54 @@ impl Said {
         // Responses' `response.failed` nests it once more.
         let nested = body.pointer("/response/error").filter(|error| is_error(error));
         match nested.or_else(|| body.get("error")) {
-            Some(Value::String(text)) => said.message = Some(text.clone()),
+            Some(Value::String(text)) => said.text(text),
             Some(error) => said.object(error),
+            None => {}
+        }
+        for name in ["detail", "base_resp"] {
+            if let Some(inner) = body.get(name).filter(|inner| inner.is_object()) {
+                said.object(inner);
+            }
+        }
+        match body.pointer("/errors/0") {
+            Some(Value::String(text)) => said.message = said.message.take().or_else(|| Some(text.clone())),
+            Some(first) => said.object(first),
             None => {}
         }
         said.object(body);
         said
     }
 
+    /// Takes a message, which some proxies write as the text of the object they got.
+    fn text(&mut self, text: &str) {
+        match serde_json::from_str::<Value>(text) {
+            Ok(inner) if inner.is_object() => {
+                self.object(inner.get("error").unwrap_or(&inner));
+                self.message.get_or_insert_with(|| text.to_owned());
+            }
+            _ => self.message = Some(text.to_owned()),
+        }
+    }
+
     /// Takes what an object says, without overriding what an inner one said.
     fn object(&mut self, object: &Value) {
         let text = |name: &str| object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let message = ["message", "Message", "detail", "error_description", "msg"].iter().find_map(|name| text(name));
+        let message = MESSAGES.iter().find_map(|name| text(name));
         let listed = || object.pointer("/detail/0/msg").and_then(Value::as_str);
         self.message = self.message.take().or_else(|| message.or_else(listed).map(str::to_owned));
-        for name in ["code", "type", "status", "__type", "reason"] {
+        for name in ["code", "type", "status", "__type", "reason", "error_code", "status_code"] {
             match object.get(name) {
                 Some(Value::String(word)) if !matches!(word.as_str(), "error" | "response.failed") => {
                     self.words.push(word.clone());
+                    if !matches!(name, "type" | "__type" | "reason") {
+                        self.number = self.number.or_else(|| http_status(word.parse().ok()?));
+                    }
                     if name == "code" {
                         self.code.get_or_insert_with(|| word.clone());
                     }
                 }
-                Some(Value::Number(number)) if matches!(name, "code" | "status") => {
-                    self.number = self.number.or_else(|| number.as_u64().and_then(|number| u16::try_from(number).ok()));
+                Some(Value::Number(number)) if !matches!(name, "type" | "__type" | "reason") => {
+                    self.number = self.number.or_else(|| http_status(number.as_u64()?));
                 }
                 _ => {}
             }
@@ -150,8 +241,8 @@ impl Said {
 
     /// The status that the error itself names, for errors inside a 200.
     fn status(&self) -> Option<u16> {
-        if let Some(number) = self.number.filter(|number| (400..600).contains(number)) {
-            return Some(number);
+        if self.number.is_some() {
+            return self.number;
         }
         self.words.iter().find_map(|word| status_of(word))
     }
@@ -187,7 +278,7 @@ impl Said {
         if let Some(kind) = self.words.iter().find_map(|word| kind_of(word)) {
             return kind;
         }
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+        let says = |phrases: &[&str]| says(message, phrases);
         match status {
             400 | 404 | 413 | 422 if says(CONTEXT_LENGTH) => ProblemKind::ContextLength,
             400 | 403 if says(CONTENT_FILTERED) => ProblemKind::ContentFiltered,
@@ -200,6 +291,15 @@ impl Said {
     }
 }
 
+fn says(message: &str, phrases: &[&str]) -> bool {
+    phrases.iter().any(|phrase| message.contains(phrase))
+}
+
+/// A vendor's number, if it is an HTTP status that says what failed.
+fn http_status(number: u64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|status| (400..600).contains(status))
+}
+
 /// What vendors say when a prompt is too long and have no word for it.
 const CONTEXT_LENGTH: &[&str] = &[
     "context length",
@@ -210,6 +310,13 @@ const CONTEXT_LENGTH: &[&str] = &[
     "exceeds the maximum number of tokens",
     "maximum allowed number of input tokens",
     "too many input tokens",
+    // xAI, Moonshot, Qwen, llama.cpp, Zhipu and TGI.
+    "maximum prompt length",
+    "exceeded model token limit",
+    "range of input length",
+    "available context size",
+    "prompt exceeds max length",
+    "`max_new_tokens` must be",
 ];
 
 /// What vendors say when they refuse content and have no word for it.

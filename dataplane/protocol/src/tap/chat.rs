@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, ScanValue, failed,
+    Outline, ScanValue, failed, failed_bare,
     glance::{self, Begins},
     identified, usage,
 };
-use crate::{codec::chat::finish_reason, dialect::Family, exchange::Observed, problem::understand::is_error};
+use crate::{codec::chat, dialect::Family, exchange::Observed, problem::understand::is_error, scan::Kind};
 
 #[derive(Debug, Default)]
 pub(crate) struct Chat {
@@ -21,44 +21,54 @@ impl Chat {
             seen.complete = seen.error.is_none();
             return;
         }
-        let mut matters = !self.identified;
+        let (mut matters, mut answers) = (!self.identified, false);
         delta(data.as_bytes(), seen, |name, value| match (name, value) {
             (b"finish_reason", Begins::Text(_)) | (b"error", Begins::Text(_)) => matters = true,
             (b"usage" | b"error", Begins::Other(value)) => matters |= value.first() != Some(&b'n'),
+            (b"choices", _) => answers = true,
             _ => {}
         });
-        if matters && let Some(chunk) = Outline::read(data) {
-            self.parsed(&chunk, seen);
+        if (matters || !answers)
+            && let Some(chunk) = Outline::read(data)
+        {
+            self.parsed(&chunk, data, seen);
         }
     }
 
-    fn parsed(&mut self, chunk: &Outline<'_>, seen: &mut Observed) {
+    fn parsed(&mut self, chunk: &Outline<'_>, data: &str, seen: &mut Observed) {
         if let Some(error) = chunk.small("error").filter(is_error) {
             failed(Family::OpenAi, &json!({ "error": error }), seen);
             return;
         }
+        let counts = chunk.small("usage").filter(Value::is_object);
+        let choices = chunk.get("choices").filter(|choices| choices.kind != Kind::Null);
+        failed_bare(Family::OpenAi, data.as_bytes(), counts.is_some() || choices.is_some(), seen);
         identified(chunk.small("id").as_ref(), chunk.small("model").as_ref(), seen);
         self.identified |= seen.response_id.is_some();
-        if let Some(counts) = chunk.small("usage").filter(Value::is_object) {
+        if let Some(counts) = counts {
             seen.count(usage::openai(&counts));
         }
-        if let Some(choices) = chunk.get("choices") {
-            choices.each_element(chunk.text, |choice| {
-                count_in_choice(chunk.text, &choice, seen);
-                let reason = choice.member(chunk.text, "finish_reason");
-                if let Some(reason) = reason.as_ref().and_then(|reason| reason.text(chunk.text)) {
-                    seen.finished(finish_reason(&reason, false, false));
-                }
-            });
+        if let Some(choices) = choices {
+            choices.each_element(chunk.text, |one| choice(chunk.text, &one, seen));
         }
     }
 }
 
-/// Counts that stand in a choice (Moonshot).
-pub(super) fn count_in_choice(body: &[u8], choice: &ScanValue, seen: &mut Observed) {
-    let counts = choice.member(body, "usage").and_then(|counts| counts.small(body));
-    if let Some(counts) = counts.filter(Value::is_object) {
+/// Why a choice ended or failed, and counts that stand in it (Moonshot).
+pub(super) fn choice(body: &[u8], choice: &ScanValue, seen: &mut Observed) {
+    let [counts, reason, error] = choice.named(body, ["usage", "finish_reason", "error"]);
+    if let Some(counts) = counts.and_then(|counts| counts.small(body)).filter(Value::is_object) {
         seen.count(usage::openai(&counts));
+    }
+    if let Some(error) = error.and_then(|error| error.small(body)).filter(is_error) {
+        return failed(Family::OpenAi, &json!({ "error": error }), seen);
+    }
+    let reason = reason.as_ref().and_then(|reason| reason.text(body));
+    let Some(reason) = reason.as_deref().and_then(chat::stated_finish) else { return };
+    if chat::broke_off(reason) {
+        seen.error.get_or_insert_with(|| chat::stopped_early(reason));
+    } else {
+        seen.finished(chat::finish_reason(reason, false, false));
     }
 }
 

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::{Outline, ScanValue, failed, identified, usage};
+use super::{Outline, ScanValue, failed, failed_bare, identified, usage};
 use crate::{
-    codec::gemini::finish_reason, dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error,
+    codec::gemini, dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error, scan::Kind,
 };
 
 #[derive(Debug, Default)]
@@ -38,21 +38,34 @@ impl Gemini {
         if let Some(counts) = small("usageMetadata").filter(Value::is_object) {
             seen.count(usage::gemini(&counts));
         }
+        let candidates = get("candidates").filter(|candidates| candidates.kind != Kind::Null);
+        let answers =
+            candidates.is_some() || ["usageMetadata", "promptFeedback"].iter().any(|name| get(name).is_some());
+        failed_bare(Family::Gemini, chunk.text, answers || inner.is_some(), seen);
         let mut finish_word = None;
-        if let Some(candidates) = get("candidates") {
+        if let Some(candidates) = candidates {
             candidates.each_element(chunk.text, |candidate| {
-                let [content, reason] = candidate.named(chunk.text, ["content", "finishReason"]);
+                let [content, reason, counts] =
+                    candidate.named(chunk.text, ["content", "finishReason", "usageMetadata"]);
                 if let Some(parts) = content.and_then(|content| content.member(chunk.text, "parts")) {
                     parts.each_element(chunk.text, |part| self.part(chunk.text, &part, seen));
                 }
-                let word = reason.as_ref().and_then(|reason| reason.text(chunk.text)).map(Cow::into_owned);
+                if let Some(counts) = counts.and_then(|counts| counts.small(chunk.text)).filter(Value::is_object) {
+                    seen.count(usage::gemini(&counts));
+                }
+                let word = reason.as_ref().and_then(|reason| word(reason, chunk.text)).map(Cow::into_owned);
                 finish_word = finish_word.take().or(word);
             });
         }
-        if let Some(word) = finish_word {
+        if let Some(word) = finish_word.as_deref().and_then(gemini::stated_finish) {
             // Old backends say STOP on every chunk, so the last word counts.
             seen.finish = None;
-            seen.finished(finish_reason(&word, self.called));
+            let reason = gemini::finish_reason(word, self.called);
+            if gemini::broke_off(word) || (reason == FinishReason::Other && !seen.content) {
+                seen.error.get_or_insert_with(|| gemini::came_to_nothing(word));
+            } else {
+                seen.finished(reason);
+            }
         }
         if let Some(feedback) = get("promptFeedback")
             && feedback.member(chunk.text, "blockReason").is_some_and(|reason| reason.text(chunk.text).is_some())
@@ -70,9 +83,19 @@ impl Gemini {
         }
         if let Some(call) = &call {
             self.called = true;
-            let arguments = call.member(body, "args").map_or(0, |arguments| arguments.bytes(body).len() as u64);
+            // In pieces, on Vertex AI.
+            let [whole, pieces] = call.named(body, ["args", "partialArgs"]);
+            let arguments = whole.or(pieces).map_or(0, |arguments| arguments.bytes(body).len() as u64);
             seen.delivered(arguments);
         }
         seen.content |= call.is_some() || others.iter().any(Option::is_some);
+    }
+}
+
+/// A word, also as the number that protobuf has for it.
+fn word<'a>(value: &ScanValue, body: &'a [u8]) -> Option<Cow<'a, str>> {
+    match value.kind {
+        Kind::Number => std::str::from_utf8(value.bytes(body)).ok().map(Cow::Borrowed),
+        _ => value.text(body),
     }
 }

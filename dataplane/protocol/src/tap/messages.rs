@@ -3,11 +3,20 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, failed,
+    Outline, failed, failed_bare,
     glance::{self, Begins},
     identified, usage,
 };
-use crate::{dialect::Family, exchange::Observed, framing::sse::Frame, ir::FinishReason};
+use crate::{
+    codec::{
+        chat,
+        messages::{began_again, finish_reason},
+    },
+    dialect::Family,
+    exchange::Observed,
+    framing::sse::Frame,
+    problem::understand::{self, is_error},
+};
 
 pub(super) fn event(frame: Frame<'_>, seen: &mut Observed) {
     match frame.event {
@@ -28,6 +37,10 @@ fn parsed(body: &Outline<'_>, data: &str, seen: &mut Observed) {
     let kind = body.get("type").and_then(|kind| kind.text(body.text));
     match kind.as_deref() {
         Some("message_start") => {
+            if seen.response_id.is_some() {
+                // What came before was cut off. Its bytes go on, but this is no complete answer.
+                seen.error.get_or_insert_with(began_again);
+            }
             let message = body.some(body.get("message"), ["id", "model", "usage"]);
             identified(message.get("id"), message.get("model"), seen);
             counted(message.get("usage"), seen);
@@ -43,12 +56,19 @@ fn parsed(body: &Outline<'_>, data: &str, seen: &mut Observed) {
             counted(body.small("usage").as_ref(), seen);
             let reason = body.get("delta").and_then(|delta| delta.member(body.text, "stop_reason"));
             if let Some(reason) = reason.as_ref().and_then(|reason| reason.text(body.text)) {
-                seen.finished(finish(&reason));
+                finished(&reason, seen);
             }
         }
         Some("message_stop") => seen.complete = seen.error.is_none(),
-        Some("error") => failed(Family::Anthropic, &json!({ "error": body.small("error") }), seen),
-        _ => {}
+        Some("error") => match body.small("error").filter(is_error) {
+            Some(error) => failed(Family::Anthropic, &json!({ "error": error }), seen),
+            None => {
+                let told = || understand::no_answer(Family::Anthropic, data.as_bytes());
+                seen.error.get_or_insert_with(told);
+            }
+        },
+        None => failed_bare(Family::Anthropic, data.as_bytes(), false, seen),
+        Some(_) => {}
     }
 }
 
@@ -69,15 +89,11 @@ pub(super) fn delivered(json: &[u8]) -> u64 {
     chars
 }
 
-pub(super) fn finish(reason: &str) -> FinishReason {
-    match reason {
-        "end_turn" => FinishReason::Stop,
-        "stop_sequence" => FinishReason::StopSequence,
-        "tool_use" => FinishReason::ToolCalls,
-        "max_tokens" => FinishReason::Length,
-        "model_context_window_exceeded" => FinishReason::ContextFull,
-        "refusal" => FinishReason::ContentFilter,
-        "pause_turn" => FinishReason::Pause,
-        _ => FinishReason::Other,
+/// Notes why the answer ended, or that the server gave up on it.
+pub(super) fn finished(reason: &str, seen: &mut Observed) {
+    if chat::broke_off(reason) {
+        seen.error.get_or_insert_with(|| chat::stopped_early(reason));
+    } else {
+        seen.finished(finish_reason(reason));
     }
 }

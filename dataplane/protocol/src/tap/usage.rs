@@ -68,6 +68,11 @@ fn sum(one: Usage, other: Usage) -> Usage {
 }
 
 fn one_pass(usage: &Value) -> Usage {
+    let is_openai = usage.get("input_tokens").is_none() && usage.get("prompt_tokens").is_some();
+    if is_openai {
+        // Servers that speak this dialect beside OpenAI's count in OpenAI's words.
+        return openai(usage);
+    }
     let reasoning = usage.pointer("/output_tokens_details/thinking_tokens").and_then(count);
     let count = |name: &str| usage.get(name).and_then(count);
     Usage {

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{Outline, ScanValue, chat, failed, gemini, identified, messages, responses, usage};
 use crate::{
-    codec::chat::finish_reason,
     dialect::{Family, Surface},
     direct::{Direct, Gives},
     exchange::Observed,
@@ -25,7 +24,13 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
         failed(surface.family(), &json!({ "error": error }), &mut seen);
         return Some(seen);
     }
-    if !holds(surface).iter().any(|name| scan.last(body, name).is_some()) {
+    let is_held = |name: &&str| match scan.last(body, name).map(|value| value.kind) {
+        None | Some(Kind::Null) => false,
+        // An answer without any choice is none.
+        Some(Kind::Array { empty: true }) => surface != Surface::ChatCompletions,
+        Some(_) => true,
+    };
+    if !holds(surface).iter().any(is_held) {
         return None;
     }
     let span = |name: &str| scan.last(body, name).map(|value| value.bytes(body)).unwrap_or_default();
@@ -35,12 +40,7 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
             chat::delta(span("choices"), &mut seen, |_, _| {});
             if let Some(choices) = scan.last(body, "choices") {
-                choices.each_element(body, |choice| {
-                    chat::count_in_choice(body, &choice, &mut seen);
-                    if let Some(word) = choice.member(body, "finish_reason").as_ref().and_then(|word| word.text(body)) {
-                        seen.finished(finish_reason(&word, false, false));
-                    }
-                });
+                choices.each_element(body, |choice| chat::choice(body, &choice, &mut seen));
             }
             count(member("usage"), Family::OpenAi, &mut seen);
         }
@@ -54,7 +54,7 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
             seen.delivered(messages::delivered(span("content")));
             if let Some(word) = scan.last(body, "stop_reason").and_then(|word| word.text(body)) {
-                seen.finished(messages::finish(&word));
+                messages::finished(&word, &mut seen);
             }
             count(member("usage"), Family::Anthropic, &mut seen);
         }
@@ -77,17 +77,18 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
         // Counting costs nothing, so its answer is no usage.
         Surface::ResponsesInputTokens | Surface::MessagesCountTokens | Surface::CountTokens => {}
     }
+    seen.complete &= seen.error.is_none();
     seen.content |= seen.error.is_none() && !seen.content_filtered;
     Some(seen)
 }
 
 /// Members of which every answer of the surface has at least one.
-const fn holds(surface: Surface) -> &'static [&'static str] {
+pub(crate) const fn holds(surface: Surface) -> &'static [&'static str] {
     match surface {
         Surface::ChatCompletions => &["choices"],
         Surface::Responses => &["output", "status"],
         Surface::Embeddings => &["data"],
-        Surface::Messages => &["content"],
+        Surface::Messages => &["content", "stop_reason"],
         // A blocked prompt has no candidates; Code Assist wraps the answer once more.
         Surface::GenerateContent => &["candidates", "promptFeedback", "usageMetadata", "response"],
         Surface::EmbedContent => &["embedding", "embeddings"],

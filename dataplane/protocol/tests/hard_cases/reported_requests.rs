@@ -72,7 +72,11 @@ pub const ROWS: &[Request] = &[
     row((A, SEARCHED), (G, "gemini-2.5-flash"), &[Says("[server_tool_use: "), Says("Tides"), Silent("SECRET")]),
     row((G, RAN), (A, "claude-sonnet-4-5"), &[Says("print(6*7)"), Says("OUTCOME_OK")]),
     row((G, RAN), (C, "gpt-4o"), &[Says("print(6*7)"), Warns("codeExecutionResult")]),
-    row((C, FOREIGN_THOUGHT), (G, "gemini-2.5-flash"), &[Silent("hm"), Warns("reasoning_details")]),
+    row(
+        (C, FOREIGN_THOUGHT),
+        (G, "gemini-2.5-flash"),
+        &[Silent("hm"), Warns("field=messages[].content[].thinking"), Silent("reasoning_details")],
+    ),
     // Reasoning of a Chat server returns to Chat servers, and only there.
     row((A, REASONED), (C, "deepseek-v4-pro"), &[Is("/messages/1/reasoning_content", "\"I need the tool.\""), Quiet]),
     row((A, REASONED), (C, "gpt-5.2"), &[No("/messages/1/reasoning_content"), Warns("thinking")]),

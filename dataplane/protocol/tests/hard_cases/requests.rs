@@ -139,7 +139,7 @@ pub const ROWS: &[Request] = &[
     row(
         &[18],
         (C, SPELLED),
-        FLASH,
+        (G, "gemini-2.0-flash"),
         &[Says(
             r#""temperature":0.1,"topP":1.0,"seed":2147483647,"presencePenalty":1e-7,"frequencyPenalty":0.30000000000000004"#,
         )],

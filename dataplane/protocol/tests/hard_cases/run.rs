@@ -5,6 +5,7 @@ use routeapi_protocol::{
     call::{Call, Destination, Prepared, Unprepared},
     codec::{Head, Reply},
     dialect::{Framing, Surface},
+    exchange::Observed,
     inbound::Endpoint,
     limits::ModelLimits,
     report::Mode,
@@ -14,6 +15,7 @@ use serde_json::Value;
 pub const C: Surface = Surface::ChatCompletions;
 pub const A: Surface = Surface::Messages;
 pub const G: Surface = Surface::GenerateContent;
+pub const R: Surface = Surface::Responses;
 
 /// What must hold.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +42,21 @@ pub enum Want {
     Refuses(&'static str),
     /// What the client does not get has this name.
     Loses(&'static str),
+    /// The answer is a failure, in words that hold this text.
+    Fails(&'static str),
+    /// The failure has this status.
+    Status(u16),
+    /// The vendor's own words of the failure, as they are handed over.
+    Hands(&'static str),
+    /// No words of the vendor's are handed over.
+    HandsNothing,
+    /// The answer is complete and no failure.
+    Complete,
 }
 
-use Want::{Ends, Is, Loses, No, Once, Quiet, Refuses, Says, Silent, Then, Warns};
+use Want::{
+    Complete, Ends, Fails, Hands, HandsNothing, Is, Loses, No, Once, Quiet, Refuses, Says, Silent, Status, Then, Warns,
+};
 
 /// A client's request on its way to an upstream.
 #[derive(Clone, Copy)]
@@ -73,6 +87,8 @@ pub enum Body {
     Golden(&'static str),
     Stream(&'static [&'static str]),
     Whole(&'static str),
+    /// One document, for a client that asked for a stream.
+    Instead(&'static str),
 }
 
 impl Request {
@@ -94,11 +110,16 @@ impl Request {
 }
 
 fn prepare(row: &Request) -> Result<Prepared, String> {
+    prepare_framed(row, Framing::Whole)
+}
+
+/// The same, for a client of Gemini's dialect that wants the answer in this framing.
+fn prepare_framed(row: &Request, framing: Framing) -> Result<Prepared, String> {
     let gemini = row.from == G;
     let endpoint = Endpoint {
         surface: row.from,
         model: gemini.then(|| "the-clients-model".into()),
-        framing: gemini.then_some(Framing::Whole),
+        framing: gemini.then_some(framing),
         query: None,
         unknown_query: false,
     };
@@ -131,31 +152,50 @@ impl Answer {
                 (frames.iter().flat_map(|frame| format!("{frame}\n\n").into_bytes()).collect(), false)
             }
             Body::Whole(text) => (text.as_bytes().to_vec(), true),
+            Body::Instead(text) => (text.as_bytes().to_vec(), false),
         };
-        let exchange = prepare(&self.request(whole)).exchange();
+        let framing = if whole { Framing::Whole } else { Framing::Sse };
+        let exchange = prepare_framed(&self.request(whole), framing).exchange();
         let reply = Reply { model: "m".into(), id: "abc".into(), created: 1, ..Reply::default() };
-        let (out, seen) = if whole {
-            match exchange.whole(&reply, 200, Some("application/json"), bytes.into()) {
-                Ok(whole) => (whole.body.to_vec(), whole.observed),
-                Err(problem) => (format!("problem: {problem:?}").into_bytes(), Default::default()),
+        let (out, seen, stated) = if whole {
+            let bytes = Bytes::from(bytes);
+            match exchange.whole(&reply, 200, Some("application/json"), bytes.clone()) {
+                Ok(whole) => (whole.body.to_vec(), whole.observed, None),
+                Err(problem) => {
+                    let text = format!("problem: {problem:?}").into_bytes();
+                    let seen = Observed { error: Some(problem), ..Observed::default() };
+                    (text, seen, exchange.stated_error(&bytes))
+                }
             }
         } else {
             let mut stream = exchange.stream(&reply);
             let mut out: Vec<u8> =
                 bytes.chunks(7).flat_map(|chunk| stream.push(Bytes::copy_from_slice(chunk))).collect();
             out.extend_from_slice(&stream.finish());
-            (out, stream.observed().clone())
+            (out, stream.observed().clone(), stream.stated_error())
         };
         let out = String::from_utf8(out).unwrap();
+        let stated = stated.map(|stated| String::from_utf8(stated.to_vec()).unwrap());
         let lost: Vec<String> = seen.lost.iter().map(ToString::to_string).collect();
-        let fails = self.wants.iter().filter(|want| !holds(**want, &out, &[], &lost));
-        fails.map(|want| format!("{place}: {want:?} of {out}\nlost {lost:?}")).collect()
+        let fails = self.wants.iter().filter(|want| match want {
+            Fails(words) => !seen.error.as_ref().is_some_and(|problem| problem.message.contains(words)),
+            Status(status) => seen.error.as_ref().map(|problem| problem.status) != Some(*status),
+            Hands(words) => stated.as_deref() != Some(words),
+            HandsNothing => stated.is_some(),
+            Complete => seen.error.is_some() || !seen.complete,
+            want => !holds(**want, &out, &[], &lost),
+        });
+        fails
+            .map(|want| format!("{place}: {want:?} of {out}\nlost {lost:?} failed {:?} stated {stated:?}", seen.error))
+            .collect()
     }
 
     /// Any request that such an answer could belong to.
     fn request(&self, whole: bool) -> Request {
         let body = match (self.to, whole, self.usage) {
             (G, ..) => r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#,
+            (R, true, _) => r#"{"model":"m","input":"hi"}"#,
+            (R, ..) => r#"{"model":"m","stream":true,"input":"hi"}"#,
             (A, true, _) => r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#,
             (A, ..) => r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#,
             (_, true, _) => r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#,
@@ -197,5 +237,6 @@ fn holds(want: Want, text: &str, warnings: &[String], lost: &[String]) -> bool {
         Quiet => warnings.is_empty(),
         Refuses(_) => false,
         Loses(name) => lost.iter().any(|field| field == name),
+        Fails(_) | Status(_) | Hands(_) | HandsNothing | Complete => false,
     }
 }

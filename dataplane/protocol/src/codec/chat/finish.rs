@@ -12,7 +12,9 @@ pub fn decode(reason: &str, called: bool, refused: bool) -> FinishReason {
             (false, true) => FinishReason::Refusal,
             (false, false) => FinishReason::Stop,
         },
-        "length" | "max_tokens" | "max_length" | "model_length" | "max_output_tokens" => FinishReason::Length,
+        "length" | "max_tokens" | "max_length" | "model_length" | "max_output_tokens" | "repetition_truncation" => {
+            FinishReason::Length
+        }
         "tool_calls" | "tool_call" | "tool_use" | "function_call" | "function_calls" => FinishReason::ToolCalls,
         "content_filter" | "content_filtered" | "safety" | "sensitive" | "prohibited_content" | "recitation" => {
             FinishReason::ContentFilter
@@ -23,10 +25,33 @@ pub fn decode(reason: &str, called: bool, refused: bool) -> FinishReason {
     }
 }
 
-/// Whether the server says by this word that it gave up on the answer: DeepSeek and Zhipu out of capacity, vLLM and
-/// OpenRouter after a failure. What has come until then is no complete answer.
+/// The reason that a member states. Servers that write their own types out without care send an empty text, or the word
+/// `null`, with every chunk until the last.
+pub fn stated(reason: &str) -> Option<&str> {
+    Some(reason).filter(|reason| !matches!(*reason, "" | "null" | "None"))
+}
+
+/// Whether the server says by this word that it gave up on the answer: DeepSeek and Zhipu out of capacity, vLLM, SGLang
+/// and OpenRouter after a failure or a cancellation. What has come until then is no complete answer.
 pub fn broke_off(reason: &str) -> bool {
-    matches!(reason, "insufficient_system_resource" | "network_error" | "abort" | "error")
+    const WORDS: [&str; 15] = [
+        "abort",
+        "aborted",
+        "canceled",
+        "cancelled",
+        "engine_overloaded",
+        "error",
+        "failed",
+        "insufficient_system_resource",
+        "internal_error",
+        "internal_server_error",
+        "interrupted",
+        "network_error",
+        "overloaded",
+        "server_error",
+        "timeout",
+    ];
+    WORDS.iter().any(|word| reason.eq_ignore_ascii_case(word))
 }
 
 /// Writes the reason. `refused` says whether the refusal's words are in the answer.
@@ -46,7 +71,7 @@ pub const fn encode(reason: FinishReason, refused: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{broke_off, decode, encode};
+    use super::{broke_off, decode, encode, stated};
     use crate::ir::FinishReason;
 
     #[test]
@@ -67,7 +92,13 @@ mod tests {
         for (word, reason) in words {
             assert_eq!(decode(word, false, false), reason, "{word}");
         }
-        assert!(broke_off("insufficient_system_resource") && !broke_off("stop"));
+        for word in ["insufficient_system_resource", "ERROR", "abort", "cancelled", "timeout"] {
+            assert!(broke_off(word), "{word}");
+        }
+        for word in ["stop", "length", "unknown", "content_filter", "new_reason"] {
+            assert!(!broke_off(word), "{word}");
+        }
+        assert_eq!([stated(""), stated("null"), stated("stop")], [None, None, Some("stop")]);
         assert_eq!(encode(FinishReason::Refusal, true), "stop");
         assert_eq!(encode(FinishReason::Refusal, false), "content_filter");
     }

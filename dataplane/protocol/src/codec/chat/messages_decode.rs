@@ -30,6 +30,9 @@ use crate::{
     },
 };
 
+/// Reasoning in the history, as encoders name it.
+const REASONING: &str = "messages[].reasoning_details";
+
 /// Reads all messages into the request.
 pub fn decode(messages: Vec<Object<'_>>, request: &mut Request) -> Result<(), Malformed> {
     let mut history = History { request, functions: 0, after_tool: false };
@@ -158,12 +161,25 @@ impl History<'_> {
     /// Reasoning of an earlier answer: what `reasoning_details` say, else the plain text of one of its two names; and
     /// state that hangs on the visible text.
     fn reasoning(&mut self, message: &mut Object<'_>) -> (Vec<Block>, Option<Opaque>) {
+        if !message.has("reasoning_details") {
+            let names = [("reasoning_content", "messages[].reasoning_content"), ("reasoning", "messages[].reasoning")];
+            if let Some((_, written)) = names.into_iter().find(|(name, _)| message.has(name)) {
+                self.spell_reasoning(written);
+            }
+        }
         let Reasoned { blocks, on_text, unknown } = carrier::take(message);
         if unknown > 0 {
-            let field = "messages[].reasoning_details";
-            self.request.extras.note(Family::OpenAi, field, RawValue::TRUE, false);
+            self.request.extras.note(Family::OpenAi, REASONING, RawValue::TRUE, false);
         }
         (blocks, on_text)
+    }
+
+    /// Notes how this client writes reasoning.
+    fn spell_reasoning(&mut self, written: &'static str) {
+        let spelled = (REASONING, written);
+        if !self.request.spelled.contains(&spelled) {
+            self.request.spelled.push(spelled);
+        }
     }
 
     fn call(&mut self, mut call: Object<'_>, message: usize, position: usize) -> Result<Block, Malformed> {
@@ -172,7 +188,10 @@ impl History<'_> {
             id.filter(|id| !id.is_empty()).unwrap_or_else(|| ids::invented_call_id(&message.to_string(), position));
         let state = carrier::take_call_state(&mut call)?;
         let cache = call.take_raw("cache_control").map(cache_mark).transpose()?;
-        let (name, arguments) = body_of_call(&mut call)?;
+        let CallBody { name, arguments, rest } = body_of_call(&mut call)?;
+        if let Some((place, rest)) = rest {
+            self.note(place, rest);
+        }
         for known in ["type", "index"] {
             call.take_raw(known);
         }
@@ -207,26 +226,49 @@ impl History<'_> {
             "refusal" => Block::Refusal(part.need("refusal")?),
             // Mistral's parts, in a history as in its answers.
             "thinking" => {
+                self.spell_reasoning("messages[].content[].thinking");
                 let text = part.take_raw("thinking").and_then(wire::thought).unwrap_or_default();
                 Block::Reasoning(Reasoning { text, state: None, redacted: false })
             }
-            "image_url" => Block::Image(picture(&mut part, "image_url", cache)?),
-            "video_url" => Block::Video(picture(&mut part, "video_url", cache)?),
+            "image_url" => Block::Image(self.picture(&mut part, "image_url", cache)?),
+            "video_url" => Block::Video(self.picture(&mut part, "video_url", cache)?),
             "input_audio" => {
                 let mut audio =
                     part.object("input_audio")?.ok_or_else(|| malformed("is required").within("input_audio"))?;
                 let (data, format): (Cow<'_, str>, Cow<'_, str>) = (audio.need("data")?, audio.need("format")?);
                 let source = media::inline(&media::audio_mime(&format), &data);
+                self.note("messages[].content[].input_audio", audio);
                 Block::Audio(Media { source, detail: None, state: None, cache })
             }
             "file" => {
-                let file = part.object("file")?.ok_or_else(|| malformed("is required").within("file"))?;
-                Block::Document(Document { cache, ..document(file).map_err(|error| error.within("file"))? })
+                let mut file = part.object("file")?.ok_or_else(|| malformed("is required").within("file"))?;
+                let document = document(&mut file).map_err(|error| error.within("file"))?;
+                self.note("messages[].content[].file", file);
+                Block::Document(Document { cache, ..document })
             }
             _ => return Ok(unknown(&kind, raw)),
         };
         self.note("messages[].content[]", part);
         Ok(block)
+    }
+
+    /// `{"url", "detail"}`, or the address alone as some clients write it.
+    fn picture(
+        &mut self,
+        part: &mut Object<'_>,
+        member: &str,
+        cache: Option<crate::ir::CacheMark>,
+    ) -> Result<Media, Malformed> {
+        let raw = part.take_raw(member).ok_or_else(|| malformed("is required").within(member))?;
+        let (url, detail): (String, Option<String>) = if raw.get().starts_with('"') {
+            (read(raw)?, None)
+        } else {
+            let mut image = Object::from_raw(raw, Spelling::Exact).map_err(|error| error.within(member))?;
+            let both = image.need("url").and_then(|url| Ok((url, image.take("detail")?)));
+            self.note(&format!("messages[].content[].{member}"), image);
+            both.map_err(|error| error.within(member))?
+        };
+        Ok(Media { source: media::from_url(&url), detail, state: None, cache })
     }
 
     /// Keeps what nobody took.
@@ -237,23 +279,40 @@ impl History<'_> {
     }
 }
 
-/// Whether an element of `tool_calls` stands for no call at all: neither a name nor arguments, whatever its type.
+/// Whether an element of `tool_calls` stands for no call at all: neither a name nor arguments, whatever its type. One that
+/// has neither member is another thing.
 pub fn is_empty_call(call: &Object<'_>) -> bool {
     ["function", "custom"].iter().all(|body| {
         call.peek(body).is_none_or(|raw| Object::from_raw(raw, Spelling::Exact).is_ok_and(|body| body.says_nothing()))
-    }) && call.has("function") | call.has("custom")
+    }) && call.names("function") | call.names("custom")
+}
+
+/// What a call says.
+pub struct CallBody<'a> {
+    /// The tool's name.
+    pub name: String,
+    /// JSON text.
+    pub arguments: String,
+    /// What nobody took, and where in a history it stands.
+    rest: Option<(&'static str, Object<'a>)>,
 }
 
 /// Name and arguments of a call of either type. The other type's member may be there without saying anything: some
 /// servers write both.
-pub fn body_of_call(call: &mut Object<'_>) -> Result<(String, String), Malformed> {
+pub fn body_of_call<'a>(call: &mut Object<'a>) -> Result<CallBody<'a>, Malformed> {
     if let Some(mut custom) = call.object("custom")?.filter(|custom| !custom.says_nothing()) {
         let named = custom.need_name().and_then(|name| Ok((name, wrap_custom(&custom.need::<Cow<'_, str>>("input")?))));
-        return named.map_err(|error| error.within("custom"));
+        let (name, arguments) = named.map_err(|error| error.within("custom"))?;
+        return Ok(CallBody { name, arguments, rest: Some(("messages[].tool_calls[].custom", custom)) });
     }
     let mut function = call.object("function")?.ok_or_else(|| malformed("is required").within("function"))?;
-    let named = function.need_name().and_then(|name| Ok((name, arguments(&mut function)?)));
-    named.map_err(|error| error.within("function"))
+    let body = body_of_function(&mut function).map_err(|error| error.within("function"))?;
+    Ok(CallBody { rest: Some(("messages[].tool_calls[].function", function)), ..body })
+}
+
+/// Name and arguments of a function that is called.
+pub fn body_of_function<'a>(function: &mut Object<'_>) -> Result<CallBody<'a>, Malformed> {
+    Ok(CallBody { name: function.need_name()?, arguments: arguments(function)?, rest: None })
 }
 
 /// `arguments`: a string of JSON text; some clients send the object itself.
@@ -265,20 +324,7 @@ fn arguments(function: &mut Object<'_>) -> Result<String, Malformed> {
     }
 }
 
-/// `{"url", "detail"}`, or the address alone as some clients write it.
-fn picture(part: &mut Object<'_>, member: &str, cache: Option<crate::ir::CacheMark>) -> Result<Media, Malformed> {
-    let raw = part.take_raw(member).ok_or_else(|| malformed("is required").within(member))?;
-    let (url, detail): (String, Option<String>) = if raw.get().starts_with('"') {
-        (read(raw)?, None)
-    } else {
-        let mut image = Object::from_raw(raw, Spelling::Exact).map_err(|error| error.within(member))?;
-        let both = image.need("url").and_then(|url| Ok((url, image.take("detail")?)));
-        both.map_err(|error| error.within(member))?
-    };
-    Ok(Media { source: media::from_url(&url), detail, state: None, cache })
-}
-
-fn document(mut file: Object<'_>) -> Result<Document, Malformed> {
+fn document(file: &mut Object<'_>) -> Result<Document, Malformed> {
     let title = file.take::<String>("filename")?.filter(|title| !title.is_empty());
     let source = if let Some(id) = file.take("file_id")? {
         MediaSource::FileId { family: Family::OpenAi, id }

@@ -5,12 +5,12 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::{carrier, response::write_call_state, tools::unwrap_custom};
+use super::{carrier, model::Capability, response::write_call_state, tools::unwrap_custom};
 use crate::{
     codec::{
-        NameMap,
+        NameMap, effort,
         field::Name,
-        ids,
+        ids::{self, Alphabet},
         json::write::{Elements, Members},
         media,
         pairing::{Neighbours, Part, paired, text_of},
@@ -28,14 +28,17 @@ const FAILED: &str = "[tool error] ";
 pub fn encode(
     request: &Request,
     (names, custom): (&NameMap, &HashSet<&str>),
-    takes_reasoning: bool,
+    capability: Capability,
     from: Surface,
     report: &mut Report,
     out: &mut Elements<'_>,
 ) {
-    let mut writer = Writer { request, names, takes_reasoning, custom, from, report };
+    let mut writer = Writer { request, names, capability, custom, from, report, is_answered: false };
     writer.system(out);
-    for part in paired(&request.turns, Neighbours::Keep) {
+    let parts = paired(&request.turns, Neighbours::Keep);
+    let answered = parts.iter().rposition(|part| part.role == Role::Assistant).unwrap_or(0);
+    for (index, part) in parts.into_iter().enumerate() {
+        writer.is_answered = index < answered;
         match part.role {
             Role::System => writer.later_system(&part, out),
             Role::User => writer.user(&part, out),
@@ -47,12 +50,13 @@ pub fn encode(
 struct Writer<'a> {
     request: &'a Request,
     names: &'a NameMap,
-    /// Whether the model's server takes reasoning of its own back.
-    takes_reasoning: bool,
+    capability: Capability,
     /// The tools that take free-form text.
     custom: &'a HashSet<&'a str>,
     from: Surface,
     report: &'a mut Report,
+    /// Whether the model has answered what is being written: then it is history, and told as such.
+    is_answered: bool,
 }
 
 impl Writer<'_> {
@@ -91,8 +95,9 @@ impl Writer<'_> {
                 Block::ToolResult(result) => {
                     self.mark(result.cache.is_some(), Name::ResultCacheMark);
                     self.result(result, out);
-                    attached
-                        .extend(result.content.iter().filter(|block| !is_words(block)).map(|block| (result, block)));
+                    let beside =
+                        result.content.iter().filter(|block| !is_words(block) && text_document(block).is_none());
+                    attached.extend(beside.map(|block| (result, block)));
                 }
                 other => said.push(other),
             }
@@ -101,7 +106,7 @@ impl Writer<'_> {
             message(out, "user", None, |out| {
                 out.list("content", |out| {
                     for (result, block) in attached {
-                        let id = ids::call_id(&result.call_id, ids::CHAT_CALL_ID);
+                        let id = ids::call_id(&result.call_id, self.capability.call_ids);
                         text(&format!("Attachment of tool result {id}:"), out);
                         match block {
                             Block::Unknown(unknown) if !self.is_own(unknown) => text(&self.tell(unknown), out),
@@ -130,10 +135,11 @@ impl Writer<'_> {
     }
 
     fn result(&mut self, result: &ToolResult, out: &mut Elements<'_>) {
-        let words = text_of(&result.content);
+        let documents = result.content.iter().any(|block| text_document(block).is_some());
+        let words = if documents { words_of(&result.content) } else { text_of(&result.content) };
         let content = if result.is_error == Some(true) { Cow::Owned(format!("{FAILED}{words}")) } else { words.into() };
         message(out, "tool", None, |out| {
-            out.put("tool_call_id", &ids::call_id(&result.call_id, ids::CHAT_CALL_ID));
+            out.put("tool_call_id", &ids::call_id(&result.call_id, self.capability.call_ids));
             out.put("content", &content);
         });
     }
@@ -189,7 +195,8 @@ impl Writer<'_> {
         }
         details.retain(|_| carries);
         self.mark(calls.iter().any(|call| call.cache.is_some()), Name::CallCacheMark);
-        let (custom, names) = (self.custom, self.names);
+        self.demand(&mut reasoning);
+        let (custom, names, ids) = (self.custom, self.names, self.capability.call_ids);
         message(out, "assistant", part.name, |out| {
             out.put("content", &(!words.is_empty()).then_some(&words));
             out.put_some("refusal", refusal.as_deref());
@@ -205,7 +212,7 @@ impl Writer<'_> {
                 out.list("tool_calls", |out| {
                     for call in &calls {
                         out.object(|out| {
-                            encode_call(call, custom, names, out);
+                            encode_call(call, custom, (names, ids), out);
                             if let Some(state) = call.state.as_ref().filter(|_| carries) {
                                 write_call_state(state, out);
                             }
@@ -229,6 +236,7 @@ impl Writer<'_> {
             Block::Unknown(unknown) if unknown.family == Family::OpenAi && self.from == Surface::ChatCompletions => {
                 out.put(&unknown.raw);
             }
+            Block::Unknown(unknown) if self.is_answered => text(&self.tell(unknown), out),
             other => self.refuse(other),
         }
     }
@@ -311,7 +319,17 @@ impl Writer<'_> {
     /// Kimi answer 400 to a tool turn without them), while OpenAI's own models take none.
     fn returns(&self, reasoning: &Reasoning) -> bool {
         let issuer = reasoning.state.as_ref().filter(|state| state.value.is_empty()).map(|state| state.family);
-        self.takes_reasoning && issuer == Some(Family::OpenAi)
+        self.capability.takes_reasoning && issuer == Some(Family::OpenAi)
+    }
+
+    /// Puts a blank in the place of reasoning that another model never gave, where the server demands some: it refuses the
+    /// whole conversation otherwise, and takes an empty text for none.
+    fn demand(&mut self, reasoning: &mut String) {
+        let thinks = !effort::is_off(&self.request.reasoning) && self.from != Surface::ChatCompletions;
+        if self.capability.demands_reasoning && thinks && reasoning.is_empty() {
+            self.report.adapted(Name::Reasoning.field(self.from), "none", "a blank");
+            reasoning.push(' ');
+        }
     }
 
     fn is_own(&self, unknown: &Unknown) -> bool {
@@ -347,8 +365,8 @@ impl Writer<'_> {
     }
 }
 
-fn encode_call(call: &ToolCall, custom: &HashSet<&str>, names: &NameMap, out: &mut Members<'_>) {
-    out.put("id", &ids::call_id(&call.id, ids::CHAT_CALL_ID));
+fn encode_call(call: &ToolCall, custom: &HashSet<&str>, (names, ids): (&NameMap, Alphabet), out: &mut Members<'_>) {
+    out.put("id", &ids::call_id(&call.id, ids));
     let name = names.sent(&call.name);
     if custom.contains(call.name.as_str()) {
         out.put("type", "custom");
@@ -379,6 +397,25 @@ fn text(words: &str, out: &mut Elements<'_>) {
         out.put("type", "text");
         out.put("text", words);
     });
+}
+
+/// The words of a document of text.
+fn text_document(block: &Block) -> Option<Cow<'_, str>> {
+    let Block::Document(Document { source: MediaSource::Inline { mime, data }, title, .. }) = block else {
+        return None;
+    };
+    let words = media::words(mime, data)?;
+    Some(title.as_ref().map_or_else(|| words.clone(), |title| format!("{title}:\n{words}")).into())
+}
+
+/// The words of a result, those of its documents among them.
+fn words_of(content: &[Block]) -> String {
+    let words = content.iter().filter_map(|block| match block {
+        Block::Text(text) => Some(Cow::Borrowed(text.text.as_str())),
+        Block::Refusal(text) => Some(Cow::Borrowed(text.as_str())),
+        other => text_document(other),
+    });
+    words.collect::<Vec<_>>().join("\n")
 }
 
 const fn is_words(block: &Block) -> bool {

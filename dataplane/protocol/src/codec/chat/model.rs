@@ -5,6 +5,7 @@
 //! version, and `gpt-5.10` comes after `gpt-5.4`.
 
 use crate::{
+    codec::ids::{self, Alphabet},
     ir::Effort,
     limits::{Feature, ModelLimits},
 };
@@ -35,6 +36,10 @@ pub struct Capability {
     pub tools_without_effort: bool,
     /// Whether its server takes `reasoning_content` in the history: OpenAI's own does not.
     pub takes_reasoning: bool,
+    /// Whether its server refuses a turn of the model's without `reasoning_content` while it thinks: DeepSeek and Moonshot.
+    pub demands_reasoning: bool,
+    /// Which ids of calls it takes.
+    pub call_ids: Alphabet,
     /// Whether it takes sampling settings.
     pub sampling: Sampling,
     /// Whether it takes `stop`.
@@ -86,6 +91,8 @@ const UNKNOWN: Capability = Capability {
     efforts: OTHERS,
     tools_without_effort: false,
     takes_reasoning: true,
+    demands_reasoning: false,
+    call_ids: ids::CHAT_CALL_ID,
     sampling: Sampling::Always,
     stop: true,
     strict_schemas: true,
@@ -157,8 +164,24 @@ pub const ROWS: &[Row] = &[
 
 /// What is known about a model id.
 pub fn capability(model: &str) -> Capability {
-    ROWS.iter().find(|row| row.family.holds(model)).map_or(UNKNOWN, |row| row.takes)
+    ROWS.iter().find(|row| row.family.holds(model)).map_or_else(|| of_others(model), |row| row.takes)
 }
+
+/// What is known about other vendors' models, whoever serves them: what their servers or chat templates refuse. Their
+/// limits depend on who serves them.
+fn of_others(model: &str) -> Capability {
+    let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
+    let is_of = |families: &[&str]| families.iter().any(|family| name.starts_with(family));
+    Capability {
+        demands_reasoning: is_of(&["deepseek", "kimi"]),
+        call_ids: if is_of(&MISTRAL) { ids::MISTRAL_CALL_ID } else { ids::CHAT_CALL_ID },
+        ..UNKNOWN
+    }
+}
+
+/// What names of Mistral's models begin with.
+const MISTRAL: [&str; 9] =
+    ["mistral", "ministral", "mixtral", "codestral", "devstral", "magistral", "pixtral", "voxtral", "open-mi"];
 
 // === impl Capability ===
 
@@ -233,6 +256,7 @@ fn number(text: &str) -> Option<(u32, &str)> {
 mod tests {
     use super::{Sampling, capability};
     use crate::{
+        codec::ids,
         ir::Effort,
         limits::{Feature, Features, ModelLimits},
     };
@@ -261,6 +285,24 @@ mod tests {
             );
         }
         assert!(capability("gpt-5.1").efforts.contains(&Effort::None));
+    }
+
+    #[test]
+    fn what_other_vendors_servers_refuse_is_known_by_name() {
+        for (model, demands, nine) in [
+            ("deepseek-v4-pro", true, false),
+            ("deepseek-ai/DeepSeek-V3.2", true, false),
+            ("moonshotai/kimi-k2-thinking", true, false),
+            ("mistral-large-latest", false, true),
+            ("mistralai/Ministral-8B-Instruct-2410", false, true),
+            ("open-mixtral-8x22b", false, true),
+            ("qwen3", false, false),
+            ("gpt-4o", false, false),
+        ] {
+            let known = capability(model);
+            assert_eq!((known.demands_reasoning, known.call_ids == ids::MISTRAL_CALL_ID), (demands, nine), "{model}");
+            assert_eq!(known.max_output.is_some(), model == "gpt-4o", "no limit is guessed for {model}");
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use crate::{
     codec::{
         Head, Malformed, effort,
         json::read::{Object, Spelling, malformed, read},
+        schema,
     },
     dialect::Family,
-    ir::{Modality, Number, OutputFormat, ReasoningControl, Request, Sampling, ToolChoice},
+    ir::{Modality, Number, OutputFormat, ReasoningControl, Request, Sampling},
 };
 
 /// What a caller relies on, where another family's model would answer something else without it.
@@ -134,7 +135,7 @@ fn all_tools(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malforme
     }
     for member in ["function_call", "tool_choice"] {
         if let Some(raw) = top.take_raw(member) {
-            let choice: ToolChoice = tools::decode_choice(raw).map_err(|error| error.within(member))?;
+            let choice = tools::decode_choice(raw, &mut request.extras).map_err(|error| error.within(member))?;
             request.tool_choice = Some(choice);
         }
     }
@@ -156,7 +157,7 @@ fn output(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed> 
             let strict = spec.take("strict").map_err(inside)?;
             // Without a schema any object will do.
             request.output = match spec.take_raw("schema") {
-                Some(schema) => OutputFormat::JsonSchema { name, description, schema: schema.to_owned(), strict },
+                Some(schema) => OutputFormat::JsonSchema { name, description, schema: schema::modern(schema), strict },
                 None => OutputFormat::JsonObject,
             };
             rest(request, "response_format.json_schema", spec);

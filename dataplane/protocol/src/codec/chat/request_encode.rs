@@ -41,7 +41,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
     write::object_within(&mut body, report.max_bytes(), |out| {
         out.put("model", target.model);
         out.list("messages", |out| {
-            messages_encode::encode(request, (&names, &custom), capability.takes_reasoning, from, report, out);
+            messages_encode::encode(request, (&names, &custom), capability, from, report, out);
         });
         check(out, Name::Messages, from, report);
         if request.stream {

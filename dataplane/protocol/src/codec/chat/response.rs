@@ -1,25 +1,26 @@
 //! Whole answers, both ways.
 
+use serde_json::value::RawValue;
+
 use super::{
     beside,
     carrier::{self, Reasoned},
     finish,
-    messages_decode::{body_of_call, is_empty_call},
+    messages_decode::{CallBody, body_of_call, body_of_function, is_empty_call},
     problem, tools, usage, wire,
 };
 use crate::{
     codec::{
-        Malformed, Reply, ids,
+        Malformed, Reply, arguments, ids,
         json::{
-            loose::Loose,
-            read::{Object, Spelling, malformed},
+            read::{Object, Spelling, elements, malformed},
             write::{self, Elements, Members},
         },
         media,
     },
     dialect::Family,
     ir::{Block, Candidate, FinishReason, Opaque, Reasoning, Response, Text, ToolCall},
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     report::Field,
 };
 
@@ -27,49 +28,66 @@ use crate::{
 pub fn decode(body: &[u8]) -> Result<Response, Problem> {
     let unreadable = |error: Malformed| problem::unreadable(&error);
     let mut top = Object::parse(body, Spelling::Exact).map_err(unreadable)?;
-    if let Some(problem) = top.take_raw("error").and_then(problem::decode).or_else(|| problem::bare(body)) {
+    if let Some(problem) = top.take_raw("error").and_then(problem::decode) {
         return Err(problem);
     }
     if !top.has("choices") {
         return Err(unreadable(malformed("is required").within("choices")));
     }
-    decode_completion(top).map_err(unreadable)
+    decode_completion(top)
 }
 
-fn decode_completion(mut top: Object<'_>) -> Result<Response, Malformed> {
-    let mut response = Response {
-        id: ids::of_answer(top.take::<Loose>("id")?.map(Loose::into_string)),
-        model: top.take::<Loose>("model")?.map(Loose::into_string),
-        // A time that cannot be read is no reason to lose an answer: ours takes its place.
-        created: top.take_raw("created").and_then(wire::whole_number),
-        ..Response::default()
-    };
+fn decode_completion(mut top: Object<'_>) -> Result<Response, Problem> {
+    let mut text = |name: &str| top.take_raw(name).and_then(wire::text);
+    let mut response = Response { id: ids::of_answer(text("id")), model: text("model"), ..Response::default() };
+    // A time that cannot be read is no reason to lose an answer: ours takes its place.
+    response.created = top.take_raw("created").and_then(wire::whole_number);
     let seed = response.id.clone().unwrap_or_default();
-    for (index, mut choice) in top.objects("choices")?.into_iter().enumerate() {
+    let choices = top.list("choices").map_err(|error| problem::unreadable(&error))?;
+    for (index, raw) in choices.into_iter().enumerate().filter(|(_, raw)| raw.get() != "null") {
+        let unreadable = |error: Malformed| problem::unreadable(&error.within(&format!("choices[{index}]")));
+        let mut choice = Object::from_raw(raw, Spelling::Exact).map_err(unreadable)?;
         let counts = choice.take_raw("usage").and_then(usage::read);
         response.usage = response.usage.or(counts);
-        let candidate = decode_choice(choice, &format!("{seed}{index}"), &mut response.lost);
-        response.candidates.push(candidate.map_err(|error| error.within(&format!("choices[{index}]")))?);
+        let reason = choice.take_raw("finish_reason").and_then(wire::text).unwrap_or_default();
+        let failure = choice.take_raw("error").and_then(problem::decode);
+        if let Some(problem) = failure.or_else(|| finish::broke_off(&reason).then(|| problem::stopped_early(&reason))) {
+            return Err(problem);
+        }
+        let candidate = decode_choice(choice, &reason, &format!("{seed}{index}"), &mut response.lost);
+        response.candidates.push(candidate.map_err(unreadable)?);
+    }
+    if response.candidates.is_empty() {
+        return Err(Problem::new(ProblemKind::Upstream, "the upstream's answer has no choices"));
     }
     response.usage = top.take_raw("usage").and_then(usage::read).or(response.usage);
     Ok(response)
 }
 
-fn decode_choice(mut choice: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Candidate, Malformed> {
-    let reason = choice.take_raw("finish_reason").and_then(wire::text).unwrap_or_default();
-    if finish::broke_off(&reason) {
-        return Err(malformed(&format!("the upstream stopped early: {reason}")).within("finish_reason"));
-    }
-    let blocks = match choice.object("message")? {
+fn decode_choice(
+    mut choice: Object<'_>,
+    reason: &str,
+    seed: &str,
+    lost: &mut Vec<Field>,
+) -> Result<Candidate, Malformed> {
+    // Some servers write a whole answer's message as a stream's, or as that of a text completion.
+    let message = match choice.object("message")? {
+        Some(message) => Some(message),
+        None => choice.object("delta")?,
+    };
+    let mut blocks = match message {
         Some(message) => decode_message(message, seed, lost).map_err(|error| error.within("message"))?,
         None => Vec::new(),
     };
+    if let Some(text) = choice.take_raw("text").and_then(wire::text).filter(|text| !text.is_empty()) {
+        blocks.push(Block::Text(Text { text, ..Text::default() }));
+    }
     if choice.has("logprobs") {
         lost.push("choices[].logprobs".into());
     }
     let called = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
     let refused = blocks.iter().any(|block| matches!(block, Block::Refusal(_)));
-    let reason = finish::decode(&reason, called, refused);
+    let reason = finish::decode(finish::stated(reason).unwrap_or_default(), called, refused);
     Ok(Candidate { blocks, finish: reason.into() })
 }
 
@@ -104,17 +122,19 @@ fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) ->
     if let Some(refusal) = [refusal, content.refusal].into_iter().find(|refusal| !refusal.is_empty()) {
         blocks.push(Block::Refusal(refusal));
     }
-    for (position, raw) in message.list("tool_calls")?.into_iter().enumerate() {
+    for (position, raw) in calls(&mut message)?.into_iter().enumerate() {
         let Ok(mut call) = Object::from_raw(raw, Spelling::Exact) else { continue };
         if is_empty_call(&call) {
             continue;
         }
-        let id: Option<Loose> = call.take("id")?;
-        let id = id.map(Loose::into_string);
-        let state = carrier::take_call_state(&mut call)?;
-        let (name, arguments) =
-            body_of_call(&mut call).map_err(|error| error.within(&format!("tool_calls[{position}]")))?;
-        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| ids::invented_call_id(seed, position));
+        let id = call.take_raw("id").and_then(wire::text).filter(|id| !id.is_empty());
+        let state = carrier::take_call_state(&mut call).ok().flatten();
+        let is_flat = !call.has("function") && !call.has("custom") && call.has("name");
+        let read = if is_flat { body_of_function(&mut call) } else { body_of_call(&mut call) };
+        let CallBody { name, arguments, .. } =
+            read.map_err(|error| error.within(&format!("tool_calls[{position}]")))?;
+        let id = id.unwrap_or_else(|| ids::invented_call_id(seed, position));
+        let arguments = arguments::unquoted(arguments);
         blocks.push(Block::ToolCall(ToolCall { id, name, arguments, state, cache: None }));
     }
     if let Some(mut call) = message.object("function_call")?.filter(|call| !call.says_nothing()) {
@@ -122,12 +142,21 @@ fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) ->
         blocks.push(Block::ToolCall(ToolCall {
             id: ids::invented_call_id(seed, 0),
             name: call.need_name()?,
-            arguments: arguments.unwrap_or_default(),
+            arguments: arguments::unquoted(arguments.unwrap_or_default()),
             state: None,
             cache: None,
         }));
     }
     Ok(blocks)
+}
+
+/// `tool_calls`: a list, or one call alone; what is neither says nothing.
+fn calls<'a>(message: &mut Object<'a>) -> Result<Vec<&'a RawValue>, Malformed> {
+    match message.take_raw("tool_calls") {
+        Some(raw) if raw.get().starts_with('[') => elements(raw).map_err(|error| error.within("tool_calls")),
+        Some(raw) if raw.get().starts_with('{') => Ok(vec![raw]),
+        Some(_) | None => Ok(Vec::new()),
+    }
 }
 
 /// Writes an answer for a client.

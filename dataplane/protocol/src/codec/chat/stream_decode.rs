@@ -22,9 +22,10 @@ use crate::{
         StreamDecoder, ids,
         json::read::{Object, Spelling},
     },
+    dialect::Family,
     framing::sse::Frame,
     ir::{BlockKind, Delta, Event, Opaque},
-    problem::{Problem, ProblemKind},
+    problem::{Problem, ProblemKind, understand},
 };
 
 /// The decoder of one stream.
@@ -78,14 +79,18 @@ impl StreamDecoder for Decoder {
         } else {
             match serde_json::from_str::<Option<Chunk<'_>>>(data) {
                 Ok(None) => {}
-                Ok(Some(chunk)) => match is_bare_error(frame, &chunk).then(|| problem::of_document(data)).flatten() {
+                Ok(Some(chunk)) => match bare_error(frame, &chunk) {
                     Some(problem) => self.fail(problem, out),
                     None => self.chunk(&chunk, out),
                 },
-                Err(error) => self.fail(
-                    Problem::new(ProblemKind::Upstream, format!("the upstream sent an unreadable chunk: {error}")),
-                    out,
-                ),
+                Err(error) => {
+                    let unreadable = || {
+                        let why = format!("the upstream sent an unreadable chunk: {error}");
+                        Problem::new(ProblemKind::Upstream, why)
+                    };
+                    let said = understand::said_instead(Family::OpenAi, data.as_bytes());
+                    self.fail(said.unwrap_or_else(unreadable), out);
+                }
             }
         }
     }
@@ -111,19 +116,16 @@ impl Decoder {
         if let Some(problem) = chunk.error.and_then(problem::decode) {
             return self.fail(problem, out);
         }
-        let choices = chunk.choices.as_deref().unwrap_or_default();
-        if let Some(word) =
-            choices.iter().filter_map(|choice| choice.finish_reason.as_deref()).find(|word| finish::broke_off(word))
-        {
-            let why = format!("the upstream stopped its answer early: {word}");
-            return self.fail(Problem::new(ProblemKind::Upstream, why), out);
+        let choices: Vec<&Choice<'_>> = chunk.choices.iter().flatten().flatten().collect();
+        if let Some(problem) = choices.iter().find_map(|choice| broken_off(choice)) {
+            return self.fail(problem, out);
         }
         let has_id = chunk.id.as_deref().is_some_and(|id| !id.is_empty());
         // Azure's first chunk has neither: it tells about the prompt's filters.
         if has_id || !choices.is_empty() {
             self.start(chunk, out);
         }
-        for choice in choices {
+        for choice in &choices {
             if let Err(problem) = self.choice(choice, out) {
                 return self.fail(problem, out);
             }
@@ -153,14 +155,17 @@ impl Decoder {
         let index = choice.index.unwrap_or(0);
         let seed = format!("{}{index}", self.id);
         let answer = self.choices.entry(index).or_default();
-        if let Some(delta) = &choice.delta {
-            let mut growing = Growing { answer, blocks: &mut self.blocks, index, seed: &seed, out };
-            growing.delta(delta)?;
+        let mut growing = Growing { answer, blocks: &mut self.blocks, index, seed: &seed, out };
+        match (&choice.delta, choice.message) {
+            (Some(delta), _) => growing.delta(delta)?,
+            (None, Some(message)) => growing.delta(&serde_json::from_str(message.get()).unwrap_or_default())?,
+            (None, None) => {}
         }
+        growing.words(Words::Text, choice.text.as_deref().unwrap_or_default());
         if choice.logprobs.is_some_and(|raw| raw.get() != "null") {
             out.push(Event::Lost("choices[].logprobs".into()));
         }
-        if let Some(reason) = choice.finish_reason.as_deref().filter(|reason| !reason.is_empty()) {
+        if let Some(reason) = choice.finish_reason.as_deref().and_then(finish::stated) {
             let answer = self.choices.entry(index).or_default();
             answer.finish.get_or_insert_with(|| reason.to_owned());
         }
@@ -198,10 +203,22 @@ impl Decoder {
     }
 }
 
-/// Whether a chunk is an error without an envelope.
-fn is_bare_error(frame: Frame<'_>, chunk: &Chunk<'_>) -> bool {
-    let says = frame.event == Some("error") || chunk.object.as_deref() == Some("error");
-    says && chunk.error.is_none() && chunk.choices.is_none()
+/// What a chunk says that is an error without an envelope.
+fn bare_error(frame: Frame<'_>, chunk: &Chunk<'_>) -> Option<Problem> {
+    if chunk.error.is_some() || chunk.choices.is_some() || chunk.usage.is_some() {
+        return None;
+    }
+    match frame.event {
+        Some("error") => Some(understand::no_answer(Family::OpenAi, frame.data.as_bytes())),
+        _ => understand::bare(Family::OpenAi, frame.data.as_bytes()),
+    }
+}
+
+/// Why the server gave up on a choice, if it did: in words of its own, or by the reason alone.
+fn broken_off(choice: &Choice<'_>) -> Option<Problem> {
+    let word = choice.finish_reason.as_deref().filter(|word| finish::broke_off(word));
+    let said = choice.error.and_then(problem::decode);
+    said.or_else(|| Some(problem::stopped_early(word?)))
 }
 
 /// One choice while a chunk is applied to it.
@@ -236,7 +253,7 @@ impl Growing<'_> {
         }
         self.words(Words::Refusal, delta.refusal.as_deref().unwrap_or_default());
         self.beside(delta);
-        let calls = delta.tool_calls.as_deref().unwrap_or_default().iter().flatten();
+        let calls = delta.tool_calls.iter().flatten();
         let legacy = delta.function_call.as_ref().filter(|function| !function.says_nothing());
         if calls.clone().any(|call| !call.says_nothing()) || legacy.is_some() {
             self.close_words();

@@ -11,6 +11,7 @@ use crate::{
             read::{Object, Spelling, malformed, read},
             write::{self, Members},
         },
+        schema,
     },
     dialect::Family,
     ir::{CacheMark, Extras, Tool, ToolChoice, ToolKind},
@@ -60,7 +61,7 @@ pub fn decode_function(
     let read = Tool {
         name: function.need_name()?,
         description: function.take("description")?,
-        kind: ToolKind::Function(function.take_raw("parameters").map(ToOwned::to_owned)),
+        kind: ToolKind::Function(function.take_raw("parameters").map(schema::modern)),
         strict: function.take("strict")?,
         cache,
     };
@@ -80,8 +81,8 @@ pub fn cache_mark(raw: &RawValue) -> Result<CacheMark, Malformed> {
     Ok(CacheMark { ttl })
 }
 
-/// Reads `tool_choice`, or the old `function_call`.
-pub fn decode_choice(raw: &RawValue) -> Result<ToolChoice, Malformed> {
+/// Reads `tool_choice`, or the old `function_call`. Members that nobody knows are noted.
+pub fn decode_choice(raw: &RawValue, extras: &mut Extras) -> Result<ToolChoice, Malformed> {
     if raw.get().starts_with('"') {
         return match read::<String>(raw)?.as_str() {
             "auto" => Ok(ToolChoice::Auto),
@@ -93,20 +94,31 @@ pub fn decode_choice(raw: &RawValue) -> Result<ToolChoice, Malformed> {
     let mut choice = Object::from_raw(raw, Spelling::Exact)?;
     if let Some(mut allowed) = choice.object("allowed_tools")? {
         let required = allowed.take::<String>("mode")?.as_deref() == Some("required");
-        let names = allowed.objects("tools")?.into_iter().map(choice_name).collect::<Result<_, _>>()?;
+        let choices = allowed.objects("tools")?.into_iter();
+        let names = choices.map(|one| choice_name(one, "tool_choice.allowed_tools.tools[]", extras));
+        let names = names.collect::<Result<_, _>>()?;
+        choice.take_raw("type");
+        note("tool_choice.allowed_tools", allowed, extras);
+        note("tool_choice", choice, extras);
         return Ok(ToolChoice::Allowed { names, required });
     }
-    choice_name(choice).map(ToolChoice::Named)
+    choice_name(choice, "tool_choice", extras).map(ToolChoice::Named)
 }
 
 /// The tool that `{"type":"function","function":{"name":…}}` names, in any of its spellings.
-fn choice_name(mut choice: Object<'_>) -> Result<String, Malformed> {
+fn choice_name(mut choice: Object<'_>, place: &str, extras: &mut Extras) -> Result<String, Malformed> {
+    choice.take_raw("type");
     for member in ["function", "custom"] {
         if let Some(mut named) = choice.object(member)? {
-            return named.need("name").map_err(|error| error.within(member));
+            let name = named.need("name").map_err(|error| error.within(member))?;
+            note(&format!("{place}.{member}"), named, extras);
+            note(place, choice, extras);
+            return Ok(name);
         }
     }
-    choice.need("name")
+    let name = choice.need("name")?;
+    note(place, choice, extras);
+    Ok(name)
 }
 
 /// Writes a function or free-form tool; a function with this schema, made for the upstream, and this promise.

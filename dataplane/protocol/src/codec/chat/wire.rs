@@ -17,25 +17,31 @@ pub struct Chunk<'a> {
     #[serde(borrow, default)]
     pub created: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub choices: Option<Vec<Choice<'a>>>,
+    pub choices: Option<Vec<Option<Choice<'a>>>>,
     #[serde(borrow, default)]
     pub usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub error: Option<&'a RawValue>,
-    /// `error`, where the chunk itself is one (vLLM).
-    #[serde(borrow, default, deserialize_with = "loose::option")]
-    pub object: Option<Cow<'a, str>>,
 }
 
 /// One element of `choices`.
 #[derive(Debug, Deserialize)]
 pub struct Choice<'a> {
-    #[serde(default, deserialize_with = "index")]
+    #[serde(default, deserialize_with = "loose::number")]
     pub index: Option<u32>,
     #[serde(borrow, default)]
     pub delta: Option<Delta<'a>>,
+    /// What servers that ignore `stream` half-way write in the place of `delta`.
+    #[serde(borrow, default)]
+    pub message: Option<&'a RawValue>,
+    /// The words of servers that still write text completions.
+    #[serde(borrow, default, deserialize_with = "loose::option")]
+    pub text: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "loose::option")]
     pub finish_reason: Option<Cow<'a, str>>,
+    /// What failed, of one provider behind OpenRouter.
+    #[serde(borrow, default)]
+    pub error: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub logprobs: Option<&'a RawValue>,
     /// Where Moonshot counts.
@@ -44,7 +50,7 @@ pub struct Choice<'a> {
 }
 
 /// What a choice grows by.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Delta<'a> {
     /// A string, or from some servers a list of parts.
     #[serde(borrow, default)]
@@ -63,8 +69,8 @@ pub struct Delta<'a> {
     pub images: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub audio: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub tool_calls: Option<Vec<Option<Call<'a>>>>,
+    #[serde(borrow, default, deserialize_with = "calls")]
+    pub tool_calls: Vec<Option<Call<'a>>>,
     #[serde(borrow, default)]
     pub function_call: Option<Function<'a>>,
 }
@@ -72,14 +78,19 @@ pub struct Delta<'a> {
 /// One element of `tool_calls`.
 #[derive(Debug, Deserialize)]
 pub struct Call<'a> {
-    #[serde(default, deserialize_with = "index")]
+    #[serde(default, deserialize_with = "loose::number")]
     pub index: Option<u64>,
     #[serde(borrow, default, deserialize_with = "loose::option")]
     pub id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub function: Option<Function<'a>>,
+    /// What some servers write without `function` around it.
+    #[serde(borrow, default, deserialize_with = "loose::option")]
+    pub name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    pub extra_content: Option<ExtraContent<'a>>,
+    pub arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub extra_content: Option<&'a RawValue>,
 }
 
 /// A piece of a function call.
@@ -134,12 +145,31 @@ pub struct Content {
     pub others: bool,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     /// Whether it stands for no call at all: no name, no arguments, no state, and no id that later pieces could mean.
     pub fn says_nothing(&self) -> bool {
         self.id.as_deref().is_none_or(str::is_empty)
             && self.function.as_ref().is_none_or(Function::says_nothing)
+            && self.name.as_deref().is_none_or(str::is_empty)
+            && self.arguments.is_none()
             && self.extra_content.is_none()
+    }
+
+    /// The tool's name, if this piece says it.
+    pub fn tool(&self) -> Option<&str> {
+        let inner = self.function.as_ref().and_then(|function| function.name.as_deref());
+        inner.or(self.name.as_deref()).filter(|name| !name.is_empty())
+    }
+
+    /// The arguments of this piece.
+    pub fn pieces(&self) -> Option<&'a RawValue> {
+        self.function.as_ref().and_then(|function| function.arguments).or(self.arguments)
+    }
+
+    /// Google's signature.
+    pub fn signature(&self) -> Option<String> {
+        let extra: ExtraContent<'_> = serde_json::from_str(self.extra_content?.get()).ok()?;
+        extra.google?.thought_signature.map(Cow::into_owned)
     }
 }
 
@@ -151,9 +181,14 @@ impl Function<'_> {
     }
 }
 
-/// A position: a number, or one written as text. Anything else is no position.
-fn index<'de, D: Deserializer<'de>, N: std::str::FromStr>(deserializer: D) -> Result<Option<N>, D::Error> {
-    Ok(Option::<Loose<'de>>::deserialize(deserializer)?.and_then(|loose| loose.as_str().parse().ok()))
+/// Calls in a list, or one alone; what is neither says nothing.
+fn calls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Option<Call<'de>>>, D::Error> {
+    let Some(raw) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(Vec::new()) };
+    match raw.get().as_bytes().first() {
+        Some(b'[') => serde_json::from_str(raw.get()).map_err(serde::de::Error::custom),
+        Some(b'{') => Ok(vec![Some(serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?)]),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// A whole number, also one that is written as a float or as text; none if it is anything else.
@@ -224,7 +259,7 @@ pub fn thought(raw: &RawValue) -> Option<String> {
     Some(parts.iter().filter_map(|part| part.text.as_deref()).collect())
 }
 
-/// `arguments` of either form as JSON text.
+/// `arguments` of either form as JSON text, or a piece of it.
 pub fn arguments(raw: &RawValue) -> String {
     match raw.get() {
         "null" => String::new(),

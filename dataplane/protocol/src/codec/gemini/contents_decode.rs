@@ -125,8 +125,9 @@ impl History<'_> {
             let block = self.result(&mut result, turn, position).map_err(|error| error.within("functionResponse"))?;
             self.note(".parts[].functionResponse", result);
             Some(block)
-        } else if let Some(media) = media(&mut part, state.clone())? {
-            Some(media)
+        } else if let Some(Held { block, place, rest }) = media(&mut part, state.clone())? {
+            self.note(place, rest);
+            Some(block)
         } else {
             words(part.take("text")?, thought, redacted, state)
         };
@@ -167,8 +168,10 @@ impl History<'_> {
         for mut part in result.objects("parts")? {
             if let Some(mut inline) = part.object("inlineData")? {
                 content.push(inline_data(&mut inline)?);
+                self.note(".parts[].functionResponse.parts[].inlineData", inline);
             } else if let Some(mut file) = part.object("fileData")? {
                 content.push(file_data(&mut file)?);
+                self.note(".parts[].functionResponse.parts[].fileData", file);
             }
             self.note(".parts[].functionResponse.parts[]", part);
         }
@@ -184,21 +187,34 @@ impl History<'_> {
     }
 }
 
+/// Media of a part.
+pub struct Held<'a> {
+    /// The media.
+    pub block: Block,
+    /// Where in a part they stand.
+    place: &'static str,
+    /// What nobody took.
+    rest: Object<'a>,
+}
+
 /// The media of a part, if it holds any. A document has no place for reasoning state.
-pub fn media(part: &mut Object<'_>, state: Option<Opaque>) -> Result<Option<Block>, Malformed> {
-    let block = if let Some(mut inline) = part.object("inlineData")? {
-        inline_data(&mut inline).map_err(|error| error.within("inlineData"))?
+pub fn media<'a>(part: &mut Object<'a>, state: Option<Opaque>) -> Result<Option<Held<'a>>, Malformed> {
+    let (block, place, rest) = if let Some(mut inline) = part.object("inlineData")? {
+        let block = inline_data(&mut inline).map_err(|error| error.within("inlineData"))?;
+        (block, ".parts[].inlineData", inline)
     } else if let Some(mut file) = part.object("fileData")? {
-        file_data(&mut file).map_err(|error| error.within("fileData"))?
+        let block = file_data(&mut file).map_err(|error| error.within("fileData"))?;
+        (block, ".parts[].fileData", file)
     } else {
         return Ok(None);
     };
-    Ok(Some(match block {
+    let block = match block {
         Block::Image(media) => Block::Image(Media { state, ..media }),
         Block::Audio(media) => Block::Audio(Media { state, ..media }),
         Block::Video(media) => Block::Video(Media { state, ..media }),
         other => other,
-    }))
+    };
+    Ok(Some(Held { block, place, rest }))
 }
 
 /// What a result says, and whether it is a failure: `{"output": …}` and `{"error": …}` are the convention, anything else
@@ -258,31 +274,33 @@ fn words(text: Option<String>, thought: bool, redacted: bool, state: Option<Opaq
 
 fn inline_data(inline: &mut Object<'_>) -> Result<Block, Malformed> {
     let (mime, data): (String, String) = (inline.need("mimeType")?, inline.need("data")?);
-    let title = inline.take("displayName")?;
-    Ok(of_type(&mime, media::inline(&mime, &data), title))
+    of_type(&mime, media::inline(&mime, &data), inline)
 }
 
 fn file_data(file: &mut Object<'_>) -> Result<Block, Malformed> {
     let url: String = file.need("fileUri")?;
     let mime: Option<String> = file.take("mimeType")?;
-    let title = file.take("displayName")?;
     let kind = mime.clone().or_else(|| media::mime_of_name(&url).map(str::to_owned)).unwrap_or_default();
     let stored = url.starts_with("gs://")
         || url.starts_with("files/")
         || url.starts_with("https://generativelanguage.googleapis.com/");
     let source =
         if stored { MediaSource::FileId { family: Family::Gemini, id: url } } else { MediaSource::Url { url, mime } };
-    Ok(of_type(&kind, source, title))
+    of_type(&kind, source, file)
 }
 
-fn of_type(mime: &str, source: MediaSource, title: Option<String>) -> Block {
+/// Only documents have a title.
+fn of_type(mime: &str, source: MediaSource, object: &mut Object<'_>) -> Result<Block, Malformed> {
     let plain = |source| Media { source, detail: None, state: None, cache: None };
-    match mime.split('/').next() {
+    Ok(match mime.split('/').next() {
         Some("image") => Block::Image(plain(source)),
         Some("audio") => Block::Audio(plain(source)),
         Some("video") => Block::Video(plain(source)),
-        _ => Block::Document(Document { source, title, context: None, citations: None, cache: None }),
-    }
+        _ => {
+            let title = object.take("displayName")?;
+            Block::Document(Document { source, title, context: None, citations: None, cache: None })
+        }
+    })
 }
 
 fn unknown(kind: &str, raw: &RawValue) -> Block {

@@ -38,7 +38,7 @@ pub fn encode(
 ) {
     let mut parts = paired(&request.turns, Neighbours::Merge);
     let called = called(&parts);
-    let mut writer = Writer { names, capability, from, report, is_model: false, called };
+    let mut writer = Writer { names, capability, from, report, tells: false, called };
     writer.settle_roles(&mut parts);
     let current = current_turn(&parts);
     out.list("contents", |out| {
@@ -46,7 +46,10 @@ pub fn encode(
             writer.report.adapted(Name::Messages.field(from), "no leading user turn", "a minimal user turn in front");
             turn("user", out, |out| text_part(" ", out));
         }
+        let answered =
+            parts.iter().rposition(|part| part.role == Role::Assistant).map_or(0, |last| last.saturating_add(1));
         for (index, part) in parts.iter().enumerate() {
+            writer.tells = index < answered;
             match part.role {
                 Role::Assistant => writer.model_turn(part, index >= current, out),
                 Role::User | Role::System => turn("user", out, |out| writer.user_parts(part, out)),
@@ -83,8 +86,9 @@ struct Writer<'a> {
     capability: Capability,
     from: Surface,
     report: &'a mut Report,
-    /// Whether the turn that is being written is the model's: its vendor's own blocks are told as text.
-    is_model: bool,
+    /// Whether the turn that is being written is the model's, or one that it has answered: another vendor's own blocks are
+    /// told as text.
+    tells: bool,
     called: BTreeMap<String, String>,
 }
 
@@ -125,9 +129,9 @@ impl Writer<'_> {
     }
 
     fn model_turn(&mut self, part: &Part<'_>, is_current: bool, out: &mut Elements<'_>) {
-        self.is_model = true;
         let must_sign = self.capability.third && is_current;
         let mut first_call = true;
+        let mut first_part = true;
         turn("model", out, |out| {
             for block in &part.blocks {
                 match block.as_ref() {
@@ -136,7 +140,13 @@ impl Writer<'_> {
                         if !text.citations.is_empty() {
                             self.report.dropped(Name::Citations.field(self.from));
                         }
-                        signed_text(&text.text, false, own(text.state.as_ref()), out);
+                        let stand_in = self.picture_state(text.state.as_ref(), std::mem::take(&mut first_part));
+                        signed_text(&text.text, false, own(text.state.as_ref()).or(stand_in.as_ref()), out);
+                    }
+                    Block::Image(image) => {
+                        first_part = false;
+                        let state = self.picture_state(image.state.as_ref(), true).or_else(|| image.state.clone());
+                        self.media(&Media { state, ..image.clone() }, Name::Image, out);
                     }
                     Block::Refusal(text) => text_part(text, out),
                     Block::Reasoning(reasoning) => self.reasoning(reasoning, out),
@@ -187,8 +197,17 @@ impl Writer<'_> {
         });
     }
 
+    /// The stand-in for a signature that a picture model demands and that is not there: on the first part of its answer,
+    /// and on each picture.
+    fn picture_state(&mut self, state: Option<&Opaque>, is_demanded: bool) -> Option<Opaque> {
+        if !self.capability.signs_pictures || !is_demanded || own(state).is_some() {
+            return None;
+        }
+        self.report.adapted(Name::Block.field(self.from), "unsigned", "skip_thought_signature_validator");
+        Some(Opaque { family: Family::Gemini, value: carrier::dummy() })
+    }
+
     fn user_parts(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
-        self.is_model = false;
         let mut beside: Vec<&Block> = Vec::new();
         for block in &part.blocks {
             match block.as_ref() {
@@ -248,7 +267,7 @@ impl Writer<'_> {
             Block::Document(document) => self.document(document, out),
             Block::Reasoning(reasoning) => self.reasoning(reasoning, out),
             Block::Unknown(unknown) if self.is_own(unknown) => out.put(&unknown.raw),
-            Block::Unknown(unknown) if self.is_model => {
+            Block::Unknown(unknown) if self.tells => {
                 let told = self.tell(unknown);
                 text_part(&told, out);
             }

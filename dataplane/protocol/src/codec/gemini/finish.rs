@@ -3,14 +3,28 @@
 
 use crate::ir::FinishReason;
 
-/// Reads the reason. `called` says whether the answer holds a call.
+/// The reason that a member states; protobuf's default is none.
+pub fn stated(reason: &str) -> Option<&str> {
+    Some(reason).filter(|reason| !matches!(*reason, "" | "0" | "FINISH_REASON_UNSPECIFIED"))
+}
+
+/// Whether the model or its server gave up on the answer: for a reason that Google does not tell, or because the model
+/// wrote a call that cannot be read. What has come until then is no complete answer, and clients that read it as one
+/// stop in the middle of their work.
+pub fn broke_off(reason: &str) -> bool {
+    decode(reason, false) == FinishReason::Malformed || matches!(reason.to_ascii_uppercase().as_str(), "OTHER" | "5")
+}
+
+/// Reads the reason, also as the number that protobuf has for it. `called` says whether the answer holds a call.
 pub fn decode(reason: &str, called: bool) -> FinishReason {
     match reason.to_ascii_uppercase().as_str() {
-        "STOP" | "" if called => FinishReason::ToolCalls,
-        "STOP" | "" => FinishReason::Stop,
-        "MAX_TOKENS" => FinishReason::Length,
+        "STOP" | "" | "1" if called => FinishReason::ToolCalls,
+        "STOP" | "" | "1" => FinishReason::Stop,
+        "MAX_TOKENS" | "2" => FinishReason::Length,
         "SAFETY"
         | "RECITATION"
+        | "3"
+        | "4"
         | "BLOCKLIST"
         | "PROHIBITED_CONTENT"
         | "SPII"

@@ -9,12 +9,14 @@ use crate::{
         schema,
     },
     dialect::Surface,
-    ir::{Effort, Extra, OutputFormat, Request},
+    ir::{Effort, Extra, Number, OutputFormat, Request},
     report::Report,
 };
 
 /// Most stop texts.
 const MAX_STOPS: usize = 5;
+/// The answer keeps one part in so many of the output limit.
+const ANSWER_SHARE: i64 = 4;
 /// Where extras of `generationConfig` were found.
 const PREFIX: &str = "generationConfig.";
 
@@ -87,10 +89,11 @@ fn sampling(request: &Request, capability: Capability, from: Surface, report: &m
         ("frequencyPenalty", Name::FrequencyPenalty, &sampling.frequency_penalty),
     ];
     for (member, name, penalty) in penalties {
+        let is_zero = penalty.as_ref().and_then(Number::as_f64) == Some(0.0);
         match penalty {
-            Some(penalty)
-                if !capability.penalties && penalty.as_f64() == Some(0.0) && from != Surface::GenerateContent => {}
-            Some(_) if !capability.penalties => report.dropped(name.field(from)),
+            Some(_) if capability.third && is_zero && from != Surface::GenerateContent => {}
+            // Google refuses every value but zero where it has penalties no more.
+            Some(_) if !capability.penalties && !is_zero => report.dropped(name.field(from)),
             penalty => out.put_some(member, penalty.as_ref()),
         }
     }
@@ -123,6 +126,20 @@ fn output(format: &OutputFormat, capability: Capability, from: Surface, report: 
                 out.put("responseSchema", &converted.schema);
             }
         }
+    }
+}
+
+/// The most tokens of thinking that leave an answer something of the output limit, of which thoughts are a part. A budget
+/// below the limit that the client chose itself stays.
+fn most_thinking(request: &Request, capability: Capability, from: Surface) -> i64 {
+    let asked = request.max_output.filter(|_| from != Surface::GenerateContent);
+    let Some(limit) = asked.map(|asked| capability.max_output.map_or(asked, |most| asked.min(most))) else {
+        return i64::MAX;
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    match request.reasoning.budget.filter(|budget| *budget < limit) {
+        Some(chosen) => chosen,
+        None => limit.saturating_sub(limit / ANSWER_SHARE),
     }
 }
 
@@ -164,7 +181,7 @@ fn thinking(request: &Request, capability: Capability, from: Surface, report: &m
                 let legal = match wanted {
                     0 if can_disable => 0,
                     ..0 => -1,
-                    wanted => wanted.clamp(min, max),
+                    wanted => wanted.clamp(min, most_thinking(request, capability, from).clamp(min, max)),
                 };
                 if legal != wanted {
                     report.adapted(field, value, legal.to_string());

@@ -13,7 +13,9 @@ pub struct Capability {
     pub json_schema: bool,
     /// Gemini 3 and later: ids on calls, media inside results, media resolution, signatures that are checked.
     pub third: bool,
-    /// Whether it takes penalties: before Gemini 3.
+    /// Whether pictures in its answers must come back signed, and the first part of each answer.
+    pub signs_pictures: bool,
+    /// Whether it takes penalties: before Gemini 2.5.
     pub penalties: bool,
     /// How thinking is asked for.
     pub thinking: Thinking,
@@ -70,26 +72,32 @@ enum Variant {
 }
 
 /// A model of another name: tuned ones, Gemma.
-const UNKNOWN: Capability =
-    Capability { json_schema: true, third: false, penalties: true, thinking: Thinking::None, max_output: None };
+const UNKNOWN: Capability = Capability {
+    json_schema: true,
+    third: false,
+    signs_pictures: false,
+    penalties: true,
+    thinking: Thinking::None,
+    max_output: None,
+};
 const OLD: Capability = Capability { json_schema: false, max_output: Some(8_192), ..UNKNOWN };
 const SECOND: Capability = Capability {
     thinking: Thinking::Budget { min: 1, max: 24_576, can_disable: true },
     max_output: Some(65_536),
+    penalties: false,
     ..UNKNOWN
 };
 const SECOND_PRO: Capability =
     Capability { thinking: Thinking::Budget { min: 128, max: 32_768, can_disable: false }, ..SECOND };
 const SECOND_LITE: Capability =
     Capability { thinking: Thinking::Budget { min: 512, max: 24_576, can_disable: true }, ..SECOND };
-const THIRD: Capability =
-    Capability { third: true, penalties: false, thinking: Thinking::Level(FLASH_LEVELS), ..SECOND };
+const THIRD: Capability = Capability { third: true, thinking: Thinking::Level(FLASH_LEVELS), ..SECOND };
 const THIRD_PRO: Capability = Capability { thinking: Thinking::Level(PRO_LEVELS), ..THIRD };
 const FIRST_PRO: Capability = Capability { thinking: Thinking::Level(FIRST_PRO_LEVELS), ..THIRD };
 
 /// Pictures take less.
 const fn image(takes: Capability) -> Capability {
-    Capability { max_output: Some(32_768), ..takes }
+    Capability { max_output: Some(32_768), signs_pictures: takes.third, ..takes }
 }
 
 const fn row(models: &'static str, versions: ((u32, u32), (u32, u32)), variant: Variant, takes: Capability) -> Row {

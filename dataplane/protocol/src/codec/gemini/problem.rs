@@ -1,33 +1,22 @@
-//! `error` objects in the middle of a stream.
+//! `error` objects in the middle of a stream, and answers that are none.
+
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
-    codec::{Malformed, json::read::Object},
-    problem::{Problem, ProblemKind},
+    codec::Malformed,
+    dialect::Family,
+    problem::{Problem, ProblemKind, understand},
 };
 
-/// Reads `{"code","message","status"}`.
-pub fn decode(mut error: Object<'_>) -> Problem {
-    let code = error.take::<u16>("code").ok().flatten().filter(|code| (400..=599).contains(code));
-    let word: Option<String> = error.take("status").ok().flatten();
-    let message: Option<String> = error.take("message").ok().flatten();
-    let kind = kind(word.as_deref().unwrap_or_default(), code);
-    let message = message.unwrap_or_else(|| "the upstream failed without saying why".to_owned());
-    Problem { status: code.unwrap_or_else(|| kind.status()), code: word, ..Problem::new(kind, message) }
+/// Reads `{"code","message","status"}`, or a text; none if it says nothing.
+pub fn decode(raw: &RawValue) -> Option<Problem> {
+    let error: Value = serde_json::from_str(raw.get()).ok()?;
+    understand::is_error(&error).then(|| understand::event(Family::Gemini, &json!({ "error": error })))
 }
 
-fn kind(word: &str, code: Option<u16>) -> ProblemKind {
-    match (word, code) {
-        ("INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE", _) => ProblemKind::InvalidRequest,
-        ("UNAUTHENTICATED", _) | (_, Some(401)) => ProblemKind::Authentication,
-        ("PERMISSION_DENIED", _) | (_, Some(403)) => ProblemKind::Permission,
-        ("NOT_FOUND", _) | (_, Some(404)) => ProblemKind::NotFound,
-        ("RESOURCE_EXHAUSTED", _) | (_, Some(429)) => ProblemKind::RateLimited,
-        ("UNAVAILABLE", _) | (_, Some(503)) => ProblemKind::Overloaded,
-        ("DEADLINE_EXCEEDED", _) | (_, Some(504)) => ProblemKind::Timeout,
-        (_, Some(413)) => ProblemKind::TooLarge,
-        (_, Some(400 | 409 | 422)) => ProblemKind::InvalidRequest,
-        _ => ProblemKind::Upstream,
-    }
+/// The model's answer is none: it, or its server, gave up.
+pub fn came_to_nothing(reason: &str) -> Problem {
+    Problem::new(ProblemKind::Upstream, format!("the model's answer came to nothing: {reason}"))
 }
 
 /// An answer that is not one of this dialect.

@@ -8,6 +8,7 @@ use crate::{
     codec::{
         Head, Malformed, effort,
         json::read::{Object, Spelling, malformed, read},
+        schema,
     },
     dialect::Family,
     ir::{Modality, OutputFormat, ReasoningControl, Request, Sampling},
@@ -110,7 +111,7 @@ fn output(config: &mut Object<'_>, request: &mut Request) -> Result<(), Malforme
     if openapi.is_some() {
         request.spelled.push(("generationConfig.responseJsonSchema", "generationConfig.responseSchema"));
     }
-    let schema = config.take_raw("responseJsonSchema").map(ToOwned::to_owned).or(openapi);
+    let schema = config.take_raw("responseJsonSchema").map(schema::modern).or(openapi);
     let raw = config.take_raw("responseMimeType");
     let mime: Option<String> = raw.map(read).transpose().map_err(|error| error.within("responseMimeType"))?;
     match (mime.as_deref(), schema) {

@@ -20,16 +20,16 @@ use super::{
 };
 use crate::{
     codec::{
-        Malformed, StreamDecoder, ids,
+        Malformed, StreamDecoder, arguments, ids,
         json::{
             loose::Loose,
-            read::{Object, Spelling, malformed},
+            read::{Object, Spelling, elements, malformed, read},
         },
     },
     dialect::Family,
     framing::sse::Frame,
     ir::{BlockKind, Citation, Delta, Event, FinishReason, Opaque, Usage},
-    problem::{Problem, ProblemKind},
+    problem::{Problem, ProblemKind, understand},
 };
 
 /// Members of a candidate that have no place elsewhere and that a client would miss.
@@ -125,7 +125,8 @@ impl Decoder {
         if data.starts_with('[') {
             let chunks: Vec<&RawValue> = serde_json::from_str(data)
                 .map_err(|error| unreadable(malformed(&format!("the chunk is not JSON: {error}"))))?;
-            return chunks.into_iter().try_for_each(|chunk| self.element(chunk.get(), out));
+            let mut chunks = chunks.into_iter().filter(|chunk| chunk.get() != "null");
+            return chunks.try_for_each(|chunk| self.element(chunk.get(), out));
         }
         self.element(data, out)
     }
@@ -133,8 +134,12 @@ impl Decoder {
     fn element(&mut self, data: &str, out: &mut Vec<Event>) -> Result<(), Problem> {
         let unreadable = |error: Malformed| problem::unreadable(&error);
         let mut chunk = Object::parse(data.as_bytes(), Spelling::Proto).map_err(unreadable)?;
-        if let Some(error) = chunk.object("error").map_err(unreadable)? {
-            return Err(problem::decode(error));
+        if let Some(problem) = chunk.take_raw("error").and_then(problem::decode) {
+            return Err(problem);
+        }
+        let answers = ["candidates", "usageMetadata", "promptFeedback", "response"].iter().any(|name| chunk.has(name));
+        if !answers && let Some(problem) = understand::bare(Family::Gemini, data.as_bytes()) {
+            return Err(problem);
         }
         // Code Assist puts the answer into an envelope.
         match chunk.object("response").map_err(unreadable)? {
@@ -149,10 +154,14 @@ impl Decoder {
         if let Some(feedback) = chunk.object("promptFeedback")? {
             self.blocked |= feedback.has("blockReason");
         }
-        for (position, candidate) in chunk.objects("candidates")?.into_iter().enumerate() {
-            self.candidate(candidate, out).map_err(|error| error.within(&format!("candidates[{position}]")))?;
+        let mut in_candidate = None;
+        for (position, raw) in many(&mut chunk, "candidates")?.into_iter().enumerate() {
+            let within = |error: Malformed| error.within(&format!("candidates[{position}]"));
+            let mut candidate = Object::from_raw(raw, Spelling::Proto).map_err(within)?;
+            in_candidate = in_candidate.or(candidate.take_raw("usageMetadata"));
+            self.candidate(candidate, out).map_err(within)?;
         }
-        if let Some(usage) = chunk.take_raw("usageMetadata").and_then(usage::read) {
+        if let Some(usage) = chunk.take_raw("usageMetadata").or(in_candidate).and_then(usage::read) {
             usage::settle(&mut self.usage, usage);
             out.push(Event::Usage(self.usage));
         }
@@ -160,7 +169,7 @@ impl Decoder {
     }
 
     fn start(&mut self, chunk: &mut Object<'_>, out: &mut Vec<Event>) {
-        let mut text = |name: &str| chunk.take::<Loose<'_>>(name).ok().flatten().map(Loose::into_string);
+        let mut text = |name: &str| text(chunk, name);
         let (id, model) = (ids::of_answer(text("responseId")), text("modelVersion"));
         if !std::mem::replace(&mut self.started, true) {
             self.id = Option::clone(&id).unwrap_or_default();
@@ -169,10 +178,10 @@ impl Decoder {
     }
 
     fn candidate(&mut self, mut candidate: Object<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        let index = candidate.take("index")?.unwrap_or(0_u32);
+        let index = text(&mut candidate, "index").and_then(|index| index.parse().ok()).unwrap_or(0_u32);
         self.candidates.entry(index).or_default().said.chunk();
         if let Some(mut content) = candidate.object("content")? {
-            for (position, part) in content.list("parts")?.into_iter().enumerate() {
+            for (position, part) in many(&mut content, "parts")?.into_iter().enumerate() {
                 self.part(index, part, out).map_err(|error| error.within(&format!("content.parts[{position}]")))?;
             }
         }
@@ -182,11 +191,11 @@ impl Decoder {
                 out.push(Event::Lost(format!("candidates[].{name}").into()));
             }
         }
-        if let Some(reason) = candidate.take::<String>("finishReason")?
+        let reason = text(&mut candidate, "finishReason");
+        if let Some(reason) = reason.as_deref().and_then(finish::stated)
             && let Some(known) = self.candidates.get_mut(&index)
-            && reason != "FINISH_REASON_UNSPECIFIED"
         {
-            known.finish = Some(reason);
+            known.finish = Some(reason.to_owned());
         }
         Ok(())
     }
@@ -229,26 +238,27 @@ impl Decoder {
 
     fn part(&mut self, candidate: u32, raw: &RawValue, out: &mut Vec<Event>) -> Result<(), Malformed> {
         let mut part = Object::from_raw(raw, Spelling::Proto)?;
-        let thought = part.take::<bool>("thought")?.unwrap_or(false);
-        let state = part.take::<String>("thoughtSignature")?.map(|value| carrier::native(&value).state);
-        if let Some(mut call) = part.object("functionCall")? {
+        let thought = text(&mut part, "thought").is_some_and(|thought| thought == "true");
+        let state = text(&mut part, "thoughtSignature").filter(|state| !state.is_empty());
+        let state = state.map(|value| carrier::native(&value).state);
+        if let Some(mut call) = part.object("functionCall")?.filter(|call| !call.says_nothing()) {
             if let Some(known) = self.candidates.get_mut(&candidate) {
                 known.said.part("");
             }
             return self.call(candidate, &mut call, state, out).map_err(|error| error.within("functionCall"));
         }
-        let text: Option<String> = part.take("text")?;
+        let text = text(&mut part, "text");
         if let Some(known) = self.candidates.get_mut(&candidate) {
             known.said.part(text.as_deref().filter(|_| !thought).unwrap_or_default());
         }
         // A picture that is a thought is Google's own affair.
         let media = if thought { None } else { contents_decode::media(&mut part, state.clone())? };
         if let Some(media) = media {
-            let block = self.open(candidate, BlockKind::Media(Box::new(media)), out);
+            let block = self.open(candidate, BlockKind::Media(Box::new(media.block)), out);
             out.push(Event::BlockEnd { block });
             return Ok(());
         }
-        match part.rest().next() {
+        match part.rest().find(|(_, value)| value.get() != "{}") {
             Some((kind, _)) if text.is_none() => {
                 let kind = BlockKind::Unknown { family: Family::Gemini, kind: kind.into_owned(), raw: raw.to_owned() };
                 let block = self.open(candidate, kind, out);
@@ -304,7 +314,7 @@ impl Decoder {
                 Some(growing) => growing,
                 None => Growing {
                     name: call.need("name")?,
-                    id: call.take("id")?,
+                    id: text(call, "id"),
                     state: None,
                     args: PartialArgs::default(),
                 },
@@ -322,9 +332,9 @@ impl Decoder {
             return Ok(());
         }
         let name = call.need_name()?;
-        let arguments = call.take_raw("args").map_or("", RawValue::get);
-        let id = call.take::<Loose<'_>>("id")?.map(Loose::into_string);
-        self.whole_call(candidate, (name, id), arguments, state, out);
+        let arguments = arguments::unquoted(call.take_raw("args").map_or("", RawValue::get).to_owned());
+        let id = text(call, "id");
+        self.whole_call(candidate, (name, id), &arguments, state, out);
         Ok(())
     }
 
@@ -381,9 +391,12 @@ impl Decoder {
     }
 
     fn end(&mut self, out: &mut Vec<Event>) {
-        if let Some(reason) = self.came_to_nothing() {
-            let message = format!("the model's answer came to nothing: {reason}");
-            return self.fail(Problem::new(ProblemKind::Upstream, message), out);
+        if let Some(problem) = self.broken_off() {
+            return self.fail(problem, out);
+        }
+        if self.candidates.is_empty() && !self.blocked && self.whole {
+            let nothing = "the upstream's answer has no candidates";
+            return self.fail(Problem::new(ProblemKind::Upstream, nothing), out);
         }
         self.over = true;
         if !std::mem::replace(&mut self.started, true) {
@@ -403,21 +416,36 @@ impl Decoder {
         out.push(Event::End);
     }
 
-    /// The reason, if all there is of the answer is that the model wrote a call which cannot be read: as a plain end that
-    /// would be an empty success (hard case 233).
-    fn came_to_nothing(&self) -> Option<&str> {
-        let mut reasons = self.candidates.values().map(|candidate| match candidate.finish.as_deref() {
-            Some(reason) if !candidate.spoke && finish::decode(reason, false) == FinishReason::Malformed => {
-                Some(reason)
-            }
-            _ => None,
+    /// The model or its server gave up: as a plain end that would be an answer cut short, or an empty success (hard
+    /// case 233). A reason that nobody knows is one of these where nothing was said.
+    fn broken_off(&self) -> Option<Problem> {
+        let given_up = self.candidates.values().filter_map(|candidate| {
+            let reason = candidate.finish.as_deref()?;
+            let is_unknown = !candidate.spoke && finish::decode(reason, false) == FinishReason::Other;
+            (finish::broke_off(reason) || is_unknown).then_some(reason)
         });
-        let first = reasons.next().flatten();
-        first.filter(|_| reasons.all(|reason| reason.is_some()))
+        given_up.map(problem::came_to_nothing).next()
     }
 
     fn fail(&mut self, problem: Problem, out: &mut Vec<Event>) {
         self.over = true;
         out.push(Event::Error(problem));
+    }
+}
+
+/// A member that should be text, also as a number or a boolean.
+fn text(object: &mut Object<'_>, name: &str) -> Option<String> {
+    object.take_raw(name).and_then(|raw| Some(read::<Loose<'_>>(raw).ok()?.into_string()))
+}
+
+/// The elements of a list without nulls, or one element that stands without a list around it.
+fn many<'a>(object: &mut Object<'a>, name: &str) -> Result<Vec<&'a RawValue>, Malformed> {
+    match object.take_raw(name) {
+        Some(raw) if raw.get().starts_with('{') => Ok(vec![raw]),
+        Some(raw) => {
+            let elements = elements(raw).map_err(|error| error.within(name))?;
+            Ok(elements.into_iter().filter(|raw| raw.get() != "null").collect())
+        }
+        None => Ok(Vec::new()),
     }
 }

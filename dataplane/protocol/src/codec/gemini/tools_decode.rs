@@ -10,6 +10,7 @@ use crate::{
             read::{Object, malformed},
             write,
         },
+        schema,
     },
     dialect::Family,
     ir::{Extras, Request, Tool, ToolChoice, ToolKind},
@@ -44,7 +45,7 @@ fn function(mut declaration: Object<'_>, extras: &mut Extras, in_json_schema: &m
     let description = declaration.take("description")?;
     let openapi = declaration.take_raw("parameters").map(to_json_schema).transpose();
     let openapi = openapi.map_err(|error| error.within("parameters"))?;
-    let written = declaration.take_raw("parametersJsonSchema").map(ToOwned::to_owned);
+    let written = declaration.take_raw("parametersJsonSchema").map(schema::modern);
     *in_json_schema |= written.is_some();
     let schema = written.or(openapi);
     for (member, raw) in declaration.rest() {

@@ -16,7 +16,8 @@ pub(crate) fn count(value: &Value) -> Option<u64> {
 }
 
 fn quoted(text: &str) -> Option<u64> {
-    text.trim().parse().ok()
+    let text = text.trim();
+    text.parse().ok().or_else(|| whole(text.parse().ok()?))
 }
 
 /// Floats are exact up to 2^53, which is more than any count.
@@ -94,6 +95,7 @@ mod tests {
             ("-1.0", None),
             ("1.5", None),
             ("\"12\"", Some(12)),
+            ("\"12.0\"", Some(12)),
             ("\"12.5\"", None),
             ("\"many\"", None),
             ("true", None),

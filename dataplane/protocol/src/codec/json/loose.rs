@@ -3,7 +3,7 @@
 //! Some servers write ids and even words as JSON numbers. The official SDKs take them without a word, so they are no
 //! reason to end an answer.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
@@ -41,6 +41,28 @@ pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'
 /// When it is no JSON.
 pub fn owned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(option(deserializer)?.map(Cow::into_owned))
+}
+
+/// The same for whole numbers: one, or the text of one. Anything else says nothing.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn number<'de, D: Deserializer<'de>, N: FromStr>(deserializer: D) -> Result<Option<N>, D::Error> {
+    Ok(option(deserializer)?.and_then(|text| text.parse().ok()))
+}
+
+/// The same for pieces of JSON text: a piece as text, or the object itself.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let raw = Option::<&RawValue>::deserialize(deserializer)?;
+    Ok(raw.and_then(|raw| {
+        if raw.get().starts_with('{') {
+            return Some(raw.get().to_owned());
+        }
+        serde_json::from_str::<Loose<'_>>(raw.get()).ok().map(Loose::into_string)
+    }))
 }
 
 impl<'de> Deserialize<'de> for Loose<'de> {

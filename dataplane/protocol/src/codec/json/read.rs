@@ -140,6 +140,11 @@ impl<'a> Object<'a> {
         self.members.iter().any(|(key, value)| key == name && value.get() != "null")
     }
 
+    /// Whether a member is there, `null` or not.
+    pub fn names(&self, name: &str) -> bool {
+        self.members.iter().any(|(key, _)| key == name)
+    }
+
     /// Whether no member holds anything: each is `null`, `""`, `[]` or `{}`. Servers that serialise structs without
     /// care write such members for what is absent.
     pub fn says_nothing(&self) -> bool {

@@ -3,6 +3,8 @@
 //! Members of known blocks that this program does not know are noted once each, so that a target of another family
 //! reports them. Whole blocks of unknown type are kept as they are; only Anthropic can take them.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
@@ -12,11 +14,12 @@ use super::{
 };
 use crate::{
     codec::{
-        Malformed, ids,
+        Malformed, arguments, ids,
         json::{
             loose::Loose,
             read::{Object, Spelling, elements, malformed, read},
         },
+        media,
     },
     dialect::Family,
     ir::{
@@ -33,6 +36,8 @@ pub struct Reader {
     depth: usize,
     /// Where the blocks stand, for the names of members.
     place: &'static str,
+    /// Pictures of the document that was read last, which stand behind it.
+    beside: Vec<Block>,
     /// An answer is read, of a server that may leave out or misspell what a client must say.
     lenient: bool,
 }
@@ -44,7 +49,7 @@ const IN_RESULTS: &str = "messages[].content[].content[].";
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { extras: Extras::default(), depth: 0, place: IN_MESSAGES, lenient: false }
+        Self { extras: Extras::default(), depth: 0, place: IN_MESSAGES, beside: Vec::new(), lenient: false }
     }
 }
 
@@ -87,13 +92,15 @@ impl Reader {
             let text = read(raw)?;
             return Ok(vec![Block::Text(Text { text, ..Text::default() })]);
         }
-        if !raw.get().starts_with('[') {
+        let is_one = self.lenient && raw.get().starts_with('{');
+        if !raw.get().starts_with('[') && !is_one {
             return Err(malformed("must be a string or a list of blocks"));
         }
         if self.depth >= DEEPEST {
             return Err(malformed("holds results inside results"));
         }
-        let elements = elements(raw)?;
+        let mut elements = if raw.get().starts_with('[') { elements(raw)? } else { vec![raw] };
+        elements.retain(|element| !self.lenient || element.get() != "null");
         let mut blocks = Vec::with_capacity(elements.len());
         let mut carriers = Carriers::default();
         self.depth = self.depth.saturating_add(1);
@@ -101,6 +108,7 @@ impl Reader {
             let block = if self.lenient { self.answered(element, index) } else { self.block(element) };
             let block = block.map_err(|error| error.within(&format!("[{index}]")))?;
             carriers.place(block, &mut blocks);
+            blocks.append(&mut self.beside);
         }
         self.depth = self.depth.saturating_sub(1);
         Ok(blocks)
@@ -108,11 +116,20 @@ impl Reader {
 
     /// One block of an answer. A call without an id gets one by its place.
     fn answered(&mut self, raw: &RawValue, index: usize) -> Result<Block, Malformed> {
+        if !raw.get().starts_with('{') {
+            let text = read::<Loose<'_>>(raw)?.into_string();
+            return Ok(Block::Text(Text { text, ..Text::default() }));
+        }
         let mut object = Object::from_raw(raw, Spelling::Exact)?;
         let text = |object: &mut Object<'_>, name: &str| {
             object.take_raw(name).and_then(|raw| Some(read::<Loose<'_>>(raw).ok()?.into_string())).unwrap_or_default()
         };
-        match text(&mut object, "type").as_str() {
+        let mut kind = text(&mut object, "type");
+        if kind.is_empty() {
+            let known = ["text", "thinking"].into_iter().find(|name| object.has(name));
+            kind = known.unwrap_or_default().to_owned();
+        }
+        match kind.as_str() {
             "text" => Ok(Block::Text(Text {
                 text: text(&mut object, "text"),
                 citations: object.take_raw("citations").map(citations::read_all).unwrap_or_default(),
@@ -131,7 +148,7 @@ impl Reader {
                 Ok(Block::ToolCall(ToolCall {
                     id: id.unwrap_or_else(|| ids::invented_call_id(raw.get(), index)),
                     name: object.need_name()?,
-                    arguments: object.take_raw("input").map_or("{}", RawValue::get).to_owned(),
+                    arguments: arguments::unquoted(object.take_raw("input").map_or("{}", RawValue::get).to_owned()),
                     state: None,
                     cache: None,
                 }))
@@ -176,7 +193,7 @@ impl Reader {
                 state: Some(native(object.need("data")?)),
                 redacted: true,
             }),
-            "search_result" => search_result(&mut object)?,
+            "search_result" => self.search_result(&mut object)?,
             _ => {
                 return Ok(Block::Unknown(Unknown { family: Family::Anthropic, kind, raw: raw.to_owned() }));
             }
@@ -217,7 +234,9 @@ impl Reader {
         let mut read = |source: &mut Object<'_>| {
             let kind: String = source.need("type")?;
             Ok(match kind.as_str() {
-                "base64" => MediaSource::Inline { mime: source.need("media_type")?, data: source.need("data")? },
+                "base64" => {
+                    media::inline(&source.need::<Cow<'_, str>>("media_type")?, &source.need::<Cow<'_, str>>("data")?)
+                }
                 "text" => MediaSource::Inline {
                     mime: source.take("media_type")?.unwrap_or_else(|| "text/plain".to_owned()),
                     data: STANDARD.encode(source.need::<String>("data")?),
@@ -230,10 +249,16 @@ impl Reader {
                 other => return Err(malformed(&format!("unknown source type {other}")).within("type")),
             })
         };
-        read(&mut source).map_err(|error: Malformed| error.within("source"))
+        let read = read(&mut source).map_err(|error: Malformed| error.within("source"))?;
+        // The type says it already.
+        source.take_raw("media_type");
+        let place = format!("{}source.", self.place);
+        self.leftover(source, &place);
+        Ok(read)
     }
 
-    /// The text of a document that is written as blocks. Its pictures are noted as lost.
+    /// The text of a document that is written as blocks. Its pictures stand behind it, in their order; what else it holds
+    /// is noted as lost.
     fn words(&mut self, source: &mut Object<'_>) -> Result<String, Malformed> {
         let Some(raw) = source.take_raw("content") else {
             return Ok(String::new());
@@ -242,10 +267,26 @@ impl Reader {
         for block in self.content(raw).map_err(|error| error.within("content"))? {
             match block {
                 Block::Text(text) => words.push(text.text),
+                picture @ Block::Image(_) => self.beside.push(picture),
                 _ => self.note("messages[].content[].source.content[]".to_owned(), raw, true),
             }
         }
         Ok(words.join("\n\n"))
+    }
+
+    /// A search result is text with its source; no other dialect has a name for it.
+    fn search_result(&mut self, object: &mut Object<'_>) -> Result<Block, Malformed> {
+        let title: String = object.take("title")?.unwrap_or_default();
+        let source: String = object.take("source")?.unwrap_or_default();
+        let mut text = format!("{title}\n{source}");
+        for mut part in object.objects("content")? {
+            text.push('\n');
+            text.push_str(&part.take::<String>("text")?.unwrap_or_default());
+            part.take_raw("type");
+            let place = format!("{}content[].", self.place);
+            self.leftover(part, &place);
+        }
+        Ok(Block::Text(Text { text, cache: cache_mark(object)?, ..Text::default() }))
     }
 
     /// Notes the members of a block that nobody asked for.
@@ -329,18 +370,6 @@ pub fn cache_mark(object: &mut Object<'_>) -> Result<Option<CacheMark>, Malforme
     };
     let ttl = control.take("ttl").map_err(|error| error.within("cache_control"))?;
     Ok(Some(CacheMark { ttl }))
-}
-
-/// A search result is text with its source; no other dialect has a name for it.
-fn search_result(object: &mut Object<'_>) -> Result<Block, Malformed> {
-    let title: String = object.take("title")?.unwrap_or_default();
-    let source: String = object.take("source")?.unwrap_or_default();
-    let mut text = format!("{title}\n{source}");
-    for mut part in object.objects("content")? {
-        text.push('\n');
-        text.push_str(&part.take::<String>("text")?.unwrap_or_default());
-    }
-    Ok(Block::Text(Text { text, cache: cache_mark(object)?, ..Text::default() }))
 }
 
 const fn native(value: String) -> Opaque {

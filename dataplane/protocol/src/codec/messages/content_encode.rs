@@ -82,7 +82,7 @@ pub fn fits(block: &Block, context: &mut Context<'_>) -> bool {
         }
         Block::Unknown(unknown) => {
             let native = unknown.family == Family::Anthropic;
-            if !native && context.is_model {
+            if !native && (context.is_model || context.is_answered) {
                 context.report.adapted(Name::Block.field(context.from), unknown.kind.clone(), "text");
                 return true;
             }

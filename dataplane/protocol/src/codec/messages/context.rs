@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub report: &'a mut Report,
     /// Whether the turn that is being written is the model's: its vendor's own blocks are told as text.
     pub is_model: bool,
+    /// Whether the model has answered what is being written: then it is history, and told as such.
+    pub is_answered: bool,
     /// How many of the first cache marks are left out, so that the last ones fit.
     skipped_marks: usize,
 }
@@ -36,7 +38,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// For one request.
     pub const fn new(from: Surface, abilities: Abilities, names: NameMap, report: &'a mut Report) -> Self {
-        Self { from, abilities, names, report, is_model: false, skipped_marks: 0 }
+        Self { from, abilities, names, report, is_model: false, is_answered: false, skipped_marks: 0 }
     }
 
     /// The field is sent with another value.

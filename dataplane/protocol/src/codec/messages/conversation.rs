@@ -46,7 +46,9 @@ pub enum Piece<'a> {
 /// Arranges the conversation, stating what it changes.
 pub fn arrange<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<Message<'a>> {
     let mut messages = Vec::new();
+    let answered = request.turns.iter().rposition(|turn| turn.role == Role::Assistant).unwrap_or(0);
     for (index, turn) in request.turns.iter().enumerate() {
+        context.is_answered = index < answered;
         if let Some(message) = message(turn, &request.turns, index, context) {
             append(message, &mut messages);
         }

@@ -1,22 +1,34 @@
 //! Why an answer ended, in Anthropic's words (docs/protocols/finish-and-errors.md).
 
-use crate::ir::{Finish, FinishReason};
+use crate::{
+    codec::chat,
+    ir::{Finish, FinishReason},
+};
 
 /// Reads `stop_reason` and `stop_sequence`. A complete call outranks a plain end.
 pub fn read(reason: Option<&str>, stop_sequence: Option<String>, has_call: bool) -> Finish {
-    let reason = match reason {
-        Some("end_turn") | None if has_call => FinishReason::ToolCalls,
-        Some("end_turn") => FinishReason::Stop,
-        Some("stop_sequence") => FinishReason::StopSequence,
-        Some("tool_use") => FinishReason::ToolCalls,
-        Some("max_tokens") => FinishReason::Length,
-        Some("model_context_window_exceeded") => FinishReason::ContextFull,
-        // Classifiers stopped the answer; the model's own declining is ordinary text.
-        Some("refusal") => FinishReason::ContentFilter,
-        Some("pause_turn") => FinishReason::Pause,
-        Some(_) | None => FinishReason::Other,
+    let reason = match reason.map(of) {
+        None | Some(FinishReason::Stop) if has_call => FinishReason::ToolCalls,
+        Some(reason) => reason,
+        None => FinishReason::Other,
     };
     Finish { reason, stop_sequence }
+}
+
+/// What `stop_reason` says. Servers that speak this dialect beside OpenAI's write OpenAI's words as well.
+pub fn of(reason: &str) -> FinishReason {
+    match reason {
+        "end_turn" => FinishReason::Stop,
+        "stop_sequence" => FinishReason::StopSequence,
+        "tool_use" => FinishReason::ToolCalls,
+        "max_tokens" => FinishReason::Length,
+        "model_context_window_exceeded" => FinishReason::ContextFull,
+        // Classifiers stopped the answer; the model's own declining is ordinary text.
+        "refusal" => FinishReason::ContentFilter,
+        "pause_turn" => FinishReason::Pause,
+        "" => FinishReason::Other,
+        other => chat::finish_reason(other, false, false),
+    }
 }
 
 /// What of an answer's content bears upon its `stop_reason`.

@@ -12,6 +12,7 @@ use crate::{
     codec::{
         Malformed,
         json::read::{Object, Spelling, malformed},
+        schema,
     },
     dialect::Family,
     ir::{Block, Effort, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn},
@@ -132,7 +133,7 @@ fn tool(raw: &RawValue, reader: &mut Reader) -> Result<Tool, Malformed> {
             let tool = Tool {
                 name: object.need_name()?,
                 description: object.take("description")?,
-                kind: ToolKind::Function(object.take_raw("input_schema").map(RawValue::to_owned)),
+                kind: ToolKind::Function(object.take_raw("input_schema").map(schema::modern)),
                 strict: object.take("strict")?,
                 cache: cache_mark(&mut object)?,
             };
@@ -219,7 +220,7 @@ fn output_config(object: &mut Object<'_>, request: &mut Request, reader: &mut Re
     request.output = OutputFormat::JsonSchema {
         name: format.take("name").map_err(place)?,
         description: None,
-        schema: schema.to_owned(),
+        schema: schema::modern(schema),
         strict: Some(true),
     };
     reader.leftover(format, "output_config.format.");

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     codec::{
-        Reply, arguments,
+        Reply, arguments, chat,
         ids::{self, ANTHROPIC_CALL_ID, call_id, invented_call_id, prefixed},
         json::{
             loose::Loose,
@@ -32,19 +32,24 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
         Problem::new(ProblemKind::Upstream, format!("the upstream's answer cannot be read: {why}"))
     };
     let mut object = Object::parse(body, Spelling::Exact).map_err(unreadable)?;
-    if let Some(error) = object.take::<serde_json::Value>("error").map_err(unreadable)? {
+    if let Some(error) = object.take::<serde_json::Value>("error").map_err(unreadable)?.filter(understand::is_error) {
         return Err(understand::event(Family::Anthropic, &serde_json::json!({ "error": error })));
     }
-    let content = object
-        .take_raw("content")
-        .ok_or_else(|| Problem::new(ProblemKind::Upstream, "the upstream's answer has no content"))?;
-    let mut blocks = Reader::of_answers().content(content).map_err(unreadable)?;
+    // An answer that says why it ended may have nothing to say.
+    let mut blocks = match object.take_raw("content") {
+        Some(content) => Reader::of_answers().content(content).map_err(unreadable)?,
+        None if object.has("stop_reason") => Vec::new(),
+        None => return Err(Problem::new(ProblemKind::Upstream, "the upstream's answer has no content")),
+    };
     citations::place(&mut blocks);
     let has_call = blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
     // What stands beside the content is no reason to lose it, however it is written.
     let mut text = |name: &str| object.take::<Loose<'_>>(name).ok().flatten().map(Loose::into_string);
     let (id, model) = (ids::of_answer(text("id")), text("model"));
     let (reason, stop_sequence) = (text("stop_reason"), text("stop_sequence"));
+    if let Some(word) = reason.as_deref().filter(|word| chat::broke_off(word)) {
+        return Err(chat::stopped_early(word));
+    }
     if let Ok(Some(mut details)) = object.object("stop_details")
         && let Ok(Some(explanation)) = details.take::<String>("explanation")
     {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{citations, finish, usage::WireUsage};
 use crate::{
-    codec::{StreamDecoder, ids::invented_call_id, json::loose},
+    codec::{StreamDecoder, arguments, chat, ids::invented_call_id, json::loose},
     dialect::Family,
     framing::sse::Frame,
     ir::{BlockKind, Citation, Delta, Event, Finish, Opaque, Raw, Usage},
@@ -68,6 +68,7 @@ enum What {
 #[derive(Deserialize)]
 struct Wire<'a> {
     r#type: String,
+    #[serde(default, deserialize_with = "loose::number")]
     index: Option<u32>,
     message: Option<WireMessage>,
     #[serde(borrow)]
@@ -90,6 +91,7 @@ struct WireMessage {
 
 #[derive(Deserialize)]
 struct WireBlock {
+    #[serde(default)]
     r#type: String,
     #[serde(default, deserialize_with = "loose::owned")]
     text: Option<String>,
@@ -111,7 +113,8 @@ struct WireBlock {
 struct WireDelta {
     #[serde(default, deserialize_with = "loose::owned")]
     text: Option<String>,
-    #[serde(default, deserialize_with = "loose::owned")]
+    /// A piece of the arguments, or from some servers the object itself.
+    #[serde(default, deserialize_with = "loose::json")]
     partial_json: Option<String>,
     #[serde(default, deserialize_with = "loose::owned")]
     thinking: Option<String>,
@@ -138,10 +141,8 @@ impl StreamDecoder for Decoder {
             return;
         }
         match serde_json::from_str::<Wire<'_>>(frame.data) {
-            Ok(wire) => self.event(wire, out),
-            Err(_) => {
-                self.fail(Problem::new(ProblemKind::Upstream, "the upstream sent an event that cannot be read"), out);
-            }
+            Ok(wire) => self.event(wire, frame.data, out),
+            Err(_) => self.fail(understand::no_answer(Family::Anthropic, frame.data.as_bytes()), out),
         }
     }
 
@@ -164,12 +165,9 @@ impl StreamDecoder for Decoder {
 // === impl Decoder ===
 
 impl Decoder {
-    fn event(&mut self, wire: Wire<'_>, out: &mut Vec<Event>) {
+    fn event(&mut self, wire: Wire<'_>, data: &str, out: &mut Vec<Event>) {
         match wire.r#type.as_str() {
-            // A second beginning is another answer: what came before was cut off, whatever comes now.
-            "message_start" if self.started => {
-                self.fail(Problem::new(ProblemKind::Upstream, "the upstream began its answer a second time"), out);
-            }
+            "message_start" if self.started => self.fail(super::began_again(), out),
             "message_start" => self.start(wire.message, out),
             "content_block_start" => self.block_start(wire.index.unwrap_or_default(), wire.content_block, out),
             "content_block_delta" => self.delta(wire.index.unwrap_or_default(), wire.delta.unwrap_or_default(), out),
@@ -184,7 +182,13 @@ impl Decoder {
             "error" => {
                 let error: Option<serde_json::Value> =
                     wire.error.and_then(|error| serde_json::from_str(error.get()).ok());
-                self.fail(understand::event(Family::Anthropic, &serde_json::json!({ "error": error })), out);
+                self.fail(
+                    match error.filter(understand::is_error) {
+                        Some(error) => understand::event(Family::Anthropic, &serde_json::json!({ "error": error })),
+                        None => understand::no_answer(Family::Anthropic, data.as_bytes()),
+                    },
+                    out,
+                );
             }
             // New kinds of events are no failure.
             _ => {}
@@ -206,11 +210,9 @@ impl Decoder {
 
     fn block_start(&mut self, index: u32, raw: Option<&RawValue>, out: &mut Vec<Event>) {
         self.start(None, out);
+        // What it is, its first delta will say.
         let block = raw.and_then(|raw| Some((raw, serde_json::from_str::<WireBlock>(raw.get()).ok()?)));
-        let Some((raw, block)) = block else {
-            return self
-                .fail(Problem::new(ProblemKind::Upstream, "the upstream began a block without saying which"), out);
-        };
+        let Some((raw, block)) = block.filter(|(_, block)| !block.r#type.is_empty()) else { return };
         // An index that is used again ends its former block.
         if let Some(former) = self.blocks.remove(&index) {
             close(former, self.said, out);
@@ -249,7 +251,10 @@ impl Decoder {
                 let id = said(block.id).unwrap_or_else(|| invented_call_id(raw.get(), number as usize));
                 begin(BlockKind::ToolCall { id, name: block.name.unwrap_or_default() }, None);
                 What::Call {
-                    whole: block.input.filter(|input| !is_empty_object(input)).map(|input| input.get().to_owned()),
+                    whole: block
+                        .input
+                        .filter(|input| !is_empty_object(input))
+                        .map(|input| arguments::unquoted(input.get().to_owned())),
                 }
             }
             _ => What::Foreign { kind: block.r#type, raw: raw.to_owned(), arguments: String::new() },
@@ -257,10 +262,10 @@ impl Decoder {
     }
 
     fn delta(&mut self, index: u32, delta: WireDelta, out: &mut Vec<Event>) {
-        // A delta without a block says nothing that could be placed.
-        let Some(open) = self.blocks.get_mut(&index) else {
+        if !self.blocks.contains_key(&index) && !self.begin_unsaid(index, &delta, out) {
             return;
-        };
+        }
+        let Some(open) = self.blocks.get_mut(&index) else { return };
         let grown = match &mut open.what {
             What::Text { citations, .. } => {
                 citations.extend(delta.citation.as_deref().map(citations::read));
@@ -286,6 +291,27 @@ impl Decoder {
         out.extend(grown.map(|delta| Event::BlockDelta { block: open.number, delta }));
     }
 
+    /// Begins the block that a delta belongs to and that the upstream did not begin, some do not; whether that could be
+    /// done. A call without its beginning has no name, and fails the answer.
+    fn begin_unsaid(&mut self, index: u32, delta: &WireDelta, out: &mut Vec<Event>) -> bool {
+        let (kind, what) = if delta.text.is_some() || delta.citation.is_some() {
+            (BlockKind::Text, What::Text { start: self.said, citations: Vec::new() })
+        } else if delta.thinking.is_some() || delta.signature.is_some() {
+            (BlockKind::Reasoning { redacted: false }, What::Thinking { signature: String::new() })
+        } else {
+            if delta.partial_json.as_deref().is_some_and(|piece| !piece.is_empty()) {
+                self.fail(Problem::new(ProblemKind::Upstream, "the upstream sent arguments without a call"), out);
+            }
+            return false;
+        };
+        self.start(None, out);
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        out.push(Event::BlockStart { block: number, candidate: 0, kind });
+        self.blocks.insert(index, Open { number, what });
+        true
+    }
+
     fn message_delta(&mut self, delta: WireDelta, usage: Option<WireUsage>, out: &mut Vec<Event>) {
         self.start(None, out);
         if let Some(usage) = usage {
@@ -297,6 +323,9 @@ impl Decoder {
         }
         if let Some(explanation) = delta.stop_details.and_then(|details| details.explanation) {
             self.refusal(explanation, out);
+        }
+        if let Some(word) = delta.stop_reason.as_deref().filter(|word| chat::broke_off(word)) {
+            return self.fail(chat::stopped_early(word), out);
         }
         if let Some(reason) = delta.stop_reason {
             self.finish = Some(finish::read(Some(&reason), delta.stop_sequence, self.has_call));

@@ -123,16 +123,8 @@ fn effort(
     context: &mut Context<'_>,
 ) -> Option<&'static str> {
     // A budget that the model does not take says how hard to think all the same (hard case 202).
-    let converted = match control.budget {
-        Some(budget) if budget > 0 && mode == Mode::Adaptive => {
-            let effort = of_budget(budget);
-            context.adapted(Name::Budget, budget.to_string(), word(effort));
-            Some(effort)
-        }
-        _ => None,
-    };
-    let asked = control.effort.or(converted)?;
-    let (_, said) = as_said(control, false, context.from);
+    let converted = control.budget.filter(|budget| *budget > 0 && mode == Mode::Adaptive);
+    let asked = control.effort.or(converted.map(of_budget))?;
     if !abilities.effort {
         // Spoken by the budget already, unless the client gave both.
         if control.budget.is_some_and(|budget| budget > 0) {
@@ -140,24 +132,20 @@ fn effort(
         }
         return None;
     }
-    Some(match asked {
+    let sent = match asked {
         Effort::None => return None,
-        Effort::Minimal => {
-            if control.effort.is_some() {
-                context.adapted(Name::Effort, said, "low");
-            }
-            "low"
-        }
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::XHigh if abilities.xhigh => "xhigh",
-        Effort::XHigh => {
-            context.adapted(if control.effort.is_some() { Name::Effort } else { Name::Budget }, said, "high");
-            "high"
-        }
-        Effort::Max => "max",
-    })
+        Effort::Minimal => Effort::Low,
+        Effort::XHigh if !abilities.xhigh => Effort::High,
+        asked => asked,
+    };
+    if let Some(budget) = converted {
+        context.adapted(Name::Budget, budget.to_string(), word(sent));
+    }
+    if control.effort.is_some() && sent != asked {
+        let (_, said) = as_said(control, false, context.from);
+        context.adapted(Name::Effort, said, word(sent));
+    }
+    Some(word(sent))
 }
 
 /// No vendor states these figures; they are ours, for Anthropic's models of that time (docs/protocols/reasoning.md).

@@ -37,7 +37,8 @@ impl<'de> Deserialize<'de> for WireUsage {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(from)?;
         // Passes that are billed beside the answer (compaction, advisors) are rare; their counts are added up.
-        if raw.get().contains("\"iterations\"") {
+        // So are servers that count in OpenAI's words.
+        if raw.get().contains("\"iterations\"") || raw.get().contains("\"prompt_tokens\"") {
             let all = serde_json::from_str(raw.get()).map(|usage| tap::usage::anthropic(&usage));
             return Ok(Self(all.unwrap_or_default()));
         }

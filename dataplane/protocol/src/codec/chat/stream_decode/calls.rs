@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::Blocks;
 use crate::{
     codec::{
+        arguments,
         chat::wire::{self, Call as Piece, Function},
         ids,
     },
@@ -45,13 +46,16 @@ struct Call {
     name: Option<String>,
     state: Option<Opaque>,
     held: String,
+    /// Some arguments have gone out.
+    sent: bool,
     /// Its block, once id and name are known.
     block: Option<u32>,
 }
 
 impl Calls {
-    pub const fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+    /// Whether no tool is called: an id alone is no call.
+    pub fn is_empty(&self) -> bool {
+        self.calls.iter().all(|call| call.name.is_none())
     }
 
     /// Takes one piece.
@@ -60,8 +64,7 @@ impl Calls {
             return Ok(());
         }
         let id = piece.id.as_deref().filter(|id| !id.is_empty());
-        let function = piece.function.as_ref();
-        let name = function.and_then(|function| function.name.as_deref()).filter(|name| !name.is_empty());
+        let name = piece.tool();
         let at = self.find(piece.index, id, name);
         let Some(call) = self.calls.get_mut(at).filter(|_| at < MAX_CALLS) else {
             return Err(Problem::new(ProblemKind::Upstream, "the upstream sent too many tool calls in one answer"));
@@ -72,17 +75,16 @@ impl Calls {
             *last = at.max(*last);
         }
         call.name = call.name.take().or_else(|| name.map(str::to_owned));
-        let google = piece.extra_content.as_ref().and_then(|extra| extra.google.as_ref());
-        if let Some(value) = google.and_then(|google| google.thought_signature.as_deref()) {
-            call.state = Some(Opaque { family: Family::Gemini, value: value.to_owned() });
+        if let Some(value) = piece.signature() {
+            call.state = Some(Opaque { family: Family::Gemini, value });
         }
-        if let Some(arguments) = function.and_then(|function| function.arguments) {
+        if let Some(arguments) = piece.pieces() {
             call.held.push_str(&wire::arguments(arguments));
         }
         if call.held.len() > MAX_HELD {
             return Err(Problem::new(ProblemKind::Upstream, "the upstream sent arguments without a tool's name"));
         }
-        call.release(place);
+        call.release(place, false);
         Ok(())
     }
 
@@ -92,6 +94,8 @@ impl Calls {
             index: Some(0),
             id: Some(ids::invented_call_id(seed, 0).into()),
             function: Some(Function { name: function.name.clone(), arguments: function.arguments }),
+            name: None,
+            arguments: None,
             extra_content: None,
         };
         self.push(&piece, place)
@@ -100,11 +104,16 @@ impl Calls {
     /// Ends all calls.
     pub fn close(&mut self, seed: &str, place: &mut Place<'_>) -> Result<(), Problem> {
         for (position, call) in self.calls.iter_mut().enumerate() {
+            if call.name.is_none() && call.held.is_empty() {
+                // An id alone, which nothing followed.
+                continue;
+            }
             if call.name.is_none() {
                 return Err(Problem::new(ProblemKind::Upstream, "the upstream sent a tool call without a name"));
             }
             call.id.get_or_insert_with(|| ids::invented_call_id(seed, position));
-            call.release(place);
+            call.held = arguments::unquoted(std::mem::take(&mut call.held));
+            call.release(place, true);
             if let Some(block) = call.block {
                 place.out.push(Event::BlockEnd { block });
             }
@@ -136,8 +145,9 @@ impl Calls {
 }
 
 impl Call {
-    /// Starts the block as soon as that is possible, and sends what waits.
-    fn release(&mut self, place: &mut Place<'_>) {
+    /// Starts the block as soon as that is possible, and sends what waits: a text in the place of the object when it is
+    /// `whole`, since only then it is known as such.
+    fn release(&mut self, place: &mut Place<'_>, whole: bool) {
         let (Some(id), Some(name)) = (&self.id, &self.name) else { return };
         let block = *self.block.get_or_insert_with(|| {
             let block = place.blocks.next();
@@ -148,7 +158,9 @@ impl Call {
         if let Some(state) = self.state.take() {
             place.out.push(Event::BlockDelta { block, delta: Delta::State(state) });
         }
-        if !self.held.is_empty() {
+        let is_text = !self.sent && self.held.trim_start().starts_with('"');
+        if !self.held.is_empty() && (whole || !is_text) {
+            self.sent = true;
             let delta = Delta::Arguments(std::mem::take(&mut self.held));
             place.out.push(Event::BlockDelta { block, delta });
         }

@@ -137,7 +137,7 @@ enum Served {
 /// Answers a request. Never fails: every way out is a response and a record.
 pub async fn handle<B>(gateway: &Arc<Gateway>, peer: SocketAddr, request: Request<B>) -> Response<ResponseBody>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let RequestSettings { trusted_proxies, record_client, .. } = &gateway.settings;
     let client = Client::read(peer.ip(), request.headers(), trusted_proxies, *record_client);
@@ -157,7 +157,7 @@ where
 
 async fn serve<B>(gateway: &Arc<Gateway>, request: Request<B>, guard: &mut Guard) -> Result<Served, Refusal>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let runtime = gateway.config.current();
     let (head, body) = request.into_parts();
@@ -210,7 +210,7 @@ async fn call<B>(
     guard: &mut Guard,
 ) -> Result<PlannedCall, Refusal>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let gateway = Arc::clone(guard.gateway());
     let read = read::read(endpoint, &head, body, &gateway, &mut standing).await?;

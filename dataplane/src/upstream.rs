@@ -2,6 +2,7 @@
 
 mod additions;
 pub mod balance;
+mod body;
 mod client;
 mod clients;
 mod connect;
@@ -16,6 +17,7 @@ mod sent;
 mod tunnel;
 
 pub use additions::{Additions, InvalidAdditions};
+pub use body::{BrokenOff, OutboundBody, Tail};
 pub use client::{BaseUrl, Client, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
 pub use clients::{ClientIdentity, Clients, Pool, Trust};
 pub use credential::{Credential, InvalidCredential};

@@ -89,6 +89,30 @@ def test_speech(client, tmp_path):
     assert (tmp_path / "sound.mp3").read_bytes() == sound.content
 
 
+def test_images_from_images(client):
+    named = ("cat.png", PNG, "image/png")
+    edited = client.images.edit(model=MODEL, image=[named, named], prompt="more cats", n=2)
+    assert [base64.b64decode(image.b64_json) for image in edited.data] == [PNG, PNG]
+    events = list(client.images.edit(model=MODEL, image=named, prompt="more cats", stream=True))
+    assert events[-1].type == "image_edit.completed" and events[-1].usage.output_tokens == 272
+    varied = client.images.create_variation(model=MODEL, image=named)
+    assert base64.b64decode(varied.data[0].b64_json) == PNG
+
+
+@pytest.mark.parametrize("size", [1_000, 12 << 20], ids=["small", "large"])
+def test_transcriptions(client, upstream, size):
+    sound = ("grüße.wav", bytes(range(250)) * (size // 250), "audio/wav")
+    heard = client.audio.transcriptions.create(model=MODEL, file=sound, language="de", temperature=0)
+    assert heard.text == f"I heard {size // 250 * 250} bytes of \"grüße.wav\""
+    assert heard.usage.output_tokens == 6
+    assert client.audio.translations.create(model=MODEL, file=sound).text == heard.text
+    assert client.audio.transcriptions.create(model=MODEL, file=sound, response_format="text") == heard.text
+    events = list(client.audio.transcriptions.create(model=MODEL, file=sound, stream=True))
+    assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == heard.text
+    assert (events[-1].type, events[-1].text, events[-1].usage.output_tokens) == ("transcript.text.done", heard.text, 6)
+    assert upstream.truth()["model"] in (MODEL, "scripted-large")
+
+
 def test_an_error_is_the_sdks_own(client, upstream):
     upstream.script(status={"status": 429})
     with pytest.raises(openai.RateLimitError):

@@ -32,6 +32,7 @@ mod check;
 mod control;
 mod direct;
 mod event;
+mod form;
 mod gemini;
 mod play;
 mod record;

@@ -19,6 +19,7 @@ mod doors;
 mod egress;
 mod errors;
 mod fallback;
+mod forms;
 mod limits;
 mod meanwhile;
 mod metering;

@@ -7,6 +7,7 @@
 mod allowance;
 mod end_user;
 mod foreign_state;
+mod form;
 mod hybrid;
 mod needs;
 mod prepare;
@@ -21,7 +22,7 @@ use crate::{
     codec::{Head, Malformed, Reply},
     defaults::Defaults,
     dialect::{Framing, Surface},
-    estimate::{self, Estimate},
+    estimate::{self, Estimate, MEDIA_TOKENS},
     inbound::Endpoint,
     ir,
     limits::ModelLimits,
@@ -34,6 +35,7 @@ use crate::{
 use hybrid::Lost;
 
 pub use allowance::Allowance;
+pub use form::{Form, PreparedForm};
 pub use needs::Needs;
 
 /// Longest model id, in bytes: every event of an answer repeats it. Resource names of clouds have some hundreds.
@@ -52,6 +54,8 @@ pub struct Call {
     include_usage: Option<bool>,
     end_user: Option<Box<str>>,
     estimate: OnceLock<Estimate>,
+    /// What is sent in the place of the body, which holds its fields then.
+    form: Option<Form>,
     decoded: OnceLock<Result<ir::Request, Malformed>>,
     /// What the body lost when it was read as another dialect's than its path says.
     lost: Lost,
@@ -113,8 +117,10 @@ pub struct Prepared {
     pub path: String,
     /// Headers that the dialect asks for; they replace the client's of the same name.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON. The client's own bytes, uncopied, if nothing had to change.
+    /// JSON. The client's own bytes, uncopied, if nothing had to change. Empty if there is a form.
     pub body: Bytes,
+    /// The form to send in the place of JSON.
+    pub form: Option<PreparedForm>,
     /// What was changed or left out, for `x-routeapi-warnings`.
     pub warnings: Vec<Warning>,
     /// Whether it asks for usage in the stream although the client did not (`stream_options` of Chat).
@@ -183,7 +189,17 @@ impl Call {
             estimate,
             decoded,
             lost,
+            form: None,
         })
+    }
+
+    /// Reads a request that is a form.
+    ///
+    /// # Errors
+    /// As those of [`Self::read`].
+    pub fn read_form(endpoint: Endpoint, head: Head, form: Form) -> Result<Self, Malformed> {
+        let call = Self::read(endpoint, head, form.to_json())?;
+        Ok(Self { form: Some(form), ..call })
     }
 
     /// Which call.
@@ -222,12 +238,20 @@ impl Call {
     }
 
     fn estimate(&self) -> Estimate {
-        *self.estimate.get_or_init(|| estimate::input(self.surface(), &self.body))
+        *self.estimate.get_or_init(|| {
+            let read = estimate::input(self.surface(), &self.body);
+            let files = self.form.as_ref().map_or(0, |form| form.files);
+            let reserved = read.reserved.saturating_add(files.saturating_mul(MEDIA_TOKENS));
+            Estimate { reserved, ..read }
+        })
     }
 
     /// More input tokens than this are no plausible count of the request ([`crate::estimate`]).
     pub fn plausible_input_tokens(&self) -> u64 {
-        estimate::plausible_input_tokens(&self.body)
+        match &self.form {
+            Some(_) => estimate::LARGEST_INPUT,
+            None => estimate::plausible_input_tokens(&self.body),
+        }
     }
 
     /// Bytes of the body.

@@ -35,7 +35,7 @@ const ADDED_INPUT: u64 = 16 << 10;
 
 /// The most input tokens of a request that refers to something outside of itself (files, caches, earlier answers) or lets
 /// the vendor's tools add to it: several times the largest context of any model.
-const LARGEST_INPUT: u64 = 1 << 24;
+pub(crate) const LARGEST_INPUT: u64 = 1 << 24;
 
 /// The most tokens of one answer without a maximum: several times the largest of any model.
 const LARGEST_OUTPUT: u64 = 1 << 20;

@@ -40,7 +40,7 @@ use super::{
     gathered::{Full, Lease, UnfinishedEvent},
     offload::Late,
     plan::{self, Plan},
-    read::Read,
+    read::{Read, Rest},
     refusal::Refusal,
     settle::Guard,
     standing::Standing,
@@ -319,6 +319,7 @@ impl<'a> Walk<'a> {
             .map_err(|Full| Refusal::Full)?;
         let one = Try {
             call: &self.read.call,
+            rest: self.read.rest.as_ref(),
             client_headers: self.client_headers,
             upstream,
             account: &self.standing.caller().token.account,
@@ -326,7 +327,18 @@ impl<'a> Walk<'a> {
             retries_filtered: self.plan.leads_on(FallbackCondition::ContentFiltered) && self.may_try_another(),
             settings: &self.gateway.settings,
         };
-        Ok(one.run(prepared, guard).await)
+        if let Some(rest) = one.rest {
+            rest.tell(guard.held_back());
+        }
+        let outcome = one.run(prepared, guard).await;
+        // A form that its client did not send to the end says nothing about the upstream.
+        if outcome.is_err()
+            && let Some(refusal) = one.rest.and_then(Rest::broken)
+        {
+            guard.fail_attempt("body_broken", clock::mono());
+            return Err(refusal);
+        }
+        Ok(outcome)
     }
 
     /// Whether an upstream and an attempt are left beyond the one that runs.
@@ -341,7 +353,8 @@ impl<'a> Walk<'a> {
         if failure.cause != Cause::Busy {
             self.attempts += 1;
             guard.fail_attempt(failure.word(), now);
-            if !(guard.is_held_back() && failure.is_upstreams()) {
+            let is_lost = self.read.rest.as_ref().is_some_and(|rest| rest.tail.is_lost());
+            if !((guard.is_held_back() || is_lost) && failure.is_upstreams()) {
                 failure.tell(upstream, now, guard.tenant(), self.plan.upstreams.len() == 1);
             }
         }
@@ -352,7 +365,9 @@ impl<'a> Walk<'a> {
             Next::If(condition) => self.plan.leads_on(condition),
         };
         let affordable = |failure: &Failure| !failure.wasted_an_answer() || self.plan.route.budget.try_retry();
-        if !goes_on || (self.attempts < self.plan.route.fallback.max_attempts && !affordable(&failure)) {
+        // What one upstream has got of a form, no other can get.
+        let is_sent = self.read.rest.as_ref().is_some_and(|rest| rest.tail.has_begun());
+        if !goes_on || is_sent || (self.attempts < self.plan.route.fallback.max_attempts && !affordable(&failure)) {
             return Err(Refusal::Upstream(failure));
         }
         if let Some(until) = failure.pause().and_then(|pause| now.checked_add(pause)) {

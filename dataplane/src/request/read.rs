@@ -22,6 +22,8 @@ use http_body_util::BodyExt;
 use routeapi_protocol::{
     call::{Call, Needs},
     codec::{Head, Malformed},
+    dialect::Surface,
+    direct::Takes,
     inbound::Endpoint,
 };
 use tokio::time::timeout_at;
@@ -37,6 +39,9 @@ use super::{
 use crate::clock;
 
 mod decompress;
+mod form;
+
+pub(super) use self::form::Rest;
 
 use self::decompress::Encoding;
 pub(super) use self::decompress::READ_ENCODINGS;
@@ -53,6 +58,8 @@ pub(super) struct Read {
     pub call: Call,
     /// What an upstream has to be able to do.
     pub needs: Needs,
+    /// What is still to come of a form.
+    pub rest: Option<Rest>,
     _lease: Lease,
 }
 
@@ -65,7 +72,7 @@ pub(super) async fn read<B>(
     standing: &mut Standing,
 ) -> Result<Arc<Read>, Refusal>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let family = endpoint.surface.family();
     if let Some(name) = outbound::too_long(family, &head.headers) {
@@ -86,6 +93,9 @@ where
         }
         standing.renew(gateway).map(drop)
     };
+    if let Some(boundary) = form_boundary(&endpoint, &head.headers)? {
+        return read_form(endpoint, head, (body, &boundary), settings, lease, look).await;
+    }
     let received = receive(&head.headers, body, settings, lease, look).await?;
     let content_type = foreign_content_type(&head.headers);
     let head = dialect_head(&endpoint, &head.headers);
@@ -107,9 +117,60 @@ where
         // Asked for here, since it goes through the whole body; the call keeps it.
         call.estimated_input_tokens();
         let needs = call.needs();
-        Ok(Arc::new(Read { call, needs, _lease: lease }))
+        Ok(Arc::new(Read { call, needs, rest: None, _lease: lease }))
     });
     read.await.unwrap_or_else(|Late| Err(Refusal::Busy))
+}
+
+/// The boundary, if the body is a form and may be one.
+fn form_boundary(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Surface::Direct(direct) = endpoint.surface else { return Ok(None) };
+    let wrong = |wanted: &str| {
+        let message = format!("the request body has to be {wanted}, as content-type has to say");
+        Refusal::Malformed(Malformed { field: None, message })
+    };
+    match (form::boundary(headers), direct.takes()) {
+        (Some(boundary), Takes::Form | Takes::Both) => boundary.map(Some),
+        (Some(_), Takes::Json) => Err(wrong("application/json")),
+        (None, Takes::Form) => Err(wrong("multipart/form-data")),
+        (None, Takes::Json | Takes::Both) => Ok(None),
+    }
+}
+
+/// Reads a form as far as its model, and a piece further.
+async fn read_form<B>(
+    endpoint: Endpoint,
+    head: &Parts,
+    (body, boundary): (B, &str),
+    settings: &RequestSettings,
+    mut lease: Lease,
+    look: impl FnMut() -> Result<(), Refusal>,
+) -> Result<Arc<Read>, Refusal>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    check_length(&head.headers, settings)?;
+    if Encoding::read(&head.headers)? != Encoding::Identity {
+        return Err(Refusal::Malformed(Malformed {
+            field: None,
+            message: "a multipart/form-data body may have no content-encoding".to_owned(),
+        }));
+    }
+    let dialect_head = dialect_head(&endpoint, &head.headers);
+    let names_model = endpoint.model.is_none();
+    let ahead = form::read(body, (boundary, names_model), settings, &mut lease, look).await?;
+    let call = Call::read_form(endpoint, dialect_head, ahead.form).map_err(Refusal::Malformed)?;
+    let needs = call.needs();
+    Ok(Arc::new(Read { call, needs, rest: ahead.rest, _lease: lease }))
+}
+
+/// Refuses a body that declares too much before a byte of it is read.
+fn check_length(headers: &HeaderMap, settings: &RequestSettings) -> Result<(), Refusal> {
+    let limit = settings.max_body_bytes;
+    if declared(headers).is_some_and(|length| length > limit as u64) {
+        return Err(Refusal::BodyTooLarge { limit });
+    }
+    Ok(())
 }
 
 /// A body as it came.
@@ -140,10 +201,8 @@ async fn receive<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    check_length(headers, settings)?;
     let limit = settings.max_body_bytes;
-    if declared(headers).is_some_and(|length| length > limit as u64) {
-        return Err(Refusal::BodyTooLarge { limit });
-    }
     let encoding = Encoding::read(headers)?;
     let mut gathered = Gathered::new(lease);
     let complete_by = within(clock::mono(), settings.body_total);

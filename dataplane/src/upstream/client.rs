@@ -21,6 +21,7 @@ use routeapi_protocol::dialect::{Framing, Surface};
 
 use super::{
     additions::Additions,
+    body::OutboundBody,
     clients::Pool,
     connect::ConnectTimeout,
     credential::Credential,
@@ -36,8 +37,8 @@ pub struct OutboundRequest {
     pub path: String,
     /// Headers beyond content type, encoding and credential.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// JSON.
-    pub body: Bytes,
+    /// JSON or a form.
+    pub body: OutboundBody,
     /// Is set when the upstream may have received the request.
     pub sent: SentMark,
     /// The upstream's surface; only Echo needs to be told.
@@ -233,7 +234,7 @@ fn outbound(
     for (name, value) in &request.headers {
         headers.append(name, value.clone());
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, request.body.content_type());
     // A compressed stream would have to be inflated before usage can be read from it.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some((name, value)) = credential.header() {

@@ -13,7 +13,7 @@ use super::{OutboundRequest, UpstreamBody};
 
 /// Answers a request as every upstream at once.
 pub fn answer(request: &OutboundRequest, surface: Surface, framing: Framing) -> Response<UpstreamBody> {
-    let answer = echo::answer(surface, framing, &request.path, &request.body);
+    let answer = echo::answer(surface, framing, &request.path, request.body.json());
     let mut response = Response::new(UpstreamBody::Echo(VecDeque::from(answer.chunks)));
     *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or_default();
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(answer.content_type));

@@ -1,7 +1,6 @@
 //! Whether an upstream may have received a request: what was sent may be billed, whatever becomes of its answer.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::{
         Arc,
@@ -13,6 +12,8 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::body::{BrokenOff, OutboundBody};
+
 /// Set once a connection to the upstream has begun to take the request's body.
 #[derive(Clone, Debug, Default)]
 pub struct SentMark(Arc<AtomicBool>);
@@ -20,7 +21,7 @@ pub struct SentMark(Arc<AtomicBool>);
 /// A request body that notes that it was taken.
 #[derive(Clone, Debug, Default)]
 pub struct MarkedBody {
-    bytes: Bytes,
+    body: OutboundBody,
     mark: SentMark,
 }
 
@@ -36,27 +37,27 @@ impl SentMark {
 }
 
 impl MarkedBody {
-    pub(super) fn new(bytes: Bytes, mark: SentMark) -> Self {
-        Self { bytes, mark }
+    /// A body that sets this mark.
+    pub fn new(body: impl Into<OutboundBody>, mark: SentMark) -> Self {
+        Self { body: body.into(), mark }
     }
 }
 
 impl Body for MarkedBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let body = self.get_mut();
-        body.mark.set();
-        let bytes = std::mem::take(&mut body.bytes);
-        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = self.get_mut();
+        this.mark.set();
+        this.body.poll(context).map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.body.left() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        self.body.left().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -19,8 +19,18 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 const PICTURE: u64 = 272;
 
 /// The paths of such endpoints, below the base URL.
-pub(super) const PATHS: [&str; 6] =
-    ["completions", "moderations", "images/generations", "audio/speech", "rerank", "score"];
+pub(super) const PATHS: [&str; 10] = [
+    "completions",
+    "moderations",
+    "images/generations",
+    "images/edits",
+    "images/variations",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "rerank",
+    "score",
+];
 
 /// All that an answer is made from.
 pub(super) struct Request<'a> {
@@ -37,7 +47,13 @@ impl Request<'_> {
             "completions" => self.completions(&body),
             "moderations" => self.moderations(&body),
             "images/generations" => self.images(&body, "image_generation"),
+            "images/edits" => {
+                body.need("image")?;
+                self.images(&body, "image_edit")
+            }
+            "images/variations" => self.variations(&body),
             "audio/speech" => self.speech(&body),
+            "audio/transcriptions" | "audio/translations" => self.transcriptions(&body),
             "rerank" => self.rerank(&body),
             "score" => self.score(&body),
             other => Err(Refusal::of(404, format!("Invalid URL (POST /v1/{other})"))),
@@ -178,6 +194,54 @@ impl Request<'_> {
         let audio = base64::engine::general_purpose::STANDARD.encode(sound);
         let delta = json!({"type": "speech.audio.delta", "audio": audio});
         Ok(self.stream(vec![Event::data(&delta).worth(counts.1), Event::data(&last)]))
+    }
+
+    fn variations(&self, body: &Members<'_>) -> Check<Reply> {
+        self.only(body, "model image n response_format size user")?;
+        body.object("image")?.ok_or_else(|| Refusal::invalid("image", "field required"))?;
+        let picture = json!({"b64_json": self.script.text.as_deref().unwrap_or(PNG)});
+        self.exchange.produced(body.string("model")?, false, Usage::default());
+        Ok(Reply::Document(json!({"created": CREATED, "data": [picture]}), 0))
+    }
+
+    fn transcriptions(&self, body: &Members<'_>) -> Check<Reply> {
+        self.only(
+            body,
+            "model file language prompt response_format temperature stream include timestamp_granularities \
+             chunking_strategy",
+        )?;
+        body.string("model")?;
+        let file = body.object("file")?.ok_or_else(|| Refusal::invalid("file", "field required"))?;
+        let bytes = file.integer("bytes", 0)?.unwrap_or(0);
+        let text = self
+            .script
+            .text
+            .clone()
+            .unwrap_or_else(|| format!("I heard {bytes} bytes of {}", file.get("filename").unwrap()));
+        let counts = (bytes / 100, words(&text));
+        let usage = json!({"type": "tokens", "input_tokens": counts.0, "output_tokens": counts.1,
+            "total_tokens": counts.0 + counts.1, "input_token_details": {"text_tokens": 0, "audio_tokens": counts.0}});
+        if body.flag("stream")?.unwrap_or(false) {
+            let mut last = json!({"type": "transcript.text.done", "text": text});
+            self.counted(&mut last, usage, true, counts)?;
+            let pieces = text.split_inclusive(' ');
+            let mut events: Vec<_> = pieces
+                .map(|piece| Event::data(&json!({"type": "transcript.text.delta", "delta": piece})).worth(1))
+                .collect();
+            events.push(Event::data(&last));
+            return Ok(self.stream(events));
+        }
+        let mut document = json!({"text": text});
+        self.counted(&mut document, usage, false, counts)?;
+        match body.get("response_format").and_then(Value::as_str) {
+            None | Some("json" | "verbose_json") => Ok(Reply::Document(document, counts.1)),
+            Some(_) => Ok(Reply::Stream {
+                events: vec![Event::raw(text).worth(counts.1)],
+                heartbeat: Event::raw(""),
+                error: Event::raw(""),
+                content_type: "text/plain; charset=utf-8",
+            }),
+        }
     }
 
     fn rerank(&self, body: &Members<'_>) -> Check<Reply> {

@@ -14,7 +14,7 @@ use super::route::{Endpoint, route};
 use super::script::Script;
 use super::stage::{Reply, Stage, request_id};
 use super::wire::Line;
-use super::{anthropic, chat, control, direct, gemini, responses, side};
+use super::{anthropic, chat, control, direct, form, gemini, responses, side};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, Request, Response};
@@ -100,6 +100,7 @@ pub(super) async fn exchange(
         },
     );
 
+    let body = form::as_json(&head.headers, &body).await.unwrap_or_default();
     let model = model_of(&endpoint, &body);
     let script = shared.scripts.lock().unwrap().pick(&model);
     exchange.note(|entry| entry.model.clone_from(&model));

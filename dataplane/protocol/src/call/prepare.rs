@@ -74,7 +74,12 @@ impl Call {
             edits.extend(cuts);
             warnings.push(Warning::Dropped { field: field.into() });
         }
-        let body = if edits.is_empty() { self.body.clone() } else { Bytes::from(splice::apply(&self.body, edits)) };
+        let form = self.form.as_ref().map(|form| form.with_model(model));
+        let body = match &form {
+            Some(_) => Bytes::new(),
+            None if edits.is_empty() => self.body.clone(),
+            None => Bytes::from(splice::apply(&self.body, edits)),
+        };
         let exchange = Exchange {
             client: self.surface(),
             upstream: self.surface(),
@@ -83,7 +88,7 @@ impl Call {
             candidates: self.allowance.candidates,
             lane: self.own_lane(hide_usage),
         };
-        Ok(Prepared { path, headers: self.dialect_headers(), body, warnings, asks_usage: hide_usage, exchange })
+        Ok(Prepared { path, headers: self.dialect_headers(), body, form, warnings, asks_usage: hide_usage, exchange })
     }
 
     /// The lane of an answer in the client's own dialect.
@@ -132,7 +137,15 @@ impl Call {
         };
         let can_ask = upstream == Surface::ChatCompletions && !to.limits.lacks(Feature::StreamOptions);
         let asks_usage = can_ask && framing == Framing::Sse;
-        Ok(Prepared { path, headers: encoded.headers, body: encoded.body.into(), warnings, asks_usage, exchange })
+        Ok(Prepared {
+            path,
+            headers: encoded.headers,
+            body: encoded.body.into(),
+            form: None,
+            warnings,
+            asks_usage,
+            exchange,
+        })
     }
 
     fn decode(&self, codecs: Codecs, body: &[u8]) -> Result<Request, Malformed> {

@@ -17,7 +17,7 @@ use http::{
 use http_body::Body;
 use http_body_util::BodyExt;
 use routeapi_protocol::{
-    call::{Call, Prepared},
+    call::{Call, Prepared, PreparedForm},
     codec::Reply,
     dialect::Framing,
     exchange::{Exchange, Observed, ResponseStream},
@@ -38,10 +38,11 @@ use crate::{
         RequestSettings,
         gathered::{Full, Gathered, Lease, UnfinishedEvent},
         offload::Late,
+        read::Rest,
         refusal::FULL,
         settle::Guard,
     },
-    upstream::{OutboundRequest, UpstreamBody},
+    upstream::{OutboundBody, OutboundRequest, UpstreamBody},
 };
 
 /// Longest error body that is read; what is longer says nothing more.
@@ -53,6 +54,8 @@ const ERROR_PATIENCE: Duration = Duration::from_secs(10);
 /// What one try needs.
 pub(super) struct Try<'a> {
     pub call: &'a Call,
+    /// What is still to come of a form.
+    pub rest: Option<&'a Rest>,
     pub client_headers: &'a HeaderMap,
     pub upstream: &'a Arc<Upstream>,
     /// Whose turn large answers wait for.
@@ -78,8 +81,7 @@ impl Try<'_> {
             return Err(self.busy());
         };
         let now = clock::now();
-        let content_by = now.mono.checked_add(self.upstream.timeouts.first_content).unwrap_or(self.deadline);
-        let content_by = content_by.min(self.deadline);
+        let content_by = self.content_by(now.mono);
         let model = self.upstream.model.as_deref().unwrap_or(self.call.model());
         let sent = guard.attempt(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
@@ -93,7 +95,7 @@ impl Try<'_> {
                 trace,
                 self.upstream.client.additions().map(|additions| &**additions),
             ),
-            body: prepared.body,
+            body: self.body(prepared.body, prepared.form)?,
             sent,
             surface: prepared.exchange.surface(),
             framing: upstream_framing(&prepared.exchange),
@@ -121,6 +123,22 @@ impl Try<'_> {
             Framing::Whole => self.whole(response, back, content_by, guard).await,
             Framing::Sse | Framing::JsonArray => self.stream(response, back, content_by, guard).await,
         }
+    }
+
+    /// By when content has to come. A client has its own time to send the rest of a form, and the upstream all of its own
+    /// behind that.
+    fn content_by(&self, now: Instant) -> Instant {
+        let sending = self.rest.map_or(Duration::ZERO, |_| self.settings.body_total);
+        let patience = self.upstream.timeouts.first_content.saturating_add(sending);
+        now.checked_add(patience).unwrap_or(self.deadline).min(self.deadline)
+    }
+
+    /// What is sent: JSON, or a form with its rest.
+    fn body(&self, json: Bytes, form: Option<PreparedForm>) -> Result<OutboundBody, Box<Failure>> {
+        let Some(PreparedForm { pieces, content_type }) = form else { return Ok(json.into()) };
+        let content_type = HeaderValue::try_from(content_type)
+            .map_err(|_| self.unreadable(Cause::Unformed, "cannot be sent this form"))?;
+        Ok(OutboundBody::form(pieces, content_type, self.rest.map(|rest| rest.tail.clone())))
     }
 
     /// Reads an answer that comes in one piece.

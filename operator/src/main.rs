@@ -136,9 +136,10 @@ async fn api_server() -> anyhow::Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-/// The error itself names its causes several times over.
+/// The error itself names its causes several times over, and shows the place in a file that does not parse.
 fn no_api_server(error: &kube::config::InferConfigError) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let source = source.lines().next().unwrap_or_default();
     format!(
         "no API server is known: this is no pod with a ServiceAccount, and there is no usable kubeconfig ({source}). Set \
          KUBECONFIG to run the operator outside a cluster; charts/routeapi installs it in one"

@@ -184,6 +184,19 @@ def test_html_from_a_load_balancer(lone_driver, upstream):
         lone_driver.send()
 
 
+@pairs([(inbound, "openai") for inbound in INBOUND])
+@WAYS
+def test_a_body_that_is_too_large(lone_driver, upstream, stream):
+    """The answer is there before the body has gone out, and is read all the same: not a broken connection."""
+    lone_driver.user("x" * (33 << 20))
+    kind = drivers.errors.ClientError if lone_driver.dialect == "gemini" else lone_driver.errors.APIStatusError
+    with pytest.raises(kind) as raised:
+        lone_driver.send(stream=stream)
+    assert drivers.status_of(raised.value) == 413
+    assert "larger than 33554432 bytes" in str(raised.value)
+    assert not upstream.received()
+
+
 def test_error_in_mid_stream(lone_driver, upstream):
     upstream.script(error_after=3)
     lone_driver.user("one two three four five")

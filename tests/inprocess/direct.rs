@@ -154,7 +154,7 @@ async fn failures_before_content_are_made_good_whatever_the_answer_is_made_of() 
         (Script::failing(503), "overloaded"),
         (Script::html_502(), "server_error"),
         (Script::failing(200).body(error, "application/json"), "overloaded"),
-        (Script::failing(200).body("<html>an error page</html>", "text/html"), "server_error"),
+        (Script::failing(200).body("<html>an error page</html>", "text/html"), "unreadable_answer"),
         (Script::failing(200).body("", "audio/mpeg"), "truncated"),
         (Script::silent(), "first_content_timeout"),
     ] {

@@ -41,7 +41,7 @@ pub enum Status {
 /// Why a condition has its status, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// Accepted: all is well.
+    /// Accepted: true.
     Accepted,
     /// Not looked at yet.
     Pending,
@@ -57,7 +57,7 @@ pub enum Reason {
     KeyConflict,
     /// This version cannot speak to providers of this type.
     UnsupportedType,
-    /// ResolvedRefs: all is well.
+    /// ResolvedRefs: true.
     ResolvedRefs,
     /// The Secret does not exist.
     SecretNotFound,
@@ -83,11 +83,11 @@ pub enum Reason {
     RefNotPermitted,
     /// The AIProvider does not offer the model to routes of other namespaces.
     ModelNotOffered,
-    /// SecretReady: all is well.
+    /// SecretReady: true.
     SecretReady,
     /// A Secret of that name exists and is not ours.
     SecretNotOwned,
-    /// The token is being made or replaced.
+    /// The token is being issued or rotated.
     Minting,
     /// The token's Secret is being deleted, and finalizers hold it.
     SecretTerminating,
@@ -107,11 +107,11 @@ pub enum Reason {
     Conflict,
     /// The API server fails or does not answer.
     ApiServerError,
-    /// CredentialsAccepted: all is well.
+    /// CredentialsAccepted: true.
     CredentialsAccepted,
     /// The upstream answers 401 or 403 to the provider's key.
     RejectedByUpstream,
-    /// Programmed: all is well.
+    /// Programmed: true.
     Programmed,
     /// Some data-plane pods have not answered yet.
     Propagating,
@@ -119,7 +119,7 @@ pub enum Reason {
     Rejected,
     /// No data-plane pod is connected.
     NoDataPlane,
-    /// Ready: all is well.
+    /// Ready: true.
     Ready,
     /// The token's time is over.
     Expired,
@@ -136,7 +136,7 @@ pub struct Decision {
     pub status: Status,
     /// Why, for programs.
     pub reason: Reason,
-    /// Why, for people; names the field path when one is to blame. Empty when all is well.
+    /// Why, for people; names the field path when one is to blame. Empty when there is nothing to add.
     pub message: String,
 }
 

@@ -30,7 +30,7 @@ pub struct Provider {
     /// Whether connections go through a proxy; none for what the data plane's environment says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// What is added to every request.
+    /// Headers, query parameters and body defaults that are added to every request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSettings>,
     /// What its models cost and can do. If not empty, routes of other namespaces may use these and no others.
@@ -198,7 +198,7 @@ pub enum Text {
 pub struct Eviction {
     /// Failures in a row, at least 1.
     pub consecutive_failures: u32,
-    /// How long it is left out.
+    /// How long it stays evicted.
     pub duration: Duration,
 }
 

@@ -103,7 +103,7 @@ pub struct Upstream {
     pub model: Option<String>,
     /// Lower is tried first.
     pub priority: u32,
-    /// Share of requests among upstreams of the same priority. 0 takes no part.
+    /// Share of requests among upstreams of the same priority. 0 means none.
     pub weight: u32,
     /// What the route says the model can do; empty means what the provider says.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -155,7 +155,7 @@ pub struct Timeouts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fallback {
-    /// Failures that lead on to the next upstream.
+    /// Failures that trigger fallback to the next upstream.
     pub conditions: BTreeSet<FallbackCondition>,
     /// Attempts in all, the first included.
     pub max_attempts: u32,

@@ -17,7 +17,7 @@ pub struct Token {
     /// Leaves out upstreams without a price.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deny_unpriced: bool,
-    /// Requests in flight at most, counted per data-plane pod.
+    /// Maximum number of concurrent requests, per data-plane pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<u32>,
     /// Seconds since 1970 after which it is refused; enforced by the data plane's own clock.

@@ -91,11 +91,11 @@ pub struct AIProviderSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub endpoints: Option<Vec<Endpoint>>,
 
-    /// How to authenticate. Leave out for servers that ask for nothing.
+    /// How to authenticate. Leave out for servers that need no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
 
-    /// How to trust the server, where the public certificate authorities or the host name do not fit.
+    /// TLS settings, for servers with a private certificate authority, another host name or client certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 
@@ -104,7 +104,7 @@ pub struct AIProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
 
-    /// What is added to every request.
+    /// Headers, query parameters and body defaults that are added to every request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSettings>,
 
@@ -120,12 +120,12 @@ pub struct AIProviderSpec {
     #[serde(default, rename = "vertexAI", skip_serializing_if = "Option::is_none")]
     pub vertex_ai: Option<VertexAI>,
 
-    /// Which AIRoutes may refer to this provider and so spend its money. Default: those of its own namespace.
+    /// Which AIRoutes may use this provider, and so spend its budget. Default: those of its own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
 
-    /// What models of this provider cost and can do, by the id that is sent to it; the exact id, else the longest prefix
-    /// counts. If the list is not empty, routes of other namespaces may use the models on it and no others: * allows all.
+    /// Prices and capabilities of this provider's models, by the id that is sent to it; an exact id wins, else the longest
+    /// prefix. If the list is not empty, routes of other namespaces may use the models on it and no others: * allows all.
     /// Such routes can raise a price and narrow what a model can do, not more; routes of this namespace may override price
     /// and capabilities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -133,12 +133,12 @@ pub struct AIProviderSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["model".into()]))]
     pub models: Vec<ProviderModel>,
 
-    /// Requests in flight at most, counted per data-plane pod. Default: no limit.
+    /// Maximum number of concurrent requests, per data-plane pod. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
     pub max_concurrent_requests: Option<u32>,
 
-    /// When a failing upstream of this provider is left out for a while.
+    /// When a failing upstream of this provider is evicted, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Eviction>,
 }
@@ -232,7 +232,7 @@ pub struct VertexAI {
     pub location: String,
 }
 
-/// Consent to routes.
+/// Which routes may use a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllowedRoutes {
@@ -255,12 +255,12 @@ pub struct ProviderModel {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub capabilities: Vec<Capability>,
-    /// Most output tokens that it takes, reasoning included. A request for more asks for this instead, with a warning.
+    /// Maximum output tokens that it accepts, including reasoning. A request for more asks for this instead, with a warning.
     /// Default: what the built-in table knows, for translated requests; docs/models.md shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 10_000_000))]
     pub max_output_tokens: Option<u32>,
-    /// Parameters that it does not take. They are left out of requests, with a warning; translation Strict refuses the
+    /// Parameters that it does not support. They are left out of requests, with a warning; translation Strict refuses the
     /// request instead, and log probabilities are refused unless it is Lenient. The list counts instead of the built-in
     /// table, so an empty one says that the model takes all of them. Default: what the table knows, for translated
     /// requests.
@@ -270,20 +270,21 @@ pub struct ProviderModel {
     pub unsupported: Option<Vec<RequestFeature>>,
 }
 
-/// Passive health: an upstream that fails this often in a row is left out for this long, in each data-plane pod.
+/// Passive health checking: an upstream with this many consecutive failures is evicted for this long, in each data-plane
+/// pod by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Eviction {
-    /// Failures in a row.
+    /// Number of consecutive failures.
     #[serde(default = "consecutive_failures")]
     #[schemars(with = "i32", range(min = 1, max = 1000))]
     pub consecutive_failures: u32,
-    /// How long it is left out.
+    /// How long it stays evicted.
     #[serde(default = "eviction_duration")]
     pub duration: Duration,
 }
 
-/// What the operator saw.
+/// Observed state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AIProviderStatus {

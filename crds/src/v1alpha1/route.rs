@@ -64,8 +64,8 @@ pub struct AIRouteSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("model is immutable: add an alias or a new AIRoute"))]
     pub model: ModelPattern,
 
-    /// Further ids (or prefixes) with the same meaning. One that belongs to another AIRoute is left out, which the
-    /// Accepted condition says.
+    /// Further ids (or prefixes) for this model. One that another AIRoute has claimed already is skipped, and the Accepted
+    /// condition says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -92,7 +92,7 @@ pub struct AIRouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegates: Option<Delegates>,
 
-    /// Ways to serve this model.
+    /// Upstreams that serve this model.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub upstreams: Vec<Upstream>,
@@ -101,7 +101,7 @@ pub struct AIRouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancer>,
 
-    /// When and how often another upstream is tried. Works without being set.
+    /// When another upstream is tried, and how many times. Optional; fallback is on by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
 
@@ -131,7 +131,7 @@ pub enum Visibility {
     Unlisted,
 }
 
-/// Consent to tokens.
+/// Which tokens may use a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllowedTokens {
@@ -171,7 +171,7 @@ pub struct Upstream {
     #[schemars(with = "i32", range(min = 0, max = 15))]
     pub priority: u32,
 
-    /// Share of requests among upstreams of the same priority. 0 takes no part.
+    /// Share of requests among upstreams of the same priority. 0 means none.
     #[serde(default = "weight")]
     #[schemars(with = "i32", range(min = 0, max = 1_000_000))]
     pub weight: u32,
@@ -189,7 +189,7 @@ pub struct Upstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
 
-    /// Most output tokens of one answer, reasoning included, where the provider or the built-in table does not say less. A
+    /// Maximum output tokens of one answer, including reasoning, where the provider or the built-in table does not say less. A
     /// request for more asks for this instead, with a warning; one that names no limit asks for it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 10_000_000))]
@@ -227,7 +227,7 @@ pub struct Price {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// Failures that lead on to the next upstream.
+    /// Failures that trigger fallback to the next upstream.
     #[serde(default = "conditions")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -236,7 +236,7 @@ pub struct Fallback {
     #[serde(default = "max_attempts")]
     #[schemars(with = "i32", range(min = 1, max = 10))]
     pub max_attempts: u32,
-    /// An upstream that asks for a longer wait (Retry-After) is left out instead of waited for.
+    /// An upstream that asks for a longer wait (Retry-After) is skipped instead of waited for.
     #[serde(default = "max_retry_after")]
     pub max_retry_after: Duration,
 }
@@ -289,7 +289,7 @@ pub struct Heartbeat {
     pub interval: Option<Duration>,
 }
 
-/// What the operator saw.
+/// Observed state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AIRouteStatus {
@@ -306,7 +306,7 @@ pub struct AIRouteStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub upstreams: Vec<UpstreamStatus>,
-    /// How far the data plane is.
+    /// Rollout of this object to data-plane pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_plane: Option<DataPlaneStatus>,
 }
@@ -324,13 +324,13 @@ pub struct UpstreamStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
-    /// Why not, in words.
+    /// Why not, as a message for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub message: Option<String>,
 }
 
-/// How far the data plane is.
+/// Rollout of this object to data-plane pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DataPlaneStatus {

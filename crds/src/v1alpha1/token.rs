@@ -58,7 +58,7 @@ use crate::{
         .message("rotation.overlap must be shorter than rotation.interval")
 )]
 pub struct ApiTokenSpec {
-    /// What this token is for, for people.
+    /// Human-readable description of this token's purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub description: Option<String>,
@@ -69,18 +69,18 @@ pub struct ApiTokenSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub models: Vec<ModelPattern>,
 
-    /// How much the bearer may use per window. All limits hold at once.
+    /// What the bearer may use per window. All limits apply at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub limits: Vec<Limit>,
 
-    /// Whether the bearer may use upstreams that no price is known of, whose usage counts as nothing toward spend limits.
+    /// Whether the bearer may use upstreams without a known price, whose usage does not count toward spend limits.
     /// Default: Deny if there is a spendUSD limit, else Allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced_models: Option<UnpricedModels>,
 
-    /// Requests in flight at most, counted per data-plane pod. Default: no limit.
+    /// Maximum number of concurrent requests, per data-plane pod. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
     pub max_concurrent_requests: Option<u32>,
@@ -189,7 +189,7 @@ pub struct Rotation {
     pub revision: u32,
 }
 
-/// What the operator saw and did.
+/// Observed state of the token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiTokenStatus {

@@ -19,7 +19,7 @@ use std::{
 /// When an upstream is left out for failing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eviction {
-    /// Failures in a row.
+    /// Number of consecutive failures.
     pub consecutive_failures: u32,
     /// For how long.
     pub duration: Duration,

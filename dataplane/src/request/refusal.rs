@@ -12,7 +12,7 @@ use super::attempt::Failure;
 
 /// What a client is told when no more bytes may be held.
 pub(super) const FULL: &str =
-    "the gateway holds as many bytes of requests and answers as it may; try again in a moment";
+    "the gateway's buffer limit is reached; try again in a moment";
 
 /// How every 401 begins: clients look for these words to tell their user about the key.
 const INVALID_KEY: &str = "invalid API key";
@@ -33,7 +33,7 @@ pub(super) enum Refusal {
     #[error("{} not served by this gateway: {}", .0.what, .0.why)]
     NotServed(Unserved),
     /// The path exists for other methods.
-    #[error("this path takes {allow}")]
+    #[error("method not allowed; use {allow}")]
     MethodNotAllowed {
         /// For the `Allow` header.
         allow: &'static str,
@@ -185,7 +185,7 @@ pub(super) enum Refusal {
         upstream: String,
     },
     /// Every upstream asked to be left alone for a while.
-    #[error("every upstream of AIRoute {route} asked for a pause; try again in {} s", wait.as_secs_f64().ceil())]
+    #[error("all upstreams of AIRoute {route} are rate-limiting; try again in {} s", wait.as_secs_f64().ceil())]
     CoolingDown {
         /// `namespace/name`
         route: String,

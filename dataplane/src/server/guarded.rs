@@ -30,7 +30,7 @@ use tokio::{
 use super::{Limits, Metrics, capacity::Charge, connection::Activity, framing::Framing, linger::Linger, refusal};
 
 const TIMED_OUT: &str = "the request's header section took too long";
-const GIVEN_UP: &str = "the gateway holds as many bytes of unfinished requests as it may";
+const GIVEN_UP: &str = "the gateway's limit for unfinished requests is reached";
 
 /// No request of a connection.
 const NONE: u64 = u64::MAX;

@@ -84,7 +84,7 @@ pub fn decide(facts: &Facts<'_>) -> (Option<Wanted>, Option<Duration>) {
     if let Some(finding) = &facts.finding {
         let secret = finding.as_ref().map(secret_ready).or_else(|| kept(facts, ConditionType::SecretReady));
         further.push(secret.unwrap_or_else(|| {
-            Decision::unknown(ConditionType::SecretReady, Reason::Pending, "the Secret was not looked at yet")
+            Decision::unknown(ConditionType::SecretReady, Reason::Pending, "the Secret has not been checked yet")
         }));
     }
     let (programmed, later) = match programmed(facts) {
@@ -233,7 +233,7 @@ fn secret_ready(finding: &Finding) -> Decision {
     const TYPE: ConditionType = ConditionType::SecretReady;
     match finding {
         Finding::Ready => Decision::yes(TYPE, Reason::SecretReady),
-        Finding::Minting => Decision::no(TYPE, Reason::Minting, "the token is being made"),
+        Finding::Minting => Decision::no(TYPE, Reason::Minting, "the token is being issued"),
         Finding::NotOwned(owner) => Decision::no(TYPE, Reason::SecretNotOwned, not_owned(owner.as_ref())),
         Finding::KeyMissing => {
             Decision::no(TYPE, Reason::SecretKeyMissing, "the Secret to import has no value under the key token")

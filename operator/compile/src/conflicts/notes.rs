@@ -45,7 +45,7 @@ impl<'a> Holders<'a> {
         match own {
             Standing::Lost(holder) if everywhere => {
                 let holder_name = self.name(holder, claimant);
-                sentences.push(format!("{field}: {id:?} is left out, it belongs to {holder_name}"));
+                sentences.push(format!("{field}: {id:?} is skipped: already claimed by {holder_name}"));
                 contested.push(holder);
             }
             Standing::Lost(holder) => {
@@ -71,7 +71,7 @@ impl<'a> Holders<'a> {
             }
             Standing::WonPartly => sentences.push(format!(
                 "{field}: {id:?} is published to some of the allowed namespaces only: for the others it belongs to \
-                 another AIRoute, which comes first"
+                 another AIRoute, which takes precedence"
             )),
             Standing::Absent | Standing::Won | Standing::Lost(_) | Standing::Yielded(_) => {}
         }
@@ -154,7 +154,7 @@ impl<'a> Holders<'a> {
 
     /// The winner as the loser may see it: what another namespace holds is not its business.
     fn name(&self, winner: usize, loser: &Claimant<'_>) -> String {
-        format!("{}, which comes first", self.bare_name(winner, loser))
+        format!("{}, which takes precedence", self.bare_name(winner, loser))
     }
 
     fn bare_name(&self, other: usize, reader: &Claimant<'_>) -> String {

@@ -371,7 +371,7 @@ fn a_route_that_has_its_model_nowhere_is_not_accepted() {
     ]);
     assert_eq!(
         said["team-a/new"],
-        "False ModelConflict: spec.model: \"m\" belongs to AIRoute team-a/old, which comes first"
+        "False ModelConflict: spec.model: \"m\" belongs to AIRoute team-a/old, which takes precedence"
     );
     assert!(said["team-a/old"].contains("\"m\" is also named by AIRoute team-a/new"), "{}", said["team-a/old"]);
     assert_eq!(said["team-a/late"], "True Accepted: ", "the aliases of a refused route stay free");

@@ -175,6 +175,9 @@ where
         }
         Inbound::Call(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } => {}
     }
+    if inbound.is_unlisted() && !runtime.has_other_paths {
+        return Err(Refusal::NoSuchPath { meant: None });
+    }
     if let Inbound::Call(endpoint) = &inbound {
         guard.addressed(endpoint.surface);
     }

@@ -299,3 +299,46 @@ async fn a_waiting_client_of_legacy_completions_gets_a_heartbeat_and_one_of_pict
     let image = Ask::post("/v1/images/generations", body).send(&gateway).await;
     assert_ne!(image.status, 200, "{}", image.text());
 }
+
+#[tokio::test]
+async fn other_paths_are_passed_on_where_the_provider_says_so() {
+    let (upstream, plain) = (Upstream::start(Script::new()).await, Upstream::start(Script::new()).await);
+    let off = Manifests::new().provider_with("up", "OpenAI", &upstream, EVERYTHING).route("m", &["up"]).token();
+    let gateway = Gateway::start(&off);
+    let ask = |body: &str| Ask::post("/v1/unlisted/ocr?mode=x", body.to_owned());
+    let body = r#"{"model":"m", "document":{"x":1.0}}"#;
+    let refused = ask(body).anonymous().send(&gateway).await;
+    assert_eq!((refused.status, gateway.record().await["error"].as_str()), (404, Some("no_such_path")));
+
+    let on = Manifests::new()
+        .provider_with("up", "OpenAI", &upstream, "endpoints: [ChatCompletions, OtherPaths]")
+        .provider("plain", "OpenAI", &plain)
+        .route("m", &["plain", "up"])
+        .route("n", &["plain"])
+        .token();
+    let gateway = Gateway::start(&on);
+    let answer = ask(body).send(&gateway).await;
+    assert_eq!((answer.status, answer.header("x-routeapi-upstream")), (200, Some("up")), "{}", answer.text());
+    assert_eq!(answer.header("x-routeapi-warnings"), Some("dropped;field=query"));
+    let received = upstream.last();
+    assert_eq!((received.path.as_str(), received.json()["model"].as_str()), ("/v1/unlisted/ocr", Some("up-model")));
+    let record = gateway.record().await;
+    assert_eq!((&record["surface"], &record["usage"]["input"]), (&"other_paths".into(), &7.into()), "{record:#}");
+
+    for (ask, status, why) in [
+        (ask(body).anonymous(), 401, "none was sent"),
+        (ask(&body.replace("\"m\"", "\"n\"")), 404, "this path is not available for this model (upstream plain: "),
+        (ask(r#"{"document":1}"#), 400, "`model` is required"),
+        (ask("not JSON"), 400, "not valid JSON"),
+        (Ask::get("/v1/unlisted/ocr"), 404, "nothing at this path"),
+        (Ask::post("/v1/unlisted/../files", body), 404, "nothing at this path"),
+        (Ask::post("/v1/unlisted/%2e%2e/files", body), 404, "nothing at this path"),
+        (Ask::post("/v1/fine_tuning/jobs", body), 404, "not served by this gateway"),
+        (Ask::post("/v1/FILES", body), 404, "not served by this gateway"),
+    ] {
+        let answer = ask.send(&gateway).await;
+        assert_eq!(answer.status, status, "{why}: {}", answer.text());
+        assert!(answer.text().contains(why), "{why}: {}", answer.text());
+    }
+    assert!(plain.received().is_empty() && upstream.received().len() == 1);
+}

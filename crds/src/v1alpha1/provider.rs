@@ -84,10 +84,11 @@ pub struct AIProviderSpec {
     pub base_url: Option<String>,
 
     /// API surfaces that an OpenAI-type server has. Chat, Responses, Messages and Gemini requests are translated to one of
-    /// ChatCompletions and Responses; requests for the others are passed on to providers that have them. Default: all but
-    /// Rerank at api.openai.com, ChatCompletions and Embeddings at any other baseURL.
+    /// ChatCompletions and Responses; requests for the others are passed through to providers that have them. OtherPaths
+    /// lets clients call any other path below baseURL with this provider's key, if the request names a model. Default: all
+    /// except Rerank and OtherPaths at api.openai.com, ChatCompletions and Embeddings at any other baseURL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 9))]
+    #[schemars(length(min = 1, max = 10))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub endpoints: Option<Vec<Endpoint>>,
 

@@ -43,6 +43,8 @@ pub enum Endpoint {
     Transcriptions,
     /// `POST {baseURL}/rerank`, `/score`
     Rerank,
+    /// `POST` to any other path below `baseURL`, for requests that name a model
+    OtherPaths,
 }
 
 /// What an upstream model can do. A request that needs more skips the upstream.

@@ -28,6 +28,8 @@ pub enum Direct {
     Rerank,
     /// How well pairs of texts fit each other (vLLM).
     Score,
+    /// Whatever else an upstream has below its base URL; the path is the client's.
+    Unlisted,
 }
 
 /// What a request's body may be.
@@ -62,6 +64,9 @@ enum Billed {
     Free,
 }
 
+/// Longest path of an endpoint that is not in the table, in bytes.
+const LONGEST_PATH: usize = 256;
+
 /// All that is known of an endpoint.
 struct Facts {
     endpoint: Direct,
@@ -79,7 +84,7 @@ struct Facts {
 }
 
 #[rustfmt::skip]
-const TABLE: [Facts; 10] = [
+const TABLE: [Facts; 11] = [
     Facts { endpoint: Direct::Completions, path: "/completions", name: "completions", operation: "text_completion",
         takes: Takes::Json, gives: Gives::Document(&["choices"]), streams: true, billed: Billed::Tokens },
     Facts { endpoint: Direct::Moderations, path: "/moderations", name: "moderations", operation: "moderation",
@@ -100,12 +105,22 @@ const TABLE: [Facts; 10] = [
         takes: Takes::Json, gives: Gives::Document(&["results", "data"]), streams: false, billed: Billed::Input },
     Facts { endpoint: Direct::Score, path: "/score", name: "score", operation: "score",
         takes: Takes::Json, gives: Gives::Document(&["data", "scores"]), streams: false, billed: Billed::Input },
+    Facts { endpoint: Direct::Unlisted, path: "", name: "other_paths", operation: "other",
+        takes: Takes::Both, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
 ];
 
 impl Direct {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|facts| facts.endpoint)
+    }
+
+    /// Whether a path below the base URL can be passed on as it is: plain segments that no reader takes for anything else.
+    pub(crate) fn is_plain(path: &str) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let is_segment =
+            |segment: &str| segment.bytes().all(is_plain) && segment.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        path.len() <= LONGEST_PATH && path.split('/').all(is_segment)
     }
 
     /// The endpoint at a path below the base URL, without a slash in front.
@@ -126,6 +141,7 @@ impl Direct {
             translations,
             rerank,
             score,
+            unlisted,
         ] = &TABLE;
         match self {
             Self::Completions => completions,
@@ -138,6 +154,7 @@ impl Direct {
             Self::Translations => translations,
             Self::Rerank => rerank,
             Self::Score => score,
+            Self::Unlisted => unlisted,
         }
     }
 
@@ -196,12 +213,26 @@ mod tests {
     fn each_endpoint_has_its_own_row_path_and_name() {
         for facts in &TABLE {
             assert_eq!(facts.endpoint.path(), facts.path, "{:?} is in another place of the table", facts.endpoint);
-            assert_eq!(Direct::at(&facts.path[1..]), Some(facts.endpoint));
+            let is_listed = facts.endpoint != Direct::Unlisted;
+            assert_eq!(Direct::at(facts.path.trim_start_matches('/')), is_listed.then_some(facts.endpoint));
         }
         let names: HashSet<_> = TABLE.iter().map(|facts| facts.name).collect();
         let paths: HashSet<_> = TABLE.iter().map(|facts| facts.path).collect();
         assert_eq!((names.len(), paths.len()), (TABLE.len(), TABLE.len()));
         assert_eq!(Direct::at("v2/rerank"), Some(Direct::Rerank));
         assert_eq!(Direct::at("files"), None);
+    }
+
+    #[test]
+    fn only_plain_paths_are_passed_on() {
+        for path in ["ocr", "fim/completions", "audio/sound-effects/v2.1", "a_b~c"] {
+            assert!(Direct::is_plain(path), "{path}");
+        }
+        let long = "a/".repeat(130) + "a";
+        for path in
+            ["", "/", "a//b", "a/", "..", "a/../b", "a/.", "a%2e%2e", "a?b", "a;b", "a b", "a\\b", "é", "-", &long]
+        {
+            assert!(!Direct::is_plain(path), "{path}");
+        }
     }
 }

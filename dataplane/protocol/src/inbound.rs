@@ -51,6 +51,9 @@ pub struct Endpoint {
     pub surface: Surface,
     /// The model, where the path names it (Gemini, Azure's deployments).
     pub model: Option<String>,
+    /// The path below an upstream's base URL, where no endpoint of the gateway's has it. Whether such paths are passed on
+    /// is the provider's decision.
+    pub path: Option<String>,
     /// How the answer is to arrive, where the path says it (Gemini).
     pub framing: Option<Framing>,
     /// What of the query is passed on to an upstream of the dialect.
@@ -99,6 +102,13 @@ pub enum NoSuchPath {
         /// Value of the `allow` header.
         allow: &'static str,
     },
+}
+
+impl Inbound {
+    /// Whether it is a call whose path means something to an upstream at best.
+    pub fn is_unlisted(&self) -> bool {
+        matches!(self, Self::Call(Endpoint { surface: Surface::Direct(Direct::Unlisted), .. }))
+    }
 }
 
 impl ModelList {
@@ -151,6 +161,15 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
     let (family, meant) = (family_of(base, rest), meant(rest));
     match unserved::unserved(rest).filter(|_| meant.is_none()) {
         Some(unserved) => Err(NoSuchPath::NotServed { family, unserved }),
+        None if method == "POST"
+            && meant.is_none()
+            && family == Family::OpenAi
+            && base.is_openais_v1()
+            && Direct::is_plain(rest) =>
+        {
+            let path = Some(format!("/{rest}"));
+            Ok(Inbound::Call(Endpoint { path, ..endpoint(Surface::Direct(Direct::Unlisted), query) }))
+        }
         None => Err(NoSuchPath::NotFound { family, meant }),
     }
 }
@@ -265,7 +284,7 @@ fn wants_sse(query: Option<&str>) -> bool {
 /// A call whose path names no model.
 fn endpoint(surface: Surface, query: Option<&str>) -> Endpoint {
     let (query, unknown_query) = sort_query(surface.family(), query);
-    Endpoint { surface, model: None, framing: None, query, unknown_query }
+    Endpoint { surface, model: None, path: None, framing: None, query, unknown_query }
 }
 
 /// What of a query is passed on to an upstream of the same dialect, and whether there was anything else beside what the

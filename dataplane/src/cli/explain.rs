@@ -80,6 +80,16 @@ enum Api {
     Gemini,
     /// OpenAI Embeddings.
     Embeddings,
+    /// OpenAI legacy completions.
+    Completions,
+    /// OpenAI moderations.
+    Moderations,
+    /// OpenAI image generation.
+    Images,
+    /// OpenAI speech.
+    Speech,
+    /// Reranking.
+    Rerank,
 }
 
 /// What is known of the call before any upstream is looked at.
@@ -137,6 +147,11 @@ fn read(args: &Args) -> anyhow::Result<Call> {
         (Api::Responses, _) => ("/v1/responses".to_owned(), None),
         (Api::Messages, _) => ("/v1/messages".to_owned(), None),
         (Api::Embeddings, _) => ("/v1/embeddings".to_owned(), None),
+        (Api::Completions, _) => ("/v1/completions".to_owned(), None),
+        (Api::Moderations, _) => ("/v1/moderations".to_owned(), None),
+        (Api::Images, _) => ("/v1/images/generations".to_owned(), None),
+        (Api::Speech, _) => ("/v1/audio/speech".to_owned(), None),
+        (Api::Rerank, _) => ("/v1/rerank".to_owned(), None),
         (Api::Gemini, false) => (format!("/v1beta/models/{model}:generateContent"), None),
         (Api::Gemini, true) => (format!("/v1beta/models/{model}:streamGenerateContent"), Some("alt=sse")),
     };

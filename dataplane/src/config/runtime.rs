@@ -30,6 +30,8 @@ use crate::{
 pub struct Runtime {
     /// The state's name; none before the first configuration.
     pub revision: Option<Revision>,
+    /// Whether any provider takes paths that the gateway does not know.
+    pub has_other_paths: bool,
     pub(super) names: Names,
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,

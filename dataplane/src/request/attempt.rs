@@ -488,6 +488,7 @@ const fn endpoint(surface: Surface) -> Option<&'static str> {
             Direct::Speech => Some("Speech"),
             Direct::Transcriptions => Some("Transcriptions"),
             Direct::Rerank => Some("Rerank"),
+            Direct::Unlisted => Some("OtherPaths"),
             Direct::ImageEdits | Direct::ImageVariations | Direct::Translations | Direct::Score => None,
         },
         _ => None,

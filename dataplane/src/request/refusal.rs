@@ -11,8 +11,7 @@ use routeapi_protocol::{
 use super::attempt::Failure;
 
 /// What a client is told when no more bytes may be held.
-pub(super) const FULL: &str =
-    "the gateway's buffer limit is reached; try again in a moment";
+pub(super) const FULL: &str = "the gateway's buffer limit is reached; try again in a moment";
 
 /// How every 401 begins: clients look for these words to tell their user about the key.
 const INVALID_KEY: &str = "invalid API key";
@@ -243,6 +242,7 @@ const fn offered(surface: Surface) -> &'static str {
             Direct::Translations => "audio translation is",
             Direct::Rerank => "reranking is",
             Direct::Score => "scoring is",
+            Direct::Unlisted => "this path is",
         },
     }
 }

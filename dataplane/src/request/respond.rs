@@ -13,7 +13,8 @@ use http::{
 use routeapi_crds::value::ProviderType;
 use routeapi_metering::{Exceeded, ExceededKind, Outcome};
 use routeapi_protocol::{
-    dialect::Family,
+    dialect::{Family, Surface},
+    direct::Direct,
     problem::{Problem, ProblemKind, render},
 };
 
@@ -225,6 +226,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
         // Clients that count tokens fall back to their own estimate on 404 (docs/protocols/embeddings-and-counting.md).
         Refusal::NoLane { surface, .. } if surface.operation() == "count_tokens" => (ProblemKind::NotFound, "no_lane"),
+        Refusal::NoLane { surface: Surface::Direct(Direct::Unlisted), .. } => (ProblemKind::NotFound, "no_lane"),
         Refusal::NoLane { .. } => (ProblemKind::InvalidRequest, "no_lane"),
         Refusal::FieldRefused { .. } => (ProblemKind::InvalidRequest, "field_refused"),
         Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),

@@ -54,6 +54,11 @@ impl Request<'_> {
             "images/variations" => self.variations(&body),
             "audio/speech" => self.speech(&body),
             "audio/transcriptions" | "audio/translations" => self.transcriptions(&body),
+            "unlisted" => {
+                let mut document = json!({"pages": [self.script.text.as_deref().unwrap_or("a page")]});
+                self.counted(&mut document, json!({"prompt_tokens": 7, "total_tokens": 7}), false, (7, 0))?;
+                Ok(Reply::Document(document, 0))
+            }
             "rerank" => self.rerank(&body),
             "score" => self.score(&body),
             other => Err(Refusal::of(404, format!("Invalid URL (POST /v1/{other})"))),

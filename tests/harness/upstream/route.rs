@@ -41,6 +41,9 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> (Dialect
     if let ("POST", Some(path)) = (method.as_str(), direct) {
         return (Dialect::Chat, Endpoint::Direct(path));
     }
+    if let ("POST", Some(_)) = (method.as_str(), path.strip_prefix("/v1/unlisted/")) {
+        return (Dialect::Chat, Endpoint::Direct("unlisted"));
+    }
     let models = ["/v1beta/models", "/v1/models"].iter().find_map(|prefix| path.strip_prefix(prefix));
     let rest = models.map(|rest| rest.strip_prefix('/').unwrap_or(rest));
     let dialect = vendor(path, headers);

@@ -85,7 +85,7 @@ mod tests {
     fn read(model: Option<&str>, fields: &[(&str, &str)]) -> Result<Call, Malformed> {
         let surface = Surface::Direct(Direct::ImageEdits);
         let model = model.map(str::to_owned);
-        let endpoint = Endpoint { surface, model, framing: None, query: None, unknown_query: false };
+        let endpoint = Endpoint { surface, model, framing: None, query: None, unknown_query: false, path: None };
         Call::read_form(endpoint, Head::default(), form(fields))
     }
 

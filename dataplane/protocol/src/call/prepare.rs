@@ -264,6 +264,9 @@ impl Call {
         framing: Framing,
         query: Option<&'static str>,
     ) -> Result<String, Unprepared> {
+        if let Some(path) = &self.endpoint.path {
+            return Ok(path.clone());
+        }
         let built = upstream_path::build(surface, to.model.unwrap_or(&self.model), framing, query);
         built.map_err(|error| match to.model {
             Some(_) => Unprepared::UnsafeModel(error),

@@ -2,7 +2,7 @@ use super::*;
 use crate::report::Mode;
 
 fn endpoint(surface: Surface) -> Endpoint {
-    Endpoint { surface, model: None, framing: None, query: None, unknown_query: false }
+    Endpoint { surface, model: None, framing: None, query: None, unknown_query: false, path: None }
 }
 
 fn read(surface: Surface, body: &str) -> Result<Call, Malformed> {
@@ -76,6 +76,7 @@ fn gemini_names_its_model_in_path_and_nested_requests() {
         framing: Some(Framing::Whole),
         query: None,
         unknown_query: false,
+        path: None,
     };
     let body = r#"{"requests":[{"model":"models/org/e:1","content":{}},{"content":{"model":"x"}}]}"#;
     let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
@@ -88,6 +89,7 @@ fn gemini_names_its_model_in_path_and_nested_requests() {
         model: Some("tunedModels/t".into()),
         framing: Some(Framing::Sse),
         query: None,
+        path: None,
         unknown_query: true,
     };
     let call = Call::read(streamed, Head::default(), "{}".into()).expect("legal");

@@ -19,6 +19,7 @@ fn through(surface: Surface, framing: Framing, body: &Value) -> (Vec<u8>, Observ
         framing: gemini.then_some(framing),
         query: None,
         unknown_query: false,
+        path: None,
     };
     let mut body = body.clone();
     if !gemini {

@@ -12,6 +12,8 @@ use crate::dialect::Family;
 pub(super) struct Base {
     /// The vendor whose base URL it is, if a segment names one; the last one counts.
     named: Option<Family>,
+    /// At least one `v1`.
+    v1: bool,
     /// `v1/v1`: only Anthropic's SDK appends `/v1` to a base URL that has it. (Google's does as well, and its calls show
     /// by their verb.)
     double_v1: bool,
@@ -23,7 +25,7 @@ impl Base {
     /// Takes the base off a path. What is left has no slash at either end.
     pub(super) fn strip(path: &str) -> (Self, &str) {
         let (mut rest, mut ones) = (path.trim_matches('/'), 0_u32);
-        let mut base = Self { named: None, double_v1: false, google: false };
+        let mut base = Self { named: None, v1: false, double_v1: false, google: false };
         loop {
             let (segment, tail) = rest.split_once('/').unwrap_or((rest, ""));
             match segment {
@@ -38,6 +40,7 @@ impl Base {
             }
             rest = tail.trim_start_matches('/');
         }
+        base.v1 = ones > 0;
         base.double_v1 = ones > 1;
         (base, rest)
     }
@@ -50,6 +53,11 @@ impl Base {
             Self { double_v1: true, .. } => Some(Family::Anthropic),
             Self { .. } => None,
         }
+    }
+
+    /// Whether it is one of OpenAI's API with its version.
+    pub(super) fn is_openais_v1(self) -> bool {
+        self.v1 && self.family() == Family::OpenAi
     }
 
     /// The vendor whose error shape a caller most likely reads.

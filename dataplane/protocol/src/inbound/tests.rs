@@ -101,7 +101,7 @@ fn lists_probes_and_refusals() {
     }
     let not_post = NoSuchPath::MethodNotAllowed { family: Family::Anthropic, allow: "POST" };
     assert_eq!(route("GET", "/v1/messages", None), Err(not_post));
-    assert_eq!(route("POST", "/v1/nothing", None), Err(NoSuchPath::NotFound { family: Family::OpenAi, meant: None }));
+    assert_eq!(route("GET", "/v1/nothing", None), Err(NoSuchPath::NotFound { family: Family::OpenAi, meant: None }));
     assert_eq!(
         route("POST", "/v1beta/nothing", None),
         Err(NoSuchPath::NotFound { family: Family::Gemini, meant: None })
@@ -186,9 +186,32 @@ fn a_base_url_that_is_not_understood_is_told_the_right_path() {
         ("/v1/chat/completions/chat/completions", Some("/v1/chat/completions")),
         ("/v1/messages/v1/messages", Some("/v1/messages")),
         ("/v2/embeddings", Some("/v1/embeddings")),
-        ("/v1/nothing", None),
+        ("/nothing", None),
     ] {
         let Err(NoSuchPath::NotFound { meant, .. }) = route("POST", path, None) else { panic!("{path}") };
         assert_eq!(meant, path_meant, "{path}");
     }
+}
+
+#[test]
+fn a_plain_path_below_v1_may_mean_something_to_an_upstream() {
+    for (path, below) in [("/v1/ocr", "/ocr"), ("/api/v1/fim/completion", "/fim/completion"), ("/openai/v1/x/", "/x")] {
+        let endpoint = call(path, Some("a=b"));
+        assert_eq!((endpoint.surface, endpoint.path.as_deref()), (Surface::Direct(Direct::Unlisted), Some(below)));
+        assert!(endpoint.unknown_query, "no parameter goes on");
+    }
+    for path in [
+        "/ocr",
+        "/v1beta/ocr",
+        "/v1/v1/ocr",
+        "/anthropic/v1/ocr",
+        "/v1/messages/x",
+        "/v1/a/../b",
+        "/v1/a%2fb",
+        "/v1/a//b",
+    ] {
+        assert!(matches!(route("POST", path, None), Err(NoSuchPath::NotFound { .. })), "{path}");
+    }
+    assert!(matches!(route("PUT", "/v1/ocr", None), Err(NoSuchPath::NotFound { .. })));
+    assert!(matches!(route("POST", "/v1/files", None), Err(NoSuchPath::NotServed { .. })));
 }

@@ -56,9 +56,19 @@ const TABLE: [(&str, Unserved); 34] = [
     ("realtime", Unserved { what: "the Realtime API is", why: "this gateway passes on requests with one answer each" }),
 ];
 
+/// What is below such a path and keeps nothing.
+const NOT_KEPT: [&str; 1] = ["responses/compact"];
+
 /// What a path below the base means that is known and not served.
 pub(super) fn unserved(rest: &str) -> Option<Unserved> {
-    let fits = |path: &str| rest.strip_prefix(path).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'));
+    // Some servers do not tell letters by their case.
+    let fits = |path: &str| {
+        let begins = rest.get(..path.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(path));
+        begins && rest.get(path.len()..).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
+    };
+    if NOT_KEPT.contains(&rest) {
+        return None;
+    }
     TABLE.iter().filter(|(path, _)| fits(path)).max_by_key(|(path, _)| path.len()).map(|(_, unserved)| *unserved)
 }
 
@@ -72,6 +82,7 @@ mod tests {
             ("files", "files are"),
             ("files/file-1/content", "files are"),
             ("batches/b/cancel", "batches are"),
+            ("Batches", "batches are"),
             ("messages/batches/b/results", "message batches are"),
             ("responses/resp_1", "stored responses are"),
             ("fine_tuning/jobs", "fine-tuning jobs are"),
@@ -79,7 +90,7 @@ mod tests {
         ] {
             assert_eq!(unserved(path).map(|it| it.what), Some(what), "{path}");
         }
-        for path in ["", "file", "filesystem", "v2/files", "chat", "embeddings"] {
+        for path in ["", "file", "responses/compact", "filesystem", "v2/files", "chat", "embeddings"] {
             assert_eq!(unserved(path), None, "{path}");
         }
     }

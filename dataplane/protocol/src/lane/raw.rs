@@ -11,6 +11,7 @@ use super::{members::Members, terminal, truncated, unreadable};
 use crate::{
     codec::Reply,
     dialect::{Family, Framing, Surface},
+    direct::Direct,
     exchange::Observed,
     problem::{Problem, understand},
     tap::usage,
@@ -142,7 +143,8 @@ impl Raw {
             Shape::Events(events) => {
                 events.end(&mut self.seen);
                 self.stated |= self.seen.error.is_some();
-                events.last
+                // How streams end that nobody knows, nobody knows.
+                events.last || (self.surface == Surface::Direct(Direct::Unlisted) && events.is_between())
             }
             Shape::Document(document) => {
                 if let Some(counts) = document.get("usage").or_else(|| document.get("meta")) {
@@ -283,7 +285,6 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::direct::Direct;
 
     fn raw(surface: Surface, content_type: &str) -> Raw {
         Raw::new(surface, Reply::default(), Some(content_type))

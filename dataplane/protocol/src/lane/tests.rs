@@ -62,6 +62,7 @@ fn prepared(from: Surface, framing: Framing, to: Surface, include_usage: bool) -
         framing: gemini.then_some(framing),
         query: None,
         unknown_query: false,
+        path: None,
     };
     let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
     let destination = Destination {

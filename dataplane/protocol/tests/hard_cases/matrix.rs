@@ -328,6 +328,7 @@ fn deliver(upstream: Surface, sent: &str, client: Surface, whole: bool) -> (Stri
         framing: in_path.then_some(if whole { Framing::Whole } else { Framing::Sse }),
         query: None,
         unknown_query: false,
+        path: None,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::from(body)).unwrap();
     let to = Destination {

@@ -19,6 +19,7 @@ fn passed(surface: Surface, body: &str, model: &str) -> Prepared {
         framing: gemini.then_some(if surface.streams() { Framing::Sse } else { framing }),
         query: None,
         unknown_query: false,
+        path: None,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let to = Destination {
@@ -90,8 +91,14 @@ fn events_that_nobody_knows() {
 /// What an answer lost can be put into a header.
 #[test]
 fn losses_are_warnings() {
-    let endpoint =
-        Endpoint { surface: Surface::ChatCompletions, model: None, framing: None, query: None, unknown_query: false };
+    let endpoint = Endpoint {
+        surface: Surface::ChatCompletions,
+        model: None,
+        framing: None,
+        query: None,
+        unknown_query: false,
+        path: None,
+    };
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
     let call = Call::read(endpoint, Head::default(), body.into()).unwrap();
     let to = Destination {

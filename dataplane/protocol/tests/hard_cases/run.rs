@@ -122,6 +122,7 @@ fn prepare_framed(row: &Request, framing: Framing) -> Result<Prepared, String> {
         framing: gemini.then_some(framing),
         query: None,
         unknown_query: false,
+        path: None,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::from_static(row.body.as_bytes())).unwrap();
     let to = Destination {

@@ -124,6 +124,7 @@ fn is_told(from: Surface, body: &Value, to: (Surface, &str)) -> bool {
         framing: in_path.then_some(Framing::Whole),
         query: None,
         unknown_query: false,
+        path: None,
     };
     let call = Call::read(endpoint, Head::default(), Bytes::from(body.to_string())).unwrap();
     let destination = Destination {

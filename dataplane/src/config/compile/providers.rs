@@ -129,6 +129,7 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
         Endpoint::Speech => direct(&[Direct::Speech]),
         Endpoint::Transcriptions => direct(&[Direct::Transcriptions, Direct::Translations]),
         Endpoint::Rerank => direct(&[Direct::Rerank, Direct::Score]),
+        Endpoint::OtherPaths => direct(&[Direct::Unlisted]),
     };
     let anthropic = [Surface::Messages, Surface::MessagesCountTokens];
     let gemini = [Surface::GenerateContent, Surface::EmbedContent, Surface::BatchEmbedContents, Surface::CountTokens];

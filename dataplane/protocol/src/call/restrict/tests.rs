@@ -27,6 +27,7 @@ fn call(surface: Surface, body: &str) -> Call {
         framing: in_path.then_some(Framing::Whole),
         query: None,
         unknown_query: false,
+        path: None,
     };
     Call::read(endpoint, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap()
 }

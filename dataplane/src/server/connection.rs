@@ -177,7 +177,9 @@ async fn idle(activity: &Activity, period: Duration) {
 async fn retired(activity: Arc<Activity>, at: Option<Instant>) {
     let Some(at) = at else { return pending().await };
     tokio::time::sleep_until(at).await;
-    if !activity.is_http2.load(Ordering::Relaxed) {
+    // Where HTTP/1 is spoken, hyper began with a whole request; without one it is HTTP/2 that was opened ahead.
+    let is_http1 = !activity.is_http2.load(Ordering::Relaxed) && activity.requests.load(Ordering::Relaxed) > 0;
+    if is_http1 {
         pending::<()>().await;
     }
 }

@@ -20,11 +20,15 @@ use self::{
 /// The start of every HTTP/2 connection (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Bytes of line breaks in front of a request line that are taken without a thought: clients exist that end a body with one.
+/// More are held by hyper like any other beginning of a header section.
+const LINE_BREAKS: usize = 64;
+
 /// Follows one connection.
 #[derive(Debug)]
 pub(super) struct Framing {
     state: State,
-    /// Bytes of the header section that has begun.
+    /// Bytes of the header section that has begun, line breaks in front of it included.
     head_bytes: usize,
     /// Header sections that ended.
     heads: u64,
@@ -95,7 +99,7 @@ impl Framing {
     pub(super) fn unfinished(&self, in_flight: bool) -> Option<usize> {
         match self.state {
             State::Start(matched) => Some(matched).filter(|matched| *matched > 0),
-            State::Head(head) => Some(self.head_bytes).filter(|_| head.begun),
+            State::Head(head) => Some(self.head_bytes).filter(|bytes| head.begun || *bytes > LINE_BREAKS),
             State::Frames(frames) => frames.unfinished(in_flight),
             State::Body(_) | State::ChunkSize(_) | State::Chunk(_) | State::Trailers { .. } | State::Off => None,
         }
@@ -161,9 +165,7 @@ impl Framing {
         self.state = match self.state {
             State::Head(mut head) => {
                 head.push(line);
-                if head.begun {
-                    self.head_bytes = self.head_bytes.saturating_add(piece.len());
-                }
+                self.head_bytes = self.head_bytes.saturating_add(piece.len());
                 if ended { self.end_head_line(head) } else { State::Head(head) }
             }
             State::ChunkSize(mut size) => {

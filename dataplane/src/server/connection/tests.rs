@@ -99,3 +99,31 @@ async fn an_http2_connection_of_age_takes_no_more_requests_and_finishes_those_it
     drop(sender);
     connection.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_whose_first_request_comes_late_has_its_end_too() {
+    let client = TokioIo::new(connect(Some(5 * MINUTE), Duration::ZERO));
+    let (sender, connection) = http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), client).await.unwrap();
+    let connection = tokio::spawn(connection);
+    // Longer than its age, and shorter than a connection without a request is kept.
+    tokio::time::sleep(9 * MINUTE).await;
+    assert!(sender.is_closed() && connection.is_finished(), "it would never be told to take no more requests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_breaks_between_requests_are_timed_like_a_header_section() {
+    for has_asked in [false, true] {
+        let mut client = connect(None, Duration::ZERO);
+        if has_asked {
+            ask(&mut client).await;
+        }
+        client.write_all(b"\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        ask(&mut client).await;
+        client.write_all(&b"\r\n".repeat(20_000)).await.unwrap();
+        let begun = Instant::now();
+        let _ = client.read_to_end(&mut Vec::new()).await;
+        let held = begun.elapsed().as_secs();
+        assert!(held < 60, "{held} s, in which up to 64 KiB that count against no limit are held");
+    }
+}

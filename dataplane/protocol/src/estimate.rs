@@ -13,7 +13,7 @@
 
 mod prompt;
 
-use crate::{call::Allowance, dialect::Surface};
+use crate::{call::Allowance, dialect::Surface, direct::Direct};
 
 /// Bytes of text that make one token.
 pub const BYTES_PER_TOKEN: u64 = 4;
@@ -102,7 +102,7 @@ pub fn input(surface: Surface, body: &[u8]) -> Estimate {
     let elsewhere = introduced.div_ceil(2).saturating_sub(inline);
     let media = read.media.saturating_add(elsewhere.saturating_mul(MEDIA_TOKENS));
     let mut reserved = media.saturating_add(read.bytes.div_ceil(BYTES_PER_TOKEN));
-    if surface == Surface::Embeddings {
+    if matches!(surface, Surface::Embeddings | Surface::Direct(Direct::Completions)) {
         // Input may be tokens already, of as little as two bytes each.
         reserved = reserved.max(memchr::memchr_iter(b',', body).count() as u64);
     }

@@ -2,13 +2,13 @@
 //! that is shown to the model stand. The body is JSON already; of other bytes some figure comes out.
 
 use super::{BYTES_PER_TOKEN, INTRODUCTIONS, media_tokens};
-use crate::dialect::Surface;
+use crate::{dialect::Surface, direct::Direct};
 
 /// Tokens that a chat's format adds to a message (OpenAI's cookbook: 3 a message; others are alike).
 const PER_MESSAGE: u64 = 3;
 
 /// Members of a request that hold text for the model.
-const TEXTS: [&[u8]; 12] = [
+const TEXTS: [&[u8]; 13] = [
     b"messages",
     b"system",
     b"input",
@@ -19,9 +19,12 @@ const TEXTS: [&[u8]; 12] = [
     b"content",
     b"requests",
     b"prompt",
+    b"suffix",
     b"title",
     b"generateContentRequest",
 ];
+/// Members of a request to rank or score that hold text: Cohere's, Jina's and vLLM's.
+const RANKED: [&[u8]; 7] = [b"query", b"queries", b"documents", b"text_1", b"text_2", b"data_1", b"data_2"];
 /// Members that are shown to the model as JSON: tools and schemas.
 const SHOWN: [&[u8]; 6] = [b"tools", b"functions", b"response_format", b"text", b"output_config", b"output_format"];
 /// Members inside texts that are JSON objects of the model's or a tool's own.
@@ -97,8 +100,9 @@ enum Part {
 
 struct Walk<'a> {
     read: Read,
-    /// Embeddings: numbers are tokens, and there are no messages.
-    embeds: bool,
+    /// Numbers in texts are tokens, and there are no messages.
+    takes_tokens: bool,
+    ranks: bool,
     depth: u32,
     part: Part,
     /// The last name.
@@ -109,8 +113,9 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(surface: Surface) -> Self {
-        let embeds = surface.operation() == "embeddings";
-        Self { read: Read::default(), embeds, depth: 0, part: Part::Settings, name: b"", object: None }
+        let takes_tokens = surface.operation() == "embeddings" || surface == Surface::Direct(Direct::Completions);
+        let ranks = matches!(surface, Surface::Direct(Direct::Rerank | Direct::Score));
+        Self { read: Read::default(), takes_tokens, ranks, depth: 0, part: Part::Settings, name: b"", object: None }
     }
 
     /// What stands between two strings.
@@ -134,7 +139,7 @@ impl<'a> Walk<'a> {
                 _ => {}
             }
             let is_digit = byte.is_ascii_digit();
-            if is_digit && !in_number && self.embeds && self.part == Part::Texts {
+            if is_digit && !in_number && self.takes_tokens && self.part == Part::Texts {
                 self.read.prompt_tokens = self.read.prompt_tokens.saturating_add(1);
             }
             in_number = is_digit;
@@ -172,14 +177,14 @@ impl<'a> Walk<'a> {
     fn named(&mut self, name: &'a [u8]) {
         if self.depth == 1 {
             self.part = match name {
-                name if TEXTS.contains(&name) => Part::Texts,
+                name if TEXTS.contains(&name) || (self.ranks && RANKED.contains(&name)) => Part::Texts,
                 name if SHOWN.contains(&name) => Part::Shown,
                 _ => Part::Settings,
             };
         }
         if self.shows_json() && self.depth > 1 {
             self.add(name.len() as u64 + 2);
-        } else if self.part == Part::Texts && name == b"role" && !self.embeds {
+        } else if self.part == Part::Texts && name == b"role" && !self.takes_tokens {
             self.read.prompt_tokens = self.read.prompt_tokens.saturating_add(PER_MESSAGE);
         }
         self.name = name;
@@ -230,6 +235,7 @@ fn unescaped(written: &[u8]) -> u64 {
 mod tests {
     use crate::{
         dialect::Surface,
+        direct::Direct,
         estimate::{Estimate, input},
     };
 
@@ -259,6 +265,29 @@ mod tests {
         for (surface, body, tokens) in rows {
             assert_eq!(sent(surface, body), tokens, "{body}");
         }
+    }
+
+    #[test]
+    fn the_other_endpoints_cost_their_texts() {
+        let direct = |direct, body| sent(Surface::Direct(direct), body);
+        for (endpoint, body, tokens) in [
+            (
+                Direct::Rerank,
+                r#"{"model":"m","query":"two words","documents":["two words",{"text":"two words"}],"top_n":3}"#,
+                9,
+            ),
+            (Direct::Score, r#"{"model":"m","text_1":"two words","text_2":["two words","two words"]}"#, 9),
+            (Direct::Score, r#"{"model":"m","queries":"two words","documents":["two words"]}"#, 6),
+            (Direct::Completions, r#"{"model":"m","prompt":["two words","two words"],"suffix":"two words"}"#, 9),
+            (Direct::Completions, r#"{"model":"m","prompt":[[1,22,333],[4]],"max_tokens":7}"#, 4),
+            (Direct::Speech, r#"{"model":"m","input":"two words","voice":"alloy","instructions":"two words"}"#, 6),
+            (Direct::ImageGenerations, r#"{"model":"m","prompt":"two words","size":"1024x1024","n":4}"#, 3),
+        ] {
+            assert_eq!(direct(endpoint, body), tokens, "{body}");
+        }
+        let tokens = format!(r#"{{"model":"m","prompt":[{}1]}}"#, "1,".repeat(1_000));
+        let Estimate { reserved, sent } = input(Surface::Direct(Direct::Completions), tokens.as_bytes());
+        assert!(reserved >= 1_000 && sent >= 1_000, "{reserved} {sent}: tokens of two bytes each");
     }
 
     #[test]

@@ -161,18 +161,30 @@ impl<'a> Settings<'a> {
             }
         }
         let tool_choice = match top.take_raw("tool_choice") {
-            Some(raw) => choice(raw).map_err(|error| error.within("tool_choice"))?,
+            Some(raw) => choice(raw, lost).map_err(|error| error.within("tool_choice"))?,
             None => None,
         };
-        Ok(Self {
-            max_output: top.take_raw("max_output_tokens"),
-            effort,
-            verbosity,
-            format,
-            top_logprobs: top.take_raw("top_logprobs"),
-            tools,
-            tool_choice,
-        })
+        let (max_output, top_logprobs) = (top.take_raw("max_output_tokens"), top.take_raw("top_logprobs"));
+        let settings = Self { max_output, effort, verbosity, format, top_logprobs, tools, tool_choice };
+        settings.displace(top, lost);
+        Ok(settings)
+    }
+
+    /// What Chat's own spelling says beside Responses' of the same would stand in the body twice.
+    fn displace(&self, top: &mut Object<'_>, lost: &mut Lost) {
+        let twins = [
+            ("max_completion_tokens", self.max_output.is_some()),
+            ("reasoning_effort", self.effort.is_some()),
+            ("verbosity", self.verbosity.is_some()),
+            ("response_format", self.format.is_some()),
+            ("logprobs", self.top_logprobs.is_some()),
+        ];
+        for (name, _) in twins.into_iter().filter(|(_, is_said)| *is_said) {
+            let says_the_same = |raw: &RawValue| name == "logprobs" && raw.get() == "true";
+            if top.take_raw(name).is_some_and(|raw| !says_the_same(raw)) {
+                lost.add(|| name.to_owned());
+            }
+        }
     }
 
     fn write(&self, out: &mut Members<'_>) {
@@ -261,24 +273,63 @@ fn grammar_of(raw: &RawValue) -> Result<String, Malformed> {
     }))
 }
 
-/// `"auto"` and the like stay; a tool that is named moves one level down. A choice among the vendor's own tools is none.
-fn choice(raw: &RawValue) -> Result<Option<String>, Malformed> {
+/// `"auto"` and the like stay; a tool that is named moves one level down. A choice among the vendor's own tools is lost
+/// with them.
+fn choice(raw: &RawValue, lost: &mut Lost) -> Result<Option<String>, Malformed> {
     if raw.get().starts_with('"') {
         return Ok(Some(raw.get().to_owned()));
     }
     let mut choice = Object::from_raw(raw, Spelling::Exact)?;
     let kind: String = choice.need("type")?;
     match kind.as_str() {
-        "function" | "custom" if !choice.has(&kind) => {
-            let name = choice.need_name()?;
-            Ok(Some(write::text(|out| {
-                out.put("type", &kind);
-                out.object(&kind, |inner| inner.put("name", &name));
-            })))
+        "function" | "custom" | "allowed_tools" if choice.has(&kind) => return Ok(Some(raw.get().to_owned())),
+        "function" | "custom" => return named(&kind, choice).map(Some),
+        "allowed_tools" => {
+            if let Some(allowed) = allowed(choice, lost)? {
+                return Ok(Some(allowed));
+            }
         }
-        "function" | "custom" | "allowed_tools" => Ok(Some(raw.get().to_owned())),
-        _ => Ok(None),
+        _ => {}
     }
+    lost.add(|| "tool_choice".to_owned());
+    Ok(None)
+}
+
+/// A tool by its name, as Chat has it.
+fn named(kind: &str, mut tool: Object<'_>) -> Result<String, Malformed> {
+    let name = tool.need_name()?;
+    Ok(write::text(|out| {
+        out.put("type", kind);
+        out.object(kind, |inner| inner.put("name", &name));
+    }))
+}
+
+/// `{type, mode, tools}` is `{type, allowed_tools: {mode, tools}}` in Chat. None if no tool is left.
+fn allowed(mut choice: Object<'_>, lost: &mut Lost) -> Result<Option<String>, Malformed> {
+    let mode = choice.take_raw("mode");
+    let mut tools = Vec::new();
+    for (index, raw) in choice.list("tools")?.into_iter().enumerate() {
+        let place = || format!("tools[{index}]");
+        let mut tool = Object::from_raw(raw, Spelling::Exact).map_err(|error| error.within(&place()))?;
+        let kind: String = tool.need("type").map_err(|error| error.within(&place()))?;
+        match kind.as_str() {
+            "function" | "custom" if tool.has(&kind) => tools.push(raw.get().to_owned()),
+            "function" | "custom" => tools.push(named(&kind, tool).map_err(|error| error.within(&place()))?),
+            _ => lost.add(|| format!("tool_choice.{}", place())),
+        }
+    }
+    let text = |tools: &[String]| {
+        write::text(|out| {
+            out.put("type", "allowed_tools");
+            out.object("allowed_tools", |inner| {
+                if let Some(mode) = mode {
+                    inner.put_json("mode", mode.get());
+                }
+                inner.list("tools", |list| tools.iter().for_each(|tool| list.put_json(tool)));
+            });
+        })
+    };
+    Ok((!tools.is_empty()).then(|| text(&tools)))
 }
 
 fn put_all(out: &mut Members<'_>, members: &[(Cow<'_, str>, &RawValue)]) {

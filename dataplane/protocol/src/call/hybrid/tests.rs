@@ -82,6 +82,54 @@ fn cursors_body_becomes_the_chat_request_that_it_means() {
 }
 
 #[test]
+fn a_choice_of_tools_becomes_chats_or_is_told() {
+    let function = json!({"type": "function", "name": "f"});
+    let custom = json!({"type": "custom", "name": "c"});
+    let inner = json!([{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}}]);
+    let allowed =
+        json!({"type": "allowed_tools", "mode": "required", "tools": [function, custom, {"type": "web_search"}]});
+    let in_chat = json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": inner}});
+    let hosted = json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]});
+    for (choice, expected, dropped) in [
+        (json!("required"), Some(json!("required")), &[][..]),
+        (function, Some(inner[0].clone()), &[]),
+        (custom, Some(inner[1].clone()), &[]),
+        (allowed, Some(in_chat.clone()), &["tool_choice.tools[2]"]),
+        (in_chat.clone(), Some(in_chat), &[]),
+        (json!({"type": "web_search"}), None, &["tool_choice"]),
+        (hosted, None, &["tool_choice.tools[0]", "tool_choice"]),
+    ] {
+        let (chat, lost) = rewrite(&json!({"model": "m", "input": "x", "tool_choice": choice})).unwrap().unwrap();
+        assert_eq!(
+            (chat.get("tool_choice"), lost),
+            (expected.as_ref(), dropped.iter().map(ToString::to_string).collect()),
+            "{choice}"
+        );
+    }
+    let unnamed =
+        json!({"model": "m", "input": "x", "tool_choice": {"type": "allowed_tools", "tools": [{"type": "function"}]}});
+    assert_eq!(rewrite(&unnamed).unwrap_err().field.as_deref(), Some("tool_choice.tools[0].name"));
+}
+
+#[test]
+fn what_both_dialects_spelling_says_stands_there_once() {
+    let body = br#"{"model":"m","input":"x","max_completion_tokens":5,"max_output_tokens":9,"reasoning_effort":"low",
+        "reasoning":{"effort":"high"},"verbosity":"low","text":{"verbosity":"high","format":{"type":"json_object"}},
+        "response_format":{"type":"text"},"logprobs":true,"top_logprobs":2}"#;
+    let chat = rewritten(&Scan::read(body).unwrap(), body).unwrap().unwrap();
+    let text = std::str::from_utf8(&chat.body).unwrap();
+    for name in ["max_completion_tokens", "reasoning_effort", "verbosity", "response_format", "logprobs"] {
+        assert_eq!(text.matches(&format!("\"{name}\":")).count(), 1, "{text}");
+    }
+    let expected = json!({"model": "m", "max_completion_tokens": 9, "reasoning_effort": "high", "verbosity": "high",
+        "response_format": {"type": "json_object"}, "logprobs": true, "top_logprobs": 2,
+        "messages": [{"role": "user", "content": "x"}]});
+    assert_eq!(serde_json::from_slice::<Value>(&chat.body).unwrap(), expected);
+    let lost: Vec<_> = chat.lost.fields.iter().map(ToString::to_string).collect();
+    assert_eq!(lost, ["max_completion_tokens", "reasoning_effort", "verbosity", "response_format"]);
+}
+
+#[test]
 fn what_chat_cannot_express_is_refused_by_name() {
     for (body, field) in [
         (json!({"model": "m", "input": "x", "previous_response_id": "r"}), "previous_response_id"),

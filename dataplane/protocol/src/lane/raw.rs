@@ -76,7 +76,8 @@ impl Raw {
         let shape = match kind.as_str() {
             "text/event-stream" => Shape::Events(Box::default()),
             "text/html" => Shape::Page,
-            "application/json" => Shape::Document(Box::new(Members::new(NAMES))),
+            "application/json" | "text/json" => Shape::Document(Box::new(Members::new(NAMES))),
+            kind if kind.ends_with("+json") => Shape::Document(Box::new(Members::new(NAMES))),
             kind if kind.starts_with("text/") => Shape::Text,
             _ => Shape::Binary,
         };
@@ -323,6 +324,8 @@ mod tests {
             ("text/html", "<html>502</html>", false),
             ("application/json", "<html>502</html>", false),
             ("application/json", r#"{"error":{"message":"no","type":"server_error"}}"#, false),
+            ("application/problem+json", r#"{"error":{"message":"no"}}"#, false),
+            ("text/json; charset=utf-8", r#"{"error":{"message":"no"}}"#, false),
             ("application/json", r#"{"data":["#, false),
             ("application/json", "", false),
             ("audio/mpeg", "", false),

@@ -19,36 +19,36 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Clients {
     /// Client connections at once; more are answered with 503.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
     max_connections: usize,
     /// Client connections at once from one IPv4 address or IPv6 /64; more are answered with 503. Those from
     /// --trusted-proxies do not count; set it to --max-connections where all clients arrive through one NAT. Default: half
     /// of --max-connections.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_connections_per_client: Option<usize>,
     /// Bytes of unfinished request header sections that are held at once, all together; beyond it the oldest are given
     /// up.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().pending_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().pending_bytes, value_parser = at_least_one)]
     max_unfinished_header_bytes: usize,
     /// Largest request body in bytes, before and after decompression.
-    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_body_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_body_bytes, value_parser = at_least_one)]
     max_body_bytes: usize,
     /// Largest answer in one piece (not a stream) in bytes; what is larger is answered with 502.
-    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_answer_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_answer_bytes, value_parser = at_least_one)]
     max_answer_bytes: usize,
     /// Bytes of request bodies and whole answers that are held at once, all together; what exceeds it is answered with
     /// 503. Set it to about half of the memory limit.
-    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_buffered_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_buffered_bytes, value_parser = at_least_one)]
     max_buffered_bytes: usize,
     /// How long a streaming client hears nothing before it gets a heartbeat, where its AIRoute sets no interval; 0s for
     /// never.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     heartbeat: Duration,
     /// Longest time from a request's head to the end of its body; then it is answered with 408.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = some_time)]
     request_body_timeout: Duration,
     /// How long a client may take nothing of its answer; then the request ends and its connection is closed.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = some_time)]
     client_write_timeout: Duration,
     /// Address ranges of the proxies and load balancers in front, such as 10.0.0.0/8, separated by commas. From these, the
     /// client's address in X-Forwarded-For or Forwarded goes into the access log. Default: none, so that nobody's word is
@@ -57,7 +57,7 @@ pub(super) struct Clients {
     trusted_proxies: List<Range>,
     /// Read a PROXY protocol header (version 1 or 2) at the beginning of each connection to the traffic ports; with
     /// --trusted-proxies, of connections from these only. A connection without one is closed.
-    #[arg(long, env = "ROUTEAPI_PROXY_PROTOCOL")]
+    #[arg(long, env = "ROUTEAPI_PROXY_PROTOCOL", value_parser = switch)]
     proxy_protocol: bool,
     /// What the access log says of clients: address, user-agent, end-user, separated by commas, or none.
     #[arg(long, value_name = "FACTS", env = "ROUTEAPI_RECORD_CLIENT", default_value = "address,user-agent,end-user")]
@@ -68,14 +68,14 @@ pub(super) struct Clients {
     cors_origins: List<Origin>,
     /// How long to keep a client connection that has no request. Longer than the idle timeout of the load balancer in
     /// front, which could otherwise send a request at the moment the connection closes.
-    #[arg(long, value_name = "DURATION", default_value = "620s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "620s", value_parser = some_time)]
     client_idle_timeout: Duration,
     /// How long a client connection takes new requests, so that load spreads to pods that were added: then HTTP/1 clients
     /// get connection: close with an answer, HTTP/2 clients a GOAWAY. Answers under way finish. 0s for no bound.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     client_max_connection_age: Duration,
     /// Export the times of each route as histograms too: 44 series more for each route that is used.
-    #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS")]
+    #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS", value_parser = switch)]
     route_histograms: bool,
     /// Threads for traffic. Default: one per core.
     #[arg(long, value_name = "N", env = "ROUTEAPI_WORKERS")]
@@ -144,9 +144,80 @@ pub(super) fn duration(text: &str) -> Result<Duration, value::InvalidDuration> {
     text.parse::<value::Duration>().map(Duration::from)
 }
 
+/// A duration that must not be zero: a timeout of nothing ends everything at once.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(time) if time.is_zero() => Err("it has to be longer than 0s".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A bound: with 0 nothing would be served, and nothing would say why.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it has to be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it is not a whole number".to_owned()),
+    }
+}
+
+/// A flag that an environment variable can set as well, in the spellings that people use; empty is as not set.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "" | "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("it is neither true nor false".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        clients: Clients,
+    }
+
+    #[test]
+    fn what_would_serve_nothing_is_refused() {
+        for name in [
+            "max-connections",
+            "max-connections-per-client",
+            "max-unfinished-header-bytes",
+            "max-body-bytes",
+            "max-answer-bytes",
+            "max-buffered-bytes",
+        ] {
+            let read = |value| Line::try_parse_from(["routeapi".to_owned(), format!("--{name}={value}")]);
+            assert!(read("1").is_ok(), "{name}");
+            for (value, why) in [("0", "it has to be at least 1"), ("10MB", "it is not a whole number")] {
+                let error = read(value).unwrap_err().to_string();
+                assert!(error.contains(why) && error.contains(name), "{error}");
+            }
+        }
+        for name in ["request-body-timeout", "client-write-timeout", "client-idle-timeout"] {
+            let read = |value| Line::try_parse_from(["routeapi".to_owned(), format!("--{name}={value}")]);
+            assert!(read("1s").is_ok(), "{name}");
+            assert!(read("0s").unwrap_err().to_string().contains("it has to be longer than 0s"), "{name}");
+            assert!(read("5").unwrap_err().to_string().contains("500ms"), "{name}: says how to write it");
+        }
+        assert!(Line::try_parse_from(["routeapi", "--client-max-connection-age=0s", "--heartbeat=0s"]).is_ok());
+    }
+
+    #[test]
+    fn a_flags_variable_takes_what_people_write() {
+        for (text, on) in [("true", true), ("1", true), ("Yes", true), ("", false), ("0", false), ("off", false)] {
+            assert_eq!(switch(text), Ok(on), "{text}");
+        }
+        assert!(switch("flase").is_err());
+        let line = Line::try_parse_from(["routeapi", "--proxy-protocol"]).unwrap();
+        assert!(line.clients.proxy_protocol && !line.clients.route_histograms);
+    }
 
     #[test]
     fn lists_are_separated_by_commas_and_may_be_empty() {

@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::{
     manifests,
-    options::{Clients, duration, on_any_address},
+    options::{Clients, duration, on_any_address, switch},
 };
 use crate::{
     app::{App, Ending, Settings, Source},
@@ -73,7 +73,7 @@ pub(super) struct Args {
     drain_timeout: Duration,
     /// Connect to upstreams at loopback addresses too. Those lead into this pod, so this is for trials on one machine; the
     /// operator has to be told the same. Every other address that is refused in a cluster stays refused.
-    #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
+    #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS", value_parser = switch)]
     allow_loopback_upstreams: bool,
     /// Host of the API server, to which no upstream may lead. Kubernetes sets this variable in every pod.
     #[arg(long, value_name = "HOST", env = "KUBERNETES_SERVICE_HOST")]

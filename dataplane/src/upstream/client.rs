@@ -118,7 +118,7 @@ pub enum UpstreamBodyError {
     #[error("upstream connection broke: {0}")]
     Connection(#[from] hyper::Error),
     /// Inside its encoding.
-    #[error("upstream answer is not the gzip it is said to be: {0}")]
+    #[error("the answer is not the gzip it is said to be: {0}")]
     Encoding(std::io::Error),
 }
 

@@ -9,7 +9,19 @@ use crate::address::Address;
 const WITHOUT_VERSION: [&str; 2] = ["api.perplexity.ai", "api.deepseek.com"];
 
 /// What an OpenAI-compatible API appends to its base URL.
-const OPENAI_OPERATIONS: [&str; 5] = ["/chat/completions", "/completions", "/responses", "/embeddings", "/models"];
+const OPENAI_OPERATIONS: [&str; 11] = [
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/embeddings",
+    "/models",
+    "/moderations",
+    "/images/generations",
+    "/audio/speech",
+    "/audio/transcriptions",
+    "/rerank",
+    "/score",
+];
 
 /// What looks like a slip in a base URL, beginning with the field.
 pub(crate) fn of(type_: ProviderType, address: &Address) -> Option<String> {
@@ -81,6 +93,8 @@ mod tests {
             (OpenAI, "https://api.openai.com/v1/responses/", "\"https://api.openai.com/v1\""),
             (OpenAI, "http://vllm.ai.svc:8000/v1/completions", "\"http://vllm.ai.svc:8000/v1\""),
             (OpenAI, "http://tei.ai.svc/v1/embeddings", "\"http://tei.ai.svc/v1\""),
+            (OpenAI, "http://vllm.ai.svc/v1/rerank", "\"http://vllm.ai.svc/v1\""),
+            (OpenAI, "http://tts.ai.svc/v1/audio/speech", "\"http://tts.ai.svc/v1\""),
             (Anthropic, "https://api.anthropic.com/v1", "\"https://api.anthropic.com\""),
             (Anthropic, "https://api.anthropic.com/v1/messages", "\"https://api.anthropic.com\""),
             (

@@ -223,7 +223,9 @@ impl Try<'_> {
             consume_budget().await;
             let (ended, room) = match timeout_at(content_by.into(), rest.frame()).await {
                 Err(_) => return Err(self.late()),
-                Ok(Some(Err(error))) => return Err(Failure::truncated(self.upstream, &error.to_string())),
+                Ok(Some(Err(error))) => {
+                    return Err(Failure::truncated(self.upstream, &format!("broke off its answer ({error})")));
+                }
                 Ok(None) => (true, held.push(stream.finish())),
                 Ok(Some(Ok(frame))) => {
                     let data = frame.into_data().unwrap_or_default();

@@ -178,17 +178,16 @@ const THINKING_OFF: [(Surface, &str); 4] = [(C, "gpt-4.1"), (C, "gpt-5.2"), (C, 
 
 fn failures(from: Surface, body: String, upstreams: &[(Surface, &'static str)]) -> Vec<String> {
     let body: &'static str = body.leak();
-    // A call of Gemini 3's current turn that is unsigned gets a stand-in, which is told.
-    let signs = |model: &str| body.contains("functionCall") | body.contains("tool_use") && model.contains("gemini-3");
-    let others = upstreams.iter().filter(|(to, model)| *to != from && !signs(model));
-    let row = |(to, model): &(Surface, &'static str)| Request {
-        cases: &[],
-        from,
-        body,
-        to: *to,
-        model,
-        mode: Mode::Strict,
-        wants: &[Want::Quiet],
+    // A call of Gemini 3's current turn that is unsigned gets a stand-in, which is told; nothing else is.
+    let has_call = body.contains("functionCall") || body.contains("\"tool_use\"");
+    let others = upstreams.iter().filter(|(to, _)| *to != from);
+    let row = |(to, model): &(Surface, &'static str)| {
+        let signs = has_call && model.contains("gemini-3");
+        let (mode, wants): (_, &[Want]) = match signs {
+            true => (Mode::Default, &[Want::OnlyWarns("skip_thought_signature_validator")]),
+            false => (Mode::Strict, &[Want::Quiet]),
+        };
+        Request { cases: &[], from, body, to: *to, model, mode, wants }
     };
     others.flat_map(|to| row(to).failures().into_iter().map(|why| format!("{why}\nof {body}"))).collect()
 }

@@ -68,6 +68,9 @@ const CALLED_WITHOUT_THINKING: &str = r#"{"model":"m","max_tokens":4000,"message
 const THOUGHT_BY_CHAT: &str = r#"{"contents":[{"role":"user","parts":[{"text":"x"}]},{"role":"model","parts":[{"text":"I need it","thought":true,"thoughtSignature":"Z3cxLm9wZW5haS50aG91Z2h0Lg=="},{"functionCall":{"id":"a","name":"f","args":{}}}]},{"role":"user","parts":[{"functionResponse":{"id":"a","name":"f","response":{"output":"1"}}}]}]}"#;
 const REASONED_IN_TEXT: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y","reasoning_content":"hm"},{"role":"user","content":"z"}]}"#;
 
+const NO_EFFORT: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"reasoning_effort":"none"}"#;
+const FORCED: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"f"}}}"#;
+
 /// What Claude Code writes beside a tool and beside its messages.
 const CLAUDE_CODE: &str = r#"{"model":"m","max_tokens":32000,"system":[{"type":"text","text":"x-anthropic-billing-header: a"},{"type":"text","text":"You are","cache_control":{"type":"ephemeral","scope":"global"}}],"messages":[{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}]}],"tools":[{"name":"f","input_schema":{"type":"object"},"defer_loading":true,"input_examples":[{"a":1}],"eager_input_streaming":true}],"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"metadata":{"user_id":"u"},"thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"high"}}"#;
 
@@ -215,6 +218,15 @@ pub const ROWS: &[Request] = &[
     row((G, THOUGHT_BY_CHAT), (C, "deepseek-v4-pro"), &[Is("/messages/1/reasoning_content", "\"I need it\""), Quiet]),
     row((G, THOUGHT_BY_CHAT), SONNET, &[Silent("I need it"), Warns("contents[].parts[].thought")]),
     row((C, REASONED_IN_TEXT), SONNET, &[Silent("hm"), Warns("field=messages[].reasoning_content")]),
+    // The newest models think whatever they are told, and one takes no forced tool.
+    row(
+        (C, NO_EFFORT),
+        (A, "claude-opus-5-5"),
+        &[No("/thinking"), Is("/max_tokens", "128000"), Warns("reasoning_effort")],
+    ),
+    row((C, NO_EFFORT), (A, "claude-haiku-5-5"), &[Is("/thinking/type", "\"disabled\""), Quiet]),
+    row((C, FORCED), (A, "claude-sonnet-5-5"), &[Is("/tool_choice/type", "\"auto\""), Warns("field=tool_choice")]),
+    row((C, FORCED), (A, "claude-sonnet-5"), &[Is("/tool_choice/type", "\"tool\""), Quiet]),
     // What Claude Code sends of its own is no reason to refuse it, and none of it is dropped in silence.
     row(
         (A, CLAUDE_CODE),

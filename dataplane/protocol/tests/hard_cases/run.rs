@@ -36,6 +36,8 @@ pub enum Want {
     Ends(&'static str),
     /// A warning holds this text.
     Warns(&'static str),
+    /// There is a warning, and each holds this text.
+    OnlyWarns(&'static str),
     /// There are no warnings.
     Quiet,
     /// The request is refused, or illegal, because of this field.
@@ -55,7 +57,8 @@ pub enum Want {
 }
 
 use Want::{
-    Complete, Ends, Fails, Hands, HandsNothing, Is, Loses, No, Once, Quiet, Refuses, Says, Silent, Status, Then, Warns,
+    Complete, Ends, Fails, Hands, HandsNothing, Is, Loses, No, Once, OnlyWarns, Quiet, Refuses, Says, Silent, Status,
+    Then, Warns,
 };
 
 /// A client's request on its way to an upstream.
@@ -235,6 +238,7 @@ fn holds(want: Want, text: &str, warnings: &[String], lost: &[String]) -> bool {
         Silent(part) => !text.contains(part),
         Ends(part) => text.ends_with(part),
         Warns(part) => warnings.iter().any(|warning| warning.contains(part)),
+        OnlyWarns(part) => !warnings.is_empty() && warnings.iter().all(|warning| warning.contains(part)),
         Quiet => warnings.is_empty(),
         Refuses(_) => false,
         Loses(name) => lost.iter().any(|field| field == name),

@@ -26,6 +26,10 @@ pub struct Abilities {
     pub thinking: Thinking,
     /// Whether it thinks unless told not to.
     pub thinks_by_default: bool,
+    /// Whether it thinks whatever it is told.
+    pub always_thinks: bool,
+    /// Whether a tool can be forced on it.
+    pub forced_tools: bool,
     /// Whether it takes `output_config.effort`.
     pub effort: bool,
     /// Whether it takes effort `xhigh`.
@@ -48,6 +52,8 @@ pub struct Abilities {
 const UNKNOWN: Abilities = Abilities {
     thinking: Thinking::Either,
     thinks_by_default: false,
+    always_thinks: false,
+    forced_tools: true,
     effort: true,
     xhigh: true,
     sampling: true,
@@ -124,6 +130,10 @@ pub const ROWS: &[Row] = &[
     row("claude-fable-5", OPERATED, CURRENT),
     row("claude-mythos-5", OPERATED, CURRENT),
     row("claude-opus-5", Abilities { thinks_by_default: true, ..OPERATED }, CURRENT),
+    row("claude-fable-5-1", Abilities { always_thinks: true, ..OPERATED }, CURRENT),
+    row("claude-opus-5-5", Abilities { always_thinks: true, ..OPERATED }, CURRENT),
+    row("claude-sonnet-5-5", Abilities { always_thinks: true, forced_tools: false, ..OPERATED }, CURRENT),
+    row("claude-haiku-5-5", Abilities { thinks_by_default: true, ..OPERATED }, CURRENT),
 ];
 
 /// What this model takes.

@@ -52,6 +52,10 @@ pub enum Mode {
 pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, context: &mut Context<'_>) -> Plan {
     let abilities = context.abilities;
     if is_off(control) {
+        if abilities.always_thinks {
+            let (name, _) = as_said(control, false, context.from);
+            context.dropped(name);
+        }
         let mode = if abilities.thinks_by_default { Mode::Disabled } else { Mode::Unsaid };
         return Plan { mode, ..Plan::default() };
     }

@@ -91,8 +91,9 @@ pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut
         ToolChoice::Required | ToolChoice::Allowed { required: true, .. } => ("any", None),
         ToolChoice::Named(name) => ("tool", Some(context.names.sent(name).to_owned())),
     };
-    // Manual thinking and a forced tool exclude each other (hard case 190).
-    if matches!(mode, Mode::Budget(_)) && matches!(word, "any" | "tool") {
+    // Manual thinking and a forced tool exclude each other (hard case 190), and some models take no forced tool at all.
+    let is_free = matches!(mode, Mode::Budget(_)) || !context.abilities.forced_tools;
+    if is_free && matches!(word, "any" | "tool") {
         let said = match wanted {
             ToolChoice::Named(name) => name.clone(),
             _ if context.from.family() == Family::Gemini => "ANY".to_owned(),

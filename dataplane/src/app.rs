@@ -40,7 +40,7 @@ use crate::{
     },
     spawn::Spawner,
     telemetry::{AccessLog, Metrics, RecordSink, Traffic},
-    upstream::{AddressPolicy, AddressRules, Egress},
+    upstream::{self, AddressPolicy, AddressRules, Egress, Keeping},
 };
 
 /// Everything that can be chosen about a process.
@@ -59,6 +59,8 @@ pub struct Settings {
     pub requests: RequestSettings,
     /// How connections to upstreams leave the network. The operator's stream is never proxied.
     pub egress: Egress,
+    /// How long connections to upstreams are kept.
+    pub upstreams: Keeping,
     /// How to end.
     pub ending: Ending,
     /// Threads for traffic; none for one per core.
@@ -162,10 +164,18 @@ impl App {
         let (gateway_at, admin_at) = (bound.gateway.local_addr()?, bound.admin.local_addr()?);
         let tls_at = bound.gateway_tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
 
+        let spawner = Spawner::new(metrics.panics());
+        let upstream_metrics = upstream::Metrics::new(descriptors.clone());
+        upstream_metrics.register(&mut registry);
+        let live = Live::new(addresses(&settings.source))
+            .with_traffic(traffic)
+            .with_egress(settings.egress)
+            .with_connections(settings.upstreams, upstream_metrics, spawner.clone());
+        let live = Arc::new(live);
         let shared = Shared {
-            installer: Arc::new(installer(&settings.source, traffic, settings.egress)),
+            installer: Arc::new(installer(&settings.source, &live)),
             drain: Drain::new(),
-            spawner: Spawner::new(metrics.panics()),
+            spawner,
             limits,
             server_metrics,
             descriptors,
@@ -204,6 +214,8 @@ impl App {
         };
         let Bound { gateway: plain, gateway_tls, admin: admin_listener } = bound;
         serve(&traffic, &shared, Requests(Arc::clone(&gateway)), plain, gateway_tls)?;
+        // Where the connections are driven.
+        traffic.spawn(async move { live.clients().sweep().await });
         let admin_listener = listener(&control, admin_listener)?;
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
             control.block_on(run_control(&shared, admin, admin_listener, source, stop, settings.ending));
@@ -263,13 +275,20 @@ fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartEr
     Ok(Bound { gateway: bind(settings.listen)?, gateway_tls, admin: bind(settings.admin)? })
 }
 
-fn installer(source: &Source, traffic: Arc<Traffic>, egress: Egress) -> Installer {
-    let (link, addresses) = match source {
-        Source::Files(_) => (Link::Local, AddressRules::from(AddressPolicy::Workstation)),
-        Source::Operator(settings) => (Link::Down { since: clock::now(), reason: None }, settings.addresses.clone()),
+fn addresses(source: &Source) -> AddressRules {
+    match source {
+        Source::Files(_) => AddressRules::from(AddressPolicy::Workstation),
+        Source::Operator(settings) => settings.addresses.clone(),
+    }
+}
+
+fn installer(source: &Source, live: &Arc<Live>) -> Installer {
+    let link = match source {
+        Source::Files(_) => Link::Local,
+        Source::Operator(_) => Link::Down { since: clock::now(), reason: None },
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
-    Installer::new(store, Arc::new(Live::new(addresses).with_traffic(traffic).with_egress(egress)))
+    Installer::new(store, Arc::clone(live))
 }
 
 fn traffic_runtime(workers: Option<usize>) -> io::Result<Runtime> {

@@ -1,10 +1,11 @@
 //! File descriptors: as many as the system grants, and what happens when none is left.
 //!
 //! A connection takes one, and a request in flight up to two: its client's and its upstream's. The limits of connections
-//! follow what there is (see [`connections`]), so that running out is the exception. Then
-//! clients wait in the kernel's queue, and the log says it once a minute at most.
+//! follow what there is (see [`connections`]), so that running out is the exception. It is the gateway's own trouble
+//! then: no upstream is blamed, clients wait in the kernel's queue, and the log says it once a minute at most.
 
 use std::{
+    fs::File,
     io,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -72,12 +73,23 @@ impl Descriptors {
         let in_force = Gauge::<i64>::default();
         in_force.set(limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX));
         registry.register("process_max_fds", "File descriptors that this process may have", in_force);
-        drop(self.exhausted.get_or_create(&Operation { operation: "accept" }));
+        for operation in ["accept", "connect"] {
+            drop(self.exhausted.get_or_create(&Operation { operation }));
+        }
         registry.register(
             "routeapi_descriptors_exhausted",
-            "Times that there was no file descriptor for a connection",
+            "Times that there was no file descriptor to accept a connection or to make one",
             self.exhausted.clone(),
         );
+    }
+
+    /// Whether there is none to be had now, which is counted and said if it is so.
+    pub fn are_exhausted(&self, operation: &'static str) -> bool {
+        let is_out = File::open("/dev/null").is_err_and(|error| is_exhaustion(&error));
+        if is_out {
+            self.ran_out(operation);
+        }
+        is_out
     }
 
     /// Counts that there was none, and says so unless that was just done.

@@ -25,8 +25,9 @@ pub use rejections::{Rejection, Rejections};
 pub use retry_budget::RetryBudget;
 pub use slots::{Slot, Slots};
 
+use crate::spawn::Spawner;
 use crate::telemetry::Traffic;
-use crate::upstream::{AddressRules, Clients, Egress};
+use crate::upstream::{self, AddressRules, Clients, Egress, Keeping};
 
 /// One upstream model as health sees it: two routes that use the same model of the same account share its fate.
 pub type HealthKey = (ObjectId, Option<String>);
@@ -72,6 +73,13 @@ impl Live {
     #[must_use]
     pub fn with_egress(mut self, egress: Egress) -> Self {
         self.clients = self.clients.with_egress(egress);
+        self
+    }
+
+    /// Keeps connections to upstreams for so long; counts and runs them here.
+    #[must_use]
+    pub fn with_connections(mut self, keeping: Keeping, metrics: upstream::Metrics, spawner: Spawner) -> Self {
+        self.clients = self.clients.with_connections(keeping, metrics, spawner);
         self
     }
 

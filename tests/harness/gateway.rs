@@ -9,7 +9,7 @@ use routeapi_dataplane::config::local::{Loader, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
-use routeapi_dataplane::upstream::{AddressPolicy, Egress};
+use routeapi_dataplane::upstream::{AddressPolicy, Egress, Keeping};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -54,6 +54,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Ways out of the network.
     pub egress: Egress,
+    /// How long connections to upstreams are kept.
+    pub upstreams: Keeping,
 }
 
 impl Gateway {
@@ -105,7 +107,7 @@ impl Gateway {
     }
 
     fn start(source: Source, setup: Setup) -> Self {
-        let Setup { requests, limits, egress } = setup;
+        let Setup { requests, limits, egress, upstreams } = setup;
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let records = Lines::default();
         let running = App::start(Settings {
@@ -116,6 +118,7 @@ impl Gateway {
             limits,
             requests,
             egress,
+            upstreams,
             ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
             workers: Some(2),
             access_log: Some(Box::new(records.clone())),

@@ -56,9 +56,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serve::Shared;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -75,6 +77,7 @@ pub struct Builder {
     tls: bool,
     mutual: bool,
     control: bool,
+    streams: Option<u32>,
     address: Option<SocketAddr>,
 }
 
@@ -108,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// Takes so many HTTP/2 streams at once on each connection (`SETTINGS_MAX_CONCURRENT_STREAMS`). Default: hyper's.
+    #[must_use]
+    pub fn streams(mut self, most: u32) -> Self {
+        self.streams = Some(most);
+        self
+    }
+
     /// Listens there. Default: a free port on 127.0.0.1.
     #[must_use]
     pub fn address(mut self, address: SocketAddr) -> Self {
@@ -131,7 +141,7 @@ impl Builder {
         let listener = TcpListener::bind(self.address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into())).await?;
         let upstream = Upstream {
             address: listener.local_addr()?,
-            shared: Arc::new(Shared::new(self.script, self.key, self.control)),
+            shared: Arc::new(Shared { streams: self.streams, ..Shared::new(self.script, self.key, self.control) }),
             tls,
             lines: Arc::default(),
             server: Mutex::new(None),
@@ -293,6 +303,12 @@ impl Upstream {
         self.shared.paused.send_replace(false);
     }
 
+    /// Tells every connection that it takes no more requests, as a server does that is replaced: GOAWAY on HTTP/2,
+    /// `connection: close` on HTTP/1. Requests under way are answered.
+    pub fn go_away(&self) {
+        self.shared.leaving.send_replace(());
+    }
+
     /// Goes away as a killed process does: connections are reset, the port refuses.
     pub fn kill(&self) {
         for line in self.lines.lock().unwrap().drain(..) {
@@ -348,15 +364,32 @@ impl Drop for Upstream {
 async fn connection(shared: Arc<Shared>, line: Arc<Line>, tcp: TcpStream, acceptor: Option<TlsAcceptor>) {
     let _ = tcp.set_nodelay(true); // the peer may be gone already
     let wire = Wire::new(tcp, Arc::clone(&line), Arc::clone(&shared.open));
-    let service = service_fn(move |request| serve::exchange(Arc::clone(&shared), Arc::clone(&line), request));
-    let server = auto::Builder::new(TokioExecutor::new());
-    // How a connection ends is in the ledger; hyper's own words about it add nothing.
     match acceptor {
-        None => drop(server.serve_connection(TokioIo::new(wire), service).await),
+        None => speak(shared, line, wire).await,
         Some(acceptor) => {
             if let Ok(tls) = acceptor.accept(wire).await {
-                drop(server.serve_connection(TokioIo::new(tls), service).await);
+                speak(shared, line, tls).await;
             }
+        }
+    }
+}
+
+async fn speak<I>(shared: Arc<Shared>, line: Arc<Line>, io: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (streams, mut leaving) = (shared.streams, shared.leaving.subscribe());
+    let service = service_fn(move |request| serve::exchange(Arc::clone(&shared), Arc::clone(&line), request));
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    if let Some(most) = streams {
+        server.http2().max_concurrent_streams(most);
+    }
+    let mut connection = pin!(server.serve_connection(TokioIo::new(io), service));
+    loop {
+        // How a connection ends is in the ledger; hyper's own words about it add nothing.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            Ok(()) = leaving.changed() => connection.as_mut().graceful_shutdown(),
         }
     }
 }

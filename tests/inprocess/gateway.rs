@@ -4,7 +4,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use routeapi_dataplane::{app::Running, request::RequestSettings, server::Limits, upstream::Egress};
+use routeapi_dataplane::{
+    app::Running,
+    request::RequestSettings,
+    server::Limits,
+    upstream::{Egress, Keeping},
+};
 use routeapi_tests::{
     gateway::{self, Setup},
     upstream::Upstream,
@@ -123,6 +128,11 @@ impl Gateway {
     /// Starts it with other settings of the process.
     pub fn start_as(manifests: &Manifests, setup: Setup) -> Self {
         Self(gateway::Gateway::local_as(&manifests.0, setup))
+    }
+
+    /// Starts it with other bounds on connections to upstreams.
+    pub fn start_keeping(manifests: &Manifests, upstreams: Keeping) -> Self {
+        Self(gateway::Gateway::local_as(&manifests.0, Setup { upstreams, ..Setup::default() }))
     }
 
     /// Starts it with ways out of the network as these variables say.

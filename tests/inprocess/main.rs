@@ -30,6 +30,7 @@ mod secrecy;
 mod settings;
 mod stalled;
 mod streaming;
+mod streams;
 mod unasked;
 mod waiting;
 mod who;

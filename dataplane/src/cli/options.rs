@@ -13,6 +13,7 @@ use crate::{
         cors::{Cors, Origin},
         trusted_proxies::Range,
     },
+    upstream::Keeping,
 };
 
 /// What clients may do.
@@ -74,6 +75,13 @@ pub(super) struct Clients {
     /// get connection: close with an answer, HTTP/2 clients a GOAWAY. Answers under way finish. 0s for no bound.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     client_max_connection_age: Duration,
+    /// How long to keep a connection to an upstream that has no request. Shorter than the idle timeout of whatever is at
+    /// the other end.
+    #[arg(long, value_name = "DURATION", default_value = "50s", value_parser = duration)]
+    upstream_idle_timeout: Duration,
+    /// How long a connection to an upstream takes new requests, so that changes in DNS are followed. 0s for no bound.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    upstream_max_connection_age: Duration,
     /// Export the times of each route as histograms too: 44 series more for each route that is used.
     #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS", value_parser = switch)]
     route_histograms: bool,
@@ -97,6 +105,13 @@ impl Clients {
             proxy_protocol: self.proxy_protocol,
             cors: Cors::new(self.cors_origins.0.clone()).map(Arc::new),
             ..Limits::default()
+        }
+    }
+
+    pub(super) fn upstreams(&self) -> Keeping {
+        Keeping {
+            idle: self.upstream_idle_timeout,
+            max_age: Some(self.upstream_max_connection_age).filter(|age| !age.is_zero()),
         }
     }
 

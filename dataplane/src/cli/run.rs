@@ -82,6 +82,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         source: Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(on_reload) })),
         limits: args.clients.limits(),
         requests: args.clients.requests(),
+        upstreams: args.clients.upstreams(),
         egress: Egress::read(manifests::environment)?,
         ending: ENDING,
         workers: args.clients.workers,

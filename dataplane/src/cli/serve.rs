@@ -103,6 +103,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         source: Source::Operator(subscription),
         limits: args.clients.limits(),
         requests: args.clients.requests(),
+        upstreams: args.clients.upstreams(),
         egress: Egress::read(manifests::environment)?,
         ending: Ending { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
         workers: args.clients.workers,

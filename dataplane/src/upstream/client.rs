@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,18 +16,17 @@ use http::{
     uri::{Authority, Scheme},
 };
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use routeapi_protocol::dialect::{Framing, Surface};
 
 use super::{
     additions::Additions,
     body::OutboundBody,
-    clients::Pool,
     connect::ConnectTimeout,
     credential::Credential,
     echo,
     inflate::{self, Inflated},
+    metrics::Metrics,
+    pool::{Host, PooledBody, Ready},
     sent::{MarkedBody, SentMark},
 };
 
@@ -74,7 +74,25 @@ pub enum Client {
         /// Through which egress proxy, for `explain`.
         proxy: Option<String>,
         /// Over which connections.
-        pool: Arc<Pool>,
+        host: Arc<Host>,
+    },
+    /// Inside this process.
+    Echo,
+}
+
+/// A provider that a connection, or a stream of one, is there to.
+#[derive(Debug)]
+pub enum Reached<'a> {
+    /// Over HTTP.
+    Http {
+        /// Where.
+        base: &'a BaseUrl,
+        /// As whom.
+        credential: &'a Credential,
+        /// What its owner adds to every request.
+        additions: &'a Additions,
+        /// On what.
+        ready: Ready,
     },
     /// Inside this process.
     Echo,
@@ -89,6 +107,18 @@ pub enum SendError {
     /// No connection in time: nothing was sent.
     #[error("{0}")]
     ConnectTimeout(ConnectTimeout),
+    /// All HTTP/2 streams that the server allows were in use for so long: nothing was sent.
+    #[error("no free HTTP/2 stream within {} ms: the server limits how many it serves at once", .0.as_millis())]
+    Saturated(Duration),
+    /// The server refused the stream unprocessed.
+    #[error("the server refused the HTTP/2 stream (REFUSED_STREAM)")]
+    Refused,
+    /// A kept connection was closed under the request, which the upstream never saw.
+    #[error("connection closed before the request was processed: {0}")]
+    Stale(String),
+    /// This process has no file descriptor for a connection: nothing was sent.
+    #[error("the gateway has no file descriptors left for a connection")]
+    Descriptors,
     /// The connection broke before the answer's head: the upstream may have begun to work.
     #[error("connection closed before an answer: {0}")]
     Closed(String),
@@ -104,7 +134,7 @@ const H2_HEADERS_TOO_BIG: &str = "header too big";
 #[derive(Debug)]
 pub enum UpstreamBody {
     /// From a connection. Dropping it cancels the request upstream.
-    Http(Incoming),
+    Http(PooledBody),
     /// From a connection, in gzip.
     Inflated(Box<Inflated>),
     /// From the built-in upstream.
@@ -155,6 +185,16 @@ impl BaseUrl {
             .build()
     }
 
+    /// Whether TLS is spoken.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// Scheme, host and port.
     pub fn uri(&self) -> Uri {
         let parts = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query("/");
@@ -170,19 +210,29 @@ impl BaseUrl {
 // === impl Client ===
 
 impl Client {
-    /// Sends a request and waits for the head of the answer. Follows no redirect. An answer in gzip is inflated.
+    /// Waits for a connection or, where the server limits them, for a stream. The caller's bound for the answer begins
+    /// when it is there.
     ///
     /// # Errors
-    /// When no head came. The caller sets the time limit and cancels by dropping the future.
-    pub async fn send(&self, request: OutboundRequest) -> Result<Response<UpstreamBody>, SendError> {
+    /// When none can be had.
+    pub async fn reach(&self) -> Result<Reached<'_>, SendError> {
         match self {
-            Self::Echo => {
-                request.sent.set();
-                Ok(echo::answer(&request, request.surface, request.framing))
+            Self::Echo => Ok(Reached::Echo),
+            Self::Http { base, credential, additions, host, proxy: _ } => {
+                Ok(Reached::Http { base, credential, additions, ready: host.ready().await? })
             }
-            Self::Http { base, credential, additions, pool, proxy: _ } => {
-                let response = pool.request(|| outbound(base, credential, additions, &request)).await?;
-                Ok(inflate::inflate(response.map(UpstreamBody::Http)))
+        }
+    }
+
+    /// The same for a request that failed unseen ([`SendError::is_unseen`]): on another connection.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub async fn reach_again(&self) -> Result<Reached<'_>, SendError> {
+        match self {
+            Self::Echo => Ok(Reached::Echo),
+            Self::Http { base, credential, additions, host, proxy: _ } => {
+                Ok(Reached::Http { base, credential, additions, ready: host.again().await? })
             }
         }
     }
@@ -220,6 +270,27 @@ impl Client {
     }
 }
 
+// === impl Reached ===
+
+impl Reached<'_> {
+    /// Sends a request and waits for the head of the answer. Follows no redirect. An answer in gzip is inflated.
+    ///
+    /// # Errors
+    /// When no head came. The caller sets the time limit and cancels by dropping the future.
+    pub async fn send(self, request: &OutboundRequest) -> Result<Response<UpstreamBody>, SendError> {
+        match self {
+            Self::Echo => {
+                request.sent.set();
+                Ok(echo::answer(request, request.surface, request.framing))
+            }
+            Self::Http { base, credential, additions, ready } => {
+                let response = ready.send(outbound(base, credential, additions, request)?).await?;
+                Ok(inflate::inflate(response.map(UpstreamBody::Http)))
+            }
+        }
+    }
+}
+
 fn outbound(
     base: &BaseUrl,
     credential: &Credential,
@@ -243,14 +314,18 @@ fn outbound(
     Ok(outbound)
 }
 
-impl From<&legacy::Error> for SendError {
-    fn from(error: &legacy::Error) -> Self {
-        classify(error)
+// === impl SendError ===
+
+impl SendError {
+    /// Whether the upstream never saw the request, so that it can be sent once more at no risk.
+    pub fn is_unseen(&self) -> bool {
+        matches!(self, Self::Refused | Self::Stale(_))
     }
 }
 
-fn classify(error: &legacy::Error) -> SendError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+/// Why there is no connection.
+pub(super) fn connect_error(error: &(dyn Error + 'static), metrics: &Metrics) -> SendError {
+    let mut cause = Some(error);
     let mut deepest = error.to_string();
     while let Some(current) = cause {
         if let Some(timeout) = current.downcast_ref::<ConnectTimeout>() {
@@ -259,11 +334,21 @@ fn classify(error: &legacy::Error) -> SendError {
         deepest = current.to_string();
         cause = current.source();
     }
-    // Larger than an HTTP/2 peer allows, so that h2 did not send them.
-    if deepest.ends_with(H2_HEADERS_TOO_BIG) {
-        return SendError::Invalid(deepest);
+    // Asked of the system instead of the error: a name lookup that cannot open its socket may say that there is no such
+    // name.
+    if metrics.descriptors.are_exhausted("connect") { SendError::Descriptors } else { SendError::Connect(deepest) }
+}
+
+/// Why no answer came on a connection.
+pub(super) fn answer_error(error: &hyper::Error) -> SendError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut deepest = error.to_string();
+    while let Some(current) = cause {
+        deepest = current.to_string();
+        cause = current.source();
     }
-    if error.is_connect() { SendError::Connect(deepest) } else { SendError::Closed(deepest) }
+    // Larger than an HTTP/2 peer allows, so that h2 did not send them.
+    if deepest.ends_with(H2_HEADERS_TOO_BIG) { SendError::Invalid(deepest) } else { SendError::Closed(deepest) }
 }
 
 // === impl UpstreamBody ===

@@ -2,72 +2,33 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use http::{Request, Response, Uri};
-use hyper::body::Incoming;
+use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as HyperClient, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::connect::HttpConnector;
 use routeapi_channel::Secret;
 use routeapi_crds::value::AddressRules;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
+use tower_service::Service as _;
 
 use super::{
-    client::SendError,
     connect::Patient,
     egress::Egress,
-    kept::{History, Remembering, is_unseen},
+    metrics::Metrics,
+    pool::{BoxedIo, Dial, Keeping, Pool, Shared},
     proxies::ProxyChoice,
     resolve::Resolver,
-    sent::MarkedBody,
     tunnel::{Dialer, Ways},
 };
-use crate::keepalive;
-
-type Connector = Remembering<Patient<HttpsConnector<Dialer>>>;
-
-/// The connections of one kind.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    /// Kept between requests.
-    kept: HyperClient<Connector, MarkedBody>,
-    /// Made for one request each: for one that a kept connection lost.
-    fresh: HyperClient<Connector, MarkedBody>,
-}
-
-impl Pool {
-    /// Sends a request and waits for the answer's head. `request` makes it anew: one that the upstream never saw, because
-    /// a kept connection broke under it, is sent once more.
-    ///
-    /// # Errors
-    /// When it cannot be made, or no head came.
-    pub async fn request(
-        &self,
-        request: impl Fn() -> Result<Request<MarkedBody>, SendError>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let sent = match self.kept.request(request()?).await {
-            Err(error) if is_unseen(&error) => {
-                tracing::debug!(%error, "a kept connection was lost; the request goes out once more");
-                self.fresh.request(request()?).await
-            }
-            sent => sent,
-        };
-        let response = sent.map_err(|error| SendError::from(&error))?;
-        if let Some(history) = response.extensions().get::<History>() {
-            history.answered();
-        }
-        Ok(response)
-    }
-}
+use crate::{keepalive, spawn::Spawner};
 
 /// How an upstream is reached, whom to trust as it, and who we are to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -117,29 +78,41 @@ pub enum InvalidTrust {
 pub struct Clients {
     addresses: AddressRules,
     egress: Egress,
+    keeping: Keeping,
+    metrics: Metrics,
+    spawner: Spawner,
     pools: Mutex<HashMap<(Trust, Duration), Arc<Pool>>>,
 }
 
-// Idle connections are closed before the peers' own usual limits, and hung ones are found by HTTP/2 pings.
-const POOL_IDLE: Duration = Duration::from_secs(90);
-const POOL_IDLE_PER_HOST: usize = 256;
-const H2_PING_EVERY: Duration = Duration::from_secs(20);
-const H2_PING_PATIENCE: Duration = Duration::from_secs(10);
-// Windows bound what a slow reader makes this process hold per stream and per connection.
-const H2_STREAM_WINDOW: u32 = 256 << 10;
-const H2_CONNECTION_WINDOW: u32 = 4 << 20;
-const H1_BUFFER: usize = 128 << 10;
+const SHORTEST_IDLE: Duration = Duration::from_millis(100);
+const SHORTEST_AGE: Duration = Duration::from_secs(1);
 
 impl Clients {
     /// No pool yet.
     pub fn new(addresses: impl Into<AddressRules>) -> Self {
-        Self { addresses: addresses.into(), egress: Egress::default(), pools: Mutex::default() }
+        Self {
+            addresses: addresses.into(),
+            egress: Egress::default(),
+            keeping: Keeping::default(),
+            metrics: Metrics::default(),
+            spawner: Spawner::default(),
+            pools: Mutex::default(),
+        }
     }
 
     /// Leaves the network in these ways.
     #[must_use]
     pub fn with_egress(mut self, egress: Egress) -> Self {
         self.egress = egress;
+        self
+    }
+
+    /// Keeps connections for so long, but long enough for the request that they are opened for; counts and runs them here.
+    #[must_use]
+    pub fn with_connections(mut self, keeping: Keeping, metrics: Metrics, spawner: Spawner) -> Self {
+        let idle = keeping.idle.max(SHORTEST_IDLE);
+        self.keeping = Keeping { idle, max_age: keeping.max_age.map(|age| age.max(SHORTEST_AGE)) };
+        (self.metrics, self.spawner) = (metrics, spawner);
         self
     }
 
@@ -166,7 +139,13 @@ impl Clients {
         if let Some(pool) = pools.get(&(trust.clone(), connect)) {
             return Ok(Arc::clone(pool));
         }
-        let pool = Arc::new(self.make(trust, connect)?);
+        let shared = Shared {
+            keeping: self.keeping,
+            wait: connect,
+            metrics: self.metrics.clone(),
+            spawner: self.spawner.clone(),
+        };
+        let pool = Arc::new(Pool::new(self.dial(trust, connect)?, shared));
         pools.insert((trust.clone(), connect), Arc::clone(&pool));
         Ok(pool)
     }
@@ -174,27 +153,35 @@ impl Clients {
     /// Closes what no configuration refers to any more.
     pub fn prune(&self) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|_, pool| Arc::strong_count(pool) > 1);
+        pools.retain(|_, pool| pool.prune());
+    }
+
+    /// Closes connections that are too old or were not used for too long, for as long as the process lives.
+    pub async fn sweep(&self) {
+        let every = (self.keeping.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        loop {
+            tokio::time::sleep(every).await;
+            let pools: Vec<_> = {
+                let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+                pools.values().cloned().collect()
+            };
+            for pool in pools {
+                pool.sweep();
+            }
+        }
     }
 }
 
 impl Clients {
-    fn make(&self, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
-        let connector = Remembering(self.connector(trust, connect)?);
-        let client = |idle: usize| {
-            HyperClient::builder(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(idle)
-                .http1_max_buf_size(H1_BUFFER)
-                .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-                .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-                .http2_keep_alive_interval(H2_PING_EVERY)
-                .http2_keep_alive_timeout(H2_PING_PATIENCE)
-                .build(connector.clone())
-        };
-        Ok(Pool { kept: client(POOL_IDLE_PER_HOST), fresh: client(0) })
+    fn dial(&self, trust: &Trust, connect: Duration) -> Result<Dial, InvalidTrust> {
+        let connector = self.connector(trust, connect)?;
+        Ok(Arc::new(move |uri| {
+            let mut connector = connector.clone();
+            Box::pin(async move {
+                poll_fn(|cx| connector.poll_ready(cx)).await?;
+                Ok(Box::new(connector.call(uri).await?) as BoxedIo)
+            })
+        }))
     }
 
     fn connector(&self, trust: &Trust, connect: Duration) -> Result<Patient<HttpsConnector<Dialer>>, InvalidTrust> {
@@ -257,9 +244,12 @@ fn config(roots: Arc<RootCertStore>, client: Option<&ClientIdentity>) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use hyper_rustls::MaybeHttpsStream;
     use routeapi_crds::value::AddressPolicy;
+    use socket2::SockRef;
 
     use super::*;
+    use crate::upstream::tunnel::Stream;
 
     #[test]
     fn equal_settings_share_a_pool_and_unused_pools_are_closed() {
@@ -268,8 +258,27 @@ mod tests {
         let pool = clients.pool(&Trust::default(), second).unwrap();
         assert!(Arc::ptr_eq(&pool, &clients.pool(&Trust::default(), second).unwrap()));
         assert!(!Arc::ptr_eq(&pool, &clients.pool(&Trust::default(), 2 * second).unwrap()));
+        let host = pool.host(&http::uri::Scheme::HTTP, &"a:1".parse().unwrap()).unwrap();
         clients.prune();
         assert_eq!(clients.pools.lock().unwrap().len(), 1);
+        drop(host);
+        clients.prune();
+        assert!(clients.pools.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_silent_upstream_is_probed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let clients = Clients::new(AddressPolicy::Workstation);
+        let mut connector = clients.connector(&Trust::default(), Duration::from_secs(9)).unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let stream = connector.call(uri).await.unwrap();
+        let MaybeHttpsStream::Http(Stream::Tcp(tcp)) = stream else { panic!("{stream:?}") };
+        let socket = SockRef::from(tcp.inner());
+        let found = (socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap());
+        assert_eq!(found, (true, keepalive::TIME));
+        let found = (socket.tcp_keepalive_interval().unwrap(), socket.tcp_keepalive_retries().unwrap());
+        assert_eq!(found, (keepalive::INTERVAL, keepalive::RETRIES));
     }
 
     #[test]

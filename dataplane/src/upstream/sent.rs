@@ -30,6 +30,11 @@ impl SentMark {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Forgets a request that the upstream never saw.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// Whether the upstream may have received the request.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)

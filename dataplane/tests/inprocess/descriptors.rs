@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::NamedTempFile;
 
-use super::gateway::{chat, connect, echo, eventually, exchange, metric, status};
+use super::gateway::{Files, chat, connect, echo, eventually, exchange, manifests, metric, status};
 
 /// The program under a limit of descriptors; stopped when dropped.
 struct Limited {
@@ -119,4 +119,50 @@ fn the_soft_limit_is_raised_and_connections_follow_what_there_is() {
     eventually("the log says so", || program.log().contains("\"descriptors\":512"));
     let log = program.log();
     assert!(log.contains("\"connections\":192") && log.contains("\"wanted\":10000"), "{log}");
+}
+
+/// An HTTP/1 server that answers every request and closes.
+fn upstream() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"}") {
+                let mut buffer = [0; 4096];
+                let length = socket.read(&mut buffer).unwrap();
+                seen.extend_from_slice(&buffer[..length]);
+            }
+            let body = r#"{"id":"a","object":"chat.completion","created":1,"model":"hello","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"ok"}}]}"#;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+            write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn want_of_descriptors_for_a_connection_is_held_against_no_upstream() {
+    let provider = format!("{{type: OpenAI, baseURL: 'http://{}/v1'}}", upstream());
+    let files = Files::new(&manifests("hello", &provider));
+    let program = Limited::start(files.path.to_str().unwrap());
+    let ask = || exchange(program.gateway, chat("hello", "").as_bytes());
+    assert_eq!(status(&ask()), "200");
+    eventually("its connections are closed", || metric(program.admin, "routeapi_connections_open") == "0");
+    // For the client's connection, and none for the upstream's.
+    program.leave(1);
+    // More than would evict it.
+    for _ in 0..7 {
+        let answer = ask();
+        assert_eq!(status(&answer), "503", "{answer}");
+        assert!(answer.contains("no file descriptors left"), "{answer}");
+    }
+    program.limit(HARD);
+    assert_eq!(status(&ask()), "200", "at once");
+    let exhausted = metric(program.admin, "routeapi_descriptors_exhausted_total{operation=\"connect\"}");
+    assert!(exhausted.parse::<u64>().unwrap() >= 7, "{exhausted}: a request may try again");
+    assert_eq!(metric(program.admin, "routeapi_upstream_ready{"), "1");
+    eventually("the log says so", || program.log().contains("no file descriptors left"));
+    assert_eq!(program.log().matches("no file descriptors left").count(), 1, "{}", program.log());
 }

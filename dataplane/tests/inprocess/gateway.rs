@@ -13,7 +13,7 @@ use routeapi_dataplane::{
     config::local::{Loaded, Loader, problem::Problem, values::Values},
     request::RequestSettings,
     server::Limits,
-    upstream::Egress,
+    upstream::{Egress, Keeping},
 };
 use tempfile::TempDir;
 
@@ -44,6 +44,7 @@ pub fn settings(source: Source) -> Settings {
         limits: Limits::default(),
         requests: RequestSettings::default(),
         egress: Egress::default(),
+        upstreams: Keeping::default(),
         ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(5), on_signals: false },
         workers: Some(1),
         access_log: None,

@@ -1,7 +1,7 @@
 //! What the scripted upstream is told to do: which answer, and how it goes out (late, in pieces, cut, not at all).
 //!
 //! A script is data (JSON on the control port, a builder in Rust); all times are in milliseconds. An empty script is a
-//! healthy upstream. Where several failures are set, the earlier one in the life of a response wins: `stall_headers`,
+//! healthy upstream. Where several failures are set, the earlier one in the life of a response wins: `refuse_stream`, `stall_headers`,
 //! then `status`, then `stall_after`, `error_after` and `cut`, whichever comes first in the stream.
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub struct Script {
     pub delay_chunk_ms: u64,
     /// Never send a response head.
     pub stall_headers: bool,
+    /// Refuse the HTTP/2 stream unprocessed (REFUSED_STREAM).
+    pub refuse_stream: bool,
     /// Answer with an error status instead.
     pub status: Option<Failure>,
     /// Heartbeats (comments, pings) before the first event.
@@ -146,6 +148,12 @@ impl Script {
     #[must_use]
     pub fn failing(status: u16) -> Self {
         Self { status: Some(Failure { status, body: None, content_type: None }), ..Self::default() }
+    }
+
+    /// A stream that is refused unprocessed.
+    #[must_use]
+    pub fn refused() -> Self {
+        Self { refuse_stream: true, ..Self::default() }
     }
 
     /// 429 with `retry-after` in seconds.

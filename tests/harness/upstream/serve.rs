@@ -51,6 +51,10 @@ pub(super) struct Shared {
     pub key: Option<String>,
     pub control: bool,
     pub paused: watch::Sender<bool>,
+    /// How many HTTP/2 streams a connection takes.
+    pub streams: Option<u32>,
+    /// Changed when every connection is to take no more requests.
+    pub leaving: watch::Sender<()>,
     pub open: Arc<AtomicUsize>,
     pub accepted: AtomicUsize,
 }
@@ -63,6 +67,8 @@ impl Shared {
             key,
             control,
             paused: watch::Sender::new(false),
+            streams: None,
+            leaving: watch::Sender::new(()),
             open: Arc::default(),
             accepted: AtomicUsize::new(0),
         }
@@ -106,6 +112,10 @@ pub(super) async fn exchange(
     exchange.note(|entry| entry.model.clone_from(&model));
     let mut paused = shared.paused.subscribe();
     paused.wait_for(|paused| !paused).await?;
+    if script.refuse_stream {
+        // hyper looks for the reason among an error's causes.
+        return Err(anyhow::Error::new(h2::Error::from(h2::Reason::REFUSED_STREAM)).context("as scripted"));
+    }
     if script.stall_headers {
         std::future::pending::<()>().await;
     }

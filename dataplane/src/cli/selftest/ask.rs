@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::wrong::Wrong;
-use crate::upstream::{AddressPolicy, Clients, MarkedBody, Pool, Trust};
+use crate::upstream::{AddressPolicy, Clients, Host, MarkedBody, Trust};
 
 /// Between two attempts to reach the gateway.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub(super) struct Gateway {
     scheme: &'static str,
     host: String,
     port: u16,
-    client: Arc<Pool>,
+    client: Arc<Host>,
     deadlines: Deadlines,
 }
 
@@ -77,8 +77,10 @@ impl Gateway {
         };
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("--ca {}", path.display()));
         let trust = Trust { ca_certificates: ca.map(read).transpose()?, ..Trust::default() };
-        let client = Clients::new(AddressPolicy::Workstation).pool(&trust, PATIENCE).context("--ca")?;
-        Ok(Self { scheme, port: url.port_u16().unwrap_or(port), host, client, deadlines })
+        let pool = Clients::new(AddressPolicy::Workstation).pool(&trust, PATIENCE).context("--ca")?;
+        let port = url.port_u16().unwrap_or(port);
+        let client = pool.host(&scheme.parse()?, &authority(&host, port).parse()?)?;
+        Ok(Self { scheme, port, host, client, deadlines })
     }
 
     pub(super) fn host(&self) -> &str {
@@ -121,7 +123,7 @@ impl Gateway {
 
     async fn exchange(&self, question: &Question) -> anyhow::Result<Answer> {
         let request = question.request(&format!("{}://{self}", self.scheme))?;
-        let (head, mut body) = self.client.request(|| Ok(request.clone())).await?.into_parts();
+        let (head, mut body) = self.client.request(|| request.clone()).await?.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             bytes.extend_from_slice(frame?.data_ref().map(Bytes::as_ref).unwrap_or_default());
@@ -137,11 +139,12 @@ impl Gateway {
 
 impl fmt::Display for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            return write!(f, "[{}]:{}", self.host, self.port);
-        }
-        write!(f, "{}:{}", self.host, self.port)
+        f.write_str(&authority(&self.host, self.port))
     }
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 // === impl Question ===

@@ -10,7 +10,7 @@ use crate::{
     config::local::{Loader, values::Values},
     request::RequestSettings,
     server::Limits,
-    upstream::Egress,
+    upstream::{Egress, Keeping},
 };
 
 const HELLO: &str = "\
@@ -41,6 +41,7 @@ fn gateway() -> (Running, String) {
         limits: Limits::default(),
         requests: RequestSettings::default(),
         egress: Egress::default(),
+        upstreams: Keeping::default(),
         ending: Ending { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },
         workers: Some(1),
         access_log: None,

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use routeapi_channel::{
@@ -12,11 +13,14 @@ use routeapi_channel::{
 use routeapi_crds::value::{HeartbeatMode, Translation};
 use routeapi_protocol::{dialect::Family, report::Mode, upstream_path};
 
-use super::{features, price, providers::Compiled};
+use super::{
+    features, price,
+    providers::{Compiled, Transport},
+};
 use crate::{
     config::runtime::{Fallback, Heartbeat, Route, Timeouts, Upstream},
     live::Live,
-    upstream::Client,
+    upstream::{Client, Host},
 };
 
 pub fn compile(
@@ -64,6 +68,12 @@ pub fn compile(
     })
 }
 
+/// The connections to a provider.
+fn host(transport: &Transport, connect: Duration, live: &Live) -> Result<Arc<Host>, String> {
+    let pool = live.clients().pool(&transport.trust, connect).map_err(|error| error.to_string())?;
+    pool.host(transport.base.scheme(), transport.base.authority()).map_err(|error| error.to_string())
+}
+
 fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Upstream, String> {
     // Taken apart, so that a field that is forgotten here does not compile.
     let snapshot::Upstream {
@@ -95,9 +105,7 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
             credential: transport.credential.clone(),
             additions: Arc::clone(&transport.additions),
             proxy: live.clients().proxy_for(&transport.trust, &transport.base.uri()),
-            pool: live
-                .clients()
-                .pool(&transport.trust, timeouts.connect)
+            host: host(transport, timeouts.connect, live)
                 .map_err(|error| format!("upstream {name:?}: provider {provider_id}: {error}"))?,
         },
     };

@@ -54,6 +54,10 @@ pub(in crate::request) enum Cause {
     Unformed,
     /// All of the provider's `maxConcurrentRequests` are in use.
     Busy,
+    /// No HTTP/2 stream was free, or the server refused it: nothing was processed.
+    Saturated,
+    /// This process has no file descriptor for a connection: nothing was sent.
+    Descriptors,
     /// No content within `firstContent`.
     Silent,
     /// The deadline of the whole request passed.
@@ -115,14 +119,20 @@ impl Failure {
 
     pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Box<Self> {
         let (cause, kind) = Self::kinds(error);
-        Self::new(upstream, cause, Problem::new(kind, format!("upstream {}: {error}", upstream.name)))
+        let mut problem = Problem::new(kind, format!("upstream {}: {error}", upstream.name));
+        if matches!(cause, Cause::Saturated | Cause::Descriptors) {
+            problem.retry_after_ms = Some(1_000);
+        }
+        Self::new(upstream, cause, problem)
     }
 
     fn kinds(error: &SendError) -> (Cause, ProblemKind) {
         match error {
             SendError::Connect(_) => (Cause::Connect, ProblemKind::Upstream),
             SendError::ConnectTimeout(_) => (Cause::ConnectTimeout, ProblemKind::Timeout),
-            SendError::Closed(_) => (Cause::Closed, ProblemKind::Upstream),
+            SendError::Saturated(_) | SendError::Refused => (Cause::Saturated, ProblemKind::Overloaded),
+            SendError::Descriptors => (Cause::Descriptors, ProblemKind::Overloaded),
+            SendError::Closed(_) | SendError::Stale(_) => (Cause::Closed, ProblemKind::Upstream),
             SendError::Invalid(_) => (Cause::Unformed, ProblemKind::InvalidRequest),
         }
     }
@@ -184,6 +194,8 @@ impl Failure {
         match self.cause {
             // Another upstream may take the same model id under a name that can be sent.
             Cause::Busy | Cause::Unformed => Next::Always,
+            // Nothing was processed, and another may have a connection that is open.
+            Cause::Saturated | Cause::Descriptors => Next::Always,
             Cause::Deadline | Cause::Full | Cause::Oversized => Next::Never,
             Cause::Connect | Cause::ConnectTimeout | Cause::Closed => Next::If(FallbackCondition::ConnectFailure),
             Cause::Silent => Next::If(FallbackCondition::Timeout),
@@ -219,6 +231,8 @@ impl Failure {
             | Cause::Closed
             | Cause::Unformed
             | Cause::Busy
+            | Cause::Saturated
+            | Cause::Descriptors
             | Cause::Silent
             | Cause::Deadline
             | Cause::Full
@@ -247,6 +261,8 @@ impl Failure {
             | Cause::Closed
             | Cause::Unformed
             | Cause::Busy
+            | Cause::Saturated
+            | Cause::Descriptors
             | Cause::Silent
             | Cause::Deadline
             | Cause::Full
@@ -263,7 +279,7 @@ impl Failure {
                 2
             }
             Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => 1,
-            Cause::Busy => 0,
+            Cause::Busy | Cause::Saturated | Cause::Descriptors => 0,
         }
     }
 
@@ -275,6 +291,8 @@ impl Failure {
             Cause::Closed => "connection_closed",
             Cause::Unformed => "request_unformed",
             Cause::Busy => "upstream_busy",
+            Cause::Saturated => "no_free_stream",
+            Cause::Descriptors => "no_descriptors",
             Cause::Silent => "first_content_timeout",
             Cause::Deadline => "request_timeout",
             Cause::Full => "buffers_full",
@@ -296,7 +314,13 @@ impl Failure {
             | Cause::Truncated
             | Cause::Redirected
             | Cause::Unreadable => Blame::Upstream,
-            Cause::Unformed | Cause::Busy | Cause::Deadline | Cause::Full | Cause::Oversized => Blame::Nobody,
+            Cause::Unformed
+            | Cause::Busy
+            | Cause::Saturated
+            | Cause::Descriptors
+            | Cause::Deadline
+            | Cause::Full
+            | Cause::Oversized => Blame::Nobody,
             Cause::Answered | Cause::AnsweredLate => match self.problem.kind {
                 ProblemKind::RateLimited if self.asks_for_too_much() => Blame::Nobody,
                 ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Blame::Account,

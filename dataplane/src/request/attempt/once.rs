@@ -42,7 +42,7 @@ use crate::{
         refusal::FULL,
         settle::Guard,
     },
-    upstream::{OutboundBody, OutboundRequest, UpstreamBody},
+    upstream::{OutboundBody, OutboundRequest, Reached, SendError, UpstreamBody},
 };
 
 /// Longest error body that is read; what is longer says nothing more.
@@ -81,7 +81,6 @@ impl Try<'_> {
             return Err(self.busy());
         };
         let now = clock::now();
-        let content_by = self.content_by(now.mono);
         let model = self.upstream.model.as_deref().unwrap_or(self.call.model());
         let sent = guard.attempt(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
@@ -105,11 +104,7 @@ impl Try<'_> {
             reply: self.call.reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
             place: (slot, self.upstream.load.begin(now.mono)),
         };
-        let response = match timeout_at(content_by.into(), self.upstream.client.send(outbound)).await {
-            Err(_) => return Err(self.late()),
-            Ok(Err(error)) => return Err(Failure::unsent(self.upstream, &error)),
-            Ok(Ok(response)) => response,
-        };
+        let (response, content_by) = self.exchange(&outbound).await?;
         guard.attempt_status(response.status().as_u16());
         if !response.status().is_success() {
             return Err(self.refused(response, &back.exchange, Lease::new(guard.gateway(), self.account)).await);
@@ -125,12 +120,51 @@ impl Try<'_> {
         }
     }
 
-    /// By when content has to come. A client has its own time to send the rest of a form, and the upstream all of its own
-    /// behind that.
+    /// Sends the request, and once more if the upstream never saw it and all of it is still here. Returns the head of the
+    /// answer, and until when content has to come.
+    async fn exchange(&self, outbound: &OutboundRequest) -> Result<(Response<UpstreamBody>, Instant), Box<Failure>> {
+        let client = &self.upstream.client;
+        let mut reached = self.reached(client.reach()).await?;
+        let mut is_repeated = false;
+        loop {
+            let content_by = self.content_by(clock::mono());
+            match timeout_at(content_by.into(), reached.send(outbound)).await {
+                Err(_) => return Err(self.late()),
+                Ok(Ok(response)) => return Ok((response, content_by)),
+                Ok(Err(error)) if error.is_unseen() && !is_repeated && !self.has_begun() => {
+                    tracing::debug!(upstream = self.name(), %error, "the request goes out once more");
+                    outbound.sent.clear();
+                    is_repeated = true;
+                    reached = self.reached(client.reach_again()).await?;
+                }
+                Ok(Err(error)) => return Err(Failure::unsent(self.upstream, &error)),
+            }
+        }
+    }
+
+    /// Waits for a connection within the time of the whole request.
+    async fn reached<'b>(
+        &self,
+        reaching: impl Future<Output = Result<Reached<'b>, SendError>>,
+    ) -> Result<Reached<'b>, Box<Failure>> {
+        match timeout_at(self.deadline.into(), reaching).await {
+            Err(_) => Err(self.late()),
+            Ok(reached) => reached.map_err(|error| Failure::unsent(self.upstream, &error)),
+        }
+    }
+
+    /// By when content has to come, counted from when there is a connection or stream: the upstream is not to blame for the
+    /// time that a request waited for one. A client has its own time to send the rest of a form, and the upstream all of
+    /// its own behind that.
     fn content_by(&self, now: Instant) -> Instant {
         let sending = self.rest.map_or(Duration::ZERO, |_| self.settings.body_total);
         let patience = self.upstream.timeouts.first_content.saturating_add(sending);
         now.checked_add(patience).unwrap_or(self.deadline).min(self.deadline)
+    }
+
+    /// Whether some of the rest of a form is gone.
+    fn has_begun(&self) -> bool {
+        self.rest.is_some_and(|rest| rest.tail.has_begun())
     }
 
     /// What is sent: JSON, or a form with its rest.

@@ -1,0 +1,184 @@
+//! Opens a connection, speaks HTTP/1 or HTTP/2 on it as agreed in the TLS handshake, and drives it to its end.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use hyper::{
+    client::conn::{http1, http2},
+    rt::{Executor, Read, Write},
+};
+use hyper_util::{client::legacy::connect::Connection, rt::TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::Instant;
+
+use super::{
+    Host, closed_at_once,
+    state::{Http1, Http2},
+    tell,
+};
+use crate::{
+    spawn::Spawner,
+    upstream::{MarkedBody, SendError, client::connect_error},
+};
+
+/// Hung connections with requests are found by HTTP/2 pings.
+const H2_PING_EVERY: Duration = Duration::from_secs(20);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+// Windows bound what a slow reader makes this process hold per stream and per connection.
+const H2_STREAM_WINDOW: u32 = 256 << 10;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+const H1_BUFFER: usize = 128 << 10;
+
+/// What hyper takes for the limit of streams until the server has said. Ours is [`super::state`]'s; this one is a
+/// number that no server says, so that it shows when one has.
+const NOT_SAID: usize = (1 << 31) - 3;
+
+/// A byte stream to an upstream that knows what was agreed on it.
+pub trait Io: Read + Write + Connection + Send + Unpin {}
+
+impl<T: Read + Write + Connection + Send + Unpin> Io for T {}
+
+/// Any of them: direct, through TLS, through a proxy.
+pub type BoxedIo = Box<dyn Io>;
+
+/// A new connection.
+pub(super) enum Made {
+    /// Which drives itself.
+    Http1(Http1),
+    /// To be driven once it has an id.
+    Http2(Http2, Box<Driver>),
+}
+
+/// Drives an HTTP/2 connection.
+pub(super) struct Driver {
+    connection: http2::Connection<BoxedIo, MarkedBody, Tasks>,
+    tasks: Tasks,
+    open: Open,
+}
+
+/// Starts a connection's tasks, and wakes its driver for each step of them until the server's settings have come: hyper
+/// tells of the settings only to who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Tasks {
+    unsettled: Arc<Unsettled>,
+    spawner: Spawner,
+}
+
+#[derive(Debug, Default)]
+struct Unsettled {
+    driver: AtomicWaker,
+    is_over: AtomicBool,
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Gauge);
+
+/// Opens a connection to a host.
+///
+/// # Errors
+/// When none can be had in time, or the first bytes cannot be sent on it.
+pub(super) async fn open(host: &Host) -> Result<Made, SendError> {
+    let metrics = &host.shared.metrics;
+    let io = (host.dial)(host.uri.clone()).await.map_err(|error| connect_error(&*error, metrics))?;
+    metrics.opened.inc();
+    let open = Open::new(metrics.open.clone());
+    let keeping = host.shared.keeping;
+    let failed = |error: hyper::Error| SendError::Connect(error.to_string());
+    if !io.connected().is_negotiated_h2() {
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(H1_BUFFER).handshake(io).await.map_err(failed)?;
+        host.shared.spawner.spawn("upstream connection", async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an upstream's connection ended");
+            }
+            drop(open);
+        });
+        // Until the connection is driven it takes nothing.
+        sender.ready().await.map_err(failed)?;
+        return Ok(Made::Http1(Http1::new(sender, keeping)));
+    }
+    let tasks = Tasks { unsettled: Arc::default(), spawner: host.shared.spawner.clone() };
+    let (sender, connection) = http2::Builder::new(tasks.clone())
+        .timer(TokioTimer::new())
+        .initial_max_send_streams(NOT_SAID)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT)
+        .handshake(io)
+        .await
+        .map_err(failed)?;
+    Ok(Made::Http2(Http2::new(sender, keeping), Box::new(Driver { connection, tasks, open })))
+}
+
+impl Driver {
+    /// Until the connection's end. Tells the host of the limit of streams, and of the end.
+    pub(super) async fn run(self, host: Weak<Host>, id: u64) {
+        let Self { connection, tasks, open } = self;
+        let mut connection = pin!(connection);
+        let mut known = NOT_SAID;
+        let ended = poll_fn(|cx| {
+            tasks.unsettled.driver.register(cx.waker());
+            let polled = connection.as_mut().poll(cx);
+            let limit = connection.current_max_send_streams();
+            if limit != known {
+                known = limit;
+                // A server that takes none for now will say so when it does again.
+                tasks.unsettled.is_over.store(limit > 0, Ordering::Relaxed);
+                if let Some(host) = host.upgrade() {
+                    host.update(|state| state.limited(id, limit, Instant::now()));
+                }
+            }
+            polled
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "an upstream's connection ended");
+        }
+        drop(open);
+        if let Some(host) = host.upgrade() {
+            let lost = host.update(|state| state.ended(id));
+            tell(lost, &closed_at_once());
+        }
+    }
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let unsettled = Arc::clone(&self.unsettled);
+        self.spawner.spawn("upstream connection", async move {
+            let mut task = pin!(task);
+            poll_fn(|cx| {
+                let polled = task.as_mut().poll(cx);
+                if !unsettled.is_over.load(Ordering::Relaxed) {
+                    unsettled.driver.wake();
+                }
+                polled
+            })
+            .await;
+        });
+    }
+}
+
+impl Open {
+    fn new(open: Gauge) -> Self {
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -192,6 +192,9 @@ async fn an_upstream_whose_connections_end_in_order_loses_no_request() {
         let (answers, ()) = tokio::join!(asking, leaving);
         assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
         upstream.clear();
+        // One GOAWAY for each request at most: a request goes out once more, not for ever.
+        upstream.go_away();
+        gateway.shows("routeapi_upstream_connections_open 0").await;
     }
     let records = gateway.records(200).await;
     assert!(records.iter().all(|record| record["attempts"].as_array().unwrap().len() == 1));

@@ -437,6 +437,80 @@ async fn what_no_upstream_serves_says_so() {
 }
 
 #[tokio::test]
+async fn counting_that_the_endpoints_of_a_provider_rule_out_is_said_so() {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new().provider("vllm", "OpenAI", &upstream).route("m", &["vllm"]).token();
+    let gateway = Gateway::start(&manifests);
+    let calls = [
+        ("/v1/messages/count_tokens", r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#),
+        ("/v1/responses/input_tokens", r#"{"model":"m","input":"x"}"#),
+        ("/v1beta/models/m:countTokens", r#"{"contents":[{"parts":[{"text":"x"}]}]}"#),
+    ];
+    for (path, body) in calls {
+        let answer = Ask::post(path, body).send(&gateway).await;
+        assert_eq!(answer.status, 404, "clients estimate by themselves then: {}", answer.text());
+        let said = message(path, &answer);
+        assert!(said.starts_with("token counting is not available for this model (upstream vllm: "), "{path}: {said}");
+        assert!(said.contains("the endpoints of its provider are ChatCompletions and Embeddings"), "{path}: {said}");
+    }
+    assert!(upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_document_in_the_place_of_a_stream_is_told_and_counted_as_what_it_says() {
+    let error = r#"{"error":{"message":"no GPU is free","type":"server_error","code":503,"vendor_hint":7}}"#;
+    for (kind, path, body) in [
+        ("OpenAI", "/v1/chat/completions", chat("m", true)),
+        ("OpenAI", "/v1/messages", messages("m", true)),
+        (
+            "OpenAI",
+            "/v1beta/models/m:streamGenerateContent?alt=sse",
+            r#"{"contents":[{"parts":[{"text":"x"}]}]}"#.into(),
+        ),
+        ("Anthropic", "/v1/chat/completions", chat("m", true)),
+        ("Gemini", "/v1/messages", messages("m", true)),
+    ] {
+        let upstream = Upstream::start(Script::failing(200).body(error, "application/json")).await;
+        let manifests = Manifests::new().provider("up", kind, &upstream).route("m", &["up"]).token();
+        let gateway = Gateway::start(&manifests);
+        let answer = Ask::post(path, body).send(&gateway).await;
+        assert!(answer.status >= 500, "{kind} {path}: {}", answer.text());
+        let record = gateway.record().await;
+        assert_eq!(record["attempts"][0]["error"], "overloaded", "{kind} {path}: {record:#}");
+        // The vendor's own words only where they are the client's dialect.
+        let same = kind == "OpenAI" && path.ends_with("completions");
+        assert_eq!(answer.text().contains("vendor_hint"), same, "{kind} {path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_last_event_of_a_failed_response_is_handed_over_in_the_vendors_words() {
+    let created = "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_1\",\"status\":\"in_progress\"}}\n\n";
+    let flat = r#"{"type":"error","sequence_number":1,"code":"rate_limit_exceeded","message":"slow","param":null,"vendor_hint":"tier 1"}"#;
+    let failed = r#"{"code":"rate_limit_exceeded","message":"slow","vendor_hint":"tier 1"}"#;
+    let rows = [
+        (format!("{created}event: error\ndata: {flat}\n\n"), flat.to_owned()),
+        (
+            format!(
+                "{created}event: response.failed\ndata: {{\"type\":\"response.failed\",\"sequence_number\":1,\"response\":{{\"id\":\"resp_1\",\"status\":\"failed\",\"error\":{failed}}}}}\n\n"
+            ),
+            format!("{{\"error\":{failed}}}"),
+        ),
+    ];
+    for (events, expected) in rows {
+        let upstream = Upstream::start(Script::failing(200).body(&events, "text/event-stream")).await;
+        let manifests = Manifests::new()
+            .provider_with("up", "OpenAI", &upstream, "endpoints: [Responses]")
+            .route_with("m", &["up"], "fallback: {maxAttempts: 1}")
+            .token();
+        let gateway = Gateway::start(&manifests);
+        let answer = Ask::post("/v1/responses", r#"{"model":"m","stream":true,"input":"x"}"#).send(&gateway).await;
+        assert_eq!((answer.status, answer.text()), (429, &*expected));
+        assert_eq!(gateway.record().await["attempts"][0]["error"], "rate_limited");
+    }
+}
+
+#[tokio::test]
 async fn a_failing_request_disturbs_no_other() {
     let (_upstream, gateway) = plain().await;
     let good = (0..10).map(|_| Ask::post("/v1/messages", messages("m", true)).send(&gateway));

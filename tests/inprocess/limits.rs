@@ -1,8 +1,9 @@
 //! Limits act, and say which one it was and when to come back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use routeapi_tests::upstream::{Script, Upstream};
+use tokio::sync::Semaphore;
 
 use crate::{
     gateway::{Gateway, Manifests, SOON, TOKEN},
@@ -247,9 +248,54 @@ fn short_streams() -> [(String, String); 3] {
 
 #[tokio::test]
 async fn a_strict_limit_ends_a_stream_where_its_reservation_does() {
-    // An upstream that does not care for the maximum, and never ends.
-    let endless = raw::Does::Floods(raw::head("text/event-stream", ""), raw::chunk("word ").into_bytes());
-    let address = raw::upstream(endless).await;
+    // An upstream that does not care for the maximum, and never ends. It sends a token for each that the client got, and is
+    // at most two ahead: an encoder may hold the last one.
+    const AHEAD: usize = 2;
+    for (path, body) in short_streams() {
+        let sent = body.len() as u64;
+        let permits = Arc::new(Semaphore::new(AHEAD));
+        let (head, event) = (raw::head("text/event-stream", ""), raw::chunk("word ").into_bytes());
+        let gateway = strictly_limited(raw::Does::Paces(head, event, Arc::clone(&permits))).await;
+        let mut opened = Ask::post(&path, body).open(&gateway).await;
+        let (mut got, mut words) = (String::new(), 0);
+        while let Some(piece) = opened.next().await {
+            got.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+            let seen = got.matches("word").count();
+            permits.add_permits(seen - words);
+            words = seen;
+        }
+        let record = gateway.record().await;
+        assert_eq!((&record["outcome"], &record["error"]), (&"limit_stopped".into(), &"token_limit".into()), "{path}");
+        assert!(got.contains("budget"), "{path}: {got}");
+        // The reservation is the maximum and the estimated input, which is less than a token for each byte; no more goes
+        // out than that and what was on its way.
+        let most = 50 + sent + AHEAD as u64;
+        assert!((51..=most).contains(&tokens_of(&record)) && words as u64 <= most, "{path}: {words} {record:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_together_with_the_last_token_is_all_that_goes_beyond_a_strict_limit() {
+    // As fast as it is taken: the gateway reads no more at once than this.
+    const READ: usize = 128 << 10;
+    let event = raw::chunk("word ");
+    let most = (READ / event.len()) as u64 + 1;
+    let endless = raw::Does::Floods(raw::head("text/event-stream", ""), event.into_bytes());
+    let gateway = strictly_limited(endless).await;
+    for (at, (path, body)) in short_streams().into_iter().enumerate() {
+        let sent = body.len() as u64;
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        let record = gateway.records(at + 1).await.remove(at);
+        assert_eq!((&record["outcome"], &record["error"]), (&"limit_stopped".into(), &"token_limit".into()), "{path}");
+        assert!(answer.text().contains("budget"), "{path}");
+        let used = tokens_of(&record);
+        assert!((50..=50 + sent + most).contains(&used), "{path}: {used} of 50 + {sent} + {most}");
+    }
+}
+
+/// A gateway with a strict limit before this upstream.
+async fn strictly_limited(does: raw::Does) -> Gateway {
+    let address = raw::upstream(does).await;
     let manifests = Manifests::new()
         .with(&format!(
             "apiVersion: routeapi.dev/v1alpha1\nkind: AIProvider\nmetadata: {{name: up, namespace: apps}}\n\
@@ -261,17 +307,7 @@ async fn a_strict_limit_ends_a_stream_where_its_reservation_does() {
             TOKEN,
             "models: [\"*\"], limits: [{name: budget, per: Day, tokens: 1000000, enforcement: Strict}]",
         );
-    let gateway = Gateway::start(&manifests);
-    for (at, (path, body)) in short_streams().into_iter().enumerate() {
-        let answer = Ask::post(&path, body).send(&gateway).await;
-        let record = gateway.records(at + 1).await.remove(at);
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        assert_eq!((&record["outcome"], &record["error"]), (&"limit_stopped".into(), &"token_limit".into()), "{path}");
-        assert!(answer.text().contains("budget") && answer.text().contains("word"), "{path}: {}", answer.text());
-        // What was reserved is the maximum and the estimated input. What came together with the event that went beyond it
-        // is paid for as well.
-        assert!(tokens_of(&record) > 50, "{path}: {record:#}");
-    }
+    Gateway::start(&manifests)
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Upstreams that do what no well-behaved server does: bytes written by hand, for the promises that need them.
 
-use std::{io::Write, net::SocketAddr, time::Duration};
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use routeapi_dataplane::request::RequestSettings;
@@ -8,6 +8,7 @@ use routeapi_tests::upstream::{Script, Upstream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
 
 use crate::{
@@ -47,6 +48,8 @@ pub enum Does {
     Sends(Vec<Vec<u8>>),
     /// Sends the first, then the second as fast as it is taken.
     Floods(Vec<u8>, Vec<u8>),
+    /// Sends the first, then the second whenever it may.
+    Paces(Vec<u8>, Vec<u8>, Arc<Semaphore>),
     /// Sends this and waits.
     Holds(Vec<u8>),
 }
@@ -100,6 +103,14 @@ async fn serve(mut socket: TcpStream, does: Does) -> std::io::Result<()> {
             loop {
                 socket.write_all(&again).await?;
             }
+        }
+        Does::Paces(first, again, permits) => {
+            socket.write_all(&first).await?;
+            while let Ok(permit) = permits.acquire().await {
+                permit.forget();
+                socket.write_all(&again).await?;
+            }
+            Ok(())
         }
         Does::Holds(first) => {
             socket.write_all(&first).await?;

@@ -21,7 +21,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use routeapi_process::{Filter, Format, Log};
 
-/// One address and one kind of key for every model vendor: adapts protocols, falls back, limits and meters.
+/// One endpoint and one API key for every model vendor: translates API formats, falls back, limits and meters.
 #[derive(Debug, Parser)]
 #[command(name = "routeapi", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {

@@ -69,6 +69,7 @@ name = "RouteAPI"
 base_url = "{place.gateway}/v1"
 env_key = "ROUTEAPI_KEY"
 wire_api = "responses"
+stream_idle_timeout_ms = 600000
 """,
         )
         self.tool = {"name": "exec_command", "arguments": {"cmd": f"cat {place.file}"}}

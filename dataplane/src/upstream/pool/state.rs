@@ -1,4 +1,5 @@
-//! What is open to one host, what is being opened, and who waits. Pure bookkeeping: no I/O, no clock of its own.
+//! What is open to one host, what is being opened, and who waits. Bookkeeping alone: no I/O, and no clock but tokio's, which
+//! tests pause.
 
 use std::{
     collections::BTreeMap,

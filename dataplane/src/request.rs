@@ -33,7 +33,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
-use routeapi_protocol::inbound::{Endpoint, Inbound};
+use routeapi_protocol::inbound::{Inbound, MatchedPath};
 
 pub(crate) use admit::most_output;
 pub use client::RecordClient;
@@ -178,14 +178,14 @@ where
     if inbound.is_unlisted() && !runtime.has_other_paths {
         return Err(Refusal::NoSuchPath { meant: None });
     }
-    if let Inbound::Call(endpoint) = &inbound {
-        guard.addressed(endpoint.surface);
+    if let Inbound::Call(matched) = &inbound {
+        guard.addressed(matched.operation);
     }
     let caller = identify::identify(&runtime, &head, guard.context().now)?;
     guard.identified(&caller);
     match inbound {
-        Inbound::Call(endpoint) => {
-            let call = call(Standing::new(runtime, caller), endpoint, (head, body), guard).await?;
+        Inbound::Call(matched) => {
+            let call = call(Standing::new(runtime, caller), matched, (head, body), guard).await?;
             Ok(Served::Call(Box::new(call)))
         }
         Inbound::ListModels(kind) => Ok(Served::Own(models::list(&runtime, &caller, kind, &head))),
@@ -208,7 +208,7 @@ fn healthy(gateway: &Gateway, runtime: &Runtime) -> Result<Served, Refusal> {
 /// A call for a model, from its body to the upstreams that are to be tried.
 async fn call<B>(
     mut standing: Standing,
-    endpoint: Endpoint,
+    matched: MatchedPath,
     (head, body): (Parts, B),
     guard: &mut Guard,
 ) -> Result<PlannedCall, Refusal>
@@ -216,7 +216,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let gateway = Arc::clone(guard.gateway());
-    let read = read::read(endpoint, &head, body, &gateway, &mut standing).await?;
+    let read = read::read(matched, &head, body, &gateway, &mut standing).await?;
     guard.called(&read.call);
     // The body may have been long in coming.
     standing.renew(&gateway)?;

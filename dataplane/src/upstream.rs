@@ -1,4 +1,4 @@
-//! Talking to upstreams: one HTTP exchange and where it goes. No translation, no retry loop, no policy.
+//! Talking to upstreams: one HTTP translation and where it goes. No translation, no retry loop, no policy.
 
 mod additions;
 pub mod balance;

@@ -60,7 +60,7 @@ fn tokens(record: &Value) -> (u64, u64) {
 
 #[tokio::test]
 async fn bytes_pass_both_ways_and_usage_is_what_the_answer_says() {
-    for (path, body, content_type, surface) in CALLS {
+    for (path, body, content_type, operation) in CALLS {
         let (upstream, gateway) = one(Script::new()).await;
         let answer = Ask::post(path, body).send(&gateway).await;
         assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
@@ -76,9 +76,9 @@ async fn bytes_pass_both_ways_and_usage_is_what_the_answer_says() {
         assert_eq!(plain(&answer.body), plain(&direct.body), "{path}");
         let record = gateway.record().await;
         let truth = &upstream.ledger()[0];
-        assert_eq!((&record["surface"], &record["outcome"]), (&surface.into(), &"completed".into()), "{path}");
+        assert_eq!((&record["operation"], &record["outcome"]), (&operation.into(), &"completed".into()), "{path}");
         assert_eq!(record["response_bytes"], answer.body.len(), "{path}");
-        let expected = match surface {
+        let expected = match operation {
             // Sound says nothing of tokens, and moderation costs nothing.
             "speech" => ("estimated", (3, 0)),
             "moderations" => ("none", (0, 0)),
@@ -323,7 +323,7 @@ async fn other_paths_are_passed_on_where_the_provider_says_so() {
     let received = upstream.last();
     assert_eq!((received.path.as_str(), received.json()["model"].as_str()), ("/v1/unlisted/ocr", Some("up-model")));
     let record = gateway.record().await;
-    assert_eq!((&record["surface"], &record["usage"]["input"]), (&"other_paths".into(), &7.into()), "{record:#}");
+    assert_eq!((&record["operation"], &record["usage"]["input"]), (&"other_paths".into(), &7.into()), "{record:#}");
 
     for (ask, status, why) in [
         (ask(body).anonymous(), 401, "none was sent"),

@@ -129,9 +129,9 @@ async fn each_wrong_credential_is_told_apart() {
     assert_eq!(records[3]["error"], "token_expired", "{:#}", records[3]);
     assert_eq!(records[3]["outcome"], "limit_stopped");
     let apis: std::collections::BTreeSet<&str> =
-        records.iter().filter_map(|record| record["surface"].as_str()).collect();
+        records.iter().filter_map(|record| record["operation"].as_str()).collect();
     assert_eq!(apis.into_iter().collect::<Vec<_>>(), ["chat_completions", "generate_content", "messages"]);
-    assert!(records.iter().all(|record| record["surface"].is_string()), "a rejected key's record names the API");
+    assert!(records.iter().all(|record| record["operation"].is_string()), "a rejected key's record names the API");
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn a_form_reaches_the_upstream_with_another_model_and_is_metered() {
         );
         assert!(received.body.windows(900).any(|part| part == sound(900)));
         let record = gateway.record().await;
-        assert_eq!((&record["surface"], &record["model"]), (&"transcriptions".into(), &"m".into()));
+        assert_eq!((&record["operation"], &record["model"]), (&"transcriptions".into(), &"m".into()));
         assert_eq!((&record["usage"]["input"], &record["usage"]["output"]), (&9.into(), &6.into()), "{record:#}");
         assert_eq!(record["usage_source"], "reported");
     }

@@ -182,7 +182,7 @@ async fn the_series_say_the_same_as_the_records() {
             "gen_ai_client_token_usage_sum{{{labels},gen_ai_token_type=\"output\"}} {:.1}",
             truth.output_tokens as f64
         ),
-        "routeapi_requests_total{surface=\"chat_completions\",status=\"404\",outcome=\"completed\",error_type=\"unknown_model\"} 1".to_owned(),
+        "routeapi_requests_total{operation=\"chat_completions\",status=\"404\",outcome=\"completed\",error_type=\"unknown_model\"} 1".to_owned(),
         "routeapi_route_requests_total{route=\"apps/m\",error_type=\"\"} 1".to_owned(),
         format!(
             "routeapi_upstream_tokens_total{{route=\"apps/m\",upstream=\"up\",gen_ai_token_type=\"output\"}} {}",

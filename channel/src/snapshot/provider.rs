@@ -18,7 +18,7 @@ pub struct Provider {
     /// Absolute http or https URL without a trailing slash, as that vendor's own SDK takes it: with the version segment
     /// for OpenAI, without for the others. Empty for Echo.
     pub base_url: String,
-    /// Which API surfaces an OpenAI-type server has. Empty for other types.
+    /// Which operations an OpenAI-type server has. Empty for other types.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub endpoints: BTreeSet<Endpoint>,
     /// How to authenticate; none for servers that ask for nothing.

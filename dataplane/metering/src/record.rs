@@ -58,9 +58,9 @@ pub struct UsageRecord {
     /// The model id as the client wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The client's API surface, such as `chat_completions`.
+    /// The client's operation, such as `chat_completions`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub surface: Option<&'static str>,
+    pub operation: Option<&'static str>,
     /// Whether the client wanted a stream.
     pub stream: bool,
     /// The HTTP status that went to the client; 0 if it left before any.

@@ -3,12 +3,14 @@
 //! A codec's request side is a function; its stream side is a state machine without I/O: events in, bytes out, so that
 //! it can be driven by a test at any cut of the input.
 
+pub mod accumulate;
 pub mod arguments;
+pub mod block_sequencer;
+pub mod block_text;
 pub mod chat;
 pub mod effort;
 pub mod extras;
 pub mod field;
-pub mod fold;
 pub mod gemini;
 pub mod ids;
 pub mod json;
@@ -16,8 +18,6 @@ pub mod media;
 pub mod messages;
 pub mod pairing;
 pub mod schema;
-pub mod serialise;
-pub mod told;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,7 +26,7 @@ use std::{
 };
 
 use crate::{
-    dialect::Surface,
+    dialect::Operation,
     framing::sse::Frame,
     ir::{Event, Request, Response},
     limits::ModelLimits,
@@ -97,7 +97,7 @@ pub struct NameMap {
 
 /// What an answer's encoder must know about the request it belongs to.
 #[derive(Clone, Debug, Default)]
-pub struct Reply {
+pub struct ResponseContext {
     /// The model id as the client wrote it; answers name it.
     pub model: String,
     /// An id for the answer without a dialect's prefix; used where the upstream's own does not fit.
@@ -121,8 +121,8 @@ pub trait Codec: Send + Sync {
     fn decode_request(&self, body: &[u8], head: &Head) -> Result<Request, Malformed>;
 
     /// Writes a request for an upstream of this dialect, stating every change to the report. `from` is the client's
-    /// surface, for the spelling of field names in the report.
-    fn encode_request(&self, request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded;
+    /// operation, for the spelling of field names in the report.
+    fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded;
 
     /// Reads an upstream's whole answer (status 2xx).
     ///
@@ -131,13 +131,13 @@ pub trait Codec: Send + Sync {
     fn decode_response(&self, body: &[u8]) -> Result<Response, Problem>;
 
     /// Writes a whole answer for a client of this dialect.
-    fn encode_response(&self, response: &Response, reply: &Reply) -> Vec<u8>;
+    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8>;
 
     /// Starts reading an upstream's events.
     fn stream_decoder(&self) -> Box<dyn StreamDecoder>;
 
     /// Starts writing events for a client as server-sent events.
-    fn stream_encoder(&self, reply: &Reply) -> Box<dyn StreamEncoder>;
+    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder>;
 }
 
 /// Upstream events in, neutral events out. Keeps the contract in [`crate::ir::Event`]'s module.
@@ -162,20 +162,20 @@ pub trait StreamEncoder: Send {
     fn heartbeat(&mut self, out: &mut Vec<u8>);
 }
 
-/// The codec of a surface that can be translated; none for those that only pass through.
-pub fn codec(surface: Surface) -> Option<&'static dyn Codec> {
-    match surface {
-        Surface::Messages => Some(&messages::Messages),
-        Surface::ChatCompletions => Some(&chat::Chat),
-        Surface::GenerateContent => Some(&gemini::Gemini),
-        Surface::Responses
-        | Surface::ResponsesInputTokens
-        | Surface::Embeddings
-        | Surface::MessagesCountTokens
-        | Surface::EmbedContent
-        | Surface::BatchEmbedContents
-        | Surface::CountTokens
-        | Surface::Direct(_) => None,
+/// The codec of a operation that can be translated; none for those that only pass through.
+pub fn codec(operation: Operation) -> Option<&'static dyn Codec> {
+    match operation {
+        Operation::Messages => Some(&messages::Messages),
+        Operation::ChatCompletions => Some(&chat::Chat),
+        Operation::GenerateContent => Some(&gemini::Gemini),
+        Operation::Responses
+        | Operation::ResponsesInputTokens
+        | Operation::Embeddings
+        | Operation::MessagesCountTokens
+        | Operation::EmbedContent
+        | Operation::BatchEmbedContents
+        | Operation::CountTokens
+        | Operation::Direct(_) => None,
     }
 }
 

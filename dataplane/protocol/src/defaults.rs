@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    dialect::Surface,
+    dialect::Operation,
     report::Warning,
     scan::Scan,
     splice::{self, Edit},
@@ -34,8 +34,8 @@ impl Defaults {
     }
 
     /// A request's body with those members that it lacks, and a warning for each. A body that is no JSON object stays.
-    pub fn apply(&self, surface: Surface, body: Bytes) -> (Bytes, Vec<Warning>) {
-        if self.is_empty() || !generates(surface) {
+    pub fn apply(&self, operation: Operation, body: Bytes) -> (Bytes, Vec<Warning>) {
+        if self.is_empty() || !generates(operation) {
             return (body, Vec::new());
         }
         let (Ok(scan), Some(start)) = (Scan::read(&body), memchr::memchr(b'{', &body)) else {
@@ -56,8 +56,11 @@ impl Defaults {
     }
 }
 
-const fn generates(surface: Surface) -> bool {
-    matches!(surface, Surface::ChatCompletions | Surface::Responses | Surface::Messages | Surface::GenerateContent)
+const fn generates(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::ChatCompletions | Operation::Responses | Operation::Messages | Operation::GenerateContent
+    )
 }
 
 /// Every name under which a client can have set the member. Google's servers take both spellings.
@@ -95,19 +98,19 @@ mod tests {
 
     use super::*;
 
-    fn apply(defaults: &Value, surface: Surface, body: &str) -> (String, Vec<String>) {
+    fn apply(defaults: &Value, operation: Operation, body: &str) -> (String, Vec<String>) {
         let defaults = Defaults::new(&serde_json::from_value(defaults.clone()).unwrap());
-        let (body, warnings) = defaults.apply(surface, Bytes::from(body.to_owned()));
+        let (body, warnings) = defaults.apply(operation, Bytes::from(body.to_owned()));
         (String::from_utf8(body.to_vec()).unwrap(), warnings.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn only_what_the_client_did_not_set_is_added_and_the_rest_keeps_its_bytes() {
         let defaults = json!({"store": false, "temperature": 0.5, "a\"b": [1, {}]});
-        let (body, warnings) = apply(&defaults, Surface::ChatCompletions, r#" { "temperature" : 1.0, "m":"\u00e9"}"#);
+        let (body, warnings) = apply(&defaults, Operation::ChatCompletions, r#" { "temperature" : 1.0, "m":"\u00e9"}"#);
         assert_eq!(body, r#" {"a\"b":[1,{}],"store":false, "temperature" : 1.0, "m":"\u00e9"}"#);
         assert_eq!(warnings, ["defaulted;field=a\"b", "defaulted;field=store"]);
-        assert_eq!(apply(&json!({"store": false}), Surface::Responses, "{}").0, r#"{"store":false}"#);
+        assert_eq!(apply(&json!({"store": false}), Operation::Responses, "{}").0, r#"{"store":false}"#);
     }
 
     #[test]
@@ -119,14 +122,14 @@ mod tests {
             (json!({"generationConfig": {}}), r#"{"generation_config":{"temperature":1}}"#),
             (json!({"safety_settings": []}), r#"{"safetySettings":[1]}"#),
         ] {
-            assert_eq!(apply(&defaults, Surface::GenerateContent, body), (body.to_owned(), Vec::new()), "{defaults}");
+            assert_eq!(apply(&defaults, Operation::GenerateContent, body), (body.to_owned(), Vec::new()), "{defaults}");
         }
     }
 
     #[test]
     fn other_calls_stay_as_they_are() {
-        for surface in [Surface::Embeddings, Surface::CountTokens, Surface::MessagesCountTokens] {
-            assert_eq!(apply(&json!({"store": false}), surface, "{}").0, "{}");
+        for operation in [Operation::Embeddings, Operation::CountTokens, Operation::MessagesCountTokens] {
+            assert_eq!(apply(&json!({"store": false}), operation, "{}").0, "{}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which vendor's conventions hold, and which of their API surfaces is meant.
+//! Which vendor's conventions hold, and which of their operation is meant.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub enum Family {
 
 /// One kind of call of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Surface {
+pub enum Operation {
     /// `POST /v1/chat/completions`
     ChatCompletions,
     /// `POST /v1/responses`
@@ -63,7 +63,7 @@ impl Framing {
     }
 }
 
-impl Surface {
+impl Operation {
     /// The vendor it belongs to.
     pub const fn family(self) -> Family {
         match self {
@@ -126,13 +126,13 @@ impl Surface {
     }
 
     /// The value of `gen_ai.operation.name` (OpenTelemetry GenAI semantic conventions).
-    pub const fn operation(self) -> &'static str {
+    pub const fn gen_ai_operation(self) -> &'static str {
         match self {
             Self::ChatCompletions | Self::Responses | Self::Messages => "chat",
             Self::GenerateContent => "generate_content",
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "count_tokens",
-            Self::Direct(direct) => direct.operation(),
+            Self::Direct(direct) => direct.gen_ai_operation(),
         }
     }
 
@@ -164,7 +164,7 @@ impl fmt::Display for Family {
     }
 }
 
-impl fmt::Display for Surface {
+impl fmt::Display for Operation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.name())
     }

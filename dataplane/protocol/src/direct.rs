@@ -69,13 +69,13 @@ const LONGEST_PATH: usize = 256;
 
 /// All that is known of an endpoint.
 struct Facts {
-    endpoint: Direct,
+    direct: Direct,
     /// Below the base URL, at the client's side and at the upstream's.
     path: &'static str,
     /// In records and metrics.
     name: &'static str,
     /// `gen_ai.operation.name`: `text_completion` is OpenTelemetry's, and it has none for the others.
-    operation: &'static str,
+    gen_ai_operation: &'static str,
     takes: Takes,
     gives: Gives,
     /// Whether `stream: true` makes the answer events.
@@ -85,34 +85,34 @@ struct Facts {
 
 #[rustfmt::skip]
 const TABLE: [Facts; 11] = [
-    Facts { endpoint: Direct::Completions, path: "/completions", name: "completions", operation: "text_completion",
+    Facts { direct: Direct::Completions, path: "/completions", name: "completions", gen_ai_operation: "text_completion",
         takes: Takes::Json, gives: Gives::Document(&["choices"]), streams: true, billed: Billed::Tokens },
-    Facts { endpoint: Direct::Moderations, path: "/moderations", name: "moderations", operation: "moderation",
+    Facts { direct: Direct::Moderations, path: "/moderations", name: "moderations", gen_ai_operation: "moderation",
         takes: Takes::Json, gives: Gives::Document(&["results"]), streams: false, billed: Billed::Free },
-    Facts { endpoint: Direct::ImageGenerations, path: "/images/generations", name: "image_generations", operation: "image_generation",
+    Facts { direct: Direct::ImageGenerations, path: "/images/generations", name: "image_generations", gen_ai_operation: "image_generation",
         takes: Takes::Json, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
-    Facts { endpoint: Direct::ImageEdits, path: "/images/edits", name: "image_edits", operation: "image_generation",
+    Facts { direct: Direct::ImageEdits, path: "/images/edits", name: "image_edits", gen_ai_operation: "image_generation",
         takes: Takes::Both, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
-    Facts { endpoint: Direct::ImageVariations, path: "/images/variations", name: "image_variations", operation: "image_generation",
+    Facts { direct: Direct::ImageVariations, path: "/images/variations", name: "image_variations", gen_ai_operation: "image_generation",
         takes: Takes::Form, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
-    Facts { endpoint: Direct::Speech, path: "/audio/speech", name: "speech", operation: "speech",
+    Facts { direct: Direct::Speech, path: "/audio/speech", name: "speech", gen_ai_operation: "speech",
         takes: Takes::Json, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
-    Facts { endpoint: Direct::Transcriptions, path: "/audio/transcriptions", name: "transcriptions", operation: "transcription",
+    Facts { direct: Direct::Transcriptions, path: "/audio/transcriptions", name: "transcriptions", gen_ai_operation: "transcription",
         takes: Takes::Form, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
-    Facts { endpoint: Direct::Translations, path: "/audio/translations", name: "translations", operation: "translation",
+    Facts { direct: Direct::Translations, path: "/audio/translations", name: "translations", gen_ai_operation: "translation",
         takes: Takes::Form, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
-    Facts { endpoint: Direct::Rerank, path: "/rerank", name: "rerank", operation: "rerank",
+    Facts { direct: Direct::Rerank, path: "/rerank", name: "rerank", gen_ai_operation: "rerank",
         takes: Takes::Json, gives: Gives::Document(&["results", "data"]), streams: false, billed: Billed::Input },
-    Facts { endpoint: Direct::Score, path: "/score", name: "score", operation: "score",
+    Facts { direct: Direct::Score, path: "/score", name: "score", gen_ai_operation: "score",
         takes: Takes::Json, gives: Gives::Document(&["data", "scores"]), streams: false, billed: Billed::Input },
-    Facts { endpoint: Direct::Unlisted, path: "", name: "other_paths", operation: "other",
+    Facts { direct: Direct::Unlisted, path: "", name: "other_paths", gen_ai_operation: "other",
         takes: Takes::Both, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
 ];
 
 impl Direct {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        TABLE.iter().map(|facts| facts.endpoint)
+        TABLE.iter().map(|facts| facts.direct)
     }
 
     /// Whether a path below the base URL can be passed on as it is: plain segments that no reader takes for anything else.
@@ -126,7 +126,7 @@ impl Direct {
     /// The endpoint at a path below the base URL, without a slash in front.
     pub(crate) fn at(path: &str) -> Option<Self> {
         let path = if path == "v2/rerank" { "rerank" } else { path };
-        TABLE.iter().find(|facts| facts.path.strip_prefix('/') == Some(path)).map(|facts| facts.endpoint)
+        TABLE.iter().find(|facts| facts.path.strip_prefix('/') == Some(path)).map(|facts| facts.direct)
     }
 
     const fn facts(self) -> &'static Facts {
@@ -169,8 +169,8 @@ impl Direct {
     }
 
     /// The value of `gen_ai.operation.name`.
-    pub const fn operation(self) -> &'static str {
-        self.facts().operation
+    pub const fn gen_ai_operation(self) -> &'static str {
+        self.facts().gen_ai_operation
     }
 
     /// What a request's body may be.
@@ -212,9 +212,9 @@ mod tests {
     #[test]
     fn each_endpoint_has_its_own_row_path_and_name() {
         for facts in &TABLE {
-            assert_eq!(facts.endpoint.path(), facts.path, "{:?} is in another place of the table", facts.endpoint);
-            let is_listed = facts.endpoint != Direct::Unlisted;
-            assert_eq!(Direct::at(facts.path.trim_start_matches('/')), is_listed.then_some(facts.endpoint));
+            assert_eq!(facts.direct.path(), facts.path, "{:?} is in another place of the table", facts.direct);
+            let is_listed = facts.direct != Direct::Unlisted;
+            assert_eq!(Direct::at(facts.path.trim_start_matches('/')), is_listed.then_some(facts.direct));
         }
         let names: HashSet<_> = TABLE.iter().map(|facts| facts.name).collect();
         let paths: HashSet<_> = TABLE.iter().map(|facts| facts.path).collect();

@@ -1,6 +1,6 @@
 //! The Echo upstream: a model without a model, for first steps and tests. No network, no key, no clock, no chance.
 //!
-//! It speaks every surface, so requests always reach it on the passthrough lane, and it answers in the shape that was
+//! It speaks every operation, so requests always reach it on the passthrough lane, and it answers in the shape that was
 //! asked for. The same request gets the same answer, byte for byte: the last user text after a prefix that people
 //! recognise; a call of an offered tool, with arguments made from its schema, until a tool's result comes, which is then
 //! echoed; JSON for a schema; vectors from a hash. Counts are estimates of what was really sent and said.
@@ -19,8 +19,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    codec::{Codec, Head, Malformed, Reply, codec},
-    dialect::{Framing, Surface},
+    codec::{Codec, Head, Malformed, ResponseContext, codec},
+    dialect::{Framing, Operation},
     estimate,
     framing::json_array::ArrayWriter,
     inbound::{self, Inbound},
@@ -56,7 +56,7 @@ const MAX_TREE_BODY: usize = 1 << 20;
 
 /// What is known of a request before it is read.
 struct Context<'a> {
-    surface: Surface,
+    operation: Operation,
     framing: Framing,
     model: String,
     /// Names this request and no other.
@@ -65,23 +65,23 @@ struct Context<'a> {
     input_tokens: u64,
 }
 
-/// Answers a request. `path` is the one of [`crate::call::Prepared`], with its query.
-pub fn answer(surface: Surface, framing: Framing, path: &str, body: &[u8]) -> EchoAnswer {
-    let answered = Context::new(surface, framing, path, body).and_then(|context| context.answer());
+/// Answers a request. `path` is the one of [`crate::request::Prepared`], with its query.
+pub fn answer(operation: Operation, framing: Framing, path: &str, body: &[u8]) -> EchoAnswer {
+    let answered = Context::new(operation, framing, path, body).and_then(|context| context.answer());
     answered.unwrap_or_else(|malformed| {
         let mut problem = Problem::new(ProblemKind::InvalidRequest, malformed.to_string());
         problem.param = malformed.field.map(Into::into);
-        let (status, body) = render(surface.family(), &problem, "req_echo");
+        let (status, body) = render(operation.family(), &problem, "req_echo");
         EchoAnswer { status, content_type: JSON, chunks: vec![body.into()] }
     })
 }
 
 impl<'a> Context<'a> {
-    fn new(surface: Surface, framing: Framing, path: &str, body: &'a [u8]) -> Result<Self, Malformed> {
-        let model = if surface.model_in_path() {
+    fn new(operation: Operation, framing: Framing, path: &str, body: &'a [u8]) -> Result<Self, Malformed> {
+        let model = if operation.model_in_path() {
             let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
             match inbound::route("POST", path, query) {
-                Ok(Inbound::Call(endpoint)) => endpoint.model,
+                Ok(Inbound::Call(matched)) => matched.model,
                 _ => None,
             }
         } else {
@@ -90,21 +90,21 @@ impl<'a> Context<'a> {
         };
         let model = model.ok_or_else(|| wrong(Some("model"), "`model` is required"))?;
         let id = hex::encode(Sha256::digest(body)).chars().take(24).collect();
-        let input_tokens = estimate::input(surface, body).reserved.max(1);
-        Ok(Self { surface, framing, model, id, body, input_tokens })
+        let input_tokens = estimate::input(operation, body).reserved.max(1);
+        Ok(Self { operation, framing, model, id, body, input_tokens })
     }
 
     fn answer(&self) -> Result<EchoAnswer, Malformed> {
-        match self.surface {
-            Surface::Embeddings => vectors::openai(self).map(whole),
-            Surface::EmbedContent => vectors::gemini(self).map(whole),
-            Surface::BatchEmbedContents => vectors::gemini_batch(self).map(whole),
-            Surface::MessagesCountTokens => Ok(whole(serde_json::json!({"input_tokens": self.input_tokens}))),
-            Surface::ResponsesInputTokens => {
+        match self.operation {
+            Operation::Embeddings => vectors::openai(self).map(whole),
+            Operation::EmbedContent => vectors::gemini(self).map(whole),
+            Operation::BatchEmbedContents => vectors::gemini_batch(self).map(whole),
+            Operation::MessagesCountTokens => Ok(whole(serde_json::json!({"input_tokens": self.input_tokens}))),
+            Operation::ResponsesInputTokens => {
                 Ok(whole(serde_json::json!({"object": "response.input_tokens", "input_tokens": self.input_tokens})))
             }
-            Surface::CountTokens => Ok(whole(serde_json::json!({"totalTokens": self.input_tokens}))),
-            surface => match codec(surface) {
+            Operation::CountTokens => Ok(whole(serde_json::json!({"totalTokens": self.input_tokens}))),
+            operation => match codec(operation) {
                 Some(codec) => self.by_codec(codec),
                 None => responses::answer(self),
             },
@@ -118,7 +118,7 @@ impl<'a> Context<'a> {
         let say = Say::to(&Ask::of(&request));
         let count = request.candidates.unwrap_or(1).clamp(1, MOST_CANDIDATES);
         let usage = self.usage(&say, count);
-        let reply = Reply {
+        let reply = ResponseContext {
             model: self.model.clone(),
             id: self.id.clone(),
             created: CREATED,
@@ -163,7 +163,7 @@ impl<'a> Context<'a> {
         events
     }
 
-    fn stream(&self, codec: &dyn Codec, reply: &Reply, events: &[Event]) -> EchoAnswer {
+    fn stream(&self, codec: &dyn Codec, reply: &ResponseContext, events: &[Event]) -> EchoAnswer {
         let mut encoder = codec.stream_encoder(reply);
         let mut array = (self.framing == Framing::JsonArray).then(ArrayWriter::new);
         let mut chunks = Vec::new();

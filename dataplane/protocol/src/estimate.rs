@@ -13,7 +13,7 @@
 
 mod prompt;
 
-use crate::{call::Allowance, dialect::Surface, direct::Direct};
+use crate::{dialect::Operation, direct::Direct, request::Allowance};
 
 /// Bytes of text that make one token.
 pub const BYTES_PER_TOKEN: u64 = 4;
@@ -95,14 +95,14 @@ pub struct Estimate {
 }
 
 /// Estimates the input tokens of a JSON body.
-pub fn input(surface: Surface, body: &[u8]) -> Estimate {
-    let read = prompt::read(surface, body);
+pub fn input(operation: Operation, body: &[u8]) -> Estimate {
+    let read = prompt::read(operation, body);
     let (inline, introduced) = (read.inline, read.introduced);
     // OpenAI's parts say `image_url` twice, as their type and as a member.
     let elsewhere = introduced.div_ceil(2).saturating_sub(inline);
     let media = read.media.saturating_add(elsewhere.saturating_mul(MEDIA_TOKENS));
     let mut reserved = media.saturating_add(read.bytes.div_ceil(BYTES_PER_TOKEN));
-    if matches!(surface, Surface::Embeddings | Surface::Direct(Direct::Completions)) {
+    if matches!(operation, Operation::Embeddings | Operation::Direct(Direct::Completions)) {
         // Input may be tokens already, of as little as two bytes each.
         reserved = reserved.max(memchr::memchr_iter(b',', body).count() as u64);
     }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     fn input_tokens(body: &[u8]) -> u64 {
-        input(Surface::ChatCompletions, body).reserved
+        input(Operation::ChatCompletions, body).reserved
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use self::unserved::Unserved;
 
 use self::base::Base;
 use crate::{
-    dialect::{Family, Framing, Surface},
+    dialect::{Family, Framing, Operation},
     direct::Direct,
 };
 
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// A call for a model.
-    Call(Endpoint),
+    Call(MatchedPath),
     /// The list of models.
     ListModels(ModelList),
     /// One entry of it.
@@ -46,9 +46,9 @@ pub enum Inbound {
 
 /// A call's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct MatchedPath {
     /// Which call.
-    pub surface: Surface,
+    pub operation: Operation,
     /// The model, where the path names it (Gemini, Azure's deployments).
     pub model: Option<String>,
     /// The path below an upstream's base URL, where no endpoint of the gateway's has it. Whether such paths are passed on
@@ -107,7 +107,7 @@ pub enum NoSuchPath {
 impl Inbound {
     /// Whether it is a call whose path means something to an upstream at best.
     pub fn is_unlisted(&self) -> bool {
-        matches!(self, Self::Call(Endpoint { surface: Surface::Direct(Direct::Unlisted), .. }))
+        matches!(self, Self::Call(MatchedPath { operation: Operation::Direct(Direct::Unlisted), .. }))
     }
 }
 
@@ -146,15 +146,15 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
     if HEALTH.contains(&rest) {
         return reading_only(method, family, Inbound::Health);
     }
-    if let Some(surface) = by_body(rest) {
-        return post_only(method, surface.family(), Inbound::Call(endpoint(surface, query)));
+    if let Some(operation) = by_body(rest) {
+        return post_only(method, operation.family(), Inbound::Call(matched(operation, query)));
     }
-    if let Some(endpoint) = deployment(rest, query) {
-        return post_only(method, endpoint.surface.family(), Inbound::Call(endpoint));
+    if let Some(matched) = deployment(rest, query) {
+        return post_only(method, matched.operation.family(), Inbound::Call(matched));
     }
     if let Some(inbound) = models(base, rest, query) {
         return match &inbound {
-            Inbound::Call(endpoint) => post_only(method, endpoint.surface.family(), inbound),
+            Inbound::Call(matched) => post_only(method, matched.operation.family(), inbound),
             _ => reading_only(method, family, inbound),
         };
     }
@@ -168,7 +168,7 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
             && Direct::is_plain(rest) =>
         {
             let path = Some(format!("/{rest}"));
-            Ok(Inbound::Call(Endpoint { path, ..endpoint(Surface::Direct(Direct::Unlisted), query) }))
+            Ok(Inbound::Call(MatchedPath { path, ..matched(Operation::Direct(Direct::Unlisted), query) }))
         }
         None => Err(NoSuchPath::NotFound { family, meant }),
     }
@@ -178,48 +178,48 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
 const HEALTH: [&str; 6] = ["health", "healthz", "ping", "health/liveliness", "health/liveness", "health/readiness"];
 
 /// Calls whose model is in the body, by their path below the base. No entry ends another one's name.
-const BY_BODY: [(&str, Surface); 6] = [
-    ("chat/completions", Surface::ChatCompletions),
-    ("responses", Surface::Responses),
-    ("responses/input_tokens", Surface::ResponsesInputTokens),
-    ("embeddings", Surface::Embeddings),
-    ("messages", Surface::Messages),
-    ("messages/count_tokens", Surface::MessagesCountTokens),
+const BY_BODY: [(&str, Operation); 6] = [
+    ("chat/completions", Operation::ChatCompletions),
+    ("responses", Operation::Responses),
+    ("responses/input_tokens", Operation::ResponsesInputTokens),
+    ("embeddings", Operation::Embeddings),
+    ("messages", Operation::Messages),
+    ("messages/count_tokens", Operation::MessagesCountTokens),
 ];
 
-fn by_body(rest: &str) -> Option<Surface> {
-    let listed = BY_BODY.iter().find(|(path, _)| *path == rest).map(|(_, surface)| *surface);
-    listed.or_else(|| Direct::at(rest).map(Surface::Direct))
+fn by_body(rest: &str) -> Option<Operation> {
+    let listed = BY_BODY.iter().find(|(path, _)| *path == rest).map(|(_, operation)| *operation);
+    listed.or_else(|| Direct::at(rest).map(Operation::Direct))
 }
 
 /// The call that a path ends with, longest first: a base URL in front of it was not understood, or the client was given a
 /// whole call's URL as its base.
-fn ending_with(rest: &str) -> Option<(&str, &'static str, Surface)> {
-    let direct = Direct::all().map(|direct| (direct.path().trim_start_matches('/'), Surface::Direct(direct)));
-    let ends = BY_BODY.into_iter().chain(direct).filter_map(|(path, surface)| {
+fn ending_with(rest: &str) -> Option<(&str, &'static str, Operation)> {
+    let direct = Direct::all().map(|direct| (direct.path().trim_start_matches('/'), Operation::Direct(direct)));
+    let ends = BY_BODY.into_iter().chain(direct).filter_map(|(path, operation)| {
         let before = rest.strip_suffix(path)?.strip_suffix('/')?;
-        Some((before, path, surface))
+        Some((before, path, operation))
     });
     ends.max_by_key(|(_, path, _)| path.len())
 }
 
 /// Azure's `deployments/{deployment}/{call}`: the deployment's name is the model id. Its SDKs put the name there as it is,
 /// slashes included.
-fn deployment(rest: &str, query: Option<&str>) -> Option<Endpoint> {
-    let (before, _, surface) = ending_with(rest.strip_prefix("deployments/")?)?;
-    let is_azures = surface.family() == Family::OpenAi && !before.is_empty();
+fn deployment(rest: &str, query: Option<&str>) -> Option<MatchedPath> {
+    let (before, _, operation) = ending_with(rest.strip_prefix("deployments/")?)?;
+    let is_azures = operation.family() == Family::OpenAi && !before.is_empty();
     let model = percent_decoded(before).into_owned();
-    is_azures.then(|| Endpoint { model: Some(model), ..endpoint(surface, query) })
+    is_azures.then(|| MatchedPath { model: Some(model), ..matched(operation, query) })
 }
 
 /// The path that the caller most likely means, below the gateway's address.
 fn meant(rest: &str) -> Option<&'static str> {
-    let (_, _, surface) = ending_with(rest)?;
-    Some(match surface {
-        Surface::ChatCompletions => "/v1/chat/completions",
-        Surface::Responses => "/v1/responses",
-        Surface::Embeddings => "/v1/embeddings",
-        Surface::Messages => "/v1/messages",
+    let (_, _, operation) = ending_with(rest)?;
+    Some(match operation {
+        Operation::ChatCompletions => "/v1/chat/completions",
+        Operation::Responses => "/v1/responses",
+        Operation::Embeddings => "/v1/embeddings",
+        Operation::Messages => "/v1/messages",
         _ => return None,
     })
 }
@@ -237,7 +237,7 @@ fn models(base: Base, rest: &str, query: Option<&str>) -> Option<Inbound> {
         return Some(Inbound::ListModels(list));
     }
     if let Some((resource, verb)) = rest.rsplit_once(':')
-        && let Some((surface, streams)) = verb_surface(verb)
+        && let Some((operation, streams)) = verb_surface(verb)
     {
         let framing = match (streams, wants_sse(query)) {
             (false, _) => Framing::Whole,
@@ -245,19 +245,19 @@ fn models(base: Base, rest: &str, query: Option<&str>) -> Option<Inbound> {
             (true, false) => Framing::JsonArray,
         };
         let model = Some(model_of(resource)?);
-        return Some(Inbound::Call(Endpoint { model, framing: Some(framing), ..endpoint(surface, query) }));
+        return Some(Inbound::Call(MatchedPath { model, framing: Some(framing), ..matched(operation, query) }));
     }
     let id = rest.strip_prefix("models/")?;
     (!id.is_empty()).then(|| Inbound::GetModel { list, id: percent_decoded(id).into_owned() })
 }
 
-fn verb_surface(verb: &str) -> Option<(Surface, bool)> {
+fn verb_surface(verb: &str) -> Option<(Operation, bool)> {
     Some(match verb {
-        "generateContent" => (Surface::GenerateContent, false),
-        "streamGenerateContent" => (Surface::GenerateContent, true),
-        "embedContent" => (Surface::EmbedContent, false),
-        "batchEmbedContents" => (Surface::BatchEmbedContents, false),
-        "countTokens" => (Surface::CountTokens, false),
+        "generateContent" => (Operation::GenerateContent, false),
+        "streamGenerateContent" => (Operation::GenerateContent, true),
+        "embedContent" => (Operation::EmbedContent, false),
+        "batchEmbedContents" => (Operation::BatchEmbedContents, false),
+        "countTokens" => (Operation::CountTokens, false),
         _ => return None,
     })
 }
@@ -282,9 +282,9 @@ fn wants_sse(query: Option<&str>) -> bool {
 }
 
 /// A call whose path names no model.
-fn endpoint(surface: Surface, query: Option<&str>) -> Endpoint {
-    let (query, unknown_query) = sort_query(surface.family(), query);
-    Endpoint { surface, model: None, path: None, framing: None, query, unknown_query }
+fn matched(operation: Operation, query: Option<&str>) -> MatchedPath {
+    let (query, unknown_query) = sort_query(operation.family(), query);
+    MatchedPath { operation, model: None, path: None, framing: None, query, unknown_query }
 }
 
 /// What of a query is passed on to an upstream of the same dialect, and whether there was anything else beside what the

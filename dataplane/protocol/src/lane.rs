@@ -1,21 +1,21 @@
 //! The two ways an answer travels: as it is, or through the neutral representation.
 
-mod hide;
-mod lost;
 mod members;
 mod observe;
 pub(crate) mod passthrough;
 pub(crate) mod raw;
+mod strip_usage;
 pub(crate) mod terminal;
+mod to_events;
 pub(crate) mod translated;
-mod unfold;
+mod unsupported;
 pub(crate) mod whole;
 
 use std::fmt;
 
 use crate::{
     codec::{self, Codec, field},
-    dialect::Surface,
+    dialect::Operation,
     problem::{Problem, ProblemKind},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Codecs {
 
 impl Codecs {
     /// Both codecs, if both dialects can be translated.
-    pub(crate) fn between(upstream: Surface, client: Surface) -> Option<Self> {
+    pub(crate) fn between(upstream: Operation, client: Operation) -> Option<Self> {
         Some(Self { upstream: codec::codec(upstream)?, client: codec::codec(client)? })
     }
 }
@@ -40,7 +40,7 @@ impl fmt::Debug for Codecs {
 }
 
 /// Names the field to blame as the client knows it: an upstream of another dialect names its own.
-pub(crate) fn in_clients_words(problem: &mut Problem, client: Surface) {
+pub(crate) fn in_clients_words(problem: &mut Problem, client: Operation) {
     if let Some(param) = problem.param.take() {
         problem.param = field::translated(&param, client);
     }

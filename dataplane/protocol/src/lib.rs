@@ -9,14 +9,12 @@
 //! What a target cannot express is never lost in silence: every codec states it to a [`report::Report`], which turns it
 //! into a warning or a refusal by the route's mode.
 
-pub mod call;
 pub mod codec;
 pub mod defaults;
 pub mod dialect;
 pub mod direct;
 pub mod echo;
 pub mod estimate;
-pub mod exchange;
 pub mod framing;
 pub mod inbound;
 pub mod ir;
@@ -27,6 +25,8 @@ pub mod models;
 pub mod pending;
 pub mod problem;
 pub mod report;
+pub mod request;
+pub mod response_translation;
 pub mod scan;
 pub mod splice;
 mod tap;

@@ -6,31 +6,31 @@
 use bytes::Bytes;
 
 use crate::{
-    codec::Reply,
-    dialect::{Framing, Surface},
-    exchange::Observed,
+    codec::ResponseContext,
+    dialect::{Framing, Operation},
     lane::terminal::{self, Past},
     problem::Problem,
+    response_translation::ResponseStats,
 };
 
 /// A stream that was promised to a client and has no answer yet.
 #[derive(Debug)]
 pub struct PendingStream {
-    surface: Surface,
+    operation: Operation,
     framing: Framing,
-    reply: Reply,
+    reply: ResponseContext,
 }
 
 impl PendingStream {
-    /// For a call of this surface; `reply` is what its answer would be made with. None where the answer comes in one
+    /// For a call of this operation; `reply` is what its answer would be made with. None where the answer comes in one
     /// piece, or may do so although a stream is asked for (sound, pictures): nothing may stand before it that a client
     /// would not take for the answer.
-    pub(crate) fn new(surface: Surface, framing: Framing, reply: Reply) -> Option<Self> {
-        let promised = match surface {
-            Surface::Direct(direct) => direct.promises_events(framing),
+    pub(crate) fn new(operation: Operation, framing: Framing, reply: ResponseContext) -> Option<Self> {
+        let promised = match operation {
+            Operation::Direct(direct) => direct.promises_events(framing),
             _ => framing != Framing::Whole,
         };
-        promised.then_some(Self { surface, framing, reply })
+        promised.then_some(Self { operation, framing, reply })
     }
 
     /// The content type of the stream, whatever will be in it.
@@ -41,15 +41,15 @@ impl PendingStream {
     /// What keeps the connection open (docs/protocols/streaming.md): an empty chunk in Chat, a `ping` in Messages, a
     /// comment in Responses, a line feed in Gemini.
     pub fn heartbeat(&self) -> Bytes {
-        terminal::heartbeat(self.surface, self.framing, &self.past(&Observed::default())).into()
+        terminal::heartbeat(self.operation, self.framing, &self.past(&ResponseStats::default())).into()
     }
 
     /// No upstream answered: the dialect's terminal error, with whatever a client insists on before it.
     pub fn fail(&self, problem: &Problem) -> Bytes {
-        terminal::error(self.surface, self.framing, problem, &self.past(&Observed::default())).into()
+        terminal::error(self.operation, self.framing, problem, &self.past(&ResponseStats::default())).into()
     }
 
-    fn past<'a>(&'a self, seen: &'a Observed) -> Past<'a> {
+    fn past<'a>(&'a self, seen: &'a ResponseStats) -> Past<'a> {
         Past { reply: &self.reply, seen, sequence: None, elements: false }
     }
 }
@@ -59,18 +59,18 @@ mod tests {
     use super::*;
     use crate::{direct::Direct, problem::ProblemKind};
 
-    const STREAMS: [(Surface, Framing); 6] = [
-        (Surface::ChatCompletions, Framing::Sse),
-        (Surface::Responses, Framing::Sse),
-        (Surface::Messages, Framing::Sse),
-        (Surface::GenerateContent, Framing::Sse),
-        (Surface::GenerateContent, Framing::JsonArray),
-        (Surface::Direct(Direct::Completions), Framing::Sse),
+    const STREAMS: [(Operation, Framing); 6] = [
+        (Operation::ChatCompletions, Framing::Sse),
+        (Operation::Responses, Framing::Sse),
+        (Operation::Messages, Framing::Sse),
+        (Operation::GenerateContent, Framing::Sse),
+        (Operation::GenerateContent, Framing::JsonArray),
+        (Operation::Direct(Direct::Completions), Framing::Sse),
     ];
 
-    fn pending(surface: Surface, framing: Framing) -> PendingStream {
-        let reply = Reply { model: "m".into(), id: "r1".into(), created: 7, ..Reply::default() };
-        PendingStream::new(surface, framing, reply).expect("a stream")
+    fn pending(operation: Operation, framing: Framing) -> PendingStream {
+        let reply = ResponseContext { model: "m".into(), id: "r1".into(), created: 7, ..ResponseContext::default() };
+        PendingStream::new(operation, framing, reply).expect("a stream")
     }
 
     fn text(bytes: &Bytes) -> String {
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn each_dialect_has_a_heartbeat_that_commits_to_nothing() {
-        let beats = STREAMS.map(|(surface, framing)| text(&pending(surface, framing).heartbeat()));
+        let beats = STREAMS.map(|(operation, framing)| text(&pending(operation, framing).heartbeat()));
         let chunk = "data: {\"id\":\"chatcmpl-r1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\
                      \"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":null}]}\n\n";
         assert_eq!(
@@ -91,12 +91,12 @@ mod tests {
     #[test]
     fn each_dialect_can_say_that_nobody_answered() {
         let problem = Problem::new(ProblemKind::Timeout, "nobody");
-        for (surface, framing) in STREAMS {
-            let stream = pending(surface, framing);
+        for (operation, framing) in STREAMS {
+            let stream = pending(operation, framing);
             let out = text(&stream.heartbeat()) + &text(&stream.fail(&problem));
-            assert!(out.contains("nobody") && out.contains("\"error\""), "{surface}: {out}");
+            assert!(out.contains("nobody") && out.contains("\"error\""), "{operation}: {out}");
             for marker in ["[DONE]", "message_stop", "response.completed"] {
-                assert!(!out.contains(marker), "{surface}: {out}");
+                assert!(!out.contains(marker), "{operation}: {out}");
             }
             match framing {
                 Framing::JsonArray => {
@@ -106,16 +106,19 @@ mod tests {
                 Framing::Sse | Framing::Whole => assert!(out.ends_with("\n\n"), "{out}"),
             }
         }
-        let out = text(&pending(Surface::Responses, Framing::Sse).fail(&problem));
+        let out = text(&pending(Operation::Responses, Framing::Sse).fail(&problem));
         assert!(out.find("response.created") < out.find("response.failed"), "clients insist on it: {out}");
     }
 
     #[test]
     fn a_whole_answer_is_not_kept_open() {
-        assert!(PendingStream::new(Surface::ChatCompletions, Framing::Whole, Reply::default()).is_none());
+        assert!(PendingStream::new(Operation::ChatCompletions, Framing::Whole, ResponseContext::default()).is_none());
         for direct in [Direct::ImageGenerations, Direct::Transcriptions] {
-            let surface = Surface::Direct(direct);
-            assert!(PendingStream::new(surface, Framing::Sse, Reply::default()).is_none(), "may be no events");
+            let operation = Operation::Direct(direct);
+            assert!(
+                PendingStream::new(operation, Framing::Sse, ResponseContext::default()).is_none(),
+                "may be no events"
+            );
         }
     }
 }

@@ -80,7 +80,7 @@ pub enum Fault {
     Trailing,
 }
 
-/// What a value is, as far as a glance tells.
+/// What a value is, as far as a json_scan tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`

@@ -5,7 +5,7 @@
 
 mod chat;
 mod gemini;
-mod glance;
+mod json_scan;
 mod messages;
 mod responses;
 pub(crate) mod usage;
@@ -14,11 +14,11 @@ pub(crate) mod whole;
 use serde_json::Value;
 
 use crate::{
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     direct::Direct,
-    exchange::Observed,
     framing::sse::Frame,
     problem::understand,
+    response_translation::ResponseStats,
     scan::{Scan, Value as ScanValue},
 };
 
@@ -29,24 +29,24 @@ pub(crate) enum Tap {
     Responses(responses::Responses),
     Messages,
     Gemini(gemini::Gemini),
-    /// Surfaces whose answers are never streams.
+    /// Operations whose answers are never streams.
     Blind,
 }
 
 impl Tap {
-    pub(crate) fn new(surface: Surface) -> Self {
-        match surface {
+    pub(crate) fn new(operation: Operation) -> Self {
+        match operation {
             // A legacy completion's events differ in where the text is, which the tap does not ask.
-            Surface::ChatCompletions | Surface::Direct(Direct::Completions) => Self::Chat(chat::Chat::default()),
-            Surface::Responses => Self::Responses(responses::Responses::default()),
-            Surface::Messages => Self::Messages,
-            Surface::GenerateContent => Self::Gemini(gemini::Gemini::default()),
+            Operation::ChatCompletions | Operation::Direct(Direct::Completions) => Self::Chat(chat::Chat::default()),
+            Operation::Responses => Self::Responses(responses::Responses::default()),
+            Operation::Messages => Self::Messages,
+            Operation::GenerateContent => Self::Gemini(gemini::Gemini::default()),
             _ => Self::Blind,
         }
     }
 
     /// Takes one event.
-    pub(crate) fn event(&mut self, frame: Frame<'_>, seen: &mut Observed) {
+    pub(crate) fn event(&mut self, frame: Frame<'_>, seen: &mut ResponseStats) {
         match self {
             Self::Chat(tap) => tap.event(frame.data, seen),
             Self::Responses(tap) => tap.event(frame, seen),
@@ -58,7 +58,7 @@ impl Tap {
 
     /// The body has ended, and no event is missing: some dialects end with the body (docs/protocols/streaming.md, rule
     /// 4).
-    pub(crate) fn end(&self, seen: &mut Observed) {
+    pub(crate) fn end(&self, seen: &mut ResponseStats) {
         let ends_with_body = match self {
             Self::Chat(_) | Self::Gemini(_) | Self::Messages => seen.finish.is_some(),
             Self::Responses(_) => false,
@@ -108,29 +108,29 @@ impl<'a> Outline<'a> {
 }
 
 /// Whether an event is an error as its dialect writes one.
-pub(crate) fn names_error(surface: Surface, frame: Frame<'_>) -> bool {
+pub(crate) fn names_error(operation: Operation, frame: Frame<'_>) -> bool {
     let Some(body) = Outline::read(frame.data) else { return false };
     let says = |name: &str| body.get(name).is_some_and(|value| value.kind != crate::scan::Kind::Null);
-    match surface {
-        Surface::Responses => says("type"),
+    match operation {
+        Operation::Responses => says("type"),
         _ => says("error"),
     }
 }
 
 /// Notes an error without an envelope: none of an answer's members (`answers`), and words of what failed.
-fn failed_bare(family: Family, data: &[u8], answers: bool, seen: &mut Observed) {
+fn failed_bare(family: Family, data: &[u8], answers: bool, seen: &mut ResponseStats) {
     if !answers && let Some(problem) = understand::bare(family, data) {
         seen.error.get_or_insert(problem);
     }
 }
 
 /// Notes an error that came inside an answer.
-fn failed(family: Family, body: &Value, seen: &mut Observed) {
+fn failed(family: Family, body: &Value, seen: &mut ResponseStats) {
     seen.error.get_or_insert_with(|| understand::event(family, body));
 }
 
 /// Notes id and model of the answer, once.
-fn identified(id: Option<&Value>, model: Option<&Value>, seen: &mut Observed) {
+fn identified(id: Option<&Value>, model: Option<&Value>, seen: &mut ResponseStats) {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     seen.response_id = seen.response_id.take().or_else(|| text(id));
     seen.response_model = seen.response_model.take().or_else(|| text(model));

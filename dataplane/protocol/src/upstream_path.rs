@@ -11,7 +11,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::dialect::{Framing, Surface};
+use crate::dialect::{Framing, Operation};
 
 /// Everything but RFC 3986's unreserved characters. A colon is encoded too: Google's verbs are split off at one.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -38,27 +38,27 @@ pub enum UnsafeModel {
 /// the client's query is passed on.
 ///
 /// # Errors
-/// When the surface has its model in the path and the id cannot stand there.
+/// When the operation has its model in the path and the id cannot stand there.
 pub fn build(
-    surface: Surface,
+    operation: Operation,
     model: &str,
     framing: Framing,
     query: Option<&'static str>,
 ) -> Result<String, UnsafeModel> {
-    let verb = match (surface, framing) {
-        (Surface::ChatCompletions, _) => return Ok(fixed("/chat/completions", query)),
-        (Surface::Responses, _) => return Ok(fixed("/responses", query)),
-        (Surface::ResponsesInputTokens, _) => return Ok(fixed("/responses/input_tokens", query)),
-        (Surface::Embeddings, _) => return Ok(fixed("/embeddings", query)),
-        (Surface::Direct(direct), _) => return Ok(fixed(direct.path(), query)),
-        (Surface::Messages, _) => return Ok(fixed("/v1/messages", query)),
-        (Surface::MessagesCountTokens, _) => return Ok(fixed("/v1/messages/count_tokens", query)),
-        (Surface::GenerateContent, Framing::Whole) => "generateContent",
-        (Surface::GenerateContent, Framing::Sse) => "streamGenerateContent?alt=sse",
-        (Surface::GenerateContent, Framing::JsonArray) => "streamGenerateContent",
-        (Surface::EmbedContent, _) => "embedContent",
-        (Surface::BatchEmbedContents, _) => "batchEmbedContents",
-        (Surface::CountTokens, _) => "countTokens",
+    let verb = match (operation, framing) {
+        (Operation::ChatCompletions, _) => return Ok(fixed("/chat/completions", query)),
+        (Operation::Responses, _) => return Ok(fixed("/responses", query)),
+        (Operation::ResponsesInputTokens, _) => return Ok(fixed("/responses/input_tokens", query)),
+        (Operation::Embeddings, _) => return Ok(fixed("/embeddings", query)),
+        (Operation::Direct(direct), _) => return Ok(fixed(direct.path(), query)),
+        (Operation::Messages, _) => return Ok(fixed("/v1/messages", query)),
+        (Operation::MessagesCountTokens, _) => return Ok(fixed("/v1/messages/count_tokens", query)),
+        (Operation::GenerateContent, Framing::Whole) => "generateContent",
+        (Operation::GenerateContent, Framing::Sse) => "streamGenerateContent?alt=sse",
+        (Operation::GenerateContent, Framing::JsonArray) => "streamGenerateContent",
+        (Operation::EmbedContent, _) => "embedContent",
+        (Operation::BatchEmbedContents, _) => "batchEmbedContents",
+        (Operation::CountTokens, _) => "countTokens",
     };
     check(model)?;
     let resource = resource(model);
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn generate(model: &str) -> Result<String, UnsafeModel> {
-        build(Surface::GenerateContent, model, Framing::Whole, None)
+        build(Operation::GenerateContent, model, Framing::Whole, None)
     }
 
     #[test]
@@ -171,15 +171,15 @@ mod tests {
 
     #[test]
     fn a_path_without_a_model_takes_any_model_and_keeps_the_query() {
-        let chat = build(Surface::ChatCompletions, "../models/7B/model.gguf", Framing::Sse, None);
+        let chat = build(Operation::ChatCompletions, "../models/7B/model.gguf", Framing::Sse, None);
         assert_eq!(chat.as_deref(), Ok("/chat/completions"));
-        let messages = build(Surface::Messages, "m", Framing::Whole, Some("beta=true"));
+        let messages = build(Operation::Messages, "m", Framing::Whole, Some("beta=true"));
         assert_eq!(messages.as_deref(), Ok("/v1/messages?beta=true"));
     }
 
     #[test]
     fn streams_ask_for_their_framing() {
-        let path = |framing| build(Surface::GenerateContent, "m", framing, None);
+        let path = |framing| build(Operation::GenerateContent, "m", framing, None);
         assert_eq!(path(Framing::Sse).as_deref(), Ok("/v1beta/models/m:streamGenerateContent?alt=sse"));
         assert_eq!(path(Framing::JsonArray).as_deref(), Ok("/v1beta/models/m:streamGenerateContent"));
     }

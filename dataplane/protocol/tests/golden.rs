@@ -1,7 +1,7 @@
 //! Every golden request, answer and stream of one dialect, translated into every other one and compared with the file
 //! beside it. `UPDATE=1 cargo test -p routeapi-protocol --test golden` rewrites the files; the diff is the review.
 //!
-//! A dialect joins as soon as `codec::codec` knows its surface: nothing here names a codec.
+//! A dialect joins as soon as `codec::codec` knows its operation: nothing here names a codec.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,10 +13,10 @@
 #[path = "corpus/corpus.rs"]
 mod corpus;
 
-use corpus::{Case, Kind, client_reply, decode_stream, models, prettied, surfaces};
+use corpus::{Case, Kind, client_reply, decode_stream, models, operations, prettied};
 use routeapi_protocol::{
     codec::{Codec, Head, Target, codec},
-    dialect::{Framing, Surface},
+    dialect::{Framing, Operation},
     ir::{Event, Request, Usage},
     limits::ModelLimits,
     report::{Mode, Report},
@@ -30,7 +30,7 @@ fn requests() {
         let mut snapshot = String::new();
         let mut last = String::new();
         for model in models(target) {
-            let section = sent(&request, case.surface, target, model);
+            let section = sent(&request, case.operation, target, model);
             // A second model is worth a section only if it is told something else.
             if section.replace(model, "MODEL") != last {
                 snapshot.push_str(&section);
@@ -42,7 +42,7 @@ fn requests() {
 }
 
 /// What goes to one model, or why nothing does.
-fn sent(request: &Request, from: Surface, to: Surface, model: &str) -> String {
+fn sent(request: &Request, from: Operation, to: Operation, model: &str) -> String {
     let mut report = Report::new(Mode::Default);
     let target = Target { model, default_max_output: 8192, limits: ModelLimits::default() };
     let encoded = encoder(to).encode_request(request, target, from, &mut report);
@@ -67,18 +67,18 @@ fn sent(request: &Request, from: Surface, to: Surface, model: &str) -> String {
 fn decode(case: &Case) -> Result<Request, String> {
     let head =
         Head { model: Some("the-clients-model".into()), stream: case.name.ends_with("stream"), ..Head::default() };
-    encoder(case.surface)
+    encoder(case.operation)
         .decode_request(&case.input, &head)
         .map_err(|error| format!("{:?}: {}", error.field, error.message))
 }
 
-fn encoder(surface: Surface) -> &'static dyn Codec {
-    codec(surface).unwrap()
+fn encoder(operation: Operation) -> &'static dyn Codec {
+    codec(operation).unwrap()
 }
 
 #[test]
 fn answers() {
-    corpus::check(Kind::Responses, |case, client| match encoder(case.surface).decode_response(&case.input) {
+    corpus::check(Kind::Responses, |case, client| match encoder(case.operation).decode_response(&case.input) {
         Err(problem) => format!("problem: {problem:?}\n"),
         Ok(response) => {
             let body = encoder(client).encode_response(&response, &client_reply());
@@ -93,7 +93,7 @@ fn streams() {
         let mut encoder = encoder(client).stream_encoder(&client_reply());
         let mut out = Vec::new();
         let mut usage = None::<Usage>;
-        for event in decode_stream(case.surface, &[&case.input]) {
+        for event in decode_stream(case.operation, &[&case.input]) {
             encoder.push(&event, &mut out);
             match event {
                 Event::Start { usage: Some(new), .. } | Event::Usage(new) => usage.get_or_insert_default().merge(new),
@@ -112,34 +112,34 @@ fn counts(usage: Option<Usage>) -> String {
 #[test]
 fn refusals_of_illegal_bodies() {
     let rows = [
-        (Surface::ChatCompletions, "[]", "None: the body is not a JSON object"),
-        (Surface::ChatCompletions, r#"{"model":"m"}"#, r#"Some("messages"): is required"#),
+        (Operation::ChatCompletions, "[]", "None: the body is not a JSON object"),
+        (Operation::ChatCompletions, r#"{"model":"m"}"#, r#"Some("messages"): is required"#),
         (
-            Surface::ChatCompletions,
+            Operation::ChatCompletions,
             r#"{"model":"m","messages":[{"role":"elf"}]}"#,
             r#"Some("messages[0].role"): unknown role"#,
         ),
         (
-            Surface::ChatCompletions,
+            Operation::ChatCompletions,
             r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#,
             r#"Some("messages[0].content[0].image_url"): is required"#,
         ),
-        (Surface::ChatCompletions, r#"{"model":"m","messages":[],"temperature":"hot"}"#, r#"Some("temperature"): "#),
-        (Surface::ChatCompletions, r#"{"model":"m","messages":[],"max_tokens":-1}"#, r#"Some("max_tokens"): "#),
+        (Operation::ChatCompletions, r#"{"model":"m","messages":[],"temperature":"hot"}"#, r#"Some("temperature"): "#),
+        (Operation::ChatCompletions, r#"{"model":"m","messages":[],"max_tokens":-1}"#, r#"Some("max_tokens"): "#),
         (
-            Surface::GenerateContent,
+            Operation::GenerateContent,
             r#"{"contents":[{"parts":[{"text":1}]}]}"#,
             r#"Some("contents[0].parts[0].text"): "#,
         ),
-        (Surface::GenerateContent, "{}", r#"Some("contents"): is required"#),
+        (Operation::GenerateContent, "{}", r#"Some("contents"): is required"#),
         (
-            Surface::GenerateContent,
+            Operation::GenerateContent,
             r#"{"contents":[],"toolConfig":{"functionCallingConfig":{"mode":"SOME"}}}"#,
             r#"Some("toolConfig.functionCallingConfig.mode"): unknown mode"#,
         ),
     ];
-    for (surface, body, expected) in rows {
-        let case = Case { name: "illegal".into(), surface, input: body.into() };
+    for (operation, body, expected) in rows {
+        let case = Case { name: "illegal".into(), operation, input: body.into() };
         let error = decode(&case).map(|_| ()).unwrap_err();
         assert!(error.starts_with(expected), "{body}: {error}");
     }
@@ -148,6 +148,8 @@ fn refusals_of_illegal_bodies() {
 /// Nothing that names a codec may go missing from the matrix.
 #[test]
 fn the_matrix_is_not_empty() {
-    let known = surfaces();
-    assert!(known.len() >= 2 && known.contains(&Surface::ChatCompletions) && known.contains(&Surface::GenerateContent));
+    let known = operations();
+    assert!(
+        known.len() >= 2 && known.contains(&Operation::ChatCompletions) && known.contains(&Operation::GenerateContent)
+    );
 }

@@ -5,36 +5,36 @@ mod inputs;
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    call::{Call, Destination, Prepared, Unprepared},
-    codec::{Head, Reply, codec},
-    dialect::Surface,
-    inbound::{Endpoint, Inbound, route},
+    codec::{Head, ResponseContext, codec},
+    dialect::Operation,
+    inbound::{Inbound, MatchedPath, route},
     limits::ModelLimits,
     report::{MAX_NAME_BYTES, MAX_WARNINGS, Mode, Warning},
+    request::{Destination, ParsedRequest, Prepared, Unprepared},
 };
 
-const CODECS: [Surface; 3] = [Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent];
+const CODECS: [Operation; 3] = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
 const SIZE: usize = 96 << 10;
 const MAX_BODY: usize = 32 << 20;
 
-fn endpoint(surface: Surface) -> Endpoint {
-    let path = match surface {
-        Surface::ChatCompletions => "/v1/chat/completions",
-        Surface::Responses => "/v1/responses",
-        Surface::Messages => "/v1/messages",
+fn matched(operation: Operation) -> MatchedPath {
+    let path = match operation {
+        Operation::ChatCompletions => "/v1/chat/completions",
+        Operation::Responses => "/v1/responses",
+        Operation::Messages => "/v1/messages",
         _ => "/v1beta/models/m:streamGenerateContent",
     };
-    match route("POST", path, Some("alt=sse").filter(|_| surface == Surface::GenerateContent)) {
-        Ok(Inbound::Call(endpoint)) => endpoint,
+    match route("POST", path, Some("alt=sse").filter(|_| operation == Operation::GenerateContent)) {
+        Ok(Inbound::Call(matched)) => matched,
         other => unreachable!("a path of our own leads to a call: {other:?}"),
     }
 }
 
-fn prepared(from: Surface, to: Surface, body: String, max_body: usize) -> Result<Prepared, Unprepared> {
-    let call = Call::read(endpoint(from), Head::default(), body.into())?;
+fn prepared(from: Operation, to: Operation, body: String, max_body: usize) -> Result<Prepared, Unprepared> {
+    let call = ParsedRequest::read(matched(from), Head::default(), body.into())?;
     // A model of the second generation takes the narrowest schemas.
     let destination = Destination {
-        surfaces: &[to],
+        operations: &[to],
         model: Some("gemini-2.0-flash"),
         default_max_output: 4_096,
         limits: ModelLimits::default(),
@@ -64,11 +64,11 @@ fn no_request_becomes_much_more() {
 #[test]
 fn the_field_that_outgrows_its_bound_is_named() {
     let rows = [
-        (Surface::ChatCompletions, "tools[0].function.parameters"),
-        (Surface::GenerateContent, "tools[].functionDeclarations[].parameters"),
+        (Operation::ChatCompletions, "tools[0].function.parameters"),
+        (Operation::GenerateContent, "tools[].functionDeclarations[].parameters"),
     ];
     for (from, field) in rows {
-        let to = if from == Surface::GenerateContent { Surface::Messages } else { Surface::GenerateContent };
+        let to = if from == Operation::GenerateContent { Operation::Messages } else { Operation::GenerateContent };
         let body = inputs::request(from, "references to a large default", 51 << 10);
         // Without strictness Anthropic takes references as they are.
         match prepared(from, to, body, MAX_BODY) {
@@ -76,7 +76,7 @@ fn the_field_that_outgrows_its_bound_is_named() {
                 assert_eq!(refusal.field, field);
                 assert!(refusal.why.contains("expands to more than"), "{refusal}");
             }
-            Ok(_) if to == Surface::Messages => {}
+            Ok(_) if to == Operation::Messages => {}
             other => panic!("{from:?}: {other:?}"),
         }
     }
@@ -84,16 +84,17 @@ fn the_field_that_outgrows_its_bound_is_named() {
 
 #[test]
 fn what_a_body_may_become_is_bounded_by_the_largest_body_too() {
-    let body = inputs::request(Surface::ChatCompletions, "one string of control characters", SIZE);
+    let body = inputs::request(Operation::ChatCompletions, "one string of control characters", SIZE);
     let length = body.len();
-    let prepared = prepared(Surface::ChatCompletions, Surface::Messages, body, 1).map(|prepared| prepared.body.len());
+    let prepared =
+        prepared(Operation::ChatCompletions, Operation::Messages, body, 1).map(|prepared| prepared.body.len());
     assert!(prepared.is_err() || prepared.is_ok_and(|bytes| bytes <= length + 1));
 }
 
 #[test]
 fn warnings_are_few_and_short() {
     for from in CODECS {
-        let to = if from == Surface::Messages { Surface::GenerateContent } else { Surface::Messages };
+        let to = if from == Operation::Messages { Operation::GenerateContent } else { Operation::Messages };
         let body = inputs::request(from, "unknown members of messages", SIZE);
         let warnings = prepared(from, to, body, MAX_BODY).unwrap().warnings;
         assert!(warnings.len() <= MAX_WARNINGS + 1, "{from:?}: {}", warnings.len());
@@ -106,12 +107,12 @@ fn warnings_are_few_and_short() {
 
 #[test]
 fn bodies_of_very_many_members_or_objects_are_refused() {
-    let members = inputs::request(Surface::ChatCompletions, "unknown members at the top", SIZE);
-    let error = Call::read(endpoint(Surface::ChatCompletions), Head::default(), members.into()).unwrap_err();
+    let members = inputs::request(Operation::ChatCompletions, "unknown members at the top", SIZE);
+    let error = ParsedRequest::read(matched(Operation::ChatCompletions), Head::default(), members.into()).unwrap_err();
     assert!(error.message.contains("more than 1024 members"), "{}", error.message);
 
-    let messages = inputs::request(Surface::ChatCompletions, "messages", 5 << 20);
-    match prepared(Surface::ChatCompletions, Surface::Messages, messages, MAX_BODY) {
+    let messages = inputs::request(Operation::ChatCompletions, "messages", 5 << 20);
+    match prepared(Operation::ChatCompletions, Operation::Messages, messages, MAX_BODY) {
         Err(Unprepared::Malformed(malformed)) => assert!(malformed.message.contains("more than"), "{malformed}"),
         other => panic!("{other:?}"),
     }
@@ -121,13 +122,14 @@ fn bodies_of_very_many_members_or_objects_are_refused() {
 fn names_that_answers_repeat_are_short() {
     let long = "n".repeat(5_000);
     let model = format!(r#"{{"model":"{long}","messages":[]}}"#);
-    let error = Call::read(endpoint(Surface::ChatCompletions), Head::default(), model.into()).unwrap_err();
+    let error = ParsedRequest::read(matched(Operation::ChatCompletions), Head::default(), model.into()).unwrap_err();
     assert_eq!(error.field.as_deref(), Some("model"));
 
     let tool = format!(
         r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"{long}"}}}}]}}"#
     );
-    let error = codec(Surface::ChatCompletions).unwrap().decode_request(tool.as_bytes(), &Head::default()).unwrap_err();
+    let error =
+        codec(Operation::ChatCompletions).unwrap().decode_request(tool.as_bytes(), &Head::default()).unwrap_err();
     assert_eq!(error.field.as_deref(), Some("tools[0].function.name"));
 }
 
@@ -138,7 +140,7 @@ fn no_answer_becomes_much_more() {
             let body = inputs::answer(from, kind, SIZE);
             let most = body.len() * 4 + (1 << 20);
             let Ok(response) = codec(from).unwrap().decode_response(body.as_bytes()) else { continue };
-            let reply = Reply { most_bytes: Some(most), ..Reply::default() };
+            let reply = ResponseContext { most_bytes: Some(most), ..ResponseContext::default() };
             let written = codec(to).unwrap().encode_response(&response, &reply).len();
             assert!(written <= most + 1, "{from:?} to {to:?}, {kind}: {written}");
         }
@@ -151,7 +153,11 @@ fn no_stream_is_held_or_grows_without_bound() {
         for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
             let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
             let prepared = prepared(to, from, body, MAX_BODY).unwrap();
-            let mut stream = prepared.exchange.stream(&Reply { model: "m".into(), id: "i".into(), ..Reply::default() });
+            let mut stream = prepared.translation.stream(&ResponseContext {
+                model: "m".into(),
+                id: "i".into(),
+                ..ResponseContext::default()
+            });
             let (mut taken, mut given) = (0, 0);
             for piece in inputs::stream(from, kind, SIZE) {
                 taken += piece.len();
@@ -159,7 +165,7 @@ fn no_stream_is_held_or_grows_without_bound() {
             }
             given += stream.finish().len();
             assert!(given <= taken * 8 + (1 << 20), "{from:?} to {to:?}, {kind}: {taken} became {given}");
-            assert!(stream.observed().lost.len() <= 32, "{from:?} to {to:?}, {kind}");
+            assert!(stream.stats().lost.len() <= 32, "{from:?} to {to:?}, {kind}");
         }
     }
 }

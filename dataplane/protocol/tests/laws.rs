@@ -13,11 +13,11 @@ mod corpus;
 
 use std::collections::BTreeMap;
 
-use corpus::{Kind, cases, client_reply, decode_stream, surfaces};
+use corpus::{Kind, cases, client_reply, decode_stream, operations};
 use proptest::prelude::*;
 use routeapi_protocol::{
-    codec::{Head, Target, codec, fold::Fold},
-    dialect::Surface,
+    codec::{Head, Target, accumulate::Accumulator, codec},
+    dialect::Operation,
     framing::sse::{Frame, SseDecoder},
     ir::{Block, Event, Response, Usage},
     limits::ModelLimits,
@@ -28,14 +28,14 @@ use routeapi_protocol::{
 #[test]
 fn cuts_change_nothing() {
     for case in cases(Kind::Streams) {
-        let whole = format!("{:?}", decode_stream(case.surface, &[&case.input]));
+        let whole = format!("{:?}", decode_stream(case.operation, &[&case.input]));
         for at in 0..=case.input.len() {
             let (head, tail) = case.input.split_at(at);
-            let cut = format!("{:?}", decode_stream(case.surface, &[head, tail]));
-            assert_eq!(cut, whole, "{}/{} cut at byte {at}", case.surface, case.name);
+            let cut = format!("{:?}", decode_stream(case.operation, &[head, tail]));
+            assert_eq!(cut, whole, "{}/{} cut at byte {at}", case.operation, case.name);
         }
         let bytes: Vec<&[u8]> = case.input.chunks(1).collect();
-        assert_eq!(format!("{:?}", decode_stream(case.surface, &bytes)), whole, "{} byte by byte", case.name);
+        assert_eq!(format!("{:?}", decode_stream(case.operation, &bytes)), whole, "{} byte by byte", case.name);
     }
 }
 
@@ -45,9 +45,9 @@ fn every_prefix_keeps_the_contract() {
     for case in cases(Kind::Streams) {
         for at in 0..=case.input.len() {
             let head = &case.input[..at];
-            let events = decode_stream(case.surface, &[head]);
+            let events = decode_stream(case.operation, &[head]);
             keeps_the_contract(&events).unwrap_or_else(|broken| {
-                panic!("{}/{} up to byte {at}: {broken}\n{events:#?}", case.surface, case.name);
+                panic!("{}/{} up to byte {at}: {broken}\n{events:#?}", case.operation, case.name);
             });
         }
     }
@@ -97,7 +97,7 @@ fn keeps_the_contract(events: &[Event]) -> Result<(), String> {
 fn usage_never_shrinks() {
     for case in cases(Kind::Streams) {
         let mut known = Usage::default();
-        for event in decode_stream(case.surface, &[&case.input]) {
+        for event in decode_stream(case.operation, &[&case.input]) {
             if let Event::Usage(later) | Event::Start { usage: Some(later), .. } = event {
                 let before = known;
                 known.merge(later);
@@ -115,11 +115,12 @@ fn usage_never_shrinks() {
 #[test]
 fn streams_say_what_whole_answers_say() {
     for case in cases(Kind::Streams) {
-        let events = decode_stream(case.surface, &[&case.input]);
+        let events = decode_stream(case.operation, &[&case.input]);
         let Some(response) = folded(events.clone()) else { continue };
-        for client in surfaces() {
+        for client in operations() {
             let codec = codec(client).unwrap();
-            let reply = routeapi_protocol::codec::Reply { custom_tools: std::sync::Arc::default(), ..client_reply() };
+            let reply =
+                routeapi_protocol::codec::ResponseContext { custom_tools: std::sync::Arc::default(), ..client_reply() };
             let whole = codec.decode_response(&codec.encode_response(&response, &reply)).unwrap();
             let mut encoder = codec.stream_encoder(&reply);
             let mut bytes = Vec::new();
@@ -127,7 +128,7 @@ fn streams_say_what_whole_answers_say() {
             let streamed = folded(decode_stream(client, &[&bytes])).unwrap_or_else(|| {
                 panic!("{} to {client}: not a complete stream\n{}", case.name, String::from_utf8_lossy(&bytes));
             });
-            assert_eq!(gist(&streamed), gist(&whole), "{}/{} to {client}", case.surface, case.name);
+            assert_eq!(gist(&streamed), gist(&whole), "{}/{} to {client}", case.operation, case.name);
         }
     }
 }
@@ -136,12 +137,13 @@ fn streams_say_what_whole_answers_say() {
 #[test]
 fn answers_survive_a_hop() {
     for case in cases(Kind::Responses) {
-        let Ok(response) = codec(case.surface).unwrap().decode_response(&case.input) else { continue };
-        let own = codec(case.surface).unwrap();
-        let reply = routeapi_protocol::codec::Reply { custom_tools: std::sync::Arc::default(), ..client_reply() };
+        let Ok(response) = codec(case.operation).unwrap().decode_response(&case.input) else { continue };
+        let own = codec(case.operation).unwrap();
+        let reply =
+            routeapi_protocol::codec::ResponseContext { custom_tools: std::sync::Arc::default(), ..client_reply() };
         let again = own.decode_response(&own.encode_response(&response, &reply)).unwrap();
-        assert_eq!(gist(&again), gist(&response), "{}/{}", case.surface, case.name);
-        assert_eq!(totals(&again), totals(&response), "{}/{}", case.surface, case.name);
+        assert_eq!(gist(&again), gist(&response), "{}/{}", case.operation, case.name);
+        assert_eq!(totals(&again), totals(&response), "{}/{}", case.operation, case.name);
     }
 }
 
@@ -151,7 +153,7 @@ fn totals(response: &Response) -> (u64, u64) {
 }
 
 fn folded(events: Vec<Event>) -> Option<Response> {
-    let mut fold = Fold::default();
+    let mut fold = Accumulator::default();
     for event in events {
         fold.push(event).ok()?;
     }
@@ -266,18 +268,18 @@ fn any_json() -> impl Strategy<Value = String> {
 /// Runs everything that reads this document.
 fn read_everywhere(body: &str) {
     let head = Head { model: Some("m".into()), ..Head::default() };
-    for surface in surfaces() {
-        let own = codec(surface).unwrap();
+    for operation in operations() {
+        let own = codec(operation).unwrap();
         if let Ok(request) = own.decode_request(body.as_bytes(), &head) {
-            for to in surfaces() {
+            for to in operations() {
                 let mut report = Report::new(Mode::Lenient);
                 let target = Target { model: "gemini-3-pro", default_max_output: 100, limits: ModelLimits::default() };
-                let encoded = codec(to).unwrap().encode_request(&request, target, surface, &mut report);
+                let encoded = codec(to).unwrap().encode_request(&request, target, operation, &mut report);
                 assert_json(&encoded.body);
             }
         }
         if let Ok(response) = own.decode_response(body.as_bytes()) {
-            for to in surfaces() {
+            for to in operations() {
                 assert_json(&codec(to).unwrap().encode_response(&response, &client_reply()));
             }
         }
@@ -294,7 +296,7 @@ fn read_everywhere(body: &str) {
 
 /// Every client gets frames that are JSON, whatever the events say.
 fn write_everywhere(events: &[Event]) {
-    for client in surfaces() {
+    for client in operations() {
         let mut encoder = codec(client).unwrap().stream_encoder(&client_reply());
         let mut bytes = Vec::new();
         events.iter().for_each(|event| encoder.push(event, &mut bytes));
@@ -337,11 +339,11 @@ proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let head = Head { model: Some("m".into()), ..Head::default() };
-        for surface in surfaces() {
-            let own = codec(surface).unwrap();
+        for operation in operations() {
+            let own = codec(operation).unwrap();
             let _ = own.decode_request(&bytes, &head);
             let _ = own.decode_response(&bytes);
-            keeps_the_contract(&decode_stream(surface, &[&bytes])).unwrap();
+            keeps_the_contract(&decode_stream(operation, &[&bytes])).unwrap();
         }
     }
 }
@@ -349,7 +351,7 @@ proptest! {
 /// The matrix holds at least the dialects of this crate.
 #[test]
 fn the_dialects_are_there() {
-    assert!(surfaces().contains(&Surface::ChatCompletions) && surfaces().contains(&Surface::GenerateContent));
+    assert!(operations().contains(&Operation::ChatCompletions) && operations().contains(&Operation::GenerateContent));
 }
 
 /// Hard cases 51, 54 and 75: what keeps a connection open is legal before anything has come, does not fix another id than
@@ -357,8 +359,8 @@ fn the_dialects_are_there() {
 #[test]
 fn heartbeats_are_legal_at_any_time() {
     for case in cases(Kind::Streams) {
-        let events = decode_stream(case.surface, &[&case.input]);
-        for client in surfaces() {
+        let events = decode_stream(case.operation, &[&case.input]);
+        for client in operations() {
             let mut encoder = codec(client).unwrap().stream_encoder(&client_reply());
             let (mut bytes, mut ids) = (Vec::new(), Vec::new());
             for event in &events {
@@ -386,9 +388,9 @@ fn heartbeats_are_legal_at_any_time() {
 #[test]
 fn gemini_clients_get_nothing_but_data_lines() {
     for case in cases(Kind::Streams) {
-        let mut encoder = codec(Surface::GenerateContent).unwrap().stream_encoder(&client_reply());
+        let mut encoder = codec(Operation::GenerateContent).unwrap().stream_encoder(&client_reply());
         let mut bytes = Vec::new();
-        for event in decode_stream(case.surface, &[&case.input]) {
+        for event in decode_stream(case.operation, &[&case.input]) {
             encoder.push(&event, &mut bytes);
         }
         let text = String::from_utf8(bytes).unwrap();

@@ -15,10 +15,10 @@ use clap::{Args as ClapArgs, ValueEnum};
 use routeapi_channel::{Catalog, ObjectId, Snapshot, snapshot::Token};
 use routeapi_metering::{Nanos, Share};
 use routeapi_protocol::{
-    call::{Call, Destination, Prepared, Unprepared},
     codec::Head,
     inbound::{self, Inbound},
     report::Warning,
+    request::{Destination, ParsedRequest, Prepared, Unprepared},
 };
 
 use super::manifests::{self, Look};
@@ -94,7 +94,7 @@ enum Api {
 
 /// What is known of the call before any upstream is looked at.
 struct Explained<'a> {
-    call: &'a Call,
+    call: &'a ParsedRequest,
     /// Whose tokens it is explained for; none if the same holds for all.
     namespace: Option<&'a str>,
     route: &'a Route,
@@ -134,7 +134,7 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if reachable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn read(args: &Args) -> anyhow::Result<Call> {
+fn read(args: &Args) -> anyhow::Result<ParsedRequest> {
     let name = args.request.display();
     let body = if args.request.as_os_str() == "-" {
         io::read_to_string(io::stdin()).context("standard input")?.into_bytes()
@@ -156,9 +156,8 @@ fn read(args: &Args) -> anyhow::Result<Call> {
         (Api::Gemini, true) => (format!("/v1beta/models/{model}:streamGenerateContent"), Some("alt=sse")),
     };
     match inbound::route("POST", &path, query)? {
-        Inbound::Call(endpoint) => {
-            Call::read(endpoint, Head::default(), Bytes::from(body)).map_err(|error| anyhow::anyhow!("{name}: {error}"))
-        }
+        Inbound::Call(matched) => ParsedRequest::read(matched, Head::default(), Bytes::from(body))
+            .map_err(|error| anyhow::anyhow!("{name}: {error}")),
         Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe | Inbound::Health => {
             bail!("{path} is no call for a model")
         }
@@ -232,7 +231,7 @@ impl Explained<'_> {
             "assumed, the client sets no bound"
         };
         writeln!(out, "input       about {} tokens (estimated)", call.estimated_input_tokens())?;
-        match call.surface().bills_output() {
+        match call.operation().bills_output() {
             true => writeln!(out, "output      at most {} tokens ({bound})", self.output)?,
             false => writeln!(out, "output      no tokens")?,
         }
@@ -263,7 +262,7 @@ impl Explained<'_> {
             }
             limits(out, &terms)?;
             let to = Destination {
-                surfaces: &upstream.provider.surfaces,
+                operations: &upstream.provider.operations,
                 model: upstream.model.as_deref(),
                 default_max_output: self.default_max_output,
                 limits: terms.limits,
@@ -332,7 +331,7 @@ fn limits(out: &mut impl Write, terms: &Terms<'_>) -> io::Result<()> {
 
 fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) -> io::Result<()> {
     let additions = upstream.client.additions();
-    let lane = if prepared.exchange.is_passthrough() { "passed through" } else { "translated" };
+    let lane = if prepared.translation.is_passthrough() { "passed through" } else { "translated" };
     let url = match upstream.client.base() {
         Some(base) => {
             let url = base.join(&prepared.path).map_err(io::Error::other)?.to_string();
@@ -340,7 +339,7 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
         }
         None => format!("(built in) {}", prepared.path),
     };
-    writeln!(out, "   {lane} as {:?}", prepared.exchange.surface())?;
+    writeln!(out, "   {lane} as {:?}", prepared.translation.operation())?;
     if let Some(proxy) = upstream.client.proxy() {
         writeln!(out, "   through the egress proxy {proxy}")?;
     }
@@ -404,8 +403,8 @@ mod tests {
         let (runtime, refused) = compile::compile(&snapshot, &revision, &live, Share::default());
         assert!(refused.is_empty(), "{refused:?}");
         let body = Bytes::from_static(br#"{"model":"m","messages":[],"store":true}"#);
-        let Inbound::Call(endpoint) = inbound::route("POST", "/v1/chat/completions", None).unwrap() else { panic!() };
-        let call = Call::read(endpoint, Head::default(), body).unwrap();
+        let Inbound::Call(matched) = inbound::route("POST", "/v1/chat/completions", None).unwrap() else { panic!() };
+        let call = ParsedRequest::read(matched, Head::default(), body).unwrap();
         let route = runtime.route("n", "m").unwrap();
         let explained = Explained { call: &call, namespace: None, route, output: 1, default_max_output: 1 };
         let mut out = Vec::new();

@@ -10,7 +10,7 @@ use routeapi_channel::{Key, Kind, ObjectId, Revision, Snapshot, catalog::Unreada
 use routeapi_crds::value::{NanoUsd, RequestFeature};
 use routeapi_metering::{Price, Share};
 use routeapi_protocol::{
-    dialect::Surface,
+    dialect::Operation,
     direct::Direct,
     limits::{Feature, Features},
 };
@@ -23,8 +23,8 @@ pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Sha
     let mut refused = Vec::new();
     let providers = providers::compile(&snapshot.providers, live, &mut refused);
     let mut runtime = Runtime { revision: Some(revision.clone()), ..Runtime::default() };
-    let other = Surface::Direct(Direct::Unlisted);
-    runtime.has_other_paths = providers.values().any(|compiled| compiled.provider.surfaces.contains(&other));
+    let other = Operation::Direct(Direct::Unlisted);
+    runtime.has_other_paths = providers.values().any(|compiled| compiled.provider.operations.contains(&other));
     let namespaces = Arc::new(snapshot.namespaces.clone());
     for (id, route) in &snapshot.routes {
         match routes::compile(id, route, &providers, &namespaces, live) {

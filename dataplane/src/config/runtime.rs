@@ -14,7 +14,7 @@ use routeapi_channel::{
 use routeapi_crds::value::{Capability, FallbackCondition, LoadBalancing, ModelPattern, ProviderType};
 use routeapi_metering::Price;
 use routeapi_protocol::{
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     limits::Features,
     report::Mode,
 };
@@ -136,8 +136,8 @@ pub struct Provider {
     pub type_: ProviderType,
     /// Whose conventions it follows. Echo follows the client's.
     pub family: Family,
-    /// The surfaces it has.
-    pub surfaces: Vec<Surface>,
+    /// The operations it has.
+    pub operations: Vec<Operation>,
     /// What its owner says about its models.
     pub offers: Offers,
     /// A hash of its key; none if it has none.

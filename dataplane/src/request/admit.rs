@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use routeapi_metering::Ask;
-use routeapi_protocol::call::Call;
+use routeapi_protocol::request::ParsedRequest;
 
 use super::{RequestSettings, identify::Caller, refusal::Refusal, words::is_hidden};
 use crate::{
@@ -27,7 +27,7 @@ pub(super) struct Admission {
 pub(super) fn admit(
     runtime: &Runtime,
     caller: &Caller,
-    call: &Call,
+    call: &ParsedRequest,
     settings: &RequestSettings,
     now: Now,
 ) -> Result<Admission, Refusal> {
@@ -54,7 +54,7 @@ pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) ->
 
 /// The most that the call is expected to use, at the dearest of the route's upstreams. Where the client sets no bound on
 /// the answer, a usual length is assumed: the true one is settled afterwards.
-fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
+fn worst_case(route: &Route, call: &ParsedRequest, settings: &RequestSettings) -> Ask {
     let input = call.estimated_input_tokens();
     let output = most_output(call, settings);
     let prices = route.upstreams.iter().filter_map(|upstream| upstream.terms(call.model())?.price);
@@ -63,8 +63,8 @@ fn worst_case(route: &Route, call: &Call, settings: &RequestSettings) -> Ask {
 }
 
 /// The most output tokens that the call is expected to use. Embeddings, counts and the like have none.
-pub(crate) fn most_output(call: &Call, settings: &RequestSettings) -> u64 {
-    if call.surface().bills_output() { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
+pub(crate) fn most_output(call: &ParsedRequest, settings: &RequestSettings) -> u64 {
+    if call.operation().bills_output() { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
 }
 
 /// A client's model id for messages: bounded, since it may be anything.

@@ -23,12 +23,12 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use routeapi_crds::value::{FallbackCondition, ProviderType};
 use routeapi_protocol::{
-    call::{Destination, Prepared, Unprepared},
     codec::Malformed,
-    dialect::Surface,
+    dialect::Operation,
     direct::Direct,
-    exchange::ResponseStream,
     report,
+    request::{Destination, Prepared, Unprepared},
+    response_translation::ResponseStream,
 };
 use tokio::time::sleep_until;
 
@@ -235,7 +235,7 @@ impl<'a> Walk<'a> {
             };
             let asked = self.read.call.model();
             let fits = current.model == upstream.model
-                && current.provider.surfaces == upstream.provider.surfaces
+                && current.provider.operations == upstream.provider.operations
                 && current.client.additions() == upstream.client.additions()
                 && current.limits(asked) == upstream.limits(asked);
             upstream = current;
@@ -395,9 +395,9 @@ impl<'a> Walk<'a> {
         }
         let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
         let prepared = self.gateway.offload.run(&account, read.call.body_len(), self.plan.deadline, move || {
-            let surfaces = &to.provider.surfaces;
+            let operations = &to.provider.operations;
             let limits = to.limits(read.call.model());
-            let to = Destination { surfaces, model: to.model.as_deref(), default_max_output, limits, max_body };
+            let to = Destination { operations, model: to.model.as_deref(), default_max_output, limits, max_body };
             let prepared =
                 if asks_usage { read.call.prepare(to, mode) } else { read.call.prepare_without_usage(to, mode) };
             let mut prepared = prepared?;
@@ -459,13 +459,13 @@ impl<'a> Walk<'a> {
         if self.unreachable.is_empty() {
             return Refusal::RouteBroken { route: self.route.id.to_string(), why: "no upstream could be tried" };
         }
-        Refusal::NoLane { surface: self.read.call.surface(), upstreams: self.unreachable }
+        Refusal::NoLane { operation: self.read.call.operation(), upstreams: self.unreachable }
     }
 }
 
 /// Why a provider does not have the client's API: servers of OpenAI's type have those that `endpoints` says.
 fn lacking_api(provider: &Provider) -> String {
-    let endpoints: Vec<&str> = provider.surfaces.iter().filter_map(|surface| endpoint(*surface)).collect();
+    let endpoints: Vec<&str> = provider.operations.iter().filter_map(|operation| endpoint(*operation)).collect();
     match provider.type_ {
         ProviderType::OpenAI | ProviderType::AzureOpenAI if !endpoints.is_empty() => {
             format!("the endpoints of its provider are {}", endpoints.join(" and "))
@@ -475,13 +475,13 @@ fn lacking_api(provider: &Provider) -> String {
 }
 
 /// The word in `endpoints`.
-const fn endpoint(surface: Surface) -> Option<&'static str> {
-    match surface {
-        Surface::ChatCompletions => Some("ChatCompletions"),
-        Surface::Responses => Some("Responses"),
-        Surface::Embeddings => Some("Embeddings"),
+const fn endpoint(operation: Operation) -> Option<&'static str> {
+    match operation {
+        Operation::ChatCompletions => Some("ChatCompletions"),
+        Operation::Responses => Some("Responses"),
+        Operation::Embeddings => Some("Embeddings"),
         // Each word once, though some stand for several paths.
-        Surface::Direct(direct) => match direct {
+        Operation::Direct(direct) => match direct {
             Direct::Completions => Some("Completions"),
             Direct::Moderations => Some("Moderations"),
             Direct::ImageGenerations => Some("Images"),

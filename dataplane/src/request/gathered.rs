@@ -7,7 +7,7 @@
 
 use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::gauge::Gauge;
-use routeapi_protocol::exchange::ResponseStream;
+use routeapi_protocol::response_translation::ResponseStream;
 
 use super::Gateway;
 use crate::live::Account;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use routeapi_crds::value::{Capability, FallbackCondition};
-use routeapi_protocol::call::{Call, Needs};
+use routeapi_protocol::request::{Needs, ParsedRequest};
 
 use super::{admit, context::Context, refusal::Refusal};
 use crate::{
@@ -79,7 +79,7 @@ pub(super) fn plan(
 }
 
 /// What a call needs and an upstream lacks on these terms, as an AIRoute writes it; empty if it lacks nothing.
-pub fn lacking(terms: &Terms<'_>, call: &Call) -> String {
+pub fn lacking(terms: &Terms<'_>, call: &ParsedRequest) -> String {
     words(&needed(call.needs()).into_iter().filter(|need| !terms.can(*need)).collect::<Vec<_>>())
 }
 

@@ -20,11 +20,11 @@ use http::{
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use routeapi_protocol::{
-    call::{Call, Needs},
     codec::{Head, Malformed},
-    dialect::Surface,
+    dialect::Operation,
     direct::Takes,
-    inbound::Endpoint,
+    inbound::MatchedPath,
+    request::{Needs, ParsedRequest},
 };
 use tokio::time::timeout_at;
 
@@ -55,7 +55,7 @@ const INFLATION: usize = 64;
 /// A call that has been read. Held until an upstream has answered, also by threads that prepare it.
 pub(super) struct Read {
     /// What the client asks for.
-    pub call: Call,
+    pub call: ParsedRequest,
     /// What an upstream has to be able to do.
     pub needs: Needs,
     /// What is still to come of a form.
@@ -65,7 +65,7 @@ pub(super) struct Read {
 
 /// Reads the body and takes it apart as far as routing needs.
 pub(super) async fn read<B>(
-    endpoint: Endpoint,
+    matched: MatchedPath,
     head: &Parts,
     body: B,
     gateway: &Gateway,
@@ -74,7 +74,7 @@ pub(super) async fn read<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    let family = endpoint.surface.family();
+    let family = matched.operation.family();
     if let Some(name) = outbound::too_long(family, &head.headers) {
         return Err(Refusal::Malformed(Malformed {
             field: Some(name.to_owned()),
@@ -93,12 +93,12 @@ where
         }
         standing.renew(gateway).map(drop)
     };
-    if let Some(boundary) = form_boundary(&endpoint, &head.headers)? {
-        return read_form(endpoint, head, (body, &boundary), settings, lease, look).await;
+    if let Some(boundary) = form_boundary(&matched, &head.headers)? {
+        return read_form(matched, head, (body, &boundary), settings, lease, look).await;
     }
     let received = receive(&head.headers, body, settings, lease, look).await?;
     let content_type = foreign_content_type(&head.headers);
-    let head = dialect_head(&endpoint, &head.headers);
+    let head = dialect_head(&matched, &head.headers);
     let size = match received.encoding {
         Encoding::Identity => received.bytes.len(),
         Encoding::Gzip | Encoding::Zstd | Encoding::Brotli => received.bytes.len().saturating_mul(INFLATION),
@@ -108,7 +108,7 @@ where
     let read = gateway.offload.run(&account, size, by, move || {
         let (bytes, mut lease) = received.decode(limit)?;
         let content_type = content_type.filter(|_| !begins_like_json(&bytes));
-        let call = Call::read(endpoint, head, bytes).map_err(|malformed| match content_type {
+        let call = ParsedRequest::read(matched, head, bytes).map_err(|malformed| match content_type {
             Some(content_type) => Refusal::UnknownContentType { content_type },
             None => Refusal::Malformed(malformed),
         })?;
@@ -123,8 +123,8 @@ where
 }
 
 /// The boundary, if the body is a form and may be one.
-fn form_boundary(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let Surface::Direct(direct) = endpoint.surface else { return Ok(None) };
+fn form_boundary(matched: &MatchedPath, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Operation::Direct(direct) = matched.operation else { return Ok(None) };
     let wrong = |wanted: &str| {
         let message = format!("the request body has to be {wanted}, as content-type has to say");
         Refusal::Malformed(Malformed { field: None, message })
@@ -139,7 +139,7 @@ fn form_boundary(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<Stri
 
 /// Reads a form as far as its model, and a piece further.
 async fn read_form<B>(
-    endpoint: Endpoint,
+    matched: MatchedPath,
     head: &Parts,
     (body, boundary): (B, &str),
     settings: &RequestSettings,
@@ -156,10 +156,10 @@ where
             message: "a multipart/form-data body may have no content-encoding".to_owned(),
         }));
     }
-    let dialect_head = dialect_head(&endpoint, &head.headers);
-    let names_model = endpoint.model.is_none();
+    let dialect_head = dialect_head(&matched, &head.headers);
+    let names_model = matched.model.is_none();
     let ahead = form::read(body, (boundary, names_model), settings, &mut lease, look).await?;
-    let call = Call::read_form(endpoint, dialect_head, ahead.form).map_err(Refusal::Malformed)?;
+    let call = ParsedRequest::read_form(matched, dialect_head, ahead.form).map_err(Refusal::Malformed)?;
     let needs = call.needs();
     Ok(Arc::new(Read { call, needs, rest: ahead.rest, _lease: lease }))
 }
@@ -266,12 +266,12 @@ fn begins_like_json(body: &[u8]) -> bool {
 }
 
 /// What of a dialect stands in headers.
-fn dialect_head(endpoint: &Endpoint, headers: &HeaderMap) -> Head {
+fn dialect_head(matched: &MatchedPath, headers: &HeaderMap) -> Head {
     let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
     let beta = headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
     Head {
-        model: endpoint.model.clone(),
-        stream: endpoint.framing.is_some_and(|framing| framing != routeapi_protocol::dialect::Framing::Whole),
+        model: matched.model.clone(),
+        stream: matched.framing.is_some_and(|framing| framing != routeapi_protocol::dialect::Framing::Whole),
         anthropic_version: headers.get("anthropic-version").and_then(text),
         anthropic_beta: beta
             .flat_map(|line| line.split(','))

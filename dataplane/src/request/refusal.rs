@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use routeapi_metering::{Exceeded, ExceededKind};
 use routeapi_protocol::{
-    codec::Malformed, dialect::Surface, direct::Direct, inbound::Unserved, report::Refusal as Field,
+    codec::Malformed, dialect::Operation, direct::Direct, inbound::Unserved, report::Refusal as Field,
 };
 
 use super::attempt::Failure;
@@ -168,10 +168,10 @@ pub(super) enum Refusal {
         needs: String,
     },
     /// No upstream can be reached from this API.
-    #[error("{} not available for this model ({})", offered(*surface), upstreams.join("; "))]
+    #[error("{} not available for this model ({})", offered(*operation), upstreams.join("; "))]
     NoLane {
         /// The client's API.
-        surface: Surface,
+        operation: Operation,
         /// Each upstream and why not.
         upstreams: Vec<String>,
     },
@@ -223,15 +223,17 @@ impl Refusal {
 }
 
 /// What the client asked for, as its vendor's documentation calls it, and the verb.
-const fn offered(surface: Surface) -> &'static str {
-    match surface {
-        Surface::ResponsesInputTokens | Surface::MessagesCountTokens | Surface::CountTokens => "token counting is",
-        Surface::Embeddings | Surface::EmbedContent | Surface::BatchEmbedContents => "embeddings are",
-        Surface::Responses => "the Responses API is",
-        Surface::ChatCompletions => "chat completions are",
-        Surface::Messages => "the Messages API is",
-        Surface::GenerateContent => "generateContent is",
-        Surface::Direct(direct) => match direct {
+const fn offered(operation: Operation) -> &'static str {
+    match operation {
+        Operation::ResponsesInputTokens | Operation::MessagesCountTokens | Operation::CountTokens => {
+            "token counting is"
+        }
+        Operation::Embeddings | Operation::EmbedContent | Operation::BatchEmbedContents => "embeddings are",
+        Operation::Responses => "the Responses API is",
+        Operation::ChatCompletions => "chat completions are",
+        Operation::Messages => "the Messages API is",
+        Operation::GenerateContent => "generateContent is",
+        Operation::Direct(direct) => match direct {
             Direct::Completions => "legacy completions are",
             Direct::Moderations => "moderations are",
             Direct::ImageGenerations => "image generation is",
@@ -335,9 +337,10 @@ mod tests {
 
     #[test]
     fn a_missing_api_is_named_as_its_vendor_names_it() {
-        let counting = Refusal::NoLane { surface: Surface::MessagesCountTokens, upstreams: vec!["vllm: why".into()] };
+        let counting =
+            Refusal::NoLane { operation: Operation::MessagesCountTokens, upstreams: vec!["vllm: why".into()] };
         assert_eq!(counting.to_string(), "token counting is not available for this model (vllm: why)");
-        let embeddings = Refusal::NoLane { surface: Surface::EmbedContent, upstreams: vec!["u: why".into()] };
+        let embeddings = Refusal::NoLane { operation: Operation::EmbedContent, upstreams: vec!["u: why".into()] };
         assert_eq!(embeddings.to_string(), "embeddings are not available for this model (u: why)");
     }
 

@@ -13,7 +13,7 @@ use http::{
 use routeapi_crds::value::ProviderType;
 use routeapi_metering::{Exceeded, ExceededKind, Outcome};
 use routeapi_protocol::{
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     direct::Direct,
     problem::{Problem, ProblemKind, render},
 };
@@ -225,8 +225,10 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::RouteBroken { .. } => (ProblemKind::Upstream, ROUTE_NOT_READY),
         Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
         // Clients that count tokens fall back to their own estimate on 404 (docs/protocols/embeddings-and-counting.md).
-        Refusal::NoLane { surface, .. } if surface.operation() == "count_tokens" => (ProblemKind::NotFound, "no_lane"),
-        Refusal::NoLane { surface: Surface::Direct(Direct::Unlisted), .. } => (ProblemKind::NotFound, "no_lane"),
+        Refusal::NoLane { operation, .. } if operation.gen_ai_operation() == "count_tokens" => {
+            (ProblemKind::NotFound, "no_lane")
+        }
+        Refusal::NoLane { operation: Operation::Direct(Direct::Unlisted), .. } => (ProblemKind::NotFound, "no_lane"),
         Refusal::NoLane { .. } => (ProblemKind::InvalidRequest, "no_lane"),
         Refusal::FieldRefused { .. } => (ProblemKind::InvalidRequest, "field_refused"),
         Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),

@@ -41,7 +41,7 @@ fn settle_list(inbound: Inbound, headers: &HeaderMap) -> Inbound {
 
 fn family(inbound: &Inbound, headers: &HeaderMap) -> Family {
     match inbound {
-        Inbound::Call(endpoint) => endpoint.surface.family(),
+        Inbound::Call(matched) => matched.operation.family(),
         Inbound::ListModels(list) | Inbound::GetModel { list, .. } => match list {
             ModelList::Shared | ModelList::OpenAi => Family::OpenAi,
             ModelList::Anthropic => Family::Anthropic,

@@ -20,10 +20,10 @@ use std::{
 
 use routeapi_metering::{Actual, AttemptRecord, Exceeded, Outcome, Usage, UsageRecord};
 use routeapi_protocol::{
-    call::Call,
-    dialect::{Family, Framing, Surface},
-    exchange::Observed,
+    dialect::{Family, Framing, Operation},
     report::Warning,
+    request::ParsedRequest,
+    response_translation::ResponseStats,
 };
 
 use usage::{Asked, Seen};
@@ -76,7 +76,7 @@ pub(super) struct Guard {
 
 /// What of a call the record needs, without its body.
 struct CallShape {
-    surface: Surface,
+    operation: Operation,
     model: String,
     stream: bool,
     asked: Asked,
@@ -203,14 +203,14 @@ impl Guard {
     }
 
     /// Known from the path alone, so that even a body that cannot be read is recorded under its API.
-    pub(super) fn addressed(&mut self, surface: Surface) {
-        self.call = Some(CallShape { surface, model: String::new(), stream: false, asked: Asked::default() });
+    pub(super) fn addressed(&mut self, operation: Operation) {
+        self.call = Some(CallShape { operation, model: String::new(), stream: false, asked: Asked::default() });
     }
 
-    pub(super) fn called(&mut self, call: &Call) {
+    pub(super) fn called(&mut self, call: &ParsedRequest) {
         self.client.acts_for(call.end_user(), self.gateway.settings.record_client);
         self.call = Some(CallShape {
-            surface: call.surface(),
+            operation: call.operation(),
             model: super::admit::clip(call.model()),
             stream: call.framing() != Framing::Whole,
             asked: Asked::of(call),
@@ -288,14 +288,14 @@ impl Guard {
     }
 
     /// More of the upstream's answer was read. Returns whether content has come.
-    pub(super) fn observe(&mut self, observed: &Observed) -> bool {
+    pub(super) fn observe(&mut self, stats: &ResponseStats) -> bool {
         let Some(attempt) = &mut self.current else { return false };
-        attempt.seen.update(observed);
+        attempt.seen.update(stats);
         // What an answer loses on its way is told like what a request lost: in the header while that has not gone out,
         // in the record in any case. Losses only ever grow, so each event costs what is new in it.
-        let (names, more) = std::mem::replace(&mut attempt.told, (observed.lost.len(), observed.lost_more));
-        self.warnings.extend(observed.warnings(names));
-        let more = observed.lost_more.saturating_sub(more);
+        let (names, more) = std::mem::replace(&mut attempt.told, (stats.lost.len(), stats.lost_more));
+        self.warnings.extend(stats.warnings(names));
+        let more = stats.lost_more.saturating_sub(more);
         if more > 0 {
             match self.warnings.last_mut() {
                 Some(Warning::More { count }) => *count = count.saturating_add(more),
@@ -418,7 +418,7 @@ impl Guard {
             key_id: self.caller.as_ref().map(|caller| caller.token.key_id.clone()),
             route: self.route.as_ref().map(|route| route.id.to_string()),
             model: self.call.as_ref().map(|call| call.model.clone()).filter(|model| !model.is_empty()),
-            surface: self.call.as_ref().map(|call| call.surface.name()),
+            operation: self.call.as_ref().map(|call| call.operation.name()),
             stream: self.call.as_ref().is_some_and(|call| call.stream),
             status: self.status,
             outcome: ending.outcome,
@@ -450,7 +450,7 @@ impl Guard {
         let facts = self
             .call
             .as_ref()
-            .map(|call| CallFacts { operation: call.surface.operation(), providers: &self.providers });
+            .map(|call| CallFacts { operation: call.operation.gen_ai_operation(), providers: &self.providers });
         if let Some(call) = &self.call {
             for warning in &self.warnings {
                 let kind = match warning {
@@ -460,7 +460,7 @@ impl Guard {
                     // What is beyond the bound counts once: the counter says how often fields were lost, not how many.
                     Warning::Dropped { .. } | Warning::More { .. } => Warned::Dropped,
                 };
-                metrics.warned(call.surface.name(), kind);
+                metrics.warned(call.operation.name(), kind);
             }
         }
         metrics.ended(&record.usage, facts);

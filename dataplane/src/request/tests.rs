@@ -266,10 +266,10 @@ async fn what_waits_is_small() {
     let (head, ()) = request(()).into_parts();
     let caller = identify::identify(&runtime, &head, clock::now()).unwrap();
     let mut standing = Standing::new(Arc::clone(&runtime), caller);
-    let endpoint = routeapi_protocol::inbound::route("POST", "/v1/chat/completions", None).unwrap();
-    let Inbound::Call(endpoint) = endpoint else { panic!("a call") };
+    let matched = routeapi_protocol::inbound::route("POST", "/v1/chat/completions", None).unwrap();
+    let Inbound::Call(matched) = matched else { panic!("a call") };
     let body = Full::new(Bytes::from_static(STREAM));
-    let read = read::read(endpoint, &head, body, &gateway, &mut standing).await.unwrap();
+    let read = read::read(matched, &head, body, &gateway, &mut standing).await.unwrap();
     let route = runtime.route("a", "m").unwrap();
     let token = Arc::clone(&standing.caller().token);
     let plan = plan::plan(route, ("m", read.needs), &token, "a", guard.context()).unwrap();

@@ -117,7 +117,7 @@ mod tests {
                 key_id: None,
                 route: None,
                 model: None,
-                surface: None,
+                operation: None,
                 stream: false,
                 status: 200,
                 outcome: Outcome::Completed,

@@ -60,7 +60,7 @@ pub struct Metrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    surface: &'static str,
+    operation: &'static str,
     status: u16,
     outcome: Word<Outcome>,
     error_type: &'static str,
@@ -88,7 +88,7 @@ struct TokenLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WarningLabels {
-    surface: &'static str,
+    operation: &'static str,
     kind: Warned,
 }
 
@@ -200,7 +200,7 @@ impl Metrics {
         self.in_flight.dec();
         let error_type = record.error.unwrap_or("");
         let labels = RequestLabels {
-            surface: record.surface.unwrap_or("none"),
+            operation: record.operation.unwrap_or("none"),
             status: known(record.status),
             outcome: Word(record.outcome),
             error_type,
@@ -246,8 +246,8 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn warned(&self, surface: &'static str, kind: Warned) {
-        self.warnings.get_or_create(&WarningLabels { surface, kind }).inc();
+    pub(crate) fn warned(&self, operation: &'static str, kind: Warned) {
+        self.warnings.get_or_create(&WarningLabels { operation, kind }).inc();
     }
 }
 

@@ -1,4 +1,4 @@
-//! One exchange with one provider: address, credential and transport belong together and are set once.
+//! One translation with one provider: address, credential and transport belong together and are set once.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use http_body::{Body, Frame, SizeHint};
-use routeapi_protocol::dialect::{Framing, Surface};
+use routeapi_protocol::dialect::{Framing, Operation};
 
 use super::{
     additions::Additions,
@@ -41,8 +41,8 @@ pub struct OutboundRequest {
     pub body: OutboundBody,
     /// Is set when the upstream may have received the request.
     pub sent: SentMark,
-    /// The upstream's surface; only Echo needs to be told.
-    pub surface: Surface,
+    /// The upstream's operation; only Echo needs to be told.
+    pub operation: Operation,
     /// How the answer is wanted; only Echo needs to be told.
     pub framing: Framing,
 }
@@ -281,7 +281,7 @@ impl Reached<'_> {
         match self {
             Self::Echo => {
                 request.sent.set();
-                Ok(echo::answer(request, request.surface, request.framing))
+                Ok(echo::answer(request, request.operation, request.framing))
             }
             Self::Http { base, credential, additions, ready } => {
                 let response = ready.send(outbound(base, credential, additions, request)?).await?;

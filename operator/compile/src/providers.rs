@@ -225,7 +225,7 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
     }
 }
 
-/// OpenAI itself has every surface but one; of others only Chat and Embeddings can be taken for granted.
+/// OpenAI itself has every operation but one; of others only Chat and Embeddings can be taken for granted.
 fn endpoints(spec: &AIProviderSpec, address: Option<&Address>) -> BTreeSet<Endpoint> {
     if spec.type_ != ProviderType::OpenAI {
         return BTreeSet::new();

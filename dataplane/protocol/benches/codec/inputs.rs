@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use routeapi_protocol::dialect::Surface;
+use routeapi_protocol::dialect::Operation;
 
 /// What a request is full of.
 pub const REQUESTS: [&str; 11] = [
@@ -44,43 +44,43 @@ fn count(size: usize, bytes: usize) -> usize {
     (size / bytes).max(1)
 }
 
-fn user(to: Surface, words: &str, more: &str) -> String {
+fn user(to: Operation, words: &str, more: &str) -> String {
     match to {
-        Surface::GenerateContent => format!(r#"{{"role":"user","parts":[{{"text":"{words}"}}]{more}}}"#),
-        Surface::Responses => format!(r#"{{"type":"message","role":"user","content":"{words}"{more}}}"#),
+        Operation::GenerateContent => format!(r#"{{"role":"user","parts":[{{"text":"{words}"}}]{more}}}"#),
+        Operation::Responses => format!(r#"{{"type":"message","role":"user","content":"{words}"{more}}}"#),
         _ => format!(r#"{{"role":"user","content":"{words}"{more}}}"#),
     }
 }
 
-fn tool(to: Surface, name: &str, schema: &str) -> String {
+fn tool(to: Operation, name: &str, schema: &str) -> String {
     match to {
-        Surface::ChatCompletions => {
+        Operation::ChatCompletions => {
             format!(r#"{{"type":"function","function":{{"name":"{name}","parameters":{schema}}}}}"#)
         }
-        Surface::Messages => format!(r#"{{"name":"{name}","strict":true,"input_schema":{schema}}}"#),
+        Operation::Messages => format!(r#"{{"name":"{name}","strict":true,"input_schema":{schema}}}"#),
         _ => format!(r#"{{"name":"{name}","parameters":{schema}}}"#),
     }
 }
 
-fn thought(to: Surface) -> String {
+fn thought(to: Operation) -> String {
     match to {
-        Surface::ChatCompletions => {
+        Operation::ChatCompletions => {
             r#"{"role":"assistant","reasoning_details":[{"type":"reasoning.text","text":"t","format":"x"}],"content":"a"}"#
                 .to_owned()
         }
-        Surface::Messages => r#"{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"gw1.openai.text.AA"},{"type":"text","text":"a"}]}"#.to_owned(),
+        Operation::Messages => r#"{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"gw1.openai.text.AA"},{"type":"text","text":"a"}]}"#.to_owned(),
         _ => r#"{"role":"model","parts":[{"text":"t","thought":true}]}"#.to_owned(),
     }
 }
 
 /// `calls` calls in one turn, and their results in the opposite order.
-fn exchange(to: Surface, calls: usize, answered: bool) -> String {
+fn exchange(to: Operation, calls: usize, answered: bool) -> String {
     let results: Vec<usize> = if answered { (0..calls).rev().collect() } else { Vec::new() };
     let join =
         |ids: &[usize], one: &dyn Fn(usize) -> String| ids.iter().map(|id| one(*id)).collect::<Vec<_>>().join(",");
     let ids: Vec<usize> = (0..calls).collect();
     match to {
-        Surface::ChatCompletions => {
+        Operation::ChatCompletions => {
             let asked = join(&ids, &|id| {
                 format!(r#"{{"id":"c{id}","type":"function","function":{{"name":"f","arguments":"{{}}"}}}}"#)
             });
@@ -88,7 +88,7 @@ fn exchange(to: Surface, calls: usize, answered: bool) -> String {
             let comma = if told.is_empty() { "" } else { "," };
             format!(r#"{{"role":"assistant","tool_calls":[{asked}]}}{comma}{told}"#)
         }
-        Surface::Messages => {
+        Operation::Messages => {
             let asked = join(&ids, &|id| format!(r#"{{"type":"tool_use","id":"c{id}","name":"f","input":{{}}}}"#));
             let told = join(&results, &|id| format!(r#"{{"type":"tool_result","tool_use_id":"c{id}","content":"r"}}"#));
             format!(r#"{{"role":"assistant","content":[{asked}]}},{{"role":"user","content":[{told}]}}"#)
@@ -103,11 +103,11 @@ fn exchange(to: Surface, calls: usize, answered: bool) -> String {
     }
 }
 
-fn whole(to: Surface, messages: &str, tools: &str, more: &str) -> String {
+fn whole(to: Operation, messages: &str, tools: &str, more: &str) -> String {
     match to {
-        Surface::ChatCompletions => format!(r#"{{"model":"m","messages":[{messages}],"tools":[{tools}]{more}}}"#),
-        Surface::Responses => format!(r#"{{"model":"m","input":[{messages}],"tools":[{tools}]{more}}}"#),
-        Surface::Messages => {
+        Operation::ChatCompletions => format!(r#"{{"model":"m","messages":[{messages}],"tools":[{tools}]{more}}}"#),
+        Operation::Responses => format!(r#"{{"model":"m","input":[{messages}],"tools":[{tools}]{more}}}"#),
+        Operation::Messages => {
             format!(r#"{{"model":"m","max_tokens":9,"messages":[{messages}],"tools":[{tools}]{more}}}"#)
         }
         _ => format!(r#"{{"contents":[{messages}],"tools":[{{"functionDeclarations":[{tools}]}}]{more}}}"#),
@@ -115,7 +115,7 @@ fn whole(to: Surface, messages: &str, tools: &str, more: &str) -> String {
 }
 
 /// A request of one of [`REQUESTS`], of about `size` bytes.
-pub fn request(to: Surface, kind: &str, size: usize) -> String {
+pub fn request(to: Operation, kind: &str, size: usize) -> String {
     let plain = user(to, "hi", "");
     let schema = r#"{"type":"object","properties":{}}"#;
     match kind {
@@ -166,14 +166,14 @@ pub fn request(to: Surface, kind: &str, size: usize) -> String {
 }
 
 /// A whole answer of one of [`ANSWERS`], of about `size` bytes.
-pub fn answer(from: Surface, kind: &str, size: usize) -> String {
+pub fn answer(from: Operation, kind: &str, size: usize) -> String {
     let calls = |arguments: &str, calls: usize| {
         let one = |at: usize| match from {
-            Surface::ChatCompletions => {
+            Operation::ChatCompletions => {
                 let arguments = arguments.replace('"', "\\\"");
                 format!(r#"{{"id":"c{at}","type":"function","function":{{"name":"f","arguments":"{arguments}"}}}}"#)
             }
-            Surface::Messages => format!(r#"{{"type":"tool_use","id":"c{at}","name":"f","input":{{}}}}"#),
+            Operation::Messages => format!(r#"{{"type":"tool_use","id":"c{at}","name":"f","input":{{}}}}"#),
             _ => r#"{"functionCall":{"name":"f","args":{}}}"#.to_owned(),
         };
         (0..calls).map(one).collect::<Vec<_>>().join(",")
@@ -185,17 +185,17 @@ pub fn answer(from: Surface, kind: &str, size: usize) -> String {
         _ => (
             "w".to_owned(),
             list(size, |at| match from {
-                Surface::ChatCompletions => format!(r#"{{"id":"c{at}","x{at}":1,"function":{{"name":"f"}}}}"#),
-                Surface::Messages => format!(r#"{{"type":"text","text":"w","x{at}":1}}"#),
+                Operation::ChatCompletions => format!(r#"{{"id":"c{at}","x{at}":1,"function":{{"name":"f"}}}}"#),
+                Operation::Messages => format!(r#"{{"type":"text","text":"w","x{at}":1}}"#),
                 _ => format!(r#"{{"text":"w","x{at}":1}}"#),
             }),
         ),
     };
     match from {
-        Surface::ChatCompletions => format!(
+        Operation::ChatCompletions => format!(
             r#"{{"id":"i","model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{words}","tool_calls":[{called}]}},"finish_reason":"stop"}}]}}"#
         ),
-        Surface::Messages => {
+        Operation::Messages => {
             let comma = if called.is_empty() { "" } else { "," };
             format!(
                 r#"{{"id":"i","type":"message","model":"m","content":[{{"type":"text","text":"{words}"}}{comma}{called}],"stop_reason":"end_turn"}}"#
@@ -211,7 +211,7 @@ pub fn answer(from: Surface, kind: &str, size: usize) -> String {
 }
 
 /// The events of a stream of one of [`STREAMS`], of about `size` bytes in all.
-pub fn stream(from: Surface, kind: &str, size: usize) -> Vec<String> {
+pub fn stream(from: Operation, kind: &str, size: usize) -> Vec<String> {
     if kind == "an unfinished event" {
         let mut pieces = vec!["data: {\"x\":\"".to_owned()];
         pieces.extend((0..count(size, 1024)).map(|_| "w".repeat(1024)));
@@ -228,9 +228,9 @@ pub fn stream(from: Surface, kind: &str, size: usize) -> Vec<String> {
     pieces
 }
 
-fn opening(from: Surface) -> String {
+fn opening(from: Operation) -> String {
     match from {
-        Surface::Messages => {
+        Operation::Messages => {
             let mut out =
                 "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"i\"}}\n\n".to_owned();
             for index in 0..100 {
@@ -248,30 +248,30 @@ fn opening(from: Surface) -> String {
     }
 }
 
-fn event(from: Surface, kind: &str, at: usize) -> String {
+fn event(from: Operation, kind: &str, at: usize) -> String {
     let call = 1 + at % 99;
     let data = match (from, kind) {
-        (Surface::ChatCompletions, "interleaved calls") => format!(
+        (Operation::ChatCompletions, "interleaved calls") => format!(
             r#"{{"id":"i","choices":[{{"index":0,"delta":{{"tool_calls":[{{"index":{call},"id":"c{call}","function":{{"name":"f","arguments":"["}}}}]}}}}]}}"#
         ),
-        (Surface::ChatCompletions, "losses") => {
+        (Operation::ChatCompletions, "losses") => {
             r#"{"id":"i","choices":[{"index":0,"delta":{"audio":{}},"logprobs":{}}]}"#.to_owned()
         }
-        (Surface::ChatCompletions, "sources") => format!(
+        (Operation::ChatCompletions, "sources") => format!(
             r#"{{"id":"i","choices":[{{"index":0,"delta":{{"content":"w","annotations":[{{"url_citation":{{"url":"https://e.org/{at}"}}}}]}}}}]}}"#
         ),
-        (Surface::ChatCompletions, _) => r#"{"id":"i","choices":[{"index":0,"delta":{"content":"w"}}]}"#.to_owned(),
-        (Surface::Messages, "interleaved calls") => format!(
+        (Operation::ChatCompletions, _) => r#"{"id":"i","choices":[{"index":0,"delta":{"content":"w"}}]}"#.to_owned(),
+        (Operation::Messages, "interleaved calls") => format!(
             r#"{{"type":"content_block_delta","index":{call},"delta":{{"type":"input_json_delta","partial_json":"["}}}}"#
         ),
-        (Surface::Messages, "losses") => r#"{"type":"message_delta","delta":{"container":{"id":"x"}}}"#.to_owned(),
-        (Surface::Messages, "sources") => format!(
+        (Operation::Messages, "losses") => r#"{"type":"message_delta","delta":{"container":{"id":"x"}}}"#.to_owned(),
+        (Operation::Messages, "sources") => format!(
             r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"citations_delta","citation":{{"url":"https://e.org/{at}"}}}}}}"#
         ),
-        (Surface::Messages, _) => {
+        (Operation::Messages, _) => {
             r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"w"}}"#.to_owned()
         }
-        (Surface::Responses, _) => {
+        (Operation::Responses, _) => {
             format!(r#"{{"type":"response.output_text.delta","sequence_number":{at},"delta":"w"}}"#)
         }
         (_, "interleaved calls") => {
@@ -284,7 +284,7 @@ fn event(from: Surface, kind: &str, at: usize) -> String {
         _ => r#"{"candidates":[{"content":{"parts":[{"text":"w"}]}}]}"#.to_owned(),
     };
     match from {
-        Surface::Messages => {
+        Operation::Messages => {
             let name = if kind == "losses" { "message_delta" } else { "content_block_delta" };
             format!("event: {name}\ndata: {data}\n\n")
         }

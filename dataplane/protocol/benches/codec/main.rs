@@ -14,21 +14,22 @@ use std::{
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    call::{Call, Destination},
-    codec::{Head, Reply, Target, codec},
-    dialect::Surface,
-    inbound::{Endpoint, Inbound, route},
+    codec::{Head, ResponseContext, Target, codec},
+    dialect::Operation,
+    inbound::{Inbound, MatchedPath, route},
     limits::ModelLimits,
     report::{Mode, Report},
+    request::{Destination, ParsedRequest},
 };
 use rustix::time::{ClockId, clock_gettime};
 
 /// Sizes of inputs, in bytes.
 const SIZES: [usize; 4] = [64 << 10, 256 << 10, 1 << 20, 4 << 20];
 /// Dialects that are translated.
-const CODECS: [Surface; 3] = [Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent];
+const CODECS: [Operation; 3] = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
 /// Dialects that are read.
-const ALL: [Surface; 4] = [Surface::ChatCompletions, Surface::Responses, Surface::Messages, Surface::GenerateContent];
+const ALL: [Operation; 4] =
+    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
 /// Growth of cost per KiB that is not marked. Caches alone account for some.
 const FLAT: f64 = 3.0;
 /// Most bytes of a body, as the gateway's default.
@@ -74,8 +75,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Error>> {
     for from in ALL {
         table.line(&format!("read {}: {kind}", from.name()), |size| {
-            let (endpoint, body) = (endpoint(from), Bytes::from(inputs::request(from, kind, size)));
-            move || match Call::read(endpoint.clone(), Head::default(), body.clone()) {
+            let (matched, body) = (matched(from), Bytes::from(inputs::request(from, kind, size)));
+            move || match ParsedRequest::read(matched.clone(), Head::default(), body.clone()) {
                 Ok(call) => {
                     std::hint::black_box((call.needs(), call.estimated_input_tokens()));
                     Outcome::Done
@@ -136,7 +137,7 @@ fn answers(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
                 let response = upstream.decode_response(inputs::answer(from, kind, size).as_bytes());
                 move || {
                     let Ok(response) = &response else { return Outcome::Refused };
-                    std::hint::black_box(client.encode_response(response, &Reply::default()));
+                    std::hint::black_box(client.encode_response(response, &ResponseContext::default()));
                     Outcome::Done
                 }
             })?;
@@ -150,9 +151,9 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
     for from in ALL {
         for to in ALL {
             let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
-            let call = Call::read(endpoint(to), Head::default(), body.into())?;
+            let call = ParsedRequest::read(matched(to), Head::default(), body.into())?;
             let destination = Destination {
-                surfaces: &[from],
+                operations: &[from],
                 model: None,
                 default_max_output: 4_096,
                 limits: ModelLimits::default(),
@@ -162,12 +163,12 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
             let reply = call.reply("id", 1);
             table.line(&format!("stream of {} for {}: {kind}", from.name(), to.name()), |size| {
                 let pieces: Vec<Bytes> = inputs::stream(from, kind, size).into_iter().map(Bytes::from).collect();
-                let (exchange, reply) = (prepared.exchange.clone(), reply.clone());
+                let (translation, reply) = (prepared.translation.clone(), reply.clone());
                 move || {
-                    let mut stream = exchange.stream(&reply);
+                    let mut stream = translation.stream(&reply);
                     for piece in &pieces {
                         std::hint::black_box(stream.push(piece.clone()));
-                        std::hint::black_box(stream.observed());
+                        std::hint::black_box(stream.stats());
                     }
                     std::hint::black_box(stream.finish());
                     // Every one of these ends before its answer does.
@@ -179,15 +180,15 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-fn endpoint(surface: Surface) -> Endpoint {
-    let path = match surface {
-        Surface::ChatCompletions => "/v1/chat/completions",
-        Surface::Responses => "/v1/responses",
-        Surface::Messages => "/v1/messages",
+fn matched(operation: Operation) -> MatchedPath {
+    let path = match operation {
+        Operation::ChatCompletions => "/v1/chat/completions",
+        Operation::Responses => "/v1/responses",
+        Operation::Messages => "/v1/messages",
         _ => "/v1beta/models/m:streamGenerateContent",
     };
-    match route("POST", path, Some("alt=sse").filter(|_| surface == Surface::GenerateContent)) {
-        Ok(Inbound::Call(endpoint)) => endpoint,
+    match route("POST", path, Some("alt=sse").filter(|_| operation == Operation::GenerateContent)) {
+        Ok(Inbound::Call(matched)) => matched,
         other => unreachable!("a path of our own leads to a call: {other:?}"),
     }
 }

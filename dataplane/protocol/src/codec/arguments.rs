@@ -2,7 +2,7 @@
 
 use serde_json::{StreamDeserializer, value::RawValue};
 
-use crate::codec::{json::write, serialise::MAX_GLUED};
+use crate::codec::{block_sequencer::MAX_GLUED, json::write};
 
 /// The member that keeps what is no object.
 const WRAPPER: &str = "_raw";

@@ -4,13 +4,13 @@
 //! anywhere, while the official clients fail on exactly such things. What this codec does not do: legacy text
 //! completions, and audio answers.
 
-mod beside;
-mod carrier;
+mod annotations;
 mod finish;
 mod messages_decode;
 mod messages_encode;
 pub(crate) mod model;
 mod problem;
+mod reasoning_state;
 mod request_decode;
 mod request_encode;
 mod response;
@@ -23,9 +23,9 @@ mod wire;
 pub(crate) use finish::{broke_off, decode as finish_reason, stated as stated_finish};
 pub(crate) use problem::stopped_early;
 
-use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
+use super::{Codec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target};
 use crate::{
-    dialect::Surface,
+    dialect::Operation,
     ir::{Request, Response},
     problem::Problem,
     report::Report,
@@ -45,7 +45,7 @@ impl Codec for Chat {
         request_decode::decode(body, head)
     }
 
-    fn encode_request(&self, request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+    fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }
 
@@ -53,7 +53,7 @@ impl Codec for Chat {
         response::decode(body)
     }
 
-    fn encode_response(&self, response: &Response, reply: &Reply) -> Vec<u8> {
+    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8> {
         response::encode(response, reply)
     }
 
@@ -61,7 +61,7 @@ impl Codec for Chat {
         Box::<stream_decode::Decoder>::default()
     }
 
-    fn stream_encoder(&self, reply: &Reply) -> Box<dyn StreamEncoder> {
+    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder> {
         Box::new(stream_encode::Encoder::new(reply))
     }
 }

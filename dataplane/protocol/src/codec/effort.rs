@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::field::Name;
 use crate::{
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::{Effort, ReasoningControl},
 };
 
@@ -52,7 +52,7 @@ pub fn asked(control: &ReasoningControl) -> Option<Effort> {
 
 /// Which of a client's fields asks for reasoning, or turns it off, and its value as the client wrote it. Of a budget and
 /// an effort together the one that is followed, which is the budget only where `by_budget` says so.
-pub fn as_said(control: &ReasoningControl, by_budget: bool, from: Surface) -> (Name, Cow<'static, str>) {
+pub fn as_said(control: &ReasoningControl, by_budget: bool, from: Operation) -> (Name, Cow<'static, str>) {
     let said = |effort: Effort| match from.family() {
         Family::Gemini => Cow::Owned(word(effort).to_ascii_uppercase()),
         Family::OpenAi | Family::Anthropic => word(effort).into(),

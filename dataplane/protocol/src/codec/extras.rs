@@ -1,16 +1,16 @@
 //! Members that the neutral representation has no name for: who gets them, and what is said when nobody does.
 
 use crate::{
-    dialect::Surface,
+    dialect::Operation,
     ir::{Extra, Request},
     report::Report,
 };
 
-/// The extras that go to a target of this surface as they are. Everything else is stated: hints as dropped, the rest as
+/// The extras that go to a target of this operation as they are. Everything else is stated: hints as dropped, the rest as
 /// refused.
 ///
 /// Only top-level members can be handed on: positions of messages and tools do not survive the neutral representation.
-pub fn native<'a>(request: &'a Request, target: Surface, from: Surface, report: &mut Report) -> Vec<&'a Extra> {
+pub fn native<'a>(request: &'a Request, target: Operation, from: Operation, report: &mut Report) -> Vec<&'a Extra> {
     let mut native = Vec::new();
     for extra in request.extras.iter() {
         if extra.family == target.family() && from == target && !extra.field.contains("[]") {

@@ -1,11 +1,11 @@
-//! How each client surface spells what the neutral representation names, for warnings and refusals.
+//! How each client operation spells what the neutral representation names, for warnings and refusals.
 //!
 //! A client's developer looks for the word in their own request, so a warning about `generationConfig.maxOutputTokens`
 //! never says `max_tokens`. Members of lists are written `[]` without a number: the neutral representation merges and
 //! splits messages, and a wrong number is worse than none.
 
 use crate::{
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::MediaSource,
     report::Field,
 };
@@ -76,7 +76,7 @@ pub enum Name {
     ToolFormat,
 }
 
-/// The columns of the table: surfaces that share their spelling share one.
+/// The columns of the table: operations that share their spelling share one.
 #[derive(Clone, Copy)]
 enum Column {
     Chat,
@@ -86,10 +86,10 @@ enum Column {
 }
 
 impl Name {
-    /// The spelling on a client's surface. Where the surface has no such member, the nearest one that holds it.
-    pub const fn on(self, surface: Surface) -> &'static str {
+    /// The spelling on a client's operation. Where the operation has no such member, the nearest one that holds it.
+    pub const fn on(self, operation: Operation) -> &'static str {
         let [chat, responses, messages, gemini] = self.request_row();
-        match column(surface) {
+        match column(operation) {
             Column::Chat => chat,
             Column::Responses => responses,
             Column::Messages => messages,
@@ -98,34 +98,34 @@ impl Name {
     }
 
     /// [`Name::on`] as the report takes it.
-    pub const fn field(self, surface: Surface) -> Field {
-        Field::Borrowed(self.on(surface))
+    pub const fn field(self, operation: Operation) -> Field {
+        Field::Borrowed(self.on(operation))
     }
 
     /// The field of a media block: Gemini's clients write bytes and addresses in members of different names.
-    pub const fn field_of(self, source: &MediaSource, surface: Surface) -> Field {
+    pub const fn field_of(self, source: &MediaSource, operation: Operation) -> Field {
         let is_inline = matches!(source, MediaSource::Inline { .. });
-        match column(surface) {
+        match column(operation) {
             Column::Gemini if !is_inline => Field::Borrowed("contents[].parts[].fileData"),
-            _ => self.field(surface),
+            _ => self.field(operation),
         }
     }
 
     /// The field of a tool that a vendor runs itself: a Gemini client names it by its member.
-    pub fn of_kind(self, kind: &str, surface: Surface) -> Field {
-        match column(surface) {
+    pub fn of_kind(self, kind: &str, operation: Operation) -> Field {
+        match column(operation) {
             Column::Gemini => Field::Owned(format!("tools[].{kind}")),
-            Column::Chat | Column::Responses | Column::Messages => self.field(surface),
+            Column::Chat | Column::Responses | Column::Messages => self.field(operation),
         }
     }
 
-    /// [`Name::on`] with the number of the first list's element, where the surface's list is the neutral one's (tools of
+    /// [`Name::on`] with the number of the first list's element, where the operation's list is the neutral one's (tools of
     /// all but Gemini, which groups them).
-    pub fn at(self, surface: Surface, index: usize) -> Field {
-        match column(surface) {
-            Column::Gemini => self.field(surface),
+    pub fn at(self, operation: Operation, index: usize) -> Field {
+        match column(operation) {
+            Column::Gemini => self.field(operation),
             Column::Chat | Column::Responses | Column::Messages => {
-                self.on(surface).replacen("[]", &format!("[{index}]"), 1).into()
+                self.on(operation).replacen("[]", &format!("[{index}]"), 1).into()
             }
         }
     }
@@ -357,7 +357,7 @@ impl Name {
 
 /// The client's word for a field that an OpenAI upstream blames in its own words (`param`); none if the client has no such
 /// field, or nobody knows it.
-pub fn translated(param: &str, client: Surface) -> Option<Field> {
+pub fn translated(param: &str, client: Operation) -> Option<Field> {
     const BLAMED: [Name; 26] = [
         Name::MaxOutput,
         Name::Temperature,
@@ -391,7 +391,7 @@ pub fn translated(param: &str, client: Surface) -> Option<Field> {
         "max_tokens" => Some(Name::MaxOutput),
         "tools" | "tools[]" => Some(Name::Tools),
         _ => BLAMED.into_iter().find(|name| {
-            let rest = plain.strip_prefix(name.on(Surface::ChatCompletions));
+            let rest = plain.strip_prefix(name.on(Operation::ChatCompletions));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         }),
     };
@@ -412,18 +412,18 @@ fn without_numbers(param: &str) -> String {
     kept.collect()
 }
 
-const fn column(surface: Surface) -> Column {
-    match surface {
-        Surface::Responses | Surface::ResponsesInputTokens => Column::Responses,
-        Surface::ChatCompletions
-        | Surface::Embeddings
-        | Surface::Messages
-        | Surface::MessagesCountTokens
-        | Surface::GenerateContent
-        | Surface::EmbedContent
-        | Surface::BatchEmbedContents
-        | Surface::CountTokens
-        | Surface::Direct(_) => match surface.family() {
+const fn column(operation: Operation) -> Column {
+    match operation {
+        Operation::Responses | Operation::ResponsesInputTokens => Column::Responses,
+        Operation::ChatCompletions
+        | Operation::Embeddings
+        | Operation::Messages
+        | Operation::MessagesCountTokens
+        | Operation::GenerateContent
+        | Operation::EmbedContent
+        | Operation::BatchEmbedContents
+        | Operation::CountTokens
+        | Operation::Direct(_) => match operation.family() {
             Family::OpenAi => Column::Chat,
             Family::Anthropic => Column::Messages,
             Family::Gemini => Column::Gemini,
@@ -434,24 +434,24 @@ const fn column(surface: Surface) -> Column {
 #[cfg(test)]
 mod tests {
     use super::{Name, translated};
-    use crate::dialect::Surface;
+    use crate::dialect::Operation;
 
     #[test]
     fn an_upstreams_field_becomes_the_clients() {
         let rows = [
-            ("max_tokens", Surface::Messages, Some("max_tokens")),
-            ("max_completion_tokens", Surface::GenerateContent, Some("generationConfig.maxOutputTokens")),
-            ("tools[0].function.parameters", Surface::Messages, Some("tools[].input_schema")),
-            ("messages[3].content[0].image_url.url", Surface::GenerateContent, Some("contents[].parts[].inlineData")),
-            ("messages[3].role", Surface::Messages, Some("messages")),
-            ("reasoning_effort", Surface::Messages, Some("output_config.effort")),
+            ("max_tokens", Operation::Messages, Some("max_tokens")),
+            ("max_completion_tokens", Operation::GenerateContent, Some("generationConfig.maxOutputTokens")),
+            ("tools[0].function.parameters", Operation::Messages, Some("tools[].input_schema")),
+            ("messages[3].content[0].image_url.url", Operation::GenerateContent, Some("contents[].parts[].inlineData")),
+            ("messages[3].role", Operation::Messages, Some("messages")),
+            ("reasoning_effort", Operation::Messages, Some("output_config.effort")),
             (
                 "response_format.json_schema.schema",
-                Surface::GenerateContent,
+                Operation::GenerateContent,
                 Some("generationConfig.responseJsonSchema"),
             ),
-            ("stream_options", Surface::Messages, None),
-            ("[", Surface::Messages, None),
+            ("stream_options", Operation::Messages, None),
+            ("[", Operation::Messages, None),
         ];
         for (param, client, expected) in rows {
             assert_eq!(translated(param, client).as_deref(), expected, "{param}");
@@ -461,20 +461,20 @@ mod tests {
     #[test]
     fn each_client_reads_its_own_word() {
         let rows = [
-            (Name::MaxOutput, Surface::ChatCompletions, "max_completion_tokens"),
-            (Name::MaxOutput, Surface::Messages, "max_tokens"),
-            (Name::MaxOutput, Surface::GenerateContent, "generationConfig.maxOutputTokens"),
-            (Name::MaxOutput, Surface::Responses, "max_output_tokens"),
-            (Name::Stop, Surface::GenerateContent, "generationConfig.stopSequences"),
-            (Name::Effort, Surface::ChatCompletions, "reasoning_effort"),
-            (Name::Temperature, Surface::GenerateContent, "generationConfig.temperature"),
-            (Name::Image, Surface::ChatCompletions, "messages[].content[].image_url"),
-            (Name::CallArguments, Surface::ChatCompletions, "messages[].tool_calls[].function.arguments"),
-            (Name::ToolSchema, Surface::Messages, "tools[].input_schema"),
-            (Name::Call, Surface::GenerateContent, "contents[].parts[].functionCall"),
+            (Name::MaxOutput, Operation::ChatCompletions, "max_completion_tokens"),
+            (Name::MaxOutput, Operation::Messages, "max_tokens"),
+            (Name::MaxOutput, Operation::GenerateContent, "generationConfig.maxOutputTokens"),
+            (Name::MaxOutput, Operation::Responses, "max_output_tokens"),
+            (Name::Stop, Operation::GenerateContent, "generationConfig.stopSequences"),
+            (Name::Effort, Operation::ChatCompletions, "reasoning_effort"),
+            (Name::Temperature, Operation::GenerateContent, "generationConfig.temperature"),
+            (Name::Image, Operation::ChatCompletions, "messages[].content[].image_url"),
+            (Name::CallArguments, Operation::ChatCompletions, "messages[].tool_calls[].function.arguments"),
+            (Name::ToolSchema, Operation::Messages, "tools[].input_schema"),
+            (Name::Call, Operation::GenerateContent, "contents[].parts[].functionCall"),
         ];
-        for (name, surface, spelling) in rows {
-            assert_eq!(name.on(surface), spelling);
+        for (name, operation, spelling) in rows {
+            assert_eq!(name.on(operation), spelling);
         }
     }
 }

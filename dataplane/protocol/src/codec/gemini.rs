@@ -5,7 +5,6 @@
 //! need the tool's name, which is looked up. Both streams and whole answers are read by one decoder, for a chunk *is* a
 //! whole answer. What this codec does not do: media answers for clients of other dialects.
 
-mod carrier;
 mod contents_decode;
 mod contents_encode;
 mod finish;
@@ -15,6 +14,7 @@ pub(crate) mod model;
 mod openapi;
 mod partial_args;
 mod problem;
+mod reasoning_state;
 mod request_decode;
 mod request_encode;
 mod response;
@@ -27,9 +27,9 @@ mod usage;
 pub(crate) use finish::{broke_off, decode as finish_reason, stated as stated_finish};
 pub(crate) use problem::came_to_nothing;
 
-use super::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target};
+use super::{Codec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target};
 use crate::{
-    dialect::Surface,
+    dialect::Operation,
     ir::{Request, Response},
     problem::Problem,
     report::Report,
@@ -40,7 +40,7 @@ pub const SIGNATURE_TAG: &[u8] = b"Z3cxL";
 
 /// Google's documented stand-in for a signature that is not there.
 pub fn stand_in_signature() -> String {
-    carrier::dummy()
+    reasoning_state::dummy()
 }
 
 /// The codec of `:generateContent` and `:streamGenerateContent`.
@@ -52,7 +52,7 @@ impl Codec for Gemini {
         request_decode::decode(body, head)
     }
 
-    fn encode_request(&self, request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+    fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }
 
@@ -60,7 +60,7 @@ impl Codec for Gemini {
         response::decode(body)
     }
 
-    fn encode_response(&self, response: &Response, reply: &Reply) -> Vec<u8> {
+    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8> {
         response::encode(response, reply)
     }
 
@@ -68,7 +68,7 @@ impl Codec for Gemini {
         Box::<stream_decode::Decoder>::default()
     }
 
-    fn stream_encoder(&self, reply: &Reply) -> Box<dyn StreamEncoder> {
+    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder> {
         Box::new(stream_encode::Encoder::new(reply))
     }
 }

@@ -3,7 +3,6 @@
 //! In reading order: a client's request is read by [`request_decode`], an upstream's is written by [`request_encode`];
 //! answers go through [`response`] whole, and through [`stream_decode`] and [`stream_encode`] as events.
 
-mod carrier;
 mod citations;
 mod content_decode;
 mod content_encode;
@@ -11,6 +10,7 @@ mod context;
 mod conversation;
 mod finish;
 pub(crate) mod models;
+mod reasoning_state;
 mod request_decode;
 mod request_encode;
 mod response;
@@ -23,8 +23,8 @@ mod usage;
 pub(crate) use finish::of as finish_reason;
 
 use crate::{
-    codec::{Codec, Encoded, Head, Malformed, Reply, StreamDecoder, StreamEncoder, Target},
-    dialect::Surface,
+    codec::{Codec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target},
+    dialect::Operation,
     ir::{Request, Response},
     problem::{Problem, ProblemKind},
     report::Report,
@@ -36,9 +36,9 @@ pub(crate) fn began_again() -> Problem {
 }
 
 /// What a signature that carries another vendor's state begins with; no vendor issues one like it.
-pub const SIGNATURE_TAG: &[u8] = carrier::TAG.as_bytes();
+pub const SIGNATURE_TAG: &[u8] = reasoning_state::TAG.as_bytes();
 
-/// The codec of [`Surface::Messages`].
+/// The codec of [`Operation::Messages`].
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
 
@@ -49,7 +49,7 @@ impl Codec for Messages {
         request_decode::decode(body)
     }
 
-    fn encode_request(&self, request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+    fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }
 
@@ -57,7 +57,7 @@ impl Codec for Messages {
         response::decode(body)
     }
 
-    fn encode_response(&self, response: &Response, reply: &Reply) -> Vec<u8> {
+    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8> {
         response::encode(response, reply)
     }
 
@@ -65,7 +65,7 @@ impl Codec for Messages {
         Box::new(stream_decode::Decoder::default())
     }
 
-    fn stream_encoder(&self, reply: &Reply) -> Box<dyn StreamEncoder> {
+    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder> {
         Box::new(stream_encode::Encoder::new(reply))
     }
 }

@@ -1,4 +1,4 @@
-//! The Responses surface of the Echo upstream, event by event (docs/protocols/responses.md).
+//! The Responses operation of the Echo upstream, event by event (docs/protocols/responses.md).
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -131,11 +131,11 @@ impl Writer<'_> {
                 let content = if full { vec![self.part(true)] } else { Vec::new() };
                 json!({"id": format!("msg_{id}"), "type": "message", "role": "assistant", "status": status, "content": content})
             }
-            What::Call { name, custom: true, .. } => json!({
+            What::ParsedRequest { name, custom: true, .. } => json!({
                 "id": format!("ctc_{id}"), "type": "custom_tool_call", "status": status, "call_id": call_id(id),
                 "name": name, "input": if full { self.payload() } else { String::new() },
             }),
-            What::Call { name, .. } => json!({
+            What::ParsedRequest { name, .. } => json!({
                 "id": format!("fc_{id}"), "type": "function_call", "status": status, "call_id": call_id(id),
                 "name": name, "arguments": if full { self.payload() } else { String::new() },
             }),
@@ -151,8 +151,8 @@ impl Writer<'_> {
     fn payload(&self) -> String {
         match &self.say.what {
             What::Text(text) => text.clone(),
-            What::Call { arguments, custom: false, .. } => arguments.clone(),
-            What::Call { arguments, .. } => {
+            What::ParsedRequest { arguments, custom: false, .. } => arguments.clone(),
+            What::ParsedRequest { arguments, .. } => {
                 let read = serde_json::from_str::<Value>(arguments).unwrap_or_default();
                 text_of(read.get("input"))
             }
@@ -187,11 +187,11 @@ impl Writer<'_> {
                 events.push(("response.output_text.done", at(text)));
                 events.push(("response.content_part.done", at(json!({"content_index": 0, "part": self.part(true)}))));
             }
-            What::Call { custom: true, .. } => {
+            What::ParsedRequest { custom: true, .. } => {
                 events.push(("response.custom_tool_call_input.delta", at(json!({"delta": self.payload()}))));
                 events.push(("response.custom_tool_call_input.done", at(json!({"input": self.payload()}))));
             }
-            What::Call { name, .. } => {
+            What::ParsedRequest { name, .. } => {
                 events.push(("response.function_call_arguments.delta", at(json!({"delta": self.payload()}))));
                 let members = json!({"name": name, "arguments": self.payload()});
                 events.push(("response.function_call_arguments.done", at(members)));

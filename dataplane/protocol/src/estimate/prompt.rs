@@ -2,7 +2,7 @@
 //! that is shown to the model stand. The body is JSON already; of other bytes some figure comes out.
 
 use super::{BYTES_PER_TOKEN, INTRODUCTIONS, media_tokens};
-use crate::{dialect::Surface, direct::Direct};
+use crate::{dialect::Operation, direct::Direct};
 
 /// Tokens that a chat's format adds to a message (OpenAI's cookbook: 3 a message; others are alike).
 const PER_MESSAGE: u64 = 3;
@@ -75,8 +75,8 @@ pub(super) struct Read {
 }
 
 /// Walks over a body.
-pub(super) fn read(surface: Surface, body: &[u8]) -> Read {
-    let mut walk = Walk::new(surface);
+pub(super) fn read(operation: Operation, body: &[u8]) -> Read {
+    let mut walk = Walk::new(operation);
     let mut rest = body;
     while !rest.is_empty() {
         let (gap, tail) = rest.split_at(memchr::memchr(b'"', rest).unwrap_or(rest.len()));
@@ -112,9 +112,10 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(surface: Surface) -> Self {
-        let takes_tokens = surface.operation() == "embeddings" || surface == Surface::Direct(Direct::Completions);
-        let ranks = matches!(surface, Surface::Direct(Direct::Rerank | Direct::Score));
+    fn new(operation: Operation) -> Self {
+        let takes_tokens =
+            operation.gen_ai_operation() == "embeddings" || operation == Operation::Direct(Direct::Completions);
+        let ranks = matches!(operation, Operation::Direct(Direct::Rerank | Direct::Score));
         Self { read: Read::default(), takes_tokens, ranks, depth: 0, part: Part::Settings, name: b"", object: None }
     }
 
@@ -234,13 +235,13 @@ fn unescaped(written: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use crate::{
-        dialect::Surface,
+        dialect::Operation,
         direct::Direct,
         estimate::{Estimate, input},
     };
 
-    fn sent(surface: Surface, body: &str) -> u64 {
-        let Estimate { reserved, sent } = input(surface, body.as_bytes());
+    fn sent(operation: Operation, body: &str) -> u64 {
+        let Estimate { reserved, sent } = input(operation, body.as_bytes());
         assert!(sent <= reserved, "{body}");
         sent
     }
@@ -248,28 +249,28 @@ mod tests {
     #[test]
     fn embeddings_cost_what_their_texts_are() {
         let rows = [
-            (Surface::EmbedContent, r#"{"model":"models/m","content":{"parts":[{"text":"two words"}]}}"#, 3),
+            (Operation::EmbedContent, r#"{"model":"models/m","content":{"parts":[{"text":"two words"}]}}"#, 3),
             (
-                Surface::BatchEmbedContents,
+                Operation::BatchEmbedContents,
                 r#"{"requests":[{"model":"models/m","taskType":"RETRIEVAL_QUERY","content":{"parts":[{"text":"two"}]}},{"content":{"parts":[{"text":"words"}]}}]}"#,
                 3,
             ),
             (
-                Surface::Embeddings,
+                Operation::Embeddings,
                 r#"{"model":"m","input":["two","words"],"encoding_format":"float","dimensions":64}"#,
                 3,
             ),
-            (Surface::Embeddings, r#"{"model":"m","input":"two words","user":"somebody"}"#, 3),
-            (Surface::Embeddings, r#"{"input":[[1,22,333],[4]],"model":"m","dimensions":256}"#, 4),
+            (Operation::Embeddings, r#"{"model":"m","input":"two words","user":"somebody"}"#, 3),
+            (Operation::Embeddings, r#"{"input":[[1,22,333],[4]],"model":"m","dimensions":256}"#, 4),
         ];
-        for (surface, body, tokens) in rows {
-            assert_eq!(sent(surface, body), tokens, "{body}");
+        for (operation, body, tokens) in rows {
+            assert_eq!(sent(operation, body), tokens, "{body}");
         }
     }
 
     #[test]
     fn the_other_endpoints_cost_their_texts() {
-        let direct = |direct, body| sent(Surface::Direct(direct), body);
+        let direct = |direct, body| sent(Operation::Direct(direct), body);
         for (endpoint, body, tokens) in [
             (
                 Direct::Rerank,
@@ -286,7 +287,7 @@ mod tests {
             assert_eq!(direct(endpoint, body), tokens, "{body}");
         }
         let tokens = format!(r#"{{"model":"m","prompt":[{}1]}}"#, "1,".repeat(1_000));
-        let Estimate { reserved, sent } = input(Surface::Direct(Direct::Completions), tokens.as_bytes());
+        let Estimate { reserved, sent } = input(Operation::Direct(Direct::Completions), tokens.as_bytes());
         assert!(reserved >= 1_000 && sent >= 1_000, "{reserved} {sent}: tokens of two bytes each");
     }
 
@@ -294,42 +295,42 @@ mod tests {
     fn chats_cost_their_texts_their_tools_and_a_little_for_each_message() {
         let rows = [
             (
-                Surface::ChatCompletions,
+                Operation::ChatCompletions,
                 r#"{"model":"a-long-model-name","messages":[{"role":"user","content":"two words"}]}"#,
                 6,
             ),
             (
-                Surface::Messages,
+                Operation::Messages,
                 r#"{"model":"m","max_tokens":9,"system":"two words","messages":[{"role":"user","content":[{"type":"text","text":"two words"}]}],"metadata":{"user_id":"x"}}"#,
                 9,
             ),
             (
-                Surface::GenerateContent,
+                Operation::GenerateContent,
                 r#"{"contents":[{"parts":[{"text":"two words"}]}],"safetySettings":[{"category":"HARM_CATEGORY_HARASSMENT"}]}"#,
                 3,
             ),
-            (Surface::Responses, r#"{"model":"m","input":"two words","instructions":"two words","store":false}"#, 6),
+            (Operation::Responses, r#"{"model":"m","input":"two words","instructions":"two words","store":false}"#, 6),
         ];
-        for (surface, body, tokens) in rows {
-            assert_eq!(sent(surface, body), tokens, "{body}");
+        for (operation, body, tokens) in rows {
+            assert_eq!(sent(operation, body), tokens, "{body}");
         }
         let bare = r#"{"model":"m","messages":[{"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"f","input":{}}]}]}"#;
         let full = bare.replace("{}", r#"{"city":"Lima","days":[1,2,3]}"#);
-        let (bare, full) = (sent(Surface::Messages, bare), sent(Surface::Messages, &full));
+        let (bare, full) = (sent(Operation::Messages, bare), sent(Operation::Messages, &full));
         assert!((bare + 6..bare + 16).contains(&full), "what a call says is read: {bare} {full}");
         let tools = r#"{"messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}]}"#;
-        let tokens = sent(Surface::ChatCompletions, tools);
+        let tokens = sent(Operation::ChatCompletions, tools);
         assert!((24..60).contains(&tokens), "{tokens}");
     }
 
     #[test]
     fn escapes_cost_what_they_stand_for() {
         let body = |text: &str| format!(r#"{{"messages":[{{"content":"{text}"}}]}}"#);
-        let plain = sent(Surface::ChatCompletions, &body(&"é漢".repeat(40)));
-        assert_eq!(sent(Surface::ChatCompletions, &body(&r"\u00e9\u6f22".repeat(40))), plain);
-        assert_eq!(sent(Surface::ChatCompletions, &body(&r"\ud83d\ude00".repeat(10))), 10);
+        let plain = sent(Operation::ChatCompletions, &body(&"é漢".repeat(40)));
+        assert_eq!(sent(Operation::ChatCompletions, &body(&r"\u00e9\u6f22".repeat(40))), plain);
+        assert_eq!(sent(Operation::ChatCompletions, &body(&r"\ud83d\ude00".repeat(10))), 10);
         for cut in 0..body(r"a\u00e9").len() {
-            input(Surface::Messages, &body(r"a\u00e9").as_bytes()[..cut]);
+            input(Operation::Messages, &body(r"a\u00e9").as_bytes()[..cut]);
         }
     }
 }

@@ -1,8 +1,8 @@
 use super::*;
 
-fn call(path: &str, query: Option<&str>) -> Endpoint {
+fn call(path: &str, query: Option<&str>) -> MatchedPath {
     match route("POST", path, query) {
-        Ok(Inbound::Call(endpoint)) => endpoint,
+        Ok(Inbound::Call(matched)) => matched,
         other => panic!("{path}: {other:?}"),
     }
 }
@@ -10,19 +10,19 @@ fn call(path: &str, query: Option<&str>) -> Endpoint {
 #[test]
 fn every_base_url_leads_to_the_same_call() {
     let cases = [
-        (Surface::ChatCompletions, &["/chat/completions", "/v1/chat/completions", "//v1/chat/completions/"][..]),
-        (Surface::Responses, &["/responses", "/v1/responses"]),
-        (Surface::ResponsesInputTokens, &["/responses/input_tokens", "/v1/responses/input_tokens"]),
-        (Surface::Embeddings, &["/embeddings", "/v1/embeddings"]),
-        (Surface::Messages, &["/v1/messages", "/v1/v1/messages", "/messages"]),
-        (Surface::Direct(Direct::Completions), &["/completions", "/v1/completions", "/api/v1/completions"]),
-        (Surface::Direct(Direct::Rerank), &["/rerank", "/v1/rerank", "/v2/rerank", "/v1/v2/rerank"]),
-        (Surface::Direct(Direct::Speech), &["/v1/audio/speech", "/openai/v1/audio/speech"]),
-        (Surface::MessagesCountTokens, &["/v1/messages/count_tokens", "/v1/v1/messages/count_tokens"]),
+        (Operation::ChatCompletions, &["/chat/completions", "/v1/chat/completions", "//v1/chat/completions/"][..]),
+        (Operation::Responses, &["/responses", "/v1/responses"]),
+        (Operation::ResponsesInputTokens, &["/responses/input_tokens", "/v1/responses/input_tokens"]),
+        (Operation::Embeddings, &["/embeddings", "/v1/embeddings"]),
+        (Operation::Messages, &["/v1/messages", "/v1/v1/messages", "/messages"]),
+        (Operation::Direct(Direct::Completions), &["/completions", "/v1/completions", "/api/v1/completions"]),
+        (Operation::Direct(Direct::Rerank), &["/rerank", "/v1/rerank", "/v2/rerank", "/v1/v2/rerank"]),
+        (Operation::Direct(Direct::Speech), &["/v1/audio/speech", "/openai/v1/audio/speech"]),
+        (Operation::MessagesCountTokens, &["/v1/messages/count_tokens", "/v1/v1/messages/count_tokens"]),
     ];
-    for (surface, paths) in cases {
+    for (operation, paths) in cases {
         for path in paths {
-            assert_eq!(call(path, None).surface, surface, "{path}");
+            assert_eq!(call(path, None).operation, operation, "{path}");
         }
     }
 }
@@ -31,15 +31,15 @@ fn every_base_url_leads_to_the_same_call() {
 fn gemini_paths_name_model_and_framing() {
     for prefix in ["/v1beta", "/v1", "/v1beta/v1beta", "/v1/v1beta", "/v1beta/v1", "/v1/v1", ""] {
         let whole = call(&format!("{prefix}/models/gemini-x:generateContent"), None);
-        assert_eq!((whole.surface, whole.model.as_deref()), (Surface::GenerateContent, Some("gemini-x")));
+        assert_eq!((whole.operation, whole.model.as_deref()), (Operation::GenerateContent, Some("gemini-x")));
         assert_eq!(whole.framing, Some(Framing::Whole));
     }
     let stream = |query| call("/v1beta/models/m:streamGenerateContent", query).framing;
     assert_eq!(stream(Some("alt=sse&key=sk-1")), Some(Framing::Sse));
     assert_eq!(stream(Some("key=sk-1")), Some(Framing::JsonArray));
-    assert_eq!(call("/v1beta/models/m:batchEmbedContents", None).surface, Surface::BatchEmbedContents);
-    assert_eq!(call("/v1beta/models/m:embedContent", None).surface, Surface::EmbedContent);
-    assert_eq!(call("/v1beta/models/m:countTokens", None).surface, Surface::CountTokens);
+    assert_eq!(call("/v1beta/models/m:batchEmbedContents", None).operation, Operation::BatchEmbedContents);
+    assert_eq!(call("/v1beta/models/m:embedContent", None).operation, Operation::EmbedContent);
+    assert_eq!(call("/v1beta/models/m:countTokens", None).operation, Operation::CountTokens);
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn models_split_at_the_last_colon_and_decode_once() {
 #[test]
 fn of_a_query_only_what_is_known_goes_on() {
     let sorted = |path: &str, query: &str| {
-        let endpoint = call(path, Some(query));
-        (endpoint.query, endpoint.unknown_query)
+        let matched = call(path, Some(query));
+        (matched.query, matched.unknown_query)
     };
     assert_eq!(sorted("/v1/messages", "beta=true"), (Some("beta=true"), false));
     assert_eq!(sorted("/v1/messages/count_tokens", "a=b&beta=true"), (Some("beta=true"), true));
@@ -117,22 +117,22 @@ fn lists_probes_and_refusals() {
 
 #[test]
 fn base_urls_of_other_gateways_and_vendors_lead_to_the_same_call() {
-    for (path, surface) in [
-        ("/openai/v1/chat/completions", Surface::ChatCompletions),
-        ("/openai/chat/completions", Surface::ChatCompletions),
-        ("/api/v1/chat/completions/", Surface::ChatCompletions),
-        ("/api/chat/completions", Surface::ChatCompletions),
-        ("/cursor/chat/completions", Surface::ChatCompletions),
-        ("/v1beta/openai/chat/completions", Surface::ChatCompletions),
-        ("/openai/responses", Surface::Responses),
-        ("/openai/v1/embeddings", Surface::Embeddings),
-        ("/anthropic/v1/messages", Surface::Messages),
-        ("/anthropic/v1/messages/count_tokens", Surface::MessagesCountTokens),
-        ("/api/anthropic/v1/messages", Surface::Messages),
-        ("/gemini/v1beta/models/m:generateContent", Surface::GenerateContent),
-        ("/genai/v1beta/models/m:countTokens", Surface::CountTokens),
+    for (path, operation) in [
+        ("/openai/v1/chat/completions", Operation::ChatCompletions),
+        ("/openai/chat/completions", Operation::ChatCompletions),
+        ("/api/v1/chat/completions/", Operation::ChatCompletions),
+        ("/api/chat/completions", Operation::ChatCompletions),
+        ("/cursor/chat/completions", Operation::ChatCompletions),
+        ("/v1beta/openai/chat/completions", Operation::ChatCompletions),
+        ("/openai/responses", Operation::Responses),
+        ("/openai/v1/embeddings", Operation::Embeddings),
+        ("/anthropic/v1/messages", Operation::Messages),
+        ("/anthropic/v1/messages/count_tokens", Operation::MessagesCountTokens),
+        ("/api/anthropic/v1/messages", Operation::Messages),
+        ("/gemini/v1beta/models/m:generateContent", Operation::GenerateContent),
+        ("/genai/v1beta/models/m:countTokens", Operation::CountTokens),
     ] {
-        assert_eq!(call(path, None).surface, surface, "{path}");
+        assert_eq!(call(path, None).operation, operation, "{path}");
     }
     let models = |path| route("GET", path, None);
     assert_eq!(models("/openai/v1/models"), Ok(Inbound::ListModels(ModelList::OpenAi)));
@@ -146,20 +146,20 @@ fn base_urls_of_other_gateways_and_vendors_lead_to_the_same_call() {
 #[test]
 fn azures_deployments_are_model_ids() {
     let named = |path, query| {
-        let endpoint = call(path, query);
-        (endpoint.surface, endpoint.model.unwrap_or_default(), endpoint.unknown_query)
+        let matched = call(path, query);
+        (matched.operation, matched.model.unwrap_or_default(), matched.unknown_query)
     };
     let version = Some("api-version=2024-10-21");
-    for (path, surface, model) in [
-        ("/openai/deployments/gpt-x/chat/completions", Surface::ChatCompletions, "gpt-x"),
-        ("/v1/openai/deployments/gpt-x/embeddings/", Surface::Embeddings, "gpt-x"),
-        ("/openai/deployments/org/model/chat/completions", Surface::ChatCompletions, "org/model"),
-        ("/openai/deployments/org%2Fmodel/chat/completions", Surface::ChatCompletions, "org/model"),
-        ("/openai/deployments/gpt-image/images/generations", Surface::Direct(Direct::ImageGenerations), "gpt-image"),
-        ("/openai/deployments/m/completions", Surface::Direct(Direct::Completions), "m"),
-        ("/openai/deployments/m/responses/input_tokens", Surface::ResponsesInputTokens, "m"),
+    for (path, operation, model) in [
+        ("/openai/deployments/gpt-x/chat/completions", Operation::ChatCompletions, "gpt-x"),
+        ("/v1/openai/deployments/gpt-x/embeddings/", Operation::Embeddings, "gpt-x"),
+        ("/openai/deployments/org/model/chat/completions", Operation::ChatCompletions, "org/model"),
+        ("/openai/deployments/org%2Fmodel/chat/completions", Operation::ChatCompletions, "org/model"),
+        ("/openai/deployments/gpt-image/images/generations", Operation::Direct(Direct::ImageGenerations), "gpt-image"),
+        ("/openai/deployments/m/completions", Operation::Direct(Direct::Completions), "m"),
+        ("/openai/deployments/m/responses/input_tokens", Operation::ResponsesInputTokens, "m"),
     ] {
-        assert_eq!(named(path, version), (surface, model.to_owned(), false), "{path}");
+        assert_eq!(named(path, version), (operation, model.to_owned(), false), "{path}");
     }
     for path in ["/openai/deployments", "/openai/deployments/m", "/openai/deployments//chat/completions"] {
         assert!(matches!(route("POST", path, version), Err(NoSuchPath::NotFound { .. })), "{path}");
@@ -196,9 +196,9 @@ fn a_base_url_that_is_not_understood_is_told_the_right_path() {
 #[test]
 fn a_plain_path_below_v1_may_mean_something_to_an_upstream() {
     for (path, below) in [("/v1/ocr", "/ocr"), ("/api/v1/fim/completion", "/fim/completion"), ("/openai/v1/x/", "/x")] {
-        let endpoint = call(path, Some("a=b"));
-        assert_eq!((endpoint.surface, endpoint.path.as_deref()), (Surface::Direct(Direct::Unlisted), Some(below)));
-        assert!(endpoint.unknown_query, "no parameter goes on");
+        let matched = call(path, Some("a=b"));
+        assert_eq!((matched.operation, matched.path.as_deref()), (Operation::Direct(Direct::Unlisted), Some(below)));
+        assert!(matched.unknown_query, "no parameter goes on");
     }
     for path in [
         "/ocr",

@@ -1,15 +1,15 @@
 //! What neutral events and answers say about an answer.
 
-use super::lost;
+use super::unsupported;
 use crate::{
-    dialect::Surface,
-    exchange::Observed,
+    dialect::Operation,
     ir::{Block, BlockKind, Delta, Event, Response},
+    response_translation::ResponseStats,
 };
 
 /// Takes one event on its way to this client.
-pub(super) fn event(event: &Event, client: Surface, seen: &mut Observed) {
-    if let Some(field) = lost::event(event, client.family()) {
+pub(super) fn event(event: &Event, client: Operation, seen: &mut ResponseStats) {
+    if let Some(field) = unsupported::event(event, client.family()) {
         seen.lose(field);
     }
     match event {
@@ -41,17 +41,17 @@ pub(super) fn event(event: &Event, client: Surface, seen: &mut Observed) {
 }
 
 /// Takes a whole answer on its way to this client.
-pub(super) fn response(response: &Response, client: Surface) -> Observed {
-    let mut seen = Observed {
+pub(super) fn response(response: &Response, client: Operation) -> ResponseStats {
+    let mut seen = ResponseStats {
         complete: true,
         response_id: response.id.clone(),
         response_model: response.model.clone(),
-        ..Observed::default()
+        ..ResponseStats::default()
     };
     if let Some(usage) = response.usage {
         seen.count(usage);
     }
-    lost::response(response, client.family()).into_iter().for_each(|field| seen.lose(field));
+    unsupported::response(response, client.family()).into_iter().for_each(|field| seen.lose(field));
     for candidate in &response.candidates {
         for block in &candidate.blocks {
             match block {

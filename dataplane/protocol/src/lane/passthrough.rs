@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Codecs, hide, terminal, translated::Translated, truncated, unreadable, whole};
+use super::{Codecs, strip_usage, terminal, translated::Translated, truncated, unreadable, whole};
 use crate::{
-    codec::{NameMap, Reply},
-    dialect::{Framing, Surface},
-    exchange::{Exchange, Observed},
+    codec::{NameMap, ResponseContext},
+    dialect::{Framing, Operation},
     framing::{
         json_array,
         sse::{self, Block, Frame, MAX_EVENT},
     },
     problem::{Problem, understand},
+    response_translation::{ResponseStats, ResponseTranslation},
     tap::{self, Tap},
 };
 
@@ -27,12 +27,12 @@ use crate::{
 const LONGEST_HELD: usize = 64 * 1024;
 
 pub(crate) struct Passthrough {
-    surface: Surface,
+    operation: Operation,
     framing: Framing,
-    reply: Reply,
+    reply: ResponseContext,
     hide_usage: bool,
     tap: Tap,
-    seen: Observed,
+    seen: ResponseStats,
     ends: Ends,
     /// The unfinished event.
     held: Vec<u8>,
@@ -62,18 +62,18 @@ enum Ends {
 }
 
 impl Passthrough {
-    pub(crate) fn new(exchange: &Exchange, reply: Reply, hide_usage: bool) -> Self {
-        let ends = match exchange.framing {
+    pub(crate) fn new(translation: &ResponseTranslation, reply: ResponseContext, hide_usage: bool) -> Self {
+        let ends = match translation.framing {
             Framing::JsonArray => Ends::Array(json_array::Boundary::default()),
             Framing::Sse | Framing::Whole => Ends::Sse(sse::Boundary::default()),
         };
         Self {
-            surface: exchange.upstream,
-            framing: exchange.framing,
+            operation: translation.upstream,
+            framing: translation.framing,
             reply,
             hide_usage,
-            tap: Tap::new(exchange.upstream),
-            seen: Observed::default(),
+            tap: Tap::new(translation.upstream),
+            seen: ResponseStats::default(),
             ends,
             held: Vec::new(),
             sent: 0,
@@ -88,8 +88,8 @@ impl Passthrough {
         }
     }
 
-    pub(crate) fn observed(&self) -> &Observed {
-        self.converted.as_ref().map_or(&self.seen, |lane| lane.observed())
+    pub(crate) fn stats(&self) -> &ResponseStats {
+        self.converted.as_ref().map_or(&self.seen, |lane| lane.stats())
     }
 
     pub(crate) fn stated_error(&self) -> Option<Bytes> {
@@ -166,7 +166,7 @@ impl Passthrough {
         if self.over || self.sent > 0 || self.seen.complete || self.seen.error.is_some() {
             return Bytes::new();
         }
-        terminal::heartbeat(self.surface, self.framing, &self.past()).into()
+        terminal::heartbeat(self.operation, self.framing, &self.past()).into()
     }
 
     /// How many candidates have said why they ended.
@@ -203,11 +203,11 @@ impl Passthrough {
 
     /// Another framing than asked for: through the dialect's own codec, there and back.
     fn convert(&mut self, chunk: &[u8]) -> Bytes {
-        let Some(codecs) = Codecs::between(self.surface, self.surface) else {
+        let Some(codecs) = Codecs::between(self.operation, self.operation) else {
             self.document = Some(Vec::new());
             return self.keep(chunk);
         };
-        let ends = (self.surface, self.surface);
+        let ends = (self.operation, self.operation);
         let mut lane =
             Box::new(Translated::between(codecs, ends, self.framing, &self.reply, Arc::new(NameMap::default())));
         let out = lane.push(chunk);
@@ -228,12 +228,12 @@ impl Passthrough {
 
     /// What a document in the place of events says.
     fn judge(&mut self, document: &[u8]) -> Bytes {
-        self.stated = whole::stated(self.surface, document);
-        let problem = match tap::whole::look(self.surface, document) {
+        self.stated = whole::stated(self.operation, document);
+        let problem = match tap::whole::look(self.operation, document) {
             Some(seen) => seen
                 .error
                 .unwrap_or_else(|| unreadable("the upstream answered without events where a stream was asked for")),
-            None => understand::no_answer(self.surface.family(), document),
+            None => understand::no_answer(self.operation.family(), document),
         };
         self.end_with(&problem).into()
     }
@@ -287,7 +287,7 @@ impl Passthrough {
                 if let Some(block) = Block::read(start) {
                     self.show(block.frame());
                     if self.hide_usage && sent == 0 {
-                        hidden = Some(hide::usage(event, block.frame().data).unwrap_or_default());
+                        hidden = Some(strip_usage::usage(event, block.frame().data).unwrap_or_default());
                     }
                 }
             }
@@ -302,9 +302,9 @@ impl Passthrough {
         let had_failed = self.seen.error.is_some();
         self.tap.event(frame, &mut self.seen);
         if !had_failed && self.seen.error.is_some() {
-            self.stated = whole::stated(self.surface, frame.data.as_bytes());
-            self.strays = understand::bare(self.surface.family(), frame.data.as_bytes()).is_some()
-                && !tap::names_error(self.surface, frame);
+            self.stated = whole::stated(self.operation, frame.data.as_bytes());
+            self.strays = understand::bare(self.operation.family(), frame.data.as_bytes()).is_some()
+                && !tap::names_error(self.operation, frame);
         }
     }
 
@@ -334,7 +334,7 @@ impl Passthrough {
         if self.sent > 0 {
             out.extend_from_slice(b"\n\n");
         }
-        out.extend(terminal::error(self.surface, self.framing, problem, &self.past()));
+        out.extend(terminal::error(self.operation, self.framing, problem, &self.past()));
         self.over = true;
         self.held = Vec::new();
         self.seen.error.get_or_insert_with(|| problem.clone());

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::{members::Members, terminal, truncated, unreadable};
 use crate::{
-    codec::Reply,
-    dialect::{Family, Framing, Surface},
+    codec::ResponseContext,
+    dialect::{Family, Framing, Operation},
     direct::Direct,
-    exchange::Observed,
     problem::{Problem, understand},
+    response_translation::ResponseStats,
     tap::usage,
 };
 
@@ -25,10 +25,10 @@ const NAMES: [&str; 6] = ["usage", "meta", "error", "type", "text", "delta"];
 const COUNT: usize = NAMES.len();
 
 pub(crate) struct Raw {
-    surface: Surface,
-    reply: Reply,
+    operation: Operation,
+    reply: ResponseContext,
     shape: Shape,
-    seen: Observed,
+    seen: ResponseStats,
     bytes: u64,
     /// A terminal error of our own went out.
     over: bool,
@@ -71,7 +71,7 @@ const LINE: usize = 16;
 const QUOTES: u64 = 2;
 
 impl Raw {
-    pub(crate) fn new(surface: Surface, reply: Reply, content_type: Option<&str>) -> Self {
+    pub(crate) fn new(operation: Operation, reply: ResponseContext, content_type: Option<&str>) -> Self {
         let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let shape = match kind.as_str() {
             "text/event-stream" => Shape::Events(Box::default()),
@@ -81,10 +81,10 @@ impl Raw {
             kind if kind.starts_with("text/") => Shape::Text,
             _ => Shape::Binary,
         };
-        Self { surface, reply, shape, seen: Observed::default(), bytes: 0, over: false, stated: false }
+        Self { operation, reply, shape, seen: ResponseStats::default(), bytes: 0, over: false, stated: false }
     }
 
-    pub(crate) fn observed(&self) -> &Observed {
+    pub(crate) fn stats(&self) -> &ResponseStats {
         &self.seen
     }
 
@@ -145,7 +145,7 @@ impl Raw {
                 events.end(&mut self.seen);
                 self.stated |= self.seen.error.is_some();
                 // How streams end that nobody knows, nobody knows.
-                events.last || (self.surface == Surface::Direct(Direct::Unlisted) && events.is_between())
+                events.last || (self.operation == Operation::Direct(Direct::Unlisted) && events.is_between())
             }
             Shape::Document(document) => {
                 if let Some(counts) = document.get("usage").or_else(|| document.get("meta")) {
@@ -184,7 +184,7 @@ impl Raw {
             Shape::Events(events) => {
                 let past = terminal::Past { reply: &self.reply, seen: &self.seen, sequence: None, elements: false };
                 let mut out = if events.is_between() { Vec::new() } else { b"\n\n".to_vec() };
-                out.extend(terminal::error(self.surface, Framing::Sse, problem, &past));
+                out.extend(terminal::error(self.operation, Framing::Sse, problem, &past));
                 Bytes::from(out)
             }
             Shape::Document(_) | Shape::Text | Shape::Binary | Shape::Page => Bytes::new(),
@@ -215,7 +215,7 @@ impl Default for Events {
 }
 
 impl Events {
-    fn push(&mut self, mut bytes: &[u8], seen: &mut Observed) {
+    fn push(&mut self, mut bytes: &[u8], seen: &mut ResponseStats) {
         if std::mem::take(&mut self.after_cr) {
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
@@ -256,7 +256,7 @@ impl Events {
     }
 
     /// An event has ended.
-    fn end(&mut self, seen: &mut Observed) {
+    fn end(&mut self, seen: &mut ResponseStats) {
         if !std::mem::take(&mut self.has_data) {
             return;
         }
@@ -287,18 +287,18 @@ impl Events {
 mod tests {
     use super::*;
 
-    fn raw(surface: Surface, content_type: &str) -> Raw {
-        Raw::new(surface, Reply::default(), Some(content_type))
+    fn raw(operation: Operation, content_type: &str) -> Raw {
+        Raw::new(operation, ResponseContext::default(), Some(content_type))
     }
 
-    fn whole(content_type: &str, body: &[u8], cut: usize) -> (Vec<u8>, Observed) {
-        let mut raw = raw(Surface::Direct(Direct::ImageGenerations), content_type);
+    fn whole(content_type: &str, body: &[u8], cut: usize) -> (Vec<u8>, ResponseStats) {
+        let mut raw = raw(Operation::Direct(Direct::ImageGenerations), content_type);
         let mut out = Vec::new();
         for piece in body.chunks(cut.max(1)) {
             out.extend(raw.push(Bytes::copy_from_slice(piece)));
         }
         out.extend(raw.finish());
-        (out, raw.observed().clone())
+        (out, raw.stats().clone())
     }
 
     #[test]
@@ -339,11 +339,11 @@ mod tests {
 
     #[test]
     fn an_error_is_told_before_anything_went_out() {
-        let mut raw = raw(Surface::Direct(Direct::Transcriptions), "application/json");
+        let mut raw = raw(Operation::Direct(Direct::Transcriptions), "application/json");
         raw.push(Bytes::from_static(br#"{"error":{"message":"overloaded","#));
-        assert!(!raw.observed().content && raw.observed().error.is_none());
+        assert!(!raw.stats().content && raw.stats().error.is_none());
         raw.push(Bytes::from_static(br#""code":503}}"#));
-        assert!(raw.observed().error.is_some() && !raw.observed().content);
+        assert!(raw.stats().error.is_some() && !raw.stats().content);
     }
 
     #[test]

@@ -3,17 +3,17 @@
 //! Never an end marker: a `[DONE]`, `message_stop` or `response.completed` would make a cut answer look whole.
 
 use crate::{
-    codec::Reply,
-    dialect::{Framing, Surface},
-    exchange::Observed,
+    codec::ResponseContext,
+    dialect::{Framing, Operation},
     framing::sse,
     problem::{Problem, render},
+    response_translation::ResponseStats,
 };
 
 /// What of a stream's past its terminal error depends on.
 pub(crate) struct Past<'a> {
-    pub(crate) reply: &'a Reply,
-    pub(crate) seen: &'a Observed,
+    pub(crate) reply: &'a ResponseContext,
+    pub(crate) seen: &'a ResponseStats,
     /// The last `sequence_number` that went out (Responses).
     pub(crate) sequence: Option<u64>,
     /// Elements have gone out (JSON arrays).
@@ -21,19 +21,19 @@ pub(crate) struct Past<'a> {
 }
 
 /// The terminal error.
-pub(crate) fn error(surface: Surface, framing: Framing, problem: &Problem, past: &Past<'_>) -> Vec<u8> {
+pub(crate) fn error(operation: Operation, framing: Framing, problem: &Problem, past: &Past<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    match (surface, framing) {
-        (Surface::Messages, _) => {
+    match (operation, framing) {
+        (Operation::Messages, _) => {
             let data = format!("{{\"type\":\"error\",\"error\":{}}}", render::anthropic_error(problem));
             sse::write(&mut out, Some("error"), data.as_bytes());
         }
-        (Surface::Responses, _) => responses(&mut out, problem, past),
-        (Surface::GenerateContent, Framing::JsonArray) => {
+        (Operation::Responses, _) => responses(&mut out, problem, past),
+        (Operation::GenerateContent, Framing::JsonArray) => {
             let lead = if past.elements { ",\r\n" } else { "[" };
             out.extend_from_slice(format!("{lead}{{\"error\":{}}}]", render::gemini_error(problem)).as_bytes());
         }
-        (Surface::GenerateContent, _) => {
+        (Operation::GenerateContent, _) => {
             sse::write(&mut out, None, format!("{{\"error\":{}}}", render::gemini_error(problem)).as_bytes());
         }
         _ => sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes()),
@@ -71,9 +71,9 @@ fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
 }
 
 /// What keeps an idle connection open (docs/protocols/streaming.md); nothing where nothing is legal.
-pub(crate) fn heartbeat(surface: Surface, framing: Framing, past: &Past<'_>) -> Vec<u8> {
-    match (surface, framing) {
-        (Surface::ChatCompletions, _) if past.seen.finish.is_none() => {
+pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>) -> Vec<u8> {
+    match (operation, framing) {
+        (Operation::ChatCompletions, _) if past.seen.finish.is_none() => {
             let text = |text: &str| serde_json::Value::from(text).to_string();
             let id = past.seen.response_id.clone().unwrap_or_else(|| format!("chatcmpl-{}", past.reply.id));
             let model = past.seen.response_model.as_deref().unwrap_or(&past.reply.model);
@@ -89,9 +89,9 @@ pub(crate) fn heartbeat(surface: Surface, framing: Framing, past: &Past<'_>) -> 
             out
         }
         // A repeated `response.in_progress` would break the upstream's own numbering; comments are legal.
-        (Surface::Responses, _) | (Surface::Direct(_), Framing::Sse) => b": keepalive\n\n".to_vec(),
-        (Surface::Messages, _) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
-        (Surface::GenerateContent, _) => b"\n".to_vec(),
+        (Operation::Responses, _) | (Operation::Direct(_), Framing::Sse) => b": keepalive\n\n".to_vec(),
+        (Operation::Messages, _) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
+        (Operation::GenerateContent, _) => b"\n".to_vec(),
         _ => Vec::new(),
     }
 }

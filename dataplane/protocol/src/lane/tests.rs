@@ -2,15 +2,15 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::{
-    call::{Call, Destination, Prepared},
-    codec::{Head, Reply},
-    dialect::{Framing, Surface},
-    exchange::{Exchange, ResponseStream},
-    inbound::Endpoint,
+    codec::{Head, ResponseContext},
+    dialect::{Framing, Operation},
+    inbound::MatchedPath,
     ir::FinishReason,
     limits::ModelLimits,
     problem::{Problem, ProblemKind},
     report::Mode,
+    request::{Destination, ParsedRequest, Prepared},
+    response_translation::{ResponseStream, ResponseTranslation},
 };
 
 const CHAT: &str = concat!(
@@ -45,28 +45,28 @@ const GEMINI: &str = concat!(
 
 const ARRAY: &str = "[{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hello\"}]}}]}\n,\r\n{\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":5}}\n]\n";
 
-fn prepared(from: Surface, framing: Framing, to: Surface, include_usage: bool) -> Prepared {
-    let gemini = from == Surface::GenerateContent;
+fn prepared(from: Operation, framing: Framing, to: Operation, include_usage: bool) -> Prepared {
+    let gemini = from == Operation::GenerateContent;
     let body = match from {
-        Surface::GenerateContent => r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#.to_owned(),
-        Surface::Responses => r#"{"model":"m","stream":true,"input":"hi"}"#.to_owned(),
+        Operation::GenerateContent => r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#.to_owned(),
+        Operation::Responses => r#"{"model":"m","stream":true,"input":"hi"}"#.to_owned(),
         _ => format!(
             r#"{{"model":"m","stream":{},"max_tokens":9,{}"messages":[{{"role":"user","content":"hi"}}]}}"#,
             framing != Framing::Whole,
             if include_usage { r#""stream_options":{"include_usage":true},"# } else { "" }
         ),
     };
-    let endpoint = Endpoint {
-        surface: from,
+    let matched = MatchedPath {
+        operation: from,
         model: gemini.then(|| "m".into()),
         framing: gemini.then_some(framing),
         query: None,
         unknown_query: false,
         path: None,
     };
-    let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
+    let call = ParsedRequest::read(matched, Head::default(), body.into()).expect("legal");
     let destination = Destination {
-        surfaces: &[to],
+        operations: &[to],
         model: Some("up"),
         default_max_output: 100,
         limits: ModelLimits::default(),
@@ -75,12 +75,12 @@ fn prepared(from: Surface, framing: Framing, to: Surface, include_usage: bool) -
     call.prepare(destination, Mode::Default).expect("a lane")
 }
 
-fn reply() -> Reply {
-    Reply { model: "m".into(), id: "abc".into(), created: 1, ..Reply::default() }
+fn reply() -> ResponseContext {
+    ResponseContext { model: "m".into(), id: "abc".into(), created: 1, ..ResponseContext::default() }
 }
 
-fn stream(from: Surface, framing: Framing, to: Surface) -> ResponseStream {
-    prepared(from, framing, to, true).exchange.stream(&reply())
+fn stream(from: Operation, framing: Framing, to: Operation) -> ResponseStream {
+    prepared(from, framing, to, true).translation.stream(&reply())
 }
 
 fn run(mut stream: ResponseStream, pieces: &[&[u8]]) -> (String, ResponseStream) {
@@ -92,31 +92,31 @@ fn run(mut stream: ResponseStream, pieces: &[&[u8]]) -> (String, ResponseStream)
     (String::from_utf8(out).expect("UTF-8"), stream)
 }
 
-fn passthroughs() -> [(Surface, Framing, &'static str); 5] {
+fn passthroughs() -> [(Operation, Framing, &'static str); 5] {
     [
-        (Surface::ChatCompletions, Framing::Sse, CHAT),
-        (Surface::Messages, Framing::Sse, MESSAGES),
-        (Surface::Responses, Framing::Sse, RESPONSES),
-        (Surface::GenerateContent, Framing::Sse, GEMINI),
-        (Surface::GenerateContent, Framing::JsonArray, ARRAY),
+        (Operation::ChatCompletions, Framing::Sse, CHAT),
+        (Operation::Messages, Framing::Sse, MESSAGES),
+        (Operation::Responses, Framing::Sse, RESPONSES),
+        (Operation::GenerateContent, Framing::Sse, GEMINI),
+        (Operation::GenerateContent, Framing::JsonArray, ARRAY),
     ]
 }
 
 #[test]
 fn passed_streams_are_byte_identical_at_every_cut() {
-    for (surface, framing, text) in passthroughs() {
+    for (operation, framing, text) in passthroughs() {
         for cut in 0..=text.len() {
             let (head, tail) = text.as_bytes().split_at(cut);
-            let (out, stream) = run(stream(surface, framing, surface), &[head, tail]);
-            assert_eq!(out, text, "{surface} cut at {cut}");
-            let seen = stream.observed();
-            assert!(seen.complete && seen.content && seen.error.is_none(), "{surface} cut at {cut}: {seen:?}");
+            let (out, stream) = run(stream(operation, framing, operation), &[head, tail]);
+            assert_eq!(out, text, "{operation} cut at {cut}");
+            let seen = stream.stats();
+            assert!(seen.complete && seen.content && seen.error.is_none(), "{operation} cut at {cut}: {seen:?}");
             assert_eq!(seen.finish, Some(FinishReason::Stop));
             let usage = seen.usage.expect("usage");
-            assert_eq!((usage.input, usage.output), (Some(3), Some(5)), "{surface}");
+            assert_eq!((usage.input, usage.output), (Some(3), Some(5)), "{operation}");
         }
         let every: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
-        assert_eq!(run(stream(surface, framing, surface), &every).0, text);
+        assert_eq!(run(stream(operation, framing, operation), &every).0, text);
     }
 }
 
@@ -125,37 +125,37 @@ fn calls_and_streams_move_between_threads() {
     const fn sendable<T: Send>() {}
     const fn shareable<T: Send + Sync>() {}
     sendable::<ResponseStream>();
-    shareable::<Call>();
-    shareable::<Exchange>();
+    shareable::<ParsedRequest>();
+    shareable::<ResponseTranslation>();
 }
 
 #[test]
 fn whole_chunks_are_not_copied() {
-    let mut stream = stream(Surface::ChatCompletions, Framing::Sse, Surface::ChatCompletions);
+    let mut stream = stream(Operation::ChatCompletions, Framing::Sse, Operation::ChatCompletions);
     let chunk = Bytes::from_static(CHAT.as_bytes());
     assert_eq!(stream.push(chunk.clone()).as_ptr(), chunk.as_ptr());
 }
 
 #[test]
 fn a_cut_stream_ends_in_the_dialects_error() {
-    let terminal = |surface: Surface, framing: Framing| match (surface, framing) {
-        (Surface::ChatCompletions, _) => "data: {\"error\":{\"message\":",
-        (Surface::Messages, _) => {
+    let terminal = |operation: Operation, framing: Framing| match (operation, framing) {
+        (Operation::ChatCompletions, _) => "data: {\"error\":{\"message\":",
+        (Operation::Messages, _) => {
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":"
         }
-        (Surface::Responses, _) => "\"type\":\"response.failed\"",
+        (Operation::Responses, _) => "\"type\":\"response.failed\"",
         (_, Framing::JsonArray) => "{\"error\":{\"code\":502,\"message\":",
         _ => "data: {\"error\":{\"code\":502,\"message\":",
     };
-    for (surface, framing, text) in passthroughs() {
+    for (operation, framing, text) in passthroughs() {
         for cut in 1..text.len() / 2 {
-            let (out, mut stream) = run(stream(surface, framing, surface), &[&text.as_bytes()[..cut]]);
-            assert!(out.contains(terminal(surface, framing)), "{surface} cut at {cut}: {out}");
+            let (out, mut stream) = run(stream(operation, framing, operation), &[&text.as_bytes()[..cut]]);
+            assert!(out.contains(terminal(operation, framing)), "{operation} cut at {cut}: {out}");
             for marker in ["[DONE]", "message_stop", "response.completed"] {
-                assert!(!out.contains(marker), "{surface} cut at {cut}: {out}");
+                assert!(!out.contains(marker), "{operation} cut at {cut}: {out}");
             }
-            assert_eq!(stream.observed().error.as_ref().map(|problem| problem.status), Some(502));
-            assert!(!stream.observed().complete);
+            assert_eq!(stream.stats().error.as_ref().map(|problem| problem.status), Some(502));
+            assert!(!stream.stats().complete);
             if framing == Framing::JsonArray {
                 let read: serde_json::Value =
                     serde_json::from_str(&out).unwrap_or_else(|_| panic!("cut at {cut}: {out}"));
@@ -175,19 +175,19 @@ fn a_cut_stream_ends_in_the_dialects_error() {
 #[test]
 fn responses_errors_continue_the_numbering() {
     let begun = &RESPONSES.as_bytes()[..RESPONSES.find("event: response.completed").expect("there")];
-    let (out, _) = run(stream(Surface::Responses, Framing::Sse, Surface::Responses), &[begun]);
+    let (out, _) = run(stream(Operation::Responses, Framing::Sse, Operation::Responses), &[begun]);
     assert!(
         out.contains("\"type\":\"response.failed\",\"sequence_number\":2,\"response\":{\"id\":\"resp_1\""),
         "{out}"
     );
-    let (out, _) = run(stream(Surface::Responses, Framing::Sse, Surface::Responses), &[b": hi\n\n"]);
+    let (out, _) = run(stream(Operation::Responses, Framing::Sse, Operation::Responses), &[b": hi\n\n"]);
     let created = out.find("\"type\":\"response.created\",\"sequence_number\":0").expect("created first");
     assert!(created < out.find("\"type\":\"response.failed\",\"sequence_number\":1").expect("then failed"));
 }
 
 #[test]
 fn hidden_usage_leaves_no_trace() {
-    let exchange = prepared(Surface::ChatCompletions, Framing::Sse, Surface::ChatCompletions, false).exchange;
+    let translation = prepared(Operation::ChatCompletions, Framing::Sse, Operation::ChatCompletions, false).translation;
     let expected: String = CHAT
         .split_inclusive("\n\n")
         .filter(|event| !event.contains("total_tokens"))
@@ -195,15 +195,15 @@ fn hidden_usage_leaves_no_trace() {
         .collect();
     for size in 1..CHAT.len() {
         let pieces: Vec<&[u8]> = CHAT.as_bytes().chunks(size).collect();
-        let (out, stream) = run(exchange.stream(&reply()), &pieces);
+        let (out, stream) = run(translation.stream(&reply()), &pieces);
         assert_eq!(out, expected, "pieces of {size}");
-        assert_eq!(stream.observed().usage.map(|usage| usage.total_output()), Some(5));
+        assert_eq!(stream.stats().usage.map(|usage| usage.total_output()), Some(5));
     }
 }
 
 #[test]
 fn an_endless_event_goes_out_raw_and_is_closed_before_an_error() {
-    let mut stream = stream(Surface::ChatCompletions, Framing::Sse, Surface::ChatCompletions);
+    let mut stream = stream(Operation::ChatCompletions, Framing::Sse, Operation::ChatCompletions);
     let start = b"data: {\"choices\":[{\"delta\":{\"content\":\"";
     let mut out = stream.push(Bytes::from_static(start)).to_vec();
     assert!(out.is_empty());
@@ -217,44 +217,46 @@ fn an_endless_event_goes_out_raw_and_is_closed_before_an_error() {
     assert!(stream.heartbeat().is_empty(), "not inside an event");
     let end = stream.fail(&Problem::new(ProblemKind::Timeout, "too slow"));
     assert!(end.starts_with(b"\n\ndata: {\"error\":{\"message\":\"too slow\""));
-    let mut whole = self::stream(Surface::ChatCompletions, Framing::Sse, Surface::ChatCompletions);
+    let mut whole = self::stream(Operation::ChatCompletions, Framing::Sse, Operation::ChatCompletions);
     let event =
         format!("data: {{\"id\":\"c\",\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "y".repeat(100_000));
     let out: Vec<u8> =
         event.as_bytes().chunks(9_000).flat_map(|piece| whole.push(Bytes::copy_from_slice(piece))).collect();
     assert_eq!(out, event.as_bytes());
-    assert_eq!(whole.observed().output_chars, 100_000, "the tap still sees the whole event");
+    assert_eq!(whole.stats().output_chars, 100_000, "the tap still sees the whole event");
 }
 
 #[test]
 fn an_upstreams_own_error_is_passed_and_not_doubled() {
     let text =
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
-    let (out, stream) = run(stream(Surface::Messages, Framing::Sse, Surface::Messages), &[text.as_bytes()]);
+    let (out, stream) = run(stream(Operation::Messages, Framing::Sse, Operation::Messages), &[text.as_bytes()]);
     assert_eq!(out, text);
-    assert_eq!(stream.observed().error.as_ref().map(|problem| problem.status), Some(529));
-    assert!(!stream.observed().content);
+    assert_eq!(stream.stats().error.as_ref().map(|problem| problem.status), Some(529));
+    assert!(!stream.stats().content);
 }
 
 #[test]
 fn heartbeats_are_legal_in_each_dialect() {
-    let beat = |surface, framing, first: &str| {
-        let mut stream = stream(surface, framing, surface);
+    let beat = |operation, framing, first: &str| {
+        let mut stream = stream(operation, framing, operation);
         stream.push(Bytes::copy_from_slice(first.as_bytes()));
         String::from_utf8(stream.heartbeat().to_vec()).expect("UTF-8")
     };
     let first = |text: &'static str| text.split_inclusive("\n\n").next().expect("an event");
-    let chat = beat(Surface::ChatCompletions, Framing::Sse, first(CHAT));
+    let chat = beat(Operation::ChatCompletions, Framing::Sse, first(CHAT));
     assert!(chat.starts_with("data: {\"id\":\"c1\"") && chat.contains("\"delta\":{}"), "{chat}");
-    assert_eq!(beat(Surface::Messages, Framing::Sse, first(MESSAGES)), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
-    assert_eq!(beat(Surface::GenerateContent, Framing::Sse, GEMINI), "\n");
-    assert_eq!(beat(Surface::GenerateContent, Framing::JsonArray, "[{\"candidates\":[]}"), "\n");
-    assert_eq!(beat(Surface::Responses, Framing::Sse, first(RESPONSES)), ": keepalive\n\n");
+    assert_eq!(beat(Operation::Messages, Framing::Sse, first(MESSAGES)), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+    assert_eq!(beat(Operation::GenerateContent, Framing::Sse, GEMINI), "\n");
+    assert_eq!(beat(Operation::GenerateContent, Framing::JsonArray, "[{\"candidates\":[]}"), "\n");
+    assert_eq!(beat(Operation::Responses, Framing::Sse, first(RESPONSES)), ": keepalive\n\n");
 }
 
-fn pairs() -> Vec<(Surface, Surface, &'static str)> {
-    let all = [(Surface::ChatCompletions, CHAT), (Surface::Messages, MESSAGES), (Surface::GenerateContent, GEMINI)];
-    let pair = |from: Surface| all.iter().filter(move |(to, _)| *to != from).map(move |(to, text)| (from, *to, *text));
+fn pairs() -> Vec<(Operation, Operation, &'static str)> {
+    let all =
+        [(Operation::ChatCompletions, CHAT), (Operation::Messages, MESSAGES), (Operation::GenerateContent, GEMINI)];
+    let pair =
+        |from: Operation| all.iter().filter(move |(to, _)| *to != from).map(move |(to, text)| (from, *to, *text));
     all.iter().flat_map(|(from, _)| pair(*from)).collect()
 }
 
@@ -262,7 +264,7 @@ fn pairs() -> Vec<(Surface, Surface, &'static str)> {
 fn translated_streams_are_the_same_at_every_cut() {
     for (client, upstream, text) in pairs() {
         let (expected, seen) = run(stream(client, Framing::Sse, upstream), &[text.as_bytes()]);
-        let seen = seen.observed();
+        let seen = seen.stats();
         assert!(seen.complete && seen.error.is_none(), "{client} from {upstream}: {seen:?}");
         assert_eq!(seen.usage.map(|usage| (usage.total_input(), usage.total_output())), Some((3, 5)));
         assert!(seen.output_chars >= 5);
@@ -275,7 +277,7 @@ fn translated_streams_are_the_same_at_every_cut() {
             );
         }
         let (cut, seen) = run(stream(client, Framing::Sse, upstream), &[&text.as_bytes()[..text.len() / 3]]);
-        assert!(cut.contains("error") && seen.observed().error.is_some() && !seen.observed().complete, "{cut}");
+        assert!(cut.contains("error") && seen.stats().error.is_some() && !seen.stats().complete, "{cut}");
         for marker in ["[DONE]", "message_stop"] {
             assert!(!cut.contains(marker), "{cut}");
         }
@@ -285,16 +287,16 @@ fn translated_streams_are_the_same_at_every_cut() {
 #[test]
 fn arrays_are_read_and_written() {
     let (out, _) =
-        run(stream(Surface::GenerateContent, Framing::JsonArray, Surface::ChatCompletions), &[CHAT.as_bytes()]);
+        run(stream(Operation::GenerateContent, Framing::JsonArray, Operation::ChatCompletions), &[CHAT.as_bytes()]);
     let read: serde_json::Value = serde_json::from_str(&out).expect("an array");
     assert!(read.as_array().is_some_and(|list| !list.is_empty()), "{out}");
     let (from_array, seen) =
-        run(stream(Surface::ChatCompletions, Framing::Sse, Surface::GenerateContent), &[ARRAY.as_bytes()]);
-    assert!(seen.observed().complete && from_array.contains("hello") && from_array.ends_with("data: [DONE]\n\n"));
+        run(stream(Operation::ChatCompletions, Framing::Sse, Operation::GenerateContent), &[ARRAY.as_bytes()]);
+    assert!(seen.stats().complete && from_array.contains("hello") && from_array.ends_with("data: [DONE]\n\n"));
     let (converted, seen) =
-        run(stream(Surface::GenerateContent, Framing::Sse, Surface::GenerateContent), &[ARRAY.as_bytes()]);
-    assert!(converted.starts_with("data: {") && seen.observed().complete, "{converted}");
-    let mut failing = stream(Surface::GenerateContent, Framing::JsonArray, Surface::ChatCompletions);
+        run(stream(Operation::GenerateContent, Framing::Sse, Operation::GenerateContent), &[ARRAY.as_bytes()]);
+    assert!(converted.starts_with("data: {") && seen.stats().complete, "{converted}");
+    let mut failing = stream(Operation::GenerateContent, Framing::JsonArray, Operation::ChatCompletions);
     let mut out = failing.push(Bytes::from_static(CHAT.as_bytes()).slice(..CHAT.find("stop").expect("there"))).to_vec();
     out.extend_from_slice(&failing.fail(&Problem::new(ProblemKind::Timeout, "slow")));
     let read: serde_json::Value = serde_json::from_slice(&out).expect("still an array");
@@ -309,63 +311,67 @@ const CHAT_WHOLE: &str = r#"{"id":"c1","object":"chat.completion","created":1,"m
 #[test]
 fn a_document_instead_of_a_stream_becomes_one() {
     // Protocols 5, case 60, on both lanes.
-    for client in [Surface::ChatCompletions, Surface::Messages] {
-        let (out, seen) = run(stream(client, Framing::Sse, Surface::ChatCompletions), &[CHAT_WHOLE.as_bytes()]);
-        let seen = seen.observed();
+    for client in [Operation::ChatCompletions, Operation::Messages] {
+        let (out, seen) = run(stream(client, Framing::Sse, Operation::ChatCompletions), &[CHAT_WHOLE.as_bytes()]);
+        let seen = seen.stats();
         assert!(seen.complete && out.contains("hello"), "{client}: {out}");
         assert_eq!(
             (seen.finish, seen.usage.map(|usage| usage.total_output())),
             (Some(FinishReason::ToolCalls), Some(5))
         );
-        let end = if client == Surface::Messages { "event: message_stop" } else { "data: [DONE]" };
+        let end = if client == Operation::Messages { "event: message_stop" } else { "data: [DONE]" };
         assert!(out.contains(end), "{out}");
         let failed = br#"{"error":{"message":"busy","type":"rate_limit_error"}}"#;
-        let (_, seen) = run(stream(client, Framing::Sse, Surface::ChatCompletions), &[failed]);
-        assert_eq!(seen.observed().error.as_ref().map(|problem| problem.kind), Some(ProblemKind::RateLimited));
+        let (_, seen) = run(stream(client, Framing::Sse, Operation::ChatCompletions), &[failed]);
+        assert_eq!(seen.stats().error.as_ref().map(|problem| problem.kind), Some(ProblemKind::RateLimited));
     }
-    let (out, seen) = run(stream(Surface::Responses, Framing::Sse, Surface::Responses), &[b"<html>"]);
-    assert!(seen.observed().error.is_some() && out.contains("response.failed"));
+    let (out, seen) = run(stream(Operation::Responses, Framing::Sse, Operation::Responses), &[b"<html>"]);
+    assert!(seen.stats().error.is_some() && out.contains("response.failed"));
 }
 
-fn whole(exchange: &Exchange, body: &'static str, content_type: &str) -> Result<crate::exchange::Whole, Problem> {
-    exchange.whole(&reply(), 200, Some(content_type), Bytes::from_static(body.as_bytes()))
+fn whole(
+    translation: &ResponseTranslation,
+    body: &'static str,
+    content_type: &str,
+) -> Result<crate::response_translation::Whole, Problem> {
+    translation.whole(&reply(), 200, Some(content_type), Bytes::from_static(body.as_bytes()))
 }
 
 #[test]
 fn what_is_no_answer_is_a_failure_in_the_same_dialect_too() {
-    let rows: [(Surface, &str); 9] = [
-        (Surface::ChatCompletions, r#"{"error":{"message":"m","code":500}}"#),
-        (Surface::ChatCompletions, "<html><body>Bad Gateway</body></html>"),
-        (Surface::ChatCompletions, ""),
-        (Surface::ChatCompletions, r#"{"choices":[{"message":{"content":"he"#),
-        (Surface::ChatCompletions, "{}"),
-        (Surface::Messages, r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#),
-        (Surface::Messages, "null"),
-        (Surface::GenerateContent, "[]"),
-        (Surface::Responses, r#"{"status":"failed","error":{"code":"server_error","message":"m"},"output":[]}"#),
+    let rows: [(Operation, &str); 9] = [
+        (Operation::ChatCompletions, r#"{"error":{"message":"m","code":500}}"#),
+        (Operation::ChatCompletions, "<html><body>Bad Gateway</body></html>"),
+        (Operation::ChatCompletions, ""),
+        (Operation::ChatCompletions, r#"{"choices":[{"message":{"content":"he"#),
+        (Operation::ChatCompletions, "{}"),
+        (Operation::Messages, r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#),
+        (Operation::Messages, "null"),
+        (Operation::GenerateContent, "[]"),
+        (Operation::Responses, r#"{"status":"failed","error":{"code":"server_error","message":"m"},"output":[]}"#),
     ];
-    for (surface, body) in rows {
-        let exchange = prepared(surface, Framing::Whole, surface, false).exchange;
-        assert!(whole(&exchange, body, "application/json").is_err(), "{surface}: {body}");
+    for (operation, body) in rows {
+        let translation = prepared(operation, Framing::Whole, operation, false).translation;
+        assert!(whole(&translation, body, "application/json").is_err(), "{operation}: {body}");
     }
 }
 
 #[test]
 fn whole_answers_pass_or_are_translated() {
-    let same = prepared(Surface::ChatCompletions, Framing::Whole, Surface::ChatCompletions, false).exchange;
+    let same = prepared(Operation::ChatCompletions, Framing::Whole, Operation::ChatCompletions, false).translation;
     let passed = whole(&same, CHAT_WHOLE, "application/json").expect("an answer");
     assert!(!passed.changed && passed.body == CHAT_WHOLE.as_bytes());
-    assert_eq!(passed.observed.usage.map(|usage| usage.total_output()), Some(5));
-    let other = prepared(Surface::Messages, Framing::Whole, Surface::ChatCompletions, false).exchange;
+    assert_eq!(passed.stats.usage.map(|usage| usage.total_output()), Some(5));
+    let other = prepared(Operation::Messages, Framing::Whole, Operation::ChatCompletions, false).translation;
     let translated = whole(&other, CHAT_WHOLE, "application/json").expect("an answer");
     let body: serde_json::Value = serde_json::from_slice(&translated.body).expect("JSON");
     assert_eq!((body["stop_reason"].as_str(), translated.changed), (Some("tool_use"), true));
-    assert_eq!(translated.observed.finish, Some(FinishReason::ToolCalls));
+    assert_eq!(translated.stats.finish, Some(FinishReason::ToolCalls));
     // Events although a whole answer was asked for.
-    for exchange in [&same, &other] {
-        let folded = whole(exchange, CHAT, "text/event-stream; charset=utf-8").expect("an answer");
+    for translation in [&same, &other] {
+        let folded = whole(translation, CHAT, "text/event-stream; charset=utf-8").expect("an answer");
         assert!(String::from_utf8_lossy(&folded.body).contains("llo"), "{folded:?}");
-        assert_eq!(folded.observed.usage.map(|usage| usage.total_output()), Some(5));
+        assert_eq!(folded.stats.usage.map(|usage| usage.total_output()), Some(5));
     }
     let refused = whole(&other, r#"{"error":{"message":"m","type":"overloaded_error"}}"#, "application/json");
     assert_eq!(refused.err().map(|problem| problem.kind), Some(ProblemKind::Overloaded));
@@ -375,9 +381,9 @@ fn whole_answers_pass_or_are_translated() {
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1usize..50) {
-        for (surface, framing, text) in passthroughs() {
+        for (operation, framing, text) in passthroughs() {
             let pieces: Vec<&[u8]> = bytes.chunks(size).collect();
-            let mut stream = stream(surface, framing, surface);
+            let mut stream = stream(operation, framing, operation);
             stream.push(Bytes::from_static(&text.as_bytes()[..text.len() / 2]));
             for piece in pieces {
                 stream.push(Bytes::copy_from_slice(piece));
@@ -388,7 +394,7 @@ proptest! {
             let mut stream = stream(client, Framing::Sse, upstream);
             stream.push(Bytes::copy_from_slice(&bytes));
             stream.finish();
-            prop_assert!(!stream.observed().complete);
+            prop_assert!(!stream.stats().complete);
         }
     }
 }

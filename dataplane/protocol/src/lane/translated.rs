@@ -7,29 +7,29 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Codecs, in_clients_words, observe, truncated, unfold, unreadable, whole};
+use super::{Codecs, in_clients_words, observe, to_events, truncated, unreadable, whole};
 use crate::{
-    codec::{NameMap, Reply, StreamDecoder, StreamEncoder},
-    dialect::{Framing, Surface},
-    exchange::Observed,
+    codec::{NameMap, ResponseContext, StreamDecoder, StreamEncoder},
+    dialect::{Framing, Operation},
     framing::{
         json_array::{ArrayDecoder, ArrayWriter},
         sse::{Frame, MAX_EVENT, SseDecoder},
     },
     ir::{BlockKind, Delta, Event},
     problem::Problem,
+    response_translation::ResponseStats,
 };
 
 pub(crate) struct Translated {
     codecs: Codecs,
-    upstream: Surface,
-    client: Surface,
+    upstream: Operation,
+    client: Operation,
     input: Input,
     decoder: Box<dyn StreamDecoder>,
     encoder: Box<dyn StreamEncoder>,
     array: Option<ArrayWriter>,
     names: Arc<NameMap>,
-    seen: Observed,
+    seen: ResponseStats,
     events: Vec<Event>,
     /// Bytes of blocks that are not complete: an encoder may have to hold them.
     open: HashMap<u32, usize>,
@@ -52,12 +52,12 @@ enum Input {
 }
 
 impl Translated {
-    /// From the upstream's surface to the client's (`ends`), in this framing.
+    /// From the upstream's operation to the client's (`ends`), in this framing.
     pub(crate) fn between(
         codecs: Codecs,
-        ends: (Surface, Surface),
+        ends: (Operation, Operation),
         framing: Framing,
-        reply: &Reply,
+        reply: &ResponseContext,
         names: Arc<NameMap>,
     ) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Translated {
             encoder: codecs.client.stream_encoder(reply),
             array: (framing == Framing::JsonArray).then(ArrayWriter::new),
             names,
-            seen: Observed::default(),
+            seen: ResponseStats::default(),
             events: Vec::new(),
             open: HashMap::new(),
             open_bytes: 0,
@@ -88,7 +88,7 @@ impl Translated {
         self.states
     }
 
-    pub(crate) fn observed(&self) -> &Observed {
+    pub(crate) fn stats(&self) -> &ResponseStats {
         &self.seen
     }
 
@@ -144,7 +144,7 @@ impl Translated {
         let (decoder, events) = (&mut self.decoder, &mut self.events);
         match std::mem::replace(&mut self.input, Input::Unknown) {
             Input::Whole(body) => match whole::decode(self.upstream, self.codecs, &body) {
-                Ok(response) => unfold::events(response, events),
+                Ok(response) => to_events::events(response, events),
                 Err(problem) => {
                     events.push(Event::Error(problem));
                     let stated = whole::stated(self.upstream, &body);

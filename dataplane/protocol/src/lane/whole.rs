@@ -7,13 +7,13 @@ use serde_json::{Value, value::RawValue};
 
 use super::{Codecs, in_clients_words, observe, truncated, unreadable};
 use crate::{
-    call::most_bytes,
-    codec::{NameMap, Reply, fold::Fold},
-    dialect::Surface,
-    exchange::{Answer, Exchange, Lane, Whole},
+    codec::{NameMap, ResponseContext, accumulate::Accumulator},
+    dialect::Operation,
     framing::sse::{self, SseDecoder},
     ir::{Block, Response},
     problem::{Problem, understand},
+    request::most_bytes,
+    response_translation::{Answer, Lane, ResponseTranslation, Whole},
     scan::{Kind, Scan},
     tap,
 };
@@ -27,56 +27,60 @@ const JSON: &str = "application/json";
 ///
 /// # Errors
 /// When it is no answer of the upstream's dialect, or says that it failed.
-pub(crate) fn answer(exchange: &Exchange, reply: &Reply, answer: Answer<'_>) -> Result<Whole, Problem> {
+pub(crate) fn answer(
+    translation: &ResponseTranslation,
+    reply: &ResponseContext,
+    answer: Answer<'_>,
+) -> Result<Whole, Problem> {
     let events = are_events(&answer);
-    match &exchange.lane {
-        Lane::Passthrough { .. } if events => match Codecs::between(exchange.upstream, exchange.client) {
-            Some(codecs) => translate(exchange, codecs, &NameMap::default(), (reply, &answer.body)),
+    match &translation.lane {
+        Lane::Passthrough { .. } if events => match Codecs::between(translation.upstream, translation.client) {
+            Some(codecs) => translate(translation, codecs, &NameMap::default(), (reply, &answer.body)),
             None => Err(unreadable("the upstream answered with events where a whole answer was asked for")),
         },
         Lane::Passthrough { .. } => {
             // Judged as on the other lane, so that another upstream can answer; the bytes of a good one stay.
-            let observed = tap::whole::look(exchange.upstream, &answer.body)
-                .ok_or_else(|| understand::no_answer(exchange.upstream.family(), &answer.body))?;
-            if let Some(problem) = observed.error {
+            let stats = tap::whole::look(translation.upstream, &answer.body)
+                .ok_or_else(|| understand::no_answer(translation.upstream.family(), &answer.body))?;
+            if let Some(problem) = stats.error {
                 return Err(problem);
             }
-            Ok(Whole { body: answer.body, content_type: JSON, observed, changed: false })
+            Ok(Whole { body: answer.body, content_type: JSON, stats, changed: false })
         }
         Lane::Raw => Err(unreadable("an answer of this kind is never read as a whole")),
         Lane::Translated { codecs, names, custom_tools } => {
-            let reply = Reply { custom_tools: Arc::clone(custom_tools), ..reply.clone() };
-            translate(exchange, *codecs, names, (&reply, &answer.body))
+            let reply = ResponseContext { custom_tools: Arc::clone(custom_tools), ..reply.clone() };
+            translate(translation, *codecs, names, (&reply, &answer.body))
         }
     }
 }
 
 fn translate(
-    exchange: &Exchange,
+    translation: &ResponseTranslation,
     codecs: Codecs,
     names: &NameMap,
-    (reply, body): (&Reply, &Bytes),
+    (reply, body): (&ResponseContext, &Bytes),
 ) -> Result<Whole, Problem> {
     let read =
-        if begins_like_events(body) { from_events(codecs, body) } else { decode(exchange.upstream, codecs, body) };
+        if begins_like_events(body) { from_events(codecs, body) } else { decode(translation.upstream, codecs, body) };
     let mut response = read.map_err(|mut problem| {
-        if exchange.upstream != exchange.client {
-            in_clients_words(&mut problem, exchange.client);
+        if translation.upstream != translation.client {
+            in_clients_words(&mut problem, translation.client);
         }
         problem
     })?;
     restore_names(&mut response, names);
-    let observed = observe::response(&response, exchange.client);
+    let stats = observe::response(&response, translation.client);
     let most = most_bytes(body.len(), MAX_GROWTH);
-    let body = codecs.client.encode_response(&response, &Reply { most_bytes: Some(most), ..reply.clone() });
+    let body = codecs.client.encode_response(&response, &ResponseContext { most_bytes: Some(most), ..reply.clone() });
     if body.len() > most {
         return Err(unreadable("the upstream's answer becomes too large in the client's format"));
     }
-    Ok(Whole { body: body.into(), content_type: JSON, observed, changed: true })
+    Ok(Whole { body: body.into(), content_type: JSON, stats, changed: true })
 }
 
 /// Reads an upstream's whole JSON, which may say that it failed in spite of its status.
-pub(super) fn decode(upstream: Surface, codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {
+pub(super) fn decode(upstream: Operation, codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {
     let has_error = memchr::memmem::find(body, b"\"error\"").is_some();
     if has_error
         && let Some(error) = stated_error(body)
@@ -95,7 +99,7 @@ pub(super) fn decode(upstream: Surface, codecs: Codecs, body: &[u8]) -> Result<R
 
 /// What a document says failed, as the vendor wrote it, as the body of an error answer: an object that holds an `error`
 /// or is one; none for anything else. Of Responses' last event it is the error alone.
-pub(crate) fn stated(upstream: Surface, document: &[u8]) -> Option<Bytes> {
+pub(crate) fn stated(upstream: Operation, document: &[u8]) -> Option<Bytes> {
     if !document.trim_ascii_start().starts_with(b"{") {
         return None;
     }
@@ -133,7 +137,7 @@ fn from_events(codecs: Codecs, body: &[u8]) -> Result<Response, Problem> {
     read.map_err(|_| unreadable("the upstream sent an event that is too large"))?;
     frames.finish(|frame| decoder.push(frame, &mut events));
     decoder.finish(&mut events);
-    let mut fold = Fold::default();
+    let mut fold = Accumulator::default();
     events.into_iter().try_for_each(|event| fold.push(event))?;
     if fold.is_complete() { Ok(fold.finish()) } else { Err(truncated()) }
 }

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, ScanValue, failed, failed_bare,
-    glance::{self, Begins},
-    identified, usage,
+    Outline, ScanValue, failed, failed_bare, identified,
+    json_scan::{self, Begins},
+    usage,
 };
-use crate::{codec::chat, dialect::Family, exchange::Observed, problem::understand::is_error, scan::Kind};
+use crate::{
+    codec::chat, dialect::Family, problem::understand::is_error, response_translation::ResponseStats, scan::Kind,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Chat {
@@ -16,7 +18,7 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
-    pub(super) fn event(&mut self, data: &str, seen: &mut Observed) {
+    pub(super) fn event(&mut self, data: &str, seen: &mut ResponseStats) {
         if data.trim() == "[DONE]" {
             seen.complete = seen.error.is_none();
             return;
@@ -35,7 +37,7 @@ impl Chat {
         }
     }
 
-    fn parsed(&mut self, chunk: &Outline<'_>, data: &str, seen: &mut Observed) {
+    fn parsed(&mut self, chunk: &Outline<'_>, data: &str, seen: &mut ResponseStats) {
         if let Some(error) = chunk.small("error").filter(is_error) {
             failed(Family::OpenAi, &json!({ "error": error }), seen);
             return;
@@ -55,7 +57,7 @@ impl Chat {
 }
 
 /// Why a choice ended or failed, and counts that stand in it (Moonshot).
-pub(super) fn choice(body: &[u8], choice: &ScanValue, seen: &mut Observed) {
+pub(super) fn choice(body: &[u8], choice: &ScanValue, seen: &mut ResponseStats) {
     let [counts, reason, error] = choice.named(body, ["usage", "finish_reason", "error"]);
     if let Some(counts) = counts.and_then(|counts| counts.small(body)).filter(Value::is_object) {
         seen.count(usage::openai(&counts));
@@ -73,15 +75,15 @@ pub(super) fn choice(body: &[u8], choice: &ScanValue, seen: &mut Observed) {
 }
 
 /// Counts what a choice delivers; other members go to `each`.
-pub(super) fn delta<'a>(json: &'a [u8], seen: &mut Observed, mut each: impl FnMut(&'a [u8], Begins<'a>)) {
+pub(super) fn delta<'a>(json: &'a [u8], seen: &mut ResponseStats, mut each: impl FnMut(&'a [u8], Begins<'a>)) {
     let mut chars = 0;
     // One thought under several names: some servers repeat `reasoning` in `reasoning_content` and in the details.
     let mut thoughts = [0_u64; 3];
-    glance::members(json, |name, value| match (name, value) {
-        (b"content" | b"refusal" | b"arguments" | b"input", Begins::Text(text)) => chars += glance::chars(text),
-        (b"reasoning_content", Begins::Text(text)) => thoughts[0] += glance::chars(text),
-        (b"reasoning", Begins::Text(text)) => thoughts[1] += glance::chars(text),
-        (b"text" | b"summary", Begins::Text(text)) => thoughts[2] += glance::chars(text),
+    json_scan::members(json, |name, value| match (name, value) {
+        (b"content" | b"refusal" | b"arguments" | b"input", Begins::Text(text)) => chars += json_scan::chars(text),
+        (b"reasoning_content", Begins::Text(text)) => thoughts[0] += json_scan::chars(text),
+        (b"reasoning", Begins::Text(text)) => thoughts[1] += json_scan::chars(text),
+        (b"text" | b"summary", Begins::Text(text)) => thoughts[2] += json_scan::chars(text),
         // Only functions and custom tools have names; a call without arguments is content.
         (b"name", Begins::Text(text)) => seen.content |= !text.is_empty(),
         (name, value) => each(name, value),

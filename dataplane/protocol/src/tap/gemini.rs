@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Outline, ScanValue, failed, failed_bare, identified, usage};
 use crate::{
-    codec::gemini, dialect::Family, exchange::Observed, ir::FinishReason, problem::understand::is_error, scan::Kind,
+    codec::gemini, dialect::Family, ir::FinishReason, problem::understand::is_error,
+    response_translation::ResponseStats, scan::Kind,
 };
 
 #[derive(Debug, Default)]
@@ -16,13 +17,13 @@ pub(crate) struct Gemini {
 }
 
 impl Gemini {
-    pub(super) fn event(&mut self, data: &str, seen: &mut Observed) {
+    pub(super) fn event(&mut self, data: &str, seen: &mut ResponseStats) {
         if let Some(chunk) = Outline::read(data) {
             self.parsed(&chunk, seen);
         }
     }
 
-    pub(super) fn parsed(&mut self, chunk: &Outline<'_>, seen: &mut Observed) {
+    pub(super) fn parsed(&mut self, chunk: &Outline<'_>, seen: &mut ResponseStats) {
         // Code Assist wraps the answer once more.
         let inner = chunk.get("response");
         let get = |name: &str| match inner {
@@ -74,7 +75,7 @@ impl Gemini {
         }
     }
 
-    fn part(&mut self, body: &[u8], part: &ScanValue, seen: &mut Observed) {
+    fn part(&mut self, body: &[u8], part: &ScanValue, seen: &mut ResponseStats) {
         let names =
             ["text", "functionCall", "inlineData", "executableCode", "codeExecutionResult", "toolCall", "fileData"];
         let [text, call, others @ ..] = part.named(body, names);

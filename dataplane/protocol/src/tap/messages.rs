@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, failed, failed_bare,
-    glance::{self, Begins},
-    identified, usage,
+    Outline, failed, failed_bare, identified,
+    json_scan::{self, Begins},
+    usage,
 };
 use crate::{
     codec::{
@@ -13,12 +13,12 @@ use crate::{
         messages::{began_again, finish_reason},
     },
     dialect::Family,
-    exchange::Observed,
     framing::sse::Frame,
     problem::understand::{self, is_error},
+    response_translation::ResponseStats,
 };
 
-pub(super) fn event(frame: Frame<'_>, seen: &mut Observed) {
+pub(super) fn event(frame: Frame<'_>, seen: &mut ResponseStats) {
     match frame.event {
         Some("ping" | "content_block_stop") => {}
         Some("content_block_delta") => {
@@ -33,7 +33,7 @@ pub(super) fn event(frame: Frame<'_>, seen: &mut Observed) {
     }
 }
 
-fn parsed(body: &Outline<'_>, data: &str, seen: &mut Observed) {
+fn parsed(body: &Outline<'_>, data: &str, seen: &mut ResponseStats) {
     let kind = body.get("type").and_then(|kind| kind.text(body.text));
     match kind.as_deref() {
         Some("message_start") => {
@@ -72,7 +72,7 @@ fn parsed(body: &Outline<'_>, data: &str, seen: &mut Observed) {
     }
 }
 
-fn counted(counts: Option<&Value>, seen: &mut Observed) {
+fn counted(counts: Option<&Value>, seen: &mut ResponseStats) {
     if let Some(counts) = counts.filter(|counts| counts.is_object()) {
         seen.count(usage::anthropic(counts));
     }
@@ -81,16 +81,16 @@ fn counted(counts: Option<&Value>, seen: &mut Observed) {
 /// Characters of text, thinking and arguments.
 pub(super) fn delivered(json: &[u8]) -> u64 {
     let mut chars = 0;
-    glance::members(json, |name, value| {
+    json_scan::members(json, |name, value| {
         if let (b"text" | b"thinking" | b"partial_json", Begins::Text(text)) = (name, value) {
-            chars += glance::chars(text);
+            chars += json_scan::chars(text);
         }
     });
     chars
 }
 
 /// Notes why the answer ended, or that the server gave up on it.
-pub(super) fn finished(reason: &str, seen: &mut Observed) {
+pub(super) fn finished(reason: &str, seen: &mut ResponseStats) {
     if chat::broke_off(reason) {
         seen.error.get_or_insert_with(|| chat::stopped_early(reason));
     } else {

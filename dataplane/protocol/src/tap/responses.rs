@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, ScanValue, failed,
-    glance::{self, Begins},
-    identified, usage,
+    Outline, ScanValue, failed, identified,
+    json_scan::{self, Begins},
+    usage,
 };
-use crate::{dialect::Family, exchange::Observed, framing::sse::Frame, ir::FinishReason};
+use crate::{dialect::Family, framing::sse::Frame, ir::FinishReason, response_translation::ResponseStats};
 
 #[derive(Debug, Default)]
 pub(crate) struct Responses {
@@ -19,12 +19,12 @@ impl Responses {
         self.sequence
     }
 
-    pub(super) fn event(&mut self, frame: Frame<'_>, seen: &mut Observed) {
+    pub(super) fn event(&mut self, frame: Frame<'_>, seen: &mut ResponseStats) {
         let (mut kind, mut chars) = (frame.event.map(str::as_bytes), 0);
-        glance::top_members(frame.data.as_bytes(), |name, value| match (name, value) {
+        json_scan::top_members(frame.data.as_bytes(), |name, value| match (name, value) {
             (b"type", Begins::Text(text)) => kind = kind.or(Some(text)),
-            (b"delta", Begins::Text(text)) => chars = glance::chars(text),
-            (b"sequence_number", Begins::Other(value)) => self.sequence = glance::number(value).max(self.sequence),
+            (b"delta", Begins::Text(text)) => chars = json_scan::chars(text),
+            (b"sequence_number", Begins::Other(value)) => self.sequence = json_scan::number(value).max(self.sequence),
             _ => {}
         });
         let kind = kind.unwrap_or_default();
@@ -51,7 +51,7 @@ impl Responses {
     }
 }
 
-fn parsed(kind: &[u8], body: &Outline<'_>, seen: &mut Observed) {
+fn parsed(kind: &[u8], body: &Outline<'_>, seen: &mut ResponseStats) {
     match kind {
         b"response.output_item.added" => {
             let item = body.get("item").and_then(|item| item.member(body.text, "type"));
@@ -68,7 +68,7 @@ fn parsed(kind: &[u8], body: &Outline<'_>, seen: &mut Observed) {
 }
 
 /// A response object, whole or inside an event; an error is read from what it stands in.
-pub(super) fn response(body: &Outline<'_>, object: Option<&ScanValue>, in_event: bool, seen: &mut Observed) {
+pub(super) fn response(body: &Outline<'_>, object: Option<&ScanValue>, in_event: bool, seen: &mut ResponseStats) {
     let response = body.some(object, ["id", "model", "usage", "status", "incomplete_details", "error"]);
     identified(response.get("id"), response.get("model"), seen);
     if let Some(counts) = response.get("usage").filter(|counts| counts.is_object()) {

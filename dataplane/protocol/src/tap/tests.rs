@@ -4,8 +4,8 @@ use crate::{
     problem::ProblemKind,
 };
 
-fn watched(surface: Surface, events: &[(Option<&str>, &str)]) -> (Observed, Vec<bool>) {
-    let (mut tap, mut seen, mut content) = (Tap::new(surface), Observed::default(), Vec::new());
+fn watched(operation: Operation, events: &[(Option<&str>, &str)]) -> (ResponseStats, Vec<bool>) {
+    let (mut tap, mut seen, mut content) = (Tap::new(operation), ResponseStats::default(), Vec::new());
     for (event, data) in events {
         tap.event(Frame { event: *event, data }, &mut seen);
         content.push(seen.content);
@@ -13,8 +13,8 @@ fn watched(surface: Surface, events: &[(Option<&str>, &str)]) -> (Observed, Vec<
     (seen, content)
 }
 
-fn chat(events: &[&str]) -> (Observed, Vec<bool>) {
-    watched(Surface::ChatCompletions, &events.iter().map(|data| (None, *data)).collect::<Vec<_>>())
+fn chat(events: &[&str]) -> (ResponseStats, Vec<bool>) {
+    watched(Operation::ChatCompletions, &events.iter().map(|data| (None, *data)).collect::<Vec<_>>())
 }
 
 #[test]
@@ -50,14 +50,14 @@ fn errors_before_content_are_seen_as_such() {
     assert_eq!(content, [false]);
     assert_eq!(seen.error.map(|problem| (problem.kind, problem.status)), Some((ProblemKind::Overloaded, 529)));
     let overloaded = (Some("error"), r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#);
-    let (seen, _) = watched(Surface::Messages, &[(Some("ping"), r#"{"type":"ping"}"#), overloaded]);
+    let (seen, _) = watched(Operation::Messages, &[(Some("ping"), r#"{"type":"ping"}"#), overloaded]);
     assert!(!seen.content && !seen.complete);
     assert_eq!(seen.error.map(|problem| problem.status), Some(529));
     let (seen, _) =
-        watched(Surface::GenerateContent, &[(None, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#)]);
+        watched(Operation::GenerateContent, &[(None, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#)]);
     assert_eq!(seen.error.map(|problem| problem.kind), Some(ProblemKind::RateLimited));
     let failed = r#"{"type":"response.failed","sequence_number":2,"response":{"id":"r","status":"failed","error":{"code":"insufficient_quota","message":"m"},"usage":{"input_tokens":3}}}"#;
-    let (seen, _) = watched(Surface::Responses, &[(None, failed)]);
+    let (seen, _) = watched(Operation::Responses, &[(None, failed)]);
     assert_eq!(seen.error.map(|problem| problem.kind), Some(ProblemKind::QuotaExceeded));
     assert_eq!(seen.usage.and_then(|usage| usage.input), Some(3));
 }
@@ -65,7 +65,7 @@ fn errors_before_content_are_seen_as_such() {
 #[test]
 fn messages_counts_are_merged_and_not_summed() {
     let (seen, content) = watched(
-        Surface::Messages,
+        Operation::Messages,
         &[
             (
                 Some("message_start"),
@@ -94,8 +94,8 @@ fn messages_counts_are_merged_and_not_summed() {
 
 #[test]
 fn responses_streams_are_understood_without_event_lines() {
-    let mut tap = Tap::new(Surface::Responses);
-    let mut seen = Observed::default();
+    let mut tap = Tap::new(Operation::Responses);
+    let mut seen = ResponseStats::default();
     let events = [
         r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","model":"m","status":"in_progress","usage":null}}"#,
         r#"{"type":"response.output_item.added","sequence_number":1,"item":{"type":"message"}}"#,
@@ -114,8 +114,8 @@ fn responses_streams_are_understood_without_event_lines() {
 
 #[test]
 fn gemini_ends_with_its_body() {
-    let mut tap = Tap::new(Surface::GenerateContent);
-    let mut seen = Observed::default();
+    let mut tap = Tap::new(Operation::GenerateContent);
+    let mut seen = ResponseStats::default();
     tap.event(Frame { event: None, data: r#"{"response":{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{}}}]}}],"usageMetadata":{"promptTokenCount":4}}}"# }, &mut seen);
     tap.end(&mut seen);
     assert!(seen.content && !seen.complete);
@@ -125,36 +125,36 @@ fn gemini_ends_with_its_body() {
     );
     tap.end(&mut seen);
     assert_eq!((seen.complete, seen.finish), (true, Some(FinishReason::ToolCalls)));
-    let (seen, _) = watched(Surface::GenerateContent, &[(None, r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#)]);
+    let (seen, _) = watched(Operation::GenerateContent, &[(None, r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#)]);
     assert!(seen.content_filtered && !seen.content);
 }
 
 #[test]
 fn whole_answers_are_understood() {
     let chat = br#"{"id":"c","model":"m","choices":[{"message":{"content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
-    let seen = whole::look(Surface::ChatCompletions, chat).unwrap();
+    let seen = whole::look(Operation::ChatCompletions, chat).unwrap();
     assert_eq!((seen.output_chars, seen.finish, seen.complete), (5, Some(FinishReason::Stop), true));
     assert_eq!(seen.usage.map(|usage| usage.total_input() + usage.total_output()), Some(5));
     let messages = br#"{"id":"m","content":[{"type":"text","text":"abc"}],"stop_reason":"refusal","usage":{"input_tokens":1,"output_tokens":2}}"#;
-    assert!(whole::look(Surface::Messages, messages).unwrap().content_filtered);
+    assert!(whole::look(Operation::Messages, messages).unwrap().content_filtered);
     let responses = br#"{"id":"r","status":"failed","error":{"code":"rate_limit_exceeded","message":"m"},"output":[]}"#;
-    let seen = whole::look(Surface::Responses, responses).unwrap();
+    let seen = whole::look(Operation::Responses, responses).unwrap();
     assert_eq!(seen.error.map(|problem| problem.kind), Some(ProblemKind::RateLimited));
     let embedded = br#"{"data":[{"embedding":"AAAA"}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}"#;
-    assert_eq!(whole::look(Surface::Embeddings, embedded).unwrap().usage.and_then(|usage| usage.input), Some(8));
+    assert_eq!(whole::look(Operation::Embeddings, embedded).unwrap().usage.and_then(|usage| usage.input), Some(8));
     let gemini = br#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"MAX_TOKENS"}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}"#;
-    assert_eq!(whole::look(Surface::GenerateContent, gemini).unwrap().finish, Some(FinishReason::Length));
-    let failed = whole::look(Surface::ChatCompletions, br#"{"error":{"message":"m","code":429}}"#).unwrap();
+    assert_eq!(whole::look(Operation::GenerateContent, gemini).unwrap().finish, Some(FinishReason::Length));
+    let failed = whole::look(Operation::ChatCompletions, br#"{"error":{"message":"m","code":429}}"#).unwrap();
     assert_eq!(failed.error.map(|problem| problem.kind), Some(ProblemKind::RateLimited));
     for body in [&b"<html>"[..], b"", b"null", br#"{"choices":[{"#, br#"{"object":"list"}"#] {
-        assert_eq!(whole::look(Surface::ChatCompletions, body), None, "{}", String::from_utf8_lossy(body));
+        assert_eq!(whole::look(Operation::ChatCompletions, body), None, "{}", String::from_utf8_lossy(body));
     }
 }
 
 #[test]
 fn the_events_own_type_counts_wherever_it_stands() {
     let (seen, _) = watched(
-        Surface::Responses,
+        Operation::Responses,
         &[
             (
                 None,
@@ -176,7 +176,7 @@ fn reasoning_that_comes_only_as_details_is_content() {
     let details = r#"{"id":"c1","choices":[{"index":0,"delta":{"content":"","reasoning_details":[{"type":"reasoning.text","text":"3 + 4"}]}}]}"#;
     let twice = r#"{"id":"c1","choices":[{"index":0,"delta":{"reasoning":"3 + 4","reasoning_details":[{"type":"reasoning.text","text":"3 + 4"}]}}]}"#;
     for chunk in [details, twice] {
-        let (seen, _) = watched(Surface::ChatCompletions, &[(None, chunk)]);
+        let (seen, _) = watched(Operation::ChatCompletions, &[(None, chunk)]);
         assert_eq!((seen.content, seen.output_chars), (true, 5), "{chunk}");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{codec::json::count::count, exchange::Observed, ir::Usage};
+use crate::{codec::json::count::count, ir::Usage, response_translation::ResponseStats};
 
 /// Chat's, Responses' and the embeddings' spelling; input includes cached tokens, output includes reasoning.
 pub(crate) fn openai(usage: &Value) -> Usage {
@@ -104,7 +104,7 @@ pub(crate) fn gemini(usage: &Value) -> Usage {
 
 /// Notes the counts of OpenAI's other endpoints and of servers that rank: `usage`, or what Cohere puts into
 /// `meta.tokens`. Counts of something else than tokens (seconds, search units) are none.
-pub(crate) fn direct(counts: &Value, seen: &mut Observed) {
+pub(crate) fn direct(counts: &Value, seen: &mut ResponseStats) {
     let counts = counts.get("tokens").unwrap_or(counts);
     let mut used = openai(counts);
     if used.input.is_none() && used.output.is_none() {
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn servers_that_rank_count_a_total_or_elsewhere() {
         let input = |counts: Value| {
-            let mut seen = Observed::default();
+            let mut seen = ResponseStats::default();
             direct(&counts, &mut seen);
             seen.usage.and_then(|usage| usage.input)
         };

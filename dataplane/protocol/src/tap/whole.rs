@@ -4,39 +4,39 @@ use serde_json::{Value, json};
 
 use super::{Outline, ScanValue, chat, failed, gemini, identified, messages, responses, usage};
 use crate::{
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     direct::{Direct, Gives},
-    exchange::Observed,
     problem::understand::is_error,
+    response_translation::ResponseStats,
     scan::Kind,
 };
 
-/// Looks at a whole answer; none if it is no answer of its surface: an empty body, a page of HTML, JSON that was cut
+/// Looks at a whole answer; none if it is no answer of its operation: an empty body, a page of HTML, JSON that was cut
 /// short or that lacks what every answer holds.
-pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
-    let mut seen = Observed::default();
+pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
+    let mut seen = ResponseStats::default();
     let outline = Outline::read(std::str::from_utf8(body).ok()?)?;
     let scan = &outline.scan;
     let member = |name: &str| outline.small(name);
-    if surface != Surface::Responses
+    if operation != Operation::Responses
         && let Some(error) = member("error").filter(is_error)
     {
-        failed(surface.family(), &json!({ "error": error }), &mut seen);
+        failed(operation.family(), &json!({ "error": error }), &mut seen);
         return Some(seen);
     }
     let is_held = |name: &&str| match scan.last(body, name).map(|value| value.kind) {
         None | Some(Kind::Null) => false,
         // An answer without any choice is none.
-        Some(Kind::Array { empty: true }) => surface != Surface::ChatCompletions,
+        Some(Kind::Array { empty: true }) => operation != Operation::ChatCompletions,
         Some(_) => true,
     };
-    if !holds(surface).iter().any(is_held) {
+    if !holds(operation).iter().any(is_held) {
         return None;
     }
     let span = |name: &str| scan.last(body, name).map(|value| value.bytes(body)).unwrap_or_default();
     seen.complete = true;
-    match surface {
-        Surface::ChatCompletions | Surface::Direct(Direct::Completions) => {
+    match operation {
+        Operation::ChatCompletions | Operation::Direct(Direct::Completions) => {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
             chat::delta(span("choices"), &mut seen, |_, _| {});
             if let Some(choices) = scan.last(body, "choices") {
@@ -44,13 +44,13 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
             }
             count(member("usage"), Family::OpenAi, &mut seen);
         }
-        Surface::Responses => {
+        Operation::Responses => {
             seen.delivered(messages::delivered(span("output")));
             seen.complete = false;
             let whole = ScanValue { kind: Kind::Object { empty: false }, span: start_of(body)..body.len() };
             responses::response(&outline, Some(&whole), false, &mut seen);
         }
-        Surface::Messages => {
+        Operation::Messages => {
             identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
             seen.delivered(messages::delivered(span("content")));
             if let Some(word) = scan.last(body, "stop_reason").and_then(|word| word.text(body)) {
@@ -58,44 +58,44 @@ pub(crate) fn look(surface: Surface, body: &[u8]) -> Option<Observed> {
             }
             count(member("usage"), Family::Anthropic, &mut seen);
         }
-        Surface::GenerateContent => {
+        Operation::GenerateContent => {
             gemini::Gemini::default().parsed(&outline, &mut seen);
         }
-        Surface::Embeddings => {
+        Operation::Embeddings => {
             identified(None, member("model").as_ref(), &mut seen);
             count(member("usage"), Family::OpenAi, &mut seen);
         }
-        Surface::EmbedContent | Surface::BatchEmbedContents => {
+        Operation::EmbedContent | Operation::BatchEmbedContents => {
             count(member("usageMetadata"), Family::Gemini, &mut seen);
         }
-        Surface::Direct(_) => {
+        Operation::Direct(_) => {
             identified(None, member("model").as_ref(), &mut seen);
             for counts in ["usage", "meta"].into_iter().filter_map(member) {
                 usage::direct(&counts, &mut seen);
             }
         }
         // Counting costs nothing, so its answer is no usage.
-        Surface::ResponsesInputTokens | Surface::MessagesCountTokens | Surface::CountTokens => {}
+        Operation::ResponsesInputTokens | Operation::MessagesCountTokens | Operation::CountTokens => {}
     }
     seen.complete &= seen.error.is_none();
     seen.content |= seen.error.is_none() && !seen.content_filtered;
     Some(seen)
 }
 
-/// Members of which every answer of the surface has at least one.
-pub(crate) const fn holds(surface: Surface) -> &'static [&'static str] {
-    match surface {
-        Surface::ChatCompletions => &["choices"],
-        Surface::Responses => &["output", "status"],
-        Surface::Embeddings => &["data"],
-        Surface::Messages => &["content", "stop_reason"],
+/// Members of which every answer of the operation has at least one.
+pub(crate) const fn holds(operation: Operation) -> &'static [&'static str] {
+    match operation {
+        Operation::ChatCompletions => &["choices"],
+        Operation::Responses => &["output", "status"],
+        Operation::Embeddings => &["data"],
+        Operation::Messages => &["content", "stop_reason"],
         // A blocked prompt has no candidates; Code Assist wraps the answer once more.
-        Surface::GenerateContent => &["candidates", "promptFeedback", "usageMetadata", "response"],
-        Surface::EmbedContent => &["embedding", "embeddings"],
-        Surface::BatchEmbedContents => &["embeddings"],
-        Surface::ResponsesInputTokens | Surface::MessagesCountTokens => &["input_tokens"],
-        Surface::CountTokens => &["totalTokens", "totalBillableCharacters"],
-        Surface::Direct(direct) => match direct.gives() {
+        Operation::GenerateContent => &["candidates", "promptFeedback", "usageMetadata", "response"],
+        Operation::EmbedContent => &["embedding", "embeddings"],
+        Operation::BatchEmbedContents => &["embeddings"],
+        Operation::ResponsesInputTokens | Operation::MessagesCountTokens => &["input_tokens"],
+        Operation::CountTokens => &["totalTokens", "totalBillableCharacters"],
+        Operation::Direct(direct) => match direct.gives() {
             Gives::Document(members) => members,
             Gives::Anything => &[],
         },
@@ -107,7 +107,7 @@ fn start_of(body: &[u8]) -> usize {
     memchr::memchr(b'{', body).unwrap_or(0)
 }
 
-fn count(counts: Option<Value>, family: Family, seen: &mut Observed) {
+fn count(counts: Option<Value>, family: Family, seen: &mut ResponseStats) {
     let Some(counts) = counts.filter(Value::is_object) else { return };
     seen.count(match family {
         Family::OpenAi => usage::openai(&counts),

@@ -5,8 +5,8 @@
 use std::{fs, path::PathBuf};
 
 use routeapi_protocol::{
-    codec::{Reply, StreamDecoder, codec},
-    dialect::Surface,
+    codec::{ResponseContext, StreamDecoder, codec},
+    dialect::Operation,
     framing::sse::SseDecoder,
     ir::Event,
 };
@@ -25,30 +25,31 @@ pub enum Kind {
 /// One input.
 pub struct Case {
     pub name: String,
-    pub surface: Surface,
+    pub operation: Operation,
     pub input: Vec<u8>,
 }
 
-const ALL: [Surface; 4] = [Surface::ChatCompletions, Surface::Responses, Surface::Messages, Surface::GenerateContent];
+const ALL: [Operation; 4] =
+    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
 
-/// The surfaces that have a codec.
-pub fn surfaces() -> Vec<Surface> {
-    ALL.into_iter().filter(|surface| codec(*surface).is_some()).collect()
+/// The operations that have a codec.
+pub fn operations() -> Vec<Operation> {
+    ALL.into_iter().filter(|operation| codec(*operation).is_some()).collect()
 }
 
 /// Models of one dialect whose encodings differ.
-pub fn models(surface: Surface) -> &'static [&'static str] {
-    match surface {
-        Surface::ChatCompletions => &["gpt-4.1", "gpt-5.4", "qwen3"],
-        Surface::Messages => &["claude-sonnet-4-5", "claude-opus-4-7"],
-        Surface::GenerateContent => &["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-1.5-pro"],
+pub fn models(operation: Operation) -> &'static [&'static str] {
+    match operation {
+        Operation::ChatCompletions => &["gpt-4.1", "gpt-5.4", "qwen3"],
+        Operation::Messages => &["claude-sonnet-4-5", "claude-opus-4-7"],
+        Operation::GenerateContent => &["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-1.5-pro"],
         _ => &["a-model"],
     }
 }
 
 /// What the client of every golden answer asked for.
-pub fn client_reply() -> Reply {
-    Reply {
+pub fn client_reply() -> ResponseContext {
+    ResponseContext {
         model: "the-clients-model".into(),
         id: "0123456789abcdef".into(),
         created: 1_700_000_000,
@@ -61,30 +62,30 @@ pub fn client_reply() -> Reply {
 /// Every case of one kind.
 pub fn cases(kind: Kind) -> Vec<Case> {
     let mut cases = Vec::new();
-    for surface in surfaces() {
-        let Ok(files) = fs::read_dir(folder(kind, surface)) else { continue };
+    for operation in operations() {
+        let Ok(files) = fs::read_dir(folder(kind, operation)) else { continue };
         for file in files {
             let path = file.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             if let Some((name, extension)) = name.split_once('.')
                 && matches!(extension, "json" | "sse")
             {
-                cases.push(Case { name: name.to_owned(), surface, input: fs::read(&path).unwrap() });
+                cases.push(Case { name: name.to_owned(), operation, input: fs::read(&path).unwrap() });
             }
         }
     }
-    cases.sort_by(|a, b| (a.surface.name(), &a.name).cmp(&(b.surface.name(), &b.name)));
+    cases.sort_by(|a, b| (a.operation.name(), &a.name).cmp(&(b.operation.name(), &b.name)));
     assert!(!cases.is_empty(), "no golden {kind:?}");
     cases
 }
 
 /// Compares what `snapshot` makes of every case, for every other dialect and its own, with the file beside the case.
-pub fn check(kind: Kind, snapshot: impl Fn(&Case, Surface) -> String) {
+pub fn check(kind: Kind, snapshot: impl Fn(&Case, Operation) -> String) {
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = Vec::new();
     for case in cases(kind) {
-        for target in surfaces() {
-            let path = folder(kind, case.surface).join(format!("{}.to_{}.txt", case.name, target.name()));
+        for target in operations() {
+            let path = folder(kind, case.operation).join(format!("{}.to_{}.txt", case.name, target.name()));
             let actual = snapshot(&case, target);
             if update {
                 fs::write(&path, actual).unwrap();
@@ -99,19 +100,19 @@ pub fn check(kind: Kind, snapshot: impl Fn(&Case, Surface) -> String) {
     assert!(wrong.is_empty(), "{} golden files differ (UPDATE=1 rewrites them)\n{}", wrong.len(), wrong.join("\n"));
 }
 
-fn folder(kind: Kind, surface: Surface) -> PathBuf {
+fn folder(kind: Kind, operation: Operation) -> PathBuf {
     let kind = match kind {
         Kind::Requests => "requests",
         Kind::Responses => "responses",
         Kind::Streams => "streams",
     };
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(kind).join(surface.name())
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(kind).join(operation.name())
 }
 
 /// The events of a stream that arrives in these pieces.
-pub fn decode_stream(surface: Surface, pieces: &[&[u8]]) -> Vec<Event> {
+pub fn decode_stream(operation: Operation, pieces: &[&[u8]]) -> Vec<Event> {
     let mut frames = SseDecoder::new();
-    let mut decoder = codec(surface).unwrap().stream_decoder();
+    let mut decoder = codec(operation).unwrap().stream_decoder();
     let mut events = Vec::new();
     for piece in pieces {
         frames.push(piece, |frame| decoder.push(frame, &mut events)).unwrap();

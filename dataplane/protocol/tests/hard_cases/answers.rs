@@ -1,6 +1,6 @@
 //! Hard cases of answers: what the client gets.
 
-use routeapi_protocol::dialect::Surface;
+use routeapi_protocol::dialect::Operation;
 
 use super::run::{
     A, Answer,
@@ -9,7 +9,7 @@ use super::run::{
     Want::{self, Ends, Is, Loses, Once, Says, Silent, Then},
 };
 
-const fn row(cases: &'static [u16], from: Surface, body: Body, to: Surface, wants: &'static [Want]) -> Answer {
+const fn row(cases: &'static [u16], from: Operation, body: Body, to: Operation, wants: &'static [Want]) -> Answer {
     Answer { cases, from, body, to, usage: true, wants }
 }
 

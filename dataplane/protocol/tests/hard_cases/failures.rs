@@ -1,7 +1,7 @@
 //! Failures in an answer with status 200: whatever form they have, what the upstream said is told and counted as what it
 //! says, and a client of the same dialect gets the vendor's own words.
 
-use routeapi_protocol::dialect::Surface;
+use routeapi_protocol::dialect::Operation;
 
 use super::run::{
     A, Answer,
@@ -10,7 +10,7 @@ use super::run::{
     Want::{self, Complete, Ends, Fails, Hands, HandsNothing, Once, Says, Silent, Status, Then},
 };
 
-const fn row(from: Surface, body: Body, to: Surface, wants: &'static [Want]) -> Answer {
+const fn row(from: Operation, body: Body, to: Operation, wants: &'static [Want]) -> Answer {
     Answer { cases: &[], from, body, to, usage: true, wants }
 }
 
@@ -45,7 +45,7 @@ const VLLM: &str =
     r#"{"object":"error","message":"logprobs is too large","type":"BadRequestError","param":null,"code":400}"#;
 const NO_CHOICE: &str = r#"{"id":"k1","object":"chat.completion","choices":[]}"#;
 
-const fn same(from: Surface, body: Body, wants: &'static [Want]) -> Answer {
+const fn same(from: Operation, body: Body, wants: &'static [Want]) -> Answer {
     row(from, body, from, wants)
 }
 

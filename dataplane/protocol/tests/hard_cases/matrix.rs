@@ -3,15 +3,15 @@
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    call::{Call, Destination},
-    codec::{Head, Reply, codec, fold::Fold},
-    dialect::{Framing, Surface},
-    exchange::Observed,
+    codec::{Head, ResponseContext, accumulate::Accumulator, codec},
+    dialect::{Framing, Operation},
     framing::sse::SseDecoder,
-    inbound::Endpoint,
+    inbound::MatchedPath,
     ir::{Block, Response},
     limits::ModelLimits,
     report::Mode,
+    request::{Destination, ParsedRequest},
+    response_translation::ResponseStats,
 };
 
 use super::run::{A, C, G};
@@ -19,7 +19,7 @@ use super::run::{A, C, G};
 /// What an upstream sent.
 pub struct Row {
     name: &'static str,
-    upstream: Surface,
+    upstream: Operation,
     whole: &'static str,
     events: &'static [&'static str],
     read: Read,
@@ -262,7 +262,7 @@ impl Row {
         failures
     }
 
-    fn differences(&self, sent: &str, client: Surface, whole: bool) -> Option<String> {
+    fn differences(&self, sent: &str, client: Operation, whole: bool) -> Option<String> {
         let (bytes, seen) = deliver(self.upstream, sent, client, whole);
         let Read { text, thought, calls, input, output, failure } = self.read;
         if !failure.is_empty() {
@@ -313,49 +313,49 @@ impl Got {
 }
 
 /// What the client gets, and what was seen.
-fn deliver(upstream: Surface, sent: &str, client: Surface, whole: bool) -> (String, Observed) {
+fn deliver(upstream: Operation, sent: &str, client: Operation, whole: bool) -> (String, ResponseStats) {
     let stream = if whole { "false" } else { "true" };
     let body = match client {
-        Surface::GenerateContent => r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#.to_owned(),
+        Operation::GenerateContent => r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#.to_owned(),
         _ => format!(
             r#"{{"model":"m","max_tokens":99,"stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#
         ),
     };
     let in_path = client == G;
-    let endpoint = Endpoint {
-        surface: client,
+    let matched = MatchedPath {
+        operation: client,
         model: in_path.then(|| "m".into()),
         framing: in_path.then_some(if whole { Framing::Whole } else { Framing::Sse }),
         query: None,
         unknown_query: false,
         path: None,
     };
-    let call = Call::read(endpoint, Head::default(), Bytes::from(body)).unwrap();
+    let call = ParsedRequest::read(matched, Head::default(), Bytes::from(body)).unwrap();
     let to = Destination {
-        surfaces: &[upstream],
+        operations: &[upstream],
         model: Some("m"),
         default_max_output: 10,
         limits: ModelLimits::default(),
         max_body: 32 << 20,
     };
-    let exchange = call.prepare(to, Mode::Default).unwrap().exchange;
-    let reply = Reply { model: "m".into(), id: "abc".into(), created: 1, ..Reply::default() };
+    let translation = call.prepare(to, Mode::Default).unwrap().translation;
+    let reply = ResponseContext { model: "m".into(), id: "abc".into(), created: 1, ..ResponseContext::default() };
     if whole {
         let sent = Bytes::copy_from_slice(sent.as_bytes());
-        return match exchange.whole(&reply, 200, None, sent) {
-            Ok(whole) => (String::from_utf8(whole.body.to_vec()).unwrap(), whole.observed),
-            Err(problem) => (String::new(), Observed { error: Some(problem), ..Observed::default() }),
+        return match translation.whole(&reply, 200, None, sent) {
+            Ok(whole) => (String::from_utf8(whole.body.to_vec()).unwrap(), whole.stats),
+            Err(problem) => (String::new(), ResponseStats { error: Some(problem), ..ResponseStats::default() }),
         };
     }
-    let mut stream = exchange.stream(&reply);
+    let mut stream = translation.stream(&reply);
     let chunks = sent.as_bytes().chunks(11);
     let mut out: Vec<u8> = chunks.flat_map(|chunk| stream.push(Bytes::copy_from_slice(chunk))).collect();
     out.extend_from_slice(&stream.finish());
-    (String::from_utf8(out).unwrap(), stream.observed().clone())
+    (String::from_utf8(out).unwrap(), stream.stats().clone())
 }
 
 /// What a client of this dialect reads.
-fn read(client: Surface, bytes: &str, whole: bool) -> Result<Response, String> {
+fn read(client: Operation, bytes: &str, whole: bool) -> Result<Response, String> {
     let codec = codec(client).unwrap();
     if whole {
         return codec.decode_response(bytes.as_bytes()).map_err(|problem| problem.message.to_string());
@@ -364,7 +364,7 @@ fn read(client: Surface, bytes: &str, whole: bool) -> Result<Response, String> {
     frames.push(bytes.as_bytes(), |frame| decoder.push(frame, &mut events)).unwrap();
     frames.finish(|frame| decoder.push(frame, &mut events));
     decoder.finish(&mut events);
-    let mut fold = Fold::default();
+    let mut fold = Accumulator::default();
     for event in events {
         fold.push(event).map_err(|problem| problem.message.to_string())?;
     }

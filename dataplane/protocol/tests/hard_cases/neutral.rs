@@ -1,12 +1,12 @@
 //! Asking for nothing is no loss: members that are absent in all but name cost no warning, and no refusal in strict mode,
 //! whoever writes them and whoever is asked.
 
-use routeapi_protocol::{dialect::Surface, report::Mode};
+use routeapi_protocol::{dialect::Operation, report::Mode};
 
 use super::run::{A, C, G, Request, Want};
 
 /// Upstreams with models that differ in what they take.
-const UPSTREAMS: [(Surface, &str); 10] = [
+const UPSTREAMS: [(Operation, &str); 10] = [
     (C, "gpt-4.1"),
     (C, "gpt-5.2"),
     (C, "gpt-5-mini"),
@@ -174,14 +174,14 @@ const GEMINI_CONTENTS: &[&str] = &[
 ];
 
 /// Turned off is neutral where a model can be told so.
-const THINKING_OFF: [(Surface, &str); 4] = [(C, "gpt-4.1"), (C, "gpt-5.2"), (C, "qwen3"), (G, "gemini-2.5-flash")];
+const THINKING_OFF: [(Operation, &str); 4] = [(C, "gpt-4.1"), (C, "gpt-5.2"), (C, "qwen3"), (G, "gemini-2.5-flash")];
 
-fn failures(from: Surface, body: String, upstreams: &[(Surface, &'static str)]) -> Vec<String> {
+fn failures(from: Operation, body: String, upstreams: &[(Operation, &'static str)]) -> Vec<String> {
     let body: &'static str = body.leak();
     // A call of Gemini 3's current turn that is unsigned gets a stand-in, which is told; nothing else is.
     let has_call = body.contains("functionCall") || body.contains("\"tool_use\"");
     let others = upstreams.iter().filter(|(to, _)| *to != from);
-    let row = |(to, model): &(Surface, &'static str)| {
+    let row = |(to, model): &(Operation, &'static str)| {
         let signs = has_call && model.contains("gemini-3");
         let (mode, wants): (_, &[Want]) = match signs {
             true => (Mode::Default, &[Want::OnlyWarns("skip_thought_signature_validator")]),

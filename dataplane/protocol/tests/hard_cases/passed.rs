@@ -2,28 +2,28 @@
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    call::{Call, Destination, Prepared},
-    codec::{Head, Reply},
-    dialect::{Framing, Surface},
-    inbound::Endpoint,
+    codec::{Head, ResponseContext},
+    dialect::{Framing, Operation},
+    inbound::MatchedPath,
     limits::ModelLimits,
     report::Mode,
+    request::{Destination, ParsedRequest, Prepared},
 };
 
-fn passed(surface: Surface, body: &str, model: &str) -> Prepared {
-    let gemini = surface.model_in_path();
+fn passed(operation: Operation, body: &str, model: &str) -> Prepared {
+    let gemini = operation.model_in_path();
     let framing = if body.contains("\"stream\":true") { Framing::Sse } else { Framing::Whole };
-    let endpoint = Endpoint {
-        surface,
+    let matched = MatchedPath {
+        operation,
         model: gemini.then(|| "m".into()),
-        framing: gemini.then_some(if surface.streams() { Framing::Sse } else { framing }),
+        framing: gemini.then_some(if operation.streams() { Framing::Sse } else { framing }),
         query: None,
         unknown_query: false,
         path: None,
     };
-    let call = Call::read(endpoint, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap();
+    let call = ParsedRequest::read(matched, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let to = Destination {
-        surfaces: &[surface],
+        operations: &[operation],
         model: Some(model),
         default_max_output: 10,
         limits: ModelLimits::default(),
@@ -37,23 +37,23 @@ fn passed(surface: Surface, body: &str, model: &str) -> Prepared {
 fn bodies_that_only_the_vendor_knows() {
     let rows = [
         (
-            Surface::Responses,
+            Operation::Responses,
             r#"{"model":"m","store":false,"input":[{"type":"agent_message","x":0},{"type":"agent_reasoning"}]}"#,
         ),
         (
-            Surface::Responses,
+            Operation::Responses,
             r#"{"model":"m","input":[{"role":"assistant","phase":"a","content":[{"type":"output_text","text":""}]},{"type":"additional_tools","tools":[]},{"type":"tool_search_call","id":"ts_1"}]}"#,
         ),
-        (Surface::Embeddings, r#"{"model":"m","input":[[1,2],[3]],"encoding_format":"base64","dimensions":0}"#),
+        (Operation::Embeddings, r#"{"model":"m","input":[[1,2],[3]],"encoding_format":"base64","dimensions":0}"#),
         (
-            Surface::GenerateContent,
+            Operation::GenerateContent,
             r#"{"contents":[{"role":"model","parts":[{"toolCall":{"id":"1"},"thoughtSignature":"a-_"},{"toolResponse":{"id":"1"}}]}],"x":1.0}"#,
         ),
     ];
-    for (surface, body) in rows {
-        let prepared = passed(surface, body, "up");
-        assert!(prepared.exchange.is_passthrough() && prepared.warnings.is_empty());
-        assert_eq!(prepared.body, body.replace(r#""model":"m""#, r#""model":"up""#), "{surface}");
+    for (operation, body) in rows {
+        let prepared = passed(operation, body, "up");
+        assert!(prepared.translation.is_passthrough() && prepared.warnings.is_empty());
+        assert_eq!(prepared.body, body.replace(r#""model":"m""#, r#""model":"up""#), "{operation}");
     }
 }
 
@@ -62,37 +62,37 @@ fn bodies_that_only_the_vendor_knows() {
 fn events_that_nobody_knows() {
     let rows = [
         (
-            Surface::Responses,
+            Operation::Responses,
             "event: response.created\r\ndata: {\"type\":\"response.created\",\"x\":0,\"response\":{\"id\":\"resp_1\"}}\r\n\r\n: hi\r\n\r\nevent: response.new\ndata: {\"type\":\"response.new\",\"a\":1.0}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\",\"output\":[],\"usage\":{\"input_tokens\":3,\"output_tokens\":5}}}\n\n",
         ),
         (
-            Surface::Messages,
+            Operation::Messages,
             "event: message_start\r\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\r\n\r\nevent: new_thing\ndata: {\"type\":\"new_thing\",\"a\":1e-7}\n\n: comment\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":5}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
         ),
         (
-            Surface::GenerateContent,
+            Operation::GenerateContent,
             "data: {\"response\":{\"newThing\":[],\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":5}}}\r\n\r\n",
         ),
     ];
-    for (surface, text) in rows {
-        let body = if surface == Surface::GenerateContent { "{}" } else { r#"{"model":"m","stream":true}"# };
-        let reply = Reply { model: "m".into(), id: "abc".into(), created: 1, ..Reply::default() };
-        let mut stream = passed(surface, body, "m").exchange.stream(&reply);
+    for (operation, text) in rows {
+        let body = if operation == Operation::GenerateContent { "{}" } else { r#"{"model":"m","stream":true}"# };
+        let reply = ResponseContext { model: "m".into(), id: "abc".into(), created: 1, ..ResponseContext::default() };
+        let mut stream = passed(operation, body, "m").translation.stream(&reply);
         let mut out: Vec<u8> =
             text.as_bytes().chunks(5).flat_map(|chunk| stream.push(Bytes::copy_from_slice(chunk))).collect();
         out.extend_from_slice(&stream.finish());
-        assert_eq!(String::from_utf8(out).unwrap(), text, "{surface}");
-        let seen = stream.observed();
+        assert_eq!(String::from_utf8(out).unwrap(), text, "{operation}");
+        let seen = stream.stats();
         let usage = seen.usage.unwrap();
-        assert_eq!((seen.complete, usage.total_input(), usage.total_output()), (true, 3, 5), "{surface}");
+        assert_eq!((seen.complete, usage.total_input(), usage.total_output()), (true, 3, 5), "{operation}");
     }
 }
 
 /// What an answer lost can be put into a header.
 #[test]
 fn losses_are_warnings() {
-    let endpoint = Endpoint {
-        surface: Surface::ChatCompletions,
+    let matched = MatchedPath {
+        operation: Operation::ChatCompletions,
         model: None,
         framing: None,
         query: None,
@@ -100,18 +100,18 @@ fn losses_are_warnings() {
         path: None,
     };
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
-    let call = Call::read(endpoint, Head::default(), body.into()).unwrap();
+    let call = ParsedRequest::read(matched, Head::default(), body.into()).unwrap();
     let to = Destination {
-        surfaces: &[Surface::Messages],
+        operations: &[Operation::Messages],
         model: None,
         default_max_output: 10,
         limits: ModelLimits::default(),
         max_body: 32 << 20,
     };
-    let exchange = call.prepare(to, Mode::Default).unwrap().exchange;
+    let translation = call.prepare(to, Mode::Default).unwrap().translation;
     let answer = r#"{"content":[{"type":"new_thing"},{"type":"new_thing"}],"stop_reason":"end_turn"}"#;
-    let whole = exchange.whole(&Reply::default(), 200, None, answer.into()).unwrap();
-    let warnings: Vec<String> = whole.observed.warnings(0).map(|warning| warning.to_string()).collect();
+    let whole = translation.whole(&ResponseContext::default(), 200, None, answer.into()).unwrap();
+    let warnings: Vec<String> = whole.stats.warnings(0).map(|warning| warning.to_string()).collect();
     assert_eq!(warnings, ["dropped;field=answer.new_thing"]);
 }
 
@@ -122,10 +122,12 @@ fn embeddings_of_either_encoding() {
         let answer = format!(
             r#"{{"data":[{{"index":0,"embedding":{embedding}}}],"usage":{{"prompt_tokens":4,"total_tokens":4}}}}"#
         );
-        let exchange =
-            passed(Surface::Embeddings, r#"{"model":"m","input":"x","encoding_format":"base64"}"#, "m").exchange;
-        let whole = exchange.whole(&Reply::default(), 200, Some("application/json"), answer.clone().into()).unwrap();
+        let translation =
+            passed(Operation::Embeddings, r#"{"model":"m","input":"x","encoding_format":"base64"}"#, "m").translation;
+        let whole = translation
+            .whole(&ResponseContext::default(), 200, Some("application/json"), answer.clone().into())
+            .unwrap();
         assert_eq!((whole.body.as_ref(), whole.changed), (answer.as_bytes(), false));
-        assert_eq!(whole.observed.usage.map(|usage| usage.total_input()), Some(4));
+        assert_eq!(whole.stats.usage.map(|usage| usage.total_input()), Some(4));
     }
 }

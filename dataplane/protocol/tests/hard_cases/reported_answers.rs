@@ -1,6 +1,6 @@
 //! Answers: what compatible servers really send is read as it is meant.
 
-use routeapi_protocol::dialect::Surface;
+use routeapi_protocol::dialect::Operation;
 
 use super::run::{
     A, Answer,
@@ -9,7 +9,7 @@ use super::run::{
     Want::{self, Is, Once, Says, Silent},
 };
 
-const fn row(from: Surface, body: Body, to: Surface, wants: &'static [Want]) -> Answer {
+const fn row(from: Operation, body: Body, to: Operation, wants: &'static [Want]) -> Answer {
     Answer { cases: &[], from, body, to, usage: true, wants }
 }
 

@@ -1,7 +1,7 @@
 //! Requests: the neighbours of what was reported. The same kinds of fault in other fields, dialects and directions, and
 //! what users of other gateways met.
 
-use routeapi_protocol::{dialect::Surface, report::Mode};
+use routeapi_protocol::{dialect::Operation, report::Mode};
 
 use super::run::{
     A, C, G, Request,
@@ -9,18 +9,18 @@ use super::run::{
 };
 
 const fn row(
-    (from, body): (Surface, &'static str),
-    (to, model): (Surface, &'static str),
+    (from, body): (Operation, &'static str),
+    (to, model): (Operation, &'static str),
     wants: &'static [Want],
 ) -> Request {
     Request { cases: &[], from, body, to, model, mode: Mode::Default, wants }
 }
 
-const SONNET: (Surface, &str) = (A, "claude-sonnet-4-5");
-const OPUS: (Surface, &str) = (A, "claude-opus-4-7");
-const FLASH: (Surface, &str) = (G, "gemini-2.5-flash");
-const OLDER: (Surface, &str) = (G, "gemini-1.5-pro");
-const GPT: (Surface, &str) = (C, "gpt-4.1");
+const SONNET: (Operation, &str) = (A, "claude-sonnet-4-5");
+const OPUS: (Operation, &str) = (A, "claude-opus-4-7");
+const FLASH: (Operation, &str) = (G, "gemini-2.5-flash");
+const OLDER: (Operation, &str) = (G, "gemini-1.5-pro");
+const GPT: (Operation, &str) = (C, "gpt-4.1");
 
 const HARD_IN_8000: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"reasoning_effort":"high","max_completion_tokens":8000}"#;
 const HARD_IN_600: &str =

@@ -1,6 +1,6 @@
 //! Requests: what a vendor's models take is what is sent.
 
-use routeapi_protocol::{dialect::Surface, report::Mode};
+use routeapi_protocol::{dialect::Operation, report::Mode};
 
 use super::run::{
     A, C, G, Request,
@@ -8,8 +8,8 @@ use super::run::{
 };
 
 const fn row(
-    (from, body): (Surface, &'static str),
-    (to, model): (Surface, &'static str),
+    (from, body): (Operation, &'static str),
+    (to, model): (Operation, &'static str),
     wants: &'static [Want],
 ) -> Request {
     Request { cases: &[], from, body, to, model, mode: Mode::Default, wants }

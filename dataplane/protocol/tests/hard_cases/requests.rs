@@ -1,7 +1,7 @@
 //! Hard cases of requests: what the upstream gets.
 
 use routeapi_protocol::{
-    dialect::Surface,
+    dialect::Operation,
     report::Mode::{self, Default as Normal, Lenient, Strict},
 };
 
@@ -12,8 +12,8 @@ use super::run::{
 
 const fn row(
     cases: &'static [u16],
-    (from, body): (Surface, &'static str),
-    (to, model): (Surface, &'static str),
+    (from, body): (Operation, &'static str),
+    (to, model): (Operation, &'static str),
     wants: &'static [Want],
 ) -> Request {
     Request { cases, from, body, to, model, mode: Normal, wants }
@@ -23,13 +23,13 @@ const fn in_mode(mode: Mode, row: Request) -> Request {
     Request { mode, ..row }
 }
 
-const SONNET: (Surface, &str) = (A, "claude-sonnet-4-5");
-const NEXT: (Surface, &str) = (A, "claude-next");
-const FLASH: (Surface, &str) = (G, "gemini-2.5-flash");
-const THIRD: (Surface, &str) = (G, "gemini-3-pro-preview");
-const GPT: (Surface, &str) = (C, "gpt-4.1");
-const REASONER: (Surface, &str) = (C, "gpt-5.4");
-const OTHER: (Surface, &str) = (C, "qwen3");
+const SONNET: (Operation, &str) = (A, "claude-sonnet-4-5");
+const NEXT: (Operation, &str) = (A, "claude-next");
+const FLASH: (Operation, &str) = (G, "gemini-2.5-flash");
+const THIRD: (Operation, &str) = (G, "gemini-3-pro-preview");
+const GPT: (Operation, &str) = (C, "gpt-4.1");
+const REASONER: (Operation, &str) = (C, "gpt-5.4");
+const OTHER: (Operation, &str) = (C, "qwen3");
 
 const ZEROS: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":0,"top_p":0.0,"seed":0,"presence_penalty":0}"#;
 const NULLS: &str = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":null,"stop":null,"tools":null,"max_tokens":5}"#;

@@ -2,20 +2,20 @@
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    call::{Call, Destination, Prepared, Unprepared},
-    codec::{Head, Reply},
-    dialect::{Framing, Surface},
-    exchange::Observed,
-    inbound::Endpoint,
+    codec::{Head, ResponseContext},
+    dialect::{Framing, Operation},
+    inbound::MatchedPath,
     limits::ModelLimits,
     report::Mode,
+    request::{Destination, ParsedRequest, Prepared, Unprepared},
+    response_translation::ResponseStats,
 };
 use serde_json::Value;
 
-pub const C: Surface = Surface::ChatCompletions;
-pub const A: Surface = Surface::Messages;
-pub const G: Surface = Surface::GenerateContent;
-pub const R: Surface = Surface::Responses;
+pub const C: Operation = Operation::ChatCompletions;
+pub const A: Operation = Operation::Messages;
+pub const G: Operation = Operation::GenerateContent;
+pub const R: Operation = Operation::Responses;
 
 /// What must hold.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +65,9 @@ use Want::{
 #[derive(Clone, Copy)]
 pub struct Request {
     pub cases: &'static [u16],
-    pub from: Surface,
+    pub from: Operation,
     pub body: &'static str,
-    pub to: Surface,
+    pub to: Operation,
     pub model: &'static str,
     pub mode: Mode,
     pub wants: &'static [Want],
@@ -77,9 +77,9 @@ pub struct Request {
 #[derive(Clone, Copy)]
 pub struct Answer {
     pub cases: &'static [u16],
-    pub from: Surface,
+    pub from: Operation,
     pub body: Body,
-    pub to: Surface,
+    pub to: Operation,
     /// Whether the client asked for usage.
     pub usage: bool,
     pub wants: &'static [Want],
@@ -119,17 +119,17 @@ fn prepare(row: &Request) -> Result<Prepared, String> {
 /// The same, for a client of Gemini's dialect that wants the answer in this framing.
 fn prepare_framed(row: &Request, framing: Framing) -> Result<Prepared, String> {
     let gemini = row.from == G;
-    let endpoint = Endpoint {
-        surface: row.from,
+    let matched = MatchedPath {
+        operation: row.from,
         model: gemini.then(|| "the-clients-model".into()),
         framing: gemini.then_some(framing),
         query: None,
         unknown_query: false,
         path: None,
     };
-    let call = Call::read(endpoint, Head::default(), Bytes::from_static(row.body.as_bytes())).unwrap();
+    let call = ParsedRequest::read(matched, Head::default(), Bytes::from_static(row.body.as_bytes())).unwrap();
     let to = Destination {
-        surfaces: &[row.to],
+        operations: &[row.to],
         model: Some(row.model),
         default_max_output: 8_192,
         limits: ModelLimits::default(),
@@ -159,24 +159,24 @@ impl Answer {
             Body::Instead(text) => (text.as_bytes().to_vec(), false),
         };
         let framing = if whole { Framing::Whole } else { Framing::Sse };
-        let exchange = prepare_framed(&self.request(whole), framing).exchange();
-        let reply = Reply { model: "m".into(), id: "abc".into(), created: 1, ..Reply::default() };
+        let translation = prepare_framed(&self.request(whole), framing).exchange();
+        let reply = ResponseContext { model: "m".into(), id: "abc".into(), created: 1, ..ResponseContext::default() };
         let (out, seen, stated) = if whole {
             let bytes = Bytes::from(bytes);
-            match exchange.whole(&reply, 200, Some("application/json"), bytes.clone()) {
-                Ok(whole) => (whole.body.to_vec(), whole.observed, None),
+            match translation.whole(&reply, 200, Some("application/json"), bytes.clone()) {
+                Ok(whole) => (whole.body.to_vec(), whole.stats, None),
                 Err(problem) => {
                     let text = format!("problem: {problem:?}").into_bytes();
-                    let seen = Observed { error: Some(problem), ..Observed::default() };
-                    (text, seen, exchange.stated_error(&bytes))
+                    let seen = ResponseStats { error: Some(problem), ..ResponseStats::default() };
+                    (text, seen, translation.stated_error(&bytes))
                 }
             }
         } else {
-            let mut stream = exchange.stream(&reply);
+            let mut stream = translation.stream(&reply);
             let mut out: Vec<u8> =
                 bytes.chunks(7).flat_map(|chunk| stream.push(Bytes::copy_from_slice(chunk))).collect();
             out.extend_from_slice(&stream.finish());
-            (out, stream.observed().clone(), stream.stated_error())
+            (out, stream.stats().clone(), stream.stated_error())
         };
         let out = String::from_utf8(out).unwrap();
         let stated = stated.map(|stated| String::from_utf8(stated.to_vec()).unwrap());
@@ -215,12 +215,12 @@ impl Answer {
 }
 
 trait WayBack {
-    fn exchange(self) -> routeapi_protocol::exchange::Exchange;
+    fn exchange(self) -> routeapi_protocol::response_translation::ResponseTranslation;
 }
 
 impl WayBack for Result<Prepared, String> {
-    fn exchange(self) -> routeapi_protocol::exchange::Exchange {
-        self.unwrap().exchange
+    fn exchange(self) -> routeapi_protocol::response_translation::ResponseTranslation {
+        self.unwrap().translation
     }
 }
 

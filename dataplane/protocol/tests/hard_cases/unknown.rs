@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    call::{Call, Destination, Unprepared},
     codec::Head,
-    dialect::{Framing, Surface},
-    inbound::Endpoint,
+    dialect::{Framing, Operation},
+    inbound::MatchedPath,
     limits::ModelLimits,
     report::Mode,
+    request::{Destination, ParsedRequest, Unprepared},
 };
 use serde_json::{Value, json};
 
@@ -116,19 +116,19 @@ fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 /// Whether a member of this name is sent, warned of or refused.
-fn is_told(from: Surface, body: &Value, to: (Surface, &str)) -> bool {
+fn is_told(from: Operation, body: &Value, to: (Operation, &str)) -> bool {
     let in_path = from == G;
-    let endpoint = Endpoint {
-        surface: from,
+    let matched = MatchedPath {
+        operation: from,
         model: in_path.then(|| "m".into()),
         framing: in_path.then_some(Framing::Whole),
         query: None,
         unknown_query: false,
         path: None,
     };
-    let call = Call::read(endpoint, Head::default(), Bytes::from(body.to_string())).unwrap();
+    let call = ParsedRequest::read(matched, Head::default(), Bytes::from(body.to_string())).unwrap();
     let destination = Destination {
-        surfaces: &[to.0],
+        operations: &[to.0],
         model: Some(to.1),
         default_max_output: 10,
         limits: ModelLimits::default(),

@@ -13,7 +13,7 @@ use routeapi_channel::{
 };
 use routeapi_crds::value::{Endpoint, Host, ProviderType};
 use routeapi_protocol::{
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     direct::Direct,
 };
 
@@ -79,7 +79,7 @@ fn key(told: &Told) -> Option<u64> {
 }
 
 fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
-    let (family, surfaces) = speaks(told.type_, &told.endpoints)?;
+    let (family, operations) = speaks(told.type_, &told.endpoints)?;
     let transport = if told.type_ == ProviderType::Echo { None } else { Some(transport(told, family, live)?) };
     let slots = live.slots(id);
     slots.configure(told.max_concurrent_requests);
@@ -90,7 +90,7 @@ fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
     let offers = offers(told);
     let (key, rejections) = (key(told), Arc::clone(live.rejections()));
     let provider =
-        Arc::new(Provider { id: id.clone(), type_: told.type_, family, surfaces, offers, key, rejections, slots });
+        Arc::new(Provider { id: id.clone(), type_: told.type_, family, operations, offers, key, rejections, slots });
     Ok(Compiled { provider, transport, eviction, spec: fingerprint(told) })
 }
 
@@ -117,12 +117,12 @@ fn offers(told: &Told) -> Offers {
     offers
 }
 
-fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Surface>), String> {
-    let direct = |all: &[Direct]| all.iter().copied().map(Surface::Direct).collect();
+fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Operation>), String> {
+    let direct = |all: &[Direct]| all.iter().copied().map(Operation::Direct).collect();
     let openai = |endpoint: &Endpoint| match endpoint {
-        Endpoint::ChatCompletions => vec![Surface::ChatCompletions],
-        Endpoint::Responses => vec![Surface::Responses, Surface::ResponsesInputTokens],
-        Endpoint::Embeddings => vec![Surface::Embeddings],
+        Endpoint::ChatCompletions => vec![Operation::ChatCompletions],
+        Endpoint::Responses => vec![Operation::Responses, Operation::ResponsesInputTokens],
+        Endpoint::Embeddings => vec![Operation::Embeddings],
         Endpoint::Completions => direct(&[Direct::Completions]),
         Endpoint::Moderations => direct(&[Direct::Moderations]),
         Endpoint::Images => direct(&[Direct::ImageGenerations, Direct::ImageEdits, Direct::ImageVariations]),
@@ -131,8 +131,9 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
         Endpoint::Rerank => direct(&[Direct::Rerank, Direct::Score]),
         Endpoint::OtherPaths => direct(&[Direct::Unlisted]),
     };
-    let anthropic = [Surface::Messages, Surface::MessagesCountTokens];
-    let gemini = [Surface::GenerateContent, Surface::EmbedContent, Surface::BatchEmbedContents, Surface::CountTokens];
+    let anthropic = [Operation::Messages, Operation::MessagesCountTokens];
+    let gemini =
+        [Operation::GenerateContent, Operation::EmbedContent, Operation::BatchEmbedContents, Operation::CountTokens];
     match type_ {
         ProviderType::OpenAI => Ok((Family::OpenAi, endpoints.iter().flat_map(openai).collect())),
         ProviderType::Anthropic => Ok((Family::Anthropic, anthropic.to_vec())),

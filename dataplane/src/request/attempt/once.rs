@@ -17,11 +17,11 @@ use http::{
 use http_body::Body;
 use http_body_util::BodyExt;
 use routeapi_protocol::{
-    call::{Call, Prepared, PreparedForm},
-    codec::Reply,
+    codec::ResponseContext,
     dialect::Framing,
-    exchange::{Exchange, Observed, ResponseStream},
     problem::{Problem, ProblemKind, RetryHints, understand},
+    request::{ParsedRequest, Prepared, PreparedForm},
+    response_translation::{ResponseStats, ResponseStream, ResponseTranslation},
 };
 use tokio::{task::coop::consume_budget, time::timeout_at};
 
@@ -53,7 +53,7 @@ const ERROR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one try needs.
 pub(super) struct Try<'a> {
-    pub call: &'a Call,
+    pub call: &'a ParsedRequest,
     /// What is still to come of a form.
     pub rest: Option<&'a Rest>,
     pub client_headers: &'a HeaderMap,
@@ -69,8 +69,8 @@ pub(super) struct Try<'a> {
 
 /// What is left of a prepared request once its body is on the way.
 struct WayBack {
-    exchange: Exchange,
-    reply: Reply,
+    translation: ResponseTranslation,
+    reply: ResponseContext,
     place: Place,
 }
 
@@ -84,7 +84,7 @@ impl Try<'_> {
         let model = self.upstream.model.as_deref().unwrap_or(self.call.model());
         let sent = guard.attempt(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
-        let same_dialect = prepared.exchange.is_passthrough().then(|| prepared.exchange.surface().family());
+        let same_dialect = prepared.translation.is_passthrough().then(|| prepared.translation.operation().family());
         let outbound = OutboundRequest {
             path: prepared.path,
             headers: outbound::headers(
@@ -96,25 +96,25 @@ impl Try<'_> {
             ),
             body: self.body(prepared.body, prepared.form)?,
             sent,
-            surface: prepared.exchange.surface(),
-            framing: upstream_framing(&prepared.exchange),
+            operation: prepared.translation.operation(),
+            framing: upstream_framing(&prepared.translation),
         };
         let back = WayBack {
-            exchange: prepared.exchange,
+            translation: prepared.translation,
             reply: self.call.reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
             place: (slot, self.upstream.load.begin(now.mono)),
         };
         let (response, content_by) = self.exchange(&outbound).await?;
         guard.attempt_status(response.status().as_u16());
         if !response.status().is_success() {
-            return Err(self.refused(response, &back.exchange, Lease::new(guard.gateway(), self.account)).await);
+            return Err(self.refused(response, &back.translation, Lease::new(guard.gateway(), self.account)).await);
         }
         self.upstream.provider.answered(response.status().as_u16(), false, guard.context().now.unix_seconds());
         if has_foreign_encoding(response.headers()) {
             return Err(self.unreadable(Cause::Unreadable, "answered with a content-encoding that was not asked for"));
         }
-        match back.exchange.framing() {
-            _ if back.exchange.is_raw() => self.stream(response, back, content_by, guard).await,
+        match back.translation.framing() {
+            _ if back.translation.is_raw() => self.stream(response, back, content_by, guard).await,
             Framing::Whole => self.whole(response, back, content_by, guard).await,
             Framing::Sse | Framing::JsonArray => self.stream(response, back, content_by, guard).await,
         }
@@ -209,16 +209,16 @@ impl Try<'_> {
         }
         let (bytes, mut lease) = bytes.join();
         self.check_page(&head.headers, &bytes)?;
-        if !back.exchange.is_passthrough() {
+        if !back.translation.is_passthrough() {
             // While it is translated, the upstream's answer and the client's are held both.
             lease.resize(bytes.len().saturating_mul(2)).map_err(|full| self.shed(full))?;
         }
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let WayBack { exchange, reply, place } = back;
-        let (status, same_dialect) = (head.status.as_u16(), exchange.is_passthrough());
-        let (given, way_back) = (bytes.clone(), exchange.clone());
+        let WayBack { translation, reply, place } = back;
+        let (status, same_dialect) = (head.status.as_u16(), translation.is_passthrough());
+        let (given, way_back) = (bytes.clone(), translation.clone());
         let translated = guard.gateway().offload.run(self.account, bytes.len(), self.deadline, move || {
-            (exchange.whole(&reply, status, content_type.as_deref(), bytes), lease)
+            (translation.whole(&reply, status, content_type.as_deref(), bytes), lease)
         });
         let (whole, mut lease) = translated.await.map_err(|Late| self.late())?;
         match whole {
@@ -228,8 +228,8 @@ impl Try<'_> {
                 Err(failure)
             }
             Ok(whole) => {
-                guard.observe(&whole.observed);
-                self.check_filtered(&whole.observed)?;
+                guard.observe(&whole.stats);
+                self.check_filtered(&whole.stats)?;
                 guard.delivered_whole();
                 lease.resize(whole.body.len()).map_err(|full| self.shed(full))?;
                 let changed = whole.changed.then_some(whole.content_type);
@@ -249,7 +249,7 @@ impl Try<'_> {
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut rest) = response.into_parts();
         let stated_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let mut stream = back.exchange.stream_of(&back.reply, stated_type);
+        let mut stream = back.translation.stream_of(&back.reply, stated_type);
         let mut held = Gathered::new(Lease::new(guard.gateway(), self.account));
         let mut unfinished = UnfinishedEvent::new(Lease::new(guard.gateway(), self.account));
         loop {
@@ -276,11 +276,11 @@ impl Try<'_> {
                 failure
             });
             if judged? || is_large {
-                let content_type = (!back.exchange.is_raw()).then(|| back.exchange.stream_content_type());
+                let content_type = (!back.translation.is_raw()).then(|| back.translation.stream_content_type());
                 let (held, _lease) = held.join();
                 let rest = (!ended).then_some(rest);
                 let body = AnswerBody::Stream { held, stream, rest, unfinished, content_type };
-                return Ok(self.answer(head.status, head.headers, back.exchange.is_passthrough(), body, back.place));
+                return Ok(self.answer(head.status, head.headers, back.translation.is_passthrough(), body, back.place));
             }
             // An upstream that is never silent does not let the timer be looked at.
             if clock::mono() >= content_by {
@@ -291,30 +291,30 @@ impl Try<'_> {
 
     /// Whether the stream can be handed over now.
     fn judge(&self, stream: &ResponseStream, ended: bool, guard: &mut Guard) -> Result<bool, Box<Failure>> {
-        let observed = stream.observed();
-        guard.observe(observed);
-        if let Some(problem) = &observed.error {
+        let stats = stream.stats();
+        guard.observe(stats);
+        if let Some(problem) = &stats.error {
             // A stream that stopped early says so as an error as well, but the upstream did not.
-            let cause = match (ended, observed.content) {
+            let cause = match (ended, stats.content) {
                 (true, _) if !stream.states_error() => Cause::Truncated,
                 (_, true) => Cause::AnsweredLate,
                 (_, false) => Cause::Answered,
             };
             return Err(Failure::new(self.upstream, cause, problem.clone()));
         }
-        if ended && !observed.complete && !observed.content {
+        if ended && !stats.complete && !stats.content {
             return Err(Failure::truncated(self.upstream, "ended its answer"));
         }
-        let ready = ended || observed.content || observed.complete;
+        let ready = ended || stats.content || stats.complete;
         if ready {
-            self.check_filtered(observed)?;
+            self.check_filtered(stats)?;
         }
         Ok(ready)
     }
 
     /// An answer of which safety systems have left nothing, while another upstream may be asked.
-    fn check_filtered(&self, observed: &Observed) -> Result<(), Box<Failure>> {
-        if !self.retries_filtered || !observed.content_filtered || observed.content {
+    fn check_filtered(&self, stats: &ResponseStats) -> Result<(), Box<Failure>> {
+        if !self.retries_filtered || !stats.content_filtered || stats.content {
             return Ok(());
         }
         let message = format!("upstream {}: the content filter left nothing of the answer", self.name());
@@ -333,7 +333,12 @@ impl Try<'_> {
     }
 
     /// Reads an error answer.
-    async fn refused(&self, response: Response<UpstreamBody>, exchange: &Exchange, lease: Lease) -> Box<Failure> {
+    async fn refused(
+        &self,
+        response: Response<UpstreamBody>,
+        translation: &ResponseTranslation,
+        lease: Lease,
+    ) -> Box<Failure> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
         if matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -345,13 +350,13 @@ impl Try<'_> {
         let (body, complete) = error_body(body, by, lease).await;
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let hints = RetryHints { header: &header, now_ms: now.unix_ms.unsigned_abs() };
-        let problem = exchange.failure(status, hints, &body);
+        let problem = translation.failure(status, hints, &body);
         self.upstream.provider.answered(status, problem.kind == ProblemKind::Authentication, now.unix_seconds());
         let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
         failure.names_stream_options = matches!(status, 400 | 422) && names_stream_options(&body);
         let is_error = (400..600).contains(&status);
         // What is none of the vendor's own, such as a proxy's page, is of no use to an SDK, and not for its user.
-        if exchange.is_passthrough() && complete && is_error && understand::is_structured(&body) {
+        if translation.is_passthrough() && complete && is_error && understand::is_structured(&body) {
             failure.raw = Some(RawError { status, headers: head.headers, body });
         }
         failure
@@ -401,7 +406,7 @@ impl Try<'_> {
 
     fn oversized(&self) -> Box<Failure> {
         let most = self.settings.max_answer_bytes;
-        let advice = if self.call.surface().streams() {
+        let advice = if self.call.operation().streams() {
             "ask for a stream, which has no such limit"
         } else {
             "ask for less at once"
@@ -434,9 +439,9 @@ fn has_foreign_encoding(headers: &HeaderMap) -> bool {
 }
 
 /// How the upstream is asked to answer: passed-through calls as the client asked, translated streams as events.
-fn upstream_framing(exchange: &Exchange) -> Framing {
-    match exchange.framing() {
-        Framing::JsonArray if !exchange.is_passthrough() => Framing::Sse,
+fn upstream_framing(translation: &ResponseTranslation) -> Framing {
+    match translation.framing() {
+        Framing::JsonArray if !translation.is_passthrough() => Framing::Sse,
         framing => framing,
     }
 }

@@ -20,7 +20,7 @@ use futures_util::{Stream, stream};
 use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body::Body;
 use multer::Multipart;
-use routeapi_protocol::{call::Form, codec::Malformed};
+use routeapi_protocol::{codec::Malformed, request::Form};
 use tokio::time::timeout;
 
 use self::{

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use routeapi_metering::Outcome;
 use routeapi_protocol::{
-    exchange::ResponseStream,
     problem::{Problem, ProblemKind},
+    response_translation::ResponseStream,
 };
 
 use super::{
@@ -293,7 +293,7 @@ impl StreamBody {
                     self.stop(&problem, Ending::new(Outcome::UpstreamFailed, "stream_broken"))?;
                 }
                 Poll::Ready(None) => {
-                    let failed_before = self.pieces.stream.observed().error.is_some();
+                    let failed_before = self.pieces.stream.stats().error.is_some();
                     self.pieces.remains = Remains::new(self.pieces.stream.finish());
                     self.note_early_end(failed_before);
                     self.end();
@@ -348,7 +348,7 @@ impl StreamBody {
             return self.react(event);
         }
         self.pieces.remains = Remains::new(self.pieces.stream.push(data));
-        self.guard.observe(self.pieces.stream.observed());
+        self.guard.observe(self.pieces.stream.stats());
         if self.pieces.stream.is_answered() {
             self.watch.expect_soon(MARKER_TIMEOUT);
         }
@@ -375,7 +375,7 @@ impl StreamBody {
             Event::Idle(_) if self.pieces.stream.is_answered() => {
                 // Only the terminal marker is missing: no reason to call a complete answer a failure.
                 self.pieces.remains = Remains::new(self.pieces.stream.finish());
-                self.guard.observe(self.pieces.stream.observed());
+                self.guard.observe(self.pieces.stream.stats());
                 self.end();
                 Ok(())
             }
@@ -397,8 +397,8 @@ impl StreamBody {
 
     /// Ends the stream before its upstream did: the dialect's terminal error, unless the answer was at its end already.
     fn stop(&mut self, problem: &Problem, ending: Ending) -> Result<(), BodyError> {
-        let observed = self.pieces.stream.observed();
-        if observed.complete || observed.error.is_some() {
+        let stats = self.pieces.stream.stats();
+        if stats.complete || stats.error.is_some() {
             self.end();
             return Ok(());
         }
@@ -413,9 +413,9 @@ impl StreamBody {
 
     /// The upstream closed its answer. That it came too early shows as an error that was not there before.
     fn note_early_end(&mut self, failed_before: bool) {
-        let observed = self.pieces.stream.observed();
-        self.guard.observe(observed);
-        if !failed_before && observed.error.is_some() {
+        let stats = self.pieces.stream.stats();
+        self.guard.observe(stats);
+        if !failed_before && stats.error.is_some() {
             // An error event without a blank line behind it shows at the end as well, and its own words stay out.
             self.guard.explain("the upstream's stream broke off or ended with an error");
             self.settle(Ending::new(Outcome::UpstreamFailed, "truncated"));
@@ -432,7 +432,7 @@ impl StreamBody {
     fn end(&mut self) {
         self.pieces.rest = None;
         self.ended = true;
-        let ending = match &self.pieces.stream.observed().error {
+        let ending = match &self.pieces.stream.stats().error {
             None => Ending::COMPLETED,
             Some(problem) => {
                 // Its own words stay out of the log: they can quote the prompt.

@@ -18,11 +18,10 @@
 
 use routeapi_metering::{AttemptRecord, Usage, UsageSource};
 use routeapi_protocol::{
-    call::{Allowance, Call},
-    estimate,
-    exchange::Observed,
-    ir,
+    estimate, ir,
     problem::ProblemKind,
+    request::{Allowance, ParsedRequest},
+    response_translation::ResponseStats,
 };
 
 /// What a request asked for, as far as its answer's usage is judged by it.
@@ -37,12 +36,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of(call: &Call) -> Self {
+    pub(super) fn of(call: &ParsedRequest) -> Self {
         Self {
-            is_free: call.surface().is_free(),
+            is_free: call.operation().is_free(),
             estimated_input: call.sent_input_tokens(),
             plausible_input: call.plausible_input_tokens(),
-            allowance: call.surface().bills_output().then(|| call.allowance()),
+            allowance: call.operation().bills_output().then(|| call.allowance()),
         }
     }
 
@@ -69,14 +68,14 @@ pub(in crate::request) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn update(&mut self, observed: &Observed) {
-        self.content = observed.content;
-        self.complete = observed.complete;
-        self.error = observed.error.as_ref().map(|problem| problem.kind);
-        self.finished = observed.finish.is_some();
-        self.usage = observed.usage;
-        self.output_chars = observed.output_chars;
-        self.content_events = observed.content_events;
+    pub(super) fn update(&mut self, stats: &ResponseStats) {
+        self.content = stats.content;
+        self.complete = stats.complete;
+        self.error = stats.error.as_ref().map(|problem| problem.kind);
+        self.finished = stats.finish.is_some();
+        self.usage = stats.usage;
+        self.output_chars = stats.output_chars;
+        self.content_events = stats.content_events;
     }
 
     /// The answer came in one piece.

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    beside,
-    carrier::{self, Reasoned},
+    annotations,
+    reasoning_state::{self, Reasoned},
     tools::{cache_mark, wrap_custom},
     wire,
 };
@@ -131,7 +131,7 @@ impl History<'_> {
             blocks.push(unknown("audio", audio));
         }
         // Pictures that servers give beside the words come back as they were given.
-        if let Some((images, others)) = message.take_raw("images").map(beside::images) {
+        if let Some((images, others)) = message.take_raw("images").map(annotations::images) {
             blocks.extend(images);
             if others {
                 self.request.extras.note(Family::OpenAi, "messages[].images", RawValue::TRUE, false);
@@ -167,7 +167,7 @@ impl History<'_> {
                 self.spell_reasoning(written);
             }
         }
-        let Reasoned { blocks, on_text, unknown } = carrier::take(message);
+        let Reasoned { blocks, on_text, unknown } = reasoning_state::take(message);
         if unknown > 0 {
             self.request.extras.note(Family::OpenAi, REASONING, RawValue::TRUE, false);
         }
@@ -186,7 +186,7 @@ impl History<'_> {
         let id = call.take::<Loose<'_>>("id")?.map(Loose::into_string);
         let id =
             id.filter(|id| !id.is_empty()).unwrap_or_else(|| ids::invented_call_id(&message.to_string(), position));
-        let state = carrier::take_call_state(&mut call)?;
+        let state = reasoning_state::take_call_state(&mut call)?;
         let cache = call.take_raw("cache_control").map(cache_mark).transpose()?;
         let CallBody { name, arguments, rest } = body_of_call(&mut call)?;
         if let Some((place, rest)) = rest {

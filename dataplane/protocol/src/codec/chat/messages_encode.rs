@@ -5,18 +5,17 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::{carrier, model::Capability, response::write_call_state, tools::unwrap_custom};
+use super::{model::Capability, reasoning_state, response::write_call_state, tools::unwrap_custom};
 use crate::{
     codec::{
-        NameMap, effort,
+        NameMap, block_text, effort,
         field::Name,
         ids::{self, Alphabet},
         json::write::{Elements, Members},
         media,
         pairing::{Neighbours, Part, paired, text_of},
-        told,
     },
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::{Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Unknown},
     report::Report,
 };
@@ -29,7 +28,7 @@ pub fn encode(
     request: &Request,
     (names, custom): (&NameMap, &HashSet<&str>),
     capability: Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Elements<'_>,
 ) {
@@ -53,7 +52,7 @@ struct Writer<'a> {
     capability: Capability,
     /// The tools that take free-form text.
     custom: &'a HashSet<&'a str>,
-    from: Surface,
+    from: Operation,
     report: &'a mut Report,
     /// Whether the model has answered what is being written: then it is history, and told as such.
     is_answered: bool,
@@ -160,7 +159,7 @@ impl Writer<'_> {
                 }
                 Block::Refusal(text) => refusal.get_or_insert_default().push_str(text),
                 Block::ToolCall(call) => calls.push(call),
-                Block::Reasoning(block) if self.from == Surface::ChatCompletions => {
+                Block::Reasoning(block) if self.from == Operation::ChatCompletions => {
                     let text = (!block.redacted).then_some(block.text.as_str());
                     let state = block.state.as_ref().filter(|state| !state.value.is_empty());
                     details.extend(state.map(|state| (text, state, block.redacted)));
@@ -188,7 +187,7 @@ impl Writer<'_> {
         if words.is_empty() && refusal.is_none() && calls.is_empty() {
             return;
         }
-        let carries = self.from == Surface::ChatCompletions;
+        let carries = self.from == Operation::ChatCompletions;
         if !carries && (!details.is_empty() || calls.iter().any(|call| call.state.is_some())) {
             // State of a vendor that this dialect's servers are not.
             self.report.dropped(Name::Reasoning.field(self.from));
@@ -204,7 +203,7 @@ impl Writer<'_> {
             if !details.is_empty() {
                 out.list("reasoning_details", |out| {
                     for (index, (text, state, redacted)) in details.into_iter().enumerate() {
-                        carrier::encode(text, state, redacted, index, out);
+                        reasoning_state::encode(text, state, redacted, index, out);
                     }
                 });
             }
@@ -233,7 +232,7 @@ impl Writer<'_> {
             Block::Image(image) => self.image(image, out),
             Block::Audio(audio) => self.audio(audio, out),
             Block::Document(document) => self.document(document, out),
-            Block::Unknown(unknown) if unknown.family == Family::OpenAi && self.from == Surface::ChatCompletions => {
+            Block::Unknown(unknown) if unknown.family == Family::OpenAi && self.from == Operation::ChatCompletions => {
                 out.put(&unknown.raw);
             }
             Block::Unknown(unknown) if self.is_answered => text(&self.tell(unknown), out),
@@ -325,7 +324,7 @@ impl Writer<'_> {
     /// Puts a blank in the place of reasoning that another model never gave, where the server demands some: it refuses the
     /// whole conversation otherwise, and takes an empty text for none.
     fn demand(&mut self, reasoning: &mut String) {
-        let thinks = !effort::is_off(&self.request.reasoning) && self.from != Surface::ChatCompletions;
+        let thinks = !effort::is_off(&self.request.reasoning) && self.from != Operation::ChatCompletions;
         if self.capability.demands_reasoning && thinks && reasoning.is_empty() {
             self.report.adapted(Name::Reasoning.field(self.from), "none", "a blank");
             reasoning.push(' ');
@@ -333,13 +332,13 @@ impl Writer<'_> {
     }
 
     fn is_own(&self, unknown: &Unknown) -> bool {
-        unknown.family == Family::OpenAi && self.from == Surface::ChatCompletions
+        unknown.family == Family::OpenAi && self.from == Operation::ChatCompletions
     }
 
     /// Another vendor's block in words, with a warning.
     fn tell(&mut self, unknown: &Unknown) -> String {
         self.report.adapted(Name::Block.field(self.from), unknown.kind.clone(), "text");
-        told::as_text(unknown)
+        block_text::as_text(unknown)
     }
 
     fn refuse(&mut self, block: &Block) {

@@ -19,7 +19,7 @@ use crate::{
         json::write::{self, Elements, Members},
         schema,
     },
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::{Effort, Modality, Number, OutputFormat, Request, Tool, ToolChoice, ToolKind},
     limits::Feature,
     report::Report,
@@ -31,11 +31,11 @@ const MAX_STOPS: usize = 4;
 const MAX_USER: usize = 64;
 
 /// Writes the request, stating every change.
-pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
     report.spell(&request.spelled);
     let names = ids::tool_names(request, ids::OPENAI_TOOL_NAME);
     let capability = model::capability(target.model).limited(&target.limits);
-    let extras = extras::native(request, Surface::ChatCompletions, from, report);
+    let extras = extras::native(request, Operation::ChatCompletions, from, report);
     let custom = custom_tools(request);
     let mut body = Vec::new();
     write::object_within(&mut body, report.max_bytes(), |out| {
@@ -68,46 +68,52 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
 }
 
 /// Refuses the request if it has outgrown its bound by here.
-fn check(out: &Members<'_>, name: Name, from: Surface, report: &mut Report) {
+fn check(out: &Members<'_>, name: Name, from: Operation, report: &mut Report) {
     if out.is_full() {
         report.too_large(name.field(from));
     }
 }
 
-fn limits(request: &Request, capability: model::Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
-    let most = capability.max_output.filter(|_| from != Surface::ChatCompletions);
+fn limits(
+    request: &Request,
+    capability: model::Capability,
+    from: Operation,
+    report: &mut Report,
+    out: &mut Members<'_>,
+) {
+    let most = capability.max_output.filter(|_| from != Operation::ChatCompletions);
     if let Some(asked) = request.max_output {
         let limit = most.map_or(asked, |most| asked.min(most));
         if limit < asked {
             report.adapted(Name::MaxOutput.field(from), asked.to_string(), limit.to_string());
         }
-        if limit == 0 && from != Surface::ChatCompletions {
+        if limit == 0 && from != Operation::ChatCompletions {
             report
                 .refused(Name::MaxOutput.field(from), "an answer without output cannot be asked for at this upstream");
         } else {
             out.put(if capability.new_limit { "max_completion_tokens" } else { "max_tokens" }, &limit);
         }
     }
-    if !capability.stop && !request.stop.is_empty() && from != Surface::ChatCompletions {
+    if !capability.stop && !request.stop.is_empty() && from != Operation::ChatCompletions {
         report.dropped(Name::Stop.field(from));
-    } else if request.stop.len() > MAX_STOPS && from != Surface::ChatCompletions {
+    } else if request.stop.len() > MAX_STOPS && from != Operation::ChatCompletions {
         report.refused(Name::Stop.field(from), "the upstream takes at most 4 stop texts");
     } else if !request.stop.is_empty() {
         out.put("stop", &request.stop);
     }
-    out.put_some("n", request.candidates.filter(|n| *n != 1 || from == Surface::ChatCompletions));
+    out.put_some("n", request.candidates.filter(|n| *n != 1 || from == Operation::ChatCompletions));
 }
 
 /// Sampling settings. A reasoning model refuses every value but its default: a hint, so it is dropped with a warning.
 fn sampling(
     request: &Request,
     capability: model::Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
     let sampling = &request.sampling;
-    let is_fixed = from != Surface::ChatCompletions && !takes_sampling(request, capability);
+    let is_fixed = from != Operation::ChatCompletions && !takes_sampling(request, capability);
     let settings = [
         ("temperature", Name::Temperature, &sampling.temperature, 1.0),
         ("top_p", Name::TopP, &sampling.top_p, 1.0),
@@ -122,7 +128,7 @@ fn sampling(
             value => out.put_some(member, value.as_ref()),
         }
     }
-    if from == Surface::ChatCompletions {
+    if from == Operation::ChatCompletions {
         out.put_some("top_k", sampling.top_k.as_ref());
         out.put_some("logprobs", sampling.logprobs);
         out.put_some("top_logprobs", sampling.top_logprobs.as_ref());
@@ -154,9 +160,9 @@ fn takes_sampling(request: &Request, capability: model::Capability) -> bool {
 }
 
 /// The end user's id. One that is too long is sent as its SHA-256, which still tells users apart.
-fn user<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<Cow<'r, str>> {
-    let user = request.user.as_deref().filter(|user| !user.is_empty() || from == Surface::ChatCompletions)?;
-    if from == Surface::ChatCompletions || user.chars().count() <= MAX_USER {
+fn user<'r>(request: &'r Request, from: Operation, report: &mut Report) -> Option<Cow<'r, str>> {
+    let user = request.user.as_deref().filter(|user| !user.is_empty() || from == Operation::ChatCompletions)?;
+    if from == Operation::ChatCompletions || user.chars().count() <= MAX_USER {
         return Some(user.into());
     }
     report.adapted(Name::User.field(from), "longer than 64 characters", "its SHA-256");
@@ -168,12 +174,12 @@ fn offer(
     request: &Request,
     (names, custom): (&NameMap, &HashSet<&str>),
     capability: model::Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
     let sendable = |tool: &&Tool| match &tool.kind {
-        ToolKind::Server { family, .. } => *family == Family::OpenAi && from == Surface::ChatCompletions,
+        ToolKind::Server { family, .. } => *family == Family::OpenAi && from == Operation::ChatCompletions,
         ToolKind::Function(_) | ToolKind::Custom(_) => true,
     };
     for tool in &request.tools {
@@ -182,7 +188,7 @@ fn offer(
         {
             report.refused(Name::Tool.of_kind(kind, from), format!("the upstream has no tool of type {kind}"));
         }
-        if tool.cache.is_some() && from != Surface::ChatCompletions {
+        if tool.cache.is_some() && from != Operation::ChatCompletions {
             report.dropped(Name::ToolCacheMark.field(from));
         }
     }
@@ -213,7 +219,7 @@ fn function(
     tool: &Tool,
     names: &NameMap,
     capability: model::Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Elements<'_>,
 ) {
@@ -221,7 +227,7 @@ fn function(
         ToolKind::Function(schema) => schema.as_deref(),
         ToolKind::Custom(_) | ToolKind::Server { .. } => None,
     };
-    let Some(schema) = schema.filter(|_| from != Surface::ChatCompletions) else {
+    let Some(schema) = schema.filter(|_| from != Operation::ChatCompletions) else {
         return out.object(|out| tools::encode(tool, schema, tool.strict, names, out));
     };
     match schema::openai::for_tool(schema) {
@@ -239,11 +245,11 @@ fn function(
 
 /// Servers that give pictures on this endpoint are asked for them by OpenAI's own member; speech needs a voice, which
 /// other dialects say elsewhere.
-fn modalities(request: &Request, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+fn modalities(request: &Request, from: Operation, report: &mut Report, out: &mut Members<'_>) {
     if request.modalities.is_empty() {
         return;
     }
-    if from != Surface::ChatCompletions && request.modalities.contains(&Modality::Audio) {
+    if from != Operation::ChatCompletions && request.modalities.contains(&Modality::Audio) {
         return report.refused(Name::Modalities.field(from), "the upstream gives no speech without a voice");
     }
     let names: Vec<&str> = request.modalities.iter().map(|one| one.openai()).collect();
@@ -251,7 +257,7 @@ fn modalities(request: &Request, from: Surface, report: &mut Report, out: &mut M
 }
 
 /// `strict`, as far as the schema keeps it: OpenAI refuses the whole request otherwise.
-fn promise(strict: Option<bool>, schema: &RawValue, name: Name, from: Surface, report: &mut Report) -> Option<bool> {
+fn promise(strict: Option<bool>, schema: &RawValue, name: Name, from: Operation, report: &mut Report) -> Option<bool> {
     if strict == Some(true) && !schema::openai::is_strict(schema) {
         report.adapted(name.field(from), "strict", "not strict");
         return None;
@@ -268,7 +274,7 @@ fn custom_tools(request: &Request) -> HashSet<&str> {
 fn output(
     format: &OutputFormat,
     capability: model::Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
@@ -278,7 +284,7 @@ fn output(
         OutputFormat::JsonSchema { name, description, schema, strict } => {
             let strict = &strict.filter(|_| capability.strict_schemas);
             let (mut sent, mut promised) = (schema.to_owned(), *strict);
-            if from != Surface::ChatCompletions {
+            if from != Operation::ChatCompletions {
                 match schema::openai::for_output(schema) {
                     Ok(converted) => {
                         if converted.weakened {
@@ -306,7 +312,7 @@ fn output(
 fn reasoning(
     request: &Request,
     capability: model::Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
@@ -318,7 +324,7 @@ fn reasoning(
     let asked = effort::asked(&request.reasoning);
     let (said, value) = effort::as_said(&request.reasoning, false, from);
     let field = said.field(from);
-    if capability.tools_without_effort && has_functions && from != Surface::ChatCompletions {
+    if capability.tools_without_effort && has_functions && from != Operation::ChatCompletions {
         // Even the model's own default effort is refused beside function tools.
         if asked != Some(Effort::None) {
             report.adapted(field, value, "none");
@@ -327,7 +333,7 @@ fn reasoning(
         return;
     }
     let Some(asked) = asked else { return };
-    if from == Surface::ChatCompletions {
+    if from == Operation::ChatCompletions {
         out.put("reasoning_effort", effort::word(asked));
         return;
     }
@@ -344,7 +350,7 @@ fn reasoning(
     }
 }
 
-fn service_tier<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<&'r str> {
+fn service_tier<'r>(request: &'r Request, from: Operation, report: &mut Report) -> Option<&'r str> {
     let tier = request.service_tier.as_deref()?;
     if from.family() == Family::OpenAi {
         return Some(tier);

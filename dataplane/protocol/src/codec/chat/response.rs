@@ -3,15 +3,15 @@
 use serde_json::value::RawValue;
 
 use super::{
-    beside,
-    carrier::{self, Reasoned},
-    finish,
+    annotations, finish,
     messages_decode::{CallBody, body_of_call, body_of_function, is_empty_call},
-    problem, tools, usage, wire,
+    problem,
+    reasoning_state::{self, Reasoned},
+    tools, usage, wire,
 };
 use crate::{
     codec::{
-        Malformed, Reply, arguments, ids,
+        Malformed, ResponseContext, arguments, ids,
         json::{
             read::{Object, Spelling, elements, malformed},
             write::{self, Elements, Members},
@@ -93,17 +93,21 @@ fn decode_choice(
 
 fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) -> Result<Vec<Block>, Malformed> {
     let mut blocks = Vec::new();
-    let Reasoned { blocks: mut reasoning, on_text, unknown } = carrier::take(&mut message);
-    reasoning.iter_mut().for_each(carrier::name_issuer);
+    let Reasoned { blocks: mut reasoning, on_text, unknown } = reasoning_state::take(&mut message);
+    reasoning.iter_mut().for_each(reasoning_state::name_issuer);
     blocks.append(&mut reasoning);
     let content = message.take_raw("content").map(wire::content).unwrap_or_default();
-    let in_content = content.images().map(|list| beside::images(&list).0).unwrap_or_default();
+    let in_content = content.images().map(|list| annotations::images(&list).0).unwrap_or_default();
     let (thought, text) = (content.reasoning, content.words);
     if !thought.is_empty() {
-        blocks.push(Block::Reasoning(Reasoning { text: thought, state: Some(carrier::ISSUER), redacted: false }));
+        blocks.push(Block::Reasoning(Reasoning {
+            text: thought,
+            state: Some(reasoning_state::ISSUER),
+            redacted: false,
+        }));
     }
-    let (citations, others) = message.take_raw("annotations").map(beside::citations).unwrap_or_default();
-    let (mut images, unreadable_images) = message.take_raw("images").map(beside::images).unwrap_or_default();
+    let (citations, others) = message.take_raw("annotations").map(annotations::citations).unwrap_or_default();
+    let (mut images, unreadable_images) = message.take_raw("images").map(annotations::images).unwrap_or_default();
     images.splice(0..0, in_content);
     let left = [
         ("annotations", others),
@@ -128,7 +132,7 @@ fn decode_message(mut message: Object<'_>, seed: &str, lost: &mut Vec<Field>) ->
             continue;
         }
         let id = call.take_raw("id").and_then(wire::text).filter(|id| !id.is_empty());
-        let state = carrier::take_call_state(&mut call).ok().flatten();
+        let state = reasoning_state::take_call_state(&mut call).ok().flatten();
         let is_flat = !call.has("function") && !call.has("custom") && call.has("name");
         let read = if is_flat { body_of_function(&mut call) } else { body_of_call(&mut call) };
         let CallBody { name, arguments, .. } =
@@ -160,7 +164,7 @@ fn calls<'a>(message: &mut Object<'a>) -> Result<Vec<&'a RawValue>, Malformed> {
 }
 
 /// Writes an answer for a client.
-pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
+pub fn encode(response: &Response, reply: &ResponseContext) -> Vec<u8> {
     let mut body = Vec::new();
     write::object_within(&mut body, reply.most_bytes.unwrap_or(usize::MAX), |out| {
         out.put("id", &ids::prefixed(response.id.as_deref(), "chatcmpl-", &reply.id));
@@ -198,7 +202,7 @@ fn nothing(out: &mut Members<'_>) {
     out.put("finish_reason", finish::encode(FinishReason::ContentFilter, false));
 }
 
-fn encode_message(blocks: &[Block], reply: &Reply, out: &mut Members<'_>) {
+fn encode_message(blocks: &[Block], reply: &ResponseContext, out: &mut Members<'_>) {
     let (mut words, mut refusal, mut reasoning) = (None::<String>, None::<String>, None::<String>);
     let mut details: Vec<(Option<&str>, &Opaque, bool)> = Vec::new();
     let (mut calls, mut citations, mut images) = (Vec::<&ToolCall>::new(), Vec::new(), Vec::new());
@@ -230,13 +234,13 @@ fn encode_message(blocks: &[Block], reply: &Reply, out: &mut Members<'_>) {
     out.put("role", "assistant");
     out.put("content", &words);
     out.put("refusal", &refusal);
-    beside::put_citations(citations.into_iter(), None, out);
-    beside::put_images(&images, 0, out);
+    annotations::put_citations(citations.into_iter(), None, out);
+    annotations::put_images(&images, 0, out);
     out.put_some("reasoning_content", reasoning);
     if !details.is_empty() {
         out.list("reasoning_details", |out| {
             for (index, (text, state, redacted)) in details.into_iter().enumerate() {
-                carrier::encode(text, state, redacted, index, out);
+                reasoning_state::encode(text, state, redacted, index, out);
             }
         });
     }
@@ -245,7 +249,7 @@ fn encode_message(blocks: &[Block], reply: &Reply, out: &mut Members<'_>) {
     }
 }
 
-fn encode_calls(calls: &[&ToolCall], reply: &Reply, out: &mut Elements<'_>) {
+fn encode_calls(calls: &[&ToolCall], reply: &ResponseContext, out: &mut Elements<'_>) {
     for call in calls {
         out.object(|out| {
             out.put("id", &call.id);

@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 
 use self::calls::Calls;
 use super::{
-    beside,
-    carrier::{self, Detail},
-    finish, problem, usage,
+    annotations, finish, problem,
+    reasoning_state::{self, Detail},
+    usage,
     wire::{self, Choice, Chunk, Delta as WireDelta},
 };
 use crate::{
@@ -270,7 +270,7 @@ impl Growing<'_> {
 
     /// Sources, pictures, and sounds, for which there is no place.
     fn beside(&mut self, delta: &WireDelta<'_>) {
-        if let Some((citations, others)) = delta.annotations.map(beside::citations) {
+        if let Some((citations, others)) = delta.annotations.map(annotations::citations) {
             for citation in citations {
                 let block = self.open(Words::Text);
                 self.out.push(Event::BlockDelta { block, delta: Delta::Citation(citation) });
@@ -284,7 +284,7 @@ impl Growing<'_> {
     }
 
     fn images(&mut self, raw: &RawValue) {
-        let (images, others) = beside::images(raw);
+        let (images, others) = annotations::images(raw);
         for image in images {
             self.close_words();
             let block = self.blocks.next();
@@ -336,7 +336,7 @@ impl Growing<'_> {
     fn details(&mut self, raw: &RawValue) {
         let Ok(details) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else { return };
         for raw in details {
-            match Object::from_raw(raw, Spelling::Exact).and_then(carrier::decode) {
+            match Object::from_raw(raw, Spelling::Exact).and_then(reasoning_state::decode) {
                 Ok(Some(Detail::OnText(state))) => self.state(Words::Text, state),
                 Ok(Some(Detail::Reasoning(reasoning))) => {
                     if !self.answer.plain_reasoning {
@@ -378,7 +378,7 @@ impl Growing<'_> {
     fn close_words(&mut self) {
         if let Some((kind, block)) = self.answer.open.take() {
             if kind == Words::Reasoning && !std::mem::take(&mut self.answer.signed) {
-                self.out.push(Event::BlockDelta { block, delta: Delta::State(carrier::ISSUER) });
+                self.out.push(Event::BlockDelta { block, delta: Delta::State(reasoning_state::ISSUER) });
             }
             self.out.push(Event::BlockEnd { block });
         }

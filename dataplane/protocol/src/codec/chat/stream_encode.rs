@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{beside, carrier, finish, response::write_call_state, tools::unwrap_custom, usage};
+use super::{annotations, finish, reasoning_state, response::write_call_state, tools::unwrap_custom, usage};
 use crate::{
     codec::{
-        Reply, StreamEncoder, ids,
+        ResponseContext, StreamEncoder, ids,
         json::write::{self, Members},
         media,
     },
@@ -22,7 +22,7 @@ use crate::{
 /// The encoder of one stream.
 #[derive(Debug)]
 pub struct Encoder {
-    reply: Reply,
+    reply: ResponseContext,
     /// Fixed by the first chunk, whatever comes later.
     envelope: Option<Envelope>,
     choices: Vec<Choice>,
@@ -81,7 +81,7 @@ struct Call {
 
 impl Encoder {
     /// An encoder for this client.
-    pub fn new(reply: &Reply) -> Self {
+    pub fn new(reply: &ResponseContext) -> Self {
         Self {
             reply: reply.clone(),
             envelope: None,
@@ -252,7 +252,7 @@ impl Encoder {
     fn media(&mut self, candidate: usize, media: &Block, out: &mut Vec<u8>) {
         if let Some(url) = media::image_url(media) {
             let index = self.choices.get_mut(candidate).map_or(0, |choice| count(&mut choice.images));
-            self.content(candidate, out, |out| beside::put_images(&[url], index, out));
+            self.content(candidate, out, |out| annotations::put_images(&[url], index, out));
         } else if let Some(words) = media::stand_in(media) {
             self.content(candidate, out, |out| out.put("content", &words));
         }
@@ -275,7 +275,7 @@ impl Encoder {
             }
             (Kind::Text, Delta::Citation(citation)) if citation.url.is_some() => {
                 let index = self.choices.get_mut(candidate).map(|choice| count(&mut choice.citations));
-                self.content(candidate, out, |out| beside::put_citations([citation].into_iter(), index, out));
+                self.content(candidate, out, |out| annotations::put_citations([citation].into_iter(), index, out));
             }
             (Kind::Text, Delta::State(state)) => self.detail(candidate, None, state, false, out),
             (Kind::Call(call), Delta::Arguments(text)) => self.arguments(candidate, call, text, out),
@@ -293,7 +293,7 @@ impl Encoder {
         }
         let index = self.choices.get_mut(candidate).map_or(0, |choice| count(&mut choice.details));
         self.content(candidate, out, |out| {
-            out.list("reasoning_details", |out| carrier::encode(text, state, redacted, index, out));
+            out.list("reasoning_details", |out| reasoning_state::encode(text, state, redacted, index, out));
         });
     }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde_json::value::RawValue;
 
-use super::carrier;
+use super::reasoning_state;
 use crate::{
     codec::{
         Malformed, ids,
@@ -111,7 +111,7 @@ impl History<'_> {
         let mut part = Object::from_raw(raw, Spelling::Proto)?;
         let thought = part.take::<bool>("thought")?.unwrap_or(false);
         let signature = part.take::<String>("thoughtSignature")?.filter(|signature| !signature.is_empty());
-        let carried = signature.as_deref().and_then(carrier::read);
+        let carried = signature.as_deref().and_then(reasoning_state::read);
         if let Some(kind) = SERVER_PARTS.iter().find(|kind| part.has(kind)) {
             return Ok(Some(unknown(kind, raw)));
         }

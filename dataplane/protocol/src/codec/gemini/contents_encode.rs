@@ -8,18 +8,17 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::value::RawValue;
 
-use super::{carrier, model::Capability};
+use super::{model::Capability, reasoning_state};
 use crate::{
     codec::{
-        NameMap, arguments,
+        NameMap, arguments, block_text,
         field::Name,
         ids,
         json::write::{self, Elements, Members},
         media,
         pairing::{Neighbours, Part, paired, text_of},
-        told,
     },
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::{Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Unknown},
     report::Report,
 };
@@ -32,7 +31,7 @@ pub fn encode(
     request: &Request,
     names: &NameMap,
     capability: Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
@@ -84,7 +83,7 @@ fn current_turn(parts: &[Part<'_>]) -> usize {
 struct Writer<'a> {
     names: &'a NameMap,
     capability: Capability,
-    from: Surface,
+    from: Operation,
     report: &'a mut Report,
     /// Whether the turn that is being written is the model's, or one that it has answered: another vendor's own blocks are
     /// told as text.
@@ -163,7 +162,7 @@ impl Writer<'_> {
     /// Google's own thoughts go back, and what a client of this dialect calls thoughts; others' are dropped whole.
     fn reasoning(&mut self, reasoning: &Reasoning, out: &mut Elements<'_>) {
         let native = own(reasoning.state.as_ref());
-        let unsigned_own = reasoning.state.is_none() && self.from == Surface::GenerateContent;
+        let unsigned_own = reasoning.state.is_none() && self.from == Operation::GenerateContent;
         if native.is_some() || unsigned_own {
             signed_text(&reasoning.text, !reasoning.text.is_empty(), native, out);
         } else {
@@ -180,7 +179,7 @@ impl Writer<'_> {
             Some(state) => Some(Cow::Borrowed(state.value.as_str())),
             None if must_sign => {
                 self.report.adapted(Name::Call.field(self.from), "unsigned", "skip_thought_signature_validator");
-                Some(Cow::Owned(carrier::dummy()))
+                Some(Cow::Owned(reasoning_state::dummy()))
             }
             None => None,
         };
@@ -204,7 +203,7 @@ impl Writer<'_> {
             return None;
         }
         self.report.adapted(Name::Block.field(self.from), "unsigned", "skip_thought_signature_validator");
-        Some(Opaque { family: Family::Gemini, value: carrier::dummy() })
+        Some(Opaque { family: Family::Gemini, value: reasoning_state::dummy() })
     }
 
     fn user_parts(&mut self, part: &Part<'_>, out: &mut Elements<'_>) {
@@ -344,13 +343,13 @@ impl Writer<'_> {
     }
 
     fn is_own(&self, unknown: &Unknown) -> bool {
-        unknown.family == Family::Gemini && self.from == Surface::GenerateContent
+        unknown.family == Family::Gemini && self.from == Operation::GenerateContent
     }
 
     /// Another vendor's block in words, with a warning.
     fn tell(&mut self, unknown: &Unknown) -> String {
         self.report.adapted(Name::Block.field(self.from), unknown.kind.clone(), "text");
-        told::as_text(unknown)
+        block_text::as_text(unknown)
     }
 
     /// Breakpoints are hints here: caching is implicit.

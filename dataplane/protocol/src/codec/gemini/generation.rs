@@ -8,7 +8,7 @@ use crate::{
         json::write::{self, Members},
         schema,
     },
-    dialect::Surface,
+    dialect::Operation,
     ir::{Effort, Extra, Number, OutputFormat, Request},
     report::Report,
 };
@@ -25,7 +25,7 @@ pub fn encode(
     request: &Request,
     extras: &[&Extra],
     capability: Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
@@ -51,28 +51,28 @@ pub fn encode(
     }
 }
 
-fn limits(request: &Request, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
-    let most = capability.max_output.filter(|_| from != Surface::GenerateContent);
+fn limits(request: &Request, capability: Capability, from: Operation, report: &mut Report, out: &mut Members<'_>) {
+    let most = capability.max_output.filter(|_| from != Operation::GenerateContent);
     match request.max_output {
         Some(asked) if most.is_some_and(|most| asked > most) => {
             report.adapted(Name::MaxOutput.field(from), asked.to_string(), most.unwrap_or(asked).to_string());
             out.put_some("maxOutputTokens", most);
         }
-        Some(0) if from != Surface::GenerateContent => {
+        Some(0) if from != Operation::GenerateContent => {
             report
                 .refused(Name::MaxOutput.field(from), "an answer without output cannot be asked for at this upstream");
         }
         limit => out.put_some("maxOutputTokens", limit),
     }
-    if request.stop.len() > MAX_STOPS && from != Surface::GenerateContent {
+    if request.stop.len() > MAX_STOPS && from != Operation::GenerateContent {
         report.refused(Name::Stop.field(from), "the upstream takes at most 5 stop texts");
     } else if !request.stop.is_empty() {
         out.put("stopSequences", &request.stop);
     }
-    out.put_some("candidateCount", request.candidates.filter(|n| *n != 1 || from == Surface::GenerateContent));
+    out.put_some("candidateCount", request.candidates.filter(|n| *n != 1 || from == Operation::GenerateContent));
 }
 
-fn sampling(request: &Request, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+fn sampling(request: &Request, capability: Capability, from: Operation, report: &mut Report, out: &mut Members<'_>) {
     let sampling = &request.sampling;
     out.put_some("temperature", sampling.temperature.as_ref());
     out.put_some("topP", sampling.top_p.as_ref());
@@ -91,13 +91,13 @@ fn sampling(request: &Request, capability: Capability, from: Surface, report: &m
     for (member, name, penalty) in penalties {
         let is_zero = penalty.as_ref().and_then(Number::as_f64) == Some(0.0);
         match penalty {
-            Some(_) if capability.third && is_zero && from != Surface::GenerateContent => {}
+            Some(_) if capability.third && is_zero && from != Operation::GenerateContent => {}
             // Google refuses every value but zero where it has penalties no more.
             Some(_) if !capability.penalties && !is_zero => report.dropped(name.field(from)),
             penalty => out.put_some(member, penalty.as_ref()),
         }
     }
-    if from == Surface::GenerateContent {
+    if from == Operation::GenerateContent {
         out.put_some("responseLogprobs", sampling.logprobs);
         out.put_some("logprobs", sampling.top_logprobs.as_ref());
     } else if sampling.logprobs == Some(true)
@@ -107,7 +107,7 @@ fn sampling(request: &Request, capability: Capability, from: Surface, report: &m
     }
 }
 
-fn output(format: &OutputFormat, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+fn output(format: &OutputFormat, capability: Capability, from: Operation, report: &mut Report, out: &mut Members<'_>) {
     match format {
         OutputFormat::Text => {}
         OutputFormat::JsonObject => out.put("responseMimeType", "application/json"),
@@ -131,8 +131,8 @@ fn output(format: &OutputFormat, capability: Capability, from: Surface, report: 
 
 /// The most tokens of thinking that leave an answer something of the output limit, of which thoughts are a part. A budget
 /// below the limit that the client chose itself stays.
-fn most_thinking(request: &Request, capability: Capability, from: Surface) -> i64 {
-    let asked = request.max_output.filter(|_| from != Surface::GenerateContent);
+fn most_thinking(request: &Request, capability: Capability, from: Operation) -> i64 {
+    let asked = request.max_output.filter(|_| from != Operation::GenerateContent);
     let Some(limit) = asked.map(|asked| capability.max_output.map_or(asked, |most| asked.min(most))) else {
         return i64::MAX;
     };
@@ -144,7 +144,7 @@ fn most_thinking(request: &Request, capability: Capability, from: Surface) -> i6
 }
 
 /// One of `thinkingBudget` and `thinkingLevel`, never both: that is refused.
-fn thinking(request: &Request, capability: Capability, from: Surface, report: &mut Report, out: &mut Members<'_>) {
+fn thinking(request: &Request, capability: Capability, from: Operation, report: &mut Report, out: &mut Members<'_>) {
     let control = &request.reasoning;
     let asked = effort::asked(control);
     let by_budget = matches!(capability.thinking, Thinking::Budget { .. });

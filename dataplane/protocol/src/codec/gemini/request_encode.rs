@@ -8,17 +8,17 @@ use crate::{
         ids,
         json::write::{self, Members},
     },
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::Request,
     report::Report,
 };
 
 /// Writes the request, stating every change.
-pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
     report.spell(&request.spelled);
     let names = ids::tool_names(request, ids::GEMINI_TOOL_NAME);
     let capability = model::capability(target.model).limited(&target.limits);
-    let extras = extras::native(request, Surface::GenerateContent, from, report);
+    let extras = extras::native(request, Operation::GenerateContent, from, report);
     let mut body = Vec::new();
     write::object_within(&mut body, report.max_bytes(), |out| {
         contents_encode::encode(request, &names, capability, from, report, out);
@@ -39,13 +39,13 @@ pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut
 }
 
 /// Refuses the request if it has outgrown its bound by here.
-fn check(out: &Members<'_>, name: Name, from: Surface, report: &mut Report) {
+fn check(out: &Members<'_>, name: Name, from: Operation, report: &mut Report) {
     if out.is_full() {
         report.too_large(name.field(from));
     }
 }
 
-fn service_tier<'r>(request: &'r Request, from: Surface, report: &mut Report) -> Option<&'r str> {
+fn service_tier<'r>(request: &'r Request, from: Operation, report: &mut Report) -> Option<&'r str> {
     let tier = request.service_tier.as_deref()?;
     if from.family() == Family::Gemini {
         return Some(tier);

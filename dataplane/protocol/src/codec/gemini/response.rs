@@ -1,11 +1,11 @@
 //! Whole answers. One is read as a stream of one chunk, which it is.
 
-use super::{carrier, finish, grounding, problem, stream_decode::Decoder, usage};
+use super::{finish, grounding, problem, reasoning_state, stream_decode::Decoder, usage};
 use crate::{
     codec::{
-        Malformed, Reply, arguments,
-        fold::Fold,
-        ids,
+        Malformed, ResponseContext,
+        accumulate::Accumulator,
+        arguments, ids,
         json::{
             read::{Object, Spelling, malformed},
             write::{self, Elements},
@@ -23,7 +23,7 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
         .map_err(|_| Problem::new(ProblemKind::Upstream, "the upstream's answer is not UTF-8"))?;
     let mut events = Vec::new();
     Decoder::whole(text, &mut events);
-    let mut fold = Fold::default();
+    let mut fold = Accumulator::default();
     for event in events {
         fold.push(event)?;
     }
@@ -41,7 +41,7 @@ fn check(body: &[u8]) -> Result<(), Malformed> {
 }
 
 /// Writes an answer for a client.
-pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
+pub fn encode(response: &Response, reply: &ResponseContext) -> Vec<u8> {
     let mut body = Vec::new();
     write::object_within(&mut body, reply.most_bytes.unwrap_or(usize::MAX), |out| {
         if response.candidates.is_empty() {
@@ -127,7 +127,7 @@ pub fn text_part(text: &str, thought: bool, state: Option<(&Opaque, bool)>, out:
     out.object(|out| {
         out.put("text", text);
         out.put_some("thought", thought.then_some(true));
-        out.put_some("thoughtSignature", state.map(|(state, redacted)| carrier::write(state, redacted)));
+        out.put_some("thoughtSignature", state.map(|(state, redacted)| reasoning_state::write(state, redacted)));
     });
 }
 
@@ -146,7 +146,7 @@ pub fn call_parts(call: &ToolCall, out: &mut Elements<'_>) {
                 out.put_json("args", &object.json);
             });
             let state = call.state.as_ref().filter(|_| first);
-            out.put_some("thoughtSignature", state.map(|state| carrier::write(state, false)));
+            out.put_some("thoughtSignature", state.map(|state| reasoning_state::write(state, false)));
         });
     }
 }

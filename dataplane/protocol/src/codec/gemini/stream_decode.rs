@@ -13,10 +13,10 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    carrier, contents_decode, finish,
+    contents_decode, finish,
     grounding::{MAX_CITED, Said},
     partial_args::PartialArgs,
-    problem, usage,
+    problem, reasoning_state, usage,
 };
 use crate::{
     codec::{
@@ -240,7 +240,7 @@ impl Decoder {
         let mut part = Object::from_raw(raw, Spelling::Proto)?;
         let thought = text(&mut part, "thought").is_some_and(|thought| thought == "true");
         let state = text(&mut part, "thoughtSignature").filter(|state| !state.is_empty());
-        let state = state.map(|value| carrier::native(&value).state);
+        let state = state.map(|value| reasoning_state::native(&value).state);
         if let Some(mut call) = part.object("functionCall")?.filter(|call| !call.says_nothing()) {
             if let Some(known) = self.candidates.get_mut(&candidate) {
                 known.said.part("");

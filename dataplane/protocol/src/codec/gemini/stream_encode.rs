@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    carrier, finish, grounding,
+    finish, grounding, reasoning_state,
     response::{call_parts, media_part, text_part},
     usage,
 };
 use crate::{
     codec::{
-        Reply, StreamEncoder,
+        ResponseContext, StreamEncoder,
         json::write::{self, Elements, Members},
     },
     dialect::Family,
@@ -28,7 +28,7 @@ const MAX_CANDIDATES: u32 = 128;
 /// The encoder of one stream.
 #[derive(Debug)]
 pub struct Encoder {
-    reply: Reply,
+    reply: ResponseContext,
     id: Option<String>,
     blocks: BTreeMap<u32, Block>,
     candidates: BTreeMap<u32, Candidate>,
@@ -70,7 +70,7 @@ enum Kind {
 
 impl Encoder {
     /// An encoder for this client.
-    pub fn new(reply: &Reply) -> Self {
+    pub fn new(reply: &ResponseContext) -> Self {
         Self {
             reply: reply.clone(),
             id: None,
@@ -169,7 +169,7 @@ impl Encoder {
             }
             (Kind::Words { thought, redacted }, Delta::State(state)) => {
                 let (thought, redacted) = (*thought, *redacted);
-                self.sign(number, candidate, thought, carrier::write(state, redacted), out);
+                self.sign(number, candidate, thought, reasoning_state::write(state, redacted), out);
             }
             (Kind::Call(call), Delta::Arguments(text)) => call.arguments.push_str(text),
             (Kind::Call(call), Delta::State(state)) => call.state = Some(Opaque::clone(state)),

@@ -10,7 +10,7 @@ use crate::{
         json::write::{Elements, Members},
         schema,
     },
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::{Request, Tool, ToolChoice, ToolKind},
     report::Report,
 };
@@ -23,7 +23,7 @@ pub fn encode(
     request: &Request,
     names: &NameMap,
     capability: Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Members<'_>,
 ) {
@@ -61,7 +61,7 @@ pub fn encode(
 /// declared: the dialect cannot say it otherwise.
 fn sorted<'r>(
     request: &'r Request,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
 ) -> (Vec<(usize, &'r Tool)>, Vec<&'r crate::ir::Raw>) {
     let (mut functions, mut servers) = (Vec::new(), Vec::new());
@@ -71,7 +71,7 @@ fn sorted<'r>(
         }
         match &tool.kind {
             ToolKind::Function(_) | ToolKind::Custom(_) => functions.push((at, tool)),
-            ToolKind::Server { family: Family::Gemini, raw, .. } if from == Surface::GenerateContent => {
+            ToolKind::Server { family: Family::Gemini, raw, .. } if from == Operation::GenerateContent => {
                 servers.push(raw);
             }
             ToolKind::Server { kind, .. } => {
@@ -94,7 +94,7 @@ fn declaration(
     (at, tool): (usize, &Tool),
     names: &NameMap,
     capability: Capability,
-    from: Surface,
+    from: Operation,
     report: &mut Report,
     out: &mut Elements<'_>,
 ) {

@@ -145,7 +145,7 @@ impl<'a> Object<'a> {
         self.members.iter().any(|(key, _)| key == name)
     }
 
-    /// Whether no member holds anything: each is `null`, `""`, `[]` or `{}`. Servers that serialise structs without
+    /// Whether no member holds anything: each is `null`, `""`, `[]` or `{}`. Servers that block_sequencer structs without
     /// care write such members for what is absent.
     pub fn says_nothing(&self) -> bool {
         self.members.iter().all(|(_, value)| matches!(value.get(), "null" | "\"\"" | "[]" | "{}"))

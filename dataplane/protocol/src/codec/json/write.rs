@@ -146,7 +146,7 @@ impl Out<'_> {
         self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
-    /// Strings, numbers, booleans, raw JSON and lists of them cannot fail to serialise; should one ever, the document
+    /// Strings, numbers, booleans, raw JSON and lists of them cannot fail to block_sequencer; should one ever, the document
     /// stays legal.
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
         let start = self.bytes.len();

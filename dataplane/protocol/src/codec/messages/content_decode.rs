@@ -9,8 +9,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
 use super::{
-    carrier::{self, Carried, Place},
     citations,
+    reasoning_state::{self, Carried, Place},
 };
 use crate::{
     codec::{
@@ -310,7 +310,7 @@ impl Carriers {
         match block {
             Block::Reasoning(mut reasoning) if !reasoning.redacted => {
                 let signature = reasoning.state.as_ref().map_or("", |state| state.value.as_str());
-                match carrier::read(signature) {
+                match reasoning_state::read(signature) {
                     None => blocks.push(Block::Reasoning(reasoning)),
                     Some(carried) if carried.belongs_here() => {
                         reasoning.redacted = carried.place == Place::Redacted;

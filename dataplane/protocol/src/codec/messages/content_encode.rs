@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     codec::{
-        arguments,
+        arguments, block_text,
         field::Name,
         ids::{ANTHROPIC_CALL_ID, call_id},
         json::write::{Elements, Members},
-        media, told,
+        media,
     },
     dialect::Family,
     ir::{Block, CacheMark, Document, Media, MediaSource, Reasoning, ToolCall, ToolResult},
@@ -127,7 +127,7 @@ pub fn write(block: &Block, to: &mut Elements<'_>, context: &mut Context<'_>) {
         Block::ToolResult(answer) => result(answer, to, context),
         Block::Reasoning(thought) => reasoning(thought, to),
         Block::Unknown(unknown) if unknown.family == Family::Anthropic => to.put_json(unknown.raw.get()),
-        Block::Unknown(unknown) => text(&told::as_text(unknown), to),
+        Block::Unknown(unknown) => text(&block_text::as_text(unknown), to),
         Block::Audio(_) | Block::Video(_) => {}
     }
 }
@@ -192,7 +192,7 @@ fn result(result: &ToolResult, to: &mut Elements<'_>, context: &mut Context<'_>)
                 match block {
                     Block::Unknown(unknown) if unknown.family != Family::Anthropic => {
                         context.adapted(Name::Block, unknown.kind.clone(), "text");
-                        text(&told::as_text(unknown), list);
+                        text(&block_text::as_text(unknown), list);
                     }
                     block if fits(block, context) => write(block, list, context),
                     _ => {}

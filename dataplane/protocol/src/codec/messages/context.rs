@@ -3,7 +3,7 @@
 use super::models::Abilities;
 use crate::{
     codec::{NameMap, field::Name},
-    dialect::Surface,
+    dialect::Operation,
     ir::{CacheMark, MediaSource},
     report::{Field, Report},
 };
@@ -17,8 +17,8 @@ const LONG: u64 = 3600;
 
 /// One request on its way.
 pub struct Context<'a> {
-    /// The client's surface, for the spelling of fields.
-    pub from: Surface,
+    /// The client's operation, for the spelling of fields.
+    pub from: Operation,
     /// What the upstream's model takes.
     pub abilities: Abilities,
     /// Tool names that have to change.
@@ -37,7 +37,7 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// For one request.
-    pub const fn new(from: Surface, abilities: Abilities, names: NameMap, report: &'a mut Report) -> Self {
+    pub const fn new(from: Operation, abilities: Abilities, names: NameMap, report: &'a mut Report) -> Self {
         Self { from, abilities, names, report, is_model: false, is_answered: false, skipped_marks: 0 }
     }
 

@@ -21,7 +21,7 @@ use crate::{
         json::write::{self, Members},
         schema,
     },
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::{Block, CacheMark, OutputFormat, Request, Role, Tool, ToolChoice},
     report::Report,
 };
@@ -43,7 +43,7 @@ struct Draft<'a> {
 }
 
 /// Writes a request, stating every change.
-pub fn encode(request: &Request, target: Target<'_>, from: Surface, report: &mut Report) -> Encoded {
+pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
     report.spell(&request.spelled);
     let names = tool_names(request, ANTHROPIC_TOOL_NAME);
     let mut context = Context::new(from, models::abilities(target.model).limited(&target.limits), names, report);
@@ -303,7 +303,7 @@ fn bookkeeping(request: &Request, to: &mut Members<'_>, context: &mut Context<'_
         }
     }
     // Positions of messages, tools and inner objects do not survive the neutral representation.
-    for extra in native(request, Surface::Messages, context.from, context.report) {
+    for extra in native(request, Operation::Messages, context.from, context.report) {
         if extra.field.contains('.') {
             context.report.dropped(extra.field.clone());
         } else {

@@ -1,15 +1,15 @@
 //! Whole answers: an upstream's read, a client's written.
 
 use super::{
-    carrier::{self, Place},
     citations,
     content_decode::Reader,
     finish::{self, Said},
+    reasoning_state::{self, Place},
     usage,
 };
 use crate::{
     codec::{
-        Reply, arguments, chat,
+        ResponseContext, arguments, chat,
         ids::{self, ANTHROPIC_CALL_ID, call_id, invented_call_id, prefixed},
         json::{
             loose::Loose,
@@ -67,7 +67,7 @@ pub fn decode(body: &[u8]) -> Result<Response, Problem> {
 }
 
 /// Writes an answer. Only the first candidate can be said; a request for more was refused on its way in.
-pub fn encode(response: &Response, reply: &Reply) -> Vec<u8> {
+pub fn encode(response: &Response, reply: &ResponseContext) -> Vec<u8> {
     let candidate = response.candidates.first();
     let blocks = candidate.map(|candidate| candidate.blocks.as_slice()).unwrap_or_default();
     let said = Said {
@@ -101,7 +101,7 @@ fn block(block: &Block, to: &mut Elements<'_>) {
                 });
             }
             if let Some(state) = &text.state {
-                thinking("", &carrier::write(Place::TextBefore, Some(state)), to); // hard case 145
+                thinking("", &reasoning_state::write(Place::TextBefore, Some(state)), to); // hard case 145
             }
         }
         Block::Refusal(words) if words.is_empty() => {}
@@ -138,14 +138,14 @@ fn reasoning(reasoning: &Reasoning, to: &mut Elements<'_>) {
         (None, _) if reasoning.text.is_empty() => {}
         (state, redacted) => {
             let place = if redacted { Place::Redacted } else { Place::Thought };
-            thinking(&reasoning.text, &carrier::write(place, state.as_ref()), to);
+            thinking(&reasoning.text, &reasoning_state::write(place, state.as_ref()), to);
         }
     }
 }
 
 fn call(call: &ToolCall, to: &mut Elements<'_>) {
     if let Some(state) = &call.state {
-        thinking("", &carrier::write(Place::CallBehind, Some(state)), to);
+        thinking("", &reasoning_state::write(Place::CallBehind, Some(state)), to);
     }
     for (index, input) in arguments::as_objects(&call.arguments).into_iter().enumerate() {
         let split = (index > 0).then(|| invented_call_id(&call.id, index));

@@ -5,18 +5,18 @@
 //! first content, and the finish is held until the end, for counts may follow it.
 
 use super::{
-    carrier::{self, Place},
     citations,
     finish::{self, Said},
+    reasoning_state::{self, Place},
     usage,
 };
 use crate::{
     codec::{
-        Reply, StreamEncoder, arguments,
+        ResponseContext, StreamEncoder, arguments,
+        block_sequencer::{BlockSequencer, Sink},
         ids::{ANTHROPIC_CALL_ID, call_id, prefixed},
         json::write::{self, Members},
         media,
-        serialise::{Serialiser, Sink},
     },
     dialect::Family,
     framing::sse,
@@ -27,8 +27,8 @@ use crate::{
 /// Writes one answer.
 #[derive(Debug)]
 pub struct Encoder {
-    reply: Reply,
-    serialiser: Serialiser,
+    reply: ResponseContext,
+    serialiser: BlockSequencer,
     wire: Wire,
     usage: Usage,
     finish: Option<Finish>,
@@ -81,10 +81,10 @@ struct Writer<'a> {
 
 impl Encoder {
     /// For one answer.
-    pub fn new(reply: &Reply) -> Self {
+    pub fn new(reply: &ResponseContext) -> Self {
         Self {
             reply: reply.clone(),
-            serialiser: Serialiser::default(),
+            serialiser: BlockSequencer::default(),
             wire: Wire::default(),
             usage: Usage::default(),
             finish: None,
@@ -330,7 +330,7 @@ impl Writer<'_> {
             self.begin_thinking();
         }
         let place = if redacted { Place::Redacted } else { Place::Thought };
-        let signature = native.map_or_else(|| carrier::write(place, state), |native| native.value.clone());
+        let signature = native.map_or_else(|| reasoning_state::write(place, state), |native| native.value.clone());
         self.delta("signature_delta", "signature", &signature);
         self.stop();
     }
@@ -338,7 +338,7 @@ impl Writer<'_> {
     /// An empty thinking block that carries state for a neighbour.
     fn carrier(&mut self, place: Place, state: &Opaque) {
         self.begin_thinking();
-        self.delta("signature_delta", "signature", &carrier::write(place, Some(state)));
+        self.delta("signature_delta", "signature", &reasoning_state::write(place, Some(state)));
         self.stop();
     }
 

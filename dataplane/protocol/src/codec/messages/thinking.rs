@@ -171,14 +171,14 @@ mod tests {
             NameMap,
             messages::{context::Context, models::abilities},
         },
-        dialect::Surface,
+        dialect::Operation,
         ir::{Effort, ReasoningControl},
         report::{Mode as Strictness, Report},
     };
 
     fn decide(model: &str, control: &ReasoningControl, max_output: u64) -> (Plan, Vec<String>) {
         let mut report = Report::new(Strictness::Default);
-        let mut context = Context::new(Surface::ChatCompletions, abilities(model), NameMap::default(), &mut report);
+        let mut context = Context::new(Operation::ChatCompletions, abilities(model), NameMap::default(), &mut report);
         let plan = plan(control, max_output, true, &mut context);
         (plan, report.finish().unwrap().iter().map(ToString::to_string).collect())
     }

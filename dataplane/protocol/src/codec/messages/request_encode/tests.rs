@@ -3,7 +3,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::encode;
 use crate::{
     codec::Target,
-    dialect::{Family, Surface},
+    dialect::{Family, Operation},
     ir::{
         Block, CacheMark, Document, Effort, Extra, Media, MediaSource, Number, Opaque, OutputFormat, Raw, Reasoning,
         Request, Role, Text, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
@@ -18,7 +18,7 @@ const MODEL: &str = "claude-next";
 fn run(request: &Request, model: &str, mode: Mode) -> (Value, Result<Vec<String>, Refusal>) {
     let mut report = Report::new(mode);
     let target = Target { model, default_max_output: 4096, limits: ModelLimits::default() };
-    let encoded = encode(request, target, Surface::ChatCompletions, &mut report);
+    let encoded = encode(request, target, Operation::ChatCompletions, &mut report);
     assert_eq!(encoded.headers, [("anthropic-version", "2023-06-01".to_owned())]);
     let warnings = report.finish().map(|warnings| warnings.iter().map(ToString::to_string).collect());
     (serde_json::from_slice(&encoded.body).unwrap(), warnings)
@@ -322,7 +322,7 @@ fn tools() {
     let encoded = encode(
         &request,
         Target { model: MODEL, default_max_output: 1, limits: ModelLimits::default() },
-        Surface::ChatCompletions,
+        Operation::ChatCompletions,
         &mut Report::default(),
     );
     let text = String::from_utf8(encoded.body.clone()).unwrap();
@@ -549,7 +549,7 @@ fn bookkeeping() {
     assert_eq!(refused(&request), "x_future");
     let mut report = Report::default();
     let target = Target { model: MODEL, default_max_output: 1, limits: ModelLimits::default() };
-    let encoded = encode(&request, target, Surface::Messages, &mut report);
+    let encoded = encode(&request, target, Operation::Messages, &mut report);
     let body: Value = serde_json::from_slice(&encoded.body).unwrap();
     assert_eq!(body["x_future"], json!({"a": [1, null]}));
     let warnings: Vec<String> = report.finish().unwrap().iter().map(ToString::to_string).collect();

@@ -1,6 +1,6 @@
 use super::{decode, encode};
 use crate::{
-    codec::Reply,
+    codec::ResponseContext,
     dialect::Family,
     ir::{Block, Candidate, Finish, FinishReason, Opaque, Reasoning, Response, Text, ToolCall, Unknown, Usage},
     problem::ProblemKind,
@@ -11,8 +11,8 @@ fn answer(blocks: Vec<Block>, reason: FinishReason) -> serde_json::Value {
     serde_json::from_slice(&encode(&response, &reply())).unwrap()
 }
 
-fn reply() -> Reply {
-    Reply { model: "asked".to_owned(), id: "42".to_owned(), ..Reply::default() }
+fn reply() -> ResponseContext {
+    ResponseContext { model: "asked".to_owned(), id: "42".to_owned(), ..ResponseContext::default() }
 }
 
 fn text(text: &str) -> Block {

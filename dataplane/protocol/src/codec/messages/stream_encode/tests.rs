@@ -1,6 +1,6 @@
 use super::Encoder;
 use crate::{
-    codec::{Reply, StreamEncoder},
+    codec::{ResponseContext, StreamEncoder},
     dialect::Family,
     ir::{
         BlockKind, Delta, Event,
@@ -10,8 +10,8 @@ use crate::{
     problem::{Problem, ProblemKind},
 };
 
-fn reply() -> Reply {
-    Reply { model: "asked".to_owned(), id: "42".to_owned(), ..Reply::default() }
+fn reply() -> ResponseContext {
+    ResponseContext { model: "asked".to_owned(), id: "42".to_owned(), ..ResponseContext::default() }
 }
 
 /// The `data` of every event, checked against its `event:` line (hard case 57).
@@ -292,7 +292,7 @@ fn hard_case_15_and_150_ids_and_index_zero() {
 
 #[test]
 fn a_flood_of_interleaved_blocks_is_an_error() {
-    let flood = "x".repeat(crate::codec::serialise::MAX_WAITING_BYTES + 1);
+    let flood = "x".repeat(crate::codec::block_sequencer::MAX_WAITING_BYTES + 1);
     let text = words(&[start(), call(0), args(0, "{"), call(1), args(1, &flood), Event::End]);
     assert_eq!(text, "message_start [0 tool_use { error");
 }

@@ -17,7 +17,7 @@ const MAX_LOST: usize = 64;
 
 /// An answer that is being put together.
 #[derive(Debug, Default)]
-pub struct Fold {
+pub struct Accumulator {
     response: Response,
     /// Of each block number: candidate and position.
     places: BTreeMap<u32, (usize, usize)>,
@@ -25,7 +25,7 @@ pub struct Fold {
     ended: bool,
 }
 
-impl Fold {
+impl Accumulator {
     /// Takes one event.
     ///
     /// # Errors

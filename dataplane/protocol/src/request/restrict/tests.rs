@@ -2,15 +2,15 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
-    call::{Call, Destination, Unprepared},
     codec::Head,
-    dialect::{Framing, Surface},
-    inbound::Endpoint,
+    dialect::{Framing, Operation},
+    inbound::MatchedPath,
     limits::{
         Feature::{self, *},
         ModelLimits,
     },
     report::Mode,
+    request::{Destination, ParsedRequest, Unprepared},
 };
 
 const ALL: [Feature; 14] = Feature::ALL;
@@ -19,41 +19,41 @@ fn lacks(features: &[Feature]) -> ModelLimits {
     ModelLimits { is_stated: true, unsupported: features.iter().copied().collect(), ..ModelLimits::default() }
 }
 
-fn call(surface: Surface, body: &str) -> Call {
-    let in_path = surface.model_in_path();
-    let endpoint = Endpoint {
-        surface,
+fn call(operation: Operation, body: &str) -> ParsedRequest {
+    let in_path = operation.model_in_path();
+    let matched = MatchedPath {
+        operation,
         model: in_path.then(|| "m".into()),
         framing: in_path.then_some(Framing::Whole),
         query: None,
         unknown_query: false,
         path: None,
     };
-    Call::read(endpoint, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap()
+    ParsedRequest::read(matched, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap()
 }
 
 /// The body that is sent, and the warnings.
 fn sent(
-    from: Surface,
-    to: Surface,
+    from: Operation,
+    to: Operation,
     body: &str,
     limits: ModelLimits,
     mode: Mode,
 ) -> Result<(String, String), Unprepared> {
-    let to = Destination { surfaces: &[to], model: None, default_max_output: 4_096, limits, max_body: 32 << 20 };
+    let to = Destination { operations: &[to], model: None, default_max_output: 4_096, limits, max_body: 32 << 20 };
     let prepared = call(from, body).prepare(to, mode)?;
     let warnings: Vec<String> = prepared.warnings.iter().map(ToString::to_string).collect();
     Ok((String::from_utf8(prepared.body.to_vec()).unwrap(), warnings.join(" ")))
 }
 
-fn passed(surface: Surface, body: &str, limits: ModelLimits) -> (String, String) {
-    sent(surface, surface, body, limits, Mode::Lenient).unwrap()
+fn passed(operation: Operation, body: &str, limits: ModelLimits) -> (String, String) {
+    sent(operation, operation, body, limits, Mode::Lenient).unwrap()
 }
 
 /// Each dialect's whole vocabulary.
-fn everything(surface: Surface) -> Value {
-    match surface {
-        Surface::ChatCompletions => json!({
+fn everything(operation: Operation) -> Value {
+    match operation {
+        Operation::ChatCompletions => json!({
             "temperature": 0.2, "top_p": 0.9, "top_k": 4, "presence_penalty": 0.1, "frequency_penalty": 0.1, "seed": 1,
             "logit_bias": {"1": 2}, "logprobs": true, "top_logprobs": 2, "stop": "x", "reasoning_effort": "low",
             "parallel_tool_calls": false, "service_tier": "flex", "user": "u", "stream": true,
@@ -63,14 +63,14 @@ fn everything(surface: Surface) -> Value {
             "response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": {
                 "type": "object", "properties": {}, "required": [], "additionalProperties": false}}},
         }),
-        Surface::Responses => json!({
+        Operation::Responses => json!({
             "temperature": 0.2, "top_p": 0.9, "top_logprobs": 2, "include": ["a", "message.output_text.logprobs"],
             "parallel_tool_calls": false, "stream": true, "stream_options": {"include_obfuscation": false},
             "service_tier": "flex", "user": "u", "reasoning": {"effort": "low", "summary": "auto"}, "model": "m",
             "input": "hi", "tools": [{"type": "function", "name": "f", "strict": true, "parameters": {}}],
             "text": {"format": {"type": "json_schema", "name": "n", "strict": true, "schema": {}}},
         }),
-        Surface::Messages => json!({
+        Operation::Messages => json!({
             "temperature": 0.2, "top_p": 0.9, "top_k": 4, "stop_sequences": ["x"], "max_tokens": 4000, "model": "m",
             "thinking": {"type": "enabled", "budget_tokens": 2000}, "service_tier": "standard_only",
             "output_config": {"effort": "low"}, "metadata": {"user_id": "u"}, "stream": true,
@@ -90,49 +90,49 @@ fn everything(surface: Surface) -> Value {
 }
 
 /// What each dialect calls a feature; empty where it has none.
-fn fields(surface: Surface, feature: Feature) -> &'static [&'static str] {
-    match (surface, feature) {
-        (Surface::GenerateContent, Temperature) => &["generationConfig.temperature"],
-        (Surface::GenerateContent, TopP) => &["generationConfig.topP"],
-        (Surface::GenerateContent, TopK) => &["generationConfig.topK"],
-        (Surface::GenerateContent, Penalties) => {
+fn fields(operation: Operation, feature: Feature) -> &'static [&'static str] {
+    match (operation, feature) {
+        (Operation::GenerateContent, Temperature) => &["generationConfig.temperature"],
+        (Operation::GenerateContent, TopP) => &["generationConfig.topP"],
+        (Operation::GenerateContent, TopK) => &["generationConfig.topK"],
+        (Operation::GenerateContent, Penalties) => {
             &["generationConfig.presencePenalty", "generationConfig.frequencyPenalty"]
         }
-        (Surface::GenerateContent, Seed) => &["generationConfig.seed"],
-        (Surface::GenerateContent, LogProbs) => &["generationConfig.responseLogprobs", "generationConfig.logprobs"],
-        (Surface::GenerateContent, Stop) => &["generationConfig.stopSequences"],
-        (Surface::GenerateContent, ReasoningEffort) => &["generationConfig.thinkingConfig"],
-        (Surface::GenerateContent, ServiceTier) => &["serviceTier"],
-        (Surface::GenerateContent, _) => &[],
+        (Operation::GenerateContent, Seed) => &["generationConfig.seed"],
+        (Operation::GenerateContent, LogProbs) => &["generationConfig.responseLogprobs", "generationConfig.logprobs"],
+        (Operation::GenerateContent, Stop) => &["generationConfig.stopSequences"],
+        (Operation::GenerateContent, ReasoningEffort) => &["generationConfig.thinkingConfig"],
+        (Operation::GenerateContent, ServiceTier) => &["serviceTier"],
+        (Operation::GenerateContent, _) => &[],
         (_, Temperature) => &["temperature"],
         (_, TopP) => &["top_p"],
-        (Surface::Responses, TopK | Penalties | Seed | LogitBias | Stop) => &[],
-        (Surface::Messages, Penalties | Seed | LogitBias | LogProbs | StreamOptions) => &[],
+        (Operation::Responses, TopK | Penalties | Seed | LogitBias | Stop) => &[],
+        (Operation::Messages, Penalties | Seed | LogitBias | LogProbs | StreamOptions) => &[],
         (_, TopK) => &["top_k"],
         (_, Penalties) => &["presence_penalty", "frequency_penalty"],
         (_, Seed) => &["seed"],
         (_, LogitBias) => &["logit_bias"],
-        (Surface::Responses, LogProbs) => &["top_logprobs", "include=message.output_text.logprobs"],
+        (Operation::Responses, LogProbs) => &["top_logprobs", "include=message.output_text.logprobs"],
         (_, LogProbs) => &["logprobs", "top_logprobs"],
-        (Surface::Messages, Stop) => &["stop_sequences"],
+        (Operation::Messages, Stop) => &["stop_sequences"],
         (_, Stop) => &["stop"],
-        (Surface::Responses, ReasoningEffort) => &["reasoning.effort"],
-        (Surface::Messages, ReasoningEffort) => &["thinking", "output_config.effort"],
+        (Operation::Responses, ReasoningEffort) => &["reasoning.effort"],
+        (Operation::Messages, ReasoningEffort) => &["thinking", "output_config.effort"],
         (_, ReasoningEffort) => &["reasoning_effort"],
-        (Surface::Messages, ParallelToolCalls) => &["tool_choice.disable_parallel_tool_use"],
+        (Operation::Messages, ParallelToolCalls) => &["tool_choice.disable_parallel_tool_use"],
         (_, ParallelToolCalls) => &["parallel_tool_calls"],
-        (Surface::Responses, StrictSchemas) => &["tools[].strict", "text.format.strict"],
-        (Surface::Messages, StrictSchemas) => &["tools[].strict"],
+        (Operation::Responses, StrictSchemas) => &["tools[].strict", "text.format.strict"],
+        (Operation::Messages, StrictSchemas) => &["tools[].strict"],
         (_, StrictSchemas) => &["tools[].function.strict", "response_format.json_schema.strict"],
         (_, StreamOptions) => &["stream_options"],
         (_, ServiceTier) => &["service_tier"],
-        (Surface::Messages, User) => &["metadata.user_id"],
+        (Operation::Messages, User) => &["metadata.user_id"],
         (_, User) => &["user"],
     }
 }
 
-const DIALECTS: [Surface; 4] =
-    [Surface::ChatCompletions, Surface::Responses, Surface::Messages, Surface::GenerateContent];
+const DIALECTS: [Operation; 4] =
+    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
 
 /// How many members of a body are called so at any depth, if their value is not `false`.
 fn occurrences(value: &Value, path: &str) -> usize {
@@ -150,25 +150,25 @@ fn occurrences(value: &Value, path: &str) -> usize {
 
 #[test]
 fn every_feature_leaves_every_dialect_with_a_word() {
-    for surface in DIALECTS {
-        let whole = everything(surface);
+    for operation in DIALECTS {
+        let whole = everything(operation);
         for feature in ALL {
-            let (body, warnings) = passed(surface, &whole.to_string(), lacks(&[feature]));
+            let (body, warnings) = passed(operation, &whole.to_string(), lacks(&[feature]));
             let left: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
             let told = warnings.matches("field=").count();
-            let fields = fields(surface, feature);
-            assert_eq!(told, fields.len(), "{surface} {feature:?}: {warnings}");
+            let fields = fields(operation, feature);
+            assert_eq!(told, fields.len(), "{operation} {feature:?}: {warnings}");
             for field in fields {
-                assert!(warnings.contains(&format!("field={field}")), "{surface} {feature:?}: {warnings}");
+                assert!(warnings.contains(&format!("field={field}")), "{operation} {feature:?}: {warnings}");
             }
             if fields.is_empty() {
-                assert_eq!(left, whole, "{surface} {feature:?}");
+                assert_eq!(left, whole, "{operation} {feature:?}");
             }
             for field in fields {
-                assert_eq!(occurrences(&left, field), 0, "{surface} {feature:?}: {body}");
+                assert_eq!(occurrences(&left, field), 0, "{operation} {feature:?}: {body}");
             }
         }
-        let (body, _) = passed(surface, &whole.to_string(), lacks(&ALL));
+        let (body, _) = passed(operation, &whole.to_string(), lacks(&ALL));
         serde_json::from_str::<Value>(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
     }
 }
@@ -205,9 +205,9 @@ fn no_translation_brings_a_feature_back() {
         "user",
         "user_id",
     ];
-    let surfaces = [Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent];
-    for from in surfaces {
-        for to in surfaces.into_iter().filter(|to| *to != from) {
+    let operations = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
+    for from in operations {
+        for to in operations.into_iter().filter(|to| *to != from) {
             let (body, warnings) = sent(from, to, &everything(from).to_string(), lacks(&ALL), Mode::Lenient).unwrap();
             let left: Value = serde_json::from_str(&body).unwrap();
             for name in names {
@@ -234,12 +234,12 @@ fn every_other_byte_stays() {
         (r#"{"model":"m","metadata":{"temperature":0.5}}"#, r#"{"model":"m","metadata":{"temperature":0.5}}"#),
     ];
     for (body, expected) in rows {
-        let (sent, warnings) = passed(Surface::ChatCompletions, body, lacks(&[Temperature, TopP]));
+        let (sent, warnings) = passed(Operation::ChatCompletions, body, lacks(&[Temperature, TopP]));
         assert_eq!(sent, expected);
         assert_eq!(warnings.is_empty(), body.contains("metadata"), "{body}: {warnings}");
     }
     let (sent, _) =
-        passed(Surface::Responses, r#"{"include":["message.output_text.logprobs"],"model":"m"}"#, lacks(&[LogProbs]));
+        passed(Operation::Responses, r#"{"include":["message.output_text.logprobs"],"model":"m"}"#, lacks(&[LogProbs]));
     assert_eq!(sent, r#"{"include":[],"model":"m"}"#);
 }
 
@@ -247,19 +247,20 @@ fn every_other_byte_stays() {
 fn neutral_values_go_without_a_word_even_in_strict_mode() {
     let chat = r#"{"model":"m","temperature":1.0,"top_p":1,"presence_penalty":0,"frequency_penalty":0.0,"logit_bias":{},"stop":[],"logprobs":false,"parallel_tool_calls":true,"user":"","service_tier":"auto","seed":null,"reasoning_effort":null}"#;
     let (body, warnings) =
-        sent(Surface::ChatCompletions, Surface::ChatCompletions, chat, lacks(&ALL), Mode::Strict).unwrap();
+        sent(Operation::ChatCompletions, Operation::ChatCompletions, chat, lacks(&ALL), Mode::Strict).unwrap();
     assert_eq!((body.as_str(), warnings.as_str()), (r#"{"model":"m"}"#, ""));
     let messages = r#"{"model":"m","max_tokens":5,"thinking":{"type":"disabled"},"stop_sequences":[],"metadata":{}}"#;
-    let (body, _) = sent(Surface::Messages, Surface::Messages, messages, lacks(&ALL), Mode::Strict).unwrap();
+    let (body, _) = sent(Operation::Messages, Operation::Messages, messages, lacks(&ALL), Mode::Strict).unwrap();
     assert_eq!(body, r#"{"model":"m","max_tokens":5,"metadata":{}}"#);
 }
 
 #[test]
 fn strict_mode_refuses_and_default_mode_refuses_what_the_answer_would_lack() {
-    let refusal = |body: &str, mode| match sent(Surface::ChatCompletions, Surface::Messages, body, lacks(&ALL), mode) {
-        Err(Unprepared::Refused(refusal)) => refusal.field.into_owned(),
-        other => panic!("{other:?}"),
-    };
+    let refusal =
+        |body: &str, mode| match sent(Operation::ChatCompletions, Operation::Messages, body, lacks(&ALL), mode) {
+            Err(Unprepared::Refused(refusal)) => refusal.field.into_owned(),
+            other => panic!("{other:?}"),
+        };
     let body = |more: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"q"}}],{more}}}"#);
     assert_eq!(refusal(&body(r#""temperature":0.5"#), Mode::Strict), "temperature");
     assert_eq!(refusal(&body(r#""logprobs":true"#), Mode::Default), "logprobs");
@@ -270,36 +271,41 @@ fn larger_limits_become_what_the_model_takes() {
     let most = |most| ModelLimits { stated_max_output: Some(most), ..ModelLimits::default() };
     let rows = [
         (
-            Surface::ChatCompletions,
+            Operation::ChatCompletions,
             r#"{"model":"m","max_tokens":900}"#,
             r#"{"model":"m","max_tokens":100}"#,
             "max_completion_tokens",
         ),
         (
-            Surface::ChatCompletions,
+            Operation::ChatCompletions,
             r#"{"model":"m","max_completion_tokens":"900"}"#,
             r#"{"model":"m","max_completion_tokens":100}"#,
             "max_completion_tokens",
         ),
-        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":100}"#, r#"{"model":"m","max_tokens":100}"#, ""),
-        (Surface::ChatCompletions, r#"{"model":"m"}"#, r#"{"model":"m"}"#, ""),
-        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":"many"}"#, r#"{"model":"m","max_tokens":"many"}"#, ""),
+        (Operation::ChatCompletions, r#"{"model":"m","max_tokens":100}"#, r#"{"model":"m","max_tokens":100}"#, ""),
+        (Operation::ChatCompletions, r#"{"model":"m"}"#, r#"{"model":"m"}"#, ""),
         (
-            Surface::Responses,
+            Operation::ChatCompletions,
+            r#"{"model":"m","max_tokens":"many"}"#,
+            r#"{"model":"m","max_tokens":"many"}"#,
+            "",
+        ),
+        (
+            Operation::Responses,
             r#"{"model":"m","max_output_tokens":101}"#,
             r#"{"model":"m","max_output_tokens":100}"#,
             "max_output_tokens",
         ),
-        (Surface::Messages, r#"{"model":"m","max_tokens":101}"#, r#"{"model":"m","max_tokens":100}"#, "max_tokens"),
+        (Operation::Messages, r#"{"model":"m","max_tokens":101}"#, r#"{"model":"m","max_tokens":100}"#, "max_tokens"),
         (
-            Surface::GenerateContent,
+            Operation::GenerateContent,
             r#"{"generation_config":{"max_output_tokens":101}}"#,
             r#"{"generation_config":{"max_output_tokens":100}}"#,
             "generationConfig.maxOutputTokens",
         ),
     ];
-    for (surface, body, expected, field) in rows {
-        let (sent, warnings) = passed(surface, body, most(100));
+    for (operation, body, expected, field) in rows {
+        let (sent, warnings) = passed(operation, body, most(100));
         assert_eq!(sent, expected);
         assert_eq!(warnings.is_empty(), field.is_empty(), "{warnings}");
         assert!(warnings.contains(field) && (field.is_empty() || warnings.ends_with(";to=100")), "{warnings}");
@@ -310,36 +316,36 @@ fn larger_limits_become_what_the_model_takes() {
 fn a_routes_limit_holds_for_whoever_names_none() {
     let most = |most| ModelLimits { route_max_output: Some(most), ..ModelLimits::default() };
     let rows = [
-        (Surface::ChatCompletions, r#"{"model":"m"}"#, r#"{"max_tokens":100,"model":"m"}"#),
-        (Surface::ChatCompletions, r#"{"model":"gpt-5"}"#, r#"{"max_completion_tokens":100,"model":"gpt-5"}"#),
-        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":null}"#, r#"{"model":"m","max_tokens":100}"#),
-        (Surface::ChatCompletions, r#"{"model":"m","max_tokens":7}"#, r#"{"model":"m","max_tokens":7}"#),
-        (Surface::Responses, r#"{"model":"m"}"#, r#"{"max_output_tokens":100,"model":"m"}"#),
+        (Operation::ChatCompletions, r#"{"model":"m"}"#, r#"{"max_tokens":100,"model":"m"}"#),
+        (Operation::ChatCompletions, r#"{"model":"gpt-5"}"#, r#"{"max_completion_tokens":100,"model":"gpt-5"}"#),
+        (Operation::ChatCompletions, r#"{"model":"m","max_tokens":null}"#, r#"{"model":"m","max_tokens":100}"#),
+        (Operation::ChatCompletions, r#"{"model":"m","max_tokens":7}"#, r#"{"model":"m","max_tokens":7}"#),
+        (Operation::Responses, r#"{"model":"m"}"#, r#"{"max_output_tokens":100,"model":"m"}"#),
         (
-            Surface::GenerateContent,
+            Operation::GenerateContent,
             r#"{"contents":[]}"#,
             r#"{"generationConfig":{"maxOutputTokens":100},"contents":[]}"#,
         ),
-        (Surface::GenerateContent, r#"{"generationConfig":null}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
-        (Surface::GenerateContent, r#"{"generationConfig":{}}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
+        (Operation::GenerateContent, r#"{"generationConfig":null}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
+        (Operation::GenerateContent, r#"{"generationConfig":{}}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
         (
-            Surface::GenerateContent,
+            Operation::GenerateContent,
             r#"{"generationConfig":{"topK":1}}"#,
             r#"{"generationConfig":{"maxOutputTokens":100}}"#,
         ),
-        (Surface::GenerateContent, r#"{"serviceTier":"flex"}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
-        (Surface::GenerateContent, r#"{"generationConfig":7}"#, r#"{"generationConfig":7}"#),
-        (Surface::Embeddings, r#"{"model":"m"}"#, r#"{"model":"m"}"#),
-        (Surface::CountTokens, r#"{"contents":[]}"#, r#"{"contents":[]}"#),
-        (Surface::MessagesCountTokens, r#"{"model":"m"}"#, r#"{"model":"m"}"#),
+        (Operation::GenerateContent, r#"{"serviceTier":"flex"}"#, r#"{"generationConfig":{"maxOutputTokens":100}}"#),
+        (Operation::GenerateContent, r#"{"generationConfig":7}"#, r#"{"generationConfig":7}"#),
+        (Operation::Embeddings, r#"{"model":"m"}"#, r#"{"model":"m"}"#),
+        (Operation::CountTokens, r#"{"contents":[]}"#, r#"{"contents":[]}"#),
+        (Operation::MessagesCountTokens, r#"{"model":"m"}"#, r#"{"model":"m"}"#),
     ];
-    for (surface, body, expected) in rows {
+    for (operation, body, expected) in rows {
         let limits = ModelLimits { unsupported: [TopK, ServiceTier].into_iter().collect(), ..most(100) };
-        assert_eq!(passed(surface, body, limits).0, expected, "{surface}");
+        assert_eq!(passed(operation, body, limits).0, expected, "{operation}");
     }
     let streamed = r#"{"temperature":0.5,"model":"m","stream":true}"#;
     let limits = ModelLimits { unsupported: [Temperature].into_iter().collect(), ..most(100) };
-    let (body, _) = passed(Surface::ChatCompletions, streamed, limits);
+    let (body, _) = passed(Operation::ChatCompletions, streamed, limits);
     let sent: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(
         sent,
@@ -351,10 +357,10 @@ fn a_routes_limit_holds_for_whoever_names_none() {
 fn a_thinking_budget_fits_into_a_smaller_limit() {
     let most = |most| ModelLimits { route_max_output: Some(most), ..ModelLimits::default() };
     let body = r#"{"model":"m","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000}}"#;
-    let (sent, warnings) = passed(Surface::Messages, body, most(4_000));
+    let (sent, warnings) = passed(Operation::Messages, body, most(4_000));
     assert_eq!(sent, r#"{"model":"m","max_tokens":4000,"thinking":{"type":"enabled","budget_tokens":3000}}"#);
     assert!(warnings.contains("field=thinking.budget_tokens;from=8000;to=3000"), "{warnings}");
-    let (sent, warnings) = passed(Surface::Messages, body, most(1_000));
+    let (sent, warnings) = passed(Operation::Messages, body, most(1_000));
     assert_eq!(sent, r#"{"model":"m","max_tokens":1000,"thinking":{"type":"disabled"}}"#);
     assert!(warnings.contains("dropped;field=thinking"), "{warnings}");
 }
@@ -363,7 +369,8 @@ fn a_thinking_budget_fits_into_a_smaller_limit() {
 fn translated_requests_ask_for_what_the_owner_says() {
     let body = r#"{"model":"gpt-4o","max_tokens":32000,"messages":[{"role":"user","content":"q"}],"temperature":0.2}"#;
     let run = |body: &str, limits| {
-        let (body, warnings) = sent(Surface::Messages, Surface::ChatCompletions, body, limits, Mode::Default).unwrap();
+        let (body, warnings) =
+            sent(Operation::Messages, Operation::ChatCompletions, body, limits, Mode::Default).unwrap();
         (serde_json::from_str::<Value>(&body).unwrap(), warnings)
     };
     let (sent, warnings) = run(body, ModelLimits::default());
@@ -396,7 +403,8 @@ fn translated_requests_ask_for_what_the_owner_says() {
 fn chat_clients_without_a_limit_get_the_owners_from_anthropic() {
     let body = r#"{"model":"own-claude","messages":[{"role":"user","content":"q"}]}"#;
     let run = |limits| {
-        let (body, warnings) = sent(Surface::ChatCompletions, Surface::Messages, body, limits, Mode::Strict).unwrap();
+        let (body, warnings) =
+            sent(Operation::ChatCompletions, Operation::Messages, body, limits, Mode::Strict).unwrap();
         assert_eq!(warnings, "");
         serde_json::from_str::<Value>(&body).unwrap()["max_tokens"].as_u64().unwrap()
     };
@@ -409,7 +417,7 @@ fn chat_clients_without_a_limit_get_the_owners_from_anthropic() {
 fn hostile_bodies_cost_a_bounded_number_of_edits() {
     let members = r#""user_id":1,"x":1,"#.repeat(120_000);
     let body = format!(r#"{{"model":"m","max_tokens":5,"metadata":{{{members}"y":1}}}}"#);
-    match sent(Surface::Messages, Surface::Messages, &body, lacks(&[User]), Mode::Lenient) {
+    match sent(Operation::Messages, Operation::Messages, &body, lacks(&[User]), Mode::Lenient) {
         Err(Unprepared::Refused(refusal)) => assert_eq!(refusal.field, "request"),
         other => panic!("{:?}", other.map(|(body, warnings)| (body.len(), warnings))),
     }

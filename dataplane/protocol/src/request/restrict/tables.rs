@@ -1,7 +1,7 @@
 //! Where each client dialect writes what a model may not take (docs/protocols/README.md).
 
 use crate::{
-    dialect::Surface,
+    dialect::Operation,
     limits::Feature::{
         self, LogProbs, LogitBias, ParallelToolCalls, Penalties, ReasoningEffort, Seed, ServiceTier, Stop,
         StreamOptions, StrictSchemas, Temperature, TopK, TopP, User,
@@ -73,15 +73,15 @@ pub enum Act {
     CutElement(&'static str),
 }
 
-/// The groups of a client's surface; none where nothing is generated and nothing is checked.
-pub const fn of(surface: Surface) -> &'static [Group] {
-    match surface {
-        Surface::ChatCompletions => CHAT,
-        Surface::Responses | Surface::ResponsesInputTokens => RESPONSES,
-        Surface::Messages | Surface::MessagesCountTokens => MESSAGES,
-        Surface::GenerateContent => GEMINI,
-        Surface::Embeddings => EMBEDDINGS,
-        Surface::EmbedContent | Surface::BatchEmbedContents | Surface::CountTokens | Surface::Direct(_) => &[],
+/// The groups of a client's operation; none where nothing is generated and nothing is checked.
+pub const fn of(operation: Operation) -> &'static [Group] {
+    match operation {
+        Operation::ChatCompletions => CHAT,
+        Operation::Responses | Operation::ResponsesInputTokens => RESPONSES,
+        Operation::Messages | Operation::MessagesCountTokens => MESSAGES,
+        Operation::GenerateContent => GEMINI,
+        Operation::Embeddings => EMBEDDINGS,
+        Operation::EmbedContent | Operation::BatchEmbedContents | Operation::CountTokens | Operation::Direct(_) => &[],
     }
 }
 

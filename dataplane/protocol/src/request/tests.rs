@@ -1,25 +1,25 @@
 use super::*;
 use crate::report::Mode;
 
-fn endpoint(surface: Surface) -> Endpoint {
-    Endpoint { surface, model: None, framing: None, query: None, unknown_query: false, path: None }
+fn matched(operation: Operation) -> MatchedPath {
+    MatchedPath { operation, model: None, framing: None, query: None, unknown_query: false, path: None }
 }
 
-fn read(surface: Surface, body: &str) -> Result<Call, Malformed> {
-    Call::read(endpoint(surface), Head::default(), Bytes::copy_from_slice(body.as_bytes()))
+fn read(operation: Operation, body: &str) -> Result<ParsedRequest, Malformed> {
+    ParsedRequest::read(matched(operation), Head::default(), Bytes::copy_from_slice(body.as_bytes()))
 }
 
-fn chat(body: &str) -> Call {
-    read(Surface::ChatCompletions, body).expect("a legal body")
+fn chat(body: &str) -> ParsedRequest {
+    read(Operation::ChatCompletions, body).expect("a legal body")
 }
 
-fn to<'a>(surfaces: &'a [Surface], model: Option<&'a str>) -> Destination<'a> {
-    Destination { surfaces, model, default_max_output: 4_096, limits: ModelLimits::default(), max_body: 32 << 20 }
+fn to<'a>(operations: &'a [Operation], model: Option<&'a str>) -> Destination<'a> {
+    Destination { operations, model, default_max_output: 4_096, limits: ModelLimits::default(), max_body: 32 << 20 }
 }
 
-fn passed(call: &Call, model: Option<&str>) -> Prepared {
-    let surfaces = [call.surface()];
-    call.prepare(to(&surfaces, model), Mode::Default).expect("the same dialect")
+fn passed(call: &ParsedRequest, model: Option<&str>) -> Prepared {
+    let operations = [call.operation()];
+    call.prepare(to(&operations, model), Mode::Default).expect("the same dialect")
 }
 
 fn text(prepared: &Prepared) -> &str {
@@ -64,14 +64,14 @@ fn usage_is_asked_for_unless_the_client_did() {
     for body in [r#"{"model":"m"}"#, r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#] {
         assert_eq!(text(&passed(&chat(body), None)), body);
     }
-    let responses = read(Surface::Responses, r#"{"model":"m","stream":true}"#).expect("legal");
+    let responses = read(Operation::Responses, r#"{"model":"m","stream":true}"#).expect("legal");
     assert_eq!(text(&passed(&responses, None)), r#"{"model":"m","stream":true}"#);
 }
 
 #[test]
 fn gemini_names_its_model_in_path_and_nested_requests() {
-    let endpoint = Endpoint {
-        surface: Surface::BatchEmbedContents,
+    let matched = MatchedPath {
+        operation: Operation::BatchEmbedContents,
         model: Some("org/e:1".into()),
         framing: Some(Framing::Whole),
         query: None,
@@ -79,20 +79,20 @@ fn gemini_names_its_model_in_path_and_nested_requests() {
         path: None,
     };
     let body = r#"{"requests":[{"model":"models/org/e:1","content":{}},{"content":{"model":"x"}}]}"#;
-    let call = Call::read(endpoint, Head::default(), body.into()).expect("legal");
+    let call = ParsedRequest::read(matched, Head::default(), body.into()).expect("legal");
     assert_eq!(passed(&call, None).path, "/v1beta/models/org%2Fe%3A1:batchEmbedContents");
     let renamed = passed(&call, Some("up"));
     assert_eq!(renamed.path, "/v1beta/models/up:batchEmbedContents");
     assert_eq!(text(&renamed), body.replace("models/org/e:1", "models/up"));
-    let streamed = Endpoint {
-        surface: Surface::GenerateContent,
+    let streamed = MatchedPath {
+        operation: Operation::GenerateContent,
         model: Some("tunedModels/t".into()),
         framing: Some(Framing::Sse),
         query: None,
         path: None,
         unknown_query: true,
     };
-    let call = Call::read(streamed, Head::default(), "{}".into()).expect("legal");
+    let call = ParsedRequest::read(streamed, Head::default(), "{}".into()).expect("legal");
     assert_eq!(passed(&call, None).path, "/v1beta/tunedModels/t:streamGenerateContent?alt=sse");
     assert_eq!(passed(&call, None).warnings, [Warning::Dropped { field: "query".into() }]);
 }
@@ -104,13 +104,13 @@ fn anthropic_headers_and_query_travel() {
         anthropic_beta: vec!["a".into(), "unknown-2".into()],
         ..Head::default()
     };
-    let endpoint = Endpoint { query: Some("beta=true"), ..endpoint(Surface::Messages) };
-    let call = Call::read(endpoint, head, r#"{"model":"m"}"#.into()).expect("legal");
+    let matched = MatchedPath { query: Some("beta=true"), ..matched(Operation::Messages) };
+    let call = ParsedRequest::read(matched, head, r#"{"model":"m"}"#.into()).expect("legal");
     let prepared = passed(&call, None);
     assert_eq!(prepared.path, "/v1/messages?beta=true");
     let expected = [("anthropic-version", "2026-10-21".to_owned()), ("anthropic-beta", "a,unknown-2".to_owned())];
     assert_eq!(prepared.headers, expected);
-    let old = passed(&read(Surface::Messages, r#"{"model":"m"}"#).expect("legal"), None);
+    let old = passed(&read(Operation::Messages, r#"{"model":"m"}"#).expect("legal"), None);
     assert_eq!(old.headers, [("anthropic-version", "2023-06-01".to_owned())]);
 }
 
@@ -130,7 +130,7 @@ fn what_cannot_be_routed_is_refused_with_its_field() {
         ),
     ];
     for (body, field, message) in cases {
-        let refused = read(Surface::ChatCompletions, body).expect_err(body);
+        let refused = read(Operation::ChatCompletions, body).expect_err(body);
         assert_eq!((refused.field.as_deref(), refused.message.as_str()), (field, message));
     }
 }
@@ -139,38 +139,41 @@ fn what_cannot_be_routed_is_refused_with_its_field() {
 fn limits_and_framing_are_read_per_dialect() {
     let call = chat(r#"{"model":"m","stream":true,"max_tokens":5,"max_completion_tokens":0}"#);
     assert_eq!((call.allowance().max_output, call.framing()), (Some(5), Framing::Sse));
-    let embeddings = read(Surface::Embeddings, r#"{"model":"m","stream":true}"#).expect("legal");
+    let embeddings = read(Operation::Embeddings, r#"{"model":"m","stream":true}"#).expect("legal");
     assert_eq!(embeddings.framing(), Framing::Whole);
     let gemini =
-        Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
+        MatchedPath { model: Some("m".into()), framing: Some(Framing::Whole), ..matched(Operation::GenerateContent) };
     let body = r#"{"generation_config":{"max_output_tokens":7}}"#;
-    assert_eq!(Call::read(gemini, Head::default(), body.into()).expect("legal").allowance().max_output, Some(7));
+    assert_eq!(
+        ParsedRequest::read(gemini, Head::default(), body.into()).expect("legal").allowance().max_output,
+        Some(7)
+    );
     assert!(chat(r#"{"model":"m","stream_options":{"include_usage":true}}"#).reply("x", 1).include_usage);
 }
 
 #[test]
 fn needs_are_seen_where_they_stand() {
-    let needs = |surface, body: &str| read(surface, body).expect("legal").needs();
+    let needs = |operation, body: &str| read(operation, body).expect("legal").needs();
     let plain = r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"{\"type\":\"image\"}"}}]},{"role":"user","content":"image_url"}],"tools":[]}"#;
-    assert_eq!(needs(Surface::ChatCompletions, plain), Needs::default());
+    assert_eq!(needs(Operation::ChatCompletions, plain), Needs::default());
     let rich = r#"{"model":"m","stream":true,"parallel_tool_calls":true,"tools":[{}],"response_format":{"type":"json_schema"},
         "reasoning_effort":"low","messages":[{"content":[{"type":"image_url"},{"type":"input_audio"},{"type":"file"}]}]}"#;
     let everything = Needs { embeddings: false, json_mode: false, prompt_caching: false, ..all() };
-    assert_eq!(needs(Surface::ChatCompletions, rich), everything);
+    assert_eq!(needs(Operation::ChatCompletions, rich), everything);
     let messages = r#"{"model":"m","thinking":{"type":"adaptive"},"system":[{"type":"text","cache_control":{"type":"ephemeral"}}],
         "messages":[{"content":[{"type":"tool_result","content":[{"type":"image"}]}]}]}"#;
     let expected = Needs { vision: true, reasoning: true, prompt_caching: true, ..Needs::default() };
-    assert_eq!(needs(Surface::Messages, messages), expected);
+    assert_eq!(needs(Operation::Messages, messages), expected);
     let responses = r#"{"model":"m","text":{"format":{"type":"json_object"}},"reasoning":{"effort":"none"},
         "input":[{"type":"function_call_output","output":[{"type":"input_file"}]}]}"#;
-    assert_eq!(needs(Surface::Responses, responses), Needs { json_mode: true, documents: true, ..Needs::default() });
+    assert_eq!(needs(Operation::Responses, responses), Needs { json_mode: true, documents: true, ..Needs::default() });
     let gemini = r#"{"model":"m","generationConfig":{"responseMimeType":"application/json","thinkingConfig":{"thinkingBudget":0}},
         "contents":[{"parts":[{"inline_data":{"mime_type":"audio/wav"}},{"fileData":{"mimeType":"video/mp4"}}]}]}"#;
-    let endpoint =
-        Endpoint { model: Some("m".into()), framing: Some(Framing::Whole), ..endpoint(Surface::GenerateContent) };
-    let call = Call::read(endpoint, Head::default(), gemini.into()).expect("legal");
+    let matched =
+        MatchedPath { model: Some("m".into()), framing: Some(Framing::Whole), ..matched(Operation::GenerateContent) };
+    let call = ParsedRequest::read(matched, Head::default(), gemini.into()).expect("legal");
     assert_eq!(call.needs(), Needs { json_mode: true, audio: true, vision: true, ..Needs::default() });
-    assert!(needs(Surface::Embeddings, r#"{"model":"m","input":"x"}"#).embeddings);
+    assert!(needs(Operation::Embeddings, r#"{"model":"m","input":"x"}"#).embeddings);
 }
 
 const fn all() -> Needs {
@@ -192,35 +195,35 @@ const fn all() -> Needs {
 #[test]
 fn the_lane_follows_what_the_upstream_speaks() {
     let call = chat(r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#);
-    let surfaces = [Surface::Messages, Surface::MessagesCountTokens];
-    let translated = call.prepare(to(&surfaces, Some("claude")), Mode::Default).expect("a lane");
-    assert!(!translated.exchange.is_passthrough());
-    assert_eq!((translated.exchange.surface(), translated.path.as_str()), (Surface::Messages, "/v1/messages"));
+    let operations = [Operation::Messages, Operation::MessagesCountTokens];
+    let translated = call.prepare(to(&operations, Some("claude")), Mode::Default).expect("a lane");
+    assert!(!translated.translation.is_passthrough());
+    assert_eq!((translated.translation.operation(), translated.path.as_str()), (Operation::Messages, "/v1/messages"));
     assert!(text(&translated).contains("\"max_tokens\":4096"), "{}", text(&translated));
-    let unreachable = call.prepare(to(&[Surface::Embeddings], None), Mode::Default);
+    let unreachable = call.prepare(to(&[Operation::Embeddings], None), Mode::Default);
     assert_eq!(unreachable.err(), Some(Unprepared::Unreachable));
-    let bad = chat(r#"{"model":"m","messages":7}"#).prepare(to(&surfaces, None), Mode::Default);
+    let bad = chat(r#"{"model":"m","messages":7}"#).prepare(to(&operations, None), Mode::Default);
     assert!(matches!(bad, Err(Unprepared::Malformed(_))), "{bad:?}");
 }
 
 #[test]
 fn usage_is_not_asked_for_where_that_is_refused() {
     let client = chat(r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}"#);
-    let surfaces = [Surface::ChatCompletions];
-    let asking = client.prepare(to(&surfaces, None), Mode::Default).expect("a lane");
+    let operations = [Operation::ChatCompletions];
+    let asking = client.prepare(to(&operations, None), Mode::Default).expect("a lane");
     assert!(asking.asks_usage);
-    let without = client.prepare_without_usage(to(&surfaces, None), Mode::Default).expect("a lane");
+    let without = client.prepare_without_usage(to(&operations, None), Mode::Default).expect("a lane");
     assert_eq!((without.asks_usage, without.body), (false, client.body().clone()), "as the client sent it");
     let own = chat(r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#);
-    let passed = own.prepare_without_usage(to(&surfaces, None), Mode::Default).expect("a lane");
+    let passed = own.prepare_without_usage(to(&operations, None), Mode::Default).expect("a lane");
     assert_eq!((passed.asks_usage, passed.body), (false, own.body().clone()), "what the client asks for is its own");
 
     let body = r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"x"}],
         "tools":[{"name":"f","input_schema":{"a":1,"stream_options":{"include_usage":true}}}]}"#;
-    let endpoint = Endpoint { surface: Surface::Messages, ..chat(r#"{"model":"m"}"#).endpoint };
-    let client = Call::read(endpoint, Head::default(), Bytes::from_static(body.as_bytes())).expect("a call");
-    let asking = client.prepare(to(&surfaces, None), Mode::Default).expect("a lane");
-    let without = client.prepare_without_usage(to(&surfaces, None), Mode::Default).expect("a lane");
+    let matched = MatchedPath { operation: Operation::Messages, ..chat(r#"{"model":"m"}"#).matched };
+    let client = ParsedRequest::read(matched, Head::default(), Bytes::from_static(body.as_bytes())).expect("a call");
+    let asking = client.prepare(to(&operations, None), Mode::Default).expect("a lane");
+    let without = client.prepare_without_usage(to(&operations, None), Mode::Default).expect("a lane");
     let read = |body: &Bytes| serde_json::from_slice::<serde_json::Value>(body).expect("JSON");
     let mut expected = read(&asking.body);
     assert!(asking.asks_usage && !without.asks_usage);

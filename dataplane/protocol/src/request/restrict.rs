@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use self::tables::{Act, Group, Neutral, Row, Step};
 use crate::{
-    dialect::Surface,
+    dialect::Operation,
     limits::{Feature, ModelLimits},
     report::Report,
     scan::{Kind, Member, Scan, Value},
@@ -39,7 +39,7 @@ pub(super) struct Restriction {
 
 /// The edits, and what they are said to be.
 pub(super) fn edits(
-    surface: Surface,
+    operation: Operation,
     body: &[u8],
     scan: &Scan,
     restriction: Restriction,
@@ -50,11 +50,20 @@ pub(super) fn edits(
     if limits.unsupported.is_empty() && most.is_none() {
         return Vec::new();
     }
-    let mut cutter =
-        Cutter { body, surface, limits, most, limited: false, clamped: None, config: None, edits: Vec::new(), report };
+    let mut cutter = Cutter {
+        body,
+        operation,
+        limits,
+        most,
+        limited: false,
+        clamped: None,
+        config: None,
+        edits: Vec::new(),
+        report,
+    };
     let Some(start) = memchr::memchr(b'{', body) else { return Vec::new() };
     let whole = Value { kind: Kind::Object { empty: scan.members().is_empty() }, span: start..body.len() };
-    for group in tables::of(surface) {
+    for group in tables::of(operation) {
         cutter.walk(&whole, group.path, group);
     }
     if restriction.passes {
@@ -66,7 +75,7 @@ pub(super) fn edits(
 
 struct Cutter<'a> {
     body: &'a [u8],
-    surface: Surface,
+    operation: Operation,
     limits: ModelLimits,
     most: Option<u64>,
     /// Whether the client named an output limit.
@@ -187,7 +196,7 @@ impl Cutter<'_> {
         let asked = value.largest_count(self.body).filter(|asked| *asked > most);
         if let Some(asked) = asked {
             let name = crate::codec::field::Name::MaxOutput;
-            self.report.adapted(name.field(self.surface), asked.to_string(), most.to_string());
+            self.report.adapted(name.field(self.operation), asked.to_string(), most.to_string());
             self.clamped = Some(most);
             self.edit(value.span.clone(), most.to_string().into());
         }
@@ -195,7 +204,7 @@ impl Cutter<'_> {
 
     /// Anthropic refuses a thinking budget that the output limit does not hold, which it did before the limit was clamped.
     fn fit_budget(&mut self, scan: &Scan) {
-        let Some(most) = self.clamped.filter(|_| self.surface == Surface::Messages) else { return };
+        let Some(most) = self.clamped.filter(|_| self.operation == Operation::Messages) else { return };
         if self.limits.lacks(Feature::ReasoningEffort) {
             return;
         }
@@ -215,14 +224,14 @@ impl Cutter<'_> {
     /// A route's limit holds for a client that names none as well. Anthropic's clients have to name one.
     fn limit_what_is_unlimited(&mut self, whole: &Value, scan: &Scan, chat_limit: &str) {
         let Some(most) = self.most.filter(|_| self.limits.route_max_output.is_some() && !self.limited) else { return };
-        let member = match self.surface {
-            Surface::ChatCompletions => chat_limit,
-            Surface::Responses => "max_output_tokens",
-            Surface::GenerateContent => "maxOutputTokens",
+        let member = match self.operation {
+            Operation::ChatCompletions => chat_limit,
+            Operation::Responses => "max_output_tokens",
+            Operation::GenerateContent => "maxOutputTokens",
             _ => return,
         };
         let limit = format!("\"{member}\":{most}");
-        if self.surface != Surface::GenerateContent {
+        if self.operation != Operation::GenerateContent {
             let empty = self.config.is_none_or(|(_, empty)| empty);
             return self.edits.push(Edit::first_member(whole.span.start, empty, &limit));
         }

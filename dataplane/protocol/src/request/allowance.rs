@@ -5,7 +5,7 @@
 use super::Reading;
 use crate::{
     codec::Malformed,
-    dialect::Surface,
+    dialect::Operation,
     direct::Direct,
     scan::{Kind, Member, Value},
 };
@@ -35,7 +35,7 @@ impl Allowance {
 }
 
 /// Reads what a request allows.
-pub(super) fn of(reading: Reading<'_>, surface: Surface) -> Result<Allowance, Malformed> {
+pub(super) fn of(reading: Reading<'_>, operation: Operation) -> Result<Allowance, Malformed> {
     let Reading { scan, body } = reading;
     let top = scan.members();
     // A top-level maximum that repeats is refused, as is every member that decides routing or limits.
@@ -45,8 +45,8 @@ pub(super) fn of(reading: Reading<'_>, surface: Surface) -> Result<Allowance, Ma
         objects.filter_map(|member| largest_inside(&member.value, body, inner)).max()
     };
     let none = Allowance { max_output: None, thinking: 0, candidates: 1 };
-    Ok(match surface {
-        Surface::ChatCompletions => Allowance {
+    Ok(match operation {
+        Operation::ChatCompletions => Allowance {
             max_output: once("max_completion_tokens")?.max(once("max_tokens")?),
             // Extensions of servers that follow OpenAI (docs/protocols/chat-completions.md).
             thinking: inside(&["thinking"], &["budget_tokens"])
@@ -54,21 +54,21 @@ pub(super) fn of(reading: Reading<'_>, surface: Surface) -> Result<Allowance, Ma
                 .unwrap_or(0),
             candidates: largest(top, body, &["n", "best_of"]).unwrap_or(1).max(1),
         },
-        Surface::Direct(Direct::Completions) => {
+        Operation::Direct(Direct::Completions) => {
             let prompts = scan.last(body, "prompt").map_or(1, |prompt| texts(prompt, body));
             let each = largest(top, body, &["n", "best_of"]).unwrap_or(1).max(1);
             Allowance { max_output: once("max_tokens")?, candidates: each.saturating_mul(prompts), ..none }
         }
-        Surface::Direct(Direct::ImageGenerations | Direct::ImageEdits | Direct::ImageVariations) => {
+        Operation::Direct(Direct::ImageGenerations | Direct::ImageEdits | Direct::ImageVariations) => {
             Allowance { candidates: largest(top, body, &["n"]).unwrap_or(1).max(1), ..none }
         }
-        Surface::Responses => Allowance { max_output: once("max_output_tokens")?, ..none },
-        Surface::Messages => Allowance {
+        Operation::Responses => Allowance { max_output: once("max_output_tokens")?, ..none },
+        Operation::Messages => Allowance {
             max_output: once("max_tokens")?,
             thinking: inside(&["thinking"], &["budget_tokens"]).unwrap_or(0),
             ..none
         },
-        Surface::GenerateContent => {
+        Operation::GenerateContent => {
             const CONFIG: [&str; 2] = ["generationConfig", "generation_config"];
             scan.once(body, "generationConfig")?;
             scan.once(body, "generation_config")?;
@@ -139,15 +139,15 @@ mod tests {
     use super::*;
     use crate::scan::Scan;
 
-    fn allowed(surface: Surface, body: &str) -> (Option<u64>, u64, u64) {
+    fn allowed(operation: Operation, body: &str) -> (Option<u64>, u64, u64) {
         let scan = Scan::read(body.as_bytes()).unwrap();
-        let allowance = of(Reading { scan: &scan, body: body.as_bytes() }, surface).unwrap();
+        let allowance = of(Reading { scan: &scan, body: body.as_bytes() }, operation).unwrap();
         (allowance.max_output, allowance.candidates, allowance.tokens(4_096))
     }
 
     #[test]
     fn every_answer_that_is_asked_for_counts() {
-        let chat = |body| allowed(Surface::ChatCompletions, body);
+        let chat = |body| allowed(Operation::ChatCompletions, body);
         assert_eq!(chat(r#"{"max_tokens":10,"n":100}"#), (Some(10), 100, 1_000));
         assert_eq!(chat(r#"{"n":3}"#), (None, 3, 3 * 4_096));
         assert_eq!(chat(r#"{"max_tokens":10,"max_completion_tokens":20}"#), (Some(20), 1, 20));
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn legacy_completions_answer_each_prompt() {
-        let direct = |direct, body| allowed(Surface::Direct(direct), body);
+        let direct = |direct, body| allowed(Operation::Direct(direct), body);
         let text = |body| direct(Direct::Completions, body);
         assert_eq!(text(r#"{"prompt":"a","max_tokens":10,"n":2}"#), (Some(10), 2, 20));
         assert_eq!(text(r#"{"prompt":["a","b"],"max_tokens":10,"best_of":3}"#), (Some(10), 6, 60));
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_the_most_generous_reader_does() {
-        let most = |written: &str| allowed(Surface::Messages, &format!(r#"{{"max_tokens":{written}}}"#)).0;
+        let most = |written: &str| allowed(Operation::Messages, &format!(r#"{{"max_tokens":{written}}}"#)).0;
         assert_eq!(most("\"100\""), Some(100));
         assert_eq!(most("\" 1e3 \""), Some(1_000));
         assert_eq!(most("100.0"), Some(100));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn both_spellings_of_a_configuration_are_read() {
-        let gemini = |body| allowed(Surface::GenerateContent, body);
+        let gemini = |body| allowed(Operation::GenerateContent, body);
         assert_eq!(gemini(r#"{"generationConfig":{"maxOutputTokens":10,"candidateCount":8}}"#), (Some(10), 8, 80));
         assert_eq!(
             gemini(r#"{"generation_config":{"max_output_tokens":10,"candidate_count":"8"}}"#),
@@ -205,12 +205,12 @@ mod tests {
     #[test]
     fn thinking_beyond_the_maximum_is_added() {
         let thinking = r#"{"max_tokens":100,"thinking":{"type":"enabled","budget_tokens":5000}}"#;
-        assert_eq!(allowed(Surface::Messages, thinking).2, 5_100);
-        assert_eq!(allowed(Surface::Messages, &thinking.replace("5000", "50")).2, 100);
+        assert_eq!(allowed(Operation::Messages, thinking).2, 5_100);
+        assert_eq!(allowed(Operation::Messages, &thinking.replace("5000", "50")).2, 100);
         let gemini = r#"{"generation_config":{"thinking_config":{"thinking_budget":24000}}}"#;
-        assert_eq!(allowed(Surface::GenerateContent, gemini).2, 28_096);
+        assert_eq!(allowed(Operation::GenerateContent, gemini).2, 28_096);
         let dynamic = r#"{"generationConfig":{"maxOutputTokens":7,"thinkingConfig":{"thinkingBudget":-1}}}"#;
-        assert_eq!(allowed(Surface::GenerateContent, dynamic).2, 7);
-        assert_eq!(allowed(Surface::ChatCompletions, r#"{"reasoning":{"max_tokens":2000}}"#).2, 6_096);
+        assert_eq!(allowed(Operation::GenerateContent, dynamic).2, 7);
+        assert_eq!(allowed(Operation::ChatCompletions, r#"{"reasoning":{"max_tokens":2000}}"#).2, 6_096);
     }
 }

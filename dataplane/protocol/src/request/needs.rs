@@ -3,9 +3,9 @@
 //! Only the places where a dialect carries parts are looked at, so that a tool's schema or arguments which happen to
 //! say `"type":"image"` ask for nothing. Unknown part types ask for nothing: the upstream will judge them.
 
-use super::Call;
+use super::ParsedRequest;
 use crate::{
-    dialect::{Framing, Surface},
+    dialect::{Framing, Operation},
     scan::{Kind, Value},
 };
 
@@ -37,26 +37,26 @@ pub struct Needs {
 }
 
 /// Looks at a request.
-pub(super) fn of(call: &Call) -> Needs {
-    let embeddings = matches!(call.surface().operation(), "embeddings");
+pub(super) fn of(call: &ParsedRequest) -> Needs {
+    let embeddings = matches!(call.operation().gen_ai_operation(), "embeddings");
     let streaming = call.framing() != Framing::Whole;
     let mut look = Look { call, needs: Needs { streaming, embeddings, ..Needs::default() } };
-    match call.surface() {
-        Surface::ChatCompletions => look.chat(),
-        Surface::Responses | Surface::ResponsesInputTokens => look.responses(),
-        Surface::Messages | Surface::MessagesCountTokens => look.messages(),
-        Surface::GenerateContent => look.gemini(),
-        Surface::Embeddings
-        | Surface::EmbedContent
-        | Surface::BatchEmbedContents
-        | Surface::CountTokens
-        | Surface::Direct(_) => {}
+    match call.operation() {
+        Operation::ChatCompletions => look.chat(),
+        Operation::Responses | Operation::ResponsesInputTokens => look.responses(),
+        Operation::Messages | Operation::MessagesCountTokens => look.messages(),
+        Operation::GenerateContent => look.gemini(),
+        Operation::Embeddings
+        | Operation::EmbedContent
+        | Operation::BatchEmbedContents
+        | Operation::CountTokens
+        | Operation::Direct(_) => {}
     }
     look.needs
 }
 
 struct Look<'a> {
-    call: &'a Call,
+    call: &'a ParsedRequest,
     needs: Needs,
 }
 

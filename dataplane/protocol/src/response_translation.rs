@@ -1,7 +1,7 @@
 //! An answer's way back: from the upstream's bytes to the client's, whole or as they come, with what was seen on the way.
 //!
 //! Both lanes stand behind the same types, so that the proxy never asks which one it is on. Nothing here waits or
-//! knows of sockets: bytes in, bytes out. What is seen (usage, content, the end) goes to [`Observed`]; failing to
+//! knows of sockets: bytes in, bytes out. What is seen (usage, content, the end) goes to [`ResponseStats`]; failing to
 //! understand an upstream never disturbs a passed-through answer.
 
 use std::{collections::HashSet, sync::Arc};
@@ -9,22 +9,22 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    codec::{NameMap, Reply},
-    dialect::{Framing, Surface},
+    codec::{NameMap, ResponseContext},
+    dialect::{Framing, Operation},
     ir::{FinishReason, Usage},
     lane::{self, Codecs, passthrough::Passthrough, raw::Raw, translated::Translated},
     problem::{Problem, RetryHints, understand},
     report::{self, Field, Warning},
 };
 
-/// Most names in [`Observed::lost`]; they come from the upstream.
+/// Most names in [`ResponseStats::lost`]; they come from the upstream.
 const MOST_LOST: usize = 32;
 
 /// The way back of one attempt.
 #[derive(Clone, Debug)]
-pub struct Exchange {
-    pub(crate) client: Surface,
-    pub(crate) upstream: Surface,
+pub struct ResponseTranslation {
+    pub(crate) client: Operation,
+    pub(crate) upstream: Operation,
     pub(crate) framing: Framing,
     pub(crate) include_usage: bool,
     /// Answers that the client asked for.
@@ -51,14 +51,14 @@ pub struct Whole {
     /// Its content type, where `changed`; the upstream's own otherwise.
     pub content_type: &'static str,
     /// What was seen in it.
-    pub observed: Observed,
+    pub stats: ResponseStats,
     /// Whether the body is not the upstream's, so that its length and encoding headers no longer hold.
     pub changed: bool,
 }
 
 /// What has been seen of an answer so far.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observed {
+pub struct ResponseStats {
     /// Real content has come: text, reasoning, a call or a finish; no role-only deltas, pings, comments, empty deltas.
     pub content: bool,
     /// Token counts, as far as the upstream said.
@@ -99,9 +99,9 @@ enum StreamLane {
     Translated(Box<Translated>),
 }
 
-impl Exchange {
+impl ResponseTranslation {
     /// What the upstream was called with.
-    pub fn surface(&self) -> Surface {
+    pub fn operation(&self) -> Operation {
         self.upstream
     }
 
@@ -133,7 +133,13 @@ impl Exchange {
     ///
     /// # Errors
     /// When it is no answer of the upstream's dialect, or says that it failed.
-    pub fn whole(&self, reply: &Reply, status: u16, content_type: Option<&str>, body: Bytes) -> Result<Whole, Problem> {
+    pub fn whole(
+        &self,
+        reply: &ResponseContext,
+        status: u16,
+        content_type: Option<&str>,
+        body: Bytes,
+    ) -> Result<Whole, Problem> {
         lane::whole::answer(self, reply, Answer { status, content_type, body })
     }
 
@@ -144,12 +150,12 @@ impl Exchange {
     }
 
     /// Starts an answer that arrives in pieces.
-    pub fn stream(&self, reply: &Reply) -> ResponseStream {
+    pub fn stream(&self, reply: &ResponseContext) -> ResponseStream {
         self.stream_of(reply, None)
     }
 
     /// The same for an answer of this content type, as the upstream states it; a raw answer is read by it.
-    pub fn stream_of(&self, reply: &Reply, content_type: Option<&str>) -> ResponseStream {
+    pub fn stream_of(&self, reply: &ResponseContext, content_type: Option<&str>) -> ResponseStream {
         let mut reply = reply.clone();
         reply.include_usage = self.include_usage;
         let lane = match &self.lane {
@@ -241,18 +247,18 @@ impl ResponseStream {
     }
 
     /// What has been seen so far.
-    pub fn observed(&self) -> &Observed {
+    pub fn stats(&self) -> &ResponseStats {
         match &self.lane {
-            StreamLane::Passthrough(lane) => lane.observed(),
-            StreamLane::Raw(lane) => lane.observed(),
-            StreamLane::Translated(lane) => lane.observed(),
+            StreamLane::Passthrough(lane) => lane.stats(),
+            StreamLane::Raw(lane) => lane.stats(),
+            StreamLane::Translated(lane) => lane.stats(),
         }
     }
 
     /// Whether all of the answer has come: every candidate has finished and the tokens are counted. Nothing but the
     /// dialect's terminal marker is missing, if that is.
     pub fn is_answered(&self) -> bool {
-        let seen = self.observed();
+        let seen = self.stats();
         let is_counted = seen.usage.is_some_and(|usage| usage.output.is_some());
         let finished = match &self.lane {
             StreamLane::Passthrough(lane) => lane.finished(),
@@ -282,7 +288,7 @@ impl ResponseStream {
     }
 }
 
-impl Observed {
+impl ResponseStats {
     /// Takes counts over, member by member: the last value wins, but a zero never replaces a count, because upstreams
     /// fill counts with zeros before they know them (docs/protocols/usage.md).
     pub(crate) fn count(&mut self, later: Usage) {

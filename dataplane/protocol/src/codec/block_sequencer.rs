@@ -4,7 +4,7 @@
 //! Upstreams such as Chat interleave the deltas of several calls and never say that a call is complete. Here the block
 //! whose delta arrives first is live and streams through; what arrives for others meanwhile waits, and goes out whole in
 //! the order of its first delta when the live block ends: by its end, by the last brace of a call's arguments once
-//! another block wants to speak, or by [`Serialiser::flush`].
+//! another block wants to speak, or by [`BlockSequencer::flush`].
 //!
 //! Prose (text, reasoning, refusal) may be closed at any time and opened again as a further block. A call may not: what
 //! comes for it after its arguments are complete is a second call that a careless upstream glued to the first one
@@ -45,7 +45,7 @@ pub struct Overflow;
 
 /// Turns overlapping blocks into a sequence.
 #[derive(Debug, Default)]
-pub struct Serialiser {
+pub struct BlockSequencer {
     live: Option<Pending>,
     /// Blocks that the upstream has begun and not ended, or that have something left to say, in first-seen order.
     waiting: BTreeMap<u64, Pending>,
@@ -90,9 +90,9 @@ struct JsonProgress {
     complete: bool,
 }
 
-// === impl Serialiser ===
+// === impl BlockSequencer ===
 
-impl Serialiser {
+impl BlockSequencer {
     /// A block begins; it is not opened before it has something to say or ends.
     ///
     /// # Errors

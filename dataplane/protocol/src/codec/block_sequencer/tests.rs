@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{MAX_WAITING_BYTES, Overflow, Serialiser, Sink};
+use super::{BlockSequencer, MAX_WAITING_BYTES, Overflow, Sink};
 use crate::ir::{BlockKind, Delta};
 
 /// Writes `[kind:content]` per block and fails on any overlap.
@@ -42,7 +42,7 @@ impl Sink for Tape {
 
 /// `t0` starts text 0, `k` reasoning, `c` a call; `0:x` is a delta for block 0, in its kind; `0.` ends it.
 fn run(script: &[&str]) -> String {
-    let (mut serialiser, mut tape) = (Serialiser::default(), Tape::default());
+    let (mut serialiser, mut tape) = (BlockSequencer::default(), Tape::default());
     let mut kinds = std::collections::BTreeMap::new();
     for step in script {
         let (head, rest) = step.split_at(1);
@@ -115,7 +115,7 @@ fn a_glued_call_has_an_id_of_its_own() {
         fn grow(&mut self, _: &Delta) {}
         fn close(&mut self) {}
     }
-    let (mut serialiser, mut ids) = (Serialiser::default(), Ids::default());
+    let (mut serialiser, mut ids) = (BlockSequencer::default(), Ids::default());
     let kind = BlockKind::ToolCall { id: "call_1".to_owned(), name: "f".to_owned() };
     serialiser.start(0, kind, &mut ids).unwrap();
     serialiser.grow(0, &Delta::Arguments("{}{}{}".to_owned()), &mut ids).unwrap();
@@ -127,7 +127,7 @@ fn a_glued_call_has_an_id_of_its_own() {
 
 #[test]
 fn what_waits_is_bounded() {
-    let (mut serialiser, mut tape) = (Serialiser::default(), Tape::default());
+    let (mut serialiser, mut tape) = (BlockSequencer::default(), Tape::default());
     for number in 0..2 {
         let kind = BlockKind::ToolCall { id: format!("id{number}"), name: "f".to_owned() };
         serialiser.start(number, kind, &mut tape).unwrap();
@@ -174,7 +174,7 @@ proptest! {
     #[test]
     fn interleaving_loses_nothing(order in prop::collection::vec(0_usize..4, 0..60)) {
         let scripts = ["{\"a\":[1,{\"}\":0}]}", "{}", "{\"b\":\"\\\"{\"}", "some words"];
-        let (mut serialiser, mut sink) = (Serialiser::default(), PerBlock::default());
+        let (mut serialiser, mut sink) = (BlockSequencer::default(), PerBlock::default());
         let mut sent = [0_usize; 4];
         for number in 0..4_u32 {
             let kind = match number {

@@ -5,19 +5,19 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Call, Destination, Prepared, Unprepared, check_objects, foreign_state, most_bytes,
+    Destination, ParsedRequest, Prepared, Unprepared, check_objects, foreign_state, most_bytes,
     restrict::{self, Restriction},
     wrong,
 };
 use crate::{
     codec::{Malformed, Target, chat},
-    dialect::{Family, Framing, Surface},
+    dialect::{Family, Framing, Operation},
     direct::{Direct, Gives},
-    exchange::{Exchange, Lane},
     ir::{Request, ToolKind},
     lane::Codecs,
     limits::Feature,
     report::{Mode, Refusal, Report, Warning},
+    response_translation::{Lane, ResponseTranslation},
     scan::{Kind, Scan, Value},
     splice::{self, Edit},
     upstream_path,
@@ -26,7 +26,7 @@ use crate::{
 /// The version that Anthropic's API is called with where the client states none (docs/protocols/messages.md).
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-impl Call {
+impl ParsedRequest {
     /// Makes the request for one upstream: passed through where it speaks the client's dialect, translated to the
     /// dialect that loses least otherwise.
     ///
@@ -46,13 +46,13 @@ impl Call {
     }
 
     fn prepare_asking(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
-        if to.surfaces.contains(&self.surface()) {
+        if to.operations.contains(&self.operation()) {
             return self.pass(to, mode, asks);
         }
-        let spoken = preferred(self.surface()).iter().filter(|surface| to.surfaces.contains(surface));
-        for surface in spoken {
-            if let Some(codecs) = Codecs::between(*surface, self.surface()) {
-                let prepared = self.translate(*surface, codecs, to, mode)?;
+        let spoken = preferred(self.operation()).iter().filter(|operation| to.operations.contains(operation));
+        for operation in spoken {
+            if let Some(codecs) = Codecs::between(*operation, self.operation()) {
+                let prepared = self.translate(*operation, codecs, to, mode)?;
                 return Ok(if asks { prepared } else { prepared.without_usage() });
             }
         }
@@ -61,7 +61,7 @@ impl Call {
 
     fn pass(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
         let model = to.model.unwrap_or(&self.model);
-        let path = self.path(self.surface(), to, self.framing, self.endpoint.query)?;
+        let path = self.path(self.operation(), to, self.framing, self.matched.query)?;
         let mut report = Report::new(mode);
         self.report_lost(&mut report);
         let mut edits = self.model_edits(model, most_bytes(self.body.len(), to.max_body))?;
@@ -70,7 +70,7 @@ impl Call {
         let hide_usage = usage.is_some();
         edits.extend(usage);
         let mut warnings = report.finish()?;
-        if let Some((cuts, field)) = foreign_state::edits(self.surface(), &self.body, &self.scan) {
+        if let Some((cuts, field)) = foreign_state::edits(self.operation(), &self.body, &self.scan) {
             edits.extend(cuts);
             warnings.push(Warning::Dropped { field: field.into() });
         }
@@ -80,28 +80,36 @@ impl Call {
             None if edits.is_empty() => self.body.clone(),
             None => Bytes::from(splice::apply(&self.body, edits)),
         };
-        let exchange = Exchange {
-            client: self.surface(),
-            upstream: self.surface(),
+        let translation = ResponseTranslation {
+            client: self.operation(),
+            upstream: self.operation(),
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
             candidates: self.allowance.candidates,
             lane: self.own_lane(hide_usage),
         };
-        Ok(Prepared { path, headers: self.dialect_headers(), body, form, warnings, asks_usage: hide_usage, exchange })
+        Ok(Prepared {
+            path,
+            headers: self.dialect_headers(),
+            body,
+            form,
+            warnings,
+            asks_usage: hide_usage,
+            translation,
+        })
     }
 
     /// The lane of an answer in the client's own dialect.
     fn own_lane(&self, hide_usage: bool) -> Lane {
-        match self.surface() {
-            Surface::Direct(direct) if direct.gives() == Gives::Anything => Lane::Raw,
+        match self.operation() {
+            Operation::Direct(direct) if direct.gives() == Gives::Anything => Lane::Raw,
             _ => Lane::Passthrough { hide_usage },
         }
     }
 
     fn translate(
         &self,
-        upstream: Surface,
+        upstream: Operation,
         codecs: Codecs,
         to: Destination<'_>,
         mode: Mode,
@@ -121,10 +129,10 @@ impl Call {
         let target = Target { model, default_max_output: to.default_max_output, limits: to.limits };
         let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
         let path = self.path(upstream, to, framing, None)?;
-        let encoded = codecs.upstream.encode_request(request, target, self.surface(), &mut report);
+        let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
         let warnings = report.finish()?;
-        let exchange = Exchange {
-            client: self.surface(),
+        let translation = ResponseTranslation {
+            client: self.operation(),
             upstream,
             framing: self.framing,
             include_usage: self.include_usage == Some(true),
@@ -135,7 +143,7 @@ impl Call {
                 custom_tools: Arc::new(custom_tools(request)),
             },
         };
-        let can_ask = upstream == Surface::ChatCompletions && !to.limits.lacks(Feature::StreamOptions);
+        let can_ask = upstream == Operation::ChatCompletions && !to.limits.lacks(Feature::StreamOptions);
         let asks_usage = can_ask && framing == Framing::Sse;
         Ok(Prepared {
             path,
@@ -144,7 +152,7 @@ impl Call {
             form: None,
             warnings,
             asks_usage,
-            exchange,
+            translation,
         })
     }
 
@@ -157,7 +165,7 @@ impl Call {
     fn restrict(&self, to: Destination<'_>, passes: bool, report: &mut Report) -> Vec<Edit> {
         let chat_limit = chat::limit_name(to.model.unwrap_or(&self.model));
         let restriction = Restriction { limits: to.limits, passes, chat_limit };
-        restrict::edits(self.surface(), &self.body, &self.scan, restriction, report)
+        restrict::edits(self.operation(), &self.body, &self.scan, restriction, report)
     }
 
     /// Where the client named the model in the body, or where the upstream reads it there: there. Gemini's embedding and
@@ -165,7 +173,7 @@ impl Call {
     /// it: the path's is what was allowed.
     fn model_edits(&self, model: &str, most: usize) -> Result<Vec<Edit>, Refusal> {
         let body = &self.body;
-        let in_path = self.surface().model_in_path();
+        let in_path = self.operation().model_in_path();
         let name = if in_path { upstream_path::resource_name(model) } else { model.to_owned() };
         let written = Bytes::from(serde_json::Value::from(name.as_str()).to_string());
         let mut left = most.saturating_sub(body.len());
@@ -184,7 +192,7 @@ impl Call {
             }
         };
         let stated = self.scan.last(body, "model");
-        if self.endpoint.model.is_some()
+        if self.matched.model.is_some()
             && !in_path
             && stated.is_none_or(|value| !matches!(value.kind, Kind::String { .. }))
         {
@@ -223,7 +231,7 @@ impl Call {
     /// wants it and said yes.
     fn usage_edit(&self) -> Option<Edit> {
         let chat_stream = self.framing == Framing::Sse
-            && matches!(self.surface(), Surface::ChatCompletions | Surface::Direct(Direct::Completions));
+            && matches!(self.operation(), Operation::ChatCompletions | Operation::Direct(Direct::Completions));
         if !chat_stream || self.include_usage == Some(true) {
             return None;
         }
@@ -245,7 +253,7 @@ impl Call {
     }
 
     fn dialect_headers(&self) -> Vec<(&'static str, String)> {
-        if self.surface().family() != Family::Anthropic {
+        if self.operation().family() != Family::Anthropic {
             return Vec::new();
         }
         let version = self.head.anthropic_version.as_deref().unwrap_or(ANTHROPIC_VERSION);
@@ -259,15 +267,15 @@ impl Call {
     /// The upstream's path. An id that cannot stand in it is the client's fault, unless the route wrote it.
     fn path(
         &self,
-        surface: Surface,
+        operation: Operation,
         to: Destination<'_>,
         framing: Framing,
         query: Option<&'static str>,
     ) -> Result<String, Unprepared> {
-        if let Some(path) = &self.endpoint.path {
+        if let Some(path) = &self.matched.path {
             return Ok(path.clone());
         }
-        let built = upstream_path::build(surface, to.model.unwrap_or(&self.model), framing, query);
+        let built = upstream_path::build(operation, to.model.unwrap_or(&self.model), framing, query);
         built.map_err(|error| match to.model {
             Some(_) => Unprepared::UnsafeModel(error),
             None => Unprepared::Malformed(wrong("model", &error.to_string())),
@@ -276,7 +284,7 @@ impl Call {
 
     fn report_lost(&self, report: &mut Report) {
         self.lost.report(report);
-        if self.endpoint.unknown_query {
+        if self.matched.unknown_query {
             report.dropped("query");
         }
     }
@@ -298,12 +306,12 @@ impl Prepared {
 }
 
 /// The dialects to translate to, least loss first. Responses expresses reasoning that Chat cannot replay.
-const fn preferred(from: Surface) -> &'static [Surface] {
+const fn preferred(from: Operation) -> &'static [Operation] {
     match from {
-        Surface::ChatCompletions => &[Surface::Responses, Surface::Messages, Surface::GenerateContent],
-        Surface::Responses => &[Surface::ChatCompletions, Surface::Messages, Surface::GenerateContent],
-        Surface::Messages => &[Surface::Responses, Surface::ChatCompletions, Surface::GenerateContent],
-        Surface::GenerateContent => &[Surface::Responses, Surface::ChatCompletions, Surface::Messages],
+        Operation::ChatCompletions => &[Operation::Responses, Operation::Messages, Operation::GenerateContent],
+        Operation::Responses => &[Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent],
+        Operation::Messages => &[Operation::Responses, Operation::ChatCompletions, Operation::GenerateContent],
+        Operation::GenerateContent => &[Operation::Responses, Operation::ChatCompletions, Operation::Messages],
         _ => &[],
     }
 }

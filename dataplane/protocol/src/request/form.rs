@@ -62,14 +62,14 @@ impl Form {
 mod tests {
     use super::*;
     use crate::{
-        call::{Call, Destination},
         codec::{Head, Malformed},
-        dialect::{Framing, Surface},
+        dialect::{Framing, Operation},
         direct::Direct,
         estimate::MEDIA_TOKENS,
-        inbound::Endpoint,
+        inbound::MatchedPath,
         limits::ModelLimits,
         report::Mode,
+        request::{Destination, ParsedRequest},
     };
 
     fn form(fields: &[(&str, &str)]) -> Form {
@@ -82,11 +82,11 @@ mod tests {
         }
     }
 
-    fn read(model: Option<&str>, fields: &[(&str, &str)]) -> Result<Call, Malformed> {
-        let surface = Surface::Direct(Direct::ImageEdits);
+    fn read(model: Option<&str>, fields: &[(&str, &str)]) -> Result<ParsedRequest, Malformed> {
+        let operation = Operation::Direct(Direct::ImageEdits);
         let model = model.map(str::to_owned);
-        let endpoint = Endpoint { surface, model, framing: None, query: None, unknown_query: false, path: None };
-        Call::read_form(endpoint, Head::default(), form(fields))
+        let matched = MatchedPath { operation, model, framing: None, query: None, unknown_query: false, path: None };
+        ParsedRequest::read_form(matched, Head::default(), form(fields))
     }
 
     #[test]
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn only_the_models_part_is_another_for_each_upstream() {
         let call = read(None, &[("model", "m")]).unwrap();
-        let surfaces = [call.surface()];
+        let operations = [call.operation()];
         let to = |model| Destination {
-            surfaces: &surfaces,
+            operations: &operations,
             model,
             default_max_output: 1,
             limits: ModelLimits { route_max_output: Some(5), ..ModelLimits::default() },

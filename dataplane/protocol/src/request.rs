@@ -17,13 +17,13 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::exchange::Exchange;
+use crate::response_translation::ResponseTranslation;
 use crate::{
-    codec::{Head, Malformed, Reply},
+    codec::{Head, Malformed, ResponseContext},
     defaults::Defaults,
-    dialect::{Framing, Surface},
+    dialect::{Framing, Operation},
     estimate::{self, Estimate, MEDIA_TOKENS},
-    inbound::Endpoint,
+    inbound::MatchedPath,
     ir,
     limits::ModelLimits,
     pending::PendingStream,
@@ -43,8 +43,8 @@ const MAX_MODEL: usize = 1024;
 
 /// A client's request.
 #[derive(Debug)]
-pub struct Call {
-    endpoint: Endpoint,
+pub struct ParsedRequest {
+    matched: MatchedPath,
     head: Head,
     body: Bytes,
     scan: Scan,
@@ -65,7 +65,7 @@ pub struct Call {
 #[derive(Clone, Copy, Debug)]
 pub struct Destination<'a> {
     /// What the upstream speaks, in no order.
-    pub surfaces: &'a [Surface],
+    pub operations: &'a [Operation],
     /// The model id at the upstream; none for the id that the client sent.
     pub model: Option<&'a str>,
     /// Most output tokens to ask for where the dialect demands a number and the client gave none.
@@ -126,36 +126,36 @@ pub struct Prepared {
     /// Whether it asks for usage in the stream although the client did not (`stream_options` of Chat).
     pub asks_usage: bool,
     /// The answer's way back.
-    pub exchange: Exchange,
+    pub translation: ResponseTranslation,
 }
 
 impl Prepared {
     /// Adds those members to the body that the client did not set, and says so.
     pub fn complete(&mut self, defaults: &Defaults) {
-        let (body, warnings) = defaults.apply(self.exchange.surface(), std::mem::take(&mut self.body));
+        let (body, warnings) = defaults.apply(self.translation.operation(), std::mem::take(&mut self.body));
         self.body = body;
         self.warnings.extend(warnings);
     }
 }
 
-impl Call {
+impl ParsedRequest {
     /// Reads a request. The body is plain JSON: content encoding has been undone.
     ///
     /// # Errors
     /// When the body is not a JSON object, names no model, or repeats a member that decides routing or limits.
-    pub fn read(endpoint: Endpoint, mut head: Head, mut body: Bytes) -> Result<Self, Malformed> {
+    pub fn read(matched: MatchedPath, mut head: Head, mut body: Bytes) -> Result<Self, Malformed> {
         let mut scan = scanned(&body)?;
         let mut lost = Lost::default();
-        if endpoint.surface == Surface::ChatCompletions
+        if matched.operation == Operation::ChatCompletions
             && let Some(chat) = hybrid::rewritten(&scan, &body)?
         {
             (body, lost) = (chat.body, chat.lost);
             scan = scanned(&body)?;
         }
         let reading = Reading { scan: &scan, body: &body };
-        let model = match &endpoint.model {
+        let model = match &matched.model {
             // What the body says beside the path is replaced for the upstream, so it may not stand there twice either.
-            Some(model) if !endpoint.surface.model_in_path() => {
+            Some(model) if !matched.operation.model_in_path() => {
                 scan.once(&body, "model")?;
                 model.clone()
             }
@@ -165,19 +165,19 @@ impl Call {
         if model.len() > MAX_MODEL {
             return Err(wrong("model", &format!("`model` is longer than {MAX_MODEL} bytes")));
         }
-        let framing = match endpoint.framing {
+        let framing = match matched.framing {
             Some(framing) => framing,
-            None if reading.stream()? && endpoint.surface.streams() => Framing::Sse,
+            None if reading.stream()? && matched.operation.streams() => Framing::Sse,
             None => Framing::Whole,
         };
-        let allowance = allowance::of(reading, endpoint.surface)?;
+        let allowance = allowance::of(reading, matched.operation)?;
         let include_usage = reading.include_usage()?;
         let end_user = end_user::of(&scan, &body);
-        head.model.clone_from(&endpoint.model);
-        head.stream = endpoint.framing.is_some_and(|framing| framing != Framing::Whole);
+        head.model.clone_from(&matched.model);
+        head.stream = matched.framing.is_some_and(|framing| framing != Framing::Whole);
         let (estimate, decoded) = (OnceLock::new(), OnceLock::new());
         Ok(Self {
-            endpoint,
+            matched,
             head,
             body,
             scan,
@@ -197,14 +197,14 @@ impl Call {
     ///
     /// # Errors
     /// As those of [`Self::read`].
-    pub fn read_form(endpoint: Endpoint, head: Head, form: Form) -> Result<Self, Malformed> {
-        let call = Self::read(endpoint, head, form.to_json())?;
+    pub fn read_form(matched: MatchedPath, head: Head, form: Form) -> Result<Self, Malformed> {
+        let call = Self::read(matched, head, form.to_json())?;
         Ok(Self { form: Some(form), ..call })
     }
 
     /// Which call.
-    pub fn surface(&self) -> Surface {
-        self.endpoint.surface
+    pub fn operation(&self) -> Operation {
+        self.matched.operation
     }
 
     /// Whom the client says it is for, in its own words; bounded, and unverified.
@@ -239,7 +239,7 @@ impl Call {
 
     fn estimate(&self) -> Estimate {
         *self.estimate.get_or_init(|| {
-            let read = estimate::input(self.surface(), &self.body);
+            let read = estimate::input(self.operation(), &self.body);
             let files = self.form.as_ref().map_or(0, |form| form.files);
             let reserved = read.reserved.saturating_add(files.saturating_mul(MEDIA_TOKENS));
             Estimate { reserved, ..read }
@@ -279,14 +279,20 @@ impl Call {
 
     /// The client's stream while no upstream has answered; none if it wants the answer in one piece.
     pub fn pending(&self, id: impl Into<String>, created: i64) -> Option<PendingStream> {
-        PendingStream::new(self.surface(), self.framing, self.reply(id, created))
+        PendingStream::new(self.operation(), self.framing, self.reply(id, created))
     }
 
     /// What the encoder of the answer must know: `id` is one for the answer without a dialect's prefix, `created` is
-    /// in seconds since 1970. What depends on the lane, the exchange adds itself.
-    pub fn reply(&self, id: impl Into<String>, created: i64) -> Reply {
+    /// in seconds since 1970. What depends on the lane, the translation adds itself.
+    pub fn reply(&self, id: impl Into<String>, created: i64) -> ResponseContext {
         let include_usage = self.include_usage == Some(true);
-        Reply { model: self.model.clone(), id: id.into(), created, include_usage, ..Reply::default() }
+        ResponseContext {
+            model: self.model.clone(),
+            id: id.into(),
+            created,
+            include_usage,
+            ..ResponseContext::default()
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What of an answer the client's dialect has no place for. Nothing is left out without being named here: the names go to
-//! [`crate::exchange::Observed::lost`], for the log and, where the answer is whole, for a warning.
+//! [`crate::response_translation::ResponseStats::lost`], for the log and, where the answer is whole, for a warning.
 //!
 //! The counterpart of what the encoders write; `tests/hard_cases/answers.rs` holds the two against each other.
 
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{
         ir::{Candidate, FinishReason, Media, MediaSource, Text, Unknown},
-        lane::unfold,
+        lane::to_events,
     };
 
     fn cited(url: Option<&str>, native: Option<Family>) -> Citation {
@@ -104,7 +104,7 @@ mod tests {
         for (client, expected) in rows {
             let mut whole = response(&answer(), client);
             let mut events = Vec::new();
-            unfold::events(answer(), &mut events);
+            to_events::events(answer(), &mut events);
             let mut streamed: Vec<Field> = events.iter().filter_map(|one| event(one, client)).collect();
             for list in [&mut whole, &mut streamed] {
                 list.sort();

@@ -11,22 +11,24 @@ use bytes::Bytes;
 
 use crate::{
     codec::{gemini, messages},
-    dialect::Surface,
+    dialect::Operation,
     scan::{MAX_ELEMENTS, Scan, Value},
     splice::Edit,
 };
 
 /// What is cut out, and the field that a client's developer knows it by; none if nothing is. Lists longer than any vendor
 /// takes are left as they are.
-pub(super) fn edits(surface: Surface, body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
-    let (needle, list, content, field) = match surface {
-        Surface::Messages | Surface::MessagesCountTokens => {
+pub(super) fn edits(operation: Operation, body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
+    let (needle, list, content, field) = match operation {
+        Operation::Messages | Operation::MessagesCountTokens => {
             (messages::SIGNATURE_TAG, "messages", "content", "messages[].content[].thinking")
         }
-        Surface::GenerateContent => (gemini::SIGNATURE_TAG, "contents", "parts", "contents[].parts[].thoughtSignature"),
+        Operation::GenerateContent => {
+            (gemini::SIGNATURE_TAG, "contents", "parts", "contents[].parts[].thoughtSignature")
+        }
         _ => return None,
     };
-    let is_gemini = surface == Surface::GenerateContent;
+    let is_gemini = operation == Operation::GenerateContent;
     let find = |part: &Value| if is_gemini { of_gemini(body, part) } else { of_messages(body, part) };
     // Nearly no body holds one.
     memchr::memmem::find(body, needle)?;
@@ -116,11 +118,11 @@ mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
 
     use super::edits;
-    use crate::{dialect::Surface, scan::Scan, splice::apply};
+    use crate::{dialect::Operation, scan::Scan, splice::apply};
 
-    fn cleaned(surface: Surface, body: &str) -> String {
+    fn cleaned(operation: Operation, body: &str) -> String {
         let scan = Scan::read(body.as_bytes()).unwrap();
-        match edits(surface, body.as_bytes(), &scan) {
+        match edits(operation, body.as_bytes(), &scan) {
             Some((edits, _)) => String::from_utf8(apply(body.as_bytes(), edits)).unwrap(),
             None => body.to_owned(),
         }
@@ -144,13 +146,13 @@ mod tests {
                     r#"{{"model":"m", "messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":{content}}}]}}"#
                 )
             };
-            let cleaned = cleaned(Surface::Messages, &body(&content));
+            let cleaned = cleaned(Operation::Messages, &body(&content));
             let same: serde_json::Value = serde_json::from_str(&cleaned).unwrap();
             assert_eq!(same, serde_json::from_str::<serde_json::Value>(&body(&expected)).unwrap(), "{content}");
         }
         let only =
             format!(r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":[{foreign}]}}]}}"#);
-        assert_eq!(cleaned(Surface::Messages, &only), r#"{"messages":[{"role":"user","content":"q"}]}"#);
+        assert_eq!(cleaned(Operation::Messages, &only), r#"{"messages":[{"role":"user","content":"q"}]}"#);
     }
 
     #[test]
@@ -159,7 +161,7 @@ mod tests {
         let thought = format!(r#"{{"text":"x","thought":true,"thoughtSignature":"{foreign}"}}"#);
         let call = format!(r#"{{"functionCall":{{"name":"f"}},"thoughtSignature":"{foreign}"}}"#);
         let body = format!(r#"{{"contents":[{{"role":"model","parts":[{thought},{call}]}}]}}"#);
-        let cleaned = cleaned(Surface::GenerateContent, &body);
+        let cleaned = cleaned(Operation::GenerateContent, &body);
         assert!(!cleaned.contains(&foreign) && !cleaned.contains("\"thought\":true"), "{cleaned}");
         assert!(cleaned.contains(&crate::codec::gemini::stand_in_signature()), "{cleaned}");
     }

@@ -4,7 +4,7 @@
 #   docker build --target routeapi-operator -t routeapi-operator:0.1.0 .
 #
 # One static program each and nothing else. `images/build` makes the same without Docker.
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \

@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# The suites that run programs.
+
+# `cargo test`; under CI an ignored test is a failure too. Compiling shows its progress, and so does each test; what the
+# tests that passed have said is left out, the figures among it come at the end.
+rust_tests() {
+    local status
+    cargo test --locked --no-run "$@" || return 1
+    cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$logs/cargo" |
+        grep --line-buffered -E '^( +Running |test |running )'
+    status=${PIPESTATUS[0]}
+    [[ $status == 0 ]] || cat "$logs/cargo"
+    if [[ ${CI:-} == true ]] && grep -qE '; [1-9][0-9]* ignored;' "$logs/cargo"; then
+        echo "ignored tests are not allowed under CI"
+        status=1
+    fi
+    return "$status"
+}
+
+# Only the harness needs the control plane: the compiler goes first, while Go is at work.
+with_control_plane() {
+    cargo test --locked --no-run "$@" && ready tools && rust_tests "$@"
+}
+
+python_tests() {
+    ready environment && ready agents && ready open-webui || return 1
+    cargo build --locked --workspace --bins || return 1
+    local gateway=${ROUTEAPI_BIN:-$target/debug/routeapi}
+    if [[ -x $gateway ]]; then export ROUTEAPI_BIN=$gateway; else unset ROUTEAPI_BIN; fi
+    AGENTS_BIN=$(agents)/node_modules/.bin
+    if has_python_for_open_webui; then
+        OPEN_WEBUI_BIN=$(open_webui)/bin
+    else
+        echo "Open WebUI is not tested: it needs Python 3.11 or 3.12"
+        OPEN_WEBUI_BIN=
+    fi
+    export AGENTS_BIN OPEN_WEBUI_BIN SCRIPTED_UPSTREAM_BIN=$target/debug/scripted-upstream PYTHONDONTWRITEBYTECODE=1
+    (cd tests/clients && "$(environment)/bin/python" -m pytest)
+}
+
+# The gateway is built by itself, as it is shipped: together with the harness its dependencies would have more features.
+bench() {
+    if ! command -v nginx >/dev/null; then
+        if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+            echo "the benchmark compares with nginx: install it (Debian and Ubuntu: apt-get install nginx-light)"
+            return 1
+        fi
+        apt-get install --yes --no-install-recommends nginx-light || return 1
+    fi
+    cargo build --locked --release -p routeapi-dataplane --bin routeapi &&
+        cargo build --locked --release -p routeapi-tests --bin bench &&
+        "$target/release/bench" run --routeapi "$target/release/routeapi" &&
+        "$target/release/bench" lookups
+}
+
+# The programs as they are shipped: statically linked. The argument is cargo's profile, then arguments of the attacks.
+hostile() {
+    local profile=$1
+    shift
+    IMAGE_PROFILE=$profile images/build --binaries "$target/hostile-$profile" &&
+        cargo build --locked --workspace --bins &&
+        "$target/debug/hostile" --routeapi "$target/hostile-$profile/routeapi" "$@"
+}
+
+# What the Rust tests measured.
+figures() {
+    sed -n 's/^figure: //p' "$logs/cargo" >"$logs/figures"
+    [[ ! -s $logs/figures ]] || { echo "=== figures" && cat "$logs/figures"; }
+}

@@ -2,10 +2,10 @@
 //! serve` does in a pod ([`Gateway::serve`]). What it says of itself is read the way people read it: the access log, the
 //! admin listener's metrics and configuration.
 
-use crate::{client, wait};
+use crate::{client, files, wait};
 use http::Uri;
 use routeapi_dataplane::app::{App, Ending, Files, Running, Settings, Source};
-use routeapi_dataplane::config::local::{Loader, values::Values};
+use routeapi_dataplane::config::local::{Loaded, Loader, problem::Problem, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
@@ -20,14 +20,11 @@ use std::time::Duration;
 /// How long a gateway may take for what it should do at once.
 const SOON: Duration = Duration::from_secs(20);
 
-/// The file of a gateway's local manifests.
-const FILE: &str = "all.yaml";
-
 /// A running gateway. Dropping it ends it without patience.
 pub struct Gateway {
     running: Running,
     records: Lines,
-    manifests: Option<tempfile::TempDir>,
+    manifests: Option<files::Files>,
 }
 
 /// What `routeapi serve` is told of the operator.
@@ -80,13 +77,9 @@ impl Gateway {
     /// # Panics
     /// As [`Gateway::local`].
     pub fn local_as(manifests: &str, setup: Setup) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join(FILE), manifests).unwrap();
-        let mut loader = Loader::new(vec![directory.path().to_owned()], Values::random()).unwrap();
-        let loaded = loader.load(&|_| None);
-        assert!(loaded.problems.is_empty(), "{:?}\n{manifests}", loaded.problems);
-        let source = Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(|_| {}) }));
-        Self { manifests: Some(directory), ..Self::start(source, setup) }
+        let files = files::Files::new(manifests);
+        let source = source(&files, |_| {});
+        Self { manifests: Some(files), ..Self::start(source, setup) }
     }
 
     /// A gateway that an operator on this machine configures. Its upstreams are on loopback, which is refused in a cluster
@@ -108,20 +101,15 @@ impl Gateway {
 
     fn start(source: Source, setup: Setup) -> Self {
         let Setup { requests, limits, egress, upstreams } = setup;
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let records = Lines::default();
         let running = App::start(Settings {
-            listen: any,
-            listen_tls: None,
-            admin: any,
-            source,
             limits,
             requests,
             egress,
             upstreams,
-            ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
             workers: Some(2),
             access_log: Some(Box::new(records.clone())),
+            ..settings(source)
         })
         .unwrap();
         Self { running, records, manifests: None }
@@ -142,13 +130,10 @@ impl Gateway {
     /// # Panics
     /// When an operator configures it, or when they are not in force in time.
     pub async fn apply(&self, manifests: &str) {
-        let directory = self.manifests.as_ref().expect("a gateway of local manifests").path();
+        let files = self.manifests.as_ref().expect("a gateway of local manifests");
         let revision = || self.running.store.current().revision.clone();
         let before = revision();
-        // As an editor does it: the new file takes the old one's place in one step.
-        let draft = directory.join("draft");
-        std::fs::write(&draft, manifests).unwrap();
-        std::fs::rename(draft, directory.join(FILE)).unwrap();
+        files.replace(manifests);
         wait::until_true("the changed manifests are in force", SOON, || revision() != before).await;
     }
 
@@ -195,6 +180,45 @@ impl Gateway {
     async fn ask(&self, path: &str) -> (u16, String) {
         client::get(self.running.admin, path).await
     }
+}
+
+/// Settings of a gateway on free ports of this machine, with everything else as by default.
+pub fn settings(source: Source) -> Settings {
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    Settings {
+        listen: any,
+        listen_tls: None,
+        admin: any,
+        source,
+        limits: Limits::default(),
+        requests: RequestSettings::default(),
+        egress: Egress::default(),
+        upstreams: Keeping::default(),
+        ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
+        workers: Some(1),
+        access_log: None,
+    }
+}
+
+/// Manifests of a file as a gateway's source, with someone who listens for reloads.
+///
+/// # Panics
+/// When the manifests have problems.
+pub fn source(files: &files::Files, on_reload: impl FnMut(Result<&Loaded, &[Problem]>) + Send + 'static) -> Source {
+    let mut loader = Loader::new(vec![files.path.clone()], Values::random()).unwrap();
+    let loaded = loader.load(&|_| None);
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    Source::Files(Box::new(Files { loader, loaded, on_reload: Box::new(on_reload) }))
+}
+
+/// Starts a gateway of a file of manifests, after `change` of its settings.
+///
+/// # Panics
+/// As [`source`].
+pub fn start(files: &files::Files, change: impl FnOnce(&mut Settings)) -> Running {
+    let mut settings = settings(source(files, |_| {}));
+    change(&mut settings);
+    App::start(settings).unwrap()
 }
 
 /// A page of series in the text form of OpenMetrics.

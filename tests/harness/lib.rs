@@ -4,9 +4,12 @@
 //! - [`upstream`]: the scripted upstream, which speaks the vendors' dialects and fails on demand; the judge of what the
 //!   gateway sends, so it shares no code with the gateway.
 //! - [`process`]: child processes that cannot outlive the test, with the signals that fault tests send.
+//! - [`bytes`], [`files`]: a blocking client that writes bytes by hand, and manifests in a file; the tests of the program
+//!   `routeapi` have these too.
 //! - [`client`]: a plain HTTP client that tells how answers ended.
 //! - [`gateway`]: the real gateway in this process.
 //! - [`operator`]: a release of the chart with the real operator, and gateways in the place of its pods.
+//! - [`fake_operator`]: the other side of the configuration stream, by hand.
 //! - [`helm`]: helm, run for real on this repository's chart.
 //! - [`tools`]: where the compiled programs are (`tests/tools/build`).
 //! - [`wait`]: waiting for a condition instead of sleeping.
@@ -19,7 +22,10 @@
 )]
 
 pub mod apiserver;
+pub mod bytes;
 pub mod client;
+pub mod fake_operator;
+pub mod files;
 pub mod gateway;
 pub mod helm;
 pub mod operator;

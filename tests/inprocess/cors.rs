@@ -39,7 +39,7 @@ fn allowed(answer: &Answer) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn a_listed_page_calls_and_reads_answers_and_errors() {
+async fn cors_lets_a_listed_origin_read_answers_and_errors() {
     let (_upstream, gateway) = gateway(&[PAGE]).await;
     let answer = preflight(PAGE).send(&gateway).await;
     assert_eq!((answer.status, allowed(&answer)), (204, Some(PAGE)));
@@ -66,7 +66,7 @@ async fn a_listed_page_calls_and_reads_answers_and_errors() {
 }
 
 #[tokio::test]
-async fn other_pages_get_nothing_to_read() {
+async fn cors_gives_unlisted_origins_no_access() {
     let (_upstream, gateway) = gateway(&[PAGE]).await;
     for origin in ["null", "https://evil.example", "https://chat.example.com.evil.example", "http://chat.example.com"] {
         let answer = preflight(origin).send(&gateway).await;
@@ -79,7 +79,7 @@ async fn other_pages_get_nothing_to_read() {
 }
 
 #[tokio::test]
-async fn every_page_may_where_a_star_was_said_and_none_by_default() {
+async fn cors_allows_every_origin_for_a_star_and_none_by_default() {
     let (_upstream, open) = gateway(&["*"]).await;
     let answer = preflight("null").send(&open).await;
     assert_eq!((answer.status, allowed(&answer)), (204, Some("*")));

@@ -252,7 +252,7 @@ async fn limits_count_requests_and_the_tokens_that_answers_report() {
 }
 
 #[tokio::test]
-async fn odd_counts_do_no_harm() {
+async fn absent_or_odd_usage_of_passthrough_endpoints_costs_no_answer() {
     for usage in [UsageScript::Absent, UsageScript::Odd(serde_json::json!({"output_tokens": u64::MAX, "seconds": 3}))] {
         for (path, body, ..) in CALLS {
             let (_upstream, gateway) = one(Script::new().usage(usage.clone())).await;
@@ -265,7 +265,7 @@ async fn odd_counts_do_no_harm() {
 }
 
 #[tokio::test]
-async fn what_is_kept_at_a_vendor_is_not_served_and_says_why() {
+async fn files_batches_and_stored_responses_are_refused_with_a_reason() {
     let (upstream, gateway) = one(Script::new()).await;
     for path in ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/fine_tuning/jobs", "/v1/responses/resp_1"]
     {

@@ -90,7 +90,7 @@ async fn the_message_names_the_field_in_every_dialect() {
 }
 
 #[tokio::test]
-async fn each_wrong_credential_is_told_apart() {
+async fn each_kind_of_invalid_token_has_its_own_error_code() {
     let upstream = Upstream::start(Script::new()).await;
     let manifests = Manifests::new()
         .provider("up", "OpenAI", &upstream)
@@ -183,7 +183,7 @@ async fn a_token_is_taken_from_wherever_an_sdk_puts_it() {
 }
 
 #[tokio::test]
-async fn unknown_models_and_paths() {
+async fn unknown_models_and_paths_are_404_in_the_dialect() {
     let (_upstream, gateway) = plain().await;
     for (path, body) in dialects("missing", false) {
         let answer = Ask::post(&path, body).send(&gateway).await;
@@ -317,7 +317,7 @@ async fn upstream_errors_come_in_the_clients_dialect_with_their_status() {
 
 /// What comes from something between the gateway and the vendor: a proxy's page, a service mesh's line of text.
 #[tokio::test]
-async fn what_is_no_api_error_becomes_one_and_no_page_is_shown() {
+async fn upstream_errors_that_are_not_json_become_api_errors_without_their_text() {
     let page = "<!DOCTYPE html>\n<html><head><title>Blocked</title></head><body>secret 10.0.0.7</body></html>";
     let bodies = [
         (page, "text/html"),
@@ -412,7 +412,7 @@ async fn a_field_that_no_upstream_can_express_is_named() {
 }
 
 #[tokio::test]
-async fn what_no_upstream_serves_says_so() {
+async fn a_request_that_no_upstream_can_serve_is_400_and_says_why() {
     let upstream = Upstream::start(Script::new()).await;
     let manifests = Manifests::new()
         .provider("claude", "Anthropic", &upstream)

@@ -130,7 +130,7 @@ async fn a_long_pause_is_passed_on() {
 
 /// SDKs of OpenAI and Anthropic repeat a call that failed twice by themselves, unless they are told that it is of no use.
 #[tokio::test]
-async fn what_was_tried_everywhere_is_not_to_be_tried_again() {
+async fn x_should_retry_is_false_once_every_upstream_has_failed() {
     let (first, second, gateway) = two("").await;
     let ask = |path: &str, body: &str| Ask::post(path, body.to_owned()).send(&gateway);
     for (path, body) in dialects("m", false) {
@@ -150,7 +150,7 @@ async fn what_was_tried_everywhere_is_not_to_be_tried_again() {
 }
 
 #[tokio::test]
-async fn a_retry_is_left_to_the_client_where_the_gateway_made_none() {
+async fn x_should_retry_is_left_out_if_the_gateway_did_not_retry() {
     let upstream = Upstream::start(Script::failing(500)).await;
     let gateway = Gateway::start(&Manifests::new().provider("only", "OpenAI", &upstream).route("m", &["only"]).token());
     let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
@@ -203,7 +203,7 @@ async fn nothing_that_a_client_writes_evicts_an_upstream() {
 }
 
 #[tokio::test]
-async fn only_the_conditions_of_the_route_lead_on() {
+async fn only_the_routes_conditions_trigger_fallback() {
     let (first, second, gateway) = two("fallback: {conditions: [ConnectFailure]}").await;
     first.set(Script::failing(500));
     let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
@@ -215,7 +215,7 @@ async fn only_the_conditions_of_the_route_lead_on() {
 }
 
 #[tokio::test]
-async fn max_attempts_bounds_the_walk() {
+async fn max_attempts_bounds_fallback() {
     let (first, second, gateway) = two("fallback: {maxAttempts: 1}").await;
     first.set(Script::failing(500));
     assert_eq!(Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await.status, 500);
@@ -235,7 +235,7 @@ async fn an_upstream_that_keeps_failing_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_full_provider_is_passed_over() {
+async fn a_provider_at_max_concurrent_requests_is_skipped() {
     let first = Upstream::start(Script::new().chunks(3, "word ").delay_content(Duration::from_secs(30))).await;
     let second = Upstream::start(Script::new().text("second")).await;
     let manifests = Manifests::new()

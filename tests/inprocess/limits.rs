@@ -52,7 +52,7 @@ async fn requests_per_window() {
 
 /// Several windows at once: after the time that is named, and not only after the first window, the request passes.
 #[tokio::test]
-async fn what_a_refusal_says_of_the_time_is_true() {
+async fn retry_after_of_a_limit_is_when_the_next_request_succeeds() {
     let spec = "limits: [{name: a, per: Day, tokens: 100000}, {name: b, per: Second, requests: 1}]";
     let (_upstream, gateway) = limited(Script::new(), spec, "").await;
     let mut records = 0;
@@ -137,7 +137,7 @@ async fn money_stops_at_the_cap() {
 
 /// A team's own routes to the platform's provider: without a price, with one of nothing, to a model that has none.
 #[tokio::test]
-async fn no_route_of_ones_own_gets_round_a_spend_limit() {
+async fn a_tenants_own_route_cannot_price_itself_out_of_a_spend_limit() {
     let upstream = Upstream::start(Script::new().chunks(10, "word ")).await;
     let route = |name: &str, model: &str, price: &str| {
         let object = name.trim_end_matches("-*");
@@ -275,7 +275,7 @@ async fn a_strict_limit_ends_a_stream_where_its_reservation_does() {
 }
 
 #[tokio::test]
-async fn what_comes_together_with_the_last_token_is_all_that_goes_beyond_a_strict_limit() {
+async fn a_strict_limit_is_exceeded_by_at_most_one_read_of_the_upstream() {
     // As fast as it is taken: the gateway reads no more at once than this.
     const READ: usize = 128 << 10;
     let event = raw::chunk("word ");

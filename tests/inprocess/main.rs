@@ -1,4 +1,4 @@
-//! The real gateway in this process, with the scripted upstream behind it: one file per promise.
+//! The real gateway in this process, with the scripted upstream behind it or none: one file per promise.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,9 +13,12 @@ mod gateway;
 mod request;
 
 mod balancing;
+mod connections;
 mod cors;
 mod direct;
 mod doors;
+mod drain;
+mod early_answers;
 mod egress;
 mod errors;
 mod fallback;
@@ -26,11 +29,14 @@ mod metering;
 mod models;
 mod passthrough;
 mod raw;
+mod reload;
 mod secrecy;
 mod settings;
 mod stalled;
 mod streaming;
 mod streams;
+mod subscribe;
+mod tls;
 mod unasked;
 mod waiting;
 mod who;

@@ -61,7 +61,7 @@ fn serving(upstream: &Upstream, value: &str) -> Manifests {
 }
 
 #[tokio::test]
-async fn what_is_taken_away_while_the_body_comes_is_not_used() {
+async fn a_request_is_judged_by_the_configuration_in_force_when_its_body_has_come() {
     let upstream = Upstream::start(Script::new()).await;
     let open = || serving(&upstream, "old-key");
     let unused = "models: [\"*\"]";

@@ -20,7 +20,7 @@ fn tokens(record: &Value) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn usage_equals_the_ledger_whole_and_streamed() {
+async fn recorded_usage_equals_what_the_upstream_counted() {
     for kind in KINDS {
         let upstream = Upstream::start(Script::new().cached_tokens(2).chunks(17, "word ")).await;
         let manifests = Manifests::new().provider("up", kind, &upstream).route("m", &["up"]).token();

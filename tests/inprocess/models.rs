@@ -92,7 +92,7 @@ async fn a_wildcard_sends_the_id_that_the_client_wrote() {
 }
 
 #[tokio::test]
-async fn what_a_model_takes_is_said_by_its_owner_and_narrowed_by_the_route() {
+async fn a_routes_model_limits_narrow_the_providers() {
     let upstream = Upstream::start(Script::new()).await;
     let takes =
         "models: [{model: up-model, maxOutputTokens: 500, unsupported: [Temperature, StreamOptions]}, {model: \"*\"}]";

@@ -25,7 +25,7 @@ async fn start(more: &str) -> (Upstream, Gateway) {
 }
 
 #[tokio::test]
-async fn both_lanes_carry_them_and_nobody_sees_secrets() {
+async fn provider_headers_query_and_body_defaults_are_sent_in_both_lanes_without_showing_secrets() {
     let (upstream, gateway) = start(ADDITIONS).await;
     for (path, body) in [("/v1/chat/completions", chat("m", false)), ("/v1/messages", messages("m", true))] {
         let ask = Ask::post(path, body).header("user-agent", "my-app/1").header("x-session-id", "s1");
@@ -54,7 +54,7 @@ async fn both_lanes_carry_them_and_nobody_sees_secrets() {
 }
 
 #[tokio::test]
-async fn what_the_client_sets_stays_as_it_set_it() {
+async fn body_defaults_do_not_replace_what_the_client_sets() {
     let (upstream, gateway) = start(ADDITIONS).await;
     let body = r#"{"model":"m", "temperature" : null,"store":true,"messages":[{"role":"user","content":"hi"}]}"#;
     let answer = Ask::post("/v1/chat/completions", body).send(&gateway).await;

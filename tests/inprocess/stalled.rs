@@ -179,7 +179,7 @@ async fn the_shutdown_deadline_ends_a_stream_that_is_not_read() {
 
 /// Over HTTP/2 with a window of nothing, not even a heartbeat goes out.
 #[tokio::test]
-async fn who_takes_no_heartbeat_loses_its_place_while_it_waits() {
+async fn a_client_that_reads_no_heartbeats_is_cut_off_while_it_waits() {
     let upstream = Upstream::start(Script::silent()).await;
     let more = "maxConcurrentRequests: 1, eviction: {consecutiveFailures: 1, duration: 1h}";
     let manifests = Manifests::new().provider_with("up", "OpenAI", &upstream, more).route("m", &["up"]);

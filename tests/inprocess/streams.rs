@@ -71,7 +71,7 @@ async fn requests_beyond_a_limit_of_streams_are_under_way_at_once_on_further_con
 
 /// Prints how long it takes, beside what it takes where one connection carries all.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_of_streams_costs_no_time() {
+async fn an_http2_stream_limit_delays_no_request() {
     for streams in [1_000, 100] {
         let (upstream, spare) = (limited(streams).await, Upstream::start(Script::new()).await);
         let gateway = routes(&upstream, &spare, "10s", "60s");
@@ -108,7 +108,7 @@ async fn a_wait_for_a_stream_is_not_the_upstreams_silence_and_is_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_too_long_for_a_stream_goes_on_and_blames_nobody() {
+async fn waiting_too_long_for_an_http2_stream_falls_back_without_evicting() {
     let (upstream, spare) = (limited(1).await, Upstream::start(Script::new().text("spare")).await);
     let gateway = routes(&upstream, &spare, "1s", "60s");
     upstream.set(endless());

@@ -104,7 +104,7 @@ async fn a_change_of_the_provider_forgets_what_was_learned() {
 }
 
 #[tokio::test]
-async fn what_a_client_writes_teaches_nothing() {
+async fn a_clients_own_stream_options_do_not_change_what_is_learned_of_an_upstream() {
     let (address, asked) = strict(400).await;
     let gateway = Gateway::start(&manifests(address, ""));
     let own = chat("m", true).replace("\"stream\":true", "\"stream\":true,\"stream_options\":{\"include_usage\":true}");

@@ -179,7 +179,7 @@ async fn a_proxy_header_tells_the_client() {
 }
 
 #[tokio::test]
-async fn only_trusted_proxies_send_a_header() {
+async fn proxy_protocol_headers_are_accepted_from_trusted_proxies_only() {
     let (_upstream, gateway) = behind(&["127.0.0.2"], true).await;
     let answer = sent("127.0.0.1", &gateway, b"", "").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "others are served without one: {answer}");
@@ -191,7 +191,7 @@ async fn only_trusted_proxies_send_a_header() {
 }
 
 #[tokio::test]
-async fn without_trusted_proxies_every_connection_begins_with_a_header() {
+async fn proxy_protocol_without_trusted_proxies_requires_a_header_on_every_connection() {
     let (_upstream, gateway) = behind(&[], true).await;
     assert!(sent("127.0.0.1", &gateway, PROXIED, "").await.starts_with("HTTP/1.1 200"));
     for header in [&b""[..], b"PROXY TCP4 1.1.1.1\r\n", &[&PROXIED[..12], b"\x11\x11\0\x0c"].concat()] {

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::gateway::{chat, connect, echo, eventually, exchange, get, metric, rest, start, status};
+use routeapi_tests::{
+    bytes::{chat, connect, eventually, exchange, get, metric, rest, status},
+    files::echo,
+    gateway::start,
+};
 
 /// What every answer has, whoever made it: an id and an error that says something.
 fn assert_is_told(answer: &str) {

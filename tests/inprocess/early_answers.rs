@@ -7,14 +7,15 @@ use std::{
 };
 
 use routeapi_dataplane::{app::Running, server::tls::TlsFiles};
+use routeapi_tests::{
+    bytes::{chat, connect, eventually, exchange, metric, status},
+    files::{Files, TOKEN, echo, manifests, write},
+    gateway::start,
+};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, ServerName},
-};
-
-use super::gateway::{
-    Files, TOKEN, chat, connect, echo, eventually, exchange, manifests, metric, start, status, write,
 };
 
 /// More than the kernel holds for a connection.
@@ -119,7 +120,7 @@ fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
 }
 
 #[test]
-fn over_tls_too() {
+fn a_client_over_tls_that_is_still_sending_reads_the_answer() {
     let files = echo();
     let (_app, connect) = secure(&files);
     for (expected, head) in early() {

@@ -3,22 +3,25 @@
 use std::sync::mpsc::{Receiver, channel};
 
 use routeapi_dataplane::app::{App, Running};
-
-use super::gateway::{Files, SOON, chat, echo, exchange, manifests, metric, settings, status};
+use routeapi_tests::{
+    bytes::{SOON, chat, exchange, metric, status},
+    files::{Files, TOKEN, echo, manifests},
+    gateway::{settings, source},
+};
 
 /// What was told of a change: the token values, or the problems.
 type Told = Result<Vec<String>, Vec<String>>;
 
 fn follow(files: &Files) -> (Running, Receiver<Told>) {
     let (tell, told) = channel();
-    let source = files.told(move |result| {
+    let from = source(files, move |result| {
         let values = |token: &routeapi_dataplane::config::local::values::LocalToken| token.value.expose().to_owned();
         let result = result
             .map(|loaded| loaded.tokens.iter().map(values).collect())
             .map_err(|problems| problems.iter().map(ToString::to_string).collect());
         let _ = tell.send(result);
     });
-    (App::start(settings(source)).unwrap(), told)
+    (App::start(settings(from)).unwrap(), told)
 }
 
 fn ask(app: &Running, model: &str) -> String {
@@ -32,7 +35,7 @@ fn an_edit_is_in_force_and_every_token_keeps_its_value() {
     let made = |more: &str| manifests("later", "{type: Echo}").replace("secretName: app", "description: made") + more;
     files.replace(&made(""));
     let first = told.recv_timeout(SOON).unwrap().unwrap();
-    assert!(first[0].starts_with("sk-") && first[0] != super::gateway::TOKEN);
+    assert!(first[0].starts_with("sk-") && first[0] != TOKEN);
     let second = "---\napiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\nmetadata: {name: b}\nspec: {models: ['*']}\n";
     files.replace(&made(second));
     let second = told.recv_timeout(SOON).unwrap().unwrap();

@@ -1,4 +1,5 @@
-//! An operator made for tests: real TLS, real HTTP/2, frames by hand.
+//! The only fake operator: real TLS, real HTTP/2, frames by hand. What a data plane does with frames that no operator of
+//! today would send can be tried with it alone; everything else is tried with the real one ([`crate::operator`]).
 
 use std::{
     convert::Infallible,
@@ -24,15 +25,19 @@ use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::gateway::SOON;
+use crate::bytes::SOON;
 
+/// The token that it accepts.
 pub const BEARER: &str = "a-service-account-token";
 
 /// Accepts one data plane after the other.
-pub struct Operator {
-    pub runtime: Runtime,
+pub struct FakeOperator {
+    runtime: Runtime,
+    /// Where it listens.
     pub address: SocketAddr,
+    /// File with its CA.
     pub ca: PathBuf,
+    /// File with [`BEARER`].
     pub token: PathBuf,
     streams: mpsc::UnboundedReceiver<Stream>,
     _directory: tempfile::TempDir,
@@ -58,7 +63,8 @@ impl Body for Out {
     }
 }
 
-impl Operator {
+impl FakeOperator {
+    /// Starts it on a runtime of its own.
     pub fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -127,6 +133,7 @@ impl Operator {
 }
 
 impl Stream {
+    /// Sends a frame.
     pub fn say(&self, frame: FromOperator) {
         self.say.send(frame).unwrap();
     }
@@ -158,7 +165,7 @@ async fn answer(request: Request<Incoming>, found: mpsc::UnboundedSender<Stream>
     let (say, out) = mpsc::unbounded_channel();
     let (heard, hear) = mpsc::unbounded_channel();
     let mut response = Response::new(Out(out));
-    let authorized = request.headers().get("authorization").is_some_and(|it| *it == format!("Bearer {BEARER}"));
+    let authorized = request.headers().get("authorization").is_some_and(|value| *value == format!("Bearer {BEARER}"));
     if !authorized || request.uri().path() != routeapi_channel::frame::PATH {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);

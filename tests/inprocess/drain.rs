@@ -6,10 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::gateway::{Files, chat, connect, echo, eventually, exchange, get, manifests, rest, start, status};
+use routeapi_tests::{
+    bytes::{chat, connect, eventually, exchange, get, rest, status},
+    files::{Files, echo, manifests},
+    gateway::start,
+};
 
 #[test]
-fn it_is_not_ready_at_once_and_serves_on_for_the_delay() {
+fn at_shutdown_readiness_fails_while_requests_are_served_for_the_delay() {
     let files = echo();
     let app = start(&files, |settings| settings.ending.delay = Duration::from_secs(2));
     assert_eq!(status(&get(app.admin, "/readyz")), "200");

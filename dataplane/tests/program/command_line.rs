@@ -8,7 +8,10 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use super::gateway::{self, Files, chat, exchange};
+use crate::{
+    bytes::{chat, exchange},
+    files::{self, Files},
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_routeapi");
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -202,7 +205,7 @@ fn variables_that_are_needed_are_named_at_once_and_only_to_serve() {
 fn a_variable_that_nobody_needs_may_be_unset_and_standard_input_can_be_served() {
     let more = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: app}\nstringData: {other: '${NOT_SET_ANYWHERE}'}\n";
     let manifests =
-        gateway::manifests("m", "{type: Echo}").replace("stringData: {", "stringData: {unused: '${NOT_SET}', ");
+        files::manifests("m", "{type: Echo}").replace("stringData: {", "stringData: {unused: '${NOT_SET}', ");
     let mut command = command("sh");
     let script = r#"printf '%s' "$1" | exec "$0" run -f - --listen=127.0.0.1:0 --admin=127.0.0.1:0"#;
     command.args(["-c", script, PROGRAM, &(manifests + &more.replace("name: app", "name: nobodys"))]);

@@ -4,13 +4,16 @@ use std::{net::SocketAddr, sync::Arc};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use routeapi_dataplane::server::tls::TlsFiles;
+use routeapi_tests::{
+    bytes::{chat, connect, eventually, metric, rest, status},
+    files::{echo, write},
+    gateway::start,
+};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, ServerName},
 };
-
-use super::gateway::{chat, connect, echo, eventually, metric, rest, start, status, write};
 
 fn pair() -> CertifiedKey<rcgen::KeyPair> {
     generate_simple_self_signed(["gateway.test".to_owned()]).unwrap()

@@ -12,7 +12,10 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::NamedTempFile;
 
-use super::gateway::{Files, chat, connect, echo, eventually, exchange, manifests, metric, status};
+use crate::{
+    bytes::{chat, connect, eventually, exchange, metric, status},
+    files::{Files, echo, manifests},
+};
 
 /// The program under a limit of descriptors; stopped when dropped.
 struct Limited {

@@ -18,10 +18,11 @@ use routeapi_dataplane::{
     config::subscribe::{Settings, connect},
     upstream::{AddressPolicy, Egress},
 };
-
-use super::{
-    gateway::{self, SOON, TOKEN, chat, eventually, exchange, get, manifests, metric, status},
-    operator::{Operator, Stream},
+use routeapi_tests::{
+    bytes::{SOON, chat, eventually, exchange, get, metric, status},
+    fake_operator::{FakeOperator, Stream},
+    files::{TOKEN, manifests},
+    gateway,
 };
 
 fn catalog(model: &str) -> Catalog {
@@ -42,12 +43,12 @@ fn catalog_of(manifests: &str, options: &Options) -> Catalog {
     Catalog::of(&compile(&objects.finish(), options).snapshot).unwrap()
 }
 
-fn at(operator: &Operator) -> connect::Operator {
+fn at(operator: &FakeOperator) -> connect::Operator {
     let url = format!("https://{}", operator.address).parse().unwrap();
     connect::Operator { url, ca: operator.ca.clone(), token: operator.token.clone() }
 }
 
-fn start(operator: &Operator, state: &Path) -> Running {
+fn start(operator: &FakeOperator, state: &Path) -> Running {
     start_at(at(operator), state)
 }
 
@@ -69,7 +70,7 @@ fn ask(app: &Running, model: &str) -> String {
     status(&exchange(app.gateway, chat(model, "").as_bytes())).to_owned()
 }
 
-fn acked(operator: &Operator, stream: &mut Stream, target: &Catalog) {
+fn acked(operator: &FakeOperator, stream: &mut Stream, target: &Catalog) {
     match operator.hear(stream) {
         FromDataPlane::Ack { revision } => assert_eq!(revision, target.revision()),
         other => panic!("{other:?}"),
@@ -92,7 +93,7 @@ fn rejecting() -> SocketAddr {
 
 #[test]
 fn the_operator_is_told_of_a_key_that_the_upstream_rejects() {
-    let mut operator = Operator::start();
+    let mut operator = FakeOperator::start();
     let state = tempfile::tempdir().unwrap();
     let mut settings = settings(at(&operator), state.path());
     if let Source::Operator(settings) = &mut settings.source {
@@ -127,7 +128,7 @@ fn the_operator_is_told_of_a_key_that_the_upstream_rejects() {
 
 #[test]
 fn the_operator_is_reached_without_the_proxy_of_the_environment() {
-    let operator = Operator::start();
+    let operator = FakeOperator::start();
     let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     proxy.set_nonblocking(true).unwrap();
     let url = format!("http://{}", proxy.local_addr().unwrap());
@@ -146,7 +147,7 @@ fn the_operator_is_reached_without_the_proxy_of_the_environment() {
 
 #[test]
 fn a_route_whose_upstreams_cannot_be_used_is_not_ready_and_is_not_called_overloaded() {
-    let mut operator = Operator::start();
+    let mut operator = FakeOperator::start();
     let state = tempfile::tempdir().unwrap();
     let app = start(&operator, state.path());
     let (mut stream, _) = operator.accept();
@@ -187,7 +188,7 @@ fn a_route_whose_upstreams_cannot_be_used_is_not_ready_and_is_not_called_overloa
 
 #[test]
 fn a_state_is_applied_acknowledged_and_survives_a_restart_without_the_operator() {
-    let mut operator = Operator::start();
+    let mut operator = FakeOperator::start();
     let state = tempfile::tempdir().unwrap();
     let app = start(&operator, state.path());
     let (mut stream, hello) = operator.accept();
@@ -215,11 +216,11 @@ fn a_state_is_applied_acknowledged_and_survives_a_restart_without_the_operator()
     assert_eq!(hello.floor.get("apitokens"), Some(&2));
     eventually("the state is on disk", || {
         std::fs::read_to_string(state.path().join("last-good.json"))
-            .is_ok_and(|it| it.contains(&second.revision().to_string()))
+            .is_ok_and(|text| text.contains(&second.revision().to_string()))
     });
 
     drop((app, stream, operator));
-    let mut gone = Operator::start();
+    let mut gone = FakeOperator::start();
     gone.token = gone.ca.clone();
     let app = start(&gone, state.path());
     assert_eq!((ask(&app, "later").as_str(), status(&get(app.admin, "/readyz"))), ("200", "200"));
@@ -228,7 +229,7 @@ fn a_state_is_applied_acknowledged_and_survives_a_restart_without_the_operator()
 
 #[test]
 fn a_resource_that_cannot_be_used_keeps_its_previous_version_and_costs_the_others_nothing() {
-    let mut operator = Operator::start();
+    let mut operator = FakeOperator::start();
     let state = tempfile::tempdir().unwrap();
     let app = start(&operator, state.path());
     let (mut stream, _) = operator.accept();
@@ -261,7 +262,7 @@ fn a_resource_that_cannot_be_used_keeps_its_previous_version_and_costs_the_other
 
 #[test]
 fn a_state_below_the_floor_waits_and_a_newer_one_is_taken_at_once() {
-    let mut operator = Operator::start();
+    let mut operator = FakeOperator::start();
     let state = tempfile::tempdir().unwrap();
     let app = start(&operator, state.path());
     let (mut stream, _) = operator.accept();
@@ -282,7 +283,7 @@ fn a_state_below_the_floor_waits_and_a_newer_one_is_taken_at_once() {
 
 #[test]
 fn a_pod_that_gets_no_configuration_says_why_and_what_to_look_at() {
-    let operator = Operator::start();
+    let operator = FakeOperator::start();
     let directory = tempfile::tempdir().unwrap();
     let url = format!("https://{}", operator.address);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::gateway::{Files, SOON, chat, connect, echo, eventually, exchange, get, manifests, status};
+use crate::{
+    bytes::{SOON, chat, connect, eventually, exchange, get, status},
+    files::{Files, echo, manifests},
+};
 
 const O_NONBLOCK: i32 = 0o4000;
 

@@ -72,7 +72,7 @@ advisories() {
 }
 
 lint() {
-    prepare cargo-deny make_cargo_deny
+    prepare cargo-deny make_cargo_tool cargo-deny "$cargo_deny_version"
     part format cargo fmt --all --check
     part lengths lengths
     part structure structure

@@ -70,14 +70,18 @@ prepare_clients() {
 }
 
 cargo_deny_version=0.20.2
-make_cargo_deny() (
+cargo_cyclonedx_version=0.5.9
+cargo_fuzz_version=0.13.2
+
+# A program from crates.io, in a directory of its own: its name and its version.
+make_cargo_tool() (
     set -e
-    local dir=$cache/cargo-deny-$cargo_deny_version
-    [[ -x $dir/bin/cargo-deny ]] && exit
-    exec 9>"$cache/cargo-deny.lock"
+    local dir=$cache/$1-$2
+    [[ -x $dir/bin/$1 ]] && exit
+    exec 9>"$cache/$1.lock"
     flock 9
+    [[ -x $dir/bin/$1 ]] && exit
     # A target directory of its own: cargo would otherwise wait for the lock of ours.
-    CARGO_TARGET_DIR=$cache/cargo-deny-build cargo install --quiet --locked --root "$dir" \
-        "cargo-deny@$cargo_deny_version"
-    rm -rf "$cache/cargo-deny-build"
+    CARGO_TARGET_DIR=$cache/$1-build cargo install --quiet --locked --root "$dir" "$1@$2"
+    rm -rf "$cache/$1-build"
 )

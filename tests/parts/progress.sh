@@ -32,7 +32,10 @@ declare -A about=(
     [environment]="installs the Python SDKs (once)"
     [agents]="installs the coding agents (once)"
     [open-webui]="installs Open WebUI (minutes, once)"
+    [release]="a release without its images, and whether it is whole"
     [cargo-deny]="compiles cargo-deny (minutes, once)"
+    [cargo-cyclonedx]="compiles cargo-cyclonedx (minutes, once)"
+    [cargo-fuzz]="compiles cargo-fuzz (once)"
 )
 
 # What still runs in the background ends with us; the cluster takes its node away first.

@@ -2,7 +2,7 @@
 //! their own, so that they are answered when the traffic side is busy.
 //!
 //! Ready means: a valid configuration is held, the listeners are bound, and the end has not begun; the health of upstreams
-//! plays no part. Live means: the traffic runtime's heart beats. Neither calls out. Nothing here shows a secret.
+//! plays no part. Live means: the traffic runtime runs its tasks. Neither calls out. Nothing here shows a secret.
 
 mod config;
 mod metrics;
@@ -34,66 +34,66 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Between two beats.
-pub const BEAT: Duration = Duration::from_secs(1);
+/// How often the traffic runtime reports.
+pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Without a beat for so long, the traffic runtime is stuck.
-const STUCK_MS: i64 = 30_000;
+/// Without a report for so long, the traffic runtime is stuck.
+const WATCHDOG_TIMEOUT_MS: i64 = 30_000;
 
 /// When the traffic runtime last ran a task. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Heart(Arc<AtomicI64>);
+pub struct Watchdog(Arc<AtomicI64>);
 
 /// Answers the admin listener.
 #[derive(Clone)]
-pub struct Admin(Arc<Parts>);
+pub struct Admin(Arc<AdminState>);
 
-struct Parts {
+struct AdminState {
     registry: Registry,
     store: Arc<Store>,
     series: metrics::Series,
     drain: Drain,
-    heart: Heart,
-    metrics: Made,
-    config: Made,
+    watchdog: Watchdog,
+    metrics: CachedPage,
+    config: CachedPage,
 }
 
 /// The page that was made last, and when that began.
-type Made = tokio::sync::Mutex<Option<(Instant, Bytes)>>;
+type CachedPage = tokio::sync::Mutex<Option<(Instant, Bytes)>>;
 
-impl Default for Heart {
+impl Default for Watchdog {
     fn default() -> Self {
         Self(Arc::new(AtomicI64::new(clock::now().unix_ms)))
     }
 }
 
-impl Heart {
-    /// Beats for as long as it is polled. Belongs on the traffic runtime.
-    pub async fn beat(self) {
+impl Watchdog {
+    /// Reports for as long as it is polled. Belongs on the traffic runtime.
+    pub async fn run(self) {
         loop {
             self.0.store(clock::now().unix_ms, Ordering::Relaxed);
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(WATCHDOG_INTERVAL).await;
         }
     }
 
-    fn beats(&self) -> bool {
-        clock::now().unix_ms.saturating_sub(self.0.load(Ordering::Relaxed)) < STUCK_MS
+    fn is_alive(&self) -> bool {
+        clock::now().unix_ms.saturating_sub(self.0.load(Ordering::Relaxed)) < WATCHDOG_TIMEOUT_MS
     }
 }
 
 impl Admin {
     /// Shows these series and this store.
-    pub fn new(mut registry: Registry, store: Arc<Store>, drain: Drain, heart: Heart) -> Self {
+    pub fn new(mut registry: Registry, store: Arc<Store>, drain: Drain, watchdog: Watchdog) -> Self {
         let series = metrics::Series::new(&mut registry);
         registry.register_collector(Box::new(upstreams::UpstreamSeries(Arc::clone(&store))));
-        Self(Arc::new(Parts {
+        Self(Arc::new(AdminState {
             registry,
             store,
             series,
             drain,
-            heart,
-            metrics: Made::default(),
-            config: Made::default(),
+            watchdog,
+            metrics: CachedPage::default(),
+            config: CachedPage::default(),
         }))
     }
 
@@ -102,9 +102,9 @@ impl Admin {
     async fn handle_request(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         match (method, path) {
             (&Method::GET | &Method::HEAD, "/metrics") => {
-                self.page(&self.0.metrics, Parts::metrics, OPEN_METRICS).await
+                self.page(&self.0.metrics, AdminState::metrics, OPEN_METRICS).await
             }
-            (&Method::GET | &Method::HEAD, "/config") => self.page(&self.0.config, Parts::config, JSON).await,
+            (&Method::GET | &Method::HEAD, "/config") => self.page(&self.0.config, AdminState::config, JSON).await,
             _ => self.answer(method, path),
         }
     }
@@ -113,13 +113,13 @@ impl Admin {
     /// scrapes costs two.
     async fn page(
         &self,
-        made: &Made,
-        make: fn(&Parts) -> Result<String, String>,
+        cached: &CachedPage,
+        make: fn(&AdminState) -> Result<String, String>,
         type_: &'static str,
     ) -> Response<Full<Bytes>> {
         let asked = Instant::now();
-        let mut made = made.lock().await;
-        if let Some((began, page)) = &*made
+        let mut cached = cached.lock().await;
+        if let Some((began, page)) = &*cached
             && *began >= asked
         {
             return respond(StatusCode::OK, type_, page.clone());
@@ -130,7 +130,7 @@ impl Admin {
             Ok(Err(error)) => return text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
             Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
         };
-        *made = Some((began, page.clone()));
+        *cached = Some((began, page.clone()));
         respond(StatusCode::OK, type_, page)
     }
 
@@ -141,7 +141,7 @@ impl Admin {
             return response;
         }
         match path {
-            "/livez" => check(&[("traffic-runtime", self.0.heart.beats(), None)]),
+            "/livez" => check(&[("traffic-runtime", self.0.watchdog.is_alive(), None)]),
             "/readyz" => self.ready(),
             _ => text(StatusCode::NOT_FOUND, "try /metrics, /livez, /readyz or /config\n"),
         }
@@ -159,7 +159,7 @@ impl Admin {
     }
 }
 
-impl Parts {
+impl AdminState {
     fn metrics(&self) -> Result<String, String> {
         self.series.refresh(&self.store);
         let mut page = String::new();

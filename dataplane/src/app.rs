@@ -4,7 +4,7 @@
 //! Two runtimes on two threads: one with a worker per core for traffic, one single-threaded for the admin listener and
 //! the source of configuration, so that neither keeps the other waiting.
 
-mod ending;
+mod shutdown;
 mod source;
 
 use std::{
@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::source::Configure;
 pub use self::source::{Files, OnReload, Source};
 use crate::{
-    admin::{Admin, Heart},
+    admin::{Admin, Watchdog},
     clock,
     config::{
         install::Installer,
@@ -32,15 +32,15 @@ use crate::{
         store::{Link, Store},
     },
     descriptors::{self, Descriptors},
-    live::Live,
     request::{self, Gateway, RequestSettings, ResponseBody},
     server::{
         self, Capacity, Drain, Handle, Limits, Server, accept,
         tls::{Tls, TlsError, TlsFiles},
     },
     spawn::Spawner,
+    state::SharedState,
     telemetry::{AccessLog, Metrics, RecordSink, Traffic},
-    upstream::{self, AddressPolicy, AddressRules, Egress, Keeping},
+    upstream::{self, AddressPolicy, AddressRules, ConnectionLifetimes, Egress},
 };
 
 /// Everything that can be chosen about a process.
@@ -60,9 +60,9 @@ pub struct Settings {
     /// How connections to upstreams leave the network. The operator's stream is never proxied.
     pub egress: Egress,
     /// How long connections to upstreams are kept.
-    pub upstreams: Keeping,
+    pub upstreams: ConnectionLifetimes,
     /// How to end.
-    pub ending: Ending,
+    pub shutdown: ShutdownTimeouts,
     /// Threads for traffic; none for one per core.
     pub workers: Option<usize>,
     /// Where the access log goes; none for nowhere.
@@ -71,7 +71,7 @@ pub struct Settings {
 
 /// How long each stage of the end lasts.
 #[derive(Clone, Copy, Debug)]
-pub struct Ending {
+pub struct ShutdownTimeouts {
     /// From the signal until no new connections are taken: load balancers need it to notice.
     pub delay: Duration,
     /// From then until streams that still run are ended.
@@ -97,7 +97,7 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// A process that runs. Dropping it ends it without patience.
+/// A process that runs. Dropping it ends it at once.
 pub struct Running {
     /// Where plain traffic is served.
     pub gateway: SocketAddr,
@@ -132,7 +132,7 @@ struct Shared {
     server_metrics: server::Metrics,
     descriptors: Descriptors,
     connections: TaskTracker,
-    heart: Heart,
+    watchdog: Watchdog,
 }
 
 #[derive(Clone)]
@@ -167,20 +167,20 @@ impl App {
         let spawner = Spawner::new(metrics.panics());
         let upstream_metrics = upstream::Metrics::new(descriptors.clone());
         upstream_metrics.register(&mut registry);
-        let live = Live::new(addresses(&settings.source))
+        let state = SharedState::new(addresses(&settings.source))
             .with_traffic(traffic)
             .with_egress(settings.egress)
             .with_connections(settings.upstreams, upstream_metrics, spawner.clone());
-        let live = Arc::new(live);
+        let state = Arc::new(state);
         let shared = Shared {
-            installer: Arc::new(installer(&settings.source, &live)),
+            installer: Arc::new(installer(&settings.source, &state)),
             drain: Drain::new(),
             spawner,
             limits,
             server_metrics,
             descriptors,
             connections: TaskTracker::new(),
-            heart: Heart::default(),
+            watchdog: Watchdog::default(),
         };
         let source = Configure::first(settings.source, &shared.installer)?;
         let records: Arc<dyn RecordSink> = match settings.access_log {
@@ -197,7 +197,7 @@ impl App {
             settings: settings.requests,
         });
         let admin =
-            Admin::new(registry, Arc::clone(shared.installer.store()), shared.drain.clone(), shared.heart.clone());
+            Admin::new(registry, Arc::clone(shared.installer.store()), shared.drain.clone(), shared.watchdog.clone());
 
         let traffic = traffic_runtime(settings.workers)?;
         let control = Builder::new_current_thread().enable_all().build()?;
@@ -215,10 +215,10 @@ impl App {
         let Bound { gateway: plain, gateway_tls, admin: admin_listener } = bound;
         serve(&traffic, &shared, Requests(Arc::clone(&gateway)), plain, gateway_tls)?;
         // Where the connections are driven.
-        traffic.spawn(async move { live.clients().sweep().await });
+        traffic.spawn(async move { state.clients().sweep().await });
         let admin_listener = listener(&control, admin_listener)?;
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
-            control.block_on(run_control(&shared, admin, admin_listener, source, stop, settings.ending));
+            control.block_on(run_control(&shared, admin, admin_listener, source, stop, settings.shutdown));
             // Whatever is left after the last words is cut here; the records of cut requests are written by their guards.
             traffic.shutdown_timeout(Duration::from_millis(500));
             control.shutdown_background();
@@ -282,13 +282,13 @@ fn addresses(source: &Source) -> AddressRules {
     }
 }
 
-fn installer(source: &Source, live: &Arc<Live>) -> Installer {
+fn installer(source: &Source, state: &Arc<SharedState>) -> Installer {
     let link = match source {
         Source::Files(_) => Link::Local,
         Source::Operator(_) => Link::Down { since: clock::now(), reason: None },
     };
     let store = Arc::new(Store::new(runtime::Runtime::default(), link));
-    Installer::new(store, Arc::clone(live))
+    Installer::new(store, Arc::clone(state))
 }
 
 fn traffic_runtime(workers: Option<usize>) -> io::Result<Runtime> {
@@ -325,7 +325,7 @@ fn serve(
         shared.spawner.spawn("certificate watch", async move { following.follow().await });
         shared.spawner.spawn("accept TLS", accept::accept(server, socket, Some(tls), capacity));
     }
-    shared.spawner.spawn("heartbeat", shared.heart.clone().beat());
+    shared.spawner.spawn("heartbeat", shared.watchdog.clone().run());
     Ok(())
 }
 
@@ -335,7 +335,7 @@ async fn run_control(
     listener: tokio::net::TcpListener,
     source: Configure,
     stop: CancellationToken,
-    ending: Ending,
+    shutdown: ShutdownTimeouts,
 ) {
     // Keeps answering until the very end, so that the end can be watched: it gets a drain of its own.
     // Nor does it count as a client: its own connections stay out of the series about theirs.
@@ -348,7 +348,7 @@ async fn run_control(
     });
     let capacity = Capacity::new(&shared.limits);
     tokio::select! {
-        () = ending::end(ending, &stop, &shared.drain, &shared.connections) => {}
+        () = shutdown::run(shutdown, &stop, &shared.drain, &shared.connections) => {}
         () = accept::accept(server, listener, None, capacity) => {}
         () = source.follow(Arc::clone(&shared.installer), shared.spawner.clone()) => {}
     }

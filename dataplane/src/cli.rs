@@ -157,12 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn a_wrong_flag_is_said_in_one_line() {
+    fn invalid_flag_is_reported_in_one_line() {
         let told = |args: &[&str]| one_line(&Cli::try_parse_from(args).unwrap_err().to_string());
         let serve = ["routeapi", "serve", "--operator=https://o", "--operator-ca=ca"];
         assert_eq!(

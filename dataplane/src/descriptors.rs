@@ -19,16 +19,16 @@ use prometheus_client::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Listeners, pipes, files, the connection to the operator, the admin listener, event queues.
-const RESERVE: u64 = 128;
+const RESERVED_DESCRIPTORS: u64 = 128;
 
 /// Between two lines of the log.
-const SAY_EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts and says that there were no descriptors. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Descriptors {
     exhausted: Family<Operation, Counter>,
-    said: Arc<Mutex<Option<Instant>>>,
+    logged_at: Arc<Mutex<Option<Instant>>>,
 }
 
 /// What a descriptor was wanted for.
@@ -56,7 +56,7 @@ pub fn raise() -> Option<u64> {
 /// How many client connections, and as many requests, there can be at once with so many descriptors, if `wanted` are.
 pub fn connections(wanted: usize, descriptors: Option<u64>) -> usize {
     let Some(descriptors) = descriptors else { return wanted };
-    let possible = descriptors.saturating_sub(RESERVE).max(descriptors / 2) / 2;
+    let possible = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(descriptors / 2) / 2;
     usize::try_from(possible).unwrap_or(usize::MAX).clamp(1, wanted.max(1))
 }
 
@@ -95,7 +95,7 @@ impl Descriptors {
     /// Counts that there was none, and says so unless that was just done.
     pub fn ran_out(&self, operation: &'static str) {
         self.exhausted.get_or_create(&Operation { operation }).inc();
-        if self.is_time_to_say(Instant::now()) {
+        if self.is_log_due(Instant::now()) {
             tracing::error!(
                 operation,
                 "no file descriptors left: connections wait. Raise the limit (ulimit -n, LimitNOFILE) or lower \
@@ -104,12 +104,12 @@ impl Descriptors {
         }
     }
 
-    fn is_time_to_say(&self, now: Instant) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_some_and(|before| now.saturating_duration_since(before) < SAY_EVERY) {
+    fn is_log_due(&self, now: Instant) -> bool {
+        let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_some_and(|before| now.saturating_duration_since(before) < LOG_INTERVAL) {
             return false;
         }
-        *said = Some(now);
+        *logged_at = Some(now);
         true
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_follow_the_descriptors_that_there_are() {
+    fn connection_limit_follows_available_descriptors() {
         for (wanted, descriptors, connections_at_once) in [
             (10_000, None, 10_000),
             (10_000, Some(1_048_576), 10_000),
@@ -135,16 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn the_soft_limit_is_the_hard_one() {
+    fn soft_descriptor_limit_is_raised_to_the_hard_one() {
         let now_in_force = raise();
         assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: now_in_force, maximum: now_in_force });
     }
 
     #[test]
-    fn it_is_counted_each_time_and_said_once_a_minute() {
+    fn exhaustion_is_counted_each_time_and_logged_once_a_minute() {
         let descriptors = Descriptors::default();
         let now = Instant::now();
-        let at = |seconds| descriptors.is_time_to_say(now + Duration::from_secs(seconds));
+        let at = |seconds| descriptors.is_log_due(now + Duration::from_secs(seconds));
         assert_eq!([at(0), at(1), at(59), at(60), at(61)], [true, false, false, true, false]);
         for _ in 0..3 {
             descriptors.ran_out("accept");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_want_of_descriptors_is_exhaustion() {
+    fn only_emfile_and_enfile_are_exhaustion() {
         assert!(is_exhaustion(&io::Error::from_raw_os_error(24)));
         assert!(is_exhaustion(&io::Error::from_raw_os_error(23)));
         assert!(!is_exhaustion(&io::Error::from_raw_os_error(111)));

@@ -17,9 +17,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-const QUIET: Duration = Duration::from_millis(50);
-const LONGEST_BURST: Duration = Duration::from_secs(1);
-const FALLBACK: Duration = Duration::from_secs(60);
+const DEBOUNCE: Duration = Duration::from_millis(50);
+const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Follows a fixed set of paths.
 pub struct FileWatch {
@@ -42,12 +42,12 @@ impl FileWatch {
 
     /// Resolves after the next change, or after a minute.
     pub async fn changed(&mut self) {
-        if timeout(FALLBACK, self.events.recv()).await.is_err() {
+        if timeout(POLL_INTERVAL, self.events.recv()).await.is_err() {
             return;
         }
-        let end = Instant::now() + LONGEST_BURST;
+        let end = Instant::now() + MAX_DEBOUNCE;
         loop {
-            let quiet = (Instant::now() + QUIET).min(end);
+            let quiet = (Instant::now() + DEBOUNCE).min(end);
             tokio::select! {
                 _ = self.events.recv() => {}
                 () = sleep_until(quiet) => return,
@@ -91,7 +91,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     #[tokio::test]
-    async fn an_edit_a_replacement_and_a_swapped_link_are_changes() {
+    async fn edits_replacements_and_symlink_swaps_are_detected() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         for version in ["v1", "v2"] {

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_silent_peer_is_probed_after_a_minute() {
+    async fn silent_peer_is_probed_after_a_minute() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         enable(&socket).unwrap();

@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use crate::clock;
 
 /// Fresh bits. Should the system ever fail to give some, the clock still makes ids that differ.
-pub fn words() -> [u64; 3] {
+pub fn bits() -> [u64; 3] {
     let mut bytes = [0; 24];
     if getrandom::fill(&mut bytes).is_err() {
         let fallback = clock::now().unix_ms.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         return [fallback, fallback.rotate_left(21), fallback.rotate_left(42)];
     }
-    let (words, _) = bytes.as_chunks::<8>();
-    std::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_ne_bytes(*word)))
+    let (bits, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|at| bits.get(at).map_or(0, |word| u64::from_ne_bytes(*word)))
 }
 
 /// A request's id, as `x-routeapi-request-id` has it: 32 hexadecimal digits.
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn connections_of_one_moment_end_apart_and_none_too_late() {
+    async fn max_age_is_jittered_downwards() {
         let now = Instant::now();
         let ages: std::collections::BTreeSet<_> =
             (0..50).filter_map(|_| retire_at(Some(Duration::from_secs(600)))).map(|at| at - now).collect();
@@ -45,9 +45,9 @@ mod tests {
     }
 
     #[test]
-    fn no_two_are_alike() {
-        let [a, b, c] = words();
-        assert!(a != b && b != c && words() != [a, b, c]);
+    fn request_ids_differ() {
+        let [a, b, c] = bits();
+        assert!(a != b && b != c && bits() != [a, b, c]);
         assert_eq!(request_id(1, 2), "00000000000000010000000000000002");
     }
 }

@@ -11,21 +11,21 @@
 mod admit;
 mod attempt;
 mod client;
+mod config_view;
 mod context;
-mod gathered;
 mod identify;
+mod memory;
 mod models;
 mod offload;
 mod plan;
+mod printable;
 mod read;
 mod refusal;
 mod relay;
 mod respond;
 mod route;
 mod settle;
-mod standing;
 mod wait;
-mod words;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -42,13 +42,13 @@ pub use plan::lacking;
 pub use relay::{BodyError, Deliveries, ResponseBody, end_overdue};
 
 use self::{
-    attempt::PlannedCall,
+    attempt::PlannedRequest,
     client::Client,
+    config_view::ConfigView,
     context::Context,
     refusal::Refusal,
     settle::Guard,
-    standing::Standing,
-    wait::{Attempts, Early},
+    wait::{Attempts, EarlyHead},
 };
 use crate::{
     clock,
@@ -71,11 +71,11 @@ pub struct Gateway {
     pub offload: Offload,
     /// Answers that are being handed over; [`end_overdue`] looks after them.
     pub deliveries: Deliveries,
-    /// Bounds and patience.
+    /// Limits and timeouts.
     pub settings: RequestSettings,
 }
 
-/// Bounds and patience that are the process's own, not a route's.
+/// Limits and timeouts of the process, not of a route.
 #[derive(Clone, Debug)]
 pub struct RequestSettings {
     /// Largest request body, before and after decompression.
@@ -127,11 +127,11 @@ impl Default for RequestSettings {
 }
 
 /// Who answers.
-enum Served {
+enum Handled {
     /// The gateway itself, with this.
-    Own(Vec<u8>),
+    Local(Vec<u8>),
     /// An upstream.
-    Call(Box<PlannedCall>),
+    Upstream(Box<PlannedRequest>),
 }
 
 /// Answers a request. Never fails: every way out is a response and a record.
@@ -145,8 +145,8 @@ where
     // Boxed, so that a connection does not keep room for it while an answer streams or nothing happens.
     let serving = Box::pin(serve(gateway, request, &mut guard));
     match AssertUnwindSafe(serving).catch_unwind().await {
-        Ok(Ok(Served::Call(call))) => Box::pin(answer(*call, guard)).await,
-        Ok(Ok(Served::Own(body))) => respond::own(body, guard),
+        Ok(Ok(Handled::Upstream(planned))) => Box::pin(answer(*planned, guard)).await,
+        Ok(Ok(Handled::Local(body))) => respond::local(body, guard),
         Ok(Err(refusal)) => respond::refuse(refusal, guard),
         Err(_) => {
             gateway.metrics.panics().inc();
@@ -155,22 +155,22 @@ where
     }
 }
 
-async fn serve<B>(gateway: &Arc<Gateway>, request: Request<B>, guard: &mut Guard) -> Result<Served, Refusal>
+async fn serve<B>(gateway: &Arc<Gateway>, request: Request<B>, guard: &mut Guard) -> Result<Handled, Refusal>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let runtime = gateway.config.current();
     let (head, body) = request.into_parts();
     let (family, inbound) = route::route(&head);
-    guard.speaks(family);
+    guard.set_family(family);
     let inbound = inbound?;
     match inbound {
         Inbound::Probe => {
-            guard.probed();
-            return Ok(Served::Own(Vec::new()));
+            guard.mark_as_probe();
+            return Ok(Handled::Local(Vec::new()));
         }
         Inbound::Health => {
-            guard.probed();
+            guard.mark_as_probe();
             return healthy(gateway, &runtime);
         }
         Inbound::Call(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } => {}
@@ -179,67 +179,67 @@ where
         return Err(Refusal::NoSuchPath { meant: None });
     }
     if let Inbound::Call(matched) = &inbound {
-        guard.addressed(matched.operation);
+        guard.set_operation(matched.operation);
     }
     let caller = identify::identify(&runtime, &head, guard.context().now)?;
-    guard.identified(&caller);
+    guard.set_caller(&caller);
     match inbound {
         Inbound::Call(matched) => {
-            let call = call(Standing::new(runtime, caller), matched, (head, body), guard).await?;
-            Ok(Served::Call(Box::new(call)))
+            let planned = plan(ConfigView::new(runtime, caller), matched, (head, body), guard).await?;
+            Ok(Handled::Upstream(Box::new(planned)))
         }
-        Inbound::ListModels(kind) => Ok(Served::Own(models::list(&runtime, &caller, kind, &head))),
-        Inbound::GetModel { list, id } => Ok(Served::Own(models::get(&runtime, &caller, list, &id)?)),
-        Inbound::Probe | Inbound::Health => Ok(Served::Own(Vec::new())),
+        Inbound::ListModels(kind) => Ok(Handled::Local(models::list(&runtime, &caller, kind, &head))),
+        Inbound::GetModel { list, id } => Ok(Handled::Local(models::get(&runtime, &caller, list, &id)?)),
+        Inbound::Probe | Inbound::Health => Ok(Handled::Local(Vec::new())),
     }
 }
 
 /// What a load balancer asks of this process, as `/readyz` answers it on the admin listener.
-fn healthy(gateway: &Gateway, runtime: &Runtime) -> Result<Served, Refusal> {
+fn healthy(gateway: &Gateway, runtime: &Runtime) -> Result<Handled, Refusal> {
     if gateway.drain.is_draining() {
         return Err(Refusal::ShuttingDown);
     }
     if runtime.revision.is_none() {
         return Err(Refusal::NotConfigured);
     }
-    Ok(Served::Own(br#"{"status":"ok"}"#.to_vec()))
+    Ok(Handled::Local(br#"{"status":"ok"}"#.to_vec()))
 }
 
 /// A call for a model, from its body to the upstreams that are to be tried.
-async fn call<B>(
-    mut standing: Standing,
+async fn plan<B>(
+    mut view: ConfigView,
     matched: MatchedPath,
     (head, body): (Parts, B),
     guard: &mut Guard,
-) -> Result<PlannedCall, Refusal>
+) -> Result<PlannedRequest, Refusal>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let gateway = Arc::clone(guard.gateway());
-    let read = read::read(matched, &head, body, &gateway, &mut standing).await?;
-    guard.called(&read.call);
+    let read = read::read(matched, &head, body, &gateway, &mut view).await?;
+    guard.set_request(&read.request);
     // The body may have been long in coming.
-    standing.renew(&gateway)?;
-    guard.identified(standing.caller());
-    let admission = admit::admit(standing.runtime(), standing.caller(), &read.call, &gateway.settings, clock::now())?;
-    guard.admitted(&admission.route, admission.reservation);
-    let asked = (read.call.model(), read.needs);
-    let plan = plan::plan(&admission.route, asked, &standing.caller().token, guard.tenant(), guard.context())?;
-    Ok(PlannedCall { plan, read, client_headers: head.headers, standing })
+    view.refresh(&gateway)?;
+    guard.set_caller(view.caller());
+    let admission = admit::admit(view.runtime(), view.caller(), &read.request, &gateway.settings, clock::now())?;
+    guard.set_admission(&admission.route, admission.reservation);
+    let requested_model = (read.request.model(), read.needs);
+    let plan = plan::plan(&admission.route, requested_model, &view.caller().token, guard.tenant(), guard.context())?;
+    Ok(PlannedRequest { plan, read, client_headers: head.headers, view })
 }
 
 /// Tries the upstreams and hands over what one of them says, or why none did.
-async fn answer(call: PlannedCall, guard: Guard) -> Response<ResponseBody> {
-    let early = Early::of(&call, &guard);
-    let mut attempts = Attempts::begin(call, guard);
-    let outcome = match early {
-        None => attempts.outcome().await,
-        Some(early) => match tokio::time::timeout(early.after, attempts.outcome()).await {
-            Ok(outcome) => outcome,
+async fn answer(planned: PlannedRequest, guard: Guard) -> Response<ResponseBody> {
+    let early = EarlyHead::of(&planned, &guard);
+    let mut attempts = Attempts::begin(planned, guard);
+    let result = match early {
+        None => attempts.result().await,
+        Some(early) => match tokio::time::timeout(early.after, attempts.result()).await {
+            Ok(result) => result,
             Err(_elapsed) => return relay::wait(attempts, early),
         },
     };
-    match outcome {
+    match result {
         (guard, Ok(answer)) => relay::relay(answer, guard),
         (guard, Err(refusal)) => respond::refuse(refusal, guard),
     }

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod tls;
 pub mod trusted_proxies;
 
+mod error_response;
 mod framing;
 mod guarded;
 mod handshake;
@@ -21,7 +22,6 @@ mod host;
 mod linger;
 mod opening;
 mod proxy_protocol;
-mod refusal;
 mod write_timeout;
 
 use std::{future::Future, net::SocketAddr};

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_counted_and_stays_in_its_task() {
+    async fn panic_is_counted_and_contained_in_its_task() {
         let spawner = Spawner::default();
         let broken = spawner.spawn("broken", async { panic!("on purpose") });
         let sound = spawner.spawn("sound", async { 7 });

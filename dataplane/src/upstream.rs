@@ -1,4 +1,4 @@
-//! Talking to upstreams: one HTTP translation and where it goes. No translation, no retry loop, no policy.
+//! Talking to upstreams: one HTTP request and where it goes. No translation, no retry loop, no policy.
 
 mod additions;
 pub mod balance;
@@ -19,13 +19,13 @@ mod tunnel;
 
 pub use additions::{Additions, InvalidAdditions};
 pub use body::{BrokenOff, OutboundBody, Tail};
-pub use client::{BaseUrl, Client, OutboundRequest, Reached, SendError, UpstreamBody, UpstreamBodyError};
+pub use client::{BaseUrl, Client, ConnectedClient, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
 pub use clients::{ClientIdentity, Clients, Trust};
 pub use credential::{Credential, InvalidCredential};
 pub use egress::{Egress, InvalidEgress};
 pub use inflate::Inflated;
 pub use metrics::Metrics;
-pub use pool::{Host, Keeping, Pool, PooledBody, Ready};
+pub use pool::{ConnectionLifetimes, Host, Pool, PooledBody, PooledConnection};
 pub use proxies::{InvalidProxy, Proxy, ProxyChoice};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};
 pub use sent::{MarkedBody, SentMark};

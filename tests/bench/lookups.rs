@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use routeapi_channel::{Catalog, Snapshot};
-use routeapi_dataplane::{config::compile, live::Live, upstream::AddressPolicy};
+use routeapi_dataplane::{config::compile, state::SharedState, upstream::AddressPolicy};
 use routeapi_metering::Share;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ pub fn run() -> anyhow::Result<()> {
         let snapshot: Snapshot = serde_json::from_value(state(routes))?;
         let revision = Catalog::of(&snapshot)?.revision();
         let (runtime, refused) =
-            compile::compile(&snapshot, &revision, &Live::new(AddressPolicy::Workstation), Share::default());
+            compile::compile(&snapshot, &revision, &SharedState::new(AddressPolicy::Workstation), Share::default());
         ensure!(refused.is_empty(), "{refused:?}");
         let found = format!("team-{}-gpt-4o-mini", routes - 1);
         let nanos = |model: &str| {

@@ -7,7 +7,7 @@ use routeapi_dataplane::{
         compile,
         runtime::{Route, Runtime},
     },
-    live::Live,
+    state::SharedState,
     upstream::AddressPolicy,
 };
 use routeapi_tests::wait;
@@ -25,9 +25,9 @@ fn answers(tenants: &Tenants, namespace: &str, model: &str) -> Option<String> {
     let (snapshot, unreadable) = tenants.gateway.now().catalog.decode();
     assert!(unreadable.is_empty(), "{unreadable:?}");
     let revision = routeapi_channel::Catalog::of(&snapshot).unwrap().revision();
-    let live = Live::new(AddressPolicy::Workstation);
+    let state = SharedState::new(AddressPolicy::Workstation);
     let (runtime, refused): (Runtime, _) =
-        compile::compile(&snapshot, &revision, &live, routeapi_metering::Share::default());
+        compile::compile(&snapshot, &revision, &state, routeapi_metering::Share::default());
     assert!(refused.is_empty(), "{refused:?}");
     let serves = |route: &&std::sync::Arc<Route>| route.serves();
     runtime.route(namespace, model).filter(serves).map(|route| route.id.to_string())

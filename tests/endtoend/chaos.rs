@@ -2,7 +2,7 @@
 //! comes back, again and again. No request may fail that had not sent content; nothing may be lost, counted twice or
 //! leaked.
 
-use crate::verdict::{Ending, judge};
+use crate::verdict::{AnswerEnd, judge};
 use futures_util::{StreamExt as _, stream};
 use routeapi_dataplane::clock;
 use routeapi_tests::client::{Client, Dialect};
@@ -30,7 +30,7 @@ struct Done {
     number: usize,
     stream: bool,
     id: String,
-    ending: Ending,
+    end: AnswerEnd,
 }
 
 /// A small generator (xorshift64*), so that a seed says everything about what clients do and when upstreams die.
@@ -120,7 +120,7 @@ async fn chaos(mortal_type: &str, lasting_type: &str, name: &str) {
                 let answer = client.ask(dialect, "chaos", stream, &format!("request-{number:04}")).await;
                 answered.fetch_add(1, Ordering::Relaxed);
                 let id = answer.header("x-routeapi-request-id").unwrap_or_default().to_owned();
-                Done { number, stream, id, ending: judge(dialect, stream, &answer) }
+                Done { number, stream, id, end: judge(dialect, stream, &answer) }
             }
         })
         .buffer_unordered(AT_ONCE)
@@ -143,8 +143,8 @@ async fn chaos(mortal_type: &str, lasting_type: &str, name: &str) {
 }
 
 fn endings(name: &str, done: &[Done]) {
-    let failed: Vec<_> = done.iter().filter(|it| matches!(it.ending, Ending::Failed(_))).map(|it| &it.ending).collect();
-    let cut = done.iter().filter(|it| it.ending == Ending::CutAfterContent).count();
+    let failed: Vec<_> = done.iter().filter(|it| matches!(it.end, AnswerEnd::Failed(_))).map(|it| &it.end).collect();
+    let cut = done.iter().filter(|it| it.end == AnswerEnd::CutAfterContent).count();
     let streams = done.iter().filter(|it| it.stream).count();
     println!(
         "figure: {name}: streams = {streams}, cut after content = {cut}, failed before content = {}",
@@ -209,7 +209,7 @@ fn misstatement(attempt: &Value, last: bool, entries: &[Entry], request: &Done) 
     let count = |member: &str| attempt["usage"][member].as_u64().unwrap_or(0);
     let equals = |entry: &Entry| (count("input"), count("output")) == (entry.input_tokens, entry.output_tokens);
     let served = attempt.get("error").is_none();
-    if served && request.ending == Ending::Whole {
+    if served && request.end == AnswerEnd::Whole {
         // After a dialect's last event the gateway is done, and may have hung up before the upstream has closed the body.
         let all_sent =
             |entry: &Entry| entry.outcome == Outcome::ClientClosed && entry.delivered_tokens == entry.output_tokens;
@@ -225,7 +225,7 @@ fn misstatement(attempt: &Value, last: bool, entries: &[Entry], request: &Done) 
         return Some("reported, but by nobody");
     }
     // Killed on the way: the upstream's report never came. If the client saw content, what came is counted.
-    let cut = last && request.ending == Ending::CutAfterContent;
+    let cut = last && request.end == AnswerEnd::CutAfterContent;
     (cut && (attempt["usage_source"] == "none" || count("output") == 0))
         .then_some("cut after content, but nothing counted")
 }
@@ -237,7 +237,7 @@ async fn nothing_is_left(name: &str, gateway: &Gateway, records: &[Value], upstr
     assert_eq!(gateway.metrics().await.sum("routeapi_requests_in_flight", &[]), 0.0);
     let runtime = gateway.running().store.current();
     for upstream in &runtime.route("apps", "chaos").unwrap().upstreams {
-        assert_eq!(upstream.provider.slots.taken(), 0, "{}", upstream.name);
+        assert_eq!(upstream.provider.concurrency.in_use(), 0, "{}", upstream.name);
     }
     let token = runtime.token(&Sha256::digest(TOKEN).into()).unwrap();
     let now = clock::now().unix_ms;
@@ -250,9 +250,9 @@ async fn nothing_is_left(name: &str, gateway: &Gateway, records: &[Value], upstr
         left,
         BTreeMap::from([("calls".into(), REQUESTS_CAP - REQUESTS as u64), ("volume".into(), TOKENS_CAP - used)])
     );
-    let ask = routeapi_metering::Ask::default();
-    let all: Vec<_> = (0..SLOTS).map(|_| token.account.reserve(now, ask)).collect();
-    assert!(all.iter().all(Result::is_ok), "some concurrency was never given back");
+    let estimate = routeapi_metering::Estimate::default();
+    let all: Vec<_> = (0..SLOTS).map(|_| token.account.reserve(now, estimate)).collect();
+    assert!(all.iter().all(Result::is_ok), "some slots were never given back");
     let models: BTreeSet<&str> = records.iter().filter_map(|record| record["model"].as_str()).collect();
     assert_eq!(models, BTreeSet::from(["chaos"]));
 }

@@ -1,7 +1,7 @@
 //! Two hundred requests at the same moment against limits with room for five: no more than fit are admitted, whatever the
 //! limit counts, and the others are told so in their dialect.
 
-use crate::verdict::{Ending, judge};
+use crate::verdict::{AnswerEnd, judge};
 use futures_util::future::join_all;
 use routeapi_tests::client::{Answer, Client, Dialect};
 use routeapi_tests::gateway::Gateway;
@@ -60,7 +60,7 @@ fn admitted(answers: &[Answer]) -> usize {
         assert_eq!(answer.status, 429, "{}", answer.text());
         assert!(answer.json()["error"]["message"].is_string(), "{}", answer.text());
     }
-    assert!(good.iter().all(|answer| judge(Dialect::Chat, false, answer) == Ending::Whole));
+    assert!(good.iter().all(|answer| judge(Dialect::Chat, false, answer) == AnswerEnd::Whole));
     good.len()
 }
 

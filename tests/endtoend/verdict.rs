@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// An ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum AnswerEnd {
     /// With everything that belongs to it.
     Whole,
     /// After some content, with the dialect's error.
@@ -15,9 +15,9 @@ pub enum Ending {
 }
 
 /// Judges an answer.
-pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> Ending {
+pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> AnswerEnd {
     let failed =
-        |what: &str| Ending::Failed(format!("{what}: {} {:?} {}", answer.status, answer.broken, answer.text()));
+        |what: &str| AnswerEnd::Failed(format!("{what}: {} {:?} {}", answer.status, answer.broken, answer.text()));
     if answer.status != 200 {
         return failed("no answer");
     }
@@ -26,7 +26,7 @@ pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> Ending {
     }
     if !stream {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        return if said(dialect, &body) { Ending::Whole } else { failed("no content") };
+        return if said(dialect, &body) { AnswerEnd::Whole } else { failed("no content") };
     }
     let events = answer.events();
     let contents = events.iter().filter(|event| said(dialect, event)).count();
@@ -41,8 +41,8 @@ pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> Ending {
         Dialect::Messages => last["type"] == "error" && last["error"]["type"].is_string(),
     };
     match (ended_well, ended_in_error, contents) {
-        (true, false, 1..) => Ending::Whole,
-        (false, true, 1..) => Ending::CutAfterContent,
+        (true, false, 1..) => AnswerEnd::Whole,
+        (false, true, 1..) => AnswerEnd::CutAfterContent,
         (_, _, 0) => failed("a stream without content"),
         _ => failed("a stream without a proper end"),
     }

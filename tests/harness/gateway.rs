@@ -4,12 +4,12 @@
 
 use crate::{client, files, wait};
 use http::Uri;
-use routeapi_dataplane::app::{App, Ending, Files, Running, Settings, Source};
-use routeapi_dataplane::config::local::{Loaded, Loader, problem::Problem, values::Values};
+use routeapi_dataplane::app::{App, Files, Running, Settings, ShutdownTimeouts, Source};
+use routeapi_dataplane::config::local::{Loaded, Loader, problem::ManifestProblem, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
-use routeapi_dataplane::upstream::{AddressPolicy, Egress, Keeping};
+use routeapi_dataplane::upstream::{AddressPolicy, ConnectionLifetimes, Egress};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ pub struct Setup {
     /// Ways out of the network.
     pub egress: Egress,
     /// How long connections to upstreams are kept.
-    pub upstreams: Keeping,
+    pub upstreams: ConnectionLifetimes,
 }
 
 impl Gateway {
@@ -193,8 +193,8 @@ pub fn settings(source: Source) -> Settings {
         limits: Limits::default(),
         requests: RequestSettings::default(),
         egress: Egress::default(),
-        upstreams: Keeping::default(),
-        ending: Ending { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
+        upstreams: ConnectionLifetimes::default(),
+        shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
         workers: Some(1),
         access_log: None,
     }
@@ -204,7 +204,10 @@ pub fn settings(source: Source) -> Settings {
 ///
 /// # Panics
 /// When the manifests have problems.
-pub fn source(files: &files::Files, on_reload: impl FnMut(Result<&Loaded, &[Problem]>) + Send + 'static) -> Source {
+pub fn source(
+    files: &files::Files,
+    on_reload: impl FnMut(Result<&Loaded, &[ManifestProblem]>) + Send + 'static,
+) -> Source {
     let mut loader = Loader::new(vec![files.path.clone()], Values::random()).unwrap();
     let loaded = loader.load(&|_| None);
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);

@@ -15,7 +15,7 @@ use routeapi_tests::{
 #[test]
 fn at_shutdown_readiness_fails_while_requests_are_served_for_the_delay() {
     let files = echo();
-    let app = start(&files, |settings| settings.ending.delay = Duration::from_secs(2));
+    let app = start(&files, |settings| settings.shutdown.delay = Duration::from_secs(2));
     assert_eq!(status(&get(app.admin, "/readyz")), "200");
     app.shutdown();
     eventually("not ready", || status(&get(app.admin, "/readyz")) == "503");
@@ -29,7 +29,7 @@ fn at_shutdown_readiness_fails_while_requests_are_served_for_the_delay() {
 #[test]
 fn an_idle_connection_does_not_hold_up_the_end() {
     let files = echo();
-    let app = start(&files, |settings| settings.ending.timeout = Duration::from_secs(60));
+    let app = start(&files, |settings| settings.shutdown.timeout = Duration::from_secs(60));
     let mut idle = connect(app.gateway);
     idle.write_all(chat("hello", "").replace("connection: close\r\n", "").as_bytes()).unwrap();
     let mut first = [0; 12];
@@ -56,7 +56,7 @@ fn a_stream_that_outlives_the_deadline_ends_with_an_error_of_its_dialect() {
         rest(&mut socket)
     });
     let files = Files::new(&manifests("m", &format!("{{type: OpenAI, baseURL: 'http://127.0.0.1:{port}/v1'}}")));
-    let app = start(&files, |settings| settings.ending.timeout = Duration::from_millis(300));
+    let app = start(&files, |settings| settings.shutdown.timeout = Duration::from_millis(300));
     let mut client = connect(app.gateway);
     client.write_all(chat("m", r#","stream":true"#).as_bytes()).unwrap();
     let mut seen = Vec::new();

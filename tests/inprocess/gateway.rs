@@ -8,7 +8,7 @@ use routeapi_dataplane::{
     app::Running,
     request::RequestSettings,
     server::Limits,
-    upstream::{Egress, Keeping},
+    upstream::{ConnectionLifetimes, Egress},
 };
 use routeapi_tests::{
     gateway::{self, Setup},
@@ -131,7 +131,7 @@ impl Gateway {
     }
 
     /// Starts it with other bounds on connections to upstreams.
-    pub fn start_keeping(manifests: &Manifests, upstreams: Keeping) -> Self {
+    pub fn start_keeping(manifests: &Manifests, upstreams: ConnectionLifetimes) -> Self {
         Self(gateway::Gateway::local_as(&manifests.0, Setup { upstreams, ..Setup::default() }))
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use routeapi_dataplane::upstream::Keeping;
+use routeapi_dataplane::upstream::ConnectionLifetimes;
 use routeapi_tests::{
     upstream::{Script, Upstream},
     wait,
@@ -142,8 +142,8 @@ async fn connections_without_a_request_are_closed_after_their_time() {
         .route("h2", &["one"])
         .route("h1", &["other"])
         .token();
-    let keeping = Keeping { idle: Duration::from_millis(300), max_age: None };
-    let gateway = Gateway::start_keeping(&manifests, keeping);
+    let lifetimes = ConnectionLifetimes { idle: Duration::from_millis(300), max_age: None };
+    let gateway = Gateway::start_keeping(&manifests, lifetimes);
     for _ in 0..2 {
         assert_eq!((ask(&gateway, "h2").await.0, ask(&gateway, "h1").await.0), (200, 200));
         gateway.shows("routeapi_upstream_connections_open 0").await;

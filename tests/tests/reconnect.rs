@@ -30,8 +30,8 @@ use routeapi_dataplane::{
         store::{Link, Store},
         subscribe::{self, connect, session::Session},
     },
-    live::Live,
     spawn::Spawner,
+    state::SharedState,
     upstream::AddressPolicy,
 };
 use routeapi_operator::{
@@ -170,7 +170,7 @@ async fn a_data_plane_that_holds_more_than_a_line_comes_back_and_hears_of_revoca
     let (operator, address) = Operator::start("127.0.0.1:0".parse().unwrap(), acceptor.clone(), first).await;
 
     let store = Arc::new(Store::new(Runtime::default(), Link::Local));
-    let installer = Arc::new(Installer::new(store, Arc::new(Live::new(AddressPolicy::Workstation))));
+    let installer = Arc::new(Installer::new(store, Arc::new(SharedState::new(AddressPolicy::Workstation))));
     let settings = subscribe::Settings {
         operator: connect::Operator {
             url: format!("https://localhost:{}", address.port()).parse().unwrap(),

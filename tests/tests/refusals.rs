@@ -25,7 +25,7 @@ use routeapi_dataplane::{
         store::{Link, Origin, Store},
         subscribe::session::{Effect, Features, Session},
     },
-    live::Live,
+    state::SharedState,
     upstream::AddressPolicy,
 };
 use routeapi_operator::{
@@ -67,7 +67,10 @@ impl Stream {
     /// Of a data plane that holds nothing.
     fn open() -> Self {
         let store = Arc::new(Store::new(Runtime::default(), Link::Local));
-        Self::open_with(Session::default(), Installer::new(store, Arc::new(Live::new(AddressPolicy::Workstation))))
+        Self::open_with(
+            Session::default(),
+            Installer::new(store, Arc::new(SharedState::new(AddressPolicy::Workstation))),
+        )
     }
 
     /// Of a data plane that was connected before.
@@ -124,7 +127,7 @@ impl Stream {
             told.del += usize::from(matches!(frame, FromOperator::Del { .. }));
             match self.session.receive(frame, Instant::now()).expect("both sides agree on what was told") {
                 Effect::None | Effect::Share(_) => {}
-                Effect::Say(frames) => frames.iter().for_each(|frame| self.say(frame)),
+                Effect::Send(frames) => frames.iter().for_each(|frame| self.say(frame)),
                 Effect::Deferred(until) => panic!("nothing is older: {until:?}"),
                 Effect::Install(target) => {
                     let refused = self.installer.install(&target.catalog, &target.revision, Origin::Operator);

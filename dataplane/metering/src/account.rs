@@ -41,7 +41,7 @@ pub struct Share {
 
 /// The most that a request is expected to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
+pub struct Estimate {
     /// Input and output tokens.
     pub tokens: u64,
     /// Nano-dollars.
@@ -64,7 +64,7 @@ pub struct Actual {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a reservation that is not handed back is held for ever"]
 pub struct Ticket {
-    ask: Ask,
+    estimate: Estimate,
     bounds: Vec<Bound>,
 }
 
@@ -93,7 +93,7 @@ pub struct Exceeded {
     pub retry_after_ms: Option<u64>,
     /// What the request may use, if that is more than the whole cap, so that it is never granted; for an answer that was
     /// cut, what was reserved for it.
-    pub asked: Option<u64>,
+    pub requested: Option<u64>,
 }
 
 /// What the limit counts that leaves no room.
@@ -116,7 +116,7 @@ pub struct Account {
     max_concurrent: Option<u32>,
     in_flight: u32,
     /// What requests in flight have reserved.
-    reserved: Ask,
+    reserved: Estimate,
     counters: Vec<Counter>,
     histories: [History; 3],
 }
@@ -161,16 +161,16 @@ impl Quantity {
         }
     }
 
-    const fn of_ask(self, ask: Ask) -> u64 {
+    const fn of_estimate(self, estimate: Estimate) -> u64 {
         match self {
             Self::Requests(_) => 1,
-            Self::Tokens(_) => ask.tokens,
-            Self::Spend(_) => ask.spend,
+            Self::Tokens(_) => estimate.tokens,
+            Self::Spend(_) => estimate.spend,
         }
     }
 
     /// `reserved` is what requests in flight have asked for together.
-    const fn of_reserved(self, reserved: Ask, in_flight: u32) -> u64 {
+    const fn of_reserved(self, reserved: Estimate, in_flight: u32) -> u64 {
         match self {
             Self::Requests(_) => in_flight as u64,
             Self::Tokens(_) => reserved.tokens,
@@ -246,7 +246,7 @@ impl Ticket {
                 cap: quantity.cap(),
                 left: 0,
                 retry_after_ms: None,
-                asked: Some(*reserved),
+                requested: Some(*reserved),
             }),
         }
     }
@@ -262,7 +262,7 @@ impl Account {
             share,
             max_concurrent,
             in_flight: 0,
-            reserved: Ask::default(),
+            reserved: Estimate::default(),
             counters: Vec::new(),
             histories: kinds.map(History::new),
         };
@@ -302,7 +302,7 @@ impl Account {
     /// # Errors
     /// Of the limits that leave no room, the one that does so longest, so that what it says of the time is true; concurrency
     /// first.
-    pub fn reserve(&mut self, now: UnixMillis, ask: Ask) -> Result<Ticket, Exceeded> {
+    pub fn reserve(&mut self, now: UnixMillis, estimate: Estimate) -> Result<Ticket, Exceeded> {
         if let Some(cap) = self.max_concurrent
             && self.in_flight >= cap
         {
@@ -312,13 +312,13 @@ impl Account {
                 cap: u64::from(cap),
                 left: 0,
                 retry_after_ms: None,
-                asked: None,
+                requested: None,
             });
         }
         let mut refused: Option<Exceeded> = None;
         for counter in &mut self.counters {
             let reserved = counter.limit.quantity.of_reserved(self.reserved, self.in_flight);
-            if let Err(exceeded) = counter.check(now, ask, reserved, self.share)
+            if let Err(exceeded) = counter.check(now, estimate, reserved, self.share)
                 && refused.as_ref().is_none_or(|refused| exceeded.lasts() > refused.lasts())
             {
                 refused = Some(exceeded);
@@ -328,15 +328,15 @@ impl Account {
             return Err(exceeded);
         }
         self.in_flight = self.in_flight.saturating_add(1);
-        self.reserved.tokens = self.reserved.tokens.saturating_add(ask.tokens);
-        self.reserved.spend = self.reserved.spend.saturating_add(ask.spend);
+        self.reserved.tokens = self.reserved.tokens.saturating_add(estimate.tokens);
+        self.reserved.spend = self.reserved.spend.saturating_add(estimate.spend);
         let strict = self.counters.iter().map(|counter| &counter.limit).filter(|limit| limit.is_strict);
         let bounds = strict.map(|limit| Bound {
             limit: limit.name.clone(),
             quantity: limit.quantity,
-            reserved: limit.quantity.of_ask(ask),
+            reserved: limit.quantity.of_estimate(estimate),
         });
-        Ok(Ticket { ask, bounds: bounds.collect() })
+        Ok(Ticket { estimate, bounds: bounds.collect() })
     }
 
     /// Replaces a reservation by what was really used, which may be more.
@@ -383,8 +383,8 @@ impl Account {
 
     fn give_back(&mut self, ticket: &Ticket) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.reserved.tokens = self.reserved.tokens.saturating_sub(ticket.ask.tokens);
-        self.reserved.spend = self.reserved.spend.saturating_sub(ticket.ask.spend);
+        self.reserved.tokens = self.reserved.tokens.saturating_sub(ticket.estimate.tokens);
+        self.reserved.spend = self.reserved.spend.saturating_sub(ticket.estimate.spend);
     }
 }
 
@@ -394,7 +394,7 @@ impl Exceeded {
     /// Orders limits by how long they leave no room: so many milliseconds, until other requests end, for ever.
     fn lasts(&self) -> (u8, u64) {
         match self.retry_after_ms {
-            None if self.asked.is_some() || self.cap == 0 => (2, 0),
+            None if self.requested.is_some() || self.cap == 0 => (2, 0),
             None => (1, 0),
             Some(millis) => (0, millis),
         }
@@ -404,13 +404,13 @@ impl Exceeded {
 // === impl Counter ===
 
 impl Counter {
-    fn check(&mut self, now: UnixMillis, ask: Ask, reserved: u64, share: Share) -> Result<(), Exceeded> {
+    fn check(&mut self, now: UnixMillis, estimate: Estimate, reserved: u64, share: Share) -> Result<(), Exceeded> {
         let cap = share.of(self.limit.quantity.cap());
         let used = self.window.used(now);
-        let asked = self.limit.quantity.of_ask(ask);
-        let never = asked > cap && (self.limit.is_strict || !ask.is_single);
+        let requested = self.limit.quantity.of_estimate(estimate);
+        let never = requested > cap && (self.limit.is_strict || !estimate.is_single);
         let taken = used.saturating_add(reserved);
-        let wanted = taken.saturating_add(asked.min(cap));
+        let wanted = taken.saturating_add(requested.min(cap));
         // A spend or token cap that is used up to the last unit refuses even requests that ask for nothing.
         let exhausted = taken >= cap;
         if wanted <= cap && !exhausted && !never {
@@ -426,7 +426,7 @@ impl Counter {
             cap,
             left: cap.saturating_sub(taken),
             retry_after_ms: in_time.then(|| self.window.until_free(now, missing)),
-            asked: never.then_some(asked),
+            requested: never.then_some(requested),
         })
     }
 }

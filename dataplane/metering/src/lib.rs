@@ -1,6 +1,6 @@
 //! Usage, price, reserve–settle and windows as arithmetic. No clock, no I/O, no floats for money.
 //!
-//! A request's life here: [`ask`](Ask) for what it may use at most → [`Account::reserve`] → the upstream answers →
+//! A request's life here: [`estimate`](Estimate) for what it may use at most → [`Account::reserve`] → the upstream answers →
 //! [`Account::settle`] with what it did use. [`UsageRecord`] is the one schema in which that leaves the process.
 
 mod account;
@@ -9,7 +9,7 @@ mod record;
 mod usage;
 mod window;
 
-pub use account::{Account, Actual, Ask, Exceeded, ExceededKind, Limit, Quantity, Share, Ticket};
+pub use account::{Account, Actual, Estimate, Exceeded, ExceededKind, Limit, Quantity, Share, Ticket};
 pub use price::{Nanos, Price};
 pub use record::{AttemptRecord, Outcome, UsageRecord, UsageSource};
 pub use usage::Usage;

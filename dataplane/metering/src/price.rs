@@ -49,7 +49,7 @@ mod tests {
         Price { input: 2_500_000_000, output: 10_000_000_000, cached_input: 1_250_000_000, cache_write: 3_125_000_000 };
 
     #[test]
-    fn adds_each_kind_of_token_once() {
+    fn each_kind_of_token_is_priced_once() {
         let usage =
             Usage { input: Some(20), cache_read: Some(80), cache_write: Some(10), output: Some(7), reasoning: Some(3) };
         // 20×2500 + 80×1250 + 10×3125 + 10×10000 nano-dollars
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_up_and_never_overflows() {
+    fn cost_rounds_up_and_saturates() {
         let one = Price { input: 1, ..Price::default() };
         assert_eq!(one.cost(&Usage { input: Some(1), ..Usage::default() }), 1);
         assert_eq!(one.cost(&Usage::default()), 0);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_case_assumes_that_everything_is_written_to_the_cache() {
+    fn worst_case_assumes_all_input_is_written_to_the_cache() {
         assert_eq!(PRICE.worst_case(1_000_000, 0), 3_125_000_000);
     }
 }

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_slides() {
+    fn minute_window_slides() {
         let mut window = Window::new(Period::Minute);
         window.add(0, 5);
         window.add(30_000, 7);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_and_a_month_start_at_zero_in_utc() {
+    fn day_and_month_start_at_midnight_utc() {
         let mut day = Window::new(Period::Day);
         day.add(at("2026-11-23T23:59:59.999Z"), 3);
         assert_eq!(day.until_free(at("2026-11-23T23:59:59.999Z"), 1), 1);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_back_brings_no_second_allowance() {
+    fn clock_jumping_back_gives_no_second_allowance() {
         for period in [Period::Second, Period::Minute, Period::Hour, Period::Day, Period::Month] {
             let mut window = Window::new(period);
             let now = at("2026-11-23T12:00:00Z");

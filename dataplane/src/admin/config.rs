@@ -12,7 +12,7 @@ use crate::{
         runtime::{Route, Runtime, Upstream},
         store::{Link, Origin, Store},
     },
-    live::Availability,
+    state::Availability,
 };
 
 /// The whole dump.
@@ -23,7 +23,7 @@ pub(super) fn dump(store: &Store) -> Value {
     let (snapshot, _) = applied.map(|it| it.catalog.decode()).unwrap_or_default();
     json!({
         "revision": applied.map(|it| &it.revision),
-        "origin": applied.map(|it| word(it.origin)),
+        "origin": applied.map(|it| label(it.origin)),
         "appliedUnixMs": applied.map(|it| it.at.unix_ms),
         "ageSeconds": applied.map(|it| now.mono.saturating_duration_since(it.at.mono).as_secs()),
         "rejected": applied.map(|it| &it.rejected),
@@ -96,7 +96,7 @@ impl Shown {
 }
 
 /// As it is labelled in metrics too.
-pub(super) fn word(origin: Origin) -> &'static str {
+pub(super) fn label(origin: Origin) -> &'static str {
     match origin {
         Origin::Files => "files",
         Origin::Operator => "operator",

@@ -59,7 +59,7 @@ impl Series {
         let age = clock::now().mono.saturating_duration_since(applied.at.mono);
         self.age.set(age.as_secs_f64());
         self.rejected.set(i64::try_from(applied.rejected.len()).unwrap_or(i64::MAX));
-        let info = Info { revision: applied.revision.to_string(), origin: config::word(applied.origin) };
+        let info = Info { revision: applied.revision.to_string(), origin: config::label(applied.origin) };
         self.info.get_or_create(&info).set(1);
     }
 }

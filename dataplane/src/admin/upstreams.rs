@@ -16,7 +16,7 @@ use crate::{
         runtime::{Runtime, Upstream},
         store::Store,
     },
-    live::Availability,
+    state::Availability,
 };
 
 /// Shows the upstreams of a store's configuration.
@@ -71,9 +71,9 @@ fn rejected_keys(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime) -> fmt:
     let mut family =
         encoder.encode_descriptor("routeapi_provider_credentials_rejected", help, None, MetricType::Gauge)?;
     let upstreams = runtime.routes().flat_map(|route| &route.upstreams);
-    let Some(rejections) = upstreams.map(|upstream| &upstream.provider.rejections).next() else { return Ok(()) };
-    for (provider, rejection) in rejections.list() {
-        let (provider, status) = (provider.to_string(), rejection.status.to_string());
+    let Some(rejected_keys) = upstreams.map(|upstream| &upstream.provider.rejected_keys).next() else { return Ok(()) };
+    for (provider, rejected) in rejected_keys.list() {
+        let (provider, status) = (provider.to_string(), rejected.status.to_string());
         let labels = [("provider", provider.as_str()), ("status", status.as_str())];
         ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
     }

@@ -9,7 +9,7 @@ use crate::{
     config::{
         install::Installer,
         last_good,
-        local::{self, Loaded, Loader, problem::Problem},
+        local::{self, Loaded, Loader, problem::ManifestProblem},
         store::Origin,
         subscribe::{self, session::Session},
     },
@@ -36,7 +36,7 @@ pub struct Files {
 }
 
 /// Told of manifests that changed: what is in force now, or why nothing changed.
-pub type OnReload = Box<dyn FnMut(Result<&Loaded, &[Problem]>) + Send>;
+pub type OnReload = Box<dyn FnMut(Result<&Loaded, &[ManifestProblem]>) + Send>;
 
 /// A source of configuration whose first state, if it had one, is in force.
 pub(super) enum Configure {
@@ -68,7 +68,7 @@ impl Configure {
             }
             Self::Files(files) => {
                 let Files { loader, loaded, mut on_reload } = *files;
-                let told = |result: Result<&Loaded, &[Problem]>| {
+                let told = |result: Result<&Loaded, &[ManifestProblem]>| {
                     if let Ok(loaded) = result
                         && let Err(error) = install_files(&installer, loaded)
                     {

@@ -8,7 +8,7 @@ use std::{
 use clap::Args as ClapArgs;
 
 use super::manifests::{self, Look};
-use crate::config::local::{Loaded, problem::Problem};
+use crate::config::local::{Loaded, problem::ManifestProblem};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +34,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = args.manifests.load()?;
     let mut out = io::stdout().lock();
     manifests::remarks(&mut out, &loaded)?;
-    manifests::tell(&mut out, "error", &loaded.problems)?;
+    manifests::print(&mut out, "error", &loaded.problems)?;
     writeln!(out, "{}", summary(&loaded))?;
     Ok(if loaded.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -51,7 +51,7 @@ fn summary(loaded: &Loaded) -> String {
 }
 
 /// The objects that have the problems, each once, else the files.
-fn places(problems: &[Problem]) -> String {
+fn places(problems: &[ManifestProblem]) -> String {
     let mut places: Vec<String> = Vec::new();
     for problem in problems {
         let file = || problem.origin.as_ref().map(|origin| origin.file.display().to_string());
@@ -68,10 +68,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_names_each_object_once_and_files_where_no_object_is_to_blame() {
-        let about = |object: Option<&str>| Problem {
+    fn summary_names_each_object_once_or_its_file() {
+        let about = |object: Option<&str>| ManifestProblem {
             object: object.map(str::to_owned),
-            ..Problem::in_file("a.yaml", 1, "spec: x")
+            ..ManifestProblem::in_file("a.yaml", 1, "spec: x")
         };
         let problems = vec![about(Some("AIRoute ai/r")), about(None), about(Some("AIRoute ai/r"))];
         let loaded = Loaded { problems, ..Loaded::default() };

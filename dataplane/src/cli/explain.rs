@@ -29,8 +29,8 @@ use crate::{
         runtime::{Route, Runtime, Upstream},
         terms::Terms,
     },
-    live::Live,
     request::{RequestSettings, lacking, most_output},
+    state::SharedState,
     upstream::{Additions, AddressPolicy, Egress},
 };
 
@@ -65,7 +65,7 @@ pub(super) struct Args {
     stream: bool,
     /// The request's body, or - for standard input.
     #[arg(value_name = "REQUEST.json")]
-    request: PathBuf,
+    file: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,7 +94,7 @@ enum Api {
 
 /// What is known of the call before any upstream is looked at.
 struct Explained<'a> {
-    call: &'a ParsedRequest,
+    request: &'a ParsedRequest,
     /// Whose tokens it is explained for; none if the same holds for all.
     namespace: Option<&'a str>,
     route: &'a Route,
@@ -104,28 +104,28 @@ struct Explained<'a> {
 
 /// Explains.
 pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.manifests.is_stdin() && args.request.as_os_str() == "-" {
+    if args.manifests.is_stdin() && args.file.as_os_str() == "-" {
         bail!("standard input cannot be both: name a file for the manifests or for the request");
     }
     let loaded = args.manifests.load()?;
     manifests::remarks(&mut io::stderr().lock(), &loaded)?;
-    manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
+    manifests::print(&mut io::stderr().lock(), "error", &loaded.problems)?;
     let snapshot = &loaded.compiled.snapshot;
-    let live = Live::new(AddressPolicy::Workstation).with_egress(Egress::read(manifests::environment)?);
+    let state = SharedState::new(AddressPolicy::Workstation).with_egress(Egress::read(manifests::environment)?);
     let revision = Catalog::of(snapshot)?.revision();
-    let (runtime, refused) = compile::compile(snapshot, &revision, &live, Share::default());
+    let (runtime, refused) = compile::compile(snapshot, &revision, &state, Share::default());
     for problem in &refused {
         let name = format!("{} {}", kind_name(problem.key.kind), problem.key.id);
         writeln!(io::stderr().lock(), "error: {name}: {}", problem.message)?;
     }
-    let call = read(args)?;
-    let (namespace, route) = as_whom(args.namespace.as_deref(), snapshot, &runtime, call.model())?;
+    let request = read(args)?;
+    let (namespace, route) = as_whom(args.namespace.as_deref(), snapshot, &runtime, request.model())?;
     let settings = RequestSettings::default();
     let explained = Explained {
-        call: &call,
+        request: &request,
         namespace,
         route,
-        output: most_output(&call, &settings),
+        output: most_output(&request, &settings),
         default_max_output: settings.assumed_output_tokens,
     };
     let out = &mut io::stdout().lock();
@@ -135,11 +135,11 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn read(args: &Args) -> anyhow::Result<ParsedRequest> {
-    let name = args.request.display();
-    let body = if args.request.as_os_str() == "-" {
+    let name = args.file.display();
+    let body = if args.file.as_os_str() == "-" {
         io::read_to_string(io::stdin()).context("standard input")?.into_bytes()
     } else {
-        fs::read(&args.request).with_context(|| name.to_string())?
+        fs::read(&args.file).with_context(|| name.to_string())?
     };
     let model = args.model.as_deref().unwrap_or_default();
     let (path, query) = match (args.api, args.stream) {
@@ -201,7 +201,7 @@ fn as_whom<'a>(
 /// The tokens that may make this call and reach this route with it.
 fn callers<'a>(snapshot: &'a Snapshot, runtime: &Runtime, explained: &Explained<'_>) -> Vec<&'a ObjectId> {
     let may = |(id, token): (&'a ObjectId, &Token)| {
-        let model = explained.call.model();
+        let model = explained.request.model();
         let meant = explained.namespace.is_none_or(|it| it == id.namespace());
         let named = token.models.iter().any(|pattern| pattern.matches(model));
         let reaches = || runtime.route(id.namespace(), model).is_some_and(|route| route.id == explained.route.id);
@@ -212,8 +212,8 @@ fn callers<'a>(snapshot: &'a Snapshot, runtime: &Runtime, explained: &Explained<
 
 impl Explained<'_> {
     fn head(&self, out: &mut impl Write, callers: &[&ObjectId]) -> io::Result<()> {
-        let Self { call, route, .. } = self;
-        writeln!(out, "model       {}", call.model())?;
+        let Self { request, route, .. } = self;
+        writeln!(out, "model       {}", request.model())?;
         writeln!(
             out,
             "route       {} (translation {:?}, at most {} attempts)",
@@ -225,13 +225,13 @@ impl Explained<'_> {
             "tokens      {}",
             if callers.is_empty() { "none may call it".to_owned() } else { callers.join(", ") }
         )?;
-        let bound = if call.allowance().max_output.is_some() {
+        let bound = if request.allowance().max_output.is_some() {
             "the client's bound"
         } else {
             "assumed, the client sets no bound"
         };
-        writeln!(out, "input       about {} tokens (estimated)", call.estimated_input_tokens())?;
-        match call.operation().bills_output() {
+        writeln!(out, "input       about {} tokens (estimated)", request.estimated_input_tokens())?;
+        match request.operation().bills_output() {
             true => writeln!(out, "output      at most {} tokens ({bound})", self.output)?,
             false => writeln!(out, "output      no tokens")?,
         }
@@ -251,11 +251,11 @@ impl Explained<'_> {
                 writeln!(out, "   left out: weight 0 takes no part")?;
                 continue;
             }
-            let Some(terms) = upstream.terms(self.call.model()) else {
+            let Some(terms) = upstream.terms(self.request.model()) else {
                 writeln!(out, "   left out: the provider's models list does not hold this model")?;
                 continue;
             };
-            let lacks = lacking(&terms, self.call);
+            let lacks = lacking(&terms, self.request);
             if !lacks.is_empty() {
                 writeln!(out, "   left out: its capabilities lack {lacks}")?;
                 continue;
@@ -268,7 +268,7 @@ impl Explained<'_> {
                 limits: terms.limits,
                 max_body: RequestSettings::default().max_body_bytes,
             };
-            match self.call.prepare(to, self.route.mode) {
+            match self.request.prepare(to, self.route.mode) {
                 Ok(mut prepared) => {
                     if let Some(additions) = upstream.client.additions() {
                         prepared.complete(additions.defaults());
@@ -301,7 +301,7 @@ impl Explained<'_> {
     }
 
     fn price(&self, out: &mut impl Write, terms: &Terms<'_>) -> io::Result<Option<Nanos>> {
-        let most = terms.price.map(|price| price.worst_case(self.call.estimated_input_tokens(), self.output));
+        let most = terms.price.map(|price| price.worst_case(self.request.estimated_input_tokens(), self.output));
         match most {
             Some(most) => writeln!(out, "   price     at most {}", dollars(most))?,
             None if terms.priced => writeln!(out, "   price     nothing")?,
@@ -398,22 +398,22 @@ mod tests {
         let snapshot = serde_json::json!({"providers": {"n/p": told}, "routes": {"n/r": route}});
         let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
         let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "http://u:canary@everyones:3128".to_owned());
-        let live = Live::new(AddressPolicy::Cluster).with_egress(Egress::read(environment).unwrap());
+        let state = SharedState::new(AddressPolicy::Cluster).with_egress(Egress::read(environment).unwrap());
         let revision = Catalog::of(&snapshot).unwrap().revision();
-        let (runtime, refused) = compile::compile(&snapshot, &revision, &live, Share::default());
+        let (runtime, refused) = compile::compile(&snapshot, &revision, &state, Share::default());
         assert!(refused.is_empty(), "{refused:?}");
         let body = Bytes::from_static(br#"{"model":"m","messages":[],"store":true}"#);
         let Inbound::Call(matched) = inbound::route("POST", "/v1/chat/completions", None).unwrap() else { panic!() };
-        let call = ParsedRequest::read(matched, Head::default(), body).unwrap();
+        let request = ParsedRequest::read(matched, Head::default(), body).unwrap();
         let route = runtime.route("n", "m").unwrap();
-        let explained = Explained { call: &call, namespace: None, route, output: 1, default_max_output: 1 };
+        let explained = Explained { request: &request, namespace: None, route, output: 1, default_max_output: 1 };
         let mut out = Vec::new();
         assert!(explained.upstreams(&mut out).unwrap());
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn what_an_owner_adds_is_shown_without_its_secrets() {
+    fn explain_shows_additions_without_secrets() {
         let text = shown(&serde_json::json!({
             "credential": {"header": {"name": "api-key", "value": "canary"}},
             "proxy": {"connect": {"url": "http://own:8080", "basicAuth": {"username": "canary", "password": "canary"}}},
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn money_shows_cents_and_what_is_below_them() {
+    fn amounts_show_fractions_of_cents() {
         assert_eq!(dollars(0), "$0.00");
         assert_eq!(dollars(1_500_000_000), "$1.50");
         assert_eq!(dollars(12_345), "$0.000012345");

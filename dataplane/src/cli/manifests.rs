@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use routeapi_compile::Publishers;
 
-use crate::config::local::{Loaded, Loader, problem::Problem, values::Values};
+use crate::config::local::{Loaded, Loader, problem::ManifestProblem, values::Values};
 
 /// Where manifests are.
 #[derive(Debug, Args)]
@@ -83,12 +83,12 @@ pub(super) fn environment(name: &str) -> Option<String> {
 
 /// Everything that is said of manifests beside what is wrong with them.
 pub(super) fn remarks(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
-    tell(out, "note", &loaded.notices)?;
-    tell(out, "assumed", &loaded.assumptions)?;
-    tell(out, "warning", &loaded.warnings)
+    print(out, "note", &loaded.notices)?;
+    print(out, "assumed", &loaded.assumptions)?;
+    print(out, "warning", &loaded.warnings)
 }
 
 /// One line each.
-pub(super) fn tell(out: &mut impl Write, word: &str, problems: &[Problem]) -> io::Result<()> {
+pub(super) fn print(out: &mut impl Write, word: &str, problems: &[ManifestProblem]) -> io::Result<()> {
     problems.iter().try_for_each(|problem| writeln!(out, "{word}: {problem}"))
 }

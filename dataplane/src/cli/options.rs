@@ -13,7 +13,7 @@ use crate::{
         cors::{Cors, Origin},
         trusted_proxies::Range,
     },
-    upstream::Keeping,
+    upstream::ConnectionLifetimes,
 };
 
 /// What clients may do.
@@ -108,8 +108,8 @@ impl Clients {
         }
     }
 
-    pub(super) fn upstreams(&self) -> Keeping {
-        Keeping {
+    pub(super) fn upstreams(&self) -> ConnectionLifetimes {
+        ConnectionLifetimes {
             idle: self.upstream_idle_timeout,
             max_age: Some(self.upstream_max_connection_age).filter(|age| !age.is_zero()),
         }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_serve_nothing_is_refused() {
+    fn options_that_serve_nothing_are_refused() {
         for name in [
             "max-connections",
             "max-connections-per-client",
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flags_variable_takes_what_people_write() {
+    fn boolean_variables_accept_common_spellings() {
         for (text, on) in [("true", true), ("1", true), ("Yes", true), ("", false), ("0", false), ("off", false)] {
             assert_eq!(switch(text), Ok(on), "{text}");
         }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_separated_by_commas_and_may_be_empty() {
+    fn lists_are_comma_separated_and_may_be_empty() {
         let read = |text: &str| text.parse::<List<Range>>().map(|list| list.0.len());
         assert_eq!((read(""), read(" , "), read("10.0.0.0/8, ::1")), (Ok(0), Ok(0), Ok(2)));
         assert!(read("10.0.0.0/8,proxy.example").is_err());

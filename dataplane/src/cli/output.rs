@@ -146,7 +146,7 @@ spec: {models: ['*']}
 ";
 
     #[test]
-    fn a_value_from_a_secret_is_not_printed() {
+    fn token_from_a_secret_is_not_printed() {
         let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: app-routeapi-token}\nstringData: {token: canary-value-of-a-token}\n";
         let (text, loaded) = welcome_of(&format!("{ECHO}{secret}"));
         assert!(!loaded.tokens[0].made);
@@ -156,7 +156,7 @@ spec: {models: ['*']}
     }
 
     #[test]
-    fn a_value_that_was_made_is_printed_and_tried_first() {
+    fn generated_token_is_printed_and_used_in_the_example() {
         let brought = "apiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\nmetadata: {name: a-brought}\nspec: {models: ['*'], secretName: s}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: canary-value-of-a-token}\n";
         let (text, loaded) = welcome_of(&format!("{ECHO}{brought}"));
         let made = loaded.tokens.iter().find(|token| token.made).unwrap().value.expose();

@@ -30,7 +30,7 @@ pub(super) struct Args {
 pub(super) fn render(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = args.manifests.load()?;
     manifests::remarks(&mut io::stderr().lock(), &loaded)?;
-    manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
+    manifests::print(&mut io::stderr().lock(), "error", &loaded.problems)?;
     let text = yaml::write(&loaded.compiled.snapshot.redacted())?;
     io::stdout().lock().write_all(text.as_bytes())?;
     Ok(if loaded.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

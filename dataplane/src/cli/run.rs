@@ -12,13 +12,14 @@ use super::{
     output,
 };
 use crate::{
-    app::{App, Ending, Files, Settings, Source},
-    config::local::{Loaded, problem::Problem, values::Values},
+    app::{App, Files, Settings, ShutdownTimeouts, Source},
+    config::local::{Loaded, problem::ManifestProblem, values::Values},
     upstream::Egress,
 };
 
 /// Nobody balances load onto a workstation.
-const ENDING: Ending = Ending { delay: Duration::ZERO, timeout: Duration::from_secs(5), on_signals: true };
+const SHUTDOWN: ShutdownTimeouts =
+    ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::from_secs(5), on_signals: true };
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,10 +53,10 @@ pub(super) struct Args {
 }
 
 /// What waits for a reader of standard output at most: `run` says little, but whoever started it may not read it.
-const OUTPUT: Bounds = Bounds { entries: 64, bytes: 4 << 20 };
+const OUTPUT_QUEUE: Bounds = Bounds { entries: 64, bytes: 4 << 20 };
 
 /// How long the end waits for that reader.
-const FLUSH: Duration = Duration::from_millis(250);
+const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Runs until it is told to stop.
 pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
@@ -63,15 +64,15 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
     let loaded = loader.load(&manifests::environment);
     manifests::remarks(&mut io::stderr().lock(), &loaded)?;
     if !loaded.problems.is_empty() {
-        manifests::tell(&mut io::stderr().lock(), "error", &loaded.problems)?;
+        manifests::print(&mut io::stderr().lock(), "error", &loaded.problems)?;
         return Ok(ExitCode::FAILURE);
     }
-    let out = Arc::new(Background::start("output", io::stdout(), OUTPUT, || {})?);
+    let out = Arc::new(Background::start("output", io::stdout(), OUTPUT_QUEUE, || {})?);
     let shown = Loaded { compiled: loaded.compiled.clone(), tokens: loaded.tokens.clone(), ..Loaded::default() };
     let mut known: Vec<_> = loaded.tokens.iter().map(|token| token.id.clone()).collect();
-    let (log, told) = (log.clone(), Arc::clone(&out));
-    let on_reload = move |result: Result<&Loaded, &[Problem]>| {
-        if let Err(error) = reloaded(result, &mut known, &told, &log) {
+    let (log, output) = (log.clone(), Arc::clone(&out));
+    let on_reload = move |result: Result<&Loaded, &[ManifestProblem]>| {
+        if let Err(error) = reloaded(result, &mut known, &output, &log) {
             tracing::warn!(%error, "what changed cannot be shown");
         }
     };
@@ -84,7 +85,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         requests: args.clients.requests(),
         upstreams: args.clients.upstreams(),
         egress: Egress::read(manifests::environment)?,
-        ending: ENDING,
+        shutdown: SHUTDOWN,
         workers: args.clients.workers,
         access_log: args.access_log.then(|| Box::new(io::stderr()) as Box<dyn io::Write + Send>),
     })?;
@@ -92,13 +93,13 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
     output::welcome(&mut welcome, running.gateway, running.admin, &shown)?;
     out.offer(welcome);
     running.join();
-    out.close(FLUSH);
+    out.close(OUTPUT_FLUSH_TIMEOUT);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Tells what came of changed manifests: tokens that are new, or every problem.
 fn reloaded(
-    result: Result<&Loaded, &[Problem]>,
+    result: Result<&Loaded, &[ManifestProblem]>,
     known: &mut Vec<ObjectId>,
     out: &Background<Vec<u8>>,
     log: &Log,
@@ -114,7 +115,7 @@ fn reloaded(
         }
         Err(problems) => {
             tracing::error!(problems = problems.len(), "the changed manifests are refused; what ran keeps running");
-            manifests::tell(&mut text, "error", problems)?;
+            manifests::print(&mut text, "error", problems)?;
             log.write(text);
         }
     }

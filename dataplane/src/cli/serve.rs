@@ -10,7 +10,7 @@ use super::{
     options::{Clients, duration, on_any_address, switch},
 };
 use crate::{
-    app::{App, Ending, Settings, Source},
+    app::{App, Settings, ShutdownTimeouts, Source},
     config::subscribe::{self, connect::Operator},
     server::tls::TlsFiles,
     upstream::{AddressPolicy, AddressRules, Egress},
@@ -105,7 +105,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         requests: args.clients.requests(),
         upstreams: args.clients.upstreams(),
         egress: Egress::read(manifests::environment)?,
-        ending: Ending { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
+        shutdown: ShutdownTimeouts { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
         workers: args.clients.workers,
         access_log: (!args.no_access_log).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>),
     })?;

@@ -16,18 +16,23 @@ use routeapi_protocol::{
 };
 
 use super::runtime::Runtime;
-use crate::live::Live;
+use crate::state::SharedState;
 
 /// Compiles a state. `share` is this process's part of every token's limits.
-pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Share) -> (Runtime, Vec<Unreadable>) {
+pub fn compile(
+    snapshot: &Snapshot,
+    revision: &Revision,
+    state: &SharedState,
+    share: Share,
+) -> (Runtime, Vec<Unreadable>) {
     let mut refused = Vec::new();
-    let providers = providers::compile(&snapshot.providers, live, &mut refused);
+    let providers = providers::compile(&snapshot.providers, state, &mut refused);
     let mut runtime = Runtime { revision: Some(revision.clone()), ..Runtime::default() };
     let other = Operation::Direct(Direct::Unlisted);
     runtime.has_other_paths = providers.values().any(|compiled| compiled.provider.operations.contains(&other));
     let namespaces = Arc::new(snapshot.namespaces.clone());
     for (id, route) in &snapshot.routes {
-        match routes::compile(id, route, &providers, &namespaces, live) {
+        match routes::compile(id, route, &providers, &namespaces, state) {
             Ok(compiled) => {
                 let compiled = Arc::new(compiled);
                 runtime.names.insert(&compiled, &route.published);
@@ -37,12 +42,12 @@ pub fn compile(snapshot: &Snapshot, revision: &Revision, live: &Live, share: Sha
         }
     }
     for (id, token) in &snapshot.tokens {
-        match tokens::compile(id, token, live, share) {
+        match tokens::compile(id, token, state, share) {
             Ok(keys) => runtime.tokens.extend(keys),
             Err(message) => refused.push(unreadable(Kind::Token, id, message)),
         }
     }
-    live.prune();
+    state.prune();
     (runtime, refused)
 }
 

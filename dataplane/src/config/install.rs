@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{
     clock,
-    live::{Live, Rejections},
+    state::{RejectedKeys, SharedState},
 };
 
 /// Puts configurations in force, one after the other.
 pub struct Installer {
     store: Arc<Store>,
-    live: Arc<Live>,
+    state: Arc<SharedState>,
     in_force: Mutex<InForce>,
 }
 
@@ -34,8 +34,8 @@ struct InForce {
 
 impl Installer {
     /// Into this store, with the state that outlives configurations.
-    pub fn new(store: Arc<Store>, live: Arc<Live>) -> Self {
-        Self { store, live, in_force: Mutex::default() }
+    pub fn new(store: Arc<Store>, state: Arc<SharedState>) -> Self {
+        Self { store, state, in_force: Mutex::default() }
     }
 
     /// Where it puts them.
@@ -44,8 +44,8 @@ impl Installer {
     }
 
     /// Which providers' keys are rejected.
-    pub fn rejections(&self) -> &Rejections {
-        self.live.rejections()
+    pub fn rejected_keys(&self) -> &RejectedKeys {
+        self.state.rejected_keys()
     }
 
     /// Every resource in force.
@@ -58,7 +58,7 @@ impl Installer {
         let mut in_force = self.lock();
         let (runtime, catalog, rejected) = self.compile(target, &in_force, revision);
         in_force.catalog = Arc::new(catalog);
-        self.count(&runtime);
+        self.configure_traffic(&runtime);
         self.store.apply(
             runtime,
             Applied {
@@ -81,15 +81,15 @@ impl Installer {
         in_force.share = share;
         let revision = self.store.applied().map_or_else(|| in_force.catalog.revision(), |it| it.revision.clone());
         let (snapshot, _) = in_force.catalog.decode();
-        let (runtime, _) = compile::compile(&snapshot, &revision, &self.live, share);
-        self.count(&runtime);
+        let (runtime, _) = compile::compile(&snapshot, &revision, &self.state, share);
+        self.configure_traffic(&runtime);
         self.store.replace(runtime);
     }
 
     /// What is in force is counted by route and upstream, and nothing else.
-    fn count(&self, runtime: &Runtime) {
+    fn configure_traffic(&self, runtime: &Runtime) {
         let upstreams = |route: &'_ Route| route.upstreams.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
-        self.live.traffic().configure(runtime.routes().map(|route| (route.id.to_string(), upstreams(route))));
+        self.state.traffic().configure(runtime.routes().map(|route| (route.id.to_string(), upstreams(route))));
     }
 
     fn compile(
@@ -115,7 +115,7 @@ impl Installer {
             // A route fails with its provider; it is judged again beside the provider's previous version.
             let by_provider = unusable.iter().any(|it| it.key.kind == Kind::Provider);
             for problem in unusable.into_iter().filter(|it| !by_provider || it.key.kind == Kind::Provider) {
-                put_back(&mut candidate, &in_force.catalog, &problem.key, &mut restored);
+                restore_previous(&mut candidate, &in_force.catalog, &problem.key, &mut restored);
                 if !refused.iter().any(|it: &Unreadable| it.key == problem.key) {
                     refused.push(problem);
                 }
@@ -124,7 +124,7 @@ impl Installer {
     }
 
     fn try_compile(&self, snapshot: &Snapshot, revision: &Revision, share: Share) -> Result<Runtime, Vec<Unreadable>> {
-        let (runtime, refused) = compile::compile(snapshot, revision, &self.live, share);
+        let (runtime, refused) = compile::compile(snapshot, revision, &self.state, share);
         if refused.is_empty() { Ok(runtime) } else { Err(refused) }
     }
 
@@ -135,7 +135,7 @@ impl Installer {
 
 /// The first time the previous version; if that is not usable either, or there is none, nothing. So each resource is
 /// looked at three times at most, and the loop ends.
-fn put_back(candidate: &mut Catalog, previous: &Catalog, key: &Key, restored: &mut BTreeSet<Key>) {
+fn restore_previous(candidate: &mut Catalog, previous: &Catalog, key: &Key, restored: &mut BTreeSet<Key>) {
     let before = previous.get(key).filter(|_| restored.insert(key.clone()));
     match before {
         Some(entry) => candidate.insert(key.clone(), entry.clone()),

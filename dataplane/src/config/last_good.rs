@@ -19,13 +19,13 @@ use serde_json::value::RawValue;
 
 use super::subscribe::session::Floor;
 
-const FILE: &str = "last-good.json";
+const FILE_NAME: &str = "last-good.json";
 
 /// The longest file: two fit into the chart's volume of 64 MiB.
-const LONGEST: usize = 30 << 20;
+const MAX_FILE_BYTES: usize = 30 << 20;
 
 /// Of the file's form. Another one is not read.
-const FORM: u32 = 1;
+const FORMAT_VERSION: u32 = 1;
 
 /// A state that was in force.
 #[derive(Debug)]
@@ -47,7 +47,8 @@ pub enum LastGoodError {
     Form(PathBuf, serde_json::Error),
     /// Is larger than the volume can be trusted to take twice.
     #[error(
-        "{0}: the configuration takes {1} bytes, more than the {LONGEST} that are kept; a restart waits for the operator"
+        "{0}: the configuration takes {1} bytes, more than the {MAX_FILE_BYTES} that are saved; after a restart this pod \
+         waits for the operator"
     )]
     Large(PathBuf, usize),
     /// Is not the state it says it is.
@@ -75,7 +76,7 @@ struct Resource {
 /// # Errors
 /// When there is a file that cannot be used.
 pub fn load(directory: &Path) -> Result<Option<LastGood>, LastGoodError> {
-    let path = directory.join(FILE);
+    let path = directory.join(FILE_NAME);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -86,7 +87,7 @@ pub fn load(directory: &Path) -> Result<Option<LastGood>, LastGoodError> {
     for Resource { key, body } in file.resources {
         catalog.insert(key, Entry::new(body));
     }
-    if file.form != FORM || catalog.revision() != file.revision {
+    if file.form != FORMAT_VERSION || catalog.revision() != file.revision {
         return Err(LastGoodError::Damaged(path));
     }
     Ok(Some(LastGood { catalog, floor: file.floor }))
@@ -97,12 +98,17 @@ pub fn load(directory: &Path) -> Result<Option<LastGood>, LastGoodError> {
 /// # Errors
 /// When the directory cannot be written to.
 pub fn save(directory: &Path, catalog: &Catalog, floor: &Floor) -> Result<(), LastGoodError> {
-    let path = directory.join(FILE);
-    let next = directory.join(format!("{FILE}.next"));
+    let path = directory.join(FILE_NAME);
+    let next = directory.join(format!("{FILE_NAME}.next"));
     let resources = catalog.iter().map(|(key, entry)| Resource { key: key.clone(), body: Arc::clone(&entry.body) });
-    let file = File { form: FORM, revision: catalog.revision(), floor: floor.clone(), resources: resources.collect() };
+    let file = File {
+        form: FORMAT_VERSION,
+        revision: catalog.revision(),
+        floor: floor.clone(),
+        resources: resources.collect(),
+    };
     let text = serde_json::to_vec(&file).map_err(|error| LastGoodError::Form(path.clone(), error))?;
-    if text.len() > LONGEST {
+    if text.len() > MAX_FILE_BYTES {
         return match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LastGoodError::Io(path, error)),
             _ => Err(LastGoodError::Large(path, text.len())),
@@ -149,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_comes_back_and_is_private() {
+    fn saved_state_is_restored_and_file_is_private() {
         let directory = tempfile::tempdir().unwrap();
         assert!(load(directory.path()).unwrap().is_none());
         let floor = Floor::from([("apitokens".to_owned(), 7)]);
@@ -157,17 +163,17 @@ mod tests {
         save(directory.path(), &catalog(), &floor).unwrap();
         let found = load(directory.path()).unwrap().unwrap();
         assert_eq!((found.catalog.revision(), found.floor), (catalog().revision(), floor));
-        let mode = fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(directory.path().join(FILE_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_state_that_is_too_large_leaves_no_older_one_behind() {
+    fn oversize_state_removes_the_older_file() {
         let directory = tempfile::tempdir().unwrap();
         save(directory.path(), &catalog(), &Floor::new()).unwrap();
         let mut large = catalog();
-        let body = RawValue::from_string(format!("{:?}", "x".repeat(LONGEST))).unwrap();
+        let body = RawValue::from_string(format!("{:?}", "x".repeat(MAX_FILE_BYTES))).unwrap();
         large.insert(Key { kind: Kind::Token, id: ObjectId::new("shop", "large") }, Entry::new(body.into()));
         assert!(matches!(save(directory.path(), &large, &Floor::new()), Err(LastGoodError::Large(..))));
         assert!(load(directory.path()).unwrap().is_none());
@@ -175,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_no_state() {
+    fn damaged_state_file_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         save(directory.path(), &catalog(), &Floor::new()).unwrap();
-        let path = directory.path().join(FILE);
+        let path = directory.path().join(FILE_NAME);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("checkout", "checkin")).unwrap();
         assert!(matches!(load(directory.path()), Err(LastGoodError::Damaged(_))));

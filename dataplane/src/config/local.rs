@@ -27,9 +27,9 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     admission::Admission,
-    files::{Manifest, Sources, Stamp, Text},
-    problem::{Origin, Problem},
-    shrink::Held,
+    files::{Fingerprint, Manifest, Sources, Text},
+    problem::{ManifestProblem, Origin},
+    shrink::ObjectCounts,
     values::{LocalToken, Values},
 };
 
@@ -47,14 +47,14 @@ pub struct Loaded {
     /// Every ApiToken with its value.
     pub tokens: Vec<LocalToken>,
     /// Everything that is wrong.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ManifestProblem>,
     /// What is accepted and may not be what was meant.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<ManifestProblem>,
     /// What is worth knowing and not wrong.
-    pub notices: Vec<Problem>,
+    pub notices: Vec<ManifestProblem>,
     /// What is assumed of things that are not in the manifests: of the environment, where nothing is served, and of other
     /// objects, if [`Loader::partial`].
-    pub assumptions: Vec<Problem>,
+    pub assumptions: Vec<ManifestProblem>,
     /// How many objects of each kind were taken in.
     pub counts: BTreeMap<String, usize>,
 }
@@ -64,7 +64,7 @@ type Origins = BTreeMap<(String, ObjectId), Origin>;
 
 /// What was taken in so far.
 #[derive(Default)]
-struct Taken {
+struct ReadObjects {
     manifests: Manifests,
     origins: Origins,
     /// Secrets, their keys, and the variables in those that are not set.
@@ -79,10 +79,10 @@ pub struct Loader {
     allow_empty: bool,
     partial: bool,
     /// Of the last load, whatever came of it.
-    stamp: Stamp,
+    fingerprint: Fingerprint,
     digest: Digest,
     /// Of the last load without problems.
-    held: Held,
+    counts: ObjectCounts,
     publishers: Publishers,
 }
 
@@ -100,9 +100,9 @@ impl Loader {
             publishers: Publishers::Any,
             allow_empty: false,
             partial: false,
-            stamp: Stamp::default(),
+            fingerprint: Fingerprint::default(),
             digest: Digest::default(),
-            held: Held::default(),
+            counts: ObjectCounts::default(),
         })
     }
 
@@ -142,7 +142,7 @@ impl Loader {
     /// Reads everything as it is now. Tokens keep the values they were given before.
     pub fn load(&mut self, environment: Environment<'_>) -> Loaded {
         let mut problems = Vec::new();
-        self.stamp = self.sources.stamp();
+        self.fingerprint = self.sources.fingerprint();
         let texts = self.sources.texts(&mut problems);
         self.digest = digest(&texts, &problems);
         self.judge(&texts, problems, environment)
@@ -151,14 +151,14 @@ impl Loader {
     /// Reads everything again if it is not what it was at the last load: files that nobody touched are not read, and what
     /// is byte for byte the same is not parsed.
     pub fn reload(&mut self, environment: Environment<'_>) -> Option<Loaded> {
-        let stamp = self.sources.stamp();
-        if stamp == self.stamp && !stamp.is_fresh() {
+        let fingerprint = self.sources.fingerprint();
+        if fingerprint == self.fingerprint && !fingerprint.is_fresh() {
             return None;
         }
         let mut problems = Vec::new();
         let texts = self.sources.texts(&mut problems);
         let digest = digest(&texts, &problems);
-        self.stamp = stamp;
+        self.fingerprint = fingerprint;
         if digest == self.digest {
             return None;
         }
@@ -166,21 +166,21 @@ impl Loader {
         Some(self.judge(&texts, problems, environment))
     }
 
-    fn judge(&mut self, texts: &[Text], problems: Vec<Problem>, environment: Environment<'_>) -> Loaded {
+    fn judge(&mut self, texts: &[Text], problems: Vec<ManifestProblem>, environment: Environment<'_>) -> Loaded {
         let mut loaded = Loaded { problems, ..Loaded::default() };
-        let mut taken = Taken::default();
-        let mut held = Held::default();
+        let mut objects_read = ReadObjects::default();
+        let mut counts = ObjectCounts::default();
         for text in texts {
             let found = files::manifests(text, &mut loaded.problems);
-            held.files.insert(text.file.clone(), found.len());
+            counts.files.insert(text.file.clone(), found.len());
             for manifest in found {
-                self.take(manifest, environment, &mut taken, &mut loaded);
+                self.add(manifest, environment, &mut objects_read, &mut loaded);
             }
         }
-        let Taken { manifests, origins, unset } = taken;
-        held.kinds.clone_from(&loaded.counts);
+        let ReadObjects { manifests, origins, unset } = objects_read;
+        counts.kinds.clone_from(&loaded.counts);
         if loaded.problems.is_empty() && !self.allow_empty {
-            loaded.problems = shrink::check(&self.held, &held, &self.sources.named());
+            loaded.problems = shrink::check(&self.counts, &counts, &self.sources.named());
         }
         let mut objects = manifests.finish();
         let required = requirements::of(&objects, &unset);
@@ -191,7 +191,7 @@ impl Loader {
         loaded.tokens = self.values.assign(&mut objects, |id, message| {
             let object = Some(format!("ApiToken {id}"));
             let origin = origins.get(&("ApiToken".to_owned(), id.clone())).cloned();
-            loaded.problems.push(Problem { origin, object, message });
+            loaded.problems.push(ManifestProblem { origin, object, message });
         });
         let options = Options {
             addresses: AddressPolicy::Workstation.into(),
@@ -201,36 +201,45 @@ impl Loader {
         loaded.compiled = routeapi_compile::compile(&objects, &options);
         judge(&mut loaded, &origins);
         if loaded.problems.is_empty() {
-            self.held = held;
+            self.counts = counts;
         }
         loaded
     }
 
-    fn take(&self, mut manifest: Manifest, environment: Environment<'_>, taken: &mut Taken, loaded: &mut Loaded) {
+    fn add(
+        &self,
+        mut manifest: Manifest,
+        environment: Environment<'_>,
+        objects_read: &mut ReadObjects,
+        loaded: &mut Loaded,
+    ) {
         let object = describe(&manifest.value);
-        let problem =
-            |message: String| Problem { origin: Some(manifest.origin.clone()), object: object.clone(), message };
+        let problem = |message: String| ManifestProblem {
+            origin: Some(manifest.origin.clone()),
+            object: object.clone(),
+            message,
+        };
         let found = self.admission.check(&manifest.value);
         if !found.is_empty() {
             loaded.problems.extend(found.into_iter().map(problem));
-            taken.manifests.refuse(&manifest.value);
+            objects_read.manifests.refuse(&manifest.value);
             return;
         }
         // The Secret is taken in all the same, so that a mistake in it is not told as a missing Secret too.
         let expanded = expand::secret(&mut manifest.value, environment);
         loaded.problems.extend(expanded.problems.into_iter().map(problem));
-        match taken.manifests.add(&manifest.value) {
+        match objects_read.manifests.add(&manifest.value) {
             Ok(Added::Object { kind, id }) => {
                 *loaded.counts.entry(kind.clone()).or_default() += 1;
-                taken.unset.extend(expanded.unset.into_iter().map(|(key, name)| (id.clone(), key, name)));
-                taken.origins.insert((kind, id), manifest.origin);
+                objects_read.unset.extend(expanded.unset.into_iter().map(|(key, name)| (id.clone(), key, name)));
+                objects_read.origins.insert((kind, id), manifest.origin);
             }
             Ok(Added::Ignored { kind }) => {
                 loaded.notices.push(problem(format!("ignored: kind {kind} plays no part here")));
             }
             Err(ManifestError::Invalid { message, .. }) => {
                 loaded.problems.push(problem(message));
-                taken.manifests.refuse(&manifest.value);
+                objects_read.manifests.refuse(&manifest.value);
             }
             Err(
                 error @ (ManifestError::Missing(_) | ManifestError::UnknownKind { .. } | ManifestError::Twice { .. }),
@@ -241,7 +250,7 @@ impl Loader {
     }
 }
 
-fn digest(texts: &[Text], problems: &[Problem]) -> Digest {
+fn digest(texts: &[Text], problems: &[ManifestProblem]) -> Digest {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update(bytes.len().to_le_bytes());
@@ -261,12 +270,12 @@ fn judge(loaded: &mut Loaded, origins: &Origins) {
     for (key, verdict) in &loaded.compiled.verdicts {
         let kind = kind_name(key.kind);
         let origin = origins.get(&(kind.to_owned(), key.id.clone())).cloned();
-        let about = |message: &str| Problem {
+        let about = |message: &str| ManifestProblem {
             origin: origin.clone(),
             object: Some(format!("{kind} {}", key.id)),
             message: message.to_owned(),
         };
-        let (wrong, noted) = said(verdict);
+        let (wrong, noted) = problems_and_remarks(verdict);
         loaded.problems.extend(wrong.iter().map(|message| about(message)));
         loaded.warnings.extend(noted.iter().map(|message| about(message)));
         let assumed = loaded.compiled.assumptions.get(key).into_iter().flatten();
@@ -275,7 +284,7 @@ fn judge(loaded: &mut Loaded, origins: &Origins) {
 }
 
 /// What a verdict holds against the object, and what it only remarks.
-fn said(verdict: &Verdict) -> (Vec<String>, Vec<String>) {
+fn problems_and_remarks(verdict: &Verdict) -> (Vec<String>, Vec<String>) {
     let mut wrong = Vec::new();
     let mut noted = Vec::new();
     for decision in &verdict.decisions {

@@ -16,7 +16,7 @@ use routeapi_channel::snapshot::{AllowedNamespaces, Published, Reach};
 use super::{patterns::Patterns, runtime::Route};
 
 /// Up to so many routes behind one pattern are asked one by one.
-const FEW: usize = 8;
+const MAX_SCANNED_CLAIMS: usize = 8;
 
 /// Every model id, for every caller.
 #[derive(Debug, Default)]
@@ -88,8 +88,8 @@ impl Claims {
     fn push(&mut self, route: &Arc<Route>, reach: &Reach) {
         self.claims.push(Claim { route: Arc::clone(route), reach: reach.clone() });
         match self.claims.len() {
-            ..=FEW => {}
-            count if count == FEW + 1 => (0..count).for_each(|index| self.index(index)),
+            ..=MAX_SCANNED_CLAIMS => {}
+            count if count == MAX_SCANNED_CLAIMS + 1 => (0..count).for_each(|index| self.index(index)),
             count => self.index(count - 1),
         }
     }
@@ -102,7 +102,7 @@ impl Claims {
     }
 
     fn of(&self, namespace: &str) -> Option<&Arc<Route>> {
-        let claim = if self.claims.len() <= FEW {
+        let claim = if self.claims.len() <= MAX_SCANNED_CLAIMS {
             self.claims.iter().find(|claim| claim.is_open_to(namespace))
         } else {
             let named = self.by_namespace.get(namespace).and_then(|&index| self.claims.get(index));

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use routeapi_crds::value::ModelPattern;
 
 /// The longest model id or prefix that a manifest may hold, in bytes.
-const LONGEST: usize = 253;
+const MAX_PATTERN_BYTES: usize = 253;
 
 /// Values behind patterns.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl<T> Patterns<T> {
 
     /// What stands behind the patterns that a model id falls under, the most specific first.
     pub fn matching(&self, model: &str) -> impl Iterator<Item = &T> {
-        let exact = (model.len() <= LONGEST).then(|| self.exact.get(model)).flatten();
+        let exact = (model.len() <= MAX_PATTERN_BYTES).then(|| self.exact.get(model)).flatten();
         let prefixes = self.lengths.iter().filter_map(|&length| self.prefixes.get(model.get(..length)?));
         exact.into_iter().chain(prefixes)
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_pattern_comes_first() {
+    fn most_specific_pattern_matches_first() {
         let all = patterns(&["*", "gpt-*", "gpt-4*", "gpt-4o", "claude"]);
         let found = |model: &str| all.matching(model).map(String::as_str).collect::<Vec<_>>().join(" ");
         assert_eq!(found("gpt-4o"), "gpt-4o gpt-4* gpt-* *");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_many_patterns_nor_a_long_id_cost_more_steps() {
+    fn matching_cost_is_bounded_by_the_id_length() {
         let texts: Vec<String> = (0..5_000).map(|number| format!("team-{number:04}-*")).collect();
         let all = patterns(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(all.lengths, [10], "one look for all of them");

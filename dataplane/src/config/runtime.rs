@@ -19,9 +19,9 @@ use routeapi_protocol::{
     report::Mode,
 };
 
-use super::{names::Names, patterns::Patterns, terms::Offers};
+use super::{names::Names, patterns::Patterns, terms::ModelOffers};
 use crate::{
-    live::{Account, Health, Learned, Load, Rejections, RetryBudget, Slots},
+    state::{Account, ConcurrencyLimit, Health, Learned, Load, RejectedKeys, RetryBudget},
     upstream::Client,
 };
 
@@ -115,7 +115,7 @@ pub struct Upstream {
     pub(super) max_output: Option<u64>,
     /// What the route does not let through; [`Upstream::terms`] is what counts.
     pub(super) unsupported: Features,
-    /// The limits of patience.
+    /// How long it may take.
     pub timeouts: Timeouts,
     /// How to reach it.
     pub client: Client,
@@ -139,13 +139,13 @@ pub struct Provider {
     /// The operations it has.
     pub operations: Vec<Operation>,
     /// What its owner says about its models.
-    pub offers: Offers,
+    pub offers: ModelOffers,
     /// A hash of its key; none if it has none.
     pub key: Option<u64>,
     /// Where it is noted whether the vendor takes that.
-    pub rejections: Arc<Rejections>,
+    pub rejected_keys: Arc<RejectedKeys>,
     /// Requests in flight from this process.
-    pub slots: Arc<Slots>,
+    pub concurrency: Arc<ConcurrencyLimit>,
 }
 
 /// How long each step of an attempt may take.
@@ -190,10 +190,10 @@ impl Provider {
     pub fn answered(&self, status: u16, rejects: bool, now: i64) {
         let Some(key) = self.key else { return };
         if rejects && matches!(status, 401 | 403) {
-            if self.rejections.rejected(&self.id, key, status, now) {
+            if self.rejected_keys.rejected(&self.id, key, status, now) {
                 tracing::warn!(provider = %self.id, status, "the upstream rejects the key of this AIProvider");
             }
-        } else if (200..300).contains(&status) && self.rejections.accepted(&self.id, key) {
+        } else if (200..300).contains(&status) && self.rejected_keys.accepted(&self.id, key) {
             tracing::info!(provider = %self.id, "the upstream accepts the key of this AIProvider again");
         }
     }

@@ -29,13 +29,13 @@ use super::{
     last_good,
     store::{Link, Origin},
 };
-use crate::{clock, live::Rejections, spawn::Spawner, upstream::AddressRules};
+use crate::{clock, spawn::Spawner, state::RejectedKeys, upstream::AddressRules};
 
 /// The operator pings every ten seconds; after three missed ones the connection is dead.
-const SILENCE: Duration = Duration::from_secs(35);
+const READ_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How often the operator is told of rejected keys at most.
-const TELL_REJECTIONS: Duration = Duration::from_secs(1);
+const REJECTED_KEYS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Who subscribes, and to whom.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct Settings {
 
 /// What became of one attempt.
 #[derive(Debug, Default)]
-struct Life {
+struct StreamProgress {
     /// When the operator took the stream, if it did.
     opened: Option<Instant>,
     /// Whether a state came.
@@ -63,12 +63,12 @@ struct Life {
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+enum StreamError {
     #[error("the operator closed the stream")]
     Closed,
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("nothing came for {} s", SILENCE.as_secs())]
+    #[error("nothing came for {} s", READ_TIMEOUT.as_secs())]
     Silent,
     #[error("the stream broke: {0}")]
     Broken(#[from] hyper::Error),
@@ -80,11 +80,11 @@ enum Ended {
     Protocol(#[from] ProtocolError),
 }
 
-impl Ended {
+impl StreamError {
     /// With what to look at, where that helps.
-    fn explained(&self, operator: &Operator) -> String {
+    fn with_hint(&self, operator: &Operator) -> String {
         match self {
-            Self::Connect(error) => format!("{}: {error}; {}", operator.url, error.look_at()),
+            Self::Connect(error) => format!("{}: {error}; {}", operator.url, error.hint()),
             other => other.to_string(),
         }
     }
@@ -94,10 +94,10 @@ impl Ended {
 pub async fn run(settings: Settings, installer: Arc<Installer>, mut session: Session, spawner: Spawner) {
     let mut backoff = Backoff::default();
     loop {
-        let mut life = Life::default();
-        let Err(ended) = once(&settings, &installer, &mut session, &spawner, &mut life).await;
-        let reason = ended.explained(&settings.operator);
-        backoff.ended(life.opened.map(|at| at.elapsed()).unwrap_or_default(), life.committed);
+        let mut progress = StreamProgress::default();
+        let Err(ended) = run_stream(&settings, &installer, &mut session, &spawner, &mut progress).await;
+        let reason = ended.with_hint(&settings.operator);
+        backoff.ended(progress.opened.map(|at| at.elapsed()).unwrap_or_default(), progress.committed);
         let wait = backoff.wait(fastrand::f64());
         // Once for each reason, so that the log of a pod that waits tells why it does now.
         let known = matches!(installer.store().link(), Link::Down { reason: Some(last), .. } if last == reason);
@@ -118,40 +118,40 @@ pub async fn run(settings: Settings, installer: Arc<Installer>, mut session: Ses
 }
 
 /// One connection, from hello to its end.
-async fn once(
+async fn run_stream(
     settings: &Settings,
     installer: &Installer,
     session: &mut Session,
     spawner: &Spawner,
-    life: &mut Life,
-) -> Result<std::convert::Infallible, Ended> {
-    let Connection { say, mut hear, features } = connect::connect(&settings.operator, spawner).await?;
-    answer(&say, vec![session.hello(&settings.pod, &settings.instance, features)]).await?;
-    life.opened = Some(Instant::now());
+    progress: &mut StreamProgress,
+) -> Result<std::convert::Infallible, StreamError> {
+    let Connection { to_operator, mut from_operator, features } = connect::connect(&settings.operator, spawner).await?;
+    send_frames(&to_operator, vec![session.hello(&settings.pod, &settings.instance, features)]).await?;
+    progress.opened = Some(Instant::now());
     installer.store().set_link(Link::Up { since: clock::now() });
     tracing::info!(operator = %settings.operator.url, "connected to the operator");
     let mut lines = Lines::new(MAX_LINE);
     let mut last = Instant::now();
-    let mut rejections = installer.rejections().changed();
-    rejections.mark_changed();
-    let mut tell_from = last;
+    let mut rejected_keys = installer.rejected_keys().changed();
+    rejected_keys.mark_changed();
+    let mut report_from = last;
     loop {
-        let waiting = session.deadline().map_or(last + SILENCE, Instant::from_std);
-        let deadline = waiting.min(last + SILENCE);
+        let waiting = session.deadline().map_or(last + READ_TIMEOUT, Instant::from_std);
+        let deadline = waiting.min(last + READ_TIMEOUT);
         let frame = tokio::select! {
-            frame = hear.frame() => frame.ok_or(Ended::Closed)??,
-            () = changed(&mut rejections, tell_from), if features.credentials && life.committed => {
-                tell_from = Instant::now() + TELL_REJECTIONS;
-                answer(&say, vec![rejected_keys(installer.rejections())]).await?;
+            frame = from_operator.frame() => frame.ok_or(StreamError::Closed)??,
+            () = changed(&mut rejected_keys, report_from), if features.credentials && progress.committed => {
+                report_from = Instant::now() + REJECTED_KEYS_INTERVAL;
+                send_frames(&to_operator, vec![rejected_keys_frame(installer.rejected_keys())]).await?;
                 continue;
             }
             () = tokio::time::sleep_until(deadline) => {
-                if last.elapsed() >= SILENCE {
-                    return Err(Ended::Silent);
+                if last.elapsed() >= READ_TIMEOUT {
+                    return Err(StreamError::Silent);
                 }
                 if let Some(target) = session.due(Instant::now().into_std()) {
                     tracing::warn!(revision = %target.revision, "an older state has stayed the newest; taking it");
-                    install(settings, installer, session, target, &say).await?;
+                    install(settings, installer, session, target, &to_operator).await?;
                 }
                 continue;
             }
@@ -167,10 +167,10 @@ async fn once(
             };
             match session.receive(frame, Instant::now().into_std())? {
                 Effect::None => {}
-                Effect::Say(frames) => answer(&say, frames).await?,
+                Effect::Send(frames) => send_frames(&to_operator, frames).await?,
                 Effect::Install(target) => {
-                    life.committed = true;
-                    install(settings, installer, session, target, &say).await?;
+                    progress.committed = true;
+                    install(settings, installer, session, target, &to_operator).await?;
                 }
                 Effect::Share(share) => installer.share(share),
                 Effect::Deferred(_) => {
@@ -182,21 +182,21 @@ async fn once(
 }
 
 /// Completes when something has changed, and not before that moment.
-async fn changed(rejections: &mut watch::Receiver<u64>, from: Instant) {
+async fn changed(rejected_keys: &mut watch::Receiver<u64>, from: Instant) {
     tokio::time::sleep_until(from).await;
-    if rejections.changed().await.is_err() {
+    if rejected_keys.changed().await.is_err() {
         // Nobody is left to change anything.
         std::future::pending::<()>().await;
     }
 }
 
-fn rejected_keys(rejections: &Rejections) -> FromDataPlane {
-    let key = |(provider, rejection): (_, crate::live::Rejection)| RejectedKey {
+fn rejected_keys_frame(rejected_keys: &RejectedKeys) -> FromDataPlane {
+    let key = |(provider, rejection): (_, crate::state::KeyRejection)| RejectedKey {
         provider,
         status: rejection.status,
         since: rejection.since,
     };
-    FromDataPlane::Credentials { rejected: rejections.list().into_iter().take(PART).map(key).collect() }
+    FromDataPlane::Credentials { rejected: rejected_keys.list().into_iter().take(PART).map(key).collect() }
 }
 
 async fn install(
@@ -204,8 +204,8 @@ async fn install(
     installer: &Installer,
     session: &mut Session,
     target: Target,
-    say: &mpsc::Sender<FromDataPlane>,
-) -> Result<(), Ended> {
+    to_operator: &mpsc::Sender<FromDataPlane>,
+) -> Result<(), StreamError> {
     let refused = installer.install(&target.catalog, &target.revision, Origin::Operator);
     for problem in &refused {
         tracing::error!(%problem, "a resource is refused, its previous version stays");
@@ -213,16 +213,16 @@ async fn install(
     tracing::info!(revision = %target.revision, resources = target.catalog.len(), refused = refused.len(), "configuration in force");
     let in_force = installer.catalog();
     let verdict = session.installed(target, Arc::clone(&in_force), &refused);
-    answer(say, verdict).await?;
+    send_frames(to_operator, verdict).await?;
     if let Some(directory) = &settings.state {
         last_good::save_soon(directory.clone(), in_force, session.floor().clone()).await;
     }
     Ok(())
 }
 
-async fn answer(say: &mpsc::Sender<FromDataPlane>, frames: Vec<FromDataPlane>) -> Result<(), Ended> {
+async fn send_frames(to_operator: &mpsc::Sender<FromDataPlane>, frames: Vec<FromDataPlane>) -> Result<(), StreamError> {
     for frame in frames {
-        say.send(frame).await.map_err(|_| Ended::Closed)?;
+        to_operator.send(frame).await.map_err(|_| StreamError::Closed)?;
     }
     Ok(())
 }

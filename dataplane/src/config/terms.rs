@@ -12,8 +12,8 @@ use super::{patterns::Patterns, runtime::Upstream};
 
 /// What a provider says about its models.
 #[derive(Debug, Default)]
-pub struct Offers {
-    pub(super) by_model: Patterns<Offer>,
+pub struct ModelOffers {
+    pub(super) by_model: Patterns<ModelOffer>,
     /// Whether routes of other namespaces may use the models that are listed and no others.
     pub(super) closed: bool,
     /// Whether nothing that it serves costs anything.
@@ -22,7 +22,7 @@ pub struct Offers {
 
 /// What a provider says about one model.
 #[derive(Debug, Default)]
-pub struct Offer {
+pub struct ModelOffer {
     pub(super) price: Option<Price>,
     /// Empty means everything.
     pub(super) capabilities: Vec<Capability>,
@@ -47,14 +47,14 @@ pub struct Terms<'a> {
 
 impl Upstream {
     /// The terms for a model that a client asks for. None if the provider does not offer it to this route.
-    pub fn terms(&self, asked: &str) -> Option<Terms<'_>> {
+    pub fn terms(&self, requested: &str) -> Option<Terms<'_>> {
         let offers = &self.provider.offers;
-        let sent = self.model.as_deref().unwrap_or(asked);
+        let sent = self.model.as_deref().unwrap_or(requested);
         let offer = offers.by_model.matching(sent).next();
         if self.foreign && offers.closed && offer.is_none() {
             return None;
         }
-        let (said, can) = offer.map_or((None, &[][..]), |offer| (offer.price, &*offer.capabilities));
+        let (stated_price, can) = offer.map_or((None, &[][..]), |offer| (offer.price, &*offer.capabilities));
         let stated = offer.and_then(|offer| offer.unsupported);
         let limits = ModelLimits {
             stated_max_output: offer.and_then(|offer| offer.max_output),
@@ -63,13 +63,18 @@ impl Upstream {
             unsupported: stated.unwrap_or_default().or(self.unsupported),
         };
         Some(if self.foreign {
-            let price = match (said, self.price) {
-                (Some(said), Some(own)) => Some(higher(&said, &own)),
-                (said, own) => said.or(own),
+            let price = match (stated_price, self.price) {
+                (Some(stated_price), Some(own)) => Some(higher(&stated_price, &own)),
+                (stated_price, own) => stated_price.or(own),
             };
-            Terms { price, priced: said.is_some() || offers.free, limits, capabilities: [can, &self.capabilities] }
+            Terms {
+                price,
+                priced: stated_price.is_some() || offers.free,
+                limits,
+                capabilities: [can, &self.capabilities],
+            }
         } else {
-            let price = self.price.or(said);
+            let price = self.price.or(stated_price);
             let capabilities = if self.capabilities.is_empty() { can } else { &self.capabilities };
             Terms { price, priced: price.is_some() || offers.free, limits, capabilities: [capabilities, &[]] }
         })
@@ -78,8 +83,8 @@ impl Upstream {
 
 impl Upstream {
     /// What the model that a client asks for takes here, beside the built-in table.
-    pub fn limits(&self, asked: &str) -> ModelLimits {
-        self.terms(asked).map(|terms| terms.limits).unwrap_or_default()
+    pub fn limits(&self, requested: &str) -> ModelLimits {
+        self.terms(requested).map(|terms| terms.limits).unwrap_or_default()
     }
 }
 

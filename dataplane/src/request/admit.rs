@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use routeapi_metering::Ask;
+use routeapi_metering::Estimate;
 use routeapi_protocol::request::ParsedRequest;
 
-use super::{RequestSettings, identify::Caller, refusal::Refusal, words::is_hidden};
+use super::{RequestSettings, identify::Caller, printable::is_invisible, refusal::Refusal};
 use crate::{
     clock::Now,
     config::runtime::{Route, Runtime},
-    live::Reservation,
+    state::Reservation,
 };
 
 /// Granted.
@@ -27,13 +27,13 @@ pub(super) struct Admission {
 pub(super) fn admit(
     runtime: &Runtime,
     caller: &Caller,
-    call: &ParsedRequest,
+    request: &ParsedRequest,
     settings: &RequestSettings,
     now: Now,
 ) -> Result<Admission, Refusal> {
-    let route = permitted(runtime, caller, call.model())?;
-    let ask = worst_case(route, call, settings);
-    let reservation = caller.token.account.reserve(now.unix_ms, ask).map_err(Refusal::LimitReached)?;
+    let route = permitted(runtime, caller, request.model())?;
+    let estimate = worst_case(route, request, settings);
+    let reservation = caller.token.account.reserve(now.unix_ms, estimate).map_err(Refusal::LimitReached)?;
     route.budget.request();
     Ok(Admission { route: Arc::clone(route), reservation })
 }
@@ -54,20 +54,24 @@ pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) ->
 
 /// The most that the call is expected to use, at the dearest of the route's upstreams. Where the client sets no bound on
 /// the answer, a usual length is assumed: the true one is settled afterwards.
-fn worst_case(route: &Route, call: &ParsedRequest, settings: &RequestSettings) -> Ask {
-    let input = call.estimated_input_tokens();
-    let output = most_output(call, settings);
-    let prices = route.upstreams.iter().filter_map(|upstream| upstream.terms(call.model())?.price);
+fn worst_case(route: &Route, request: &ParsedRequest, settings: &RequestSettings) -> Estimate {
+    let input = request.estimated_input_tokens();
+    let output = most_output(request, settings);
+    let prices = route.upstreams.iter().filter_map(|upstream| upstream.terms(request.model())?.price);
     let spend = prices.map(|price| price.worst_case(input, output)).max();
-    Ask { tokens: input.saturating_add(output), spend: spend.unwrap_or(0), is_single: call.allowance().candidates == 1 }
+    Estimate {
+        tokens: input.saturating_add(output),
+        spend: spend.unwrap_or(0),
+        is_single: request.allowance().candidates == 1,
+    }
 }
 
 /// The most output tokens that the call is expected to use. Embeddings, counts and the like have none.
-pub(crate) fn most_output(call: &ParsedRequest, settings: &RequestSettings) -> u64 {
-    if call.operation().bills_output() { call.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
+pub(crate) fn most_output(request: &ParsedRequest, settings: &RequestSettings) -> u64 {
+    if request.operation().bills_output() { request.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
 }
 
 /// A client's model id for messages: bounded, since it may be anything.
 pub(super) fn clip(model: &str) -> String {
-    model.chars().filter(|letter| !is_hidden(*letter)).take(128).collect()
+    model.chars().filter(|letter| !is_invisible(*letter)).take(128).collect()
 }

@@ -1,4 +1,4 @@
-//! The walk along the plan: prepare for an upstream, try it, judge a failure, go on to the next.
+//! The fallback loop: prepare the request for an upstream, try it, judge a failure, and try the next.
 //!
 //! - An upstream that cannot be reached from the client's API, or cannot express what it asks for, is passed over
 //!   without an attempt; another that can is tried first.
@@ -10,8 +10,8 @@
 //!   not used, and a key that was rotated is the new one.
 
 mod failure;
-mod once;
 pub(super) mod outbound;
+mod single;
 
 use std::{
     ops::RangeTo,
@@ -32,28 +32,28 @@ use routeapi_protocol::{
 };
 use tokio::time::sleep_until;
 
-pub(super) use failure::{Cause, Failure, RawError, is_upstreams_fault, kind_word};
+pub(super) use failure::{Cause, Failure, RawError, is_problem_of_upstream, kind_code};
 
-use self::{failure::Next, once::Try};
+use self::{failure::TryAnother, single::SingleAttempt};
 use super::{
     Gateway, admit,
-    gathered::{Full, Lease, UnfinishedEvent},
-    offload::Late,
+    config_view::ConfigView,
+    memory::{BuffersFull, MemoryPermit, UnfinishedEvent},
+    offload::DeadlinePassed,
     plan::{self, Plan},
-    read::{Read, Rest},
+    read::{FormRest, ReadRequest},
     refusal::Refusal,
     settle::Guard,
-    standing::Standing,
 };
 use crate::{
     clock,
     config::runtime::{Provider, Route, Upstream},
-    live::{Availability, InFlight, Slot},
+    state::{Availability, ConcurrencyPermit, InFlight},
     upstream::UpstreamBody,
 };
 
 /// How often a request is prepared anew for an upstream whose configuration changes meanwhile.
-const MOST_PREPARATIONS: usize = 3;
+const MAX_PREPARATIONS: usize = 3;
 
 /// An upstream's answer that can be handed to the client.
 pub(super) struct Answer {
@@ -70,11 +70,11 @@ pub(super) struct Answer {
     /// What it said.
     pub body: AnswerBody,
     /// Held until the body has ended.
-    pub place: Place,
+    pub permits: UpstreamPermits,
 }
 
-/// A request's place at an upstream: one of the provider's slots, and one in flight.
-pub(super) type Place = (Slot, InFlight);
+/// What a request holds at an upstream: one of the provider's permits, and one request in flight.
+pub(super) type UpstreamPermits = (ConcurrencyPermit, InFlight);
 
 /// What an upstream said, in the client's dialect.
 pub(super) enum AnswerBody {
@@ -85,7 +85,7 @@ pub(super) enum AnswerBody {
         /// Its new content type, if the body is not the upstream's own.
         changed: Option<&'static str>,
         /// For as long as it is held.
-        lease: Lease,
+        memory: MemoryPermit,
     },
     /// The beginning, with real content or the end in it, and what follows.
     Stream {
@@ -103,84 +103,84 @@ pub(super) enum AnswerBody {
 }
 
 /// A call that upstreams are to be tried for.
-pub(super) struct PlannedCall {
+pub(super) struct PlannedRequest {
     /// Which, and until when.
     pub plan: Plan,
     /// What the client asks for.
-    pub read: Arc<Read>,
+    pub read: Arc<ReadRequest>,
     /// The client's headers.
     pub client_headers: HeaderMap,
     /// Whether it may still go on.
-    pub standing: Standing,
+    pub view: ConfigView,
 }
 
-/// Walks the plan until an upstream serves.
-pub(super) async fn attempt(call: PlannedCall, guard: &mut Guard) -> Result<Answer, Refusal> {
+/// Tries the planned upstreams until one serves.
+pub(super) async fn attempt(planned: PlannedRequest, guard: &mut Guard) -> Result<Answer, Refusal> {
     let gateway = Arc::clone(guard.gateway());
-    let PlannedCall { plan, read, client_headers, standing } = call;
-    let mut walk = Walk::new(&plan, &read, &client_headers, standing, &gateway);
+    let PlannedRequest { plan, read, client_headers, view } = planned;
+    let mut fallback = FallbackLoop::new(&plan, &read, &client_headers, view, &gateway);
     for (at, upstream) in plan.upstreams.iter().enumerate() {
-        walk.unvisited = plan.upstreams.len() - at - 1;
-        if let Some(answer) = walk.visit(upstream, guard).await? {
+        fallback.untried = plan.upstreams.len() - at - 1;
+        if let Some(answer) = fallback.try_upstream(upstream, guard).await? {
             return Ok(answer);
         }
     }
-    while let Some(upstream) = walk.wait().await {
-        if let Some(answer) = walk.visit_again(&upstream, guard).await? {
+    while let Some(upstream) = fallback.wait_for_cool_down().await {
+        if let Some(answer) = fallback.try_after_cool_down(&upstream, guard).await? {
             return Ok(answer);
         }
     }
-    Err(walk.verdict())
+    Err(fallback.final_error())
 }
 
-struct Walk<'a> {
+struct FallbackLoop<'a> {
     plan: &'a Plan,
-    read: &'a Arc<Read>,
+    read: &'a Arc<ReadRequest>,
     client_headers: &'a HeaderMap,
     gateway: &'a Gateway,
-    standing: Standing,
+    view: ConfigView,
     /// The plan's, as it is configured now.
     route: Arc<Route>,
     attempts: u32,
     /// Upstreams whose turn is still to come.
-    unvisited: usize,
+    untried: usize,
     tried_evicted: bool,
     failures: Vec<Failure>,
-    pausing: Vec<Pausing>,
+    cooling_down: Vec<CoolingDown>,
     /// The request as it was read for a translation, for as long as there may be another.
-    decoded: Lease,
+    decoded: MemoryPermit,
     unreachable: Vec<String>,
     refused: Option<(report::Refusal, String)>,
 }
 
 /// An upstream that asked for a pause.
-struct Pausing {
+struct CoolingDown {
     upstream: Arc<Upstream>,
     until: Instant,
-    asked_before: bool,
+    was_tried: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> FallbackLoop<'a> {
     fn new(
         plan: &'a Plan,
-        read: &'a Arc<Read>,
+        read: &'a Arc<ReadRequest>,
         client_headers: &'a HeaderMap,
-        standing: Standing,
+        view: ConfigView,
         gateway: &'a Gateway,
     ) -> Self {
-        let decoded = Lease::new(gateway, &standing.caller().token.account);
+        let decoded = MemoryPermit::new(gateway, &view.caller().token.account);
         Self {
             plan,
             read,
             client_headers,
             gateway,
-            standing,
+            view,
             route: Arc::clone(&plan.route),
             attempts: 0,
-            unvisited: 0,
+            untried: 0,
             tried_evicted: false,
             failures: Vec::new(),
-            pausing: Vec::new(),
+            cooling_down: Vec::new(),
             decoded,
             unreachable: Vec::new(),
             refused: None,
@@ -188,34 +188,38 @@ impl<'a> Walk<'a> {
     }
 
     /// An upstream's turn. None means that the next one is to be tried.
-    async fn visit(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
+    async fn try_upstream(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
         if self.attempts >= self.plan.route.fallback.max_attempts {
             return Ok(None);
         }
-        let Some((upstream, prepared)) = self.ready(planned, guard).await? else {
+        let Some((upstream, prepared)) = self.prepare_current(planned, guard).await? else {
             return Ok(None);
         };
         match upstream.health.availability(clock::now().mono, guard.tenant()) {
             Availability::CoolingDown(until) => {
-                self.pausing.push(Pausing { upstream, until, asked_before: false });
+                self.cooling_down.push(CoolingDown { upstream, until, was_tried: false });
                 return Ok(None);
             }
             Availability::Evicted(_) if std::mem::replace(&mut self.tried_evicted, true) => return Ok(None),
             Availability::Evicted(_) | Availability::Ready => {}
         }
-        self.go(&upstream, prepared, guard).await
+        self.attempt_and_note(&upstream, prepared, guard).await
     }
 
     /// The turn of an upstream that was waited for.
-    async fn visit_again(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
-        let Some((upstream, prepared)) = self.ready(planned, guard).await? else {
+    async fn try_after_cool_down(
+        &mut self,
+        planned: &Arc<Upstream>,
+        guard: &mut Guard,
+    ) -> Result<Option<Answer>, Refusal> {
+        let Some((upstream, prepared)) = self.prepare_current(planned, guard).await? else {
             return Ok(None);
         };
-        self.go(&upstream, prepared, guard).await
+        self.attempt_and_note(&upstream, prepared, guard).await
     }
 
     /// A planned upstream as it is configured in this moment, with the request prepared for it. None if it cannot serve.
-    async fn ready(
+    async fn prepare_current(
         &mut self,
         planned: &Arc<Upstream>,
         guard: &mut Guard,
@@ -223,7 +227,7 @@ impl<'a> Walk<'a> {
         let Some(mut upstream) = self.current(planned, guard)? else {
             return Ok(None);
         };
-        for _ in 0..MOST_PREPARATIONS {
+        for _ in 0..MAX_PREPARATIONS {
             let mode = self.route.mode;
             let asks_usage = !upstream.learned.refuses_stream_options();
             let Some(prepared) = self.prepare(&upstream, asks_usage).await? else {
@@ -233,11 +237,11 @@ impl<'a> Walk<'a> {
             let Some(current) = self.current(planned, guard)? else {
                 return Ok(None);
             };
-            let asked = self.read.call.model();
+            let requested_model = self.read.request.model();
             let fits = current.model == upstream.model
                 && current.provider.operations == upstream.provider.operations
                 && current.client.additions() == upstream.client.additions()
-                && current.limits(asked) == upstream.limits(asked);
+                && current.limits(requested_model) == upstream.limits(requested_model);
             upstream = current;
             if fits && self.route.mode == mode {
                 return Ok(Some((upstream, prepared)));
@@ -251,39 +255,39 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// The token or the route may not be used any more.
     fn current(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Arc<Upstream>>, Refusal> {
-        if self.standing.renew(self.gateway)? {
-            let caller = self.standing.caller();
-            guard.identified(caller);
-            self.route = Arc::clone(admit::permitted(self.standing.runtime(), caller, self.read.call.model())?);
+        if self.view.refresh(self.gateway)? {
+            let caller = self.view.caller();
+            guard.set_caller(caller);
+            self.route = Arc::clone(admit::permitted(self.view.runtime(), caller, self.read.request.model())?);
         }
         if Arc::ptr_eq(&self.route, &self.plan.route) {
             return Ok(Some(Arc::clone(planned)));
         }
         // Under another route the model means something else, which was not planned for.
         let is_same = self.route.id == self.plan.route.id;
-        let (asked, token) = (self.read.call.model(), &self.standing.caller().token);
+        let (requested_model, token) = (self.read.request.model(), &self.view.caller().token);
         let serves = |upstream: &&Arc<Upstream>| {
-            upstream.name == planned.name && plan::serves(upstream, asked, self.read.needs, token)
+            upstream.name == planned.name && plan::serves(upstream, requested_model, self.read.needs, token)
         };
         Ok(self.route.upstreams.iter().find(serves).filter(|_| is_same).cloned())
     }
 
-    async fn go(
+    async fn attempt_and_note(
         &mut self,
         upstream: &Arc<Upstream>,
         prepared: Prepared,
         guard: &mut Guard,
     ) -> Result<Option<Answer>, Refusal> {
         let asks_usage = prepared.asks_usage;
-        let mut outcome = self.once(upstream, prepared, guard).await?;
+        let mut outcome = self.attempt_once(upstream, prepared, guard).await?;
         if let Err(failure) = &outcome
             && failure.names_stream_options
             && asks_usage
             && self.plan.route.budget.try_retry()
         {
-            guard.fail_attempt(failure.word(), clock::mono());
+            guard.fail_attempt(failure.code(), clock::mono());
             outcome = match self.prepare(upstream, false).await? {
-                Some(prepared) => self.once(upstream, prepared, guard).await?,
+                Some(prepared) => self.attempt_once(upstream, prepared, guard).await?,
                 None => outcome,
             };
             // A request that is wrong in itself fails again, and says nothing about the upstream.
@@ -298,42 +302,42 @@ impl<'a> Walk<'a> {
         match outcome {
             Ok(answer) => Ok(Some(answer)),
             Err(failure) => {
-                self.failed(upstream, failure, guard)?;
+                self.note_failure(upstream, failure, guard)?;
                 Ok(None)
             }
         }
     }
 
     /// One try.
-    async fn once(
+    async fn attempt_once(
         &mut self,
         upstream: &Arc<Upstream>,
         prepared: Prepared,
         guard: &mut Guard,
     ) -> Result<Result<Answer, Box<Failure>>, Refusal> {
         // A body that was made for this upstream is held beside the client's until the upstream has answered.
-        let mut body = Lease::new(self.gateway, &self.standing.caller().token.account);
-        let made = if prepared.body.as_ptr() == self.read.call.body().as_ptr() { 0 } else { prepared.body.len() };
+        let mut body = MemoryPermit::new(self.gateway, &self.view.caller().token.account);
+        let made = if prepared.body.as_ptr() == self.read.request.body().as_ptr() { 0 } else { prepared.body.len() };
         body.resize(made)
-            .and_then(|()| self.decoded.resize(self.read.call.decoded_bytes()))
-            .map_err(|Full| Refusal::Full)?;
-        let one = Try {
-            call: &self.read.call,
+            .and_then(|()| self.decoded.resize(self.read.request.decoded_bytes()))
+            .map_err(|BuffersFull| Refusal::BuffersFull)?;
+        let one = SingleAttempt {
+            request: &self.read.request,
             rest: self.read.rest.as_ref(),
             client_headers: self.client_headers,
             upstream,
-            account: &self.standing.caller().token.account,
+            account: &self.view.caller().token.account,
             deadline: self.plan.deadline,
-            retries_filtered: self.plan.leads_on(FallbackCondition::ContentFiltered) && self.may_try_another(),
+            retries_filtered: self.plan.triggers_fallback(FallbackCondition::ContentFiltered) && self.may_try_another(),
             settings: &self.gateway.settings,
         };
         if let Some(rest) = one.rest {
-            rest.tell(guard.held_back());
+            rest.note_client_break_in(guard.held_back());
         }
         let outcome = one.run(prepared, guard).await;
         // A form that its client did not send to the end says nothing about the upstream.
         if outcome.is_err()
-            && let Some(refusal) = one.rest.and_then(Rest::broken)
+            && let Some(refusal) = one.rest.and_then(FormRest::broken)
         {
             guard.fail_attempt("body_broken", clock::mono());
             return Err(refusal);
@@ -343,35 +347,41 @@ impl<'a> Walk<'a> {
 
     /// Whether an upstream and an attempt are left beyond the one that runs.
     fn may_try_another(&self) -> bool {
-        let left = self.unvisited > 0 || !self.pausing.is_empty();
+        let left = self.untried > 0 || !self.cooling_down.is_empty();
         left && self.attempts.saturating_add(1) < self.plan.route.fallback.max_attempts
     }
 
-    /// Judges a failure: passes it on as the answer, or notes it and lets the walk go on.
-    fn failed(&mut self, upstream: &Arc<Upstream>, failure: Box<Failure>, guard: &mut Guard) -> Result<(), Refusal> {
+    /// Judges a failure: passes it on as the answer, or notes it, so that the next upstream is tried.
+    fn note_failure(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        failure: Box<Failure>,
+        guard: &mut Guard,
+    ) -> Result<(), Refusal> {
         let now = clock::now().mono;
-        if failure.cause != Cause::Busy {
+        if failure.cause != Cause::UpstreamBusy {
             self.attempts += 1;
-            guard.fail_attempt(failure.word(), now);
+            guard.fail_attempt(failure.code(), now);
             let is_lost = self.read.rest.as_ref().is_some_and(|rest| rest.tail.is_lost());
-            if !((guard.is_held_back() || is_lost) && failure.is_upstreams()) {
-                failure.tell(upstream, now, guard.tenant(), self.plan.upstreams.len() == 1);
+            if !((guard.is_held_back() || is_lost) && failure.is_upstream_fault()) {
+                failure.report_to_health(upstream, now, guard.tenant(), self.plan.upstreams.len() == 1);
             }
         }
-        tracing::debug!(upstream = failure.upstream, cause = failure.word(), "an attempt failed");
-        let goes_on = match failure.next() {
-            Next::Always => true,
-            Next::Never => false,
-            Next::If(condition) => self.plan.leads_on(condition),
+        tracing::debug!(upstream = failure.upstream, cause = failure.code(), "an attempt failed");
+        let tries_another = match failure.try_another() {
+            TryAnother::Always => true,
+            TryAnother::Never => false,
+            TryAnother::If(condition) => self.plan.triggers_fallback(condition),
         };
-        let affordable = |failure: &Failure| !failure.wasted_an_answer() || self.plan.route.budget.try_retry();
+        let affordable = |failure: &Failure| !failure.spends_retry_budget() || self.plan.route.budget.try_retry();
         // What one upstream has got of a form, no other can get.
         let is_sent = self.read.rest.as_ref().is_some_and(|rest| rest.tail.has_begun());
-        if !goes_on || is_sent || (self.attempts < self.plan.route.fallback.max_attempts && !affordable(&failure)) {
+        if !tries_another || is_sent || (self.attempts < self.plan.route.fallback.max_attempts && !affordable(&failure))
+        {
             return Err(Refusal::Upstream(failure));
         }
-        if let Some(until) = failure.pause().and_then(|pause| now.checked_add(pause)) {
-            self.pausing.push(Pausing { upstream: Arc::clone(upstream), until, asked_before: true });
+        if let Some(until) = failure.retry_after().and_then(|pause| now.checked_add(pause)) {
+            self.cooling_down.push(CoolingDown { upstream: Arc::clone(upstream), until, was_tried: true });
         }
         self.failures.push(*failure);
         Ok(())
@@ -380,37 +390,39 @@ impl<'a> Walk<'a> {
     /// The request for an upstream, which is asked for usage in any case or only if the client does so. None if it cannot
     /// serve.
     async fn prepare(&mut self, upstream: &Arc<Upstream>, asks_usage: bool) -> Result<Option<Prepared>, Refusal> {
-        let account = Arc::clone(&self.standing.caller().token.account);
+        let account = Arc::clone(&self.view.caller().token.account);
         let (mode, default_max_output) = (self.route.mode, self.gateway.settings.assumed_output_tokens);
         let max_body = self.gateway.settings.max_body_bytes;
         let additions = upstream.client.additions().cloned();
-        if let Some(name) = additions.as_ref().and_then(|it| outbound::forwards_too_much(it, self.client_headers)) {
+        if let Some(name) =
+            additions.as_ref().and_then(|it| outbound::first_forwarded_too_long(it, self.client_headers))
+        {
             return Err(Refusal::Malformed(Malformed {
                 field: Some(name.to_owned()),
                 message: format!(
                     "the header {name} makes the headers that are passed on to the upstream longer than {} bytes",
-                    outbound::MOST_BYTES
+                    outbound::MAX_PASSED_BYTES
                 ),
             }));
         }
         let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
-        let prepared = self.gateway.offload.run(&account, read.call.body_len(), self.plan.deadline, move || {
+        let prepared = self.gateway.offload.run(&account, read.request.body_len(), self.plan.deadline, move || {
             let operations = &to.provider.operations;
-            let limits = to.limits(read.call.model());
+            let limits = to.limits(read.request.model());
             let to = Destination { operations, model: to.model.as_deref(), default_max_output, limits, max_body };
             let prepared =
-                if asks_usage { read.call.prepare(to, mode) } else { read.call.prepare_without_usage(to, mode) };
+                if asks_usage { read.request.prepare(to, mode) } else { read.request.prepare_without_usage(to, mode) };
             let mut prepared = prepared?;
             if let Some(additions) = additions {
                 prepared.complete(additions.defaults());
             }
             Ok(prepared)
         });
-        match prepared.await.map_err(|Late| Refusal::Upstream(Failure::overdue(upstream)))? {
+        match prepared.await.map_err(|DeadlinePassed| Refusal::Upstream(Failure::request_timeout(upstream)))? {
             Ok(prepared) => Ok(Some(prepared)),
             Err(Unprepared::Malformed(malformed)) => Err(Refusal::Malformed(malformed)),
             Err(Unprepared::Unreachable) => {
-                self.unreachable.push(format!("upstream {}: {}", upstream.name, lacking_api(&upstream.provider)));
+                self.unreachable.push(format!("upstream {}: {}", upstream.name, missing_api(&upstream.provider)));
                 Ok(None)
             }
             Err(Unprepared::UnsafeModel(error)) => {
@@ -425,31 +437,36 @@ impl<'a> Walk<'a> {
     }
 
     /// Waits for the upstream whose pause ends first, if that is soon enough and another attempt is left.
-    async fn wait(&mut self) -> Option<Arc<Upstream>> {
+    async fn wait_for_cool_down(&mut self) -> Option<Arc<Upstream>> {
         if self.attempts >= self.plan.route.fallback.max_attempts {
             return None;
         }
         let now = clock::now().mono;
         let longest = now.checked_add(self.plan.route.fallback.max_retry_after)?.min(self.plan.deadline);
-        let soonest = self.pausing.iter().enumerate().min_by_key(|(_, pausing)| pausing.until).map(|(at, _)| at)?;
-        if self.pausing.get(soonest).is_none_or(|pausing| pausing.until > longest) {
+        let soonest = self
+            .cooling_down
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, cooling_down)| cooling_down.until)
+            .map(|(at, _)| at)?;
+        if self.cooling_down.get(soonest).is_none_or(|cooling_down| cooling_down.until > longest) {
             return None;
         }
-        let pausing = self.pausing.swap_remove(soonest);
-        if pausing.asked_before && !self.plan.route.budget.try_retry() {
+        let cooling_down = self.cooling_down.swap_remove(soonest);
+        if cooling_down.was_tried && !self.plan.route.budget.try_retry() {
             return None;
         }
-        sleep_until(wake(pausing.until, now, longest, fastrand::u64).into()).await;
-        Some(pausing.upstream)
+        sleep_until(resume_at(cooling_down.until, now, longest, fastrand::u64).into()).await;
+        Some(cooling_down.upstream)
     }
 
     /// Why nothing served.
-    fn verdict(mut self) -> Refusal {
-        let telling = self.failures.iter().enumerate().max_by_key(|(at, failure)| (failure.weight(), *at));
-        if let Some(at) = telling.map(|(at, _)| at) {
+    fn final_error(mut self) -> Refusal {
+        let most_telling = self.failures.iter().enumerate().max_by_key(|(at, failure)| (failure.weight(), *at));
+        if let Some(at) = most_telling.map(|(at, _)| at) {
             return Refusal::Upstream(Box::new(self.failures.swap_remove(at)));
         }
-        if let Some(until) = self.pausing.iter().map(|pausing| pausing.until).min() {
+        if let Some(until) = self.cooling_down.iter().map(|cooling_down| cooling_down.until).min() {
             let wait = until.saturating_duration_since(clock::now().mono).max(Duration::from_millis(1));
             return Refusal::CoolingDown { route: self.plan.route.id.to_string(), wait };
         }
@@ -459,13 +476,13 @@ impl<'a> Walk<'a> {
         if self.unreachable.is_empty() {
             return Refusal::RouteBroken { route: self.route.id.to_string(), why: "no upstream could be tried" };
         }
-        Refusal::NoLane { operation: self.read.call.operation(), upstreams: self.unreachable }
+        Refusal::NoLane { operation: self.read.request.operation(), upstreams: self.unreachable }
     }
 }
 
 /// Why a provider does not have the client's API: servers of OpenAI's type have those that `endpoints` says.
-fn lacking_api(provider: &Provider) -> String {
-    let endpoints: Vec<&str> = provider.operations.iter().filter_map(|operation| endpoint(*operation)).collect();
+fn missing_api(provider: &Provider) -> String {
+    let endpoints: Vec<&str> = provider.operations.iter().filter_map(|operation| endpoint_name(*operation)).collect();
     match provider.type_ {
         ProviderType::OpenAI | ProviderType::AzureOpenAI if !endpoints.is_empty() => {
             format!("the endpoints of its provider are {}", endpoints.join(" and "))
@@ -475,7 +492,7 @@ fn lacking_api(provider: &Provider) -> String {
 }
 
 /// The word in `endpoints`.
-const fn endpoint(operation: Operation) -> Option<&'static str> {
+const fn endpoint_name(operation: Operation) -> Option<&'static str> {
     match operation {
         Operation::ChatCompletions => Some("ChatCompletions"),
         Operation::Responses => Some("Responses"),
@@ -497,7 +514,7 @@ const fn endpoint(operation: Operation) -> Option<&'static str> {
 
 /// When to go on with an upstream that asked for a pause. Everyone whom it sent away waits for the same moment; so that
 /// they do not all come back in it, each waits up to a quarter longer, at most a second.
-fn wake(until: Instant, now: Instant, longest: Instant, random: impl FnOnce(RangeTo<u64>) -> u64) -> Instant {
+fn resume_at(until: Instant, now: Instant, longest: Instant, random: impl FnOnce(RangeTo<u64>) -> u64) -> Instant {
     let quarter = until.saturating_duration_since(now).min(Duration::from_secs(4)) / 4;
     let spread = u64::try_from(quarter.as_micros()).unwrap_or(0);
     let later = if spread == 0 { 0 } else { random(..spread) };
@@ -509,17 +526,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_for_the_same_moment_wakes_apart_and_never_too_early_or_too_late() {
+    fn cooldown_wakeups_are_jittered() {
         let now = Instant::now();
         let at = |millis: u64| now + Duration::from_millis(millis);
         let most = |bound: RangeTo<u64>| bound.end - 1;
-        assert_eq!(wake(at(2_000), now, at(9_000), |_| 0), at(2_000));
-        assert_eq!(wake(at(2_000), now, at(9_000), most).duration_since(at(2_000)).as_millis(), 499);
-        assert_eq!(wake(at(60_000), now, at(90_000), most).duration_since(at(60_000)).as_millis(), 999);
-        assert_eq!(wake(at(2_000), now, at(2_100), most), at(2_100), "what the route allows holds");
-        assert_eq!(wake(now, at(5), at(10), most), now, "a pause that is over is not made longer");
-        let woken: std::collections::BTreeSet<_> =
-            (0..100).map(|_| wake(at(2_000), now, at(9_000), fastrand::u64)).collect();
-        assert!(woken.len() > 90, "{}", woken.len());
+        assert_eq!(resume_at(at(2_000), now, at(9_000), |_| 0), at(2_000));
+        assert_eq!(resume_at(at(2_000), now, at(9_000), most).duration_since(at(2_000)).as_millis(), 499);
+        assert_eq!(resume_at(at(60_000), now, at(90_000), most).duration_since(at(60_000)).as_millis(), 999);
+        assert_eq!(resume_at(at(2_000), now, at(2_100), most), at(2_100), "what the route allows holds");
+        assert_eq!(resume_at(now, at(5), at(10), most), now, "a pause that is over is not made longer");
+        let resumed: std::collections::BTreeSet<_> =
+            (0..100).map(|_| resume_at(at(2_000), now, at(9_000), fastrand::u64)).collect();
+        assert!(resumed.len() > 90, "{}", resumed.len());
     }
 }

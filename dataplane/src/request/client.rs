@@ -18,15 +18,15 @@ use http::{
     header::{FORWARDED, USER_AGENT},
 };
 
-use super::words::printable;
+use super::printable::printable;
 use crate::server::TrustedProxies;
 
 /// Most characters of each text. Anthropic takes 256 of a user's id, OpenAI 64.
-const LONGEST: usize = 256;
+const MAX_TEXT_CHARS: usize = 256;
 
 /// Headers in which front ends say who uses them: Open WebUI's own (`ENABLE_FORWARD_USER_INFO_HEADERS`), and those that
 /// apps written for LiteLLM send. The first that is there counts.
-const END_USER: [&str; 4] =
+const END_USER_HEADERS: [&str; 4] =
     ["x-openwebui-user-id", "x-openwebui-user-email", "x-litellm-customer-id", "x-litellm-end-user-id"];
 
 /// Which facts about the client are kept and recorded.
@@ -85,26 +85,26 @@ impl FromStr for RecordClient {
 impl Client {
     /// What connection and headers tell.
     pub(super) fn read(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies, keep: RecordClient) -> Self {
-        let text = |name: &str| said(&String::from_utf8_lossy(headers.get(name)?.as_bytes()));
+        let text = |name: &str| recorded(&String::from_utf8_lossy(headers.get(name)?.as_bytes()));
         Self {
             address: keep.address.then(|| address(peer, headers, trusted)),
             user_agent: keep.user_agent.then(|| text(USER_AGENT.as_str())).flatten(),
-            end_user: keep.end_user.then(|| END_USER.into_iter().find_map(text)).flatten(),
+            end_user: keep.end_user.then(|| END_USER_HEADERS.into_iter().find_map(text)).flatten(),
         }
     }
 
     /// The person that the body names, if no header has named one.
-    pub(super) fn acts_for(&mut self, end_user: Option<&str>, keep: RecordClient) {
+    pub(super) fn set_end_user(&mut self, end_user: Option<&str>, keep: RecordClient) {
         if keep.end_user && self.end_user.is_none() {
-            self.end_user = end_user.and_then(said);
+            self.end_user = end_user.and_then(recorded);
         }
     }
 }
 
 /// What a caller says of itself, as it is recorded; nothing for nothing.
-fn said(text: &str) -> Option<Box<str>> {
+fn recorded(text: &str) -> Option<Box<str>> {
     let text = text.trim();
-    (!text.is_empty()).then(|| printable(text, LONGEST).into())
+    (!text.is_empty()).then(|| printable(text, MAX_TEXT_CHARS).into())
 }
 
 /// The nearest hop that is no trusted proxy. A hop that is hidden or illegible ends the search: who is behind it is anybody's
@@ -114,15 +114,15 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAdd
     if !trusted.contains(nearest) {
         return nearest;
     }
-    let mut go = |hop: Option<IpAddr>| {
+    let mut accept_hop = |hop: Option<IpAddr>| {
         nearest = hop?;
         trusted.contains(nearest).then_some(())
     };
     // Stops at the first hop that is not trusted, so most of a long list is never looked at.
     let _ = if headers.contains_key("x-forwarded-for") {
-        from_the_right(headers.get_all("x-forwarded-for").iter(), |hop| go(ip(hop)))
+        from_the_right(headers.get_all("x-forwarded-for").iter(), |hop| accept_hop(ip(hop)))
     } else {
-        from_the_right(headers.get_all(FORWARDED).iter(), |hop| go(forwarded_for(hop)))
+        from_the_right(headers.get_all(FORWARDED).iter(), |hop| accept_hop(forwarded_for(hop)))
     };
     nearest
 }
@@ -180,18 +180,18 @@ mod tests {
     const XFF: &str = "x-forwarded-for";
 
     #[test]
-    fn nobody_who_is_not_trusted_is_believed() {
+    fn forwarding_headers_of_untrusted_peers_are_ignored() {
         for list in [&[(XFF, "192.0.2.1")][..], &[("forwarded", "for=192.0.2.1")], &[("x-real-ip", "192.0.2.1")]] {
             assert_eq!(seen("198.51.100.9", list), "198.51.100.9");
         }
         assert_eq!(seen("::ffff:198.51.100.9", &[]), "198.51.100.9");
         let nobody = TrustedProxies::default();
-        let told = address([127, 0, 0, 1].into(), &headers(&[(XFF, "192.0.2.1")]), &nobody);
-        assert_eq!(told.to_string(), "127.0.0.1");
+        let found = address([127, 0, 0, 1].into(), &headers(&[(XFF, "192.0.2.1")]), &nobody);
+        assert_eq!(found.to_string(), "127.0.0.1");
     }
 
     #[test]
-    fn the_nearest_untrusted_hop_is_the_client() {
+    fn client_is_the_nearest_untrusted_hop() {
         for (list, client) in [
             (&[(XFF, "192.0.2.1")][..], "192.0.2.1"),
             (&[(XFF, "6.6.6.6, 192.0.2.1")], "192.0.2.1"),
@@ -213,18 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn a_hop_that_is_no_address_hides_what_is_behind_it() {
+    fn unparsable_hop_ends_the_search() {
         for hop in ["unknown", "_hidden", "\"", "192.0.2.1%eth0", "\u{e9}"] {
             let Ok(value) = HeaderValue::from_bytes(format!("192.0.2.1, {hop}, 10.0.0.2").as_bytes()) else { continue };
             let list = HeaderMap::from_iter([(XFF.parse::<http::HeaderName>().unwrap(), value)]);
             let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
-            let told = address([10, 0, 0, 1].into(), &list, &trusted).to_string();
-            assert!(told.starts_with("10.0.0."), "{hop}: {told}");
+            let found = address([10, 0, 0, 1].into(), &list, &trusted).to_string();
+            assert!(found.starts_with("10.0.0."), "{hop}: {found}");
         }
     }
 
     #[test]
-    fn forwarded_is_read_where_the_other_header_is_missing() {
+    fn forwarded_is_used_without_x_forwarded_for() {
         const NAME: &str = "forwarded";
         for (list, client) in [
             (&[(NAME, "for=192.0.2.1")][..], "192.0.2.1"),
@@ -242,31 +242,31 @@ mod tests {
     }
 
     #[test]
-    fn agent_and_person_are_recorded_bounded_and_harmless() {
+    fn user_agent_and_end_user_are_bounded_and_sanitised() {
         let nobody = TrustedProxies::default();
         let read = |list: &[(&str, &str)]| {
             Client::read([10, 0, 0, 1].into(), &headers(list), &nobody, RecordClient::default())
         };
         let agent = "x".repeat(10_000);
         let client = read(&[("user-agent", &agent), ("x-openwebui-user-email", "a@example.com")]);
-        assert_eq!(client.user_agent.unwrap().chars().count(), LONGEST + 1, "and a mark that it was cut");
+        assert_eq!(client.user_agent.unwrap().chars().count(), MAX_TEXT_CHARS + 1, "and a mark that it was cut");
         assert_eq!(client.end_user.as_deref(), Some("a@example.com"));
         let client = read(&[("x-openwebui-user-email", "a@example.com"), ("x-openwebui-user-id", "7")]);
         assert_eq!(client.end_user.as_deref(), Some("7"), "an id says less about a person");
         assert_eq!(read(&[("user-agent", " "), ("x-openwebui-user-id", "")]).user_agent, None);
         let mut client = Client::default();
-        client.acts_for(Some("a\nb\u{1b}[2J\u{202e}c\u{2028}"), RecordClient::default());
+        client.set_end_user(Some("a\nb\u{1b}[2J\u{202e}c\u{2028}"), RecordClient::default());
         assert_eq!(client.end_user.as_deref(), Some("a\u{fffd}b\u{fffd}[2J\u{fffd}c"), "the last is white space");
-        client.acts_for(Some("another"), RecordClient::default());
+        client.set_end_user(Some("another"), RecordClient::default());
         assert_ne!(client.end_user.as_deref(), Some("another"), "a header counts first");
     }
 
     #[test]
-    fn what_is_not_to_be_recorded_is_not_even_kept() {
+    fn unrecorded_client_facts_are_not_kept() {
         let keep: RecordClient = "none".parse().unwrap();
         let list = headers(&[("user-agent", "x"), ("x-openwebui-user-id", "7")]);
         let mut client = Client::read([10, 0, 0, 1].into(), &list, &TrustedProxies::default(), keep);
-        client.acts_for(Some("me"), keep);
+        client.set_end_user(Some("me"), keep);
         assert_eq!(client, Client::default());
         let some: RecordClient = "address, end-user".parse().unwrap();
         assert_eq!(some, RecordClient { address: true, user_agent: false, end_user: true });

@@ -45,7 +45,7 @@ pub(super) struct Trace {
 
 impl Context {
     pub(super) fn read<B>(now: Now, peer: SocketAddr, request: &Request<B>) -> Self {
-        let [id, span, seed] = random::words();
+        let [id, span, seed] = random::bits();
         Self {
             id: random::request_id(id, span),
             now,
@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn continues_the_clients_trace_with_a_span_of_its_own() {
+    fn traceparent_is_continued_with_a_new_span() {
         let read = trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
         assert_eq!(read.parent(), "00-0af7651916cd43dd8448eb211c80319c-0000000000000abc-01");
     }
 
     #[test]
-    fn starts_no_trace_from_a_broken_header() {
+    fn invalid_traceparent_is_ignored() {
         for broken in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",

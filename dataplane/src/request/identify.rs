@@ -34,7 +34,7 @@ pub(super) struct Caller {
 /// Finds out who is calling.
 pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Caller, Refusal> {
     let mut first = None;
-    for value in presented(head) {
+    for value in presented_keys(head) {
         match look_up(runtime, &value, now) {
             Ok(caller) => return Ok(caller),
             Err(refusal) => {
@@ -49,7 +49,7 @@ pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Call
 ///
 /// # Errors
 /// When its key is gone, or belongs to another token now.
-pub(super) fn again(runtime: &Runtime, caller: &Caller) -> Result<Caller, Refusal> {
+pub(super) fn find_again(runtime: &Runtime, caller: &Caller) -> Result<Caller, Refusal> {
     let token = runtime.token(&caller.digest).filter(|token| token.id == caller.token.id);
     let token = token.ok_or(Refusal::UnknownToken)?;
     Ok(Caller { token: Arc::clone(token), digest: caller.digest })
@@ -72,7 +72,7 @@ pub(super) fn check(token: &Token, now: Now) -> Result<(), Refusal> {
 
 /// Whether a token that was fine when its request began has been taken away since. That its time has run out meanwhile
 /// does not count: what began in time may end.
-pub(super) fn withdrawn(runtime: &Runtime, caller: &Caller) -> Option<Refusal> {
+pub(super) fn revoked(runtime: &Runtime, caller: &Caller) -> Option<Refusal> {
     match runtime.token(&caller.digest) {
         None => Some(Refusal::UnknownToken),
         Some(token) => token.suspended.then(|| Refusal::TokenSuspended { token: token.id.to_string() }),
@@ -94,7 +94,7 @@ fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> 
     }
 }
 
-fn presented(head: &Parts) -> impl Iterator<Item = Cow<'_, str>> {
+fn presented_keys(head: &Parts) -> impl Iterator<Item = Cow<'_, str>> {
     let bearer = bearer(&head.headers).into_iter();
     let named = HEADERS.iter().filter_map(|&name| head.headers.get(name)?.to_str().ok());
     let query = head.uri.query().and_then(|query| parameter(query, "key"));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_token_wherever_an_sdk_puts_it() {
+    fn api_key_is_found_in_every_sdk_header() {
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
         let cases: [Case; 7] = [
             ("/", &[("authorization", "Bearer a")], &["a"]),
@@ -152,7 +152,7 @@ mod tests {
         ];
         for (uri, headers, expected) in cases {
             let head = head(uri, headers);
-            assert_eq!(presented(&head).collect::<Vec<_>>(), expected, "{uri} {headers:?}");
+            assert_eq!(presented_keys(&head).collect::<Vec<_>>(), expected, "{uri} {headers:?}");
         }
     }
 }

@@ -17,10 +17,10 @@ use std::{
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
 
-use crate::live::Account;
+use crate::state::Account;
 
 /// Largest input, in bytes, that is worked on in place. Decoding and encoding together take 10 to 30 µs per KiB.
-const IN_PLACE: usize = 32 << 10;
+const MAX_INLINE_BYTES: usize = 32 << 10;
 
 /// The threads for large inputs.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Offload(Arc<Semaphore>);
 
 /// The deadline came before the work was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Late;
+pub(super) struct DeadlinePassed;
 
 impl Default for Offload {
     /// As many threads as there are cores.
@@ -43,12 +43,18 @@ impl Offload {
     ///
     /// # Errors
     /// When the deadline passes first, or the process ends.
-    pub(super) async fn run<T, F>(&self, account: &Account, bytes: usize, by: Instant, work: F) -> Result<T, Late>
+    pub(super) async fn run<T, F>(
+        &self,
+        account: &Account,
+        bytes: usize,
+        by: Instant,
+        work: F,
+    ) -> Result<T, DeadlinePassed>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        if bytes <= IN_PLACE {
+        if bytes <= MAX_INLINE_BYTES {
             return Ok(work());
         }
         let done = async {
@@ -64,17 +70,17 @@ impl Offload {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                Err(_cancelled) => Err(Late),
+                Err(_cancelled) => Err(DeadlinePassed),
             },
-            Err(_elapsed) => Err(Late),
+            Err(_elapsed) => Err(DeadlinePassed),
         }
     }
 }
 
-/// A deadline `patience` from now.
-pub(super) fn within(now: Instant, patience: Duration) -> Instant {
+/// A deadline `timeout` from now.
+pub(super) fn deadline_in(now: Instant, timeout: Duration) -> Instant {
     // Beyond the clock's range there is none; a day does.
-    now.checked_add(patience).or_else(|| now.checked_add(Duration::from_secs(86_400))).unwrap_or(now)
+    now.checked_add(timeout).or_else(|| now.checked_add(Duration::from_secs(86_400))).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -101,20 +107,20 @@ mod tests {
     }
 
     fn soon() -> Instant {
-        within(clock::mono(), Duration::from_secs(60))
+        deadline_in(clock::mono(), Duration::from_secs(60))
     }
 
     #[tokio::test]
-    async fn small_inputs_stay_on_their_thread_and_large_ones_do_not() {
+    async fn only_large_inputs_are_offloaded() {
         let (offload, account) = (Offload::default(), Account::default());
         let here = std::thread::current().id();
         let thread = || std::thread::current().id();
-        assert_eq!(offload.run(&account, IN_PLACE, soon(), thread).await, Ok(here));
-        assert_ne!(offload.run(&account, IN_PLACE + 1, soon(), thread).await, Ok(here));
+        assert_eq!(offload.run(&account, MAX_INLINE_BYTES, soon(), thread).await, Ok(here));
+        assert_ne!(offload.run(&account, MAX_INLINE_BYTES + 1, soon(), thread).await, Ok(here));
     }
 
     #[tokio::test]
-    async fn a_token_waits_behind_itself_and_holds_one_thread() {
+    async fn one_token_occupies_at_most_one_offload_thread() {
         let offload = Arc::new(Offload(Arc::new(Semaphore::new(2))));
         let (greedy, other) = (Arc::new(Account::default()), Account::default());
         let gate = Gate::default();
@@ -132,16 +138,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_deadline_ends_the_wait_and_not_the_work() {
+    async fn deadline_ends_waiting_but_not_running_work() {
         let (offload, account, gate) = (Offload::default(), Account::default(), Gate::default());
-        let by = within(clock::mono(), Duration::from_millis(5));
+        let by = deadline_in(clock::mono(), Duration::from_millis(5));
         let held = Arc::new(());
         let (inside, waiting) = (Arc::clone(&held), gate.clone());
         let late = offload.run(&account, usize::MAX, by, move || {
             waiting.pass();
             drop(inside);
         });
-        assert_eq!(late.await, Err(Late));
+        assert_eq!(late.await, Err(DeadlinePassed));
         assert_eq!(Arc::strong_count(&held), 2, "what the work holds is kept");
         gate.open();
         assert_eq!(offload.run(&account, usize::MAX, soon(), || ()).await, Ok(()));
@@ -150,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "on purpose")]
-    async fn a_panic_goes_on_in_the_caller() {
+    async fn offloaded_panic_resumes_in_the_caller() {
         let _ = Offload::default().run(&Account::default(), usize::MAX, soon(), || panic!("on purpose")).await;
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Whether this failure leads on to another upstream.
-    pub(super) fn leads_on(&self, condition: FallbackCondition) -> bool {
+    pub(super) fn triggers_fallback(&self, condition: FallbackCondition) -> bool {
         self.route.fallback.conditions.contains(&condition)
     }
 }
@@ -39,7 +39,7 @@ impl Plan {
 /// Orders the upstreams that may serve this model to this token and have what the call needs, for a tenant.
 pub(super) fn plan(
     route: &Arc<Route>,
-    (asked, needs): (&str, Needs),
+    (requested_model, needs): (&str, Needs),
     token: &Token,
     tenant: &str,
     context: &Context,
@@ -52,9 +52,9 @@ pub(super) fn plan(
         };
         return Err(Refusal::RouteBroken { route: id(), why });
     }
-    let model = || admit::clip(asked);
+    let model = || admit::clip(requested_model);
     let taking = route.upstreams.iter().filter(|upstream| upstream.weight > 0);
-    let mut offered = taking.filter_map(|upstream| Some((upstream, upstream.terms(asked)?))).peekable();
+    let mut offered = taking.filter_map(|upstream| Some((upstream, upstream.terms(requested_model)?))).peekable();
     if offered.peek().is_none() {
         return Err(Refusal::ModelNotOffered { route: id(), model: model() });
     }
@@ -62,34 +62,36 @@ pub(super) fn plan(
     if affordable.peek().is_none() {
         return Err(Refusal::Unpriced { token: token.id.to_string(), model: model() });
     }
-    let needed = needed(needs);
+    let needed = needed_capabilities(needs);
     let mut random = Random(context.seed);
     let can_all = |terms: &Terms<'_>| needed.iter().all(|need| terms.can(*need));
     let capable: Vec<_> = affordable.filter(|(_, terms)| can_all(terms)).map(|(it, _)| Arc::clone(it)).collect();
-    let asking = balance::Asking { how: route.balancing, now: clock::mono(), tenant };
-    let upstreams = balance::order(&capable, asking, |below| random.below(below));
-    let patience = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
-    let Some(patience) = patience else {
-        return Err(Refusal::NotCapable { route: id(), needs: words(&needed) });
+    let selection = balance::Selection { strategy: route.balancing, now: clock::mono(), tenant };
+    let upstreams = balance::order(&capable, selection, |below| random.below(below));
+    let timeout = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
+    let Some(timeout) = timeout else {
+        return Err(Refusal::NotCapable { route: id(), needs: capability_names(&needed) });
     };
     // A deadline too far for the clock is none: a century will do.
     let century = Duration::from_secs(3_155_760_000);
-    let deadline = context.now.mono.checked_add(patience.min(century)).unwrap_or(context.now.mono);
+    let deadline = context.now.mono.checked_add(timeout.min(century)).unwrap_or(context.now.mono);
     Ok(Plan { route: Arc::clone(route), upstreams, deadline })
 }
 
 /// What a call needs and an upstream lacks on these terms, as an AIRoute writes it; empty if it lacks nothing.
-pub fn lacking(terms: &Terms<'_>, call: &ParsedRequest) -> String {
-    words(&needed(call.needs()).into_iter().filter(|need| !terms.can(*need)).collect::<Vec<_>>())
+pub fn lacking(terms: &Terms<'_>, request: &ParsedRequest) -> String {
+    capability_names(
+        &needed_capabilities(request.needs()).into_iter().filter(|need| !terms.can(*need)).collect::<Vec<_>>(),
+    )
 }
 
 /// Whether an upstream, as it is configured now, can serve this model to this token for a call that needs this.
-pub(super) fn serves(upstream: &Upstream, asked: &str, needs: Needs, token: &Token) -> bool {
-    let terms = upstream.terms(asked).filter(|terms| terms.priced || !token.denies_unpriced);
-    upstream.weight > 0 && terms.is_some_and(|terms| needed(needs).iter().all(|need| terms.can(*need)))
+pub(super) fn serves(upstream: &Upstream, requested_model: &str, needs: Needs, token: &Token) -> bool {
+    let terms = upstream.terms(requested_model).filter(|terms| terms.priced || !token.denies_unpriced);
+    upstream.weight > 0 && terms.is_some_and(|terms| needed_capabilities(needs).iter().all(|need| terms.can(*need)))
 }
 
-fn needed(needs: Needs) -> Vec<Capability> {
+fn needed_capabilities(needs: Needs) -> Vec<Capability> {
     let all = [
         (needs.streaming, Capability::Streaming),
         (needs.tools, Capability::Tools),
@@ -107,7 +109,7 @@ fn needed(needs: Needs) -> Vec<Capability> {
 }
 
 /// As they are written in an AIRoute.
-fn words(needed: &[Capability]) -> String {
+fn capability_names(needed: &[Capability]) -> String {
     let word = |capability: &Capability| serde_json::to_value(capability).ok()?.as_str().map(str::to_owned);
     needed.iter().filter_map(word).collect::<Vec<_>>().join(", ")
 }
@@ -130,9 +132,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn needs_are_named_as_an_airoute_writes_them() {
+    fn missing_capabilities_use_airoute_names() {
         let needs = Needs { tools: true, json_schema: true, ..Needs::default() };
-        assert_eq!(words(&needed(needs)), "Tools, JSONSchema");
+        assert_eq!(capability_names(&needed_capabilities(needs)), "Tools, JSONSchema");
     }
 
     #[test]

@@ -31,36 +31,36 @@ use tokio::time::timeout_at;
 use super::{
     Gateway, RequestSettings,
     attempt::outbound,
-    gathered::{Full, Gathered, Lease},
-    offload::{Late, within},
+    config_view::ConfigView,
+    memory::{BufferedBody, BuffersFull, MemoryPermit},
+    offload::{DeadlinePassed, deadline_in},
     refusal::Refusal,
-    standing::Standing,
 };
 use crate::clock;
 
 mod decompress;
 mod form;
 
-pub(super) use self::form::Rest;
+pub(super) use self::form::FormRest;
 
 use self::decompress::Encoding;
 pub(super) use self::decompress::READ_ENCODINGS;
 
 /// How often the caller is looked at again while nothing of the body comes.
-const LOOK: Duration = Duration::from_secs(1);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How much larger than its compressed form a body is taken to be when it is decided where to inflate it.
-const INFLATION: usize = 64;
+const ASSUMED_INFLATION: usize = 64;
 
 /// A call that has been read. Held until an upstream has answered, also by threads that prepare it.
-pub(super) struct Read {
+pub(super) struct ReadRequest {
     /// What the client asks for.
-    pub call: ParsedRequest,
+    pub request: ParsedRequest,
     /// What an upstream has to be able to do.
     pub needs: Needs,
     /// What is still to come of a form.
-    pub rest: Option<Rest>,
-    _lease: Lease,
+    pub rest: Option<FormRest>,
+    _memory: MemoryPermit,
 }
 
 /// Reads the body and takes it apart as far as routing needs.
@@ -69,57 +69,57 @@ pub(super) async fn read<B>(
     head: &Parts,
     body: B,
     gateway: &Gateway,
-    standing: &mut Standing,
-) -> Result<Arc<Read>, Refusal>
+    view: &mut ConfigView,
+) -> Result<Arc<ReadRequest>, Refusal>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let family = matched.operation.family();
-    if let Some(name) = outbound::too_long(family, &head.headers) {
+    if let Some(name) = outbound::first_too_long(family, &head.headers) {
         return Err(Refusal::Malformed(Malformed {
             field: Some(name.to_owned()),
             message: format!(
                 "the header {name} makes the headers for the upstream longer than {} bytes",
-                outbound::MOST_BYTES
+                outbound::MAX_PASSED_BYTES
             ),
         }));
     }
     let settings = &gateway.settings;
-    let account = Arc::clone(&standing.caller().token.account);
-    let lease = Lease::new(gateway, &account);
-    let look = || {
+    let account = Arc::clone(&view.caller().token.account);
+    let memory = MemoryPermit::new(gateway, &account);
+    let recheck = || {
         if gateway.drain.is_expired() {
             return Err(Refusal::ShuttingDown);
         }
-        standing.renew(gateway).map(drop)
+        view.refresh(gateway).map(drop)
     };
     if let Some(boundary) = form_boundary(&matched, &head.headers)? {
-        return read_form(matched, head, (body, &boundary), settings, lease, look).await;
+        return read_form(matched, head, (body, &boundary), settings, memory, recheck).await;
     }
-    let received = receive(&head.headers, body, settings, lease, look).await?;
+    let received = receive(&head.headers, body, settings, memory, recheck).await?;
     let content_type = foreign_content_type(&head.headers);
     let head = dialect_head(&matched, &head.headers);
     let size = match received.encoding {
         Encoding::Identity => received.bytes.len(),
-        Encoding::Gzip | Encoding::Zstd | Encoding::Brotli => received.bytes.len().saturating_mul(INFLATION),
+        Encoding::Gzip | Encoding::Zstd | Encoding::Brotli => received.bytes.len().saturating_mul(ASSUMED_INFLATION),
     };
     let limit = settings.max_body_bytes;
-    let by = within(clock::mono(), settings.body_total);
+    let by = deadline_in(clock::mono(), settings.body_total);
     let read = gateway.offload.run(&account, size, by, move || {
-        let (bytes, mut lease) = received.decode(limit)?;
+        let (bytes, mut memory) = received.decode(limit)?;
         let content_type = content_type.filter(|_| !begins_like_json(&bytes));
-        let call = ParsedRequest::read(matched, head, bytes).map_err(|malformed| match content_type {
+        let request = ParsedRequest::read(matched, head, bytes).map_err(|malformed| match content_type {
             Some(content_type) => Refusal::UnknownContentType { content_type },
             None => Refusal::Malformed(malformed),
         })?;
         // A body may have been rewritten on the way.
-        lease.resize(call.body_len()).map_err(|Full| Refusal::Full)?;
+        memory.resize(request.body_len()).map_err(|BuffersFull| Refusal::BuffersFull)?;
         // Asked for here, since it goes through the whole body; the call keeps it.
-        call.estimated_input_tokens();
-        let needs = call.needs();
-        Ok(Arc::new(Read { call, needs, rest: None, _lease: lease }))
+        request.estimated_input_tokens();
+        let needs = request.needs();
+        Ok(Arc::new(ReadRequest { request, needs, rest: None, _memory: memory }))
     });
-    read.await.unwrap_or_else(|Late| Err(Refusal::Busy))
+    read.await.unwrap_or_else(|DeadlinePassed| Err(Refusal::Busy))
 }
 
 /// The boundary, if the body is a form and may be one.
@@ -143,9 +143,9 @@ async fn read_form<B>(
     head: &Parts,
     (body, boundary): (B, &str),
     settings: &RequestSettings,
-    mut lease: Lease,
-    look: impl FnMut() -> Result<(), Refusal>,
-) -> Result<Arc<Read>, Refusal>
+    mut memory: MemoryPermit,
+    recheck: impl FnMut() -> Result<(), Refusal>,
+) -> Result<Arc<ReadRequest>, Refusal>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
@@ -158,10 +158,10 @@ where
     }
     let dialect_head = dialect_head(&matched, &head.headers);
     let names_model = matched.model.is_none();
-    let ahead = form::read(body, (boundary, names_model), settings, &mut lease, look).await?;
-    let call = ParsedRequest::read_form(matched, dialect_head, ahead.form).map_err(Refusal::Malformed)?;
-    let needs = call.needs();
-    Ok(Arc::new(Read { call, needs, rest: ahead.rest, _lease: lease }))
+    let start = form::read(body, (boundary, names_model), settings, &mut memory, recheck).await?;
+    let request = ParsedRequest::read_form(matched, dialect_head, start.form).map_err(Refusal::Malformed)?;
+    let needs = request.needs();
+    Ok(Arc::new(ReadRequest { request, needs, rest: start.rest, _memory: memory }))
 }
 
 /// Refuses a body that declares too much before a byte of it is read.
@@ -178,25 +178,25 @@ fn check_length(headers: &HeaderMap, settings: &RequestSettings) -> Result<(), R
 struct Received {
     bytes: Bytes,
     encoding: Encoding,
-    lease: Lease,
+    memory: MemoryPermit,
 }
 
 impl Received {
     /// Undoes the encoding.
-    fn decode(self, limit: usize) -> Result<(Bytes, Lease), Refusal> {
-        let Self { bytes, encoding, mut lease } = self;
-        let bytes = decompress::decompress(encoding, bytes, limit, &mut lease)?;
-        Ok((bytes, lease))
+    fn decode(self, limit: usize) -> Result<(Bytes, MemoryPermit), Refusal> {
+        let Self { bytes, encoding, mut memory } = self;
+        let bytes = decompress::decompress(encoding, bytes, limit, &mut memory)?;
+        Ok((bytes, memory))
     }
 }
 
-/// Receives a body. `look` says whether the request may still go on.
+/// Receives a body. `recheck` says whether the request may still go on.
 async fn receive<B>(
     headers: &HeaderMap,
     mut body: B,
     settings: &RequestSettings,
-    lease: Lease,
-    mut look: impl FnMut() -> Result<(), Refusal>,
+    memory: MemoryPermit,
+    mut recheck: impl FnMut() -> Result<(), Refusal>,
 ) -> Result<Received, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -204,16 +204,16 @@ where
     check_length(headers, settings)?;
     let limit = settings.max_body_bytes;
     let encoding = Encoding::read(headers)?;
-    let mut gathered = Gathered::new(lease);
-    let complete_by = within(clock::mono(), settings.body_total);
-    while let Some(data) = next(&mut body, settings, complete_by, &mut look).await? {
-        if gathered.len().saturating_add(data.len()) > limit {
+    let mut buffered = BufferedBody::new(memory);
+    let complete_by = deadline_in(clock::mono(), settings.body_total);
+    while let Some(data) = next(&mut body, settings, complete_by, &mut recheck).await? {
+        if buffered.len().saturating_add(data.len()) > limit {
             return Err(Refusal::BodyTooLarge { limit });
         }
-        gathered.push(data).map_err(|Full| Refusal::Full)?;
+        buffered.push(data).map_err(|BuffersFull| Refusal::BuffersFull)?;
     }
-    let (bytes, lease) = gathered.join();
-    Ok(Received { bytes, encoding, lease })
+    let (bytes, memory) = buffered.join();
+    Ok(Received { bytes, encoding, memory })
 }
 
 /// The next piece; none at the end.
@@ -221,13 +221,13 @@ async fn next<B>(
     body: &mut B,
     settings: &RequestSettings,
     complete_by: Instant,
-    look: &mut impl FnMut() -> Result<(), Refusal>,
+    recheck: &mut impl FnMut() -> Result<(), Refusal>,
 ) -> Result<Option<Bytes>, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut now = clock::mono();
-    let next_by = within(now, settings.body_frame_idle);
+    let next_by = deadline_in(now, settings.body_frame_idle);
     loop {
         // Also for a body that is never late with its next piece.
         if now >= complete_by {
@@ -236,14 +236,14 @@ where
         if now >= next_by {
             return Err(Refusal::BodyStalled { after: settings.body_frame_idle });
         }
-        let look_at = within(now, LOOK).min(next_by).min(complete_by);
-        match timeout_at(look_at.into(), body.frame()).await {
+        let recheck_at = deadline_in(now, RECHECK_INTERVAL).min(next_by).min(complete_by);
+        match timeout_at(recheck_at.into(), body.frame()).await {
             Ok(None) => return Ok(None),
             Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
             // Trailers mean nothing to these dialects.
             Ok(Some(Ok(frame))) => return Ok(Some(Frame::into_data(frame).unwrap_or_default())),
             Err(_elapsed) => {
-                look()?;
+                recheck()?;
                 now = clock::mono();
             }
         }
@@ -300,16 +300,16 @@ mod tests {
         let frames: Vec<_> =
             frames.iter().map(|data| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(data)))).collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
-        let received = receive(&map, body, &settings(), lease(1 << 20), || Ok(())).await?;
+        let received = receive(&map, body, &settings(), memory(1 << 20), || Ok(())).await?;
         received.decode(100).map(|(bytes, _)| bytes)
     }
 
-    fn lease(limit: usize) -> Lease {
-        Lease::of([(Gauge::default(), limit), (Gauge::default(), limit)])
+    fn memory(limit: usize) -> MemoryPermit {
+        MemoryPermit::of([(Gauge::default(), limit), (Gauge::default(), limit)])
     }
 
     #[tokio::test]
-    async fn joins_frames_and_stops_at_the_cap() {
+    async fn body_frames_are_joined_up_to_the_size_limit() {
         assert_eq!(receive_frames(&[], &[b"ab", b"", b"cd"]).await.unwrap(), "abcd");
         assert_eq!(receive_frames(&[], &[&[b'x'; 100]]).await.unwrap().len(), 100);
         for frames in [&[&[b'x'; 101][..]][..], &[&[b'x'; 60], &[b'x'; 60]]] {
@@ -320,32 +320,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gives_up_on_a_client_that_stops_sending() {
+    async fn stalled_body_times_out() {
         let stalled = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        let patience = Duration::from_millis(5);
-        let settings = RequestSettings { body_frame_idle: patience, ..settings() };
-        let read = receive(&HeaderMap::new(), stalled, &settings, lease(1 << 20), || Ok(())).await;
-        assert!(matches!(read, Err(Refusal::BodyStalled { after }) if after == patience));
+        let timeout = Duration::from_millis(5);
+        let settings = RequestSettings { body_frame_idle: timeout, ..settings() };
+        let read = receive(&HeaderMap::new(), stalled, &settings, memory(1 << 20), || Ok(())).await;
+        assert!(matches!(read, Err(Refusal::BodyStalled { after }) if after == timeout));
     }
 
     #[tokio::test]
-    async fn a_body_that_is_never_silent_has_an_end_too() {
+    async fn trickling_body_hits_the_total_timeout() {
         let trickle = futures_util::stream::unfold((), |()| async {
             tokio::task::yield_now().await;
             Some((Ok::<_, Infallible>(Frame::data(Bytes::new())), ()))
         });
         let settings = RequestSettings { body_total: Duration::from_millis(5), ..settings() };
         let body = StreamBody::new(Box::pin(trickle));
-        let read = receive(&HeaderMap::new(), body, &settings, lease(1 << 20), || Ok(())).await;
+        let read = receive(&HeaderMap::new(), body, &settings, memory(1 << 20), || Ok(())).await;
         assert!(matches!(read, Err(Refusal::BodySlow { within }) if within == settings.body_total), "{read:?}");
     }
 
     #[tokio::test]
-    async fn a_withdrawn_token_does_not_wait_for_the_rest_of_its_body() {
+    async fn revoked_token_stops_reading_the_body() {
         let stalled = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let settings = RequestSettings { body_frame_idle: Duration::from_secs(60), ..settings() };
-        let look = || Err(Refusal::UnknownToken);
-        let read = receive(&HeaderMap::new(), stalled, &settings, lease(1 << 20), look).await;
+        let recheck = || Err(Refusal::UnknownToken);
+        let read = receive(&HeaderMap::new(), stalled, &settings, memory(1 << 20), recheck).await;
         assert!(matches!(read, Err(Refusal::UnknownToken)), "{read:?}");
     }
 }

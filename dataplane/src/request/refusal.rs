@@ -11,7 +11,7 @@ use routeapi_protocol::{
 use super::attempt::Failure;
 
 /// What a client is told when no more bytes may be held.
-pub(super) const FULL: &str = "the gateway's buffer limit is reached; try again in a moment";
+pub(super) const BUFFERS_FULL: &str = "the gateway's buffer limit is reached; try again in a moment";
 
 /// How every 401 begins: clients look for these words to tell their user about the key.
 const INVALID_KEY: &str = "invalid API key";
@@ -195,8 +195,8 @@ pub(super) enum Refusal {
     #[error("{}", .0.problem.message)]
     Upstream(Box<Failure>),
     /// The process holds as many bytes as it may.
-    #[error("{FULL}")]
-    Full,
+    #[error("{BUFFERS_FULL}")]
+    BuffersFull,
     /// No thread was free to read a large request in time.
     #[error("the gateway is busy with other large requests; try again in a moment")]
     Busy,
@@ -210,13 +210,13 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// What a log may say of it: nothing that could quote a prompt.
-    pub(super) fn for_the_log(&self) -> String {
+    pub(super) fn log_message(&self) -> String {
         match self {
             Self::Malformed(malformed) => match &malformed.field {
                 Some(field) => format!("the request body is not legal at {field}"),
                 None => "the request body is not legal".to_owned(),
             },
-            Self::Upstream(failure) => failure.for_the_log(),
+            Self::Upstream(failure) => failure.log_message(),
             other => other.to_string(),
         }
     }
@@ -279,7 +279,7 @@ struct Limit<'a>(&'a Exceeded);
 
 impl fmt::Display for Limit<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Exceeded { limit, kind, cap, retry_after_ms, asked, .. } = self.0;
+        let Exceeded { limit, kind, cap, retry_after_ms, requested, .. } = self.0;
         match kind {
             ExceededKind::Concurrency => write!(out, "{cap} requests of this token are in flight already ({limit})")?,
             ExceededKind::Requests => write!(out, "limit {limit:?} of this token is reached: {cap} requests")?,
@@ -289,9 +289,9 @@ impl fmt::Display for Limit<'_> {
                 write!(out, "limit {limit:?} of this token is reached: {dollars}.{nanos:09} USD")?;
             }
         }
-        if let Some(asked) = asked {
+        if let Some(requested) = requested {
             let unit = if *kind == ExceededKind::Spend { "billionths of a US dollar" } else { "tokens" };
-            return write!(out, "; this request may use {asked} {unit}: ask for fewer or shorter answers");
+            return write!(out, "; this request may use {requested} {unit}: ask for fewer or shorter answers");
         }
         match retry_after_ms {
             None if *cap == 0 => out.write_str("; it has room for no request"),
@@ -318,14 +318,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_for_people() {
+    fn refusal_messages_are_readable() {
         let spend = Exceeded {
             limit: "daily".into(),
             kind: ExceededKind::Spend,
             cap: 2_500_000_000,
             left: 0,
             retry_after_ms: None,
-            asked: None,
+            requested: None,
         };
         let text = Refusal::LimitReached(spend).to_string();
         assert!(text.contains("\"daily\"") && text.contains("2.500000000 USD"), "{text}");
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_api_is_named_as_its_vendor_names_it() {
+    fn missing_api_is_called_what_its_vendor_calls_it() {
         let counting =
             Refusal::NoLane { operation: Operation::MessagesCountTokens, upstreams: vec!["vllm: why".into()] };
         assert_eq!(counting.to_string(), "token counting is not available for this model (vllm: why)");
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_blamed_with_the_place() {
+    fn malformed_body_error_names_the_field() {
         let at = |field: Option<&str>, message: &str| {
             let field = field.map(str::to_owned);
             Refusal::Malformed(Malformed { field, message: message.to_owned() }).to_string()

@@ -15,16 +15,16 @@ pub use body::{BodyError, ResponseBody};
 pub use delivery::{Deliveries, end_overdue};
 
 use self::{
-    body::{Pieces, Remains, StreamBody, WholeBody},
-    delivery::Answer as Delivered,
+    body::{Pieces, ReadyBytes, StreamBody, WholeBody},
+    delivery::DeliveryContent,
     waiting::WaitingBody,
     watch::Watch,
 };
 use super::{
     attempt::{Answer, AnswerBody},
-    respond::{self, Stamp},
-    settle::{Ending, Guard},
-    wait::{Attempts, Early},
+    respond::{self, CommonHeaders},
+    settle::{Guard, RequestOutcome},
+    wait::{Attempts, EarlyHead},
 };
 
 /// Hands an answer over. The guard goes with the body and settles at its end.
@@ -44,9 +44,9 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
             headers::unbuffered(&mut headers);
         }
     }
-    Stamp::of(&guard).put(&mut headers);
+    CommonHeaders::of(&guard).insert_into(&mut headers);
     let status = answer.status;
-    guard.answered(status.as_u16());
+    guard.set_status(status.as_u16());
     let gateway = Arc::clone(guard.gateway());
     let mut response = Response::new(ResponseBody::delivered(delivered(answer, guard), &gateway));
     *response.status_mut() = status;
@@ -56,36 +56,36 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
 
 /// Gives a client its head before an upstream has answered; the attempts go on in the body, and the guard with them.
 /// What headers say of the upstream and of warnings is not known yet: the record has it.
-pub(super) fn wait(attempts: Attempts, early: Early) -> Response<ResponseBody> {
-    let Early { after, stamp, pending, caller, deadline } = early;
+pub(super) fn wait(attempts: Attempts, early: EarlyHead) -> Response<ResponseBody> {
+    let EarlyHead { after, common_headers, pending, caller, deadline } = early;
     let mut headers = HeaderMap::new();
     headers::rewritten(&mut headers, pending.content_type());
     headers::unbuffered(&mut headers);
-    let gateway = Arc::clone(stamp.gateway());
-    stamp.put(&mut headers);
+    let gateway = Arc::clone(common_headers.gateway());
+    common_headers.insert_into(&mut headers);
     gateway.metrics.answered_early();
     let watch = Watch::new(&gateway, Some(after), deadline);
-    let body = Delivered::Waiting(Box::new(WaitingBody::new(attempts, pending, watch, caller)));
+    let body = DeliveryContent::Waiting(Box::new(WaitingBody::new(attempts, pending, watch, caller)));
     let mut response = Response::new(ResponseBody::delivered(body, &gateway));
     *response.headers_mut() = headers;
     response
 }
 
 /// What of an answer goes out behind its head.
-fn delivered(answer: Answer, mut guard: Guard) -> Delivered {
+fn delivered(answer: Answer, mut guard: Guard) -> DeliveryContent {
     match answer.body {
         AnswerBody::Whole { bytes, .. } if bytes.is_empty() => {
-            guard.settle(Ending::COMPLETED);
-            Delivered::Done
+            guard.finish(RequestOutcome::COMPLETED);
+            DeliveryContent::Done
         }
-        AnswerBody::Whole { bytes, lease, .. } => {
-            Delivered::Whole(Box::new(WholeBody::new(bytes, answer.deadline, guard, lease)))
+        AnswerBody::Whole { bytes, memory, .. } => {
+            DeliveryContent::Whole(Box::new(WholeBody::new(bytes, answer.deadline, guard, memory)))
         }
         AnswerBody::Stream { held, stream, rest, unfinished, .. } => {
             let idle = answer.upstream.timeouts.stream_idle;
             let watch = Watch::new(guard.gateway(), guard.heartbeat(), answer.deadline).idle_after(idle);
-            let pieces = Pieces { remains: Remains::new(held), stream, rest, unfinished, place: answer.place };
-            Delivered::Stream(Box::new(StreamBody::new(pieces, watch, guard)))
+            let pieces = Pieces { ready: ReadyBytes::new(held), stream, rest, unfinished, permits: answer.permits };
+            DeliveryContent::Stream(Box::new(StreamBody::new(pieces, watch, guard)))
         }
     }
 }

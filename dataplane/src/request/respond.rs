@@ -1,5 +1,5 @@
-//! The only place that turns a refusal into status and body in the client's dialect, and that stamps every response with
-//! the gateway's own headers. Matches are exhaustive: a new refusal does not compile until it is given a face here.
+//! The only place that turns a refusal into status and body in the client's dialect, and that adds the gateway's
+//! own headers to every response. Matches are exhaustive: a new refusal does not compile until it is classified here.
 
 mod warnings;
 
@@ -18,18 +18,18 @@ use routeapi_protocol::{
     problem::{Problem, ProblemKind, render},
 };
 
-pub(super) use warnings::{header as warnings_header, words as warning_words};
+pub(super) use warnings::{header as warnings_header, list as warning_list};
 
 use super::{
     Gateway, ResponseBody,
-    attempt::{Cause, Failure, RawError, kind_word},
+    attempt::{Cause, Failure, RawError, kind_code},
     context::Context,
     read::READ_ENCODINGS,
     refusal::Refusal,
     relay,
-    settle::{Ending, Guard},
+    settle::{Guard, RequestOutcome},
 };
-use crate::live::{Headroom, Room};
+use crate::state::{Headroom, Room};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A limit, what is left of it, and when it is whole again: the names that OpenAI's SDKs and tools read.
@@ -44,47 +44,47 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
 /// Answers a refusal and settles the request.
 pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<ResponseBody> {
     let message = refusal.to_string();
-    guard.explain(&refusal.for_the_log());
-    let ending = ending(&refusal);
+    guard.explain(&refusal.log_message());
+    let outcome = outcome(&refusal);
     let raw = if let Refusal::Upstream(failure) = &mut refusal { failure.take_raw() } else { None };
     let mut response = match raw {
-        Some(raw) => unchanged(raw),
-        None => rendered(&refusal, message, &guard),
+        Some(raw) => passthrough_error(raw),
+        None => render_refusal(&refusal, message, &guard),
     };
-    extra_headers(&refusal, response.headers_mut());
-    if is_retried(response.status()) && is_final(&refusal, guard.attempts()) {
+    refusal_headers(&refusal, response.headers_mut());
+    if is_retried_by_sdks(response.status()) && is_retry_useless(&refusal, guard.attempt_count()) {
         response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
     }
-    Stamp::of(&guard).put(response.headers_mut());
-    guard.answered(response.status().as_u16());
-    guard.sent(response.body().len());
-    guard.settle(ending);
+    CommonHeaders::of(&guard).insert_into(response.headers_mut());
+    guard.set_status(response.status().as_u16());
+    guard.add_sent(response.body().len());
+    guard.finish(outcome);
     response.map(ResponseBody::full)
 }
 
 /// An answer of the gateway itself.
-pub(super) fn own(body: Vec<u8>, mut guard: Guard) -> Response<ResponseBody> {
+pub(super) fn local(body: Vec<u8>, mut guard: Guard) -> Response<ResponseBody> {
     let mut response = Response::new(Bytes::from(body));
     if !response.body().is_empty() {
         response.headers_mut().insert(CONTENT_TYPE, JSON);
     }
-    Stamp::of(&guard).put(response.headers_mut());
-    guard.answered(response.status().as_u16());
-    guard.sent(response.body().len());
-    guard.settle(Ending::COMPLETED);
+    CommonHeaders::of(&guard).insert_into(response.headers_mut());
+    guard.set_status(response.status().as_u16());
+    guard.add_sent(response.body().len());
+    guard.finish(RequestOutcome::COMPLETED);
     response.map(ResponseBody::full)
 }
 
 /// What every response carries: the request's id under our name and the dialect's, what the token has left, and the wish
 /// to close when draining.
-pub(super) struct Stamp {
+pub(super) struct CommonHeaders {
     gateway: Arc<Gateway>,
     context: Arc<Context>,
     family: Family,
     headroom: Option<Headroom>,
 }
 
-impl Stamp {
+impl CommonHeaders {
     /// For the response of this guard's request.
     pub(super) fn of(guard: &Guard) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Stamp {
         &self.gateway
     }
 
-    pub(super) fn put(self, headers: &mut HeaderMap) {
+    pub(super) fn insert_into(self, headers: &mut HeaderMap) {
         if let Ok(id) = HeaderValue::from_str(&self.context.id) {
             let dialects = match self.family {
                 Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
@@ -122,14 +122,14 @@ impl Stamp {
 }
 
 /// An upstream's error as it came.
-fn unchanged(raw: RawError) -> Response<Bytes> {
+fn passthrough_error(raw: RawError) -> Response<Bytes> {
     let mut response = Response::new(raw.body);
     *response.status_mut() = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::BAD_GATEWAY);
     *response.headers_mut() = relay::headers::passed(&raw.headers, true);
     response
 }
 
-fn rendered(refusal: &Refusal, message: String, guard: &Guard) -> Response<Bytes> {
+fn render_refusal(refusal: &Refusal, message: String, guard: &Guard) -> Response<Bytes> {
     let problem = problem(refusal, message);
     let (status, body) = render(guard.family(), &problem, &guard.context().id);
     let mut response = Response::new(Bytes::from(body));
@@ -145,10 +145,10 @@ fn rendered(refusal: &Refusal, message: String, guard: &Guard) -> Response<Bytes
 
 /// The refusal as every dialect can say it.
 fn problem(refusal: &Refusal, message: String) -> Problem {
-    let (kind, _) = face(refusal);
+    let (kind, _) = classify(refusal);
     let mut problem = Problem::new(kind, message);
     match refusal {
-        Refusal::Upstream(failure) => return failure.for_the_client(),
+        Refusal::Upstream(failure) => return failure.client_problem(),
         Refusal::MethodNotAllowed { .. } => problem.status = 405,
         // Codex takes it as the word to go on over HTTP, and anything else as a failure to be tried again.
         Refusal::NoWebSocket => problem.status = 426,
@@ -164,7 +164,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::CoolingDown { wait, .. } => {
             problem.retry_after_ms = u64::try_from(wait.as_millis()).ok();
         }
-        Refusal::NotConfigured | Refusal::Full | Refusal::Busy | Refusal::ShuttingDown => {
+        Refusal::NotConfigured | Refusal::BuffersFull | Refusal::Busy | Refusal::ShuttingDown => {
             problem.retry_after_ms = Some(1_000);
         }
         // Nothing is too busy: somebody has to correct an object.
@@ -191,7 +191,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
 }
 
 /// The kind of problem that a refusal is, and its word in records and metrics.
-fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
+fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
     match refusal {
         Refusal::NoSuchPath { .. } => (ProblemKind::NotFound, "no_such_path"),
         Refusal::NotServed(_) => (ProblemKind::NotFound, "not_served"),
@@ -232,8 +232,8 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::NoLane { .. } => (ProblemKind::InvalidRequest, "no_lane"),
         Refusal::FieldRefused { .. } => (ProblemKind::InvalidRequest, "field_refused"),
         Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),
-        Refusal::Upstream(failure) => (failure.problem.kind, failure.word()),
-        Refusal::Full => (ProblemKind::Overloaded, "buffers_full"),
+        Refusal::Upstream(failure) => (failure.problem.kind, failure.code()),
+        Refusal::BuffersFull => (ProblemKind::Overloaded, "buffers_full"),
         Refusal::Busy => (ProblemKind::Overloaded, "workers_busy"),
         Refusal::ShuttingDown => (ProblemKind::Overloaded, "shutdown"),
         Refusal::Panicked => (ProblemKind::Internal, "panic"),
@@ -241,7 +241,7 @@ fn face(refusal: &Refusal) -> (ProblemKind, &'static str) {
 }
 
 /// How the request ended, for its record.
-fn ending(refusal: &Refusal) -> Ending {
+fn outcome(refusal: &Refusal) -> RequestOutcome {
     let outcome = match refusal {
         Refusal::NoToken
         | Refusal::UnknownToken
@@ -253,7 +253,7 @@ fn ending(refusal: &Refusal) -> Ending {
         Refusal::BodyBroken => Outcome::ClientCancelled,
         Refusal::NotConfigured
         | Refusal::RouteBroken { .. }
-        | Refusal::Full
+        | Refusal::BuffersFull
         | Refusal::Busy
         | Refusal::ShuttingDown
         | Refusal::Panicked => Outcome::GatewayStopped,
@@ -279,7 +279,7 @@ fn ending(refusal: &Refusal) -> Ending {
         | Refusal::NoLane { .. }
         | Refusal::FieldRefused { .. } => Outcome::Completed,
     };
-    Ending::new(outcome, face(refusal).1)
+    RequestOutcome::new(outcome, classify(refusal).1)
 }
 
 /// An upstream's refusal of the request itself (not legal, too large, too long for the model, filtered) is an answer, and
@@ -290,13 +290,13 @@ fn upstream_outcome(failure: &Failure) -> Outcome {
         ProblemKind::InvalidRequest | ProblemKind::TooLarge | ProblemKind::ContextLength | ProblemKind::ContentFiltered
     );
     match failure.cause {
-        Cause::Deadline | Cause::Full => Outcome::GatewayStopped,
-        Cause::Answered | Cause::Unformed if about_the_request => Outcome::Completed,
+        Cause::RequestTimeout | Cause::BuffersFull => Outcome::GatewayStopped,
+        Cause::ErrorAnswer | Cause::RequestUnformed if about_the_request => Outcome::Completed,
         _ => Outcome::UpstreamFailed,
     }
 }
 
-fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
+fn refusal_headers(refusal: &Refusal, headers: &mut HeaderMap) {
     match refusal {
         Refusal::MethodNotAllowed { allow } => {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -321,7 +321,7 @@ fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
         Refusal::BodyTooLarge { .. }
         | Refusal::BodyStalled { .. }
         | Refusal::BodySlow { .. }
-        | Refusal::Full
+        | Refusal::BuffersFull
         | Refusal::ShuttingDown => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -330,21 +330,21 @@ fn extra_headers(refusal: &Refusal, headers: &mut HeaderMap) {
 }
 
 /// Statuses on which the official SDKs ask again by themselves.
-fn is_retried(status: StatusCode) -> bool {
+fn is_retried_by_sdks(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 429)
 }
 
 /// Whether asking again at once is of no use, which `x-should-retry: false` tells the SDKs of OpenAI and Anthropic (two
 /// retries by default; Google's does not retry unless it is told to, and knows no such header).
 ///
-/// The gateway has been along the route already: each retry of the client would walk it again, so that one call becomes
+/// The gateway has tried the route already: each retry of the client would try it again, so that one call becomes
 /// six requests to upstreams where there are two. After a single attempt a retry is all the second chance there is, so
 /// that is left to the client; and so is what comes with a time to wait.
-fn is_final(refusal: &Refusal, attempts: usize) -> bool {
+fn is_retry_useless(refusal: &Refusal, attempts: usize) -> bool {
     match refusal {
-        Refusal::Upstream(failure) if failure.cause == Cause::Deadline => true,
+        Refusal::Upstream(failure) if failure.cause == Cause::RequestTimeout => true,
         Refusal::Upstream(failure) => attempts > 1 && failure.problem.retry_after_ms.is_none(),
-        Refusal::LimitReached(exceeded) => exceeded.kind == ExceededKind::Spend || exceeded.asked.is_some(),
+        Refusal::LimitReached(exceeded) => exceeded.kind == ExceededKind::Spend || exceeded.requested.is_some(),
         Refusal::RouteBroken { .. } | Refusal::Panicked => true,
         _ => false,
     }
@@ -382,18 +382,18 @@ fn headroom_headers(headroom: Headroom, headers: &mut HeaderMap) {
 }
 
 /// How a stream that no upstream answered says why, and how its request ended.
-pub(super) fn unanswered(refusal: &Refusal) -> (Problem, Ending) {
-    (problem(refusal, refusal.to_string()), ending(refusal))
+pub(super) fn unanswered_stream_error(refusal: &Refusal) -> (Problem, RequestOutcome) {
+    (problem(refusal, refusal.to_string()), outcome(refusal))
 }
 
 /// How a stream that is cut says why: the problem, and its word.
-pub(super) fn cut(refusal: &Refusal) -> (Problem, &'static str) {
-    (problem(refusal, refusal.to_string()), face(refusal).1)
+pub(super) fn stream_error(refusal: &Refusal) -> (Problem, &'static str) {
+    (problem(refusal, refusal.to_string()), classify(refusal).1)
 }
 
 /// A problem's word in records and metrics.
-pub(super) fn word(problem: &Problem) -> &'static str {
-    kind_word(problem.kind)
+pub(super) fn problem_code(problem: &Problem) -> &'static str {
+    kind_code(problem.kind)
 }
 
 /// `gen_ai.provider.name` (OpenTelemetry GenAI semantic conventions, well-known values; `echo` is ours).

@@ -14,7 +14,7 @@ pub(super) fn route(head: &Parts) -> (Family, Result<Inbound, Refusal>) {
     match inbound::route(head.method.as_str(), head.uri.path(), head.uri.query()) {
         _ if wants_web_socket(head) => (family_of_path(head), Err(Refusal::NoWebSocket)),
         Ok(inbound) => {
-            let inbound = settle_list(inbound, &head.headers);
+            let inbound = resolve_list(inbound, &head.headers);
             (family(&inbound, &head.headers), Ok(inbound))
         }
         Err(NoSuchPath::NotFound { family, meant }) => (family, Err(Refusal::NoSuchPath { meant })),
@@ -28,7 +28,7 @@ pub(super) fn route(head: &Parts) -> (Family, Result<Inbound, Refusal>) {
 }
 
 /// `/v1/models` is one path for three vendors; headers tell them apart.
-fn settle_list(inbound: Inbound, headers: &HeaderMap) -> Inbound {
+fn resolve_list(inbound: Inbound, headers: &HeaderMap) -> Inbound {
     // Anthropic's SDKs always send their version; a bare `x-api-key` is how people try the same call by hand.
     let anthropic = headers.contains_key("anthropic-version") || headers.contains_key("x-api-key");
     let google = headers.contains_key("x-goog-api-key");

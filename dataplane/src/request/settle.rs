@@ -26,26 +26,26 @@ use routeapi_protocol::{
     response_translation::ResponseStats,
 };
 
-use usage::{Asked, Seen};
+use usage::{AttemptStats, UsageBounds};
 
-use super::{Gateway, client::Client, context::Context, identify::Caller, respond, words::printable};
+use super::{Gateway, client::Client, context::Context, identify::Caller, printable::printable, respond};
 use crate::{
     clock::{self, Now},
     config::runtime::{Route, Upstream},
-    live::{Headroom, Reservation},
+    state::{Headroom, Reservation},
     telemetry::{
         RequestRecord,
-        metrics::{CallFacts, Warned},
+        metrics::{RequestFacts, WarningKind},
     },
     upstream::SentMark,
 };
 
 /// Most characters of what went wrong in a record.
-const LONGEST_MESSAGE: usize = 1_024;
+const MAX_MESSAGE_CHARS: usize = 1_024;
 /// Most characters of a path in a record.
-const LONGEST_PATH: usize = 512;
+const MAX_PATH_CHARS: usize = 512;
 /// Most characters of a method in a record; registered ones have 17 at most.
-const LONGEST_METHOD: usize = 32;
+const MAX_METHOD_CHARS: usize = 32;
 
 /// One per request.
 pub(super) struct Guard {
@@ -54,13 +54,13 @@ pub(super) struct Guard {
     client: Client,
     family: Family,
     caller: Option<Caller>,
-    call: Option<CallShape>,
+    request: Option<RequestShape>,
     route: Option<Arc<Route>>,
     reservation: Option<Reservation>,
     past: Vec<AttemptRecord>,
     /// `gen_ai.provider.name` of each attempt.
     providers: Vec<&'static str>,
-    current: Option<Attempt>,
+    current: Option<OpenAttempt>,
     warnings: Vec<Warning>,
     status: u16,
     response_bytes: u64,
@@ -71,39 +71,39 @@ pub(super) struct Guard {
     held_back: Arc<AtomicBool>,
     /// A load balancer's question, of which no record is made.
     is_probe: bool,
-    settled: bool,
+    finished: bool,
 }
 
 /// What of a call the record needs, without its body.
-struct CallShape {
+struct RequestShape {
     operation: Operation,
     model: String,
     stream: bool,
-    asked: Asked,
+    bounds: UsageBounds,
 }
 
 /// A try at an upstream that has not ended.
-struct Attempt {
+struct OpenAttempt {
     upstream: Arc<Upstream>,
     model: String,
     began: Instant,
     status: Option<u16>,
     sent: SentMark,
-    seen: Seen,
+    stats: AttemptStats,
     /// How many of the answer's losses were taken over, by name and beyond the bound.
-    told: (usize, u64),
+    taken_over: (usize, u64),
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
+pub(super) struct RequestOutcome {
     /// Seen from the client.
     pub outcome: Outcome,
     /// Why, where it did not end well.
     pub error: Option<&'static str>,
 }
 
-impl Attempt {
+impl OpenAttempt {
     /// The upstream took the request and did not refuse it. No vendor bills an answer with an error status.
     fn was_received(&self) -> bool {
         self.sent.is_set() && self.status.is_none_or(|status| (200..300).contains(&status))
@@ -116,7 +116,7 @@ impl Attempt {
     }
 }
 
-impl Ending {
+impl RequestOutcome {
     pub(super) const COMPLETED: Self = Self { outcome: Outcome::Completed, error: None };
 
     pub(super) const fn new(outcome: Outcome, error: &'static str) -> Self {
@@ -135,7 +135,7 @@ impl Guard {
             client,
             family: Family::OpenAi,
             caller: None,
-            call: None,
+            request: None,
             route: None,
             reservation: None,
             past: Vec::new(),
@@ -148,7 +148,7 @@ impl Guard {
             message: None,
             held_back: Arc::default(),
             is_probe: false,
-            settled: false,
+            finished: false,
         }
     }
 
@@ -189,35 +189,36 @@ impl Guard {
         &self.warnings
     }
 
-    pub(super) fn speaks(&mut self, family: Family) {
+    pub(super) fn set_family(&mut self, family: Family) {
         self.family = family;
     }
 
-    pub(super) fn identified(&mut self, caller: &Caller) {
+    pub(super) fn set_caller(&mut self, caller: &Caller) {
         self.caller = Some(caller.clone());
     }
 
     /// A load balancer asks, every few seconds and from many places: it counts in metrics and is in no record.
-    pub(super) fn probed(&mut self) {
+    pub(super) fn mark_as_probe(&mut self) {
         self.is_probe = true;
     }
 
     /// Known from the path alone, so that even a body that cannot be read is recorded under its API.
-    pub(super) fn addressed(&mut self, operation: Operation) {
-        self.call = Some(CallShape { operation, model: String::new(), stream: false, asked: Asked::default() });
+    pub(super) fn set_operation(&mut self, operation: Operation) {
+        self.request =
+            Some(RequestShape { operation, model: String::new(), stream: false, bounds: UsageBounds::default() });
     }
 
-    pub(super) fn called(&mut self, call: &ParsedRequest) {
-        self.client.acts_for(call.end_user(), self.gateway.settings.record_client);
-        self.call = Some(CallShape {
-            operation: call.operation(),
-            model: super::admit::clip(call.model()),
-            stream: call.framing() != Framing::Whole,
-            asked: Asked::of(call),
+    pub(super) fn set_request(&mut self, request: &ParsedRequest) {
+        self.client.set_end_user(request.end_user(), self.gateway.settings.record_client);
+        self.request = Some(RequestShape {
+            operation: request.operation(),
+            model: super::admit::clip(request.model()),
+            stream: request.framing() != Framing::Whole,
+            bounds: UsageBounds::of(request),
         });
     }
 
-    pub(super) fn admitted(&mut self, route: &Arc<Route>, reservation: Reservation) {
+    pub(super) fn set_admission(&mut self, route: &Arc<Route>, reservation: Reservation) {
         self.route = Some(Arc::clone(route));
         self.reservation = Some(reservation);
     }
@@ -234,25 +235,25 @@ impl Guard {
     }
 
     /// The status that the client is told.
-    pub(super) fn answered(&mut self, status: u16) {
+    pub(super) fn set_status(&mut self, status: u16) {
         self.status = status;
     }
 
     /// What went wrong, in words. The first word counts.
     pub(super) fn explain(&mut self, message: &str) {
         if self.message.is_none() {
-            self.message = Some(printable(message, LONGEST_MESSAGE));
+            self.message = Some(printable(message, MAX_MESSAGE_CHARS));
         }
     }
 
-    pub(super) fn sent(&mut self, bytes: usize) {
+    pub(super) fn add_sent(&mut self, bytes: usize) {
         self.response_bytes = self.response_bytes.saturating_add(bytes as u64);
     }
 
     // === attempts ===
 
     /// A request goes out to an upstream. The mark says when the upstream may have it.
-    pub(super) fn attempt(
+    pub(super) fn begin_attempt(
         &mut self,
         upstream: &Arc<Upstream>,
         model: &str,
@@ -263,20 +264,20 @@ impl Guard {
         self.fail_attempt("superseded", now);
         self.warnings = warnings;
         self.providers.push(respond::provider_name(upstream.provider.type_));
-        self.current = Some(Attempt {
+        self.current = Some(OpenAttempt {
             upstream: Arc::clone(upstream),
             model: super::admit::clip(model),
             began: now,
             status: None,
             sent: sent.clone(),
-            seen: Seen::default(),
-            told: (0, 0),
+            stats: AttemptStats::default(),
+            taken_over: (0, 0),
         });
         sent
     }
 
     /// How many there have been.
-    pub(super) fn attempts(&self) -> usize {
+    pub(super) fn attempt_count(&self) -> usize {
         self.providers.len()
     }
 
@@ -290,10 +291,10 @@ impl Guard {
     /// More of the upstream's answer was read. Returns whether content has come.
     pub(super) fn observe(&mut self, stats: &ResponseStats) -> bool {
         let Some(attempt) = &mut self.current else { return false };
-        attempt.seen.update(stats);
+        attempt.stats.update(stats);
         // What an answer loses on its way is told like what a request lost: in the header while that has not gone out,
         // in the record in any case. Losses only ever grow, so each event costs what is new in it.
-        let (names, more) = std::mem::replace(&mut attempt.told, (stats.lost.len(), stats.lost_more));
+        let (names, more) = std::mem::replace(&mut attempt.taken_over, (stats.lost.len(), stats.lost_more));
         self.warnings.extend(stats.warnings(names));
         let more = stats.lost_more.saturating_sub(more);
         if more > 0 {
@@ -302,16 +303,16 @@ impl Guard {
                 _ => self.warnings.push(Warning::More { count: more }),
             }
         }
-        if attempt.seen.content && self.first_content.is_none() {
+        if attempt.stats.content && self.first_content.is_none() {
             self.first_content = Some(clock::mono());
         }
-        attempt.seen.content
+        attempt.stats.content
     }
 
     /// The answer came in one piece: it is complete, whatever was seen in it.
-    pub(super) fn delivered_whole(&mut self) {
+    pub(super) fn mark_whole_answer(&mut self) {
         if let Some(attempt) = &mut self.current {
-            attempt.seen.whole();
+            attempt.stats.whole();
             self.first_content.get_or_insert_with(clock::mono);
         }
     }
@@ -320,17 +321,17 @@ impl Guard {
     pub(super) fn fail_attempt(&mut self, error: &'static str, now: Instant) {
         if let Some(attempt) = self.current.take() {
             self.first_content = None;
-            let record = self.close(attempt, Some(error), now);
+            let record = self.close_attempt(attempt, Some(error), now);
             self.past.push(record);
         }
     }
 
     /// The strict limit of which this request has used more than was reserved for it.
-    pub(super) fn overdrawn(&self) -> Option<Exceeded> {
+    pub(super) fn exceeded_limit(&self) -> Option<Exceeded> {
         let reservation = self.reservation.as_ref().filter(|reservation| reservation.is_bounded())?;
         let attempt = self.current.as_ref()?;
-        let asked = self.call.as_ref().map(|call| call.asked).unwrap_or_default();
-        let (mut usage, _) = attempt.seen.account(asked, attempt.was_received());
+        let bounds = self.request.as_ref().map(|request| request.bounds).unwrap_or_default();
+        let (mut usage, _) = attempt.stats.account(bounds, attempt.was_received());
         let mut spend = attempt.cost(&usage);
         for past in &self.past {
             usage.add(past.usage);
@@ -339,9 +340,9 @@ impl Guard {
         reservation.check(Actual { tokens: usage.total(), spend }).err()
     }
 
-    fn close(&self, attempt: Attempt, error: Option<&'static str>, now: Instant) -> AttemptRecord {
-        let asked = self.call.as_ref().map(|call| call.asked).unwrap_or_default();
-        let (usage, usage_source) = attempt.seen.account(asked, attempt.was_received());
+    fn close_attempt(&self, attempt: OpenAttempt, error: Option<&'static str>, now: Instant) -> AttemptRecord {
+        let bounds = self.request.as_ref().map(|request| request.bounds).unwrap_or_default();
+        let (usage, usage_source) = attempt.stats.account(bounds, attempt.was_received());
         let cost_nano_usd = attempt.cost(&usage);
         AttemptRecord {
             upstream: attempt.upstream.name.clone(),
@@ -361,17 +362,17 @@ impl Guard {
 
 impl Guard {
     /// The request has ended. Only the first call counts.
-    pub(super) fn settle(&mut self, ending: Ending) {
-        if std::mem::replace(&mut self.settled, true) {
+    pub(super) fn finish(&mut self, outcome: RequestOutcome) {
+        if std::mem::replace(&mut self.finished, true) {
             return;
         }
         let now = clock::now();
-        self.tell_health(ending, now);
+        self.report_to_health(outcome, now);
         if let Some(attempt) = self.current.take() {
-            let record = self.close(attempt, ending.error, now.mono);
+            let record = self.close_attempt(attempt, outcome.error, now.mono);
             self.past.push(record);
         }
-        let record = self.record(ending, now);
+        let record = self.record(outcome, now);
         if let Some(reservation) = self.reservation.take() {
             // Nothing went out to an upstream: dropping it gives everything back.
             if !record.usage.attempts.is_empty() {
@@ -383,19 +384,19 @@ impl Guard {
     }
 
     /// The same, with why in words.
-    pub(super) fn settle_with(&mut self, message: &str, ending: Ending) {
+    pub(super) fn finish_with(&mut self, message: &str, outcome: RequestOutcome) {
         self.explain(message);
-        self.settle(ending);
+        self.finish(outcome);
     }
 
     /// An upstream that answered to the end is well; one that broke off is not. A client that left says nothing, nor
     /// does an error about the request, nor a break after the client had held the upstream back.
-    fn tell_health(&self, ending: Ending, now: Now) {
+    fn report_to_health(&self, outcome: RequestOutcome, now: Now) {
         let Some(attempt) = &self.current else { return };
-        match ending.outcome {
+        match outcome.outcome {
             Outcome::Completed => attempt.upstream.health.succeeded(self.tenant()),
             Outcome::UpstreamFailed => {
-                let is_its_fault = attempt.seen.error.is_none_or(super::attempt::is_upstreams_fault);
+                let is_its_fault = attempt.stats.error.is_none_or(super::attempt::is_problem_of_upstream);
                 if is_its_fault && !self.is_held_back() {
                     attempt.upstream.health.failed(now.mono, self.tenant());
                 }
@@ -404,7 +405,7 @@ impl Guard {
         }
     }
 
-    fn record(&mut self, ending: Ending, now: Now) -> RequestRecord {
+    fn record(&mut self, outcome: RequestOutcome, now: Now) -> RequestRecord {
         let attempts = std::mem::take(&mut self.past);
         let mut usage = Usage::default();
         attempts.iter().for_each(|attempt| usage.add(attempt.usage));
@@ -417,12 +418,12 @@ impl Guard {
             token: self.caller.as_ref().map(|caller| caller.token.id.to_string()),
             key_id: self.caller.as_ref().map(|caller| caller.token.key_id.clone()),
             route: self.route.as_ref().map(|route| route.id.to_string()),
-            model: self.call.as_ref().map(|call| call.model.clone()).filter(|model| !model.is_empty()),
-            operation: self.call.as_ref().map(|call| call.operation.name()),
-            stream: self.call.as_ref().is_some_and(|call| call.stream),
+            model: self.request.as_ref().map(|request| request.model.clone()).filter(|model| !model.is_empty()),
+            operation: self.request.as_ref().map(|request| request.operation.name()),
+            stream: self.request.as_ref().is_some_and(|request| request.stream),
             status: self.status,
-            outcome: ending.outcome,
-            error: ending.error,
+            outcome: outcome.outcome,
+            error: outcome.error,
             usage,
             usage_source: usage::weakest(&attempts),
             cost_nano_usd: attempts.iter().fold(0, |sum: u64, attempt| sum.saturating_add(attempt.cost_nano_usd)),
@@ -434,12 +435,12 @@ impl Guard {
             client_address: self.client.address.map(|address| address.to_string()),
             user_agent_original: self.client.user_agent.take(),
             enduser_id: self.client.end_user.take(),
-            method: printable(context.method.as_str(), LONGEST_METHOD),
-            path: printable(&context.path, LONGEST_PATH),
+            method: printable(context.method.as_str(), MAX_METHOD_CHARS),
+            path: printable(&context.path, MAX_PATH_CHARS),
             trace_id: context.trace.as_ref().map(|trace| trace.trace_id.clone()),
             span_id: context.trace.as_ref().map(|trace| trace.span_id.clone()),
             response_bytes: self.response_bytes,
-            warnings: respond::warning_words(&self.warnings),
+            warnings: respond::warning_list(&self.warnings),
             message: self.message.take(),
             truncated: false,
         }
@@ -447,20 +448,20 @@ impl Guard {
 
     fn emit(&self, record: RequestRecord) {
         let metrics = &self.gateway.metrics;
-        let facts = self
-            .call
-            .as_ref()
-            .map(|call| CallFacts { operation: call.operation.gen_ai_operation(), providers: &self.providers });
-        if let Some(call) = &self.call {
+        let facts = self.request.as_ref().map(|request| RequestFacts {
+            operation: request.operation.gen_ai_operation(),
+            providers: &self.providers,
+        });
+        if let Some(request) = &self.request {
             for warning in &self.warnings {
                 let kind = match warning {
-                    Warning::Adapted { .. } => Warned::Adapted,
+                    Warning::Adapted { .. } => WarningKind::Adapted,
                     // Nothing of the client's was touched.
                     Warning::Defaulted { .. } => continue,
                     // What is beyond the bound counts once: the counter says how often fields were lost, not how many.
-                    Warning::Dropped { .. } | Warning::More { .. } => Warned::Dropped,
+                    Warning::Dropped { .. } | Warning::More { .. } => WarningKind::Dropped,
                 };
-                metrics.warned(call.operation.name(), kind);
+                metrics.warned(request.operation.name(), kind);
             }
         }
         metrics.ended(&record.usage, facts);
@@ -472,32 +473,32 @@ impl Guard {
     /// The answer's own code panicked and was caught.
     pub(super) fn panicked(&mut self) {
         self.gateway.metrics.panics().inc();
-        self.settle(Ending::new(Outcome::GatewayStopped, "panic"));
+        self.finish(RequestOutcome::new(Outcome::GatewayStopped, "panic"));
     }
 
     /// What it means that nobody said how the request ended.
-    fn abandoned(&self) -> Ending {
+    fn outcome_when_dropped(&self) -> RequestOutcome {
         if std::thread::panicking() {
-            return Ending::new(Outcome::GatewayStopped, "panic");
+            return RequestOutcome::new(Outcome::GatewayStopped, "panic");
         }
         // The terminal event had gone out; clients hang up right after it (hard case 40).
-        if self.current.as_ref().is_some_and(|attempt| attempt.seen.complete && self.status != 0) {
-            return Ending::COMPLETED;
+        if self.current.as_ref().is_some_and(|attempt| attempt.stats.complete && self.status != 0) {
+            return RequestOutcome::COMPLETED;
         }
-        if let Some(kind) = self.current.as_ref().and_then(|attempt| attempt.seen.error).filter(|_| self.status != 0) {
-            return Ending::new(Outcome::UpstreamFailed, super::attempt::kind_word(kind));
+        if let Some(kind) = self.current.as_ref().and_then(|attempt| attempt.stats.error).filter(|_| self.status != 0) {
+            return RequestOutcome::new(Outcome::UpstreamFailed, super::attempt::kind_code(kind));
         }
         if self.gateway.drain.is_expired() {
-            return Ending::new(Outcome::GatewayStopped, "shutdown");
+            return RequestOutcome::new(Outcome::GatewayStopped, "shutdown");
         }
-        Ending::new(Outcome::ClientCancelled, "client_cancelled")
+        RequestOutcome::new(Outcome::ClientCancelled, "client_cancelled")
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.settled {
-            self.settle(self.abandoned());
+        if !self.finished {
+            self.finish(self.outcome_when_dropped());
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     config::{compile, store::Link},
-    live::Live,
+    state::SharedState,
     telemetry::RequestRecord,
     upstream::AddressPolicy,
 };
@@ -52,9 +52,9 @@ fn gateway_of(provider: &serde_json::Value, first_content: &str, request: &str) 
         "tokens": {"a/t": {"keys": [{"id": "k", "sha256": token_format::sha256("sk-test")}], "models": ["*"]}},
     }))
     .unwrap();
-    let live = Live::new(AddressPolicy::Workstation);
+    let state = SharedState::new(AddressPolicy::Workstation);
     let revision = Catalog::of(&snapshot).unwrap().revision();
-    let (runtime, refused) = compile::compile(&snapshot, &revision, &live, Share::default());
+    let (runtime, refused) = compile::compile(&snapshot, &revision, &state, Share::default());
     assert!(refused.is_empty(), "{refused:?}");
     let kept = Arc::new(Kept::default());
     let gateway = Gateway {
@@ -89,7 +89,7 @@ impl Body for Panicking {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_500_with_a_record() {
+async fn panic_is_a_500_with_a_record() {
     let (gateway, kept) = gateway();
     let response = handle(&gateway, peer(), request(Panicking)).await;
     assert_eq!(response.status(), 500);
@@ -103,7 +103,7 @@ async fn a_panic_is_a_500_with_a_record() {
 }
 
 #[tokio::test]
-async fn a_dropped_request_is_settled_once() {
+async fn dropped_request_is_recorded_once() {
     let (gateway, kept) = gateway();
     let body =
         Full::new(Bytes::from_static(br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}"#));
@@ -152,7 +152,7 @@ async fn all_ended(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_pulls_are_ended() {
+async fn unpolled_answer_ends_after_the_client_write_timeout() {
     let (gateway, kept, responses) = unpulled(Duration::from_millis(40), "10s").await;
     all_ended(&gateway).await;
     let words: Vec<_> =
@@ -165,7 +165,7 @@ async fn answers_that_nobody_pulls_are_ended() {
 }
 
 #[tokio::test]
-async fn the_deadline_holds_while_nobody_pulls() {
+async fn unpolled_answer_ends_at_the_request_deadline() {
     let (gateway, kept, responses) = unpulled(Duration::from_secs(60), "500ms").await;
     all_ended(&gateway).await;
     let words: Vec<_> =
@@ -179,7 +179,7 @@ async fn the_deadline_holds_while_nobody_pulls() {
 }
 
 #[tokio::test]
-async fn a_large_whole_answer_goes_out_in_pieces_and_keeps_its_lease_until_the_last_is_dropped() {
+async fn whole_answer_holds_its_memory_until_the_last_piece_is_dropped() {
     let (gateway, kept) = gateway();
     let text = "x".repeat(300 << 10);
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}]}}"#);
@@ -218,13 +218,13 @@ async fn silent_gateway(first_content: &str) -> (Arc<Gateway>, Arc<Kept>, tokio:
 fn is_ready(gateway: &Gateway) -> bool {
     let runtime = gateway.config.current();
     let health = &runtime.route("a", "m").unwrap().upstreams[0].health;
-    health.availability(clock::mono(), "a") == crate::live::Availability::Ready
+    health.availability(clock::mono(), "a") == crate::state::Availability::Ready
 }
 
 const STREAM: &[u8] = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}"#;
 
 #[tokio::test]
-async fn what_a_client_that_takes_nothing_causes_while_it_waits_is_not_held_against_the_upstream() {
+async fn stalled_client_does_not_count_against_the_upstream() {
     for (pulls, evicted) in [(true, true), (false, false)] {
         let (gateway, kept, listener) = silent_gateway("200ms").await;
         let response = handle(&gateway, peer(), request(Full::new(Bytes::from_static(STREAM)))).await;
@@ -244,7 +244,7 @@ async fn what_a_client_that_takes_nothing_causes_while_it_waits_is_not_held_agai
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_while_it_waits_loses_its_place() {
+async fn stalled_client_is_dropped_while_waiting() {
     let (gateway, kept, _listener) = silent_gateway("1h").await;
     let mut gateway = Arc::into_inner(gateway).unwrap();
     gateway.settings.client_write = Duration::from_millis(40);
@@ -259,29 +259,29 @@ async fn a_client_that_takes_nothing_while_it_waits_loses_its_place() {
 
 /// What a stream costs while it waits, beside its connections and its request's body.
 #[tokio::test]
-async fn what_waits_is_small() {
+async fn waiting_body_is_small() {
     let (gateway, _kept, _listener) = silent_gateway("1h").await;
     let runtime = gateway.config.current();
     let guard = Guard::new(&gateway, Context::read(clock::now(), peer(), &request(())), Client::default());
     let (head, ()) = request(()).into_parts();
     let caller = identify::identify(&runtime, &head, clock::now()).unwrap();
-    let mut standing = Standing::new(Arc::clone(&runtime), caller);
+    let mut view = ConfigView::new(Arc::clone(&runtime), caller);
     let matched = routeapi_protocol::inbound::route("POST", "/v1/chat/completions", None).unwrap();
     let Inbound::Call(matched) = matched else { panic!("a call") };
     let body = Full::new(Bytes::from_static(STREAM));
-    let read = read::read(matched, &head, body, &gateway, &mut standing).await.unwrap();
+    let read = read::read(matched, &head, body, &gateway, &mut view).await.unwrap();
     let route = runtime.route("a", "m").unwrap();
-    let token = Arc::clone(&standing.caller().token);
+    let token = Arc::clone(&view.caller().token);
     let plan = plan::plan(route, ("m", read.needs), &token, "a", guard.context()).unwrap();
-    let call = PlannedCall { plan, read, client_headers: head.headers, standing };
-    let size = Attempts::begin(call, guard).size();
+    let planned = PlannedRequest { plan, read, client_headers: head.headers, view };
+    let size = Attempts::begin(planned, guard).size();
     println!("attempts that are waited for: {size} bytes");
     assert!(size <= 8_192, "{size} bytes");
 }
 
 /// What a connection keeps room for while it is idle or an answer streams.
 #[tokio::test]
-async fn the_future_of_a_request_is_small() {
+async fn request_future_is_small() {
     let (gateway, _kept) = gateway();
     let future = handle(&gateway, peer(), request(Full::new(Bytes::new())));
     let size = size_of_val(&future);

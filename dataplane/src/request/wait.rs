@@ -20,33 +20,33 @@ use futures_util::FutureExt;
 use routeapi_protocol::pending::PendingStream;
 
 use super::{
-    attempt::{self, Answer, PlannedCall},
+    attempt::{self, Answer, PlannedRequest},
     identify::Caller,
     refusal::Refusal,
-    respond::Stamp,
+    respond::CommonHeaders,
     settle::Guard,
 };
 
 /// What came of the attempts.
-type Outcome = (Guard, Result<Answer, Refusal>);
+type AttemptsResult = (Guard, Result<Answer, Refusal>);
 
 /// The same, or none where the attempts were stopped.
-type Running = dyn Future<Output = (Guard, Option<Result<Answer, Refusal>>)> + Send;
+type RunningAttempts = dyn Future<Output = (Guard, Option<Result<Answer, Refusal>>)> + Send;
 
 /// Attempts under way.
 pub(super) struct Attempts {
     /// None once they are over.
-    running: Option<Pin<Box<Running>>>,
+    running: Option<Pin<Box<RunningAttempts>>>,
     stopped: Arc<AtomicBool>,
     held_back: Arc<AtomicBool>,
 }
 
 /// What a stream's head is made of before an upstream has answered. Nothing of it needs the guard.
-pub(super) struct Early {
+pub(super) struct EarlyHead {
     /// How long the client may hear nothing until then.
     pub after: Duration,
     /// The gateway's own headers.
-    pub stamp: Stamp,
+    pub common_headers: CommonHeaders,
     /// What goes out meanwhile.
     pub pending: PendingStream,
     /// Whose request it is.
@@ -59,12 +59,12 @@ pub(super) struct Early {
 
 impl Attempts {
     /// Attempts that begin when they are polled.
-    pub(super) fn begin(call: PlannedCall, mut guard: Guard) -> Self {
+    pub(super) fn begin(request: PlannedRequest, mut guard: Guard) -> Self {
         let stopped = Arc::<AtomicBool>::default();
         let (stop, held_back) = (Arc::clone(&stopped), Arc::clone(guard.held_back()));
         let running = Box::pin(async move {
-            let outcome = {
-                let attempts = AssertUnwindSafe(attempt::attempt(call, &mut guard)).catch_unwind();
+            let result = {
+                let attempts = AssertUnwindSafe(attempt::attempt(request, &mut guard)).catch_unwind();
                 let mut attempts = pin!(attempts);
                 let stoppable = poll_fn(|context| match stop.load(Ordering::Relaxed) {
                     true => Poll::Ready(None),
@@ -72,29 +72,29 @@ impl Attempts {
                 });
                 stoppable.await
             };
-            let outcome = outcome.map(|outcome| {
-                outcome.unwrap_or_else(|_| {
+            let result = result.map(|result| {
+                result.unwrap_or_else(|_| {
                     guard.gateway().metrics.panics().inc();
                     Err(Refusal::Panicked)
                 })
             });
-            (guard, outcome)
+            (guard, result)
         });
         Self { running: Some(running), stopped, held_back }
     }
 
     /// Their outcome. They go on where this is dropped.
-    pub(super) async fn outcome(&mut self) -> Outcome {
+    pub(super) async fn result(&mut self) -> AttemptsResult {
         poll_fn(|context| self.poll(context)).await
     }
 
     /// Their outcome, once: not to be asked for again, nor after [`Self::stop`].
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<AttemptsResult> {
         let Some(running) = &mut self.running else { return Poll::Pending };
-        let Poll::Ready((guard, outcome)) = running.as_mut().poll(context) else { return Poll::Pending };
+        let Poll::Ready((guard, result)) = running.as_mut().poll(context) else { return Poll::Pending };
         self.running = None;
         // Only those that were stopped have none.
-        Poll::Ready((guard, outcome.unwrap_or(Err(Refusal::ShuttingDown))))
+        Poll::Ready((guard, result.unwrap_or(Err(Refusal::ShuttingDown))))
     }
 
     /// Ends them where they are. None if they were over.
@@ -116,19 +116,19 @@ impl Attempts {
     }
 }
 
-// === impl Early ===
+// === impl EarlyHead ===
 
-impl Early {
+impl EarlyHead {
     /// For a client that streams, where its route wants heartbeats from the beginning.
-    pub(super) fn of(call: &PlannedCall, guard: &Guard) -> Option<Self> {
-        let after = guard.heartbeat().filter(|_| call.plan.route.heartbeat.before_content)?;
+    pub(super) fn of(request: &PlannedRequest, guard: &Guard) -> Option<Self> {
+        let after = guard.heartbeat().filter(|_| request.plan.route.heartbeat.before_content)?;
         let context = guard.context();
         Some(Self {
             after,
-            pending: call.read.call.pending(context.id.as_str(), context.now.unix_seconds())?,
-            stamp: Stamp::of(guard),
-            caller: call.standing.caller().clone(),
-            deadline: call.plan.deadline,
+            pending: request.read.request.pending(context.id.as_str(), context.now.unix_seconds())?,
+            common_headers: CommonHeaders::of(guard),
+            caller: request.view.caller().clone(),
+            deadline: request.plan.deadline,
         })
     }
 }

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_is_dropped_with_what_it_holds() {
+    async fn aborted_task_drops_what_it_holds() {
         let held = Arc::new(());
         let inside = Arc::clone(&held);
         let (told, handle) = tokio::sync::oneshot::channel();

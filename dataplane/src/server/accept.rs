@@ -13,18 +13,17 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Handle, Server,
     abort::abortable,
-    capacity::{Capacity, Full, Place, TurnedAway},
-    connection,
+    capacity::{AtCapacity, Capacity, ConnectionPermit, TurnAwayPermit},
+    connection, error_response,
     handshake::Handshake,
     linger,
-    proxy_protocol::{self, NoHeader},
-    refusal,
+    proxy_protocol::{self, ProxyHeaderError},
     tls::Tls,
 };
 use crate::{clock, descriptors::is_exhaustion, keepalive};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Serves a listener until connections are given up. Returns at once then; the open ones are in `server.connections`.
 pub async fn accept<H: Handle>(
@@ -33,7 +32,7 @@ pub async fn accept<H: Handle>(
     tls: Option<Arc<Tls>>,
     capacity: Arc<Capacity>,
 ) {
-    let mut pause = FIRST_PAUSE;
+    let mut pause = INITIAL_BACKOFF;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -41,10 +40,10 @@ pub async fn accept<H: Handle>(
         };
         match accepted {
             Ok((socket, peer)) => {
-                pause = FIRST_PAUSE;
+                pause = INITIAL_BACKOFF;
                 // A listener for both families sees IPv4 as ::ffff:a.b.c.d.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                start(&server, socket, peer, tls.as_ref(), &capacity);
+                spawn_connection(&server, socket, peer, tls.as_ref(), &capacity);
             }
             Err(error) if is_of_one_connection(&error) => {
                 tracing::debug!(%error, "a client left before it was accepted");
@@ -60,7 +59,7 @@ pub async fn accept<H: Handle>(
                     () = tokio::time::sleep(pause) => {}
                     () = server.drain.closing() => return,
                 }
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(MAX_BACKOFF);
             }
         }
     }
@@ -74,7 +73,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn start<H: Handle>(
+fn spawn_connection<H: Handle>(
     server: &Arc<Server<H>>,
     socket: TcpStream,
     peer: SocketAddr,
@@ -82,47 +81,53 @@ fn start<H: Handle>(
     capacity: &Arc<Capacity>,
 ) {
     let is_proxy = server.limits.trusted_proxies.contains(peer.ip());
-    let place = match if is_proxy { capacity.enter_proxy() } else { capacity.enter(peer.ip()) } {
-        Ok(place) => place,
-        Err(full) => return shed(server, socket, tls.is_some(), full, capacity.turn_away()),
+    let permit = match if is_proxy { capacity.admit_proxy() } else { capacity.admit(peer.ip()) } {
+        Ok(permit) => permit,
+        Err(full) => return turn_away_socket(server, socket, tls.is_some(), full, capacity.turn_away()),
     };
     server.metrics.accepted.inc();
-    if let Err(error) = prepare(&socket) {
+    if let Err(error) = set_socket_options(&socket) {
         tracing::debug!(%peer, %error, "cannot set a client connection's options");
     }
     // Boxed, as what it awaits is: each layer around a future would keep room for it twice, once as its argument.
-    let connection = Box::pin(run(Arc::clone(server), socket, peer, tls.cloned(), place));
+    let connection = Box::pin(run(Arc::clone(server), socket, peer, tls.cloned(), permit));
     let tracked = server.connections.track_future(connection);
     drop(server.spawner.spawn("connection", tracked));
 }
 
-fn prepare(socket: &TcpStream) -> io::Result<()> {
+fn set_socket_options(socket: &TcpStream) -> io::Result<()> {
     // Without this, small events of a stream wait for the peer's acknowledgement of the previous one.
     socket.set_nodelay(true)?;
     keepalive::enable(socket)
 }
 
-/// Says why there is no place. `place` is where the client reads it.
-fn shed<H>(server: &Server<H>, socket: TcpStream, is_tls: bool, full: Full, place: Option<TurnedAway>) {
+/// Says why there is no place. `permit` is where the client reads it.
+fn turn_away_socket<H>(
+    server: &Server<H>,
+    socket: TcpStream,
+    is_tls: bool,
+    full: AtCapacity,
+    permit: Option<TurnAwayPermit>,
+) {
     server.metrics.shed.inc();
     if is_tls {
         return;
     }
     // Best effort: a fresh socket takes these few bytes without waiting.
-    let _ = socket.try_write(&refusal::bytes(StatusCode::SERVICE_UNAVAILABLE, message(full)));
-    if let Some(place) = place {
+    let _ = socket.try_write(&error_response::bytes(StatusCode::SERVICE_UNAVAILABLE, capacity_message(full)));
+    if let Some(permit) = permit {
         let farewell = async move {
             linger::turn_away(socket).await;
-            drop(place);
+            drop(permit);
         };
         drop(server.spawner.spawn("farewell", farewell));
     }
 }
 
-fn message(full: Full) -> &'static str {
+fn capacity_message(full: AtCapacity) -> &'static str {
     match full {
-        Full::All => "the gateway has as many connections as it may",
-        Full::Client => "the gateway has as many connections from this address as it may",
+        AtCapacity::All => "the gateway has as many connections as it may",
+        AtCapacity::Client => "the gateway has as many connections from this address as it may",
     }
 }
 
@@ -131,24 +136,24 @@ async fn run<H: Handle>(
     mut socket: TcpStream,
     mut peer: SocketAddr,
     tls: Option<Arc<Tls>>,
-    mut place: Place,
+    mut permit: ConnectionPermit,
 ) {
-    let _open = Open::new(server.metrics.open.clone());
+    let _open = OpenConnection::new(server.metrics.open.clone());
     if server.limits.begins_with_proxy_header(peer.ip()) {
-        let Some(client) = announced(&server, peer, &mut socket).await else { return };
+        let Some(client) = proxied_client(&server, peer, &mut socket).await else { return };
         let is_one_clients = client != peer && !server.limits.trusted_proxies.contains(client.ip());
-        if is_one_clients && let Err(full) = place.belongs_to(client.ip()) {
-            return shed(&server, socket, tls.is_some(), full, place.turn_away());
+        if is_one_clients && let Err(full) = permit.assign_to(client.ip()) {
+            return turn_away_socket(&server, socket, tls.is_some(), full, permit.turn_away());
         }
         peer = client;
     }
     let Some(tls) = tls else {
-        abortable(Box::pin(connection::serve(&server, peer, place, socket))).await;
+        abortable(Box::pin(connection::serve(&server, peer, permit, socket))).await;
         return;
     };
-    match shake_hands(&server, &tls, socket, &place).await {
+    match tls_handshake(&server, &tls, socket, &permit).await {
         Ok(socket) => {
-            abortable(Box::pin(connection::serve(&server, peer, place, socket))).await;
+            abortable(Box::pin(connection::serve(&server, peer, permit, socket))).await;
         }
         Err(error) => {
             server.metrics.tls_failures.inc();
@@ -159,10 +164,10 @@ async fn run<H: Handle>(
 
 /// The client that a connection's PROXY header announces, or who connected if it announces none; nothing if the connection
 /// is to be closed.
-async fn announced<H>(server: &Server<H>, peer: SocketAddr, socket: &mut TcpStream) -> Option<SocketAddr> {
+async fn proxied_client<H>(server: &Server<H>, peer: SocketAddr, socket: &mut TcpStream) -> Option<SocketAddr> {
     match proxy_protocol::read(socket, server.limits.proxy_header).await {
         Ok(client) => Some(client.map_or(peer, |client| SocketAddr::new(client.ip().to_canonical(), client.port()))),
-        Err(NoHeader::Nothing) => None,
+        Err(ProxyHeaderError::Empty) => None,
         Err(error) => {
             server.metrics.proxy_protocol_failures.inc();
             proxy_protocol::log(peer, &error, clock::mono());
@@ -171,13 +176,13 @@ async fn announced<H>(server: &Server<H>, peer: SocketAddr, socket: &mut TcpStre
     }
 }
 
-async fn shake_hands<H>(
+async fn tls_handshake<H>(
     server: &Server<H>,
     tls: &Tls,
     socket: TcpStream,
-    place: &Place,
+    permit: &ConnectionPermit,
 ) -> io::Result<TlsStream<Handshake>> {
-    let socket = Handshake::new(socket, server.limits.tls_handshake_bytes, place.charge());
+    let socket = Handshake::new(socket, server.limits.tls_handshake_bytes, permit.charge());
     // Boxed, so that a connection does not keep room for it afterwards.
     let shaking = Box::pin(tls.accept(socket));
     match tokio::time::timeout(server.limits.tls_handshake, shaking).await {
@@ -191,16 +196,16 @@ async fn shake_hands<H>(
 }
 
 /// Counts a connection until the task ends, however it does.
-struct Open(Gauge);
+struct OpenConnection(Gauge);
 
-impl Open {
+impl OpenConnection {
     fn new(open: Gauge) -> Self {
         open.inc();
         Self(open)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }

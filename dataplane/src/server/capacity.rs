@@ -21,7 +21,7 @@ use self::pending::Pending;
 use super::Limits;
 
 /// Connections beyond the limit that are held for a moment, so that their clients read why they are turned away.
-const TURNED_AWAY: usize = 64;
+const MAX_TURNED_AWAY: usize = 64;
 
 /// What is in use, and how much of it there is.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Capacity {
 
 /// A connection's place, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     capacity: Arc<Capacity>,
     /// None for a connection that is not one client's.
     address: Option<IpAddr>,
@@ -46,15 +46,15 @@ pub(super) struct Place {
 
 /// A request's place, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct RequestPlace(Arc<Place>);
+pub(super) struct RequestPermit(Arc<ConnectionPermit>);
 
 /// The place of a connection that is turned away, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct TurnedAway(Arc<Capacity>);
+pub(super) struct TurnAwayPermit(Arc<Capacity>);
 
 /// Why a connection gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub(super) enum AtCapacity {
     /// There are as many connections as there may be.
     All,
     /// There are as many from this address.
@@ -72,7 +72,7 @@ struct Client {
 #[derive(Debug)]
 struct Count {
     used: AtomicUsize,
-    most: usize,
+    max: usize,
 }
 
 impl Capacity {
@@ -81,7 +81,7 @@ impl Capacity {
         Arc::new(Self {
             connections: Count::new(limits.connections),
             requests: Count::new(limits.requests),
-            turned_away: Count::new(TURNED_AWAY),
+            turned_away: Count::new(MAX_TURNED_AWAY),
             connections_per_client: limits.connections_per_client,
             // The same share of the requests as of the connections.
             requests_per_client: share(limits.requests, limits.connections_per_client, limits.connections),
@@ -91,28 +91,28 @@ impl Capacity {
     }
 
     /// A place for a connection.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionPermit, AtCapacity> {
         if !self.connections.take() {
-            return Err(Full::All);
+            return Err(AtCapacity::All);
         }
-        let mut place = self.unnamed();
-        place.belongs_to(address)?;
-        Ok(place)
+        let mut permit = self.unnamed();
+        permit.assign_to(address)?;
+        Ok(permit)
     }
 
     /// A place for a connection of a trusted proxy, behind which there are many clients: it counts for no address.
-    pub(super) fn enter_proxy(self: &Arc<Self>) -> Result<Place, Full> {
-        if self.connections.take() { Ok(self.unnamed()) } else { Err(Full::All) }
+    pub(super) fn admit_proxy(self: &Arc<Self>) -> Result<ConnectionPermit, AtCapacity> {
+        if self.connections.take() { Ok(self.unnamed()) } else { Err(AtCapacity::All) }
     }
 
     /// Of a connection that is counted already.
-    fn unnamed(self: &Arc<Self>) -> Place {
-        Place { capacity: Arc::clone(self), address: None, client: Arc::default() }
+    fn unnamed(self: &Arc<Self>) -> ConnectionPermit {
+        ConnectionPermit { capacity: Arc::clone(self), address: None, client: Arc::default() }
     }
 
     /// A place in which a connection that got none reads why; none if too many do.
-    pub(super) fn turn_away(self: &Arc<Self>) -> Option<TurnedAway> {
-        self.turned_away.take().then(|| TurnedAway(Arc::clone(self)))
+    pub(super) fn turn_away(self: &Arc<Self>) -> Option<TurnAwayPermit> {
+        self.turned_away.take().then(|| TurnAwayPermit(Arc::clone(self)))
     }
 
     fn leave(&self, address: IpAddr, client: &Client) {
@@ -124,15 +124,15 @@ impl Capacity {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Counts the connection for this address from now on, and no longer for another one. Before its first request.
-    pub(super) fn belongs_to(&mut self, address: IpAddr) -> Result<(), Full> {
+    pub(super) fn assign_to(&mut self, address: IpAddr) -> Result<(), AtCapacity> {
         let address = host(address);
         let client = {
             let mut clients = self.capacity.clients.lock().unwrap_or_else(PoisonError::into_inner);
             let client = clients.entry(address).or_default();
             if !take(&client.connections, self.capacity.connections_per_client) {
-                return Err(Full::Client);
+                return Err(AtCapacity::Client);
             }
             Arc::clone(client)
         };
@@ -148,7 +148,7 @@ impl Place {
     }
 
     /// Gives the place back for one in which the client reads why it has none; none if too many do.
-    pub(super) fn turn_away(self) -> Option<TurnedAway> {
+    pub(super) fn turn_away(self) -> Option<TurnAwayPermit> {
         self.capacity.turn_away()
     }
 
@@ -158,7 +158,7 @@ impl Place {
     }
 
     /// A place for a request; none if all are taken, or this address's share of them.
-    pub(super) fn request(self: &Arc<Self>) -> Option<RequestPlace> {
+    pub(super) fn request(self: &Arc<Self>) -> Option<RequestPermit> {
         let capacity = &self.capacity;
         if !capacity.requests.take() {
             return None;
@@ -167,24 +167,24 @@ impl Place {
             capacity.requests.give_back();
             return None;
         }
-        Some(RequestPlace(Arc::clone(self)))
+        Some(RequestPermit(Arc::clone(self)))
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.leave();
         self.capacity.connections.give_back();
     }
 }
 
-impl Drop for TurnedAway {
+impl Drop for TurnAwayPermit {
     fn drop(&mut self) {
         self.0.turned_away.give_back();
     }
 }
 
-impl Drop for RequestPlace {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         self.0.client.requests.fetch_sub(1, Ordering::Relaxed);
         self.0.capacity.requests.give_back();
@@ -192,12 +192,12 @@ impl Drop for RequestPlace {
 }
 
 impl Count {
-    fn new(most: usize) -> Self {
-        Self { used: AtomicUsize::new(0), most }
+    fn new(max: usize) -> Self {
+        Self { used: AtomicUsize::new(0), max }
     }
 
     fn take(&self) -> bool {
-        take(&self.used, self.most)
+        take(&self.used, self.max)
     }
 
     fn give_back(&self) {
@@ -205,8 +205,8 @@ impl Count {
     }
 }
 
-fn take(used: &AtomicUsize, most: usize) -> bool {
-    let next = |used: usize| (used < most).then_some(used + 1);
+fn take(used: &AtomicUsize, max: usize) -> bool {
+    let next = |used: usize| (used < max).then_some(used + 1);
     used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
 }
 
@@ -240,57 +240,57 @@ mod tests {
     }
 
     #[test]
-    fn one_address_gets_its_share_and_the_others_the_rest() {
+    fn connections_per_address_are_limited() {
         let capacity = capacity(3, 2, 3);
-        let first = capacity.enter(ip("10.0.0.1")).unwrap();
-        let _second = capacity.enter(ip("::ffff:10.0.0.1")).unwrap();
-        assert_eq!(capacity.enter(ip("10.0.0.1")).unwrap_err(), Full::Client);
-        let _other = capacity.enter(ip("10.0.0.2")).unwrap();
-        assert_eq!(capacity.enter(ip("10.0.0.3")).unwrap_err(), Full::All);
+        let first = capacity.admit(ip("10.0.0.1")).unwrap();
+        let _second = capacity.admit(ip("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(capacity.admit(ip("10.0.0.1")).unwrap_err(), AtCapacity::Client);
+        let _other = capacity.admit(ip("10.0.0.2")).unwrap();
+        assert_eq!(capacity.admit(ip("10.0.0.3")).unwrap_err(), AtCapacity::All);
         drop(first);
-        assert!(capacity.enter(ip("10.0.0.1")).is_ok());
+        assert!(capacity.admit(ip("10.0.0.1")).is_ok());
     }
 
     #[test]
-    fn addresses_of_one_ipv6_host_count_together() {
+    fn addresses_of_one_ipv6_64_count_together() {
         let capacity = capacity(9, 1, 9);
-        let _one = capacity.enter(ip("2001:db8:0:1::1")).unwrap();
-        assert_eq!(capacity.enter(ip("2001:db8:0:1:ffff::2")).unwrap_err(), Full::Client);
-        assert!(capacity.enter(ip("2001:db8:0:2::1")).is_ok());
+        let _one = capacity.admit(ip("2001:db8:0:1::1")).unwrap();
+        assert_eq!(capacity.admit(ip("2001:db8:0:1:ffff::2")).unwrap_err(), AtCapacity::Client);
+        assert!(capacity.admit(ip("2001:db8:0:2::1")).is_ok());
     }
 
     #[test]
-    fn a_proxys_connections_count_for_whom_it_announces() {
+    fn proxied_connections_count_for_the_announced_client() {
         let capacity = capacity(4, 1, 4);
-        let mut first = capacity.enter_proxy().unwrap();
-        let mut second = capacity.enter_proxy().unwrap();
-        let _third = capacity.enter_proxy().unwrap();
-        assert_eq!(first.belongs_to(ip("10.0.0.1")), Ok(()));
-        assert_eq!(second.belongs_to(ip("10.0.0.1")), Err(Full::Client));
-        assert_eq!(capacity.enter(ip("10.0.0.1")).unwrap_err(), Full::Client);
-        assert_eq!(first.belongs_to(ip("10.0.0.2")), Ok(()), "it moves");
-        assert_eq!(second.belongs_to(ip("10.0.0.1")), Ok(()));
-        let _fourth = capacity.enter_proxy().unwrap();
-        assert_eq!(capacity.enter_proxy().unwrap_err(), Full::All);
+        let mut first = capacity.admit_proxy().unwrap();
+        let mut second = capacity.admit_proxy().unwrap();
+        let _third = capacity.admit_proxy().unwrap();
+        assert_eq!(first.assign_to(ip("10.0.0.1")), Ok(()));
+        assert_eq!(second.assign_to(ip("10.0.0.1")), Err(AtCapacity::Client));
+        assert_eq!(capacity.admit(ip("10.0.0.1")).unwrap_err(), AtCapacity::Client);
+        assert_eq!(first.assign_to(ip("10.0.0.2")), Ok(()), "it moves");
+        assert_eq!(second.assign_to(ip("10.0.0.1")), Ok(()));
+        let _fourth = capacity.admit_proxy().unwrap();
+        assert_eq!(capacity.admit_proxy().unwrap_err(), AtCapacity::All);
         drop((first, second));
         assert!(capacity.clients.lock().unwrap().is_empty());
         assert_eq!(capacity.connections.used.load(Ordering::Relaxed), 2);
     }
 
     #[test]
-    fn addresses_that_have_left_are_forgotten() {
+    fn closed_connections_leave_no_entry() {
         let capacity = capacity(9, 9, 9);
         for last in 0..200 {
-            drop(capacity.enter(IpAddr::from([10, 0, 0, last])).unwrap());
+            drop(capacity.admit(IpAddr::from([10, 0, 0, last])).unwrap());
         }
         assert!(capacity.clients.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn requests_have_the_same_share() {
+    fn requests_per_address_are_limited() {
         let capacity = capacity(10, 5, 4);
-        let one = Arc::new(capacity.enter(ip("10.0.0.1")).unwrap());
-        let other = Arc::new(capacity.enter(ip("10.0.0.2")).unwrap());
+        let one = Arc::new(capacity.admit(ip("10.0.0.1")).unwrap());
+        let other = Arc::new(capacity.admit(ip("10.0.0.2")).unwrap());
         let held = [one.request(), one.request()];
         assert!(held.iter().all(Option::is_some) && one.request().is_none());
         assert!(other.request().is_some());

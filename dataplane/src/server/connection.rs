@@ -32,25 +32,25 @@ use tokio::{
 
 use super::{
     Handle, Limits, Server,
-    capacity::{Place, RequestPlace},
-    guarded::{Guarded, Observed},
+    capacity::{ConnectionPermit, RequestPermit},
+    error_response,
+    guarded::{FramingFacts, GuardedStream},
     host,
     opening::{self, Opened},
-    refusal,
     write_timeout::WriteTimeout,
 };
 use crate::{random, spawn::Spawner};
 
 /// A header section of more bytes than this outgrew the buffer that hyper keeps for a connection. It would keep the larger
 /// one, so the connection is closed behind the answer.
-const ORDINARY_HEAD: usize = 8 << 10;
+const MAX_USUAL_HEAD_BYTES: usize = 8 << 10;
 
 /// One connection, as its requests share it.
 struct Connection<H> {
     server: Arc<Server<H>>,
     peer: SocketAddr,
-    place: Arc<Place>,
-    observed: Observed,
+    permit: Arc<ConnectionPermit>,
+    framing_facts: FramingFacts,
     activity: Arc<Activity>,
     /// When it takes no more requests.
     retire_at: Option<Instant>,
@@ -72,35 +72,35 @@ pub struct Tracked<B> {
 
 struct InFlight {
     activity: Arc<Activity>,
-    _place: Option<RequestPlace>,
+    _permit: Option<RequestPermit>,
 }
 
 /// Serves a connection until either side ends it or the process does.
-pub(super) async fn serve<I, H>(server: &Arc<Server<H>>, peer: SocketAddr, place: Place, io: I)
+pub(super) async fn serve<I, H>(server: &Arc<Server<H>>, peer: SocketAddr, permit: ConnectionPermit, io: I)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
 {
     let io = WriteTimeout::new(io, server.limits.write);
     let activity = Arc::new(Activity::default());
-    let io = Guarded::new(io, &server.limits, Arc::clone(&activity), place.charge(), server.metrics.clone());
+    let io = GuardedStream::new(io, &server.limits, Arc::clone(&activity), permit.charge(), server.metrics.clone());
     let shared = Arc::new(Connection {
         server: Arc::clone(server),
         peer,
-        place: Arc::new(place),
-        observed: io.observed(),
+        permit: Arc::new(permit),
+        framing_facts: io.framing_facts(),
         activity,
         retire_at: random::retire_at(server.limits.max_age),
     });
     match opening::open(io, server.limits.header_bytes, server.drain.closing()).await {
         // Boxed, so that a connection does not keep room for hyper before it has sent anything whole.
-        Ok(io) => Box::pin(exchange(shared, io)).await,
+        Ok(io) => Box::pin(drive(shared, io)).await,
         Err(error) => tracing::debug!(%peer, %error, "connection ended before a request"),
     }
 }
 
 /// Lets hyper serve it.
-async fn exchange<I, H>(shared: Arc<Connection<H>>, io: Opened<I>)
+async fn drive<I, H>(shared: Arc<Connection<H>>, io: Opened<I>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
@@ -108,7 +108,7 @@ where
     let (server, activity, peer) = (Arc::clone(&shared.server), Arc::clone(&shared.activity), shared.peer);
     let retired = retired(Arc::clone(&activity), shared.retire_at);
     // Boxed, so that a connection does not keep room for a request while there is none.
-    let service = service_fn(move |request| Box::pin(answer(Arc::clone(&shared), request)));
+    let service = service_fn(move |request| Box::pin(respond(Arc::clone(&shared), request)));
     let builder = builder(&server.limits, server.spawner.clone());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
@@ -142,7 +142,7 @@ fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // Also runs while the connection rests between requests; `Guarded` times the header section itself.
+        // Also runs while the connection rests between requests; `GuardedStream` times the header section itself.
         .header_read_timeout(limits.idle)
         .max_headers(limits.headers)
         .max_buf_size(limits.header_bytes);
@@ -184,17 +184,17 @@ async fn retired(activity: Arc<Activity>, at: Option<Instant>) {
     }
 }
 
-async fn answer<H: Handle>(
+async fn respond<H: Handle>(
     connection: Arc<Connection<H>>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked<H::Body>>, h2::Error> {
-    let Connection { server, peer, place, observed, activity, retire_at } = &*connection;
+    let Connection { server, peer, permit, framing_facts, activity, retire_at } = &*connection;
     let ordinal = activity.requests.fetch_add(1, Ordering::Relaxed);
     let is_http1 = request.version() < Version::HTTP_2;
     if !is_http1 {
         activity.is_http2.store(true, Ordering::Relaxed);
     }
-    let guard = match place.request() {
+    let guard = match permit.request() {
         // An HTTP/1 connection has one request, and a place of its own.
         taken if taken.is_some() || is_http1 => InFlight::new(activity, taken),
         _ => {
@@ -202,10 +202,10 @@ async fn answer<H: Handle>(
             return Err(h2::Reason::REFUSED_STREAM.into());
         }
     };
-    let permit = server.limits.cors.as_ref().map(|cors| cors.permit(request.headers()));
+    let cors_decision = server.limits.cors.as_ref().map(|cors| cors.decide(request.headers()));
     let is_old = retire_at.is_some_and(|at| Instant::now() >= at);
-    let mut must_close = is_old || server.drain.is_closing() || head_bytes(&request) > ORDINARY_HEAD;
-    let response = if is_http1 && observed.is_ambiguous(ordinal) {
+    let mut must_close = is_old || server.drain.is_closing() || head_bytes(&request) > MAX_USUAL_HEAD_BYTES;
+    let response = if is_http1 && framing_facts.is_ambiguous(ordinal) {
         must_close = true;
         server.metrics.ambiguous.inc();
         refuse(StatusCode::BAD_REQUEST, "the request has both Content-Length and Transfer-Encoding")
@@ -215,8 +215,8 @@ async fn answer<H: Handle>(
         refuse(StatusCode::BAD_REQUEST, why)
     } else if request.headers().len() > server.limits.headers {
         refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many header fields")
-    } else if let Some(answer) = permit.as_ref().and_then(|permit| permit.preflight(&request)) {
-        answer.map(Either::Right)
+    } else if let Some(preflight) = cors_decision.as_ref().and_then(|cors_decision| cors_decision.preflight(&request)) {
+        preflight.map(Either::Right)
     } else {
         match server.spawner.guard("request", server.handler.handle(*peer, request)).await {
             Some(response) => response.map(Either::Left),
@@ -224,10 +224,10 @@ async fn answer<H: Handle>(
         }
     };
     // hyper closes the connection then, and a client that is told so does not send its next request into that.
-    must_close |= observed.is_in_body(ordinal);
+    must_close |= framing_facts.is_in_body(ordinal);
     let mut response = response.map(|body| Tracked { body, _guard: guard });
-    if let Some(permit) = permit {
-        permit.stamp(response.headers_mut());
+    if let Some(cors_decision) = cors_decision {
+        cors_decision.insert_headers(response.headers_mut());
     }
     if must_close && is_http1 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -242,7 +242,7 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
 }
 
 fn refuse<B>(status: StatusCode, message: &str) -> Response<Either<B, Full<Bytes>>> {
-    refusal::response(status, message).map(Either::Right)
+    error_response::response(status, message).map(Either::Right)
 }
 
 impl Activity {
@@ -253,9 +253,9 @@ impl Activity {
 }
 
 impl InFlight {
-    fn new(activity: &Arc<Activity>, place: Option<RequestPlace>) -> Self {
+    fn new(activity: &Arc<Activity>, permit: Option<RequestPermit>) -> Self {
         activity.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { activity: Arc::clone(activity), _place: place }
+        Self { activity: Arc::clone(activity), _permit: permit }
     }
 }
 

@@ -18,7 +18,7 @@ use http::{
 };
 use http_body_util::Full;
 
-use super::refusal;
+use super::error_response;
 
 /// Who may call from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl FromStr for Origin {
 
 /// What an answer to one request says to its browser.
 #[derive(Clone, Debug)]
-pub(super) struct Permit {
+pub(super) struct CorsDecision {
     allowed: Option<HeaderValue>,
     varies: bool,
 }
@@ -146,20 +146,20 @@ impl Cors {
     }
 
     /// What the page behind a request may read.
-    pub(super) fn permit(&self, headers: &HeaderMap) -> Permit {
+    pub(super) fn decide(&self, headers: &HeaderMap) -> CorsDecision {
         match self {
-            Self::Any => Permit { allowed: Some(HeaderValue::from_static("*")), varies: false },
+            Self::Any => CorsDecision { allowed: Some(HeaderValue::from_static("*")), varies: false },
             Self::Listed(listed) => {
                 let mut origins = headers.get_all(ORIGIN).iter();
                 let (first, second) = (origins.next(), origins.next());
                 let known = |origin: &&HeaderValue| origin.to_str().is_ok_and(|origin| listed.contains(origin));
-                Permit { allowed: first.filter(|_| second.is_none()).filter(known).cloned(), varies: true }
+                CorsDecision { allowed: first.filter(|_| second.is_none()).filter(known).cloned(), varies: true }
             }
         }
     }
 }
 
-impl Permit {
+impl CorsDecision {
     /// Answers a preflight; none for any other request.
     pub(super) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
         let headers = request.headers();
@@ -171,7 +171,7 @@ impl Permit {
         }
         if self.allowed.is_none() {
             let why = "the page's origin is not among --cors-origins of this gateway";
-            return Some(refusal::response(StatusCode::FORBIDDEN, why));
+            return Some(error_response::response(StatusCode::FORBIDDEN, why));
         }
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -186,7 +186,7 @@ impl Permit {
     }
 
     /// Lets the page read an answer.
-    pub(super) fn stamp(self, headers: &mut HeaderMap) {
+    pub(super) fn insert_headers(self, headers: &mut HeaderMap) {
         if self.varies && !headers.contains_key(VARY) {
             headers.insert(VARY, VARY_ORIGIN);
         }
@@ -229,7 +229,7 @@ mod tests {
 
     fn allowed(cors: &Cors, headers: &[(&str, &str)]) -> Option<String> {
         let mut answer = HeaderMap::new();
-        cors.permit(request(Method::POST, headers).headers()).stamp(&mut answer);
+        cors.decide(request(Method::POST, headers).headers()).insert_headers(&mut answer);
         let allowed = answer.get(ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(answer.contains_key(ACCESS_CONTROL_EXPOSE_HEADERS), allowed.is_some());
         assert_eq!(answer.get(VARY), (*cors != Cors::Any).then_some(&VARY_ORIGIN));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_read_as_browsers_write_them() {
+    fn origins_are_parsed_as_browsers_write_them() {
         for (text, origin) in [
             ("https://chat.example.com", "https://chat.example.com"),
             ("HTTPS://Chat.Example.com:443", "https://chat.example.com"),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_listed_origin_may_read() {
+    fn only_listed_origins_are_allowed() {
         let listed = cors(&["https://a.example", "http://localhost:3000"]);
         assert_eq!(allowed(&listed, &[("origin", "https://a.example")]).as_deref(), Some("https://a.example"));
         for origin in [
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_is_told_what_may_be_sent() {
+    fn preflight_answer_lists_allowed_methods_and_headers() {
         let asks = "authorization,content-type,x-stainless-lang,X-Api-Key,anthropic-beta,x-evil, cookie,\u{7f}";
         let headers = [
             ("origin", "https://a.example"),
@@ -304,7 +304,7 @@ mod tests {
         ];
         let preflight = |cors: &Cors, method, headers| {
             let request = request(method, headers);
-            cors.permit(request.headers()).preflight(&request)
+            cors.decide(request.headers()).preflight(&request)
         };
         let listed = cors(&["https://a.example"]);
         let answer = preflight(&listed, Method::OPTIONS, &headers[..2]).unwrap();

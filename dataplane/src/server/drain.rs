@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_stage_includes_those_before_it_and_clones_see_it() {
+    async fn drain_stages_include_earlier_ones_and_clones_share_them() {
         let drain = Drain::new();
         let seen = drain.clone();
         assert!(!seen.is_draining());

@@ -22,7 +22,7 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes of line breaks in front of a request line that are taken without a thought: clients exist that end a body with one.
 /// More are held by hyper like any other beginning of a header section.
-const LINE_BREAKS: usize = 64;
+const MAX_LINE_BREAKS: usize = 64;
 
 /// Follows one connection.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Framing {
     pub(super) fn unfinished(&self, in_flight: bool) -> Option<usize> {
         match self.state {
             State::Start(matched) => Some(matched).filter(|matched| *matched > 0),
-            State::Head(head) => Some(self.head_bytes).filter(|bytes| head.begun || *bytes > LINE_BREAKS),
+            State::Head(head) => Some(self.head_bytes).filter(|bytes| head.begun || *bytes > MAX_LINE_BREAKS),
             State::Frames(frames) => frames.unfinished(in_flight),
             State::Body(_) | State::ChunkSize(_) | State::Chunk(_) | State::Trailers { .. } | State::Off => None,
         }

@@ -27,17 +27,19 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{Limits, Metrics, capacity::Charge, connection::Activity, framing::Framing, linger::Linger, refusal};
+use super::{
+    Limits, Metrics, capacity::Charge, connection::Activity, error_response, framing::Framing, linger::Linger,
+};
 
-const TIMED_OUT: &str = "the request's header section took too long";
-const GIVEN_UP: &str = "the gateway's limit for unfinished requests is reached";
+const HEADER_TIMEOUT: &str = "the request's header section took too long";
+const TOO_MUCH_UNFINISHED: &str = "the gateway's limit for unfinished requests is reached";
 
 /// No request of a connection.
 const NONE: u64 = u64::MAX;
 
 /// What the connection's service has to know of its HTTP/1 requests, which are counted from 0.
 #[derive(Clone, Debug)]
-pub(super) struct Observed(Arc<Requests>);
+pub(super) struct FramingFacts(Arc<Requests>);
 
 #[derive(Debug)]
 struct Requests {
@@ -45,7 +47,7 @@ struct Requests {
     in_body: AtomicU64,
 }
 
-impl Observed {
+impl FramingFacts {
     fn new() -> Self {
         Self(Arc::new(Requests { ambiguous: AtomicU64::new(NONE), in_body: AtomicU64::new(NONE) }))
     }
@@ -69,10 +71,10 @@ impl Observed {
 }
 
 /// A connection under watch.
-pub(super) struct Guarded<I> {
+pub(super) struct GuardedStream<I> {
     io: I,
     framing: Framing,
-    observed: Observed,
+    framing_facts: FramingFacts,
     activity: Arc<Activity>,
     charge: Charge,
     timeout: Duration,
@@ -81,14 +83,14 @@ pub(super) struct Guarded<I> {
     metrics: Metrics,
 }
 
-impl<I> Guarded<I> {
+impl<I> GuardedStream<I> {
     /// Of the limits, those of header sections and of the end.
     pub(super) fn new(io: I, limits: &Limits, activity: Arc<Activity>, charge: Charge, metrics: Metrics) -> Self {
         let timeout = limits.header_read;
         Self {
             io,
             framing: Framing::new(),
-            observed: Observed::new(),
+            framing_facts: FramingFacts::new(),
             activity,
             charge,
             timeout,
@@ -99,8 +101,8 @@ impl<I> Guarded<I> {
     }
 
     /// For the service.
-    pub(super) fn observed(&self) -> Observed {
-        self.observed.clone()
+    pub(super) fn framing_facts(&self) -> FramingFacts {
+        self.framing_facts.clone()
     }
 
     /// Whether no header section is whole yet and HTTP/1 may be spoken.
@@ -110,7 +112,7 @@ impl<I> Guarded<I> {
 
     fn saw(&mut self, bytes: &[u8]) {
         self.framing.push(bytes);
-        self.observed.set(&self.framing);
+        self.framing_facts.set(&self.framing);
         let unfinished = self.framing.unfinished(self.activity.is_busy());
         self.charge.set(unfinished);
         if unfinished.is_none() {
@@ -126,17 +128,17 @@ impl<I> Guarded<I> {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<(StatusCode, &'static str)> {
         if self.charge.poll_given_up(cx).is_ready() {
             self.metrics.given_up.inc();
-            return Poll::Ready((StatusCode::SERVICE_UNAVAILABLE, GIVEN_UP));
+            return Poll::Ready((StatusCode::SERVICE_UNAVAILABLE, TOO_MUCH_UNFINISHED));
         }
         let Some(deadline) = &mut self.deadline else { return Poll::Pending };
         ready!(deadline.as_mut().poll(cx));
         self.deadline = None;
         self.metrics.slow_headers.inc();
-        Poll::Ready((StatusCode::REQUEST_TIMEOUT, TIMED_OUT))
+        Poll::Ready((StatusCode::REQUEST_TIMEOUT, HEADER_TIMEOUT))
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
@@ -150,23 +152,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
         let has_begun = this.framing.unfinished(false).is_some();
         if has_begun && this.framing.is_at_start() && this.framing.is_http1() {
             // Best effort: the peer may not be reading either.
-            let _ = Pin::new(&mut this.io).poll_write(cx, &refusal::bytes(status, why));
+            let _ = Pin::new(&mut this.io).poll_write(cx, &error_response::bytes(status, why));
         }
         this.charge.set(None);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }
 
-impl<I: AsyncWrite + Unpin> Guarded<I> {
+impl<I: AsyncWrite + Unpin> GuardedStream<I> {
     /// Sends an answer behind which the connection is closed. What does not fit into the socket at once is lost.
     fn replace(&mut self, cx: &mut Context<'_>, answer: &[u8], length: usize) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, answer).map_ok(|_| length)
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(answer) = refusal::in_place_of(bytes) {
+        if let Some(answer) = error_response::replacement_for(bytes) {
             return self.replace(cx, &answer, bytes.len());
         }
         Pin::new(&mut self.io).poll_write(cx, bytes)
@@ -187,7 +189,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| &**part);
-        if let Some(answer) = refusal::in_place_of(written) {
+        if let Some(answer) = error_response::replacement_for(written) {
             return self.replace(cx, &answer, written.len());
         }
         Pin::new(&mut self.io).poll_write_vectored(cx, parts)

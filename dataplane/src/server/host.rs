@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_named_in_one_way_is_accepted() {
+    fn single_consistent_host_is_accepted() {
         for (version, target, hosts) in [
             (Version::HTTP_11, "/v1/models", &["gateway:8080"][..]),
             (Version::HTTP_11, "/v1/models", &["[::1]:8080"]),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn none_two_or_different_ones_are_refused() {
+    fn missing_repeated_or_conflicting_hosts_are_refused() {
         for (version, target, hosts, why) in [
             (Version::HTTP_11, "/", &[][..], "no Host"),
             (Version::HTTP_2, "/", &[], "no Host"),

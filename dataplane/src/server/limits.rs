@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_requests_and_a_clients_share_follow_the_descriptors() {
+    fn limits_scale_with_available_file_descriptors() {
         let limits = Limits::default().within(Some(1_024));
         assert_eq!((limits.connections, limits.connections_per_client, limits.requests), (448, 224, 448));
         let limits = Limits::default().within(Some(1_048_576));

@@ -22,11 +22,11 @@ use tokio::{
 use super::{Limits, framing::Framing};
 
 /// Bytes that are read at a time.
-const PIECE: usize = 8 << 10;
+const READ_BUFFER_BYTES: usize = 8 << 10;
 
 /// How long a client that is turned away may go on sending, and how much: a usual request.
-const TURNED_AWAY: Duration = Duration::from_secs(1);
-const TURNED_AWAY_BYTES: u64 = 64 << 10;
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+const TURN_AWAY_BYTES: u64 = 64 << 10;
 
 /// The end of one connection.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Linger {
         framing: &mut Framing,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let mut space = [const { MaybeUninit::uninit() }; PIECE];
+        let mut space = [const { MaybeUninit::uninit() }; READ_BUFFER_BYTES];
         loop {
             let mut piece = ReadBuf::uninit(&mut space);
             match Pin::new(&mut *io).poll_read(cx, &mut piece) {
@@ -113,8 +113,8 @@ fn after(time: Duration) -> Instant {
 pub(super) async fn turn_away(mut socket: TcpStream) {
     // Best effort: the client may have gone.
     let _ = socket.shutdown().await;
-    let mut rest = socket.take(TURNED_AWAY_BYTES);
-    let _ = tokio::time::timeout(TURNED_AWAY, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    let mut rest = socket.take(TURN_AWAY_BYTES);
+    let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_has_sent_all_or_has_closed_is_not_waited_for() {
+    async fn linger_ends_when_the_client_has_sent_all_or_closed() {
         let (_client, server) = duplex(64);
         close(limits(), server, b"").await;
         let (client, server) = duplex(64);
@@ -160,13 +160,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_comes_to_an_end() {
+    async fn linger_ends_after_silence() {
         let (_silent, server) = duplex(64);
         close(Limits { linger_silence: BRIEF, ..limits() }, server, BEGUN).await;
     }
 
     #[tokio::test]
-    async fn a_slow_body_comes_to_an_end() {
+    async fn linger_ends_after_its_total_time() {
         let (mut slow, server) = duplex(64);
         let sends = tokio::spawn(async move {
             while slow.write_all(b"x").await.is_ok() {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_body_comes_to_an_end() {
+    async fn linger_ends_after_its_byte_limit() {
         let (mut fast, server) = duplex(64);
         let sends = tokio::spawn(async move {
             let mut sent = 0;

@@ -1,7 +1,7 @@
 //! The beginning of a connection, up to its first whole header section.
 //!
 //! hyper sets up its buffers before it knows whether anything comes: 16 KiB and more for a connection that has sent a
-//! kilobyte and stopped. So the first header section is gathered here, in as many bytes as it has, and hyper begins with
+//! kilobyte and stopped. So the first header section is buffered here, in as many bytes as it has, and hyper begins with
 //! what was read. Where HTTP/2 is spoken it begins with the preface.
 
 use std::{
@@ -13,15 +13,15 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::guarded::Guarded;
+use super::guarded::GuardedStream;
 
 /// Room for a usual header section.
-const FIRST: usize = 1 << 10;
+const INITIAL_BUFFER_BYTES: usize = 1 << 10;
 
 /// A connection some of whose bytes were read before.
 pub(super) struct Opened<I> {
     first: Bytes,
-    io: Guarded<I>,
+    io: GuardedStream<I>,
 }
 
 /// Reads until a header section is whole, HTTP/2 is spoken, the other side has ended, or more than `most` bytes have come,
@@ -29,7 +29,11 @@ pub(super) struct Opened<I> {
 ///
 /// # Errors
 /// When the connection breaks or is given up.
-pub(super) async fn open<I>(mut io: Guarded<I>, most: usize, closing: impl Future<Output = ()>) -> io::Result<Opened<I>>
+pub(super) async fn open<I>(
+    mut io: GuardedStream<I>,
+    most: usize,
+    closing: impl Future<Output = ()>,
+) -> io::Result<Opened<I>>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
@@ -37,7 +41,7 @@ where
     let mut first = BytesMut::new();
     while io.is_opening() && first.len() <= most {
         if first.len() == first.capacity() {
-            first.reserve(first.len().max(FIRST));
+            first.reserve(first.len().max(INITIAL_BUFFER_BYTES));
         }
         let read = tokio::select! {
             read = io.read_buf(&mut first) => read,
@@ -117,14 +121,14 @@ mod tests {
 
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-    fn guarded<I>(io: I) -> Guarded<I> {
+    fn guarded<I>(io: I) -> GuardedStream<I> {
         let limits = Limits::default();
-        let place = Capacity::new(&limits).enter([10, 0, 0, 1].into()).unwrap();
-        Guarded::new(io, &limits, Arc::new(Activity::default()), place.charge(), Metrics::default())
+        let permit = Capacity::new(&limits).admit([10, 0, 0, 1].into()).unwrap();
+        GuardedStream::new(io, &limits, Arc::new(Activity::default()), permit.charge(), Metrics::default())
     }
 
     #[tokio::test]
-    async fn a_head_is_gathered_in_about_as_many_bytes_as_it_has_and_read_again_in_full() {
+    async fn request_head_is_buffered_in_about_its_size_and_replayed() {
         let (mut client, server) = tokio::io::duplex(64);
         let opening = tokio::spawn(open(guarded(server), 64 << 10, pending()));
         for piece in HEAD.chunks(3) {
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_ends_awaits_a_head_that_has_begun_and_no_other() {
+    async fn shutdown_waits_only_for_a_head_that_has_begun() {
         let (silent, server) = tokio::io::duplex(64);
         assert!(open(guarded(server), 64 << 10, ready(())).await.is_err(), "nothing was sent");
         drop(silent);
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_long_or_no_http1_is_handed_over() {
+    async fn oversize_head_and_http2_are_handed_to_hyper() {
         let long = vec![b'a'; 10_000];
         for (sent, most, least) in [
             (&long[..], 4_000, 4_001),
@@ -173,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_opening_is_small() {
+    async fn opening_connection_future_is_small() {
         let opening = open(guarded(tokio::io::empty()), 1, pending());
         assert!(size_of_val(&opening) <= 1024, "{} bytes", size_of_val(&opening));
     }

@@ -78,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_in_ipv6_is_ipv4() {
+    fn ipv4_mapped_addresses_match_ipv4_ranges() {
         let proxies = trusted(&["::ffff:10.0.0.0/104"]);
         assert!(proxies.contains("10.1.2.3".parse().unwrap()) && !proxies.contains("11.1.2.3".parse().unwrap()));
         assert!(trusted(&["0.0.0.0/0"]).contains("::ffff:192.0.2.1".parse().unwrap()));
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn invalid_ranges_are_refused() {
         for text in ["", "10.0.0.0/33", "10.0.0", "proxy.example", "10.0.0.0/8/8", "::1/129", "[::1]"] {
             assert_eq!(text.parse::<Range>(), Err(InvalidRange(text.to_owned())));
         }

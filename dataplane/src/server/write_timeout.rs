@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_peer_that_takes_nothing_is_given_up() {
+    async fn write_to_a_stalled_peer_times_out() {
         let (ours, _theirs) = duplex(4);
         let mut ours = WriteTimeout::new(ours, Duration::from_millis(5));
         let error = ours.write_all(b"more than fits").await.unwrap_err();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_peer_is_waited_for() {
+    async fn slow_peer_that_makes_progress_is_not_cut() {
         let (ours, mut theirs) = duplex(1);
         let mut ours = WriteTimeout::new(ours, Duration::from_secs(60));
         let text = b"one byte at a time";

@@ -18,19 +18,19 @@ use routeapi_process::{Background, Bounds, Entry};
 use super::{RecordSink, RequestRecord};
 
 /// What waits for the writer at most.
-const QUEUE: Bounds = Bounds { entries: 16 * 1024, bytes: 32 << 20 };
+const QUEUE_BOUNDS: Bounds = Bounds { entries: 16 * 1024, bytes: 32 << 20 };
 
 /// How long the end waits for the queue to be written.
-const FLUSH: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Longest line, in bytes. Log shippers cut longer ones (16 KiB in the container runtime's own format), which leaves no
 /// JSON.
-const LONGEST_LINE: usize = 16 * 1024 - 128;
+const MAX_LINE_BYTES: usize = 16 * 1024 - 128;
 
 /// Attempts in a line that was too long.
-const MOST_ATTEMPTS: usize = 8;
+const MAX_SHORTENED_ATTEMPTS: usize = 8;
 /// Characters of each text in a line that was too long.
-const SHORT: usize = 128;
+const SHORTENED_CHARS: usize = 128;
 
 /// Writes finished requests.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl AccessLog {
         let on_lost = move || {
             lost.inc();
         };
-        Background::start("access-log", out, QUEUE, on_lost).map(Self)
+        Background::start("access-log", out, QUEUE_BOUNDS, on_lost).map(Self)
     }
 }
 
@@ -68,17 +68,17 @@ impl Entry for RequestRecord {
 /// A record that is too long for a line loses its longest free members and says so.
 fn line(out: &mut dyn Write, record: &RequestRecord) -> io::Result<()> {
     let mut line = serde_json::to_vec(record)?;
-    if line.len() > LONGEST_LINE {
-        let mut short = record.clone();
-        short.truncated = true;
-        short.warnings.clear();
-        short.usage.attempts.truncate(MOST_ATTEMPTS);
-        short.message = short.message.map(|text| text.chars().take(SHORT).collect());
-        short.path = short.path.chars().take(SHORT).collect();
-        for text in [&mut short.user_agent_original, &mut short.enduser_id].into_iter().flatten() {
-            *text = text.chars().take(SHORT).collect();
+    if line.len() > MAX_LINE_BYTES {
+        let mut shortened = record.clone();
+        shortened.truncated = true;
+        shortened.warnings.clear();
+        shortened.usage.attempts.truncate(MAX_SHORTENED_ATTEMPTS);
+        shortened.message = shortened.message.map(|text| text.chars().take(SHORTENED_CHARS).collect());
+        shortened.path = shortened.path.chars().take(SHORTENED_CHARS).collect();
+        for text in [&mut shortened.user_agent_original, &mut shortened.enduser_id].into_iter().flatten() {
+            *text = text.chars().take(SHORTENED_CHARS).collect();
         }
-        line = serde_json::to_vec(&short)?;
+        line = serde_json::to_vec(&shortened)?;
     }
     line.push(b'\n');
     out.write_all(&line)
@@ -92,7 +92,7 @@ impl RecordSink for AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        if !self.0.close(FLUSH) {
+        if !self.0.close(FLUSH_TIMEOUT) {
             tracing::warn!("the access log is not read; its last lines are lost");
         }
     }
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_bounded_and_says_what_it_left_out() {
+    fn log_line_is_bounded_and_marked_truncated() {
         let mut long = Arc::unwrap_or_clone(record("x"));
         long.warnings = vec!["dropped;field=x".to_owned(); 10_000];
         long.message = Some("\u{1}".repeat(10_000));
         long.path = "/".repeat(10_000);
         let mut out = Vec::new();
         line(&mut out, &long).unwrap();
-        assert!(out.len() < LONGEST_LINE, "{}", out.len());
+        assert!(out.len() < MAX_LINE_BYTES, "{}", out.len());
         let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(read["truncated"], true);
         out.clear();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_it_writes_what_is_queued() {
+    fn dropping_the_log_writes_queued_lines() {
         let out = Shared::default();
         let log = AccessLog::start(out.clone(), Counter::default()).unwrap();
         for at in 0..1_000 {
@@ -206,17 +206,17 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_stops_reading_costs_lines_and_not_requests() {
+    fn unread_log_drops_lines_instead_of_blocking() {
         let (out, lost) = (Stuck::default(), Counter::default());
         let log = AccessLog::start(out.clone(), lost.clone()).unwrap();
         let one = record("x");
-        for _ in 0..3 * QUEUE.entries {
+        for _ in 0..3 * QUEUE_BOUNDS.entries {
             log.record(&one);
         }
         assert!(lost.get() > 0, "the queue is bounded");
         let lost_by_now = lost.get();
         let mut long = RequestRecord::clone(&one);
-        long.path = "/".repeat(QUEUE.bytes / 4);
+        long.path = "/".repeat(QUEUE_BOUNDS.bytes / 4);
         let log_of_long = AccessLog::start(out.clone(), lost.clone()).unwrap();
         for _ in 0..8 {
             log_of_long.record(&Arc::new(long.clone()));

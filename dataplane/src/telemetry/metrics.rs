@@ -49,7 +49,7 @@ pub struct Metrics {
     in_flight: Gauge,
     buffered: Gauge,
     early: Counter,
-    durations: Histograms<CallLabels>,
+    durations: Histograms<DurationLabels>,
     first_tokens: Histograms<FirstTokenLabels>,
     token_usage: Histograms<TokenLabels>,
     traffic: Arc<Traffic>,
@@ -62,12 +62,12 @@ pub struct Metrics {
 struct RequestLabels {
     operation: &'static str,
     status: u16,
-    outcome: Word<Outcome>,
+    outcome: EnumLabel<Outcome>,
     error_type: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
+struct DurationLabels {
     gen_ai_operation_name: &'static str,
     gen_ai_provider_name: &'static str,
     error_type: &'static str,
@@ -89,12 +89,12 @@ struct TokenLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WarningLabels {
     operation: &'static str,
-    kind: Warned,
+    kind: WarningKind,
 }
 
 /// What became of a request field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Warned {
+pub enum WarningKind {
     /// Sent with another value.
     Adapted,
     /// Not sent.
@@ -103,11 +103,11 @@ pub enum Warned {
 
 /// A closed set as a label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Word<T>(T);
+struct EnumLabel<T>(T);
 
 /// What of a finished call the labels need beside its record.
 #[derive(Clone, Copy, Debug)]
-pub struct CallFacts<'a> {
+pub struct RequestFacts<'a> {
     /// `gen_ai.operation.name`
     pub operation: &'static str,
     /// `gen_ai.provider.name` of each attempt, in order.
@@ -196,33 +196,34 @@ impl Metrics {
     }
 
     /// Counts a finished request. Called once per request, by its guard.
-    pub(crate) fn ended(&self, record: &UsageRecord, call: Option<CallFacts<'_>>) {
+    pub(crate) fn ended(&self, record: &UsageRecord, facts: Option<RequestFacts<'_>>) {
         self.in_flight.dec();
         let error_type = record.error.unwrap_or("");
         let labels = RequestLabels {
             operation: record.operation.unwrap_or("none"),
             status: known(record.status),
-            outcome: Word(record.outcome),
+            outcome: EnumLabel(record.outcome),
             error_type,
         };
         self.requests.get_or_create(&labels).inc();
-        let (Some(call), Some(route)) = (call, &record.route) else {
+        let (Some(facts), Some(route)) = (facts, &record.route) else {
             return;
         };
-        let provider = call.providers.last().unwrap_or(&"none");
-        let labels = CallLabels { gen_ai_operation_name: call.operation, gen_ai_provider_name: provider, error_type };
+        let provider = facts.providers.last().unwrap_or(&"none");
+        let labels =
+            DurationLabels { gen_ai_operation_name: facts.operation, gen_ai_provider_name: provider, error_type };
         let (duration, first) = (seconds(record.duration_ms), record.first_content_ms.map(seconds));
         self.durations.get_or_create(&labels).observe(duration);
         if let Some(first) = first {
-            let labels = FirstTokenLabels { gen_ai_operation_name: call.operation, gen_ai_provider_name: provider };
+            let labels = FirstTokenLabels { gen_ai_operation_name: facts.operation, gen_ai_provider_name: provider };
             self.first_tokens.get_or_create(&labels).observe(first);
         }
         let route = self.traffic.route(route);
         if let Some(route) = &route {
             route.ended(error_type, duration, first);
         }
-        for (attempt, provider) in record.attempts.iter().zip(call.providers) {
-            self.attempted(attempt, call.operation, provider);
+        for (attempt, provider) in record.attempts.iter().zip(facts.providers) {
+            self.attempted(attempt, facts.operation, provider);
             if let Some(upstream) = route.as_ref().and_then(|route| route.upstream(&attempt.upstream)) {
                 let ended_well = if record.outcome == Outcome::ClientCancelled { "client_cancelled" } else { "ok" };
                 let (input, output) = (attempt.usage.total_input(), attempt.usage.total_output());
@@ -246,7 +247,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn warned(&self, operation: &'static str, kind: Warned) {
+    pub(crate) fn warned(&self, operation: &'static str, kind: WarningKind) {
         self.warnings.get_or_create(&WarningLabels { operation, kind }).inc();
     }
 }
@@ -267,7 +268,7 @@ fn known(status: u16) -> u16 {
 
 // === impl labels ===
 
-impl EncodeLabelValue for Word<Outcome> {
+impl EncodeLabelValue for EnumLabel<Outcome> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         match self.0 {
             Outcome::Completed => "completed",
@@ -280,7 +281,7 @@ impl EncodeLabelValue for Word<Outcome> {
     }
 }
 
-impl EncodeLabelValue for Warned {
+impl EncodeLabelValue for WarningKind {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         match self {
             Self::Adapted => "adapted",

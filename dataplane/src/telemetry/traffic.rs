@@ -32,7 +32,7 @@ pub struct Traffic {
 /// What was seen of one route.
 #[derive(Debug, Default)]
 pub struct RouteTraffic {
-    requests: Words,
+    requests: CodeCounts,
     upstreams: HashMap<String, Arc<UpstreamTraffic>>,
     times: Option<Times>,
 }
@@ -40,7 +40,7 @@ pub struct RouteTraffic {
 /// What was seen of one upstream of a route.
 #[derive(Debug, Default)]
 pub struct UpstreamTraffic {
-    attempts: Words,
+    attempts: CodeCounts,
     input: AtomicU64,
     output: AtomicU64,
     spend_nano_usd: AtomicU64,
@@ -54,7 +54,7 @@ struct Times {
 
 /// Counts by word of a closed set.
 #[derive(Debug, Default)]
-struct Words(Mutex<BTreeMap<&'static str, u64>>);
+struct CodeCounts(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Traffic {
     /// Nothing configured. `histograms` asks for the times of each route, 44 series each.
@@ -67,10 +67,10 @@ impl Traffic {
     where
         U: IntoIterator<Item: AsRef<str>>,
     {
-        let mut held = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = HashMap::with_capacity(held.len());
+        let mut routes_held = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = HashMap::with_capacity(routes_held.len());
         for (route, upstreams) in routes {
-            let before = held.get(&route);
+            let before = routes_held.get(&route);
             let kept = |name: &str| before.and_then(|it| it.upstreams.get(name)).cloned().unwrap_or_default();
             let named = |name: &str| (name.to_owned(), kept(name));
             let upstreams: HashMap<_, _> = upstreams.into_iter().map(|name| named(name.as_ref())).collect();
@@ -84,7 +84,7 @@ impl Traffic {
             });
             next.insert(route, entry);
         }
-        *held = next;
+        *routes_held = next;
     }
 
     /// What is known of a route, if it is configured.
@@ -94,9 +94,9 @@ impl Traffic {
 
     /// Every route in the order of their names, so that pages of one state are alike.
     fn sorted(&self) -> Vec<(String, Arc<RouteTraffic>)> {
-        let held = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut routes: Vec<_> = held.iter().map(|(name, route)| (name.clone(), Arc::clone(route))).collect();
-        drop(held);
+        let routes_held = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut routes: Vec<_> = routes_held.iter().map(|(name, route)| (name.clone(), Arc::clone(route))).collect();
+        drop(routes_held);
         routes.sort_by(|(left, _), (right, _)| left.cmp(right));
         routes
     }
@@ -140,10 +140,10 @@ impl UpstreamTraffic {
     }
 }
 
-impl Words {
-    fn count(&self, word: &'static str) {
-        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *words.entry(word).or_default() += 1;
+impl CodeCounts {
+    fn count(&self, code: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(code).or_default() += 1;
     }
 
     fn copy(&self) -> Self {
@@ -173,15 +173,15 @@ impl Collector for TrafficSeries {
         let help = "Requests of a route by kind of error, empty if there was none";
         let mut family = encoder.encode_descriptor("routeapi_route_requests", help, None, MetricType::Counter)?;
         for (route, traffic) in &routes {
-            for (word, count) in traffic.requests.all() {
-                counter(&mut family, &[("route", route), ("error_type", word)], count)?;
+            for (code, count) in traffic.requests.all() {
+                counter(&mut family, &[("route", route), ("error_type", code)], count)?;
             }
         }
         let help = "Tries at upstreams by result; result is ok, client_cancelled or the reason of the failure";
         let mut family = encoder.encode_descriptor("routeapi_upstream_attempts", help, None, MetricType::Counter)?;
         for (route, upstream, traffic) in each(&routes) {
-            for (word, count) in traffic.attempts.all() {
-                counter(&mut family, &[("route", route), ("upstream", upstream), ("result", word)], count)?;
+            for (code, count) in traffic.attempts.all() {
+                counter(&mut family, &[("route", route), ("upstream", upstream), ("result", code)], count)?;
             }
         }
         let help = "Tokens of an upstream by type, as reported, counted or estimated";
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn five_thousand_used_routes_fit_into_three_megabytes() {
+    fn metrics_of_5000_routes_fit_into_3_megabytes() {
         let traffic = Arc::new(Traffic::new(false));
         let routes = names(0..5_000);
         traffic.configure(routes.clone());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn histograms_of_each_route_are_there_when_asked_for() {
+    fn route_histograms_are_exported_when_enabled() {
         let traffic = Arc::new(Traffic::new(true));
         traffic.configure(names(0..1));
         used_once(&traffic, &names(0..1));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_takes_most_of_an_hour_is_told_from_one_that_takes_longer() {
+    fn duration_buckets_separate_an_hour_from_longer() {
         let traffic = Arc::new(Traffic::new(true));
         traffic.configure([("a/r".to_owned(), ["up"])]);
         for seconds in [3_599.0, 3_601.0] {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn churn_leaves_nothing_and_what_stays_keeps_its_counts() {
+    fn removed_routes_lose_their_series_and_others_keep_counts() {
         let traffic = Arc::new(Traffic::new(false));
         for from in 0..200 {
             let routes = names(from..from + 10);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_is_added_or_taken_away_leaves_the_others_alone() {
+    fn adding_or_removing_an_upstream_keeps_other_counts() {
         let traffic = Arc::new(Traffic::new(false));
         traffic.configure([("a/r".to_owned(), vec!["one"])]);
         let count = |upstream: &str| {

@@ -12,7 +12,7 @@ use routeapi_protocol::defaults::Defaults;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Headers that are lists of features: what an owner sets there joins what the client asks for.
-const LISTS: [&str; 2] = ["anthropic-beta", "openai-beta"];
+const LIST_HEADERS: [&str; 2] = ["anthropic-beta", "openai-beta"];
 
 /// What is added to every request of one provider.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -38,8 +38,8 @@ impl Additions {
     ///
     /// # Errors
     /// When a name or value cannot be a header's.
-    pub fn new(told: &RequestSettings) -> Result<Self, InvalidAdditions> {
-        let RequestSettings { headers, query_parameters, body_defaults, forward_headers } = told;
+    pub fn new(spec: &RequestSettings) -> Result<Self, InvalidAdditions> {
+        let RequestSettings { headers, query_parameters, body_defaults, forward_headers } = spec;
         let mut additions = Self { defaults: Defaults::new(body_defaults), ..Self::default() };
         for (name, text) in headers {
             let invalid = || InvalidAdditions { field: "headers", name: name.clone() };
@@ -69,7 +69,7 @@ impl Additions {
 
     /// Whether a header joins those of the same name instead of replacing them.
     pub fn is_list(name: &HeaderName) -> bool {
-        LISTS.contains(&name.as_str())
+        LIST_HEADERS.contains(&name.as_str())
     }
 
     /// Names of client headers that are passed on.
@@ -119,8 +119,8 @@ mod tests {
 
     use super::*;
 
-    fn additions(told: serde_json::Value) -> Result<Additions, InvalidAdditions> {
-        Additions::new(&serde_json::from_value(told).unwrap())
+    fn additions(spec: serde_json::Value) -> Result<Additions, InvalidAdditions> {
+        Additions::new(&serde_json::from_value(spec).unwrap())
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_told_by_name() {
+    fn invalid_additions_name_the_field() {
         let error = additions(json!({"headers": {"x-a": {"secret": "can\nary"}}})).unwrap_err().to_string();
         assert_eq!(error, r#"request.headers "x-a": it cannot be sent"#);
         assert!(additions(json!({"headers": {"x a": {"plain": "a"}}})).is_err());

@@ -8,13 +8,13 @@ use std::{sync::Arc, time::Instant};
 
 use routeapi_crds::value::LoadBalancing;
 
-use crate::{config::runtime::Upstream, live::Availability};
+use crate::{config::runtime::Upstream, state::Availability};
 
 /// For whom and when an order is wanted, and by which rule.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct Selection<'a> {
     /// The route's rule among upstreams of one priority.
-    pub how: LoadBalancing,
+    pub strategy: LoadBalancing,
     /// The moment that health and load are looked at.
     pub now: Instant,
     /// Whose request it is.
@@ -25,7 +25,7 @@ pub struct Asking<'a> {
 /// that is evicted for this tenant or cooling down comes after all that are ready, the one that is back soonest first.
 pub fn order(
     candidates: &[Arc<Upstream>],
-    Asking { how, now, tenant }: Asking<'_>,
+    Selection { strategy, now, tenant }: Selection<'_>,
     mut random: impl FnMut(u64) -> u64,
 ) -> Vec<Arc<Upstream>> {
     let mut ready: Vec<&Arc<Upstream>> = Vec::with_capacity(candidates.len());
@@ -42,7 +42,7 @@ pub fn order(
     for group in ready.chunk_by(|a, b| a.priority == b.priority) {
         let begin = ordered.len();
         shuffle(group, &mut random, &mut ordered);
-        compare(how, now, ordered.get_mut(begin..).unwrap_or_default());
+        compare(strategy, now, ordered.get_mut(begin..).unwrap_or_default());
     }
     ordered.extend(out_until.into_iter().map(|(_, upstream)| Arc::clone(upstream)));
     ordered
@@ -65,9 +65,9 @@ fn shuffle(group: &[&Arc<Upstream>], random: &mut impl FnMut(u64) -> u64, ordere
 }
 
 /// Puts the better of the first two first.
-fn compare(how: LoadBalancing, now: Instant, drawn: &mut [Arc<Upstream>]) {
+fn compare(strategy: LoadBalancing, now: Instant, drawn: &mut [Arc<Upstream>]) {
     let [first, second, ..] = drawn else { return };
-    let second_is_better = match how {
+    let second_is_better = match strategy {
         LoadBalancing::Weighted => false,
         // In flight for each unit of weight, without dividing; with nothing in flight the weights have decided.
         LoadBalancing::LeastRequest => {

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_can_be_sent_again_and_a_tail_once() {
+    async fn buffered_body_can_be_resent_and_a_tail_only_once() {
         let whole = form(None);
         assert_eq!(whole.left(), Some(2));
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! One translation with one provider: address, credential and transport belong together and are set once.
+//! HTTP requests to one provider: address, credential and transport belong together and are set once.
 
 use std::{
     collections::VecDeque,
@@ -26,7 +26,7 @@ use super::{
     echo,
     inflate::{self, Inflated},
     metrics::Metrics,
-    pool::{Host, PooledBody, Ready},
+    pool::{Host, PooledBody, PooledConnection},
     sent::{MarkedBody, SentMark},
 };
 
@@ -82,7 +82,7 @@ pub enum Client {
 
 /// A provider that a connection, or a stream of one, is there to.
 #[derive(Debug)]
-pub enum Reached<'a> {
+pub enum ConnectedClient<'a> {
     /// Over HTTP.
     Http {
         /// Where.
@@ -92,7 +92,7 @@ pub enum Reached<'a> {
         /// What its owner adds to every request.
         additions: &'a Additions,
         /// On what.
-        ready: Ready,
+        ready: PooledConnection,
     },
     /// Inside this process.
     Echo,
@@ -215,11 +215,11 @@ impl Client {
     ///
     /// # Errors
     /// When none can be had.
-    pub async fn reach(&self) -> Result<Reached<'_>, SendError> {
+    pub async fn connect(&self) -> Result<ConnectedClient<'_>, SendError> {
         match self {
-            Self::Echo => Ok(Reached::Echo),
+            Self::Echo => Ok(ConnectedClient::Echo),
             Self::Http { base, credential, additions, host, proxy: _ } => {
-                Ok(Reached::Http { base, credential, additions, ready: host.ready().await? })
+                Ok(ConnectedClient::Http { base, credential, additions, ready: host.acquire().await? })
             }
         }
     }
@@ -228,11 +228,11 @@ impl Client {
     ///
     /// # Errors
     /// When none can be had.
-    pub async fn reach_again(&self) -> Result<Reached<'_>, SendError> {
+    pub async fn reconnect(&self) -> Result<ConnectedClient<'_>, SendError> {
         match self {
-            Self::Echo => Ok(Reached::Echo),
+            Self::Echo => Ok(ConnectedClient::Echo),
             Self::Http { base, credential, additions, host, proxy: _ } => {
-                Ok(Reached::Http { base, credential, additions, ready: host.again().await? })
+                Ok(ConnectedClient::Http { base, credential, additions, ready: host.acquire_again().await? })
             }
         }
     }
@@ -270,9 +270,9 @@ impl Client {
     }
 }
 
-// === impl Reached ===
+// === impl ConnectedClient ===
 
-impl Reached<'_> {
+impl ConnectedClient<'_> {
     /// Sends a request and waits for the head of the answer. Follows no redirect. An answer in gzip is inflated.
     ///
     /// # Errors
@@ -390,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn joins_below_the_base_whatever_its_slashes() {
+    fn paths_join_a_base_url_with_or_without_trailing_slash() {
         for (base, path, url) in [
             ("https://api.openai.com/v1", "/chat/completions", "https://api.openai.com/v1/chat/completions"),
             ("http://vllm.ai.svc:8000/v1/", "/embeddings", "http://vllm.ai.svc:8000/v1/embeddings"),

@@ -1,4 +1,4 @@
-//! Connection pools, shared by every upstream with the same trust and patience, and kept across configurations.
+//! Connection pools, shared by every upstream with the same trust and timeout, and kept across configurations.
 
 use std::{
     collections::HashMap,
@@ -20,13 +20,13 @@ use rustls::{
 use tower_service::Service as _;
 
 use super::{
-    connect::Patient,
+    connect::TimeoutConnector,
     egress::Egress,
     metrics::Metrics,
-    pool::{BoxedIo, Dial, Keeping, Pool, Shared},
+    pool::{BoxedIo, ConnectionLifetimes, Dial, Pool, Shared},
     proxies::ProxyChoice,
     resolve::Resolver,
-    tunnel::{Dialer, Ways},
+    tunnel::{Dialer, EgressChoice},
 };
 use crate::{keepalive, spawn::Spawner};
 
@@ -78,14 +78,14 @@ pub enum InvalidTrust {
 pub struct Clients {
     addresses: AddressRules,
     egress: Egress,
-    keeping: Keeping,
+    lifetimes: ConnectionLifetimes,
     metrics: Metrics,
     spawner: Spawner,
     pools: Mutex<HashMap<(Trust, Duration), Arc<Pool>>>,
 }
 
-const SHORTEST_IDLE: Duration = Duration::from_millis(100);
-const SHORTEST_AGE: Duration = Duration::from_secs(1);
+const MIN_IDLE: Duration = Duration::from_millis(100);
+const MIN_AGE: Duration = Duration::from_secs(1);
 
 impl Clients {
     /// No pool yet.
@@ -93,7 +93,7 @@ impl Clients {
         Self {
             addresses: addresses.into(),
             egress: Egress::default(),
-            keeping: Keeping::default(),
+            lifetimes: ConnectionLifetimes::default(),
             metrics: Metrics::default(),
             spawner: Spawner::default(),
             pools: Mutex::default(),
@@ -109,20 +109,20 @@ impl Clients {
 
     /// Keeps connections for so long, but long enough for the request that they are opened for; counts and runs them here.
     #[must_use]
-    pub fn with_connections(mut self, keeping: Keeping, metrics: Metrics, spawner: Spawner) -> Self {
-        let idle = keeping.idle.max(SHORTEST_IDLE);
-        self.keeping = Keeping { idle, max_age: keeping.max_age.map(|age| age.max(SHORTEST_AGE)) };
+    pub fn with_connections(mut self, lifetimes: ConnectionLifetimes, metrics: Metrics, spawner: Spawner) -> Self {
+        let idle = lifetimes.idle.max(MIN_IDLE);
+        self.lifetimes = ConnectionLifetimes { idle, max_age: lifetimes.max_age.map(|age| age.max(MIN_AGE)) };
         (self.metrics, self.spawner) = (metrics, spawner);
         self
     }
 
     /// The egress proxy for an upstream at this URL; none if connections are made straight.
     pub fn proxy_for(&self, trust: &Trust, url: &Uri) -> Option<String> {
-        self.ways(trust).find(url).map(|(proxy, _)| proxy.to_string())
+        self.egress_choice(trust).find(url).map(|(proxy, _)| proxy.to_string())
     }
 
-    fn ways(&self, trust: &Trust) -> Ways {
-        Ways { choice: trust.proxy.clone(), environment: Arc::clone(&self.egress.proxies) }
+    fn egress_choice(&self, trust: &Trust) -> EgressChoice {
+        EgressChoice { choice: trust.proxy.clone(), environment: Arc::clone(&self.egress.proxies) }
     }
 
     /// Where upstreams may be.
@@ -140,7 +140,7 @@ impl Clients {
             return Ok(Arc::clone(pool));
         }
         let shared = Shared {
-            keeping: self.keeping,
+            lifetimes: self.lifetimes,
             wait: connect,
             metrics: self.metrics.clone(),
             spawner: self.spawner.clone(),
@@ -158,7 +158,7 @@ impl Clients {
 
     /// Closes connections that are too old or were not used for too long, for as long as the process lives.
     pub async fn sweep(&self) {
-        let every = (self.keeping.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        let every = (self.lifetimes.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
         loop {
             tokio::time::sleep(every).await;
             let pools: Vec<_> = {
@@ -184,11 +184,15 @@ impl Clients {
         }))
     }
 
-    fn connector(&self, trust: &Trust, connect: Duration) -> Result<Patient<HttpsConnector<Dialer>>, InvalidTrust> {
-        let ways = self.ways(trust);
+    fn connector(
+        &self,
+        trust: &Trust,
+        connect: Duration,
+    ) -> Result<TimeoutConnector<HttpsConnector<Dialer>>, InvalidTrust> {
+        let egress_choice = self.egress_choice(trust);
         let guarded = Resolver::new(self.addresses.clone());
         let to_proxy = config(Arc::clone(&self.egress.roots), None)?;
-        let dialer = Dialer::new(ways.clone(), guarded, &to_proxy, |resolver| {
+        let dialer = Dialer::new(egress_choice.clone(), guarded, &to_proxy, |resolver| {
             let mut tcp = HttpConnector::new_with_resolver(resolver);
             tcp.enforce_http(false);
             tcp.set_nodelay(true);
@@ -205,7 +209,7 @@ impl Clients {
             }
             None => https,
         };
-        Ok(Patient::new(https.enable_all_versions().wrap_connector(dialer), connect, ways))
+        Ok(TimeoutConnector::new(https.enable_all_versions().wrap_connector(dialer), connect, egress_choice))
     }
 
     fn tls(&self, trust: &Trust) -> Result<ClientConfig, InvalidTrust> {
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_upstream_is_probed() {
+    async fn tcp_keepalive_probes_a_silent_upstream() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let clients = Clients::new(AddressPolicy::Workstation);
         let mut connector = clients.connector(&Trust::default(), Duration::from_secs(9)).unwrap();
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_certificates() {
+    fn invalid_certificates_are_explained() {
         let clients = Clients::new(AddressPolicy::Workstation);
         let trust = Trust { ca_certificates: Some("not pem".to_owned()), ..Trust::default() };
         let error = clients.pool(&trust, Duration::from_secs(1)).unwrap_err();

@@ -1,4 +1,4 @@
-//! A connector with patience: name lookup, TCP, a proxy's tunnel and TLS together within one bound.
+//! A connector with a timeout: name lookup, TCP, a proxy's tunnel and TLS together within one bound.
 
 use std::{
     error::Error,
@@ -12,7 +12,7 @@ use std::{
 use http::Uri;
 use tower_service::Service;
 
-use super::tunnel::Ways;
+use super::tunnel::EgressChoice;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -20,27 +20,27 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectTimeout {
     /// How long that is.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// The egress proxy that it was to go through.
     pub proxy: Option<String>,
 }
 
 /// Wraps a connector and bounds each of its calls.
 #[derive(Clone, Debug)]
-pub struct Patient<C> {
+pub struct TimeoutConnector<C> {
     inner: C,
-    patience: Duration,
-    ways: Ways,
+    timeout: Duration,
+    egress_choice: EgressChoice,
 }
 
-impl<C> Patient<C> {
+impl<C> TimeoutConnector<C> {
     /// Bounds `inner`, which goes these ways.
-    pub fn new(inner: C, patience: Duration, ways: Ways) -> Self {
-        Self { inner, patience, ways }
+    pub fn new(inner: C, timeout: Duration, egress_choice: EgressChoice) -> Self {
+        Self { inner, timeout, egress_choice }
     }
 }
 
-impl<C> Service<Uri> for Patient<C>
+impl<C> Service<Uri> for TimeoutConnector<C>
 where
     C: Service<Uri>,
     C::Future: Send + 'static,
@@ -56,13 +56,13 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.inner.call(uri.clone());
-        let (patience, ways) = (self.patience, self.ways.clone());
+        let (timeout, egress_choice) = (self.timeout, self.egress_choice.clone());
         Box::pin(async move {
-            match tokio::time::timeout(patience, connecting).await {
+            match tokio::time::timeout(timeout, connecting).await {
                 Ok(connected) => connected.map_err(Into::into),
                 Err(_) => {
-                    let proxy = ways.find(&uri).map(|(proxy, _)| proxy.to_string());
-                    Err(ConnectTimeout { patience, proxy }.into())
+                    let proxy = egress_choice.find(&uri).map(|(proxy, _)| proxy.to_string());
+                    Err(ConnectTimeout { timeout, proxy }.into())
                 }
             }
         })
@@ -71,7 +71,7 @@ where
 
 impl fmt::Display for ConnectTimeout {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "no usable connection within {} ms", self.patience.as_millis())?;
+        write!(out, "no usable connection within {} ms", self.timeout.as_millis())?;
         match &self.proxy {
             Some(proxy) => write!(out, " through the egress proxy {proxy}"),
             None => Ok(()),

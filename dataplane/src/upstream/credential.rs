@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goes_into_the_header_of_the_family_and_never_into_debug_output() {
+    fn credential_uses_the_family_header_and_is_not_in_debug_output() {
         for (family, header) in
             [(Family::OpenAi, "authorization"), (Family::Anthropic, "x-api-key"), (Family::Gemini, "x-goog-api-key")]
         {

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_of_files_and_directories_are_trusted_beside_the_built_in_ones() {
+    fn ssl_cert_file_and_dir_add_to_the_built_in_authorities() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         fs::write(path("a.pem"), certificate() + &certificate()).unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_that_cannot_be_used_is_told_by_its_path() {
+    fn unusable_bundle_is_named_by_its_path() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         let error = read("SSL_CERT_FILE", &path).unwrap_err();

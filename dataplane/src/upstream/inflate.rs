@@ -21,10 +21,10 @@ use http_body::Body;
 use super::{UpstreamBody, UpstreamBodyError};
 
 /// Compressed bytes that are taken at a time. A byte becomes 1032 at most, so a piece stays below 600 KiB.
-const STEP: usize = 512;
+const INPUT_STEP_BYTES: usize = 512;
 
 /// A piece is handed on when it has grown to this size.
-const PIECE: usize = 64 << 10;
+const MAX_PIECE_BYTES: usize = 64 << 10;
 
 /// A gzip body on its way out.
 #[derive(Debug)]
@@ -95,8 +95,8 @@ impl Inflated {
 
 /// Inflates until a piece is full or nothing packed is left.
 fn unpack(decoder: &mut MultiGzDecoder<Vec<u8>>, packed: &mut Bytes) -> io::Result<Bytes> {
-    while packed.has_remaining() && decoder.get_ref().len() < PIECE {
-        let step = packed.split_to(packed.len().min(STEP));
+    while packed.has_remaining() && decoder.get_ref().len() < MAX_PIECE_BYTES {
+        let step = packed.split_to(packed.len().min(INPUT_STEP_BYTES));
         decoder.write_all(&step)?;
     }
     // What a server flushed after an event is to go out with it.
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_flushed_event_comes_out_at_once() {
+    async fn flushed_gzip_events_are_inflated_at_once() {
         let texts = ["data: {\"a\":1}\n\n", "data: {\"b\":2}\n\n", "data: [DONE]\n\n"];
         let response = answer("GZip", flushed(&texts));
         assert!(response.headers().is_empty(), "{:?}", response.headers());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cuts_change_nothing_and_a_missing_end_is_an_error() {
+    async fn gzip_split_anywhere_inflates_and_truncation_is_an_error() {
         let packed = flushed(&["{\"choices\":[]}"]).concat();
         for size in 1..=packed.len() {
             let cut = packed.chunks(size).map(Bytes::copy_from_slice).collect();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bomb_comes_out_in_bounded_pieces() {
+    async fn gzip_bomb_is_inflated_in_bounded_pieces() {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&vec![0; 32 << 20]).unwrap();
         let bomb = Bytes::from(encoder.finish().unwrap());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_encodings_are_left_alone() {
+    async fn other_content_encodings_are_not_inflated() {
         let response = answer("br", vec![Bytes::from_static(b"?")]);
         assert_eq!(response.headers().len(), 2);
         assert_eq!(pieces(response).await.unwrap(), ["?"]);

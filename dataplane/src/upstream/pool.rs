@@ -1,9 +1,9 @@
 //! Connections to one host, kept between requests and shared by them: who gets which, and when another is opened.
 //!
-//! - HTTP/1: a connection carries one request at a time. It is lent to a request and comes back when its answer has been
+//! - HTTP/1: a connection carries one request at a time. A request checks it out and gives it back when its answer has been
 //!   read to the end.
 //! - HTTP/2: a connection carries as many requests as the server's `SETTINGS_MAX_CONCURRENT_STREAMS` says. Requests beyond
-//!   that open another one, up to [`MOST_MULTIPLEXED`], and then wait here. A stream is never queued unseen inside a
+//!   that open another one, up to [`MAX_MULTIPLEXED`], and then wait here. A stream is never queued unseen inside a
 //!   connection, so that whoever waits knows when its request is really on the way. (RFC 9113, 9.1 says that a client
 //!   should not open a second connection. It means a browser; what this process sends comes from many clients.)
 //! - What the upstream never saw may be sent once more: see [`Host::again`].
@@ -36,22 +36,22 @@ use tokio::{
 
 pub use self::{connection::BoxedIo, send::PooledBody};
 use self::{
-    connection::Made,
-    state::{Lent, State, Taken},
+    connection::Established,
+    state::{Acquired, CheckedOut, State},
     waiting::Waiting,
 };
 use super::{client::SendError, connect::BoxError, metrics::Metrics, sent::MarkedBody};
 use crate::spawn::Spawner;
 
 /// HTTP/2 connections to one host at once. With the usual limit of 100 streams, more than a process serves in all.
-pub const MOST_MULTIPLEXED: usize = 128;
+pub const MAX_MULTIPLEXED: usize = 128;
 
 /// Opens a connection to a URL's host.
 pub type Dial = Arc<dyn Fn(Uri) -> futures_util::future::BoxFuture<'static, Result<BoxedIo, BoxError>> + Send + Sync>;
 
 /// How long connections to upstreams are kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Keeping {
+pub struct ConnectionLifetimes {
     /// Without a request. Shorter than what most servers and load balancers allow (60 to 75 s), so that a connection is
     /// rarely closed in the moment it is used.
     pub idle: Duration,
@@ -71,7 +71,7 @@ pub struct Pool {
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     /// How long connections are kept.
-    pub keeping: Keeping,
+    pub lifetimes: ConnectionLifetimes,
     /// How long a request waits for an HTTP/2 stream.
     pub wait: Duration,
     /// What is counted.
@@ -89,12 +89,12 @@ pub struct Host {
 }
 
 /// A connection, or an HTTP/2 stream of one, that is this request's alone. Goes back when it is dropped.
-pub struct Ready {
+pub struct PooledConnection {
     host: Arc<Host>,
-    lent: Option<Lent>,
+    checked_out: Option<CheckedOut>,
 }
 
-impl Default for Keeping {
+impl Default for ConnectionLifetimes {
     fn default() -> Self {
         Self { idle: Duration::from_secs(50), max_age: Some(Duration::from_secs(600)) }
     }
@@ -115,7 +115,7 @@ impl Pool {
         let uri = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/").build()?;
         let mut hosts = self.hosts();
         let host = hosts.entry((scheme.clone(), authority.clone())).or_insert_with(|| {
-            let state = State::new(scheme == &Scheme::HTTPS, self.shared.keeping);
+            let state = State::new(scheme == &Scheme::HTTPS, self.shared.lifetimes);
             Arc::new(Host { uri, dial: Arc::clone(&self.dial), shared: self.shared.clone(), state: Mutex::new(state) })
         });
         Ok(Arc::clone(host))
@@ -155,10 +155,10 @@ impl Host {
     /// # Errors
     /// When none can be opened, or all streams of a server that limits them stay in use for about as long as a connection
     /// may take to open.
-    pub async fn ready(self: &Arc<Self>) -> Result<Ready, SendError> {
+    pub async fn acquire(self: &Arc<Self>) -> Result<PooledConnection, SendError> {
         match self.update(State::take_or_wait) {
-            Taken::Now(lent) => Ok(Ready::new(self, lent)),
-            Taken::Later(ticket, offer) => Waiting::new(self, ticket, offer).await_offer().await,
+            Acquired::Now(checked_out) => Ok(PooledConnection::new(self, checked_out)),
+            Acquired::Later(ticket, offer) => Waiting::new(self, ticket, offer).await_offer().await,
         }
     }
 
@@ -168,17 +168,17 @@ impl Host {
     ///
     /// # Errors
     /// As [`Host::ready`].
-    pub async fn again(self: &Arc<Self>) -> Result<Ready, SendError> {
+    pub async fn acquire_again(self: &Arc<Self>) -> Result<PooledConnection, SendError> {
         self.shared.metrics.repeated.inc();
         if self.state().is_multiplexed() {
-            return self.ready().await;
+            return self.acquire().await;
         }
         match Box::pin(connection::open(self)).await? {
-            Made::Http1(connection) => Ok(Ready::new(self, Lent::Http1(connection))),
-            Made::Http2(connection, driver) => {
+            Established::Http1(connection) => Ok(PooledConnection::new(self, CheckedOut::Http1(connection))),
+            Established::Http2(connection, driver) => {
                 let id = self.update(|state| state.add(connection));
                 self.shared.spawner.spawn("upstream connection", driver.run(Arc::downgrade(self), id));
-                self.ready().await
+                self.acquire().await
             }
         }
     }
@@ -191,8 +191,8 @@ impl Host {
         self: &Arc<Self>,
         make: impl Fn() -> Request<MarkedBody>,
     ) -> Result<Response<PooledBody>, SendError> {
-        match self.ready().await?.send(make()).await {
-            Err(error) if error.is_unseen() => self.again().await?.send(make()).await,
+        match self.acquire().await?.send(make()).await {
+            Err(error) if error.is_unseen() => self.acquire_again().await?.send(make()).await,
             sent => sent,
         }
     }
@@ -209,8 +209,8 @@ impl Host {
             (result, state.begin_opening(Instant::now()))
         };
         // Not under the lock: an offer that nobody takes any more goes back when it is dropped.
-        for (waiting, lent) in offers {
-            drop(waiting.send(Ok(Ready::new(self, lent))));
+        for (waiting, checked_out) in offers {
+            drop(waiting.send(Ok(PooledConnection::new(self, checked_out))));
         }
         // Outside of the runtime there is nobody left to open any for.
         if missing > 0 && Handle::try_current().is_ok() {
@@ -223,17 +223,17 @@ impl Host {
 
     async fn open(self: Arc<Self>) {
         match Box::pin(connection::open(&self)).await {
-            Ok(Made::Http1(connection)) => {
+            Ok(Established::Http1(connection)) => {
                 let lost = self.update(|state| state.opened_http1(connection, Instant::now()));
-                tell(lost, &closed_at_once());
+                fail_all(lost, &closed_at_once());
             }
-            Ok(Made::Http2(connection, driver)) => {
+            Ok(Established::Http2(connection, driver)) => {
                 let id = self.update(|state| state.opened_http2(connection));
                 self.shared.spawner.spawn("upstream connection", driver.run(Arc::downgrade(&self), id));
             }
             Err(error) => {
                 let (lost, again_at) = self.update(|state| state.failed_to_open(Instant::now()));
-                tell(lost, &error);
+                fail_all(lost, &error);
                 if let Some(at) = again_at {
                     sleep_until(at).await;
                     self.update(|_| ());
@@ -252,7 +252,7 @@ fn closed_at_once() -> SendError {
 }
 
 /// Tells those who wait that nothing comes.
-fn tell(waiting: Vec<oneshot::Sender<Result<Ready, SendError>>>, error: &SendError) {
+fn fail_all(waiting: Vec<oneshot::Sender<Result<PooledConnection, SendError>>>, error: &SendError) {
     for waiting in waiting {
         drop(waiting.send(Err(error.clone())));
     }
@@ -264,25 +264,25 @@ impl fmt::Debug for Host {
     }
 }
 
-// === impl Ready ===
+// === impl PooledConnection ===
 
-impl Ready {
-    fn new(host: &Arc<Host>, lent: Lent) -> Self {
-        Self { host: Arc::clone(host), lent: Some(lent) }
+impl PooledConnection {
+    fn new(host: &Arc<Host>, checked_out: CheckedOut) -> Self {
+        Self { host: Arc::clone(host), checked_out: Some(checked_out) }
     }
 }
 
-impl Drop for Ready {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
-        match self.lent.take() {
-            Some(Lent::Http1(connection)) => self.host.update(|state| state.give_back(connection)),
-            Some(Lent::Http2 { id, .. }) => self.host.update(|state| state.release(id)),
+        match self.checked_out.take() {
+            Some(CheckedOut::Http1(connection)) => self.host.update(|state| state.give_back(connection)),
+            Some(CheckedOut::Http2 { id, .. }) => self.host.update(|state| state.release(id)),
             None => {}
         }
     }
 }
 
-impl fmt::Debug for Ready {
+impl fmt::Debug for PooledConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ready").field("host", &self.host.uri).finish_non_exhaustive()
     }

@@ -63,7 +63,7 @@ impl Proxy {
         let uri: Uri = url.parse().map_err(|_| invalid())?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !url.contains('@');
-        if !is_http || !is_bare || !has_place(&uri) {
+        if !is_http || !is_bare || !has_host_and_port(&uri) {
             return Err(invalid());
         }
         let authorization = basic_auth.map(|(name, password)| {
@@ -138,7 +138,7 @@ impl EnvironmentProxies {
     pub fn find(&self, uri: &Uri) -> Option<Proxy> {
         let matcher = self.matcher.as_ref()?;
         let host = uri.host()?;
-        if is_near(host) {
+        if is_local(host) {
             return None;
         }
         let uri = without_dot(uri, host);
@@ -161,13 +161,13 @@ fn check(name: &str, value: &str) -> Result<(), InvalidProxy> {
     let found = Matcher::builder().all(value).build().intercept(&probe);
     let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
     match found {
-        Some(found) if is_http(found.uri()) && has_place(found.uri()) => Ok(()),
+        Some(found) if is_http(found.uri()) && has_host_and_port(found.uri()) => Ok(()),
         _ => Err(InvalidProxy::Url(name.to_owned())),
     }
 }
 
 /// Whether there is a host, and a number if there is a port.
-fn has_place(uri: &Uri) -> bool {
+fn has_host_and_port(uri: &Uri) -> bool {
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
     let port = authority.as_str().strip_prefix(host).unwrap_or_default();
     let is_number = |port: &str| port.strip_prefix(':').is_some_and(|digits| digits.parse::<NonZeroU16>().is_ok());
@@ -175,7 +175,7 @@ fn has_place(uri: &Uri) -> bool {
 }
 
 /// What a proxy elsewhere could not reach.
-fn is_near(host: &str) -> bool {
+fn is_local(host: &str) -> bool {
     match Host::of(host) {
         // Linux connects unspecified addresses to this host as well.
         Host::Address(address) => {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_has_its_proxy_and_all_stands_for_both() {
+    fn proxy_is_chosen_by_scheme_and_all_proxy_covers_both() {
         let both = proxies(&[("HTTPS_PROXY", "http://secure:3128"), ("http_proxy", "plain:8080")]);
         assert_eq!(found(&both, "https://api.openai.com/v1").as_deref(), Some("http://secure:3128"));
         assert_eq!(found(&both, "http://10.0.0.1:8000").as_deref(), Some("http://plain:8080"));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_read_as_curl_and_go_read_them() {
+    fn no_proxy_is_read_as_curl_and_go_read_it() {
         let excepted = "example.com, .corp.example,*.wild.example,10.0.0.0/8,fd00::/8,192.0.2.7,port.example:8443,[2001:db8::1]:99";
         let proxies = proxies(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", excepted)]);
         for url in [
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_cluster_reaches_needs_no_exception() {
+    fn cluster_local_hosts_bypass_the_environment_proxy() {
         let proxies = proxies(&[("ALL_PROXY", "http://p:1")]);
         for url in [
             "http://vllm:8000/v1",
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_sent_and_never_shown() {
+    fn proxy_credentials_are_sent_and_never_displayed() {
         let proxies = proxies(&[("HTTPS_PROXY", "http://us%40er:pass%3Aword@p:1")]);
         let proxy = proxies.find(&Uri::from_static("https://a.example")).unwrap();
         assert_eq!(proxy.authorization().unwrap(), "Basic dXNAZXI6cGFzczp3b3Jk");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
+    fn invalid_proxy_error_hides_the_password() {
         let error = |value: &str| EnvironmentProxies::read(environment(&[("https_proxy", value)])).unwrap_err();
         for value in ["http://", "ftp://u:secret@p:1", "http://u:secret@p:port", "http://u:secret@", "::", "a b"] {
             let error = error(value).to_string();

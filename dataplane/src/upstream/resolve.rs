@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_only_where_literals_may() {
+    fn resolved_addresses_obey_the_same_rules_as_literals() {
         for forbidden in [
             "127.0.0.1",
             "169.254.169.254",
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_address_and_what_it_is() {
+    fn refused_address_is_named_with_its_class() {
         let error = allowed(&AddressPolicy::Cluster.into(), "a.example", addresses(&["169.254.169.254"]).into_iter());
         assert_eq!(
             error.unwrap_err().to_string(),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_resolves_to_the_api_server_is_refused() {
+    fn name_that_resolves_to_the_api_server_is_refused() {
         let rules = AddressRules::from(AddressPolicy::Cluster).with_api_server("10.96.0.1");
         for address in ["10.96.0.1", "::ffff:10.96.0.1", "64:ff9b::10.96.0.1"] {
             let error = allowed(&rules, "alias.example", addresses(&[address]).into_iter()).unwrap_err();
@@ -141,7 +141,7 @@ mod tests {
 
     /// The guard sits in the connector, not only in the table.
     #[tokio::test]
-    async fn a_name_for_this_host_is_not_connected_to_in_a_cluster() {
+    async fn loopback_names_are_refused_in_a_cluster() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let uri: http::Uri = format!("http://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();

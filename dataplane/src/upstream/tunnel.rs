@@ -41,11 +41,11 @@ use super::{
 };
 
 /// Most bytes of a proxy's answer: status and headers.
-const LONGEST_ANSWER: usize = 16 << 10;
+const MAX_ANSWER_BYTES: usize = 16 << 10;
 
 /// Says which way connections take.
 #[derive(Clone, Debug, Default)]
-pub struct Ways {
+pub struct EgressChoice {
     /// What the provider says.
     pub choice: ProxyChoice,
     /// What counts if it says nothing.
@@ -55,7 +55,7 @@ pub struct Ways {
 /// Makes connections.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    ways: Ways,
+    egress_choice: EgressChoice,
     direct: HttpConnector<Resolver>,
     /// To a provider's own proxy, whose place is judged as an upstream's.
     to_own: HttpsConnector<HttpConnector<Resolver>>,
@@ -112,9 +112,9 @@ pub enum ProxyError {
     },
 }
 
-// === impl Ways ===
+// === impl EgressChoice ===
 
-impl Ways {
+impl EgressChoice {
     /// The proxy for an upstream's URL, and whether it is the provider's own; none for a straight connection.
     pub fn find(&self, uri: &Uri) -> Option<(Proxy, bool)> {
         match &self.choice {
@@ -130,7 +130,7 @@ impl Ways {
 impl Dialer {
     /// `connector` makes a connector that resolves names so; `tls` is for proxies that speak TLS.
     pub fn new(
-        ways: Ways,
+        egress_choice: EgressChoice,
         guarded: Resolver,
         tls: &ClientConfig,
         connector: impl Fn(Resolver) -> HttpConnector<Resolver>,
@@ -143,7 +143,7 @@ impl Dialer {
                 .wrap_connector(connector(resolver))
         };
         Self {
-            ways,
+            egress_choice,
             to_own: to_proxy(guarded.clone()),
             to_environments: to_proxy(Resolver::unguarded()),
             direct: connector(guarded),
@@ -161,7 +161,7 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Some((proxy, is_own)) = self.ways.find(&uri) else {
+        let Some((proxy, is_own)) = self.egress_choice.find(&uri) else {
             let connecting = self.direct.call(uri);
             return Box::pin(async move { Ok(Stream::Tcp(connecting.await?)) });
         };
@@ -184,14 +184,14 @@ async fn tunnel(stream: Stream, proxy: &Proxy, uri: &Uri) -> Result<Stream, Prox
     let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
     let target = format!("{}:{port}", uri.host().unwrap_or_default());
     let broken = |why: String| ProxyError::Broken { proxy: proxy.to_string(), target: target.clone(), why };
-    let failed = |error: hyper::Error| broken(said(&error));
+    let failed = |error: hyper::Error| broken(describe(&error));
 
     let mut request = Request::builder().method(Method::CONNECT).uri(&target).header(HOST, &target);
     if let Some(authorization) = proxy.authorization() {
         request = request.header(PROXY_AUTHORIZATION, authorization.clone());
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(error.to_string()))?;
-    let handshake = http1::Builder::new().max_buf_size(LONGEST_ANSWER).handshake(stream).await;
+    let handshake = http1::Builder::new().max_buf_size(MAX_ANSWER_BYTES).handshake(stream).await;
     let (mut sender, connection) = handshake.map_err(failed)?;
     let (mut answer, mut driver) = (pin!(sender.send_request(request)), pin!(connection.without_shutdown()));
     let mut parts = None;
@@ -220,7 +220,7 @@ async fn tunnel(stream: Stream, proxy: &Proxy, uri: &Uri) -> Result<Stream, Prox
 }
 
 /// hyper's words, or plainer ones for what a proxy can do.
-fn said(error: &hyper::Error) -> String {
+fn describe(error: &hyper::Error) -> String {
     if error.is_parse() {
         return format!("its answer is not HTTP/1: {}", deepest(error));
     }

@@ -4,12 +4,12 @@ fn limit(quantity: Quantity) -> Vec<Limit> {
     vec![Limit { name: "it".to_owned(), period: Period::Minute, quantity, is_strict: false }]
 }
 
-fn tokens(tokens: u64) -> Ask {
-    Ask { tokens, spend: 0, is_single: true }
+fn tokens(tokens: u64) -> Estimate {
+    Estimate { tokens, spend: 0, is_single: true }
 }
 
 #[test]
-fn what_is_reserved_is_gone_for_the_next_request() {
+fn reserved_amount_is_not_available_to_others() {
     let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
     let first = account.reserve(0, tokens(60)).unwrap();
     let refused = account.reserve(0, tokens(60)).unwrap_err();
@@ -21,19 +21,19 @@ fn what_is_reserved_is_gone_for_the_next_request() {
 }
 
 #[test]
-fn a_refusal_says_when_there_is_room_again() {
+fn refusal_gives_the_retry_time() {
     let mut account = Account::new(limit(Quantity::Requests(2)), None, Share::default());
     for _ in 0..2 {
-        let ticket = account.reserve(0, Ask::default()).unwrap();
+        let ticket = account.reserve(0, Estimate::default()).unwrap();
         account.settle(0, ticket, Actual::default());
     }
-    assert_eq!(account.reserve(500, Ask::default()).unwrap_err().retry_after_ms, Some(60_500));
-    let ticket = account.reserve(61_000, Ask::default()).unwrap();
+    assert_eq!(account.reserve(500, Estimate::default()).unwrap_err().retry_after_ms, Some(60_500));
+    let ticket = account.reserve(61_000, Estimate::default()).unwrap();
     account.release(ticket);
 }
 
 #[test]
-fn a_request_larger_than_the_cap_runs_alone() {
+fn request_larger_than_the_cap_runs_alone() {
     let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
     let large = account.reserve(0, tokens(5_000)).unwrap();
     assert!(account.reserve(0, tokens(1)).is_err());
@@ -44,12 +44,12 @@ fn a_request_larger_than_the_cap_runs_alone() {
 }
 
 #[test]
-fn concurrency_is_given_back_by_settle_and_by_release() {
+fn settle_and_release_free_concurrency() {
     let mut account = Account::new(Vec::new(), Some(1), Share::default());
-    let ticket = account.reserve(0, Ask::default()).unwrap();
-    assert_eq!(account.reserve(0, Ask::default()).unwrap_err().kind, ExceededKind::Concurrency);
+    let ticket = account.reserve(0, Estimate::default()).unwrap();
+    assert_eq!(account.reserve(0, Estimate::default()).unwrap_err().kind, ExceededKind::Concurrency);
     account.settle(0, ticket, Actual::default());
-    let ticket = account.reserve(0, Ask::default()).unwrap();
+    let ticket = account.reserve(0, Estimate::default()).unwrap();
     account.release(ticket);
     assert_eq!(account.in_flight(), 0);
 }
@@ -63,7 +63,7 @@ fn shares_add_up_to_the_cap_exactly() {
 }
 
 #[test]
-fn changing_a_cap_forgives_nothing() {
+fn changing_a_cap_keeps_usage() {
     let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
     let ticket = account.reserve(0, tokens(80)).unwrap();
     account.configure(limit(Quantity::Tokens(90)), None, Share::default());
@@ -87,7 +87,7 @@ fn used_up(limits: Vec<Limit>, now: UnixMillis) -> Account {
 const NOON: UnixMillis = 1_795_003_230_000;
 
 #[test]
-fn nothing_that_is_done_to_a_limit_forgives_what_was_used() {
+fn renaming_or_replacing_a_limit_keeps_usage() {
     let before = named("a", Period::Day, Quantity::Tokens(100));
     for (what, after) in [
         ("renamed", named("b", Period::Day, Quantity::Tokens(100))),
@@ -104,7 +104,7 @@ fn nothing_that_is_done_to_a_limit_forgives_what_was_used() {
 }
 
 #[test]
-fn a_limit_that_is_removed_and_added_again_goes_on_counting() {
+fn limit_removed_and_added_again_keeps_usage() {
     let limit = named("a", Period::Day, Quantity::Tokens(100));
     let mut account = used_up(vec![limit.clone()], NOON);
     account.configure(Vec::new(), None, Share::default());
@@ -116,7 +116,7 @@ fn a_limit_that_is_removed_and_added_again_goes_on_counting() {
 }
 
 #[test]
-fn a_minute_made_from_an_hour_forgets_in_time() {
+fn minute_window_made_from_an_hour_expires() {
     let mut account = used_up(vec![named("a", Period::Hour, Quantity::Tokens(100))], NOON);
     account.configure(vec![named("a", Period::Minute, Quantity::Tokens(100))], None, Share::default());
     assert_eq!(account.remaining(NOON + 59_000)[0].2, 20);
@@ -124,7 +124,7 @@ fn a_minute_made_from_an_hour_forgets_in_time() {
 }
 
 #[test]
-fn requests_in_flight_are_reserved_under_whatever_name() {
+fn requests_in_flight_count_under_a_renamed_limit() {
     let mut account = Account::new(vec![named("a", Period::Day, Quantity::Tokens(100))], None, Share::default());
     let ticket = account.reserve(NOON, tokens(80)).unwrap();
     account.configure(vec![named("b", Period::Month, Quantity::Tokens(100))], None, Share::default());
@@ -134,24 +134,24 @@ fn requests_in_flight_are_reserved_under_whatever_name() {
 }
 
 #[test]
-fn several_answers_never_exceed_a_whole_cap() {
+fn several_candidates_never_exceed_a_whole_cap() {
     let mut account = Account::new(limit(Quantity::Tokens(100)), None, Share::default());
-    let refused = account.reserve(0, Ask { tokens: 101, spend: 0, is_single: false }).unwrap_err();
-    assert_eq!((refused.asked, refused.retry_after_ms), (Some(101), None));
-    let granted = account.reserve(0, Ask { tokens: 100, spend: 0, is_single: false }).unwrap();
+    let refused = account.reserve(0, Estimate { tokens: 101, spend: 0, is_single: false }).unwrap_err();
+    assert_eq!((refused.requested, refused.retry_after_ms), (Some(101), None));
+    let granted = account.reserve(0, Estimate { tokens: 100, spend: 0, is_single: false }).unwrap();
     account.release(granted);
 }
 
 #[test]
-fn a_strict_limit_has_no_exception_and_bounds_the_answer() {
+fn strict_limit_has_no_exception_and_bounds_the_answer() {
     let strict = Limit { is_strict: true, ..named("s", Period::Day, Quantity::Tokens(100)) };
     let mut account = Account::new(vec![strict], None, Share::default());
-    assert_eq!(account.reserve(0, tokens(101)).unwrap_err().asked, Some(101));
+    assert_eq!(account.reserve(0, tokens(101)).unwrap_err().requested, Some(101));
     let ticket = account.reserve(0, tokens(60)).unwrap();
     assert!(ticket.is_bounded());
     assert_eq!(ticket.check(Actual { tokens: 60, spend: u64::MAX }), Ok(()));
     let cut = ticket.check(Actual { tokens: 61, spend: 0 }).unwrap_err();
-    assert_eq!((cut.limit.as_str(), cut.asked), ("s", Some(60)));
+    assert_eq!((cut.limit.as_str(), cut.requested), ("s", Some(60)));
     account.release(ticket);
     let settling = Account::new(limit(Quantity::Tokens(100)), None, Share::default()).reserve(0, tokens(60)).unwrap();
     assert!(!settling.is_bounded());
@@ -159,9 +159,9 @@ fn a_strict_limit_has_no_exception_and_bounds_the_answer() {
 }
 
 #[test]
-fn the_largest_amounts_do_not_wrap() {
+fn largest_amounts_do_not_overflow() {
     let mut account = Account::new(limit(Quantity::Spend(u64::MAX)), None, Share::default());
-    let most = Ask { tokens: u64::MAX, spend: u64::MAX, is_single: true };
+    let most = Estimate { tokens: u64::MAX, spend: u64::MAX, is_single: true };
     for _ in 0..2 {
         if let Ok(ticket) = account.reserve(0, most) {
             account.settle(0, ticket, Actual { tokens: u64::MAX, spend: u64::MAX });
@@ -171,7 +171,7 @@ fn the_largest_amounts_do_not_wrap() {
 }
 
 #[test]
-fn the_limit_that_lasts_longest_is_named() {
+fn limit_with_the_longest_wait_is_named() {
     let limits = vec![
         named("minute", Period::Minute, Quantity::Requests(1)),
         named("day", Period::Day, Quantity::Requests(1)),
@@ -189,7 +189,7 @@ fn the_limit_that_lasts_longest_is_named() {
 }
 
 #[test]
-fn what_is_left_is_told_and_a_cap_of_nothing_has_no_time() {
+fn cap_of_zero_has_no_retry_time() {
     let mut account = used_up(vec![named("a", Period::Hour, Quantity::Tokens(100))], NOON);
     let refused = account.reserve(NOON, tokens(30)).unwrap_err();
     assert_eq!((refused.cap, refused.left), (100, 20));

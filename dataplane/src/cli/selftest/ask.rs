@@ -19,13 +19,13 @@ use super::wrong::Wrong;
 use crate::upstream::{AddressPolicy, Clients, Host, MarkedBody, Trust};
 
 /// Between two attempts to reach the gateway.
-const AGAIN: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As much of an answer as is read: a list of some ten thousand models.
-const LONGEST: usize = 4 << 20;
+const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// Where it is, and until when it may take.
 pub(super) struct Gateway {
@@ -77,7 +77,7 @@ impl Gateway {
         };
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("--ca {}", path.display()));
         let trust = Trust { ca_certificates: ca.map(read).transpose()?, ..Trust::default() };
-        let pool = Clients::new(AddressPolicy::Workstation).pool(&trust, PATIENCE).context("--ca")?;
+        let pool = Clients::new(AddressPolicy::Workstation).pool(&trust, ANSWER_TIMEOUT).context("--ca")?;
         let port = url.port_u16().unwrap_or(port);
         let client = pool.host(&scheme.parse()?, &authority(&host, port).parse()?)?;
         Ok(Self { scheme, port, host, client, deadlines })
@@ -94,10 +94,10 @@ impl Gateway {
                 Ok(address) => return Ok(address),
                 Err(wrong) => wrong,
             };
-            if Instant::now() + AGAIN >= self.deadlines.reached {
+            if Instant::now() + RETRY_INTERVAL >= self.deadlines.reached {
                 return Err(wrong);
             }
-            sleep(AGAIN).await;
+            sleep(RETRY_INTERVAL).await;
         }
     }
 
@@ -115,7 +115,7 @@ impl Gateway {
     /// Asks once.
     pub(super) async fn ask(&self, question: &Question) -> Result<Answer, Wrong> {
         let silent = |what: String| Wrong::Silent { question: question.to_string(), what };
-        match timeout_at(self.patience(), self.exchange(question)).await {
+        match timeout_at(self.deadline(), self.exchange(question)).await {
             Ok(answered) => answered.map_err(|error| silent(format!("{error:#}"))),
             Err(_) => Err(silent("it took too long".to_owned())),
         }
@@ -127,13 +127,13 @@ impl Gateway {
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             bytes.extend_from_slice(frame?.data_ref().map(Bytes::as_ref).unwrap_or_default());
-            ensure!(bytes.len() <= LONGEST, "it is longer than {LONGEST} bytes");
+            ensure!(bytes.len() <= MAX_ANSWER_BYTES, "it is longer than {MAX_ANSWER_BYTES} bytes");
         }
         Ok(Answer { status: head.status, headers: head.headers, body: bytes.freeze() })
     }
 
-    fn patience(&self) -> Instant {
-        self.deadlines.answered.min(Instant::now() + PATIENCE)
+    fn deadline(&self) -> Instant {
+        self.deadlines.answered.min(Instant::now() + ANSWER_TIMEOUT)
     }
 }
 

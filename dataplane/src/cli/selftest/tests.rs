@@ -6,11 +6,11 @@ use std::{
 
 use super::*;
 use crate::{
-    app::{App, Ending, Files, Running, Settings, Source},
+    app::{App, Files, Running, Settings, ShutdownTimeouts, Source},
     config::local::{Loader, values::Values},
     request::RequestSettings,
     server::Limits,
-    upstream::{Egress, Keeping},
+    upstream::{ConnectionLifetimes, Egress},
 };
 
 const HELLO: &str = "\
@@ -41,8 +41,8 @@ fn gateway() -> (Running, String) {
         limits: Limits::default(),
         requests: RequestSettings::default(),
         egress: Egress::default(),
-        upstreams: Keeping::default(),
-        ending: Ending { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },
+        upstreams: ConnectionLifetimes::default(),
+        shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },
         workers: Some(1),
         access_log: None,
     });
@@ -70,47 +70,47 @@ fn stranger(status: &str, headers: &str, body: &str) -> SocketAddr {
     address
 }
 
-fn within(patience: Duration) -> Deadlines {
-    Deadlines { reached: Instant::now() + patience, answered: Instant::now() + patience }
+fn within(deadline: Duration) -> Deadlines {
+    Deadlines { reached: Instant::now() + deadline, answered: Instant::now() + deadline }
 }
 
 /// What is said of the gateway there, and whether all is well.
-async fn told(url: &str, patience: Duration, token: Option<&str>) -> (bool, String) {
-    let gateway = Gateway::new(&url.parse().unwrap(), None, within(patience)).unwrap();
+async fn told(url: &str, deadline: Duration, token: Option<&str>) -> (bool, String) {
+    let gateway = Gateway::new(&url.parse().unwrap(), None, within(deadline)).unwrap();
     let mut out = Vec::new();
     let well = examine(&gateway, token, Vantage::Pod, &mut out).await.unwrap();
     (well, String::from_utf8(out).unwrap())
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_gateway_that_is_right_is_right_in_every_line() {
+async fn working_gateway_passes_every_check() {
     let (running, key) = gateway();
-    let (well, text) = told(&format!("http://{}/v1", running.gateway), PATIENCE, Some(&key)).await;
+    let (well, text) = told(&format!("http://{}/v1", running.gateway), ANSWER_TIMEOUT, Some(&key)).await;
     assert!(well && text.lines().count() == 6 && text.lines().all(|line| line.starts_with("ok ")), "{text}");
     for part in ["OpenAI does", "Anthropic does", "Gemini does", "has its configuration", "1 model: hello"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains(&key));
 
-    let (well, text) = told(&format!("http://{}", running.gateway), PATIENCE, Some("sk-nobodys")).await;
+    let (well, text) = told(&format!("http://{}", running.gateway), ANSWER_TIMEOUT, Some("sk-nobodys")).await;
     assert!(!well && text.contains("wrong  the key is refused") && text.contains("kubectl get apitokens"), "{text}");
 }
 
 #[tokio::test]
-async fn something_else_at_that_address_is_told_apart() {
+async fn other_server_at_the_address_is_detected() {
     let address = stranger("200 OK", "content-type: text/html\r\n", "<h1>\nWelcome</h1>");
-    let (well, text) = told(&format!("http://{address}"), PATIENCE, None).await;
+    let (well, text) = told(&format!("http://{address}"), ANSWER_TIMEOUT, None).await;
     assert!(!well && text.contains("this is not RouteAPI. It says: <h1> Welcome</h1>"), "{text}");
     assert_eq!(text.matches("endpointslices").count(), 1, "advice is given once: {text}");
 }
 
 #[tokio::test]
-async fn an_error_in_a_foreign_shape_is_wrong_for_each_dialect_that_is_not_its() {
+async fn error_shape_is_checked_per_dialect() {
     let body = r#"{"error":{"message":"no","type":"authentication_error"}}"#;
     let address = stranger("401 Unauthorized", "x-routeapi-request-id: r1\r\n", body);
-    let (well, text) = told(&format!("http://{address}"), PATIENCE, None).await;
+    let (well, text) = told(&format!("http://{address}"), ANSWER_TIMEOUT, None).await;
     assert!(
         !well && text.contains("ok     GET /v1/models without a key: refused as OpenAI does, request r1"),
         "{text}"
@@ -120,16 +120,16 @@ async fn an_error_in_a_foreign_shape_is_wrong_for_each_dialect_that_is_not_its()
 }
 
 #[tokio::test]
-async fn a_gateway_without_a_configuration_says_so() {
+async fn unconfigured_gateway_is_reported() {
     let body = r#"{"error":{"message":"no configuration yet","type":"server_error"}}"#;
     let address = stranger("503 Service Unavailable", "x-routeapi-request-id: r1\r\n", body);
-    let (well, text) = told(&format!("http://{address}"), PATIENCE, None).await;
+    let (well, text) = told(&format!("http://{address}"), ANSWER_TIMEOUT, None).await;
     assert!(!well && text.contains("runs but has no configuration: no configuration yet"), "{text}");
     assert!(text.contains("component=operator"), "{text}");
 }
 
 #[tokio::test]
-async fn nothing_there_is_tried_again_and_then_said() {
+async fn unreachable_gateway_is_retried_then_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -138,14 +138,14 @@ async fn nothing_there_is_tried_again_and_then_said() {
     assert!(text.contains("kubectl get pods -A -l app.kubernetes.io/part-of=routeapi"), "{text}");
 
     // A Service may need a moment: what comes up after the first attempt was refused is found.
-    let gateway = Gateway::new(&format!("http://{address}").parse().unwrap(), None, within(PATIENCE)).unwrap();
+    let gateway = Gateway::new(&format!("http://{address}").parse().unwrap(), None, within(ANSWER_TIMEOUT)).unwrap();
     let (reached, _listener) = tokio::join!(gateway.reach(), async { TcpListener::bind(address).unwrap() });
     assert_eq!(reached.unwrap(), address);
 }
 
 /// As long as nobody says otherwise, what takes no connection is given up on in 5 s, though answers may take 30 s.
 #[test]
-fn a_closed_port_is_given_up_on_soon() {
+fn closed_port_fails_fast() {
     use clap::Parser;
     let cli = crate::cli::Cli::try_parse_from(["routeapi", "selftest", "--gateway=http://127.0.0.1:1"]).unwrap();
     let crate::cli::Command::Selftest(args) = cli.command else { panic!("it is a selftest") };
@@ -153,17 +153,17 @@ fn a_closed_port_is_given_up_on_soon() {
     let Deadlines { reached, answered } = args.deadlines();
     let after = Instant::now();
     for (end, seconds) in [(reached, 5), (answered, 30)] {
-        let patience = Duration::from_secs(seconds);
-        assert!(before + patience <= end && end <= after + patience, "{seconds} s");
+        let deadline = Duration::from_secs(seconds);
+        assert!(before + deadline <= end && end <= after + deadline, "{seconds} s");
     }
 }
 
 #[test]
-fn a_url_that_no_app_could_use_is_refused() {
+fn unusable_gateway_url_is_refused() {
     for (url, says) in
         [("http://h/v1/chat/completions", "leave it out"), ("h:80", "must be http"), ("ftp://h", "must be")]
     {
-        let error = Gateway::new(&url.parse().unwrap(), None, within(PATIENCE)).err().unwrap().to_string();
+        let error = Gateway::new(&url.parse().unwrap(), None, within(ANSWER_TIMEOUT)).err().unwrap().to_string();
         assert!(error.contains(says), "{url}: {error}");
     }
 }

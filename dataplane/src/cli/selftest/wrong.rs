@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_name_tells_the_namespace() {
+    fn service_name_gives_the_namespace() {
         assert_eq!(namespace("routeapi.ai.svc"), Some("ai"));
         assert_eq!(namespace("routeapi.ai.svc.cluster.local"), Some("ai"));
         assert_eq!(namespace("llm.example.com"), None);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_fits_where_it_is_given() {
+    fn advice_depends_on_where_selftest_runs() {
         let refused = || Wrong::Unreached { gateway: "it".to_owned(), error: String::new() };
         let nameless = Wrong::Nameless { host: String::new(), error: String::new() };
         for host in ["localhost", "127.0.0.1", "::1"] {

@@ -21,9 +21,9 @@ use crate::{
     config::{
         compile::{features, price, unreadable},
         runtime::Provider,
-        terms::{Offer, Offers},
+        terms::{ModelOffer, ModelOffers},
     },
-    live::{Eviction, Live},
+    state::{Eviction, SharedState},
     upstream::{Additions, AddressRules, BaseUrl, ClientIdentity, Credential, Proxy, ProxyChoice, Trust},
 };
 
@@ -47,18 +47,18 @@ pub struct Transport {
 
 pub fn compile(
     told: &BTreeMap<ObjectId, Told>,
-    live: &Live,
+    state: &SharedState,
     refused: &mut Vec<Unreadable>,
 ) -> HashMap<ObjectId, Compiled> {
     let mut compiled = HashMap::with_capacity(told.len());
     for (id, provider) in told {
-        match one(id, provider, live) {
+        match one(id, provider, state) {
             Ok(provider) => drop(compiled.insert(id.clone(), provider)),
             Err(message) => refused.push(unreadable(Kind::Provider, id, message)),
         }
     }
     let keys = compiled.iter().filter_map(|(id, compiled)| Some((id.clone(), compiled.provider.key?)));
-    live.rejections().configure(keys.collect());
+    state.rejected_keys().configure(keys.collect());
     compiled
 }
 
@@ -78,19 +78,27 @@ fn key(told: &Told) -> Option<u64> {
     Some(hasher.finish())
 }
 
-fn one(id: &ObjectId, told: &Told, live: &Live) -> Result<Compiled, String> {
+fn one(id: &ObjectId, told: &Told, state: &SharedState) -> Result<Compiled, String> {
     let (family, operations) = speaks(told.type_, &told.endpoints)?;
-    let transport = if told.type_ == ProviderType::Echo { None } else { Some(transport(told, family, live)?) };
-    let slots = live.slots(id);
-    slots.configure(told.max_concurrent_requests);
+    let transport = if told.type_ == ProviderType::Echo { None } else { Some(transport(told, family, state)?) };
+    let concurrency = state.concurrency(id);
+    concurrency.configure(told.max_concurrent_requests);
     let eviction = Eviction {
         consecutive_failures: told.eviction.consecutive_failures.max(1),
         duration: told.eviction.duration.into(),
     };
     let offers = offers(told);
-    let (key, rejections) = (key(told), Arc::clone(live.rejections()));
-    let provider =
-        Arc::new(Provider { id: id.clone(), type_: told.type_, family, operations, offers, key, rejections, slots });
+    let (key, rejected_keys) = (key(told), Arc::clone(state.rejected_keys()));
+    let provider = Arc::new(Provider {
+        id: id.clone(),
+        type_: told.type_,
+        family,
+        operations,
+        offers,
+        key,
+        rejected_keys,
+        concurrency,
+    });
     Ok(Compiled { provider, transport, eviction, spec: fingerprint(told) })
 }
 
@@ -102,12 +110,15 @@ fn fingerprint(told: &Told) -> u64 {
     hasher.finish()
 }
 
-fn offers(told: &Told) -> Offers {
-    let mut offers =
-        Offers { closed: !told.models.is_empty(), free: told.type_ == ProviderType::Echo, ..Offers::default() };
+fn offers(told: &Told) -> ModelOffers {
+    let mut offers = ModelOffers {
+        closed: !told.models.is_empty(),
+        free: told.type_ == ProviderType::Echo,
+        ..ModelOffers::default()
+    };
     for stated in &told.models {
         let snapshot::ProviderModel { model, price: said, capabilities, max_output_tokens, unsupported } = stated;
-        *offers.by_model.entry(model) = Offer {
+        *offers.by_model.entry(model) = ModelOffer {
             price: said.as_ref().map(price),
             capabilities: capabilities.iter().copied().collect(),
             max_output: max_output_tokens.map(u64::from),
@@ -149,9 +160,9 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
     }
 }
 
-fn transport(told: &Told, family: Family, live: &Live) -> Result<Transport, String> {
+fn transport(told: &Told, family: Family, state: &SharedState) -> Result<Transport, String> {
     let base = BaseUrl::parse(&told.base_url).map_err(|error| error.to_string())?;
-    let rules = live.clients().addresses();
+    let rules = state.clients().addresses();
     judge("baseURL", &told.base_url, base.host(), rules)?;
     let credential = match &told.credential {
         None => Credential::none(),

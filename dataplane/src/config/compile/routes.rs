@@ -1,4 +1,4 @@
-//! Routes: their upstreams with price, patience, health and a client each.
+//! Routes: their upstreams with price, timeouts, health and a client each.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::runtime::{Fallback, Heartbeat, Route, Timeouts, Upstream},
-    live::Live,
+    state::SharedState,
     upstream::{Client, Host},
 };
 
@@ -28,14 +28,14 @@ pub fn compile(
     told: &Told,
     providers: &HashMap<ObjectId, Compiled>,
     namespaces: &Arc<BTreeMap<String, Namespace>>,
-    live: &Live,
+    state: &SharedState,
 ) -> Result<Route, String> {
     let mut upstreams = Vec::with_capacity(told.upstreams.len());
     for upstream in &told.upstreams {
         let provider = providers
             .get(&upstream.provider)
             .ok_or_else(|| format!("upstream {:?}: provider {} is not usable", upstream.name, upstream.provider))?;
-        upstreams.push(Arc::new(one(id, upstream, provider, live)?));
+        upstreams.push(Arc::new(one(id, upstream, provider, state)?));
     }
     upstreams.sort_by_key(|upstream| upstream.priority);
     Ok(Route {
@@ -64,17 +64,22 @@ pub fn compile(
             every: told.heartbeat.interval.map(Into::into),
         },
         problem: told.problem.clone(),
-        budget: live.budget(id),
+        budget: state.budget(id),
     })
 }
 
 /// The connections to a provider.
-fn host(transport: &Transport, connect: Duration, live: &Live) -> Result<Arc<Host>, String> {
-    let pool = live.clients().pool(&transport.trust, connect).map_err(|error| error.to_string())?;
+fn host(transport: &Transport, connect: Duration, state: &SharedState) -> Result<Arc<Host>, String> {
+    let pool = state.clients().pool(&transport.trust, connect).map_err(|error| error.to_string())?;
     pool.host(transport.base.scheme(), transport.base.authority()).map_err(|error| error.to_string())
 }
 
-fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &Live) -> Result<Upstream, String> {
+fn one(
+    route: &ObjectId,
+    told: &snapshot::Upstream,
+    provider: &Compiled,
+    state: &SharedState,
+) -> Result<Upstream, String> {
     // Taken apart, so that a field that is forgotten here does not compile.
     let snapshot::Upstream {
         name,
@@ -104,13 +109,13 @@ fn one(route: &ObjectId, told: &snapshot::Upstream, provider: &Compiled, live: &
             base: transport.base.clone(),
             credential: transport.credential.clone(),
             additions: Arc::clone(&transport.additions),
-            proxy: live.clients().proxy_for(&transport.trust, &transport.base.uri()),
-            host: host(transport, timeouts.connect, live)
+            proxy: state.clients().proxy_for(&transport.trust, &transport.base.uri()),
+            host: host(transport, timeouts.connect, state)
                 .map_err(|error| format!("upstream {name:?}: provider {provider_id}: {error}"))?,
         },
     };
     let key = (provider_id.clone(), model.clone());
-    let (health, load, learned) = (live.health(&key), live.load(&key), live.learned(&key));
+    let (health, load, learned) = (state.health(&key), state.load(&key), state.learned(&key));
     health.configure(provider.eviction);
     learned.configure(provider.spec);
     Ok(Upstream {

@@ -9,10 +9,10 @@ fn snapshot(value: serde_json::Value) -> Snapshot {
     serde_json::from_value(value).unwrap()
 }
 
-fn compiled(value: serde_json::Value, live: &Live) -> (Runtime, Vec<Unreadable>) {
+fn compiled(value: serde_json::Value, shared: &SharedState) -> (Runtime, Vec<Unreadable>) {
     let snapshot = snapshot(value);
     let revision = Catalog::of(&snapshot).unwrap().revision();
-    compile(&snapshot, &revision, live, Share::default())
+    compile(&snapshot, &revision, shared, Share::default())
 }
 
 fn provider(base_url: &str) -> serde_json::Value {
@@ -30,7 +30,7 @@ fn route(models: &[&str], provider: &str) -> serde_json::Value {
 
 #[test]
 fn the_exact_id_wins_then_the_longest_prefix() {
-    let live = Live::new(AddressPolicy::Workstation);
+    let shared = SharedState::new(AddressPolicy::Workstation);
     let (runtime, refused) = compiled(
         json!({
             "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
@@ -40,7 +40,7 @@ fn the_exact_id_wins_then_the_longest_prefix() {
                 "a/one": route(&["gpt-4o"], "a/p"),
             },
         }),
-        &live,
+        &shared,
     );
     assert_eq!(refused, []);
     for (model, name) in [("gpt-4o", "one"), ("gpt-4o-mini", "gpt"), ("claude", "all")] {
@@ -60,7 +60,7 @@ fn published(published: &serde_json::Value, allowed: &serde_json::Value, weight:
 
 #[test]
 fn own_routes_come_before_published_ones_and_broken_ones_last() {
-    let live = Live::new(AddressPolicy::Workstation);
+    let shared = SharedState::new(AddressPolicy::Workstation);
     let mut own = route(&["own", "shared-*", "down"], "p/p");
     let mut down = route(&["broken", "shared-x"], "p/p");
     down["upstreams"] = json!([]);
@@ -77,7 +77,7 @@ fn own_routes_come_before_published_ones_and_broken_ones_last() {
                 "p/one": published(&json!([{"model": "m", "reach": {"only": ["a"]}}]), &json!("all"), 1),
             },
         }),
-        &live,
+        &shared,
     );
     assert_eq!(refused, []);
     for (namespace, model, name) in [
@@ -101,7 +101,7 @@ fn own_routes_come_before_published_ones_and_broken_ones_last() {
 
 #[test]
 fn many_routes_of_one_model_are_told_apart_by_namespace() {
-    let live = Live::new(AddressPolicy::Workstation);
+    let shared = SharedState::new(AddressPolicy::Workstation);
     let one = |number: usize| {
         let allowed = json!({"only": [format!("team-{number}"), "shared"]});
         let reach = if number == 0 {
@@ -117,7 +117,7 @@ fn many_routes_of_one_model_are_told_apart_by_namespace() {
         published(&json!([{"model": "m", "reach": {"except": ["team-0"]}}]), &json!("all"), 1),
     );
     let (runtime, _) =
-        compiled(json!({"providers": {"p/p": provider("http://127.0.0.1:1/v1")}, "routes": routes}), &live);
+        compiled(json!({"providers": {"p/p": provider("http://127.0.0.1:1/v1")}, "routes": routes}), &shared);
     for (namespace, name) in [("team-0", "r0"), ("team-39", "r39"), ("shared", "r0"), ("elsewhere", "rest")] {
         assert_eq!(runtime.route(namespace, "m").unwrap().id.name(), name, "{namespace}");
     }
@@ -142,7 +142,7 @@ fn priced(own: &serde_json::Value) -> Runtime {
     };
     let routes = json!({"p/own": upstream("p"), "t/foreign": upstream("t")});
     let (runtime, refused) =
-        compiled(json!({"providers": {"p/p": owner}, "routes": routes}), &Live::new(AddressPolicy::Workstation));
+        compiled(json!({"providers": {"p/p": owner}, "routes": routes}), &SharedState::new(AddressPolicy::Workstation));
     assert_eq!(refused, []);
     runtime
 }
@@ -182,14 +182,14 @@ fn price_and_abilities_belong_to_the_providers_owner() {
 
 #[test]
 fn what_cannot_be_compiled_is_refused_alone() {
-    let live = Live::new(AddressPolicy::Cluster);
+    let shared = SharedState::new(AddressPolicy::Cluster);
     let (runtime, refused) = compiled(
         json!({
             "providers": {"a/p": provider("http://vllm.ai.svc/v1"), "a/self": provider("http://169.254.169.254/v1")},
             "routes": {"a/good": route(&["good"], "a/p"), "a/bad": route(&["bad"], "a/self")},
             "tokens": {"a/t": {"keys": [{"id": "k", "sha256": "zz"}], "models": ["*"]}},
         }),
-        &live,
+        &shared,
     );
     assert!(runtime.route("a", "good").is_some());
     assert!(runtime.route("a", "bad").is_none());
@@ -199,14 +199,14 @@ fn what_cannot_be_compiled_is_refused_alone() {
 
 #[test]
 fn an_upstream_model_that_could_leave_its_place_in_a_path_is_refused() {
-    let live = Live::new(AddressPolicy::Workstation);
+    let shared = SharedState::new(AddressPolicy::Workstation);
     let of = |model: &str, served_by: &str| {
         let mut route = route(&["m"], served_by);
         route["upstreams"][0]["model"] = model.into();
         let gemini = json!({"type": "Gemini", "baseUrl": "http://127.0.0.1:1",
                             "eviction": {"consecutiveFailures": 5, "duration": "30s"}});
         let providers = json!({"a/gemini": gemini, "a/chat": provider("http://127.0.0.1:1/v1")});
-        let (_, refused) = compiled(json!({"providers": providers, "routes": {"a/r": route}}), &live);
+        let (_, refused) = compiled(json!({"providers": providers, "routes": {"a/r": route}}), &shared);
         refused.into_iter().map(|it| it.message).collect::<Vec<_>>()
     };
     let refused = of("m/../../v1beta/corpora/c", "a/gemini");
@@ -218,14 +218,14 @@ fn an_upstream_model_that_could_leave_its_place_in_a_path_is_refused() {
 
 #[test]
 fn a_new_state_keeps_health_and_counters() {
-    let live = Live::new(AddressPolicy::Workstation);
+    let shared = SharedState::new(AddressPolicy::Workstation);
     let state = json!({
         "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
         "routes": {"a/one": route(&["m"], "a/p")},
         "tokens": {"a/t": {"keys": [{"id": "k", "sha256": "00".repeat(32)}], "models": ["*"]}},
     });
-    let (first, _) = compiled(state.clone(), &live);
-    let (second, _) = compiled(state, &live);
+    let (first, _) = compiled(state.clone(), &shared);
+    let (second, _) = compiled(state, &shared);
     let health = |runtime: &Runtime| runtime.route("a", "m").unwrap().upstreams[0].health.clone();
     assert!(Arc::ptr_eq(&health(&first), &health(&second)));
     let account = |runtime: &Runtime| runtime.token(&[0; 32]).unwrap().account.clone();
@@ -234,7 +234,7 @@ fn a_new_state_keeps_health_and_counters() {
 
 #[test]
 fn no_debug_output_shows_a_key() {
-    let live = Live::new(AddressPolicy::Workstation);
+    let shared = SharedState::new(AddressPolicy::Workstation);
     let mut snapshot = snapshot(json!({
         "providers": {"a/p": provider("http://127.0.0.1:1/v1")},
         "routes": {"a/one": route(&["m"], "a/p")},
@@ -242,13 +242,13 @@ fn no_debug_output_shows_a_key() {
     let key = routeapi_channel::snapshot::Credential::ApiKey(Secret::new("canary-key"));
     snapshot.providers.values_mut().for_each(|provider| provider.credential = Some(key.clone()));
     let revision = Catalog::of(&snapshot).unwrap().revision();
-    let (runtime, _) = compile(&snapshot, &revision, &live, Share::default());
-    assert!(!format!("{runtime:?}{snapshot:?}{live:?}").contains("canary"));
+    let (runtime, _) = compile(&snapshot, &revision, &shared, Share::default());
+    assert!(!format!("{runtime:?}{snapshot:?}{shared:?}").contains("canary"));
 }
 
 #[test]
 fn selectors_are_decided_by_the_labels_of_namespaces() {
-    let live = Live::new(AddressPolicy::Workstation);
+    let shared = SharedState::new(AddressPolicy::Workstation);
     let mut gold = route(&[], "a/p");
     gold["published"] = json!([{"model": "gold"}]);
     gold["allowedNamespaces"] = json!({"selector": {"matchLabels": {"tier": "gold"}}});
@@ -257,7 +257,7 @@ fn selectors_are_decided_by_the_labels_of_namespaces() {
         "routes": {"a/gold": gold},
         "namespaces": {"shop": {"labels": {"tier": "gold"}}, "lab": {"labels": {"tier": "silver"}}},
     });
-    let (runtime, refused) = compiled(state, &live);
+    let (runtime, refused) = compiled(state, &shared);
     assert_eq!(refused, []);
     for (namespace, found) in [("shop", true), ("lab", false), ("a", false)] {
         assert_eq!(runtime.route(namespace, "gold").is_some(), found, "{namespace}");

@@ -11,14 +11,14 @@ use routeapi_metering::{Limit, Period, Quantity, Share};
 
 use crate::{
     config::{patterns::Patterns, runtime::Token},
-    live::Live,
+    state::SharedState,
 };
 
 /// A key's SHA-256 and what it stands for.
 type Entry = ([u8; 32], Arc<Token>);
 
-pub fn compile(id: &ObjectId, told: &Told, live: &Live, share: Share) -> Result<Vec<Entry>, String> {
-    let account = live.account(id);
+pub fn compile(id: &ObjectId, told: &Told, state: &SharedState, share: Share) -> Result<Vec<Entry>, String> {
+    let account = state.account(id);
     let limits = told.limits.iter().map(|limit| Limit {
         name: limit.name.clone(),
         period: period(limit.per),

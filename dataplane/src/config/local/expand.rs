@@ -19,22 +19,22 @@ pub struct Expanded {
 
 /// Expands a Secret in place; other kinds are left alone.
 pub fn secret(manifest: &mut Value, environment: Environment<'_>) -> Expanded {
-    let mut told = Expanded::default();
+    let mut expanded = Expanded::default();
     let is_secret = manifest.get("kind").and_then(Value::as_str) == Some("Secret");
     let Some(entries) = manifest.get_mut("stringData").and_then(Value::as_object_mut).filter(|_| is_secret) else {
-        return told;
+        return expanded;
     };
     for (key, value) in entries {
         if let Value::String(text) = value {
             let mut unset = Vec::new();
             match expand(text, environment, &mut unset) {
                 Ok(expanded) => *text = expanded,
-                Err(message) => told.problems.push(format!("stringData.{key}: {message}")),
+                Err(message) => expanded.problems.push(format!("stringData.{key}: {message}")),
             }
-            told.unset.extend(unset.into_iter().map(|name| (key.clone(), name)));
+            expanded.unset.extend(unset.into_iter().map(|name| (key.clone(), name)));
         }
     }
-    told
+    expanded
 }
 
 /// Stands for the value of a variable that is not set: fit for a key, and another one for each variable.
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_filled_in_and_everything_else_stays() {
+    fn only_variables_are_expanded() {
         for (text, expected) in [
             ("${KEY}", "k-1"),
             ("a ${KEY} b ${KEY}", "a k-1 b k-1"),
@@ -97,13 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_not_set_is_named_with_its_key() {
+    fn unset_variable_is_named_with_its_key() {
         let mut manifest = serde_json::json!({ "kind": "Secret", "stringData": {
             "apiKey": "${NOT_SET}", "b": "${KEY}", "c": "${NOR_THIS}:${NOT_SET}", "d": "${" } });
-        let told = secret(&mut manifest, &with_key);
-        assert_eq!(told.problems, ["stringData.d: ${ is not closed by }"]);
+        let expanded = secret(&mut manifest, &with_key);
+        assert_eq!(expanded.problems, ["stringData.d: ${ is not closed by }"]);
         let unset = [("apiKey", "NOT_SET"), ("c", "NOR_THIS"), ("c", "NOT_SET")];
-        assert_eq!(told.unset, unset.map(|(key, name)| (key.to_owned(), name.to_owned())));
+        assert_eq!(expanded.unset, unset.map(|(key, name)| (key.to_owned(), name.to_owned())));
         assert_eq!(manifest["stringData"]["b"], "k-1");
         assert_eq!(manifest["stringData"]["apiKey"], stand_in("NOT_SET"));
         for text in ["${", "${KEY", "${}", "${1A}", "${A-B}"] {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_are_left_alone() {
+    fn only_secrets_are_expanded() {
         let mut manifest = serde_json::json!({ "kind": "ConfigMap", "stringData": { "a": "${KEY}" } });
         assert_eq!(secret(&mut manifest, &with_key), Expanded::default());
         assert_eq!(manifest["stringData"]["a"], "${KEY}");

@@ -16,14 +16,14 @@ use serde_json::Value;
 
 use super::{
     json,
-    problem::{Origin, Problem},
+    problem::{ManifestProblem, Origin},
 };
 
 /// Larger files are no manifests. The API server's own limit for one object is below 2 MiB.
-const LARGEST_FILE: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Two writes within it may have the same time.
-const TICK: Duration = Duration::from_millis(20);
+const FILE_TIME_GRANULARITY: Duration = Duration::from_millis(20);
 
 /// What stands for standard input among paths, and what it is called in messages.
 const STDIN: &str = "-";
@@ -58,7 +58,7 @@ pub struct Text {
 
 /// Which files there are and which versions of them, as far as the file system tells without reading any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stamp(Vec<(PathBuf, Option<Version>)>);
+pub struct Fingerprint(Vec<(PathBuf, Option<Version>)>);
 
 /// A file's device, inode, length, and times of the last write and the last change, in nanoseconds.
 type Version = (u64, u64, u64, i128, i128);
@@ -93,18 +93,18 @@ impl Sources {
     }
 
     /// Which files there are and which versions of them.
-    pub fn stamp(&self) -> Stamp {
+    pub fn fingerprint(&self) -> Fingerprint {
         let paths = self.paths.iter().filter(|path| path.as_os_str() != STDIN);
         let files = paths.flat_map(|path| self.list(path).unwrap_or_else(|_| vec![path.clone()]));
         let versions = files.map(|file| {
             let version = version(&file);
             (file, version)
         });
-        Stamp(versions.collect())
+        Fingerprint(versions.collect())
     }
 
     /// Reads every file; a path that cannot be listed, or a directory without any, goes to `problems`.
-    pub fn texts(&self, problems: &mut Vec<Problem>) -> Vec<Text> {
+    pub fn texts(&self, problems: &mut Vec<ManifestProblem>) -> Vec<Text> {
         let mut texts = Vec::new();
         for path in &self.paths {
             if path.as_os_str() == STDIN {
@@ -113,12 +113,14 @@ impl Sources {
                 continue;
             }
             match self.list(path) {
-                Ok(files) if files.is_empty() => problems.push(Problem::in_file(path, 1, self.nothing_in(path))),
+                Ok(files) if files.is_empty() => {
+                    problems.push(ManifestProblem::in_file(path, 1, self.nothing_in(path)))
+                }
                 Ok(files) => texts.extend(files.into_iter().map(|file| {
                     let text = fs::File::open(&file).and_then(limited).map_err(|error| error.to_string());
                     Text { file, text }
                 })),
-                Err(error) => problems.push(Problem::in_file(path, 1, error)),
+                Err(error) => problems.push(ManifestProblem::in_file(path, 1, error)),
             }
         }
         texts
@@ -169,11 +171,11 @@ fn subdirectories(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-impl Stamp {
+impl Fingerprint {
     /// Whether a file was written so recently that a second write would not show: file systems keep time in ticks.
     pub fn is_fresh(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_nanos());
-        let limit = i128::try_from(now.saturating_sub(TICK.as_nanos())).unwrap_or(i128::MAX);
+        let limit = i128::try_from(now.saturating_sub(FILE_TIME_GRANULARITY.as_nanos())).unwrap_or(i128::MAX);
         self.0.iter().any(|(_, version)| version.is_some_and(|(.., changed)| changed >= limit))
     }
 }
@@ -186,25 +188,25 @@ fn version(file: &Path) -> Option<Version> {
 }
 
 /// The manifests in a text; what cannot be read goes to `problems`.
-pub fn manifests(text: &Text, problems: &mut Vec<Problem>) -> Vec<Manifest> {
+pub fn manifests(text: &Text, problems: &mut Vec<ManifestProblem>) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     let file = &text.file;
     match &text.text {
         Ok(text) => read_text(file, text, &mut manifests, problems),
-        Err(error) => problems.push(Problem::in_file(file, 1, error)),
+        Err(error) => problems.push(ManifestProblem::in_file(file, 1, error)),
     }
     manifests
 }
 
-fn read_text(file: &Path, text: &str, manifests: &mut Vec<Manifest>, problems: &mut Vec<Problem>) {
+fn read_text(file: &Path, text: &str, manifests: &mut Vec<Manifest>, problems: &mut Vec<ManifestProblem>) {
     let only_json = file.extension().is_some_and(|it| it == "json");
     for document in json::read_each(text, only_json).unwrap_or_else(|| yaml::read_each(text)) {
         match document {
             Ok(document) => {
                 let origin = Origin { file: file.to_owned(), line: document.line };
-                unfold(document.value, &origin, manifests);
+                push_objects(document.value, &origin, manifests);
             }
-            Err(error) => problems.push(Problem::in_file(file, error.line, error.message)),
+            Err(error) => problems.push(ManifestProblem::in_file(file, error.line, error.message)),
         }
     }
 }
@@ -212,19 +214,19 @@ fn read_text(file: &Path, text: &str, manifests: &mut Vec<Manifest>, problems: &
 /// The whole text, if it is not too long. A pipe does not tell its length in advance.
 fn limited(source: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    source.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other(format!("more than {LARGEST_FILE} bytes, which is too much for manifests")));
+    source.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("more than {MAX_FILE_BYTES} bytes, which is too much for manifests")));
     }
     Ok(text)
 }
 
-fn unfold(value: Value, origin: &Origin, manifests: &mut Vec<Manifest>) {
+fn push_objects(value: Value, origin: &Origin, manifests: &mut Vec<Manifest>) {
     let is_list = value.get("kind").and_then(Value::as_str) == Some("List")
         && value.get("apiVersion").and_then(Value::as_str) == Some("v1");
     match value {
         Value::Object(mut list) if is_list => match list.remove("items") {
-            Some(Value::Array(items)) => items.into_iter().for_each(|item| unfold(item, origin, manifests)),
+            Some(Value::Array(items)) => items.into_iter().for_each(|item| push_objects(item, origin, manifests)),
             _ => manifests.push(Manifest { origin: origin.clone(), value: Value::Object(list) }),
         },
         value => manifests.push(Manifest { origin: origin.clone(), value }),

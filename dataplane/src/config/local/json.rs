@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_one_after_the_other_are_read_with_their_lines() {
+    fn concatenated_json_objects_keep_their_lines() {
         let text = "\n{\"a\": 1,\n \"s\": \"\\ud83d\\ude00\\/\"}\n\n{\"b\": [null, true, -1, 1.5]} {\"c\": {}}\n";
         let found: Vec<Document> = read_each(text, false).unwrap().into_iter().map(Result::unwrap).collect();
         let told: Vec<_> = found.iter().map(|it| (it.index, it.line, it.value.clone())).collect();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_left_to_yaml_unless_it_can_be_nothing_else() {
+    fn non_json_falls_back_to_yaml() {
         for text in ["", "a: 1", "{a: 1}", "{\"a\": 1}\n---\n{\"b\": 2}\n", "# {\n{\"a\": 1}"] {
             assert!(read_each(text, false).is_none_or(|found| found.is_empty()), "{text}");
         }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stands_twice_is_an_error() {
+    fn duplicate_member_is_an_error() {
         let found = read_each("{\"a\": {\"b\": 1, \"b\": 2}}", true).unwrap();
         assert_eq!(found[0].as_ref().unwrap_err().message, "duplicate entry with key \"b\"");
     }

@@ -13,7 +13,7 @@ pub struct Origin {
 
 /// One thing that is wrong, or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ManifestProblem {
     /// Where, if it can be told.
     pub origin: Option<Origin>,
     /// `Kind namespace/name`, if it is about an object.
@@ -22,14 +22,14 @@ pub struct Problem {
     pub message: String,
 }
 
-impl Problem {
+impl ManifestProblem {
     /// About a file as a whole, or about a line of it.
     pub fn in_file(file: impl Into<PathBuf>, line: usize, message: impl fmt::Display) -> Self {
         Self { origin: Some(Origin { file: file.into(), line }), object: None, message: message.to_string() }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ManifestProblem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(origin) = &self.origin {
             write!(out, "{}:{}: ", origin.file.display(), origin.line)?;

@@ -14,22 +14,22 @@ use std::{
 use routeapi_compile::Compiled;
 use tokio::time::sleep;
 
-use super::{Environment, Loaded, Loader, problem::Problem};
+use super::{Environment, Loaded, Loader, problem::ManifestProblem};
 use crate::file_watch::FileWatch;
 
 /// Between two looks, so that a storm of events beside the manifests costs little.
-const PAUSE: Duration = Duration::from_millis(200);
+const MIN_RELOAD_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long nothing may change before objects that are gone are gone.
-const SETTLED: Duration = Duration::from_secs(1);
+const REMOVAL_DELAY: Duration = Duration::from_secs(1);
 
-/// Follows the loader's paths for as long as it is polled. `told` gets each load that has no problems and differs from
-/// the one in force, which is `current` at first and the loader's last, and each set of problems that is new.
+/// Follows the loader's paths for as long as it is polled. `on_change` gets each load that has no problems and
+/// differs from the one in force, which is `current` at first and the loader's last, and each set of problems that is new.
 pub async fn follow(
     loader: Loader,
     environment: Environment<'static>,
     mut current: Compiled,
-    mut told: impl FnMut(Result<&Loaded, &[Problem]>),
+    mut on_change: impl FnMut(Result<&Loaded, &[ManifestProblem]>),
 ) {
     let mut watch = FileWatch::new(loader.watchable());
     let loader = Arc::new(Mutex::new(loader));
@@ -38,10 +38,10 @@ pub async fn follow(
     loop {
         let mut found = reload(&loader, environment).await;
         while let Some(loaded) = found.as_ref().filter(|it| it.problems.is_empty()) {
-            if !loses(&current, &loaded.compiled) {
+            if !removes_objects(&current, &loaded.compiled) {
                 break;
             }
-            sleep(SETTLED).await;
+            sleep(REMOVAL_DELAY).await;
             match reload(&loader, environment).await {
                 Some(newer) => found = Some(newer),
                 None => break,
@@ -49,20 +49,20 @@ pub async fn follow(
         }
         if let Some(loaded) = found {
             if !loaded.problems.is_empty() && loaded.problems != known {
-                told(Err(&loaded.problems));
+                on_change(Err(&loaded.problems));
             } else if loaded.problems.is_empty() && loaded.compiled != current {
-                told(Ok(&loaded));
+                on_change(Ok(&loaded));
                 current = loaded.compiled;
             }
             known = loaded.problems;
         }
-        sleep(PAUSE).await;
+        sleep(MIN_RELOAD_INTERVAL).await;
         watch.changed().await;
     }
 }
 
 /// Whether an object of the one is not in the other.
-fn loses(current: &Compiled, next: &Compiled) -> bool {
+fn removes_objects(current: &Compiled, next: &Compiled) -> bool {
     current.verdicts.keys().any(|key| !next.verdicts.contains_key(key))
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     /// A follower, what it tells, and how often it has parsed.
     struct Following {
-        told: mpsc::UnboundedReceiver<Result<Vec<String>, String>>,
+        on_change: mpsc::UnboundedReceiver<Result<Vec<String>, String>>,
         loads: &'static AtomicUsize,
         task: tokio::task::JoinHandle<()>,
     }
@@ -126,19 +126,19 @@ mod tests {
             let mut loader = Loader::new(paths.to_vec(), Values::random()).unwrap().allow_empty(allow_empty);
             let loaded = loader.load(environment);
             assert_eq!(loaded.problems, []);
-            let (tell, told) = mpsc::unbounded_channel();
+            let (sender, on_change) = mpsc::unbounded_channel();
             let task = tokio::spawn(follow(loader, environment, loaded.compiled, move |result| {
                 let names = |loaded: &Loaded| {
                     loaded.compiled.verdicts.keys().map(|key| format!("{} {}", key.kind, key.id)).collect()
                 };
-                let words = |problems: &[Problem]| problems.iter().map(|it| format!("{it}\n")).collect();
-                let _ = tell.send(result.map(names).map_err(words));
+                let words = |problems: &[ManifestProblem]| problems.iter().map(|it| format!("{it}\n")).collect();
+                let _ = sender.send(result.map(names).map_err(words));
             }));
-            Self { told, loads, task }
+            Self { on_change, loads, task }
         }
 
         async fn next(&mut self) -> Result<Vec<String>, String> {
-            timeout(SOON, self.told.recv()).await.unwrap().unwrap()
+            timeout(SOON, self.on_change.recv()).await.unwrap().unwrap()
         }
 
         fn loads(&self) -> usize {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn noise_beside_the_manifests_and_equal_bytes_load_nothing() {
+    async fn unrelated_files_and_unchanged_bytes_trigger_no_reload() {
         let directory = tempfile::tempdir().unwrap();
         let path = file(&directory, "all.yaml", &manifests("one", TOKEN));
         let mut following = Following::start(std::slice::from_ref(&path), false);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_becomes_empty_is_refused_and_what_runs_keeps_running() {
+    async fn emptied_manifests_are_refused_and_the_old_state_stays() {
         let directory = tempfile::tempdir().unwrap();
         let whole = manifests("one", TOKEN);
         let path = file(&directory, "all.yaml", &whole);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_empty_file_of_several_is_refused_and_a_deleted_one_is_not() {
+    async fn one_emptied_file_is_refused_but_a_deletion_is_not() {
         let directory = tempfile::tempdir().unwrap();
         file(&directory, "a.yaml", &manifests("one", TOKEN));
         let more = TOKEN.replace("name: app}", "name: more}").replace(", secretName: app", "");
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_that_is_away_for_a_moment_is_not_given_up() {
+    async fn briefly_missing_object_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
         file(&directory, "a.yaml", &manifests("one", TOKEN));
         let more = TOKEN.replace("name: app}", "name: more}").replace(", secretName: app", "");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flag_takes_emptiness_as_meant() {
+    async fn allow_empty_accepts_empty_manifests() {
         let directory = tempfile::tempdir().unwrap();
         let path = file(&directory, "all.yaml", &manifests("one", TOKEN));
         let mut following = Following::start(std::slice::from_ref(&path), true);

@@ -7,7 +7,7 @@ use routeapi_channel::ObjectId;
 use routeapi_compile::Objects;
 use routeapi_crds::v1alpha1::{AIProvider, CaCertificateKind, TOKEN_KEY};
 
-use super::problem::Problem;
+use super::problem::ManifestProblem;
 
 /// A Secret, one of its keys, and a variable in its value that is not set.
 pub type Unset = (ObjectId, String, String);
@@ -61,25 +61,25 @@ fn values(provider: &AIProvider) -> Vec<(ObjectId, &str)> {
 
 impl Required {
     /// All of them in one problem, if there are any.
-    pub fn problem(&self) -> Option<Problem> {
+    pub fn problem(&self) -> Option<ManifestProblem> {
         let one = |(name, places): (&String, &BTreeSet<(ObjectId, String)>)| {
             let places: Vec<String> = places.iter().map(|(secret, key)| format!("{key} of Secret {secret}")).collect();
             format!("{name} ({})", places.join(", "))
         };
         let each: Vec<String> = self.0.iter().map(one).collect();
-        self.said(&format!("{} not set: {}", if each.len() == 1 { "is" } else { "are" }, each.join(", ")))
+        self.problem_of(&format!("{} not set: {}", if each.len() == 1 { "is" } else { "are" }, each.join(", ")))
     }
 
     /// All of them in one assumption, if there are any.
-    pub fn assumption(&self) -> Option<Problem> {
+    pub fn assumption(&self) -> Option<ManifestProblem> {
         let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
-        self.said(&format!("{} will be set", names.join(", ")))
+        self.problem_of(&format!("{} will be set", names.join(", ")))
     }
 
-    fn said(&self, what: &str) -> Option<Problem> {
+    fn problem_of(&self, what: &str) -> Option<ManifestProblem> {
         let subject = if self.0.len() == 1 { "environment variable" } else { "environment variables" };
         let message = format!("{subject} {what}");
-        (!self.0.is_empty()).then_some(Problem { origin: None, object: None, message })
+        (!self.0.is_empty()).then_some(ManifestProblem { origin: None, object: None, message })
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_are_needed_where_a_provider_or_a_token_uses_their_value() {
+    fn only_variables_used_by_a_provider_or_token_are_required() {
         let mut manifests = Manifests::default();
         let ours = |kind: &str, name: &str, spec: serde_json::Value| {
             json!({"apiVersion": "routeapi.dev/v1alpha1",

@@ -9,21 +9,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::problem::Problem;
+use super::problem::ManifestProblem;
 
 /// Kinds of which none may be left where there were some.
 const KINDS: [&str; 4] = ["AIProvider", "AIRoute", "ApiToken", "Secret"];
 
 /// How many objects each file and each kind has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct ObjectCounts {
     /// By file.
     pub files: BTreeMap<PathBuf, usize>,
     /// By kind, those that play a part here.
     pub kinds: BTreeMap<String, usize>,
 }
 
-impl Held {
+impl ObjectCounts {
     fn of_kind(&self, kind: &str) -> usize {
         self.kinds.get(kind).copied().unwrap_or(0)
     }
@@ -34,29 +34,29 @@ impl Held {
 }
 
 /// What has become empty since `before`, which is what the last good load held.
-pub fn check(before: &Held, now: &Held, paths: &[PathBuf]) -> Vec<Problem> {
+pub fn check(before: &ObjectCounts, now: &ObjectCounts, paths: &[PathBuf]) -> Vec<ManifestProblem> {
     let first = paths.first().map_or(Path::new("."), PathBuf::as_path);
     if !now.serves() {
         let message = "no AIProvider, AIRoute or ApiToken found; if that is meant, say --allow-empty";
-        return vec![Problem::in_file(first, 1, message)];
+        return vec![ManifestProblem::in_file(first, 1, message)];
     }
     let mut problems = Vec::new();
     for (file, objects) in &now.files {
-        let held = before.files.get(file).copied().unwrap_or(0);
-        if *objects == 0 && held > 0 {
+        let counts = before.files.get(file).copied().unwrap_or(0);
+        if *objects == 0 && counts > 0 {
             let message = format!(
-                "holds no object any more ({held} before); delete the file if that is meant, or say --allow-empty"
+                "holds no object any more ({counts} before); delete the file if that is meant, or say --allow-empty"
             );
-            problems.push(Problem::in_file(file, 1, message));
+            problems.push(ManifestProblem::in_file(file, 1, message));
         } else if *objects == 0 && paths.contains(file) {
-            problems.push(Problem::in_file(file, 1, "holds no object; if that is meant, say --allow-empty"));
+            problems.push(ManifestProblem::in_file(file, 1, "holds no object; if that is meant, say --allow-empty"));
         }
     }
     for kind in KINDS {
-        let held = before.of_kind(kind);
-        if held > 0 && now.of_kind(kind) == 0 {
-            let message = format!("no {kind} is left ({held} before); if that is meant, start with --allow-empty");
-            problems.push(Problem::in_file(first, 1, message));
+        let counts = before.of_kind(kind);
+        if counts > 0 && now.of_kind(kind) == 0 {
+            let message = format!("no {kind} is left ({counts} before); if that is meant, start with --allow-empty");
+            problems.push(ManifestProblem::in_file(first, 1, message));
         }
     }
     problems
@@ -66,36 +66,36 @@ pub fn check(before: &Held, now: &Held, paths: &[PathBuf]) -> Vec<Problem> {
 mod tests {
     use super::*;
 
-    fn held(files: &[(&str, usize)], kinds: &[(&str, usize)]) -> Held {
-        Held {
+    fn counts(files: &[(&str, usize)], kinds: &[(&str, usize)]) -> ObjectCounts {
+        ObjectCounts {
             files: files.iter().map(|(file, count)| (PathBuf::from(file), *count)).collect(),
             kinds: kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
         }
     }
 
-    fn found(before: &Held, now: &Held, paths: &[&str]) -> Vec<String> {
+    fn found(before: &ObjectCounts, now: &ObjectCounts, paths: &[&str]) -> Vec<String> {
         let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
         check(before, now, &paths).iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn an_empty_source_is_a_problem_from_the_start() {
-        let foreign = held(&[("d/a.yaml", 3)], &[("Secret", 1)]);
+    fn empty_source_is_a_problem_at_startup() {
+        let foreign = counts(&[("d/a.yaml", 3)], &[("Secret", 1)]);
         let message = "d:1: no AIProvider, AIRoute or ApiToken found; if that is meant, say --allow-empty";
-        assert_eq!(found(&Held::default(), &Held::default(), &["d"]), [message]);
-        assert_eq!(found(&Held::default(), &foreign, &["d"]), [message]);
-        let empty_file = held(&[("a", 3), ("b", 0)], &[("AIRoute", 1)]);
+        assert_eq!(found(&ObjectCounts::default(), &ObjectCounts::default(), &["d"]), [message]);
+        assert_eq!(found(&ObjectCounts::default(), &foreign, &["d"]), [message]);
+        let empty_file = counts(&[("a", 3), ("b", 0)], &[("AIRoute", 1)]);
         assert_eq!(
-            found(&Held::default(), &empty_file, &["a", "b"]),
+            found(&ObjectCounts::default(), &empty_file, &["a", "b"]),
             ["b:1: holds no object; if that is meant, say --allow-empty"]
         );
-        assert_eq!(found(&Held::default(), &empty_file, &["."]), [""; 0], "a placeholder in a directory");
+        assert_eq!(found(&ObjectCounts::default(), &empty_file, &["."]), [""; 0], "a placeholder in a directory");
     }
 
     #[test]
-    fn one_file_or_one_kind_that_became_empty_is_a_problem() {
-        let before = held(&[("d/a", 2), ("d/b", 1)], &[("AIRoute", 2), ("ApiToken", 1), ("Secret", 1)]);
-        let file = held(&[("d/a", 2), ("d/b", 0)], &[("AIRoute", 2), ("ApiToken", 1), ("Secret", 1)]);
+    fn emptied_file_or_kind_is_a_problem() {
+        let before = counts(&[("d/a", 2), ("d/b", 1)], &[("AIRoute", 2), ("ApiToken", 1), ("Secret", 1)]);
+        let file = counts(&[("d/a", 2), ("d/b", 0)], &[("AIRoute", 2), ("ApiToken", 1), ("Secret", 1)]);
         assert_eq!(found(&before, &file, &["d"]).len(), 1);
         for kind in ["AIRoute", "ApiToken", "Secret"] {
             let mut now = before.clone();
@@ -106,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_file_and_a_smaller_one_are_edits() {
-        let before = held(&[("d/a", 2), ("d/b", 1)], &[("AIRoute", 2), ("ApiToken", 1)]);
-        assert_eq!(found(&before, &held(&[("d/a", 1)], &[("AIRoute", 1), ("ApiToken", 1)]), &["d"]), [""; 0]);
+    fn deleted_or_smaller_file_is_a_valid_edit() {
+        let before = counts(&[("d/a", 2), ("d/b", 1)], &[("AIRoute", 2), ("ApiToken", 1)]);
+        assert_eq!(found(&before, &counts(&[("d/a", 1)], &[("AIRoute", 1), ("ApiToken", 1)]), &["d"]), [""; 0]);
     }
 }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_could_be_guessed_is_refused() {
+    fn guessable_key_is_refused() {
         let (given, problems) = assign("0123456789abcde\n");
         assert!(given.is_empty());
         let problem = "default/app: Secret default/mine: token: has 15 bytes, and a key needs at least 16: shorter ones can \
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_around_a_key_is_no_part_of_it() {
+    fn white_space_around_a_key_is_trimmed() {
         let (given, problems) = assign(" 0123456789abcdef\n");
         assert_eq!(problems, [""; 0]);
         assert_eq!(given[0].value.expose(), "0123456789abcdef");

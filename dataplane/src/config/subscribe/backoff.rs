@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(15);
+const INITIAL_DELAY: Duration = Duration::from_millis(10);
+const MAX_DELAY: Duration = Duration::from_secs(15);
 
 /// How long a stream has to live.
-const USEFUL: Duration = Duration::from_secs(10);
+const MIN_USEFUL_STREAM: Duration = Duration::from_secs(10);
 
 /// The wait before the next attempt.
 #[derive(Clone, Copy, Debug)]
@@ -20,23 +20,23 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST }
+        Self { next: INITIAL_DELAY }
     }
 }
 
 impl Backoff {
     /// A stream ended that had lived this long. `committed`: a state came with it.
     pub fn ended(&mut self, lived: Duration, committed: bool) {
-        if committed && lived >= USEFUL {
-            self.next = FIRST;
+        if committed && lived >= MIN_USEFUL_STREAM {
+            self.next = INITIAL_DELAY;
         }
     }
 
     /// The wait now; `random` between 0 and 1.
     pub fn wait(&mut self, random: f64) -> Duration {
-        let longest = self.next;
-        self.next = (longest * 2).min(LONGEST);
-        longest.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
+        let delay = self.next;
+        self.next = (delay * 2).min(MAX_DELAY);
+        delay.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
     }
 }
 
@@ -45,17 +45,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_to_its_limit_and_starts_over() {
+    fn backoff_doubles_to_its_limit_and_resets() {
         let mut backoff = Backoff::default();
         let waits: Vec<_> = (0..13).map(|_| backoff.wait(1.0).as_millis()).collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 15000, 15000]);
-        assert_eq!(backoff.wait(0.0), LONGEST / 2);
-        backoff.ended(USEFUL, true);
-        assert_eq!(backoff.wait(1.0), FIRST);
+        assert_eq!(backoff.wait(0.0), MAX_DELAY / 2);
+        backoff.ended(MIN_USEFUL_STREAM, true);
+        assert_eq!(backoff.wait(1.0), INITIAL_DELAY);
     }
 
     #[test]
-    fn streams_that_do_not_live_are_failed_attempts() {
+    fn short_lived_streams_do_not_reset_the_backoff() {
         let mut backoff = Backoff::default();
         let mut an_hour = Duration::ZERO;
         let mut attempts = 0;
@@ -63,7 +63,7 @@ mod tests {
             an_hour += backoff.wait(0.0);
             attempts += 1;
             backoff.ended(Duration::from_millis(28), true);
-            backoff.ended(USEFUL * 2, false);
+            backoff.ended(MIN_USEFUL_STREAM * 2, false);
         }
         assert!(attempts < 500, "{attempts} connections in an hour");
     }

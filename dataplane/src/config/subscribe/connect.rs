@@ -41,19 +41,19 @@ use crate::spawn::Spawner;
 
 /// For DNS and TCP together. Short: the record of an operator that has just been rolled may hold nothing but pods that are
 /// gone, and other ones a moment later.
-const DIAL: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// For TLS and the operator's first answer, each.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much earlier than the next one an address is tried.
-const HEAD_START: Duration = Duration::from_millis(200);
+const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(200);
 
 /// As much of an error answer as is worth repeating.
-const LONGEST_REASON: usize = 512;
+const MAX_REASON_BYTES: usize = 512;
 
 /// Frames that may wait to be sent.
-const QUEUE: usize = 64;
+const SEND_QUEUE_FRAMES: usize = 64;
 
 /// Where the operator is and how to be believed.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ pub enum ConnectError {
     #[error("HTTP/2: {0}")]
     Http(#[from] hyper::Error),
     /// Nothing came for too long.
-    #[error("no answer within {} s", PATIENCE.as_secs())]
+    #[error("no answer within {} s", HANDSHAKE_TIMEOUT.as_secs())]
     Timeout(#[from] tokio::time::error::Elapsed),
     /// The operator said no.
     #[error("the operator answered {0}: {1}")]
@@ -108,7 +108,7 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// What to look at, in a cluster.
-    pub fn look_at(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::File { .. } | Self::Ca(_) | Self::Token(_) => {
                 "it comes from a volume of this pod: kubectl describe pod; the CA's ConfigMap is written by the operator"
@@ -134,9 +134,9 @@ impl ConnectError {
 /// An open stream.
 pub struct Connection {
     /// What goes to the operator.
-    pub say: mpsc::Sender<FromDataPlane>,
+    pub to_operator: mpsc::Sender<FromDataPlane>,
     /// What comes from it.
-    pub hear: Incoming,
+    pub from_operator: Incoming,
     /// What it knows beyond the first version.
     pub features: Features,
 }
@@ -155,32 +155,36 @@ pub async fn connect(operator: &Operator, spawner: &Spawner) -> Result<Connectio
     let config = trust(&operator.ca)?;
     let bearer = token(&operator.token)?;
 
-    let dialled = timeout(DIAL, async { first_of(lookup_host((host, port)).await?).await }).await;
-    let socket = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    let connected = timeout(CONNECT_TIMEOUT, async { first_of(lookup_host((host, port)).await?).await }).await;
+    let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
     socket.set_nodelay(true)?;
     let name = ServerName::try_from(host.to_owned())?;
-    let socket = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, socket)).await??;
+    let socket = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(Arc::new(config)).connect(name, socket)).await??;
     let mut client = http2::Builder::new(spawner.clone());
-    client.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(PATIENCE);
-    let (mut sender, connection) = timeout(PATIENCE, client.handshake(TokioIo::new(socket))).await??;
+    client.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(HANDSHAKE_TIMEOUT);
+    let (mut sender, connection) = timeout(HANDSHAKE_TIMEOUT, client.handshake(TokioIo::new(socket))).await??;
     drop(spawner.spawn("operator connection", async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to the operator ended");
         }
     }));
 
-    let (say, outgoing) = mpsc::channel(QUEUE);
+    let (to_operator, outgoing) = mpsc::channel(SEND_QUEUE_FRAMES);
     let mut request = Request::new(Outgoing(outgoing));
     *request.method_mut() = Method::POST;
     *request.uri_mut() =
         Uri::try_from(format!("{}{PATH}", operator.url.to_string().trim_end_matches('/'))).map_err(|_| bad_url())?;
     request.headers_mut().insert(header::AUTHORIZATION, bearer);
     request.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
-    let response = timeout(PATIENCE, sender.send_request(request)).await??;
+    let response = timeout(HANDSHAKE_TIMEOUT, sender.send_request(request)).await??;
     let status = response.status();
     let features = features(response.headers());
-    let hear = response.into_body();
-    if status == StatusCode::OK { Ok(Connection { say, hear, features }) } else { Err(refused(status, hear).await) }
+    let from_operator = response.into_body();
+    if status == StatusCode::OK {
+        Ok(Connection { to_operator, from_operator, features })
+    } else {
+        Err(refused(status, from_operator).await)
+    }
 }
 
 fn features(headers: &header::HeaderMap) -> Features {
@@ -199,7 +203,7 @@ async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tcp
     let mut attempts: FuturesUnordered<_> = (0..)
         .zip(addresses)
         .map(|(place, address)| async move {
-            sleep(HEAD_START * place).await;
+            sleep(CONNECTION_ATTEMPT_DELAY * place).await;
             TcpStream::connect(address).await
         })
         .collect();
@@ -215,13 +219,13 @@ async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tcp
 
 async fn refused(status: StatusCode, mut body: Incoming) -> ConnectError {
     let mut text = Vec::new();
-    while let Ok(Some(Ok(frame))) = timeout(PATIENCE, body.frame()).await {
+    while let Ok(Some(Ok(frame))) = timeout(HANDSHAKE_TIMEOUT, body.frame()).await {
         text.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
-        if text.len() >= LONGEST_REASON {
+        if text.len() >= MAX_REASON_BYTES {
             break;
         }
     }
-    text.truncate(LONGEST_REASON);
+    text.truncate(MAX_REASON_BYTES);
     ConnectError::Refused(status, String::from_utf8_lossy(&text).trim().to_owned())
 }
 
@@ -284,34 +288,35 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_that_answers_nothing_does_not_hold_up_the_next_one() {
+    async fn unresponsive_address_does_not_delay_the_next() {
         // A full queue of connections that nobody accepts swallows further attempts.
         let silent = TcpSocket::new_v4().unwrap();
         silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let silent = silent.listen(1).unwrap();
         let mut waiting = Vec::new();
-        while let Ok(socket) = timeout(HEAD_START, TcpStream::connect(silent.local_addr().unwrap())).await {
+        while let Ok(socket) = timeout(CONNECTION_ATTEMPT_DELAY, TcpStream::connect(silent.local_addr().unwrap())).await
+        {
             waiting.push(socket.unwrap());
         }
         let answering = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = [silent.local_addr().unwrap(), answering.local_addr().unwrap()];
-        let socket = timeout(DIAL, first_of(addresses.into_iter())).await.unwrap().unwrap();
+        let socket = timeout(CONNECT_TIMEOUT, first_of(addresses.into_iter())).await.unwrap().unwrap();
         assert_eq!(socket.peer_addr().unwrap(), answering.local_addr().unwrap());
     }
 
     #[tokio::test]
-    async fn when_none_answers_the_last_ones_reason_is_given() {
+    async fn last_connect_error_is_reported() {
         assert_eq!(first_of(std::iter::empty()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         assert_eq!(first_of([closed].into_iter()).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
-    fn a_wrong_ca_and_an_absent_operator_are_told_apart() {
+    fn wrong_ca_and_absent_operator_give_different_hints() {
         let stranger = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrong = ConnectError::Io(io::Error::new(io::ErrorKind::InvalidData, stranger));
-        assert!(wrong.to_string().contains("UnknownIssuer") && wrong.look_at().contains("--operator-ca"), "{wrong}");
+        assert!(wrong.to_string().contains("UnknownIssuer") && wrong.hint().contains("--operator-ca"), "{wrong}");
         let absent = ConnectError::Io(io::ErrorKind::ConnectionRefused.into());
-        assert!(absent.look_at().contains("kubectl get pods"));
+        assert!(absent.hint().contains("kubectl get pods"));
     }
 }

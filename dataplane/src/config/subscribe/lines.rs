@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_out_whole_however_they_are_cut() {
+    fn lines_are_reassembled_from_any_split() {
         let text = b"{\"a\":1}\n\n{\"b\":2}\r\nrest";
         for size in 1..text.len() {
             let mut lines = Lines::new(100);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_refused_at_the_limit() {
+    fn endless_line_is_refused_at_the_limit() {
         let mut lines = Lines::new(4);
         assert_eq!(lines.push(b"1234").unwrap(), Vec::<Vec<u8>>::new());
         assert_eq!(lines.push(b"5"), Err(TooLong(4)));

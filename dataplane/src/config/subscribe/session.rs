@@ -9,8 +9,8 @@
 //! nothing is held, so that everything comes again.
 //!
 //! Floor rule: a state whose floor (highest resourceVersion seen, by kind) is below the floor in force may come from an
-//! operator replica that lags behind and would bring back a revoked token. It waits for [`PATIENCE`]; if nothing newer
-//! has come by then, it is taken (a restored etcd looks like that for good).
+//! operator replica that lags behind and would bring back a revoked token. It waits for
+//! [`STALE_STATE_TIMEOUT`]; if nothing newer has come by then, it is taken (a restored etcd looks like that for good).
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ use routeapi_metering::Share;
 const HELLO_BYTES: usize = 16 << 10;
 
 /// How long a state below the floor has to wait.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const STALE_STATE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What an operator knows beyond the first version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub enum Effect {
     /// Nothing to do.
     None,
     /// Say this.
-    Say(Vec<FromDataPlane>),
+    Send(Vec<FromDataPlane>),
     /// Put this in force, then call [`Session::installed`] and say what it returns.
     Install(Target),
     /// Use this part of limits.
@@ -116,7 +116,7 @@ pub type Floor = BTreeMap<String, u64>;
 /// The state of a data plane's configuration, across connections.
 #[derive(Debug, Default)]
 pub struct Session {
-    told: Arc<Catalog>,
+    synced: Arc<Catalog>,
     /// Whether anything is in force.
     holds: bool,
     in_force: Arc<Catalog>,
@@ -139,12 +139,12 @@ struct Transaction {
 impl Session {
     /// Starts from what was in force before a restart.
     pub fn resume(catalog: Arc<Catalog>, floor: Floor) -> Self {
-        Self { told: Arc::clone(&catalog), holds: true, in_force: catalog, floor, ..Self::default() }
+        Self { synced: Arc::clone(&catalog), holds: true, in_force: catalog, floor, ..Self::default() }
     }
 
     /// The first line of a connection to an operator that knows these features.
     pub fn hello(&mut self, pod: &str, instance: &str, features: Features) -> FromDataPlane {
-        self.told = Arc::clone(&self.in_force);
+        self.synced = Arc::clone(&self.in_force);
         self.transaction = None;
         self.waiting = None;
         self.features = features;
@@ -211,15 +211,15 @@ impl Session {
             FromOperator::Fleet { pods, rank } if rank < pods => return Ok(Effect::Share(Share { of: pods, rank })),
             FromOperator::Fleet { pods, rank } => return Err(ProtocolError::Fleet { pods, rank }),
             FromOperator::List {} if self.transaction.is_some() => return Err(ProtocolError::Inside("list")),
-            FromOperator::List {} => return Ok(Effect::Say(self.list())),
-            FromOperator::Ping {} => return Ok(Effect::Say(vec![FromDataPlane::Pong {}])),
+            FromOperator::List {} => return Ok(Effect::Send(self.list())),
+            FromOperator::Ping {} => return Ok(Effect::Send(vec![FromDataPlane::Pong {}])),
         }
         Ok(Effect::None)
     }
 
     /// When the state that waits is to be taken, if one does.
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.as_ref().and(self.below_since).map(|since| since + PATIENCE)
+        self.waiting.as_ref().and(self.below_since).map(|since| since + STALE_STATE_TIMEOUT)
     }
 
     /// The state that has waited long enough.
@@ -269,7 +269,7 @@ impl Session {
         }
         let catalog = match base {
             None => Catalog::default(),
-            Some(base) if *base == self.told.revision() => Catalog::clone(&self.told),
+            Some(base) if *base == self.synced.revision() => Catalog::clone(&self.synced),
             Some(base) => return Err(ProtocolError::Base(base.to_string())),
         };
         self.transaction = Some(Transaction { revision, catalog, announced, came: 0, floor });
@@ -286,14 +286,14 @@ impl Session {
         if result != revision || result != transaction.revision {
             return Err(ProtocolError::Revision(result.to_string(), revision.to_string()));
         }
-        self.told = Arc::new(transaction.catalog);
-        let target = Target { catalog: Arc::clone(&self.told), revision, floor: transaction.floor };
+        self.synced = Arc::new(transaction.catalog);
+        let target = Target { catalog: Arc::clone(&self.synced), revision, floor: transaction.floor };
         self.waiting = None;
         let unchanged = self.holds && target.revision == self.in_force.revision();
         if unchanged || !self.is_below(&target.floor) {
             return Ok(Effect::Install(target));
         }
-        let deadline = *self.below_since.get_or_insert(now) + PATIENCE;
+        let deadline = *self.below_since.get_or_insert(now) + STALE_STATE_TIMEOUT;
         if deadline <= now {
             return Ok(Effect::Install(target));
         }

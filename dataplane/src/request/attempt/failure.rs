@@ -10,10 +10,10 @@ use routeapi_protocol::problem::{Problem, ProblemKind};
 use crate::{config::runtime::Upstream, upstream::SendError};
 
 /// The pause of an upstream that answers 429 without saying how long, where others can serve meanwhile.
-const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
+const DEFAULT_COOL_DOWN: Duration = Duration::from_secs(5);
 
 /// The longest pause that an upstream is granted: a vendor's daily quota shall not outlive a corrected setting.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+const MAX_COOL_DOWN: Duration = Duration::from_secs(3_600);
 
 /// An attempt that did not serve.
 #[derive(Debug)]
@@ -45,42 +45,42 @@ pub(in crate::request) struct RawError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::request) enum Cause {
     /// No connection: nothing was sent.
-    Connect,
+    ConnectFailed,
     /// No connection in time: nothing was sent.
     ConnectTimeout,
     /// The connection broke before the answer's head.
-    Closed,
+    ConnectionClosed,
     /// The request could not be formed: nothing was sent.
-    Unformed,
+    RequestUnformed,
     /// All of the provider's `maxConcurrentRequests` are in use.
-    Busy,
+    UpstreamBusy,
     /// No HTTP/2 stream was free, or the server refused it: nothing was processed.
-    Saturated,
+    NoFreeStream,
     /// This process has no file descriptor for a connection: nothing was sent.
-    Descriptors,
+    NoDescriptors,
     /// No content within `firstContent`.
-    Silent,
+    FirstContentTimeout,
     /// The deadline of the whole request passed.
-    Deadline,
+    RequestTimeout,
     /// The process holds as many bytes as it may.
-    Full,
+    BuffersFull,
     /// The answer ended or broke before any content.
     Truncated,
     /// The answer is not one of its dialect.
-    Unreadable,
+    UnreadableAnswer,
     /// The whole answer is larger than the gateway holds; the request asked for so much.
-    Oversized,
+    AnswerTooLarge,
     /// It answered with a redirect, which is not followed: keys and prompts go to the configured address only.
     Redirected,
     /// It answered with an error, as a status or as an event before any content.
-    Answered,
+    ErrorAnswer,
     /// An error event after content that had not gone out yet.
-    AnsweredLate,
+    LateErrorEvent,
 }
 
 /// Whether another upstream may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum TryAnother {
     /// In any case.
     Always,
     /// If the route says so.
@@ -117,10 +117,10 @@ impl Failure {
         });
     }
 
-    pub(super) fn unsent(upstream: &Upstream, error: &SendError) -> Box<Self> {
+    pub(super) fn send_failed(upstream: &Upstream, error: &SendError) -> Box<Self> {
         let (cause, kind) = Self::kinds(error);
         let mut problem = Problem::new(kind, format!("upstream {}: {error}", upstream.name));
-        if matches!(cause, Cause::Saturated | Cause::Descriptors) {
+        if matches!(cause, Cause::NoFreeStream | Cause::NoDescriptors) {
             problem.retry_after_ms = Some(1_000);
         }
         Self::new(upstream, cause, problem)
@@ -128,24 +128,24 @@ impl Failure {
 
     fn kinds(error: &SendError) -> (Cause, ProblemKind) {
         match error {
-            SendError::Connect(_) => (Cause::Connect, ProblemKind::Upstream),
+            SendError::Connect(_) => (Cause::ConnectFailed, ProblemKind::Upstream),
             SendError::ConnectTimeout(_) => (Cause::ConnectTimeout, ProblemKind::Timeout),
-            SendError::Saturated(_) | SendError::Refused => (Cause::Saturated, ProblemKind::Overloaded),
-            SendError::Descriptors => (Cause::Descriptors, ProblemKind::Overloaded),
-            SendError::Closed(_) | SendError::Stale(_) => (Cause::Closed, ProblemKind::Upstream),
-            SendError::Invalid(_) => (Cause::Unformed, ProblemKind::InvalidRequest),
+            SendError::Saturated(_) | SendError::Refused => (Cause::NoFreeStream, ProblemKind::Overloaded),
+            SendError::Descriptors => (Cause::NoDescriptors, ProblemKind::Overloaded),
+            SendError::Closed(_) | SendError::Stale(_) => (Cause::ConnectionClosed, ProblemKind::Upstream),
+            SendError::Invalid(_) => (Cause::RequestUnformed, ProblemKind::InvalidRequest),
         }
     }
 
-    pub(super) fn overdue(upstream: &Upstream) -> Box<Self> {
+    pub(super) fn request_timeout(upstream: &Upstream) -> Box<Self> {
         let name = &upstream.name;
         let message = format!("the request took longer than the route allows; upstream {name} was last");
-        Self::new(upstream, Cause::Deadline, Problem::new(ProblemKind::Timeout, message))
+        Self::new(upstream, Cause::RequestTimeout, Problem::new(ProblemKind::Timeout, message))
     }
 
-    pub(super) fn silent(upstream: &Upstream, patience: Duration) -> Box<Self> {
-        let message = format!("upstream {} sent no content within {patience:?}", upstream.name);
-        Self::new(upstream, Cause::Silent, Problem::new(ProblemKind::Timeout, message))
+    pub(super) fn first_content_timeout(upstream: &Upstream, timeout: Duration) -> Box<Self> {
+        let message = format!("upstream {} sent no content within {timeout:?}", upstream.name);
+        Self::new(upstream, Cause::FirstContentTimeout, Problem::new(ProblemKind::Timeout, message))
     }
 
     pub(super) fn truncated(upstream: &Upstream, how: &str) -> Box<Self> {
@@ -156,7 +156,7 @@ impl Failure {
     /// `to` is the answer's `location`. Only its scheme and host are told: the rest can hold whatever the upstream wrote.
     pub(super) fn redirected(upstream: &Upstream, status: u16, to: Option<&str>) -> Box<Self> {
         let to = to.and_then(|to| to.parse::<http::Uri>().ok());
-        let place = to.and_then(|to| Some(format!(" to {}://{}", to.scheme_str()?, host_of(&to)?)));
+        let place = to.and_then(|to| Some(format!(" to {}://{}", to.scheme_str()?, host_and_port(&to)?)));
         let place = place.unwrap_or_else(|| " to another path".to_owned());
         let message = format!(
             "upstream {} answered with a redirect ({status}){place}, which the gateway does not follow; spec.baseURL of \
@@ -168,8 +168,8 @@ impl Failure {
 
     /// What the client is told. A key that the vendor rejects is the provider's, not the client's: passed on, its 401 would
     /// send apps looking for a fault in their own token.
-    pub(in crate::request) fn for_the_client(&self) -> Problem {
-        if !self.is_about_our_key() {
+    pub(in crate::request) fn client_problem(&self) -> Problem {
+        if !self.is_gateway_key_rejected() {
             return self.problem.clone();
         }
         let message = format!(
@@ -181,71 +181,75 @@ impl Failure {
 
     /// The upstream's error as it came, if the client may have it.
     pub(in crate::request) fn take_raw(&mut self) -> Option<RawError> {
-        self.raw.take().filter(|_| !self.is_about_our_key())
+        self.raw.take().filter(|_| !self.is_gateway_key_rejected())
     }
 
-    fn is_about_our_key(&self) -> bool {
-        let answered = matches!(self.cause, Cause::Answered | Cause::AnsweredLate);
+    fn is_gateway_key_rejected(&self) -> bool {
+        let answered = matches!(self.cause, Cause::ErrorAnswer | Cause::LateErrorEvent);
         answered && self.problem.kind == ProblemKind::Authentication
     }
 
     /// Whether another upstream may be tried.
-    pub(super) fn next(&self) -> Next {
+    pub(super) fn try_another(&self) -> TryAnother {
         match self.cause {
             // Another upstream may take the same model id under a name that can be sent.
-            Cause::Busy | Cause::Unformed => Next::Always,
+            Cause::UpstreamBusy | Cause::RequestUnformed => TryAnother::Always,
             // Nothing was processed, and another may have a connection that is open.
-            Cause::Saturated | Cause::Descriptors => Next::Always,
-            Cause::Deadline | Cause::Full | Cause::Oversized => Next::Never,
-            Cause::Connect | Cause::ConnectTimeout | Cause::Closed => Next::If(FallbackCondition::ConnectFailure),
-            Cause::Silent => Next::If(FallbackCondition::Timeout),
-            Cause::Truncated | Cause::Unreadable | Cause::Redirected => Next::If(FallbackCondition::ServerError),
-            Cause::Answered | Cause::AnsweredLate => self.next_after_answer(),
+            Cause::NoFreeStream | Cause::NoDescriptors => TryAnother::Always,
+            Cause::RequestTimeout | Cause::BuffersFull | Cause::AnswerTooLarge => TryAnother::Never,
+            Cause::ConnectFailed | Cause::ConnectTimeout | Cause::ConnectionClosed => {
+                TryAnother::If(FallbackCondition::ConnectFailure)
+            }
+            Cause::FirstContentTimeout => TryAnother::If(FallbackCondition::Timeout),
+            Cause::Truncated | Cause::UnreadableAnswer | Cause::Redirected => {
+                TryAnother::If(FallbackCondition::ServerError)
+            }
+            Cause::ErrorAnswer | Cause::LateErrorEvent => self.try_another_after_answer(),
         }
     }
 
-    fn next_after_answer(&self) -> Next {
+    fn try_another_after_answer(&self) -> TryAnother {
         match self.problem.kind {
-            ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Next::If(FallbackCondition::RateLimited),
-            ProblemKind::Authentication | ProblemKind::Permission => Next::If(FallbackCondition::AuthFailure),
-            ProblemKind::ModelNotFound | ProblemKind::NotFound => Next::If(FallbackCondition::ModelNotFound),
-            ProblemKind::ContentFiltered => Next::If(FallbackCondition::ContentFiltered),
-            ProblemKind::ContextLength => Next::If(FallbackCondition::ContextLengthExceeded),
+            ProblemKind::RateLimited | ProblemKind::QuotaExceeded => TryAnother::If(FallbackCondition::RateLimited),
+            ProblemKind::Authentication | ProblemKind::Permission => TryAnother::If(FallbackCondition::AuthFailure),
+            ProblemKind::ModelNotFound | ProblemKind::NotFound => TryAnother::If(FallbackCondition::ModelNotFound),
+            ProblemKind::ContentFiltered => TryAnother::If(FallbackCondition::ContentFiltered),
+            ProblemKind::ContextLength => TryAnother::If(FallbackCondition::ContextLengthExceeded),
             ProblemKind::Overloaded | ProblemKind::Upstream | ProblemKind::Internal => {
-                Next::If(FallbackCondition::ServerError)
+                TryAnother::If(FallbackCondition::ServerError)
             }
-            ProblemKind::Timeout if self.problem.status >= 500 => Next::If(FallbackCondition::ServerError),
-            ProblemKind::Timeout => Next::If(FallbackCondition::Timeout),
-            ProblemKind::InvalidRequest | ProblemKind::TooLarge => Next::Never,
+            ProblemKind::Timeout if self.problem.status >= 500 => TryAnother::If(FallbackCondition::ServerError),
+            ProblemKind::Timeout => TryAnother::If(FallbackCondition::Timeout),
+            ProblemKind::InvalidRequest | ProblemKind::TooLarge => TryAnother::Never,
         }
     }
 
     /// Whether going on takes from the retry budget: an answer that was made, and will be billed, is made again. An
     /// upstream that refused, vanished or stays silent is bounded by its eviction instead, so that all requests that
     /// were with it in that moment can be saved.
-    pub(super) fn wasted_an_answer(&self) -> bool {
+    pub(super) fn spends_retry_budget(&self) -> bool {
         match self.cause {
-            Cause::Unreadable | Cause::Oversized | Cause::AnsweredLate => true,
-            Cause::Connect
+            Cause::UnreadableAnswer | Cause::AnswerTooLarge | Cause::LateErrorEvent => true,
+            Cause::ConnectFailed
             | Cause::ConnectTimeout
-            | Cause::Closed
-            | Cause::Unformed
-            | Cause::Busy
-            | Cause::Saturated
-            | Cause::Descriptors
-            | Cause::Silent
-            | Cause::Deadline
-            | Cause::Full
+            | Cause::ConnectionClosed
+            | Cause::RequestUnformed
+            | Cause::UpstreamBusy
+            | Cause::NoFreeStream
+            | Cause::NoDescriptors
+            | Cause::FirstContentTimeout
+            | Cause::RequestTimeout
+            | Cause::BuffersFull
             | Cause::Truncated
             | Cause::Redirected
-            | Cause::Answered => false,
+            | Cause::ErrorAnswer => false,
         }
     }
 
     /// What a log may say of it: an upstream's own words can quote the prompt or a part of a key, so they stay out.
-    pub(in crate::request) fn for_the_log(&self) -> String {
+    pub(in crate::request) fn log_message(&self) -> String {
         match self.cause {
-            Cause::Answered | Cause::AnsweredLate => {
+            Cause::ErrorAnswer | Cause::LateErrorEvent => {
                 format!("upstream {} answered with an error, status {}", self.upstream, self.problem.status)
             }
             // What came at the end may have been an error event without a blank line behind it.
@@ -255,109 +259,112 @@ impl Failure {
                     self.upstream
                 )
             }
-            Cause::Unreadable => format!("the answer of upstream {} cannot be read", self.upstream),
-            Cause::Connect
+            Cause::UnreadableAnswer => format!("the answer of upstream {} cannot be read", self.upstream),
+            Cause::ConnectFailed
             | Cause::ConnectTimeout
-            | Cause::Closed
-            | Cause::Unformed
-            | Cause::Busy
-            | Cause::Saturated
-            | Cause::Descriptors
-            | Cause::Silent
-            | Cause::Deadline
-            | Cause::Full
+            | Cause::ConnectionClosed
+            | Cause::RequestUnformed
+            | Cause::UpstreamBusy
+            | Cause::NoFreeStream
+            | Cause::NoDescriptors
+            | Cause::FirstContentTimeout
+            | Cause::RequestTimeout
+            | Cause::BuffersFull
             | Cause::Redirected
-            | Cause::Oversized => self.problem.message.to_string(),
+            | Cause::AnswerTooLarge => self.problem.message.to_string(),
         }
     }
 
     /// How much this failure tells the client: an upstream's own words more than a timeout, that more than "not reached".
     pub(super) fn weight(&self) -> u8 {
         match self.cause {
-            Cause::Answered | Cause::AnsweredLate | Cause::Redirected => 3,
-            Cause::Silent | Cause::Deadline | Cause::Full | Cause::Truncated | Cause::Unreadable | Cause::Oversized => {
-                2
-            }
-            Cause::Connect | Cause::ConnectTimeout | Cause::Closed | Cause::Unformed => 1,
-            Cause::Busy | Cause::Saturated | Cause::Descriptors => 0,
+            Cause::ErrorAnswer | Cause::LateErrorEvent | Cause::Redirected => 3,
+            Cause::FirstContentTimeout
+            | Cause::RequestTimeout
+            | Cause::BuffersFull
+            | Cause::Truncated
+            | Cause::UnreadableAnswer
+            | Cause::AnswerTooLarge => 2,
+            Cause::ConnectFailed | Cause::ConnectTimeout | Cause::ConnectionClosed | Cause::RequestUnformed => 1,
+            Cause::UpstreamBusy | Cause::NoFreeStream | Cause::NoDescriptors => 0,
         }
     }
 
     /// A word for records and metrics.
-    pub(in crate::request) fn word(&self) -> &'static str {
+    pub(in crate::request) fn code(&self) -> &'static str {
         match self.cause {
-            Cause::Connect => "connect_failed",
+            Cause::ConnectFailed => "connect_failed",
             Cause::ConnectTimeout => "connect_timeout",
-            Cause::Closed => "connection_closed",
-            Cause::Unformed => "request_unformed",
-            Cause::Busy => "upstream_busy",
-            Cause::Saturated => "no_free_stream",
-            Cause::Descriptors => "no_descriptors",
-            Cause::Silent => "first_content_timeout",
-            Cause::Deadline => "request_timeout",
-            Cause::Full => "buffers_full",
+            Cause::ConnectionClosed => "connection_closed",
+            Cause::RequestUnformed => "request_unformed",
+            Cause::UpstreamBusy => "upstream_busy",
+            Cause::NoFreeStream => "no_free_stream",
+            Cause::NoDescriptors => "no_descriptors",
+            Cause::FirstContentTimeout => "first_content_timeout",
+            Cause::RequestTimeout => "request_timeout",
+            Cause::BuffersFull => "buffers_full",
             Cause::Truncated => "truncated",
-            Cause::Unreadable => "unreadable_answer",
-            Cause::Oversized => "answer_too_large",
+            Cause::UnreadableAnswer => "unreadable_answer",
+            Cause::AnswerTooLarge => "answer_too_large",
             Cause::Redirected => "redirected",
-            Cause::Answered | Cause::AnsweredLate => kind_word(self.problem.kind),
+            Cause::ErrorAnswer | Cause::LateErrorEvent => kind_code(self.problem.kind),
         }
     }
 
     /// Whom this failure is held against.
     pub(super) fn blame(&self) -> Blame {
         match self.cause {
-            Cause::Connect
+            Cause::ConnectFailed
             | Cause::ConnectTimeout
-            | Cause::Closed
-            | Cause::Silent
+            | Cause::ConnectionClosed
+            | Cause::FirstContentTimeout
             | Cause::Truncated
             | Cause::Redirected
-            | Cause::Unreadable => Blame::Upstream,
-            Cause::Unformed
-            | Cause::Busy
-            | Cause::Saturated
-            | Cause::Descriptors
-            | Cause::Deadline
-            | Cause::Full
-            | Cause::Oversized => Blame::Nobody,
-            Cause::Answered | Cause::AnsweredLate => match self.problem.kind {
-                ProblemKind::RateLimited if self.asks_for_too_much() => Blame::Nobody,
+            | Cause::UnreadableAnswer => Blame::Upstream,
+            Cause::RequestUnformed
+            | Cause::UpstreamBusy
+            | Cause::NoFreeStream
+            | Cause::NoDescriptors
+            | Cause::RequestTimeout
+            | Cause::BuffersFull
+            | Cause::AnswerTooLarge => Blame::Nobody,
+            Cause::ErrorAnswer | Cause::LateErrorEvent => match self.problem.kind {
+                ProblemKind::RateLimited if self.exceeds_account_limit() => Blame::Nobody,
                 ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Blame::Account,
                 // 408: the upstream did not get the request in time.
                 ProblemKind::Timeout if self.problem.status < 500 => Blame::Nobody,
-                kind if is_upstreams_fault(kind) => Blame::Upstream,
+                kind if is_problem_of_upstream(kind) => Blame::Upstream,
                 _ => Blame::Nobody,
             },
         }
     }
 
     /// Whether the upstream itself is held to have failed.
-    pub(super) fn is_upstreams(&self) -> bool {
+    pub(super) fn is_upstream_fault(&self) -> bool {
         self.blame() == Blame::Upstream
     }
 
     /// Whether this one request is larger than all that the account may use in a minute. Vendors answer it as a rate
     /// limit (OpenAI with 429, Groq with 413), but it is one however long anybody waits.
-    fn asks_for_too_much(&self) -> bool {
+    fn exceeds_account_limit(&self) -> bool {
         let message = self.problem.message.get(..64).unwrap_or(&self.problem.message).to_ascii_lowercase();
         self.problem.status == 413 || message.contains("request too large")
     }
 
-    /// Tells the upstream's health of a failed request of this tenant. `alone` says that no other upstream could serve
-    /// meanwhile: then only a pause that was asked for is kept, not a guessed one.
-    pub(super) fn tell(&self, upstream: &Upstream, now: Instant, tenant: &str, alone: bool) {
+    /// Reports a failed request of this tenant to the upstream's health. `is_only_upstream` says that no other upstream
+    /// could serve meanwhile: then only a cool-down that was asked for is kept, not a guessed one.
+    pub(super) fn report_to_health(&self, upstream: &Upstream, now: Instant, tenant: &str, is_only_upstream: bool) {
         let health = &upstream.health;
         match self.blame() {
             Blame::Account => {
-                let guess = (!alone).then_some(DEFAULT_PAUSE);
-                if let Some(pause) = self.pause().or(guess) {
-                    health.cool_down(now, pause);
+                let guess = (!is_only_upstream).then_some(DEFAULT_COOL_DOWN);
+                if let Some(retry_after) = self.retry_after().or(guess) {
+                    health.cool_down(now, retry_after);
                 }
             }
             Blame::Upstream => {
-                if let Some(pause) = self.pause() {
-                    health.cool_down_for(now, pause, tenant);
+                if let Some(retry_after) = self.retry_after() {
+                    health.cool_down_for(now, retry_after, tenant);
                 }
                 health.failed(now, tenant);
                 upstream.load.failed(now);
@@ -367,13 +374,13 @@ impl Failure {
     }
 
     /// The pause that the upstream asked for.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        self.problem.retry_after_ms.map(|millis| Duration::from_millis(millis).min(LONGEST_PAUSE))
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.problem.retry_after_ms.map(|millis| Duration::from_millis(millis).min(MAX_COOL_DOWN))
     }
 }
 
 /// Host and port of a URL, without user and password.
-fn host_of(url: &http::Uri) -> Option<String> {
+fn host_and_port(url: &http::Uri) -> Option<String> {
     let authority = url.authority()?;
     let port = authority.port().map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{}{port}", authority.host()))
@@ -381,7 +388,7 @@ fn host_of(url: &http::Uri) -> Option<String> {
 
 /// Whether an upstream that reports a problem of this kind is itself at fault: not the request, and not a limit. A
 /// rejected key concerns every request.
-pub(in crate::request) const fn is_upstreams_fault(kind: ProblemKind) -> bool {
+pub(in crate::request) const fn is_problem_of_upstream(kind: ProblemKind) -> bool {
     match kind {
         ProblemKind::Authentication
         | ProblemKind::Overloaded
@@ -401,7 +408,7 @@ pub(in crate::request) const fn is_upstreams_fault(kind: ProblemKind) -> bool {
 }
 
 /// A problem's kind as a word for records and metrics.
-pub(in crate::request) const fn kind_word(kind: ProblemKind) -> &'static str {
+pub(in crate::request) const fn kind_code(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::InvalidRequest => "invalid_request",
         ProblemKind::Authentication => "upstream_authentication",

@@ -9,7 +9,7 @@ use routeapi_protocol::dialect::Family;
 use crate::{request::context::Trace, upstream::Additions};
 
 /// Most bytes that the values of a client's passed headers may have together: far more than all known beta flags.
-pub(in crate::request) const MOST_BYTES: usize = 8 << 10;
+pub(in crate::request) const MAX_PASSED_BYTES: usize = 8 << 10;
 
 /// Headers for the upstream.
 pub(super) fn headers(
@@ -75,13 +75,13 @@ pub(in crate::request) const fn passed(family: Family) -> &'static [&'static str
 }
 
 /// The first of the client's headers with which those that a provider's owner wants passed on are longer than
-/// [`MOST_BYTES`] together.
-pub(super) fn forwards_too_much<'a>(additions: &'a Additions, client: &HeaderMap) -> Option<&'a str> {
+/// [`MAX_PASSED_BYTES`] together.
+pub(super) fn first_forwarded_too_long<'a>(additions: &'a Additions, client: &HeaderMap) -> Option<&'a str> {
     first_beyond(additions.forwarded().iter().map(HeaderName::as_str), client)
 }
 
-/// The first of the client's headers with which the passed ones are longer than [`MOST_BYTES`] together.
-pub(in crate::request) fn too_long(family: Family, client: &HeaderMap) -> Option<&'static str> {
+/// The first of the client's headers with which the passed ones are longer than [`MAX_PASSED_BYTES`] together.
+pub(in crate::request) fn first_too_long(family: Family, client: &HeaderMap) -> Option<&'static str> {
     first_beyond(passed(family).iter().copied(), client)
 }
 
@@ -89,7 +89,7 @@ fn first_beyond<'a>(mut names: impl Iterator<Item = &'a str>, client: &HeaderMap
     let mut sum = 0_usize;
     names.find(|name| {
         sum = client.get_all(*name).iter().fold(sum, |sum, value| sum.saturating_add(value.len()));
-        sum > MOST_BYTES
+        sum > MAX_PASSED_BYTES
     })
 }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_listed_headers_pass() {
+    fn only_listed_request_headers_are_forwarded() {
         assert_eq!(
             sent(Some(Family::Anthropic), Vec::new()),
             [
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_codec_asks_for_replaces_the_clients() {
+    fn codec_headers_replace_the_clients() {
         let asked = vec![("anthropic-version", "2023-06-01".to_owned()), ("anthropic-beta", "one,two".to_owned())];
         assert_eq!(
             sent(Some(Family::Anthropic), asked),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_adds_headers_and_chooses_which_of_the_clients_pass() {
+    fn provider_headers_and_forward_headers_are_applied() {
         let told = json!({
             "headers": {"x-team": {"plain": "a"}, "anthropic-version": {"plain": "2024-01-01"}, "anthropic-beta": {"plain": "three"}},
             "forwardHeaders": ["x-stainless-lang", "x-absent", "anthropic-beta"],
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_trace_only_its_ids_go_out() {
+    fn only_traceparent_is_sent_of_a_trace() {
         let trace = Trace { trace_id: "a".repeat(32), span_id: "b".repeat(16), flags: "01".to_owned() };
         let sent = headers(&client(), None, Vec::new(), Some(&trace), None);
         let names: Vec<_> = sent.iter().map(|(name, _)| name.as_str()).collect();
@@ -199,17 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn passed_headers_are_bounded_together() {
+    fn forwarded_headers_are_bounded_in_total() {
         let mut headers = HeaderMap::new();
-        headers.append("x-unknown", "a".repeat(MOST_BYTES * 2).parse().unwrap());
-        headers.append("anthropic-beta", "a".repeat(MOST_BYTES).parse().unwrap());
-        assert_eq!(too_long(Family::Anthropic, &headers), None);
+        headers.append("x-unknown", "a".repeat(MAX_PASSED_BYTES * 2).parse().unwrap());
+        headers.append("anthropic-beta", "a".repeat(MAX_PASSED_BYTES).parse().unwrap());
+        assert_eq!(first_too_long(Family::Anthropic, &headers), None);
         headers.append("anthropic-beta", "b".parse().unwrap());
-        assert_eq!(too_long(Family::Anthropic, &headers), Some("anthropic-beta"));
-        assert_eq!(too_long(Family::OpenAi, &headers), None);
+        assert_eq!(first_too_long(Family::Anthropic, &headers), Some("anthropic-beta"));
+        assert_eq!(first_too_long(Family::OpenAi, &headers), None);
         let forwarded =
             |name: &str| Additions::new(&serde_json::from_value(json!({"forwardHeaders": [name]})).unwrap());
-        assert_eq!(forwards_too_much(&forwarded("x-unknown").unwrap(), &headers), Some("x-unknown"));
-        assert_eq!(forwards_too_much(&forwarded("x-other").unwrap(), &headers), None);
+        assert_eq!(first_forwarded_too_long(&forwarded("x-unknown").unwrap(), &headers), Some("x-unknown"));
+        assert_eq!(first_forwarded_too_long(&forwarded("x-other").unwrap(), &headers), None);
     }
 }

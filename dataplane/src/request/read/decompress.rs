@@ -1,4 +1,4 @@
-//! Undoes a content encoding, never holding more than the cap of what comes out, nor more than the lease allows.
+//! Undoes a content encoding, never holding more than the cap of what comes out, nor more than the memory permit allows.
 
 use std::io::{self, BufReader, Write};
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use super::{Full, Lease, Refusal};
+use super::{BuffersFull, MemoryPermit, Refusal};
 
 /// Largest zstd window, as a power of two: 8 MiB, what RFC 9659 lets senders use in HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -74,18 +74,23 @@ impl Encoding {
     }
 }
 
-/// A whole body as it reads without its encoding. The lease holds what came out.
+/// A whole body as it reads without its encoding. The permit counts what came out.
 ///
 /// # Errors
 /// When it is not complete in its encoding, becomes larger than `limit`, or more than may be held.
-pub(super) fn decompress(encoding: Encoding, packed: Bytes, limit: usize, lease: &mut Lease) -> Result<Bytes, Refusal> {
+pub(super) fn decompress(
+    encoding: Encoding,
+    packed: Bytes,
+    limit: usize,
+    memory: &mut MemoryPermit,
+) -> Result<Bytes, Refusal> {
     if encoding == Encoding::Identity {
         return Ok(packed);
     }
-    lease.grow(encoding.working_memory()).map_err(|Full| Refusal::Full)?;
-    let mut sink = Capped { bytes: Vec::new(), limit, lease, refusal: None };
+    memory.grow(encoding.working_memory()).map_err(|BuffersFull| Refusal::BuffersFull)?;
+    let mut sink = Capped { bytes: Vec::new(), limit, memory, refusal: None };
     let copied = copy(encoding, &packed, &mut sink);
-    let Capped { bytes, lease, refusal, .. } = sink;
+    let Capped { bytes, memory, refusal, .. } = sink;
     if let Some(refusal) = refusal {
         return Err(refusal);
     }
@@ -93,7 +98,7 @@ pub(super) fn decompress(encoding: Encoding, packed: Bytes, limit: usize, lease:
         return Err(Refusal::BadEncoding { expected: encoding.expected() });
     }
     drop(packed);
-    lease.resize(bytes.len()).map_err(|Full| Refusal::Full)?;
+    memory.resize(bytes.len()).map_err(|BuffersFull| Refusal::BuffersFull)?;
     Ok(Bytes::from(bytes))
 }
 
@@ -115,7 +120,7 @@ fn copy(encoding: Encoding, packed: &[u8], sink: &mut Capped<'_>) -> io::Result<
 struct Capped<'a> {
     bytes: Vec<u8>,
     limit: usize,
-    lease: &'a mut Lease,
+    memory: &'a mut MemoryPermit,
     /// Why no more is taken.
     refusal: Option<Refusal>,
 }
@@ -124,8 +129,8 @@ impl Write for Capped<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if self.bytes.len().saturating_add(data.len()) > self.limit {
             self.refusal = Some(Refusal::BodyTooLarge { limit: self.limit });
-        } else if self.lease.grow(data.len()) == Err(Full) {
-            self.refusal = Some(Refusal::Full);
+        } else if self.memory.grow(data.len()) == Err(BuffersFull) {
+            self.refusal = Some(Refusal::BuffersFull);
         }
         if self.refusal.is_some() {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -175,63 +180,63 @@ mod tests {
         ]
     }
 
-    fn read(named: &str, packed: &[u8], limit: usize, lease: &mut Lease) -> Result<Bytes, Refusal> {
+    fn read(named: &str, packed: &[u8], limit: usize, memory: &mut MemoryPermit) -> Result<Bytes, Refusal> {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, named.parse().unwrap())]);
-        decompress(Encoding::read(&headers)?, Bytes::copy_from_slice(packed), limit, lease)
+        decompress(Encoding::read(&headers)?, Bytes::copy_from_slice(packed), limit, memory)
     }
 
-    fn lease(limit: usize) -> (Gauge, Lease) {
+    fn memory(limit: usize) -> (Gauge, MemoryPermit) {
         let held = Gauge::default();
-        (held.clone(), Lease::of([(held, limit), (Gauge::default(), usize::MAX)]))
+        (held.clone(), MemoryPermit::of([(held, limit), (Gauge::default(), usize::MAX)]))
     }
 
     #[test]
-    fn each_encoding_is_undone_up_to_the_cap() {
+    fn each_encoding_is_decompressed_up_to_the_limit() {
         for (named, body, zeros) in samples() {
-            let (held, mut lease) = lease(64 << 20);
-            assert_eq!(read(named, &body, 100, &mut lease).unwrap(), BODY, "{named}");
+            let (held, mut memory) = memory(64 << 20);
+            assert_eq!(read(named, &body, 100, &mut memory).unwrap(), BODY, "{named}");
             assert_eq!(held.get(), 13, "{named}: what came out is held, and no more");
-            let stopped = read(named, &zeros, ZEROS - 1, &mut lease);
+            let stopped = read(named, &zeros, ZEROS - 1, &mut memory);
             assert!(matches!(stopped, Err(Refusal::BodyTooLarge { .. })), "{named} {stopped:?}");
-            assert_eq!(read(named, &zeros, ZEROS, &mut lease).unwrap().len(), ZEROS, "{named}");
+            assert_eq!(read(named, &zeros, ZEROS, &mut memory).unwrap().len(), ZEROS, "{named}");
         }
     }
 
     #[test]
-    fn what_comes_out_and_what_it_takes_are_held_against_the_lease() {
+    fn decompressed_bytes_and_working_memory_count_as_held() {
         for (named, body, zeros) in samples() {
-            let (_, mut small) = lease(60 << 10);
-            assert!(matches!(read(named, &body, 100, &mut small), Err(Refusal::Full)), "{named}");
-            let (_, mut large) = lease((16 << 20) + (64 << 10));
+            let (_, mut small) = memory(60 << 10);
+            assert!(matches!(read(named, &body, 100, &mut small), Err(Refusal::BuffersFull)), "{named}");
+            let (_, mut large) = memory((16 << 20) + (64 << 10));
             large.grow(Encoding::Brotli.working_memory()).unwrap();
-            assert!(matches!(read(named, &zeros, usize::MAX, &mut large), Err(Refusal::Full)), "{named}");
+            assert!(matches!(read(named, &zeros, usize::MAX, &mut large), Err(Refusal::BuffersFull)), "{named}");
         }
     }
 
     #[test]
-    fn a_body_that_is_cut_short_or_something_else_is_refused() {
+    fn truncated_or_mislabelled_body_is_refused() {
         for (named, body, _) in samples() {
-            let (_, mut lease) = lease(64 << 20);
+            let (_, mut memory) = memory(64 << 20);
             for broken in [b"{\"model\":\"m\"}", &body[..body.len() - 2], b""] {
-                let read = read(named, broken, 100, &mut lease);
+                let read = read(named, broken, 100, &mut memory);
                 assert!(matches!(read, Err(Refusal::BadEncoding { .. })), "{named} {broken:?} {read:?}");
             }
         }
     }
 
     #[test]
-    fn a_zstd_frame_asks_for_a_window_of_eight_mebibytes_at_most() {
-        let (_, mut lease) = lease(64 << 20);
-        assert_eq!(read("zstd", &zstd(BODY.as_bytes(), 23), 100, &mut lease).unwrap(), BODY);
-        let refused = read("zstd", &zstd(BODY.as_bytes(), 24), 100, &mut lease);
+    fn zstd_window_is_limited_to_eight_mebibytes() {
+        let (_, mut memory) = memory(64 << 20);
+        assert_eq!(read("zstd", &zstd(BODY.as_bytes(), 23), 100, &mut memory).unwrap(), BODY);
+        let refused = read("zstd", &zstd(BODY.as_bytes(), 24), 100, &mut memory);
         assert!(matches!(refused, Err(Refusal::BadEncoding { expected }) if expected.contains("8 MiB")), "{refused:?}");
     }
 
     #[test]
-    fn other_encodings_and_several_are_named() {
-        let (_, mut lease) = lease(1 << 20);
+    fn unsupported_encodings_are_named() {
+        let (_, mut memory) = memory(1 << 20);
         for named in ["deflate", "gzip, zstd"] {
-            let read = read(named, b"", 100, &mut lease);
+            let read = read(named, b"", 100, &mut memory);
             assert!(matches!(&read, Err(Refusal::UnknownEncoding { encoding }) if encoding == named), "{read:?}");
         }
         let mut headers = HeaderMap::new();

@@ -2,8 +2,8 @@
 //!
 //! The form is read part by part and written anew, with a boundary that nobody can guess: what the gateway decides by
 //! (the model) is then what the upstream reads, however oddly the client wrote it. It is read ahead until the model is
-//! known, and then for [`AHEAD`] bytes more; what is still to come flows through while the upstream takes it. So a small
-//! form can be sent to another upstream as well, and a large one to the first that takes its rest.
+//! known, and then for [`READ_AHEAD_BYTES`] more; what is still to come flows through while the upstream takes it. So a
+//! small form can be sent to another upstream as well, and a large one to the first that takes its rest.
 //!
 //! A form whose files stand in front of its model is held up to the model, within the bounds of every body.
 
@@ -27,45 +27,45 @@ use self::{
     incoming::Incoming,
     parts::{Parts, Piece},
 };
-use super::LOOK;
+use super::RECHECK_INTERVAL;
 use crate::{
     request::{
         RequestSettings,
-        gathered::{Full, Lease},
+        memory::{BuffersFull, MemoryPermit},
         refusal::Refusal,
     },
     upstream::{BrokenOff, Tail},
 };
 
 /// Bytes that are read ahead once the model is known: what a form of fields and a small picture has.
-const AHEAD: usize = 1 << 20;
+const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// Longest boundary, in bytes (RFC 2046, 5.1.1).
-const LONGEST_BOUNDARY: usize = 70;
+const MAX_BOUNDARY_BYTES: usize = 70;
 
 /// Most bytes of fields that are looked at, names and values together. Prompts have up to 32,000 characters.
-const MOST_FIELDS: usize = 256 << 10;
+const MAX_FIELD_BYTES: usize = 256 << 10;
 
 /// Longest value of the model's field that is looked at, in bytes; a longer one is no model's id.
-const LONGEST_MODEL: usize = 2 << 10;
+const MAX_MODEL_BYTES: usize = 2 << 10;
 
 /// Longest text of an error, in characters.
-const LONGEST_MESSAGE: usize = 256;
+const MAX_MESSAGE_CHARS: usize = 256;
 
 /// The model's field.
-const MODEL: &str = "model";
+const MODEL_FIELD: &str = "model";
 
 /// A form that was read ahead.
-pub(super) struct Ahead {
+pub(super) struct FormStart {
     /// What is known of it.
     pub form: Form,
     /// What is still to come.
-    pub rest: Option<Rest>,
+    pub rest: Option<FormRest>,
 }
 
 /// The rest of a form, on its way from the client to one upstream.
 #[derive(Clone, Debug)]
-pub(in crate::request) struct Rest {
+pub(in crate::request) struct FormRest {
     flow: Arc<Flow>,
     /// To be sent once.
     pub tail: Tail,
@@ -84,11 +84,11 @@ struct Flow {
     blameless: OnceLock<Arc<AtomicBool>>,
 }
 
-// === impl Rest ===
+// === impl FormRest ===
 
-impl Rest {
+impl FormRest {
     /// Sets this where the client's side ends early.
-    pub(in crate::request) fn tell(&self, blameless: &Arc<AtomicBool>) {
+    pub(in crate::request) fn note_client_break_in(&self, blameless: &Arc<AtomicBool>) {
         self.flow.blameless.get_or_init(|| Arc::clone(blameless));
     }
 
@@ -126,20 +126,21 @@ pub(super) fn boundary(headers: &HeaderMap) -> Option<Result<String, Refusal>> {
     essence.eq_ignore_ascii_case("multipart/form-data").then(|| {
         let boundary = multer::parse_boundary(kind).map_err(|_| illegal("its content-type states no boundary"))?;
         match boundary.len() {
-            1..=LONGEST_BOUNDARY => Ok(boundary),
-            _ => Err(illegal(&format!("its boundary is empty or longer than {LONGEST_BOUNDARY} bytes"))),
+            1..=MAX_BOUNDARY_BYTES => Ok(boundary),
+            _ => Err(illegal(&format!("its boundary is empty or longer than {MAX_BOUNDARY_BYTES} bytes"))),
         }
     })
 }
 
-/// Reads a form ahead. `needs_model` says whether its model stands in it; `look` whether the request may still go on.
+/// Reads the start of a form. `needs_model` says whether the model is one of its fields; `recheck` whether the request
+/// may still go on.
 pub(super) async fn read<B>(
     body: B,
     (boundary, needs_model): (&str, bool),
     settings: &RequestSettings,
-    lease: &mut Lease,
-    mut look: impl FnMut() -> Result<(), Refusal>,
-) -> Result<Ahead, Refusal>
+    memory: &mut MemoryPermit,
+    mut recheck: impl FnMut() -> Result<(), Refusal>,
+) -> Result<FormStart, Refusal>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
@@ -148,20 +149,20 @@ where
     let mut parts = Parts::new(Multipart::new(incoming, boundary), Arc::clone(&flow));
     let mut reading = Reading::new(needs_model);
     loop {
-        let piece = match timeout(LOOK, parts.next()).await {
+        let piece = match timeout(RECHECK_INTERVAL, parts.next()).await {
             Err(_elapsed) => {
-                look()?;
+                recheck()?;
                 continue;
             }
             Ok(piece) => piece?,
         };
-        lease.grow(piece.len()).map_err(|Full| Refusal::Full)?;
+        memory.grow(piece.len()).map_err(|BuffersFull| Refusal::BuffersFull)?;
         let ended = matches!(piece, Piece::End(_));
         reading.take(piece)?;
         if ended || reading.is_enough() {
             let form = reading.finish(&parts.boundary)?;
-            let rest = (!ended).then(|| Rest { flow, tail: Tail::new(flowing(parts)) });
-            return Ok(Ahead { form, rest });
+            let rest = (!ended).then(|| FormRest { flow, tail: Tail::new(flowing(parts)) });
+            return Ok(FormStart { form, rest });
         }
     }
 }
@@ -170,7 +171,7 @@ where
 struct Reading {
     fields: Vec<(String, String)>,
     /// Bytes in them.
-    held: usize,
+    field_bytes: usize,
     files: u64,
     /// The field whose value comes, and how many bytes of it are kept.
     field: Option<(String, Vec<u8>, usize)>,
@@ -182,15 +183,15 @@ struct Reading {
 impl Reading {
     fn new(needs_model: bool) -> Self {
         let before = (!needs_model).then(Bytes::new);
-        Self { fields: Vec::new(), held: 0, files: 0, field: None, before, out: BytesMut::new() }
+        Self { fields: Vec::new(), field_bytes: 0, files: 0, field: None, before, out: BytesMut::new() }
     }
 
     fn take(&mut self, piece: Piece) -> Result<(), Refusal> {
         match piece {
             Piece::Head { name, is_file, head } => self.begin(name, is_file, &head)?,
             Piece::Data(data) => {
-                if let Some((_, value, most)) = &mut self.field {
-                    let room = most.saturating_sub(value.len());
+                if let Some((_, value, max)) = &mut self.field {
+                    let room = max.saturating_sub(value.len());
                     value.extend_from_slice(data.get(..room).unwrap_or(&data));
                 }
                 if !self.in_model() {
@@ -202,7 +203,7 @@ impl Reading {
                     self.out.extend_from_slice(end);
                 }
                 if let Some((name, value, _)) = self.field.take() {
-                    self.held = self.held.saturating_add(name.len()).saturating_add(value.len());
+                    self.field_bytes = self.field_bytes.saturating_add(name.len()).saturating_add(value.len());
                     self.fields.push((name, String::from_utf8_lossy(&value).into_owned()));
                 }
             }
@@ -212,21 +213,21 @@ impl Reading {
     }
 
     fn begin(&mut self, name: String, is_file: bool, head: &[u8]) -> Result<(), Refusal> {
-        if name == MODEL {
+        if name == MODEL_FIELD {
             if is_file {
                 return Err(wrong_model("`model` is a file"));
             }
-            if self.fields.iter().any(|(name, _)| name == MODEL) {
-                return Err(wrong_model(TWICE));
+            if self.fields.iter().any(|(name, _)| name == MODEL_FIELD) {
+                return Err(wrong_model(MODEL_TWICE));
             }
             if self.before.is_none() {
                 self.before = Some(self.out.split().freeze());
             }
-            self.field = Some((name, Vec::new(), LONGEST_MODEL));
+            self.field = Some((name, Vec::new(), MAX_MODEL_BYTES));
             return Ok(());
         }
         self.out.extend_from_slice(head);
-        let room = MOST_FIELDS.saturating_sub(self.held).saturating_sub(name.len());
+        let room = MAX_FIELD_BYTES.saturating_sub(self.field_bytes).saturating_sub(name.len());
         if is_file {
             self.files = self.files.saturating_add(1);
         } else if room > 0 {
@@ -236,12 +237,12 @@ impl Reading {
     }
 
     fn in_model(&self) -> bool {
-        self.field.as_ref().is_some_and(|(name, ..)| name == MODEL)
+        self.field.as_ref().is_some_and(|(name, ..)| name == MODEL_FIELD)
     }
 
     /// The model is known, and no more is read ahead.
     fn is_enough(&self) -> bool {
-        self.before.is_some() && !self.in_model() && self.out.len() >= AHEAD
+        self.before.is_some() && !self.in_model() && self.out.len() >= READ_AHEAD_BYTES
     }
 
     fn finish(self, boundary: &str) -> Result<Form, Refusal> {
@@ -256,7 +257,7 @@ fn flowing(parts: Parts) -> impl Stream<Item = Result<Bytes, BrokenOff>> + Send 
     stream::try_unfold(Some(parts), |parts| async move {
         let Some(mut parts) = parts else { return Ok(None) };
         let piece = match parts.next().await {
-            Ok(Piece::Head { name, .. }) if name == MODEL => Err(wrong_model(TWICE)),
+            Ok(Piece::Head { name, .. }) if name == MODEL_FIELD => Err(wrong_model(MODEL_TWICE)),
             piece => piece,
         };
         match piece {
@@ -269,14 +270,14 @@ fn flowing(parts: Parts) -> impl Stream<Item = Result<Bytes, BrokenOff>> + Send 
     })
 }
 
-const TWICE: &str = "`model` is given twice";
+const MODEL_TWICE: &str = "`model` is given twice";
 
 fn wrong_model(message: &str) -> Refusal {
-    Refusal::Malformed(Malformed { field: Some(MODEL.to_owned()), message: message.to_owned() })
+    Refusal::Malformed(Malformed { field: Some(MODEL_FIELD.to_owned()), message: message.to_owned() })
 }
 
 fn illegal(why: &str) -> Refusal {
-    let why: String = why.chars().filter(|letter| !letter.is_control()).take(LONGEST_MESSAGE).collect();
+    let why: String = why.chars().filter(|letter| !letter.is_control()).take(MAX_MESSAGE_CHARS).collect();
     let message = format!("the request body is not legal multipart/form-data: {why}");
     Refusal::Malformed(Malformed { field: None, message })
 }

@@ -19,27 +19,27 @@ use routeapi_protocol::{
 };
 
 use super::{
-    delivery::{Answer, Delivery, Overdue},
+    delivery::{Delivery, DeliveryContent, EndReason},
     watch::{Event, Watch},
 };
 use crate::{
     request::{
         Gateway,
-        attempt::Place,
-        gathered::{Full, Lease, UnfinishedEvent},
+        attempt::UpstreamPermits,
         identify::{self, Caller},
-        refusal::{FULL, Refusal},
+        memory::{BuffersFull, MemoryPermit, UnfinishedEvent},
+        refusal::{BUFFERS_FULL, Refusal},
         respond,
-        settle::{Ending, Guard},
+        settle::{Guard, RequestOutcome},
     },
     upstream::UpstreamBody,
 };
 
 /// Largest piece that is handed over, in bytes. The server keeps a piece until its client has taken it.
-const PIECE: usize = 64 << 10;
+const MAX_PIECE_BYTES: usize = 64 << 10;
 
 /// Pieces of an upstream that bring nothing for the client, taken before other work of the thread gets its turn.
-const MOST_AT_ONCE: usize = 32;
+const MAX_POLLS: usize = 32;
 
 /// How long the dialect's terminal marker is waited for once all of the answer has come.
 const MARKER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ pub(super) struct StreamBody {
 /// Its parts.
 pub(super) struct Pieces {
     /// Ready to go out.
-    pub remains: Remains,
+    pub ready: ReadyBytes,
     /// Turns the upstream's bytes into the client's dialect.
     pub stream: ResponseStream,
     /// The upstream; none once it has ended.
@@ -89,12 +89,12 @@ pub(super) struct Pieces {
     pub unfinished: UnfinishedEvent,
     /// Freed with the body.
     #[expect(dead_code, reason = "held for its drop")]
-    pub place: Place,
+    pub permits: UpstreamPermits,
 }
 
 /// What is ready to go out.
 #[derive(Default)]
-pub(super) struct Remains {
+pub(super) struct ReadyBytes {
     bytes: Bytes,
     /// The terminal error, behind what was ready before.
     last: Bytes,
@@ -102,10 +102,10 @@ pub(super) struct Remains {
     ends_well: bool,
 }
 
-/// A whole answer with its lease: held until the last of it has left the server.
-struct Leased {
+/// A whole answer with its memory permit: held until the last of it has left the server.
+struct HeldBytes {
     bytes: Bytes,
-    _lease: Lease,
+    _memory: MemoryPermit,
 }
 
 // === impl ResponseBody ===
@@ -116,10 +116,10 @@ impl ResponseBody {
     }
 
     /// An upstream's answer, watched from now on.
-    pub(super) fn delivered(answer: Answer, gateway: &Gateway) -> Self {
-        match answer {
-            Answer::Done => Self(Kind::Done),
-            answer => Self(Kind::Delivery(Delivery::new(answer, gateway))),
+    pub(super) fn delivered(content: DeliveryContent, gateway: &Gateway) -> Self {
+        match content {
+            DeliveryContent::Done => Self(Kind::Done),
+            content => Self(Kind::Delivery(Delivery::new(content, gateway))),
         }
     }
 
@@ -175,8 +175,8 @@ impl Body for ResponseBody {
 // === impl WholeBody ===
 
 impl WholeBody {
-    pub(super) fn new(bytes: Bytes, deadline: Instant, guard: Guard, lease: Lease) -> Self {
-        let bytes = if bytes.is_empty() { bytes } else { Bytes::from_owner(Leased { bytes, _lease: lease }) };
+    pub(super) fn new(bytes: Bytes, deadline: Instant, guard: Guard, memory: MemoryPermit) -> Self {
+        let bytes = if bytes.is_empty() { bytes } else { Bytes::from_owner(HeldBytes { bytes, _memory: memory }) };
         Self { bytes, deadline, guard }
     }
 
@@ -185,10 +185,10 @@ impl WholeBody {
         if self.bytes.is_empty() {
             return None;
         }
-        let piece = self.bytes.split_to(self.bytes.len().min(PIECE));
-        self.guard.sent(piece.len());
+        let piece = self.bytes.split_to(self.bytes.len().min(MAX_PIECE_BYTES));
+        self.guard.add_sent(piece.len());
         if self.bytes.is_empty() {
-            self.guard.settle(Ending::COMPLETED);
+            self.guard.finish(RequestOutcome::COMPLETED);
         }
         Some(piece)
     }
@@ -206,30 +206,30 @@ impl WholeBody {
     }
 
     /// A whole answer has no place for an error, so it breaks off.
-    pub(super) fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
-        let (problem, ending) = reason(why, self.guard.caller())?;
+    pub(super) fn terminate(&mut self, why: EndReason<'_>) -> Option<ReadyBytes> {
+        let (problem, outcome) = end_outcome(why, self.guard.caller())?;
         self.guard.explain(&problem.message);
-        self.guard.settle(ending);
-        Some(Remains::default())
+        self.guard.finish(outcome);
+        Some(ReadyBytes::default())
     }
 }
 
 impl Drop for WholeBody {
     fn drop(&mut self) {
         // Unless it was handed over before, the client has not got it.
-        self.guard.settle(Ending::new(Outcome::ClientCancelled, "client_cancelled"));
+        self.guard.finish(RequestOutcome::new(Outcome::ClientCancelled, "client_cancelled"));
     }
 }
 
-impl AsRef<[u8]> for Leased {
+impl AsRef<[u8]> for HeldBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-// === impl Remains ===
+// === impl ReadyBytes ===
 
-impl Remains {
+impl ReadyBytes {
     pub(super) fn new(bytes: Bytes) -> Self {
         Self { bytes, last: Bytes::new(), ends_well: false }
     }
@@ -248,7 +248,7 @@ impl Remains {
         if self.bytes.is_empty() {
             self.bytes = std::mem::take(&mut self.last);
         }
-        let length = self.bytes.len().min(PIECE);
+        let length = self.bytes.len().min(MAX_PIECE_BYTES);
         (length > 0).then(|| self.bytes.split_to(length))
     }
 
@@ -269,9 +269,9 @@ impl StreamBody {
     }
 
     pub(super) fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        for _ in 0..MOST_AT_ONCE {
-            if let Some(bytes) = self.pieces.remains.take() {
-                self.guard.sent(bytes.len());
+        for _ in 0..MAX_POLLS {
+            if let Some(bytes) = self.pieces.ready.take() {
+                self.guard.add_sent(bytes.len());
                 return Poll::Ready(Some(Ok(bytes)));
             }
             if self.ended {
@@ -290,17 +290,17 @@ impl StreamBody {
                 Poll::Ready(Some(Err(error))) => {
                     let message = format!("the upstream's answer broke off: {error}");
                     let problem = Problem::new(ProblemKind::Upstream, message);
-                    self.stop(&problem, Ending::new(Outcome::UpstreamFailed, "stream_broken"))?;
+                    self.stop(&problem, RequestOutcome::new(Outcome::UpstreamFailed, "stream_broken"))?;
                 }
                 Poll::Ready(None) => {
                     let failed_before = self.pieces.stream.stats().error.is_some();
-                    self.pieces.remains = Remains::new(self.pieces.stream.finish());
+                    self.pieces.ready = ReadyBytes::new(self.pieces.stream.finish());
                     self.note_early_end(failed_before);
                     self.end();
                 }
                 Poll::Pending => match self.watch.poll(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(event) => self.react(event)?,
+                    Poll::Ready(event) => self.on_event(event)?,
                 },
             }
         }
@@ -328,86 +328,86 @@ impl StreamBody {
     }
 
     /// Ends the stream while nobody pulls it: what is ready and the dialect's terminal error are left for the client.
-    pub(super) fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
+    pub(super) fn terminate(&mut self, why: EndReason<'_>) -> Option<ReadyBytes> {
         if self.ended {
             return None;
         }
-        let (problem, ending) = reason(why, self.guard.caller())?;
-        let ends_well = self.stop(&problem, ending).is_ok();
-        Some(Remains { ends_well, ..std::mem::take(&mut self.pieces.remains) })
+        let (problem, outcome) = end_outcome(why, self.guard.caller())?;
+        let ends_well = self.stop(&problem, outcome).is_ok();
+        Some(ReadyBytes { ends_well, ..std::mem::take(&mut self.pieces.ready) })
     }
 
     /// Takes what the upstream sent.
     fn take(&mut self, data: Bytes) -> Result<(), BodyError> {
         self.watch.heard();
-        if let Some(refusal) = self.watch.withdrawn(&self.guard) {
-            let (problem, word) = respond::cut(&refusal);
-            return self.stop(&problem, Ending::new(Outcome::LimitStopped, word));
+        if let Some(refusal) = self.watch.revoked(&self.guard) {
+            let (problem, word) = respond::stream_error(&refusal);
+            return self.stop(&problem, RequestOutcome::new(Outcome::LimitStopped, word));
         }
-        if let Some(event) = self.watch.overtaken() {
-            return self.react(event);
+        if let Some(event) = self.watch.deadline_event() {
+            return self.on_event(event);
         }
-        self.pieces.remains = Remains::new(self.pieces.stream.push(data));
+        self.pieces.ready = ReadyBytes::new(self.pieces.stream.push(data));
         self.guard.observe(self.pieces.stream.stats());
         if self.pieces.stream.is_answered() {
-            self.watch.expect_soon(MARKER_TIMEOUT);
+            self.watch.shorten_idle(MARKER_TIMEOUT);
         }
-        if let Err(Full) = self.pieces.unfinished.count(&mut self.pieces.stream) {
-            let problem = Problem::new(ProblemKind::Overloaded, FULL);
-            return self.stop(&problem, Ending::new(Outcome::GatewayStopped, "buffers_full"));
+        if let Err(BuffersFull) = self.pieces.unfinished.count(&mut self.pieces.stream) {
+            let problem = Problem::new(ProblemKind::Overloaded, BUFFERS_FULL);
+            return self.stop(&problem, RequestOutcome::new(Outcome::GatewayStopped, "buffers_full"));
         }
-        match self.guard.overdrawn() {
+        match self.guard.exceeded_limit() {
             Some(exceeded) => {
                 // What was paid for still goes out.
-                let (problem, word) = respond::cut(&Refusal::LimitReached(exceeded));
-                self.stop(&problem, Ending::new(Outcome::LimitStopped, word))
+                let (problem, word) = respond::stream_error(&Refusal::LimitReached(exceeded));
+                self.stop(&problem, RequestOutcome::new(Outcome::LimitStopped, word))
             }
             None => Ok(()),
         }
     }
 
-    fn react(&mut self, event: Event) -> Result<(), BodyError> {
+    fn on_event(&mut self, event: Event) -> Result<(), BodyError> {
         match event {
             Event::HeartbeatDue => {
-                self.pieces.remains = Remains::new(self.pieces.stream.heartbeat());
+                self.pieces.ready = ReadyBytes::new(self.pieces.stream.heartbeat());
                 Ok(())
             }
             Event::Idle(_) if self.pieces.stream.is_answered() => {
                 // Only the terminal marker is missing: no reason to call a complete answer a failure.
-                self.pieces.remains = Remains::new(self.pieces.stream.finish());
+                self.pieces.ready = ReadyBytes::new(self.pieces.stream.finish());
                 self.guard.observe(self.pieces.stream.stats());
                 self.end();
                 Ok(())
             }
-            Event::Idle(patience) => {
-                let message = format!("the upstream sent nothing for {patience:?}");
+            Event::Idle(idle) => {
+                let message = format!("the upstream sent nothing for {idle:?}");
                 let problem = Problem::new(ProblemKind::Timeout, message);
-                self.stop(&problem, Ending::new(Outcome::UpstreamFailed, "stream_idle_timeout"))
+                self.stop(&problem, RequestOutcome::new(Outcome::UpstreamFailed, "stream_idle_timeout"))
             }
             Event::DeadlinePassed => {
-                let (problem, ending) = too_late();
-                self.stop(&problem, ending)
+                let (problem, outcome) = request_timed_out();
+                self.stop(&problem, outcome)
             }
             Event::Shutdown => {
-                let (problem, ending) = shutting_down();
-                self.stop(&problem, ending)
+                let (problem, outcome) = shutting_down();
+                self.stop(&problem, outcome)
             }
         }
     }
 
     /// Ends the stream before its upstream did: the dialect's terminal error, unless the answer was at its end already.
-    fn stop(&mut self, problem: &Problem, ending: Ending) -> Result<(), BodyError> {
+    fn stop(&mut self, problem: &Problem, outcome: RequestOutcome) -> Result<(), BodyError> {
         let stats = self.pieces.stream.stats();
         if stats.complete || stats.error.is_some() {
             self.end();
             return Ok(());
         }
-        self.pieces.remains.last = self.pieces.stream.fail(problem);
+        self.pieces.ready.last = self.pieces.stream.fail(problem);
         self.pieces.rest = None;
         self.ended = true;
         self.guard.explain(&problem.message);
-        let is_told = !self.pieces.remains.last.is_empty();
-        self.settle(ending);
+        let is_told = !self.pieces.ready.last.is_empty();
+        self.finish(outcome);
         if is_told { Ok(()) } else { Err(BodyError) }
     }
 
@@ -418,51 +418,51 @@ impl StreamBody {
         if !failed_before && stats.error.is_some() {
             // An error event without a blank line behind it shows at the end as well, and its own words stay out.
             self.guard.explain("the upstream's stream broke off or ended with an error");
-            self.settle(Ending::new(Outcome::UpstreamFailed, "truncated"));
+            self.finish(RequestOutcome::new(Outcome::UpstreamFailed, "truncated"));
         }
     }
 
     /// Settles the request. What is held still goes out and counts as handed over.
-    fn settle(&mut self, ending: Ending) {
-        self.guard.sent(self.pieces.remains.len());
-        self.guard.settle(ending);
+    fn finish(&mut self, outcome: RequestOutcome) {
+        self.guard.add_sent(self.pieces.ready.len());
+        self.guard.finish(outcome);
     }
 
     /// The answer is over; how it ended was seen in it.
     fn end(&mut self) {
         self.pieces.rest = None;
         self.ended = true;
-        let ending = match &self.pieces.stream.stats().error {
-            None => Ending::COMPLETED,
+        let outcome = match &self.pieces.stream.stats().error {
+            None => RequestOutcome::COMPLETED,
             Some(problem) => {
                 // Its own words stay out of the log: they can quote the prompt.
                 self.guard.explain("the upstream reported an error in its stream");
-                Ending::new(Outcome::UpstreamFailed, respond::word(problem))
+                RequestOutcome::new(Outcome::UpstreamFailed, respond::problem_code(problem))
             }
         };
-        self.settle(ending);
+        self.finish(outcome);
     }
 }
 
-pub(super) fn too_late() -> (Problem, Ending) {
+pub(super) fn request_timed_out() -> (Problem, RequestOutcome) {
     let problem = Problem::new(ProblemKind::Timeout, "the request took longer than its route allows");
-    (problem, Ending::new(Outcome::GatewayStopped, "request_timeout"))
+    (problem, RequestOutcome::new(Outcome::GatewayStopped, "request_timeout"))
 }
 
-pub(super) fn shutting_down() -> (Problem, Ending) {
+pub(super) fn shutting_down() -> (Problem, RequestOutcome) {
     let problem = Problem::new(ProblemKind::Overloaded, "the gateway is shutting down; try again");
-    (problem, Ending::new(Outcome::GatewayStopped, "shutdown"))
+    (problem, RequestOutcome::new(Outcome::GatewayStopped, "shutdown"))
 }
 
 /// Whether an answer ends for this, and how that is told.
-pub(super) fn reason(why: Overdue<'_>, caller: Option<&Caller>) -> Option<(Problem, Ending)> {
+pub(super) fn end_outcome(why: EndReason<'_>, caller: Option<&Caller>) -> Option<(Problem, RequestOutcome)> {
     match why {
-        Overdue::Shutdown => Some(shutting_down()),
-        Overdue::Deadline => Some(too_late()),
-        Overdue::Changed(runtime) => {
-            let refusal = identify::withdrawn(runtime, caller?)?;
-            let (problem, word) = respond::cut(&refusal);
-            Some((problem, Ending::new(Outcome::LimitStopped, word)))
+        EndReason::Shutdown => Some(shutting_down()),
+        EndReason::Deadline => Some(request_timed_out()),
+        EndReason::Changed(runtime) => {
+            let refusal = identify::revoked(runtime, caller?)?;
+            let (problem, word) = respond::stream_error(&refusal);
+            Some((problem, RequestOutcome::new(Outcome::LimitStopped, word)))
         }
     }
 }

@@ -1,11 +1,11 @@
 //! An answer that is being handed over. Two look after it: the server, which pulls it while its client has room, and
 //! [`end_overdue`], which ends it when its time is over while nobody pulls.
 //!
-//! A client that stops reading stops the server, and with it every timer that lives in the body. So a walk over all
-//! answers under way, once a second, holds the request's deadline, a withdrawn token and the shutdown deadline against
+//! A client that stops reading stops the server, and with it every timer that lives in the body. So a sweep over
+//! all answers under way, once a second, holds the request's deadline, a withdrawn token and the shutdown deadline against
 //! each, and ends one whose client has taken nothing for too long. What is ended gives back its upstream, its slots and
 //! its reservation at once and is recorded; the client that comes back finds its dialect's terminal error, or a
-//! connection that is closed. One walk costs less than a task or a timer per answer.
+//! connection that is closed. One sweep costs less than a task or a timer per answer.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -18,21 +18,21 @@ use futures_util::future::AbortHandle;
 use routeapi_metering::Outcome;
 
 use super::{
-    body::{BodyError, Remains, StreamBody, WholeBody},
+    body::{BodyError, ReadyBytes, StreamBody, WholeBody},
     waiting::{Step, WaitingBody},
 };
-use crate::{clock, config::runtime::Runtime, request::Gateway, request::settle::Ending, server::abort};
+use crate::{clock, config::runtime::Runtime, request::Gateway, request::settle::RequestOutcome, server::abort};
 
-/// Between two walks, at most.
-const WALK_EVERY: Duration = Duration::from_secs(1);
+/// Longest time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Answers that are looked at before other work of the thread gets its turn.
-const WALK_STEP: usize = 256;
+const SWEEP_BATCH: usize = 256;
 
 /// A client that takes nothing for so long may be why its upstream gives up.
-const HELD_BACK: Duration = Duration::from_secs(1);
+const SLOW_CLIENT_AFTER: Duration = Duration::from_secs(1);
 
-/// Every answer under way. Those that have ended are left out by the next walk.
+/// Every answer under way. Those that have ended are dropped by the next sweep.
 #[derive(Default)]
 pub struct Deliveries(Mutex<Vec<Weak<Delivery>>>);
 
@@ -40,7 +40,7 @@ pub struct Deliveries(Mutex<Vec<Weak<Delivery>>>);
 pub(super) struct Delivery(Mutex<State>);
 
 struct State {
-    answer: Answer,
+    content: DeliveryContent,
     turn: Turn,
     /// Whoever pulls and waits; woken when the answer ends from outside.
     waker: Waker,
@@ -48,13 +48,13 @@ struct State {
     abort: Option<AbortHandle>,
 }
 
-pub(super) enum Answer {
+pub(super) enum DeliveryContent {
     /// No upstream has answered yet.
     Waiting(Box<WaitingBody>),
     Stream(Box<StreamBody>),
     Whole(Box<WholeBody>),
     /// Ended from outside: what the client is still to get.
-    Cut(Remains),
+    Terminated(ReadyBytes),
     Done,
 }
 
@@ -69,7 +69,7 @@ enum Turn {
 
 /// Why an answer ends from outside.
 #[derive(Clone, Copy)]
-pub(super) enum Overdue<'a> {
+pub(super) enum EndReason<'a> {
     /// The shutdown deadline has passed.
     Shutdown,
     /// The request's deadline has passed.
@@ -82,9 +82,9 @@ pub(super) enum Overdue<'a> {
 
 impl Delivery {
     /// An answer, watched from now on.
-    pub(super) fn new(answer: Answer, gateway: &Gateway) -> Arc<Self> {
+    pub(super) fn new(content: DeliveryContent, gateway: &Gateway) -> Arc<Self> {
         let state =
-            State { answer, turn: Turn::Client(clock::mono()), waker: Waker::noop().clone(), abort: abort::current() };
+            State { content, turn: Turn::Client(clock::mono()), waker: Waker::noop().clone(), abort: abort::current() };
         let delivery = Arc::new(Self(Mutex::new(state)));
         gateway.deliveries.lock().push(Arc::downgrade(&delivery));
         delivery
@@ -94,21 +94,21 @@ impl Delivery {
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let mut state = self.state();
         let state = &mut *state;
-        let is_late = |since: Instant| clock::mono().saturating_duration_since(since) > HELD_BACK;
+        let is_late = |since: Instant| clock::mono().saturating_duration_since(since) > SLOW_CLIENT_AFTER;
         if let Turn::Client(since) = state.turn
             && is_late(since)
         {
-            state.answer.held_back();
+            state.content.held_back();
         }
-        let next = state.answer.next(context);
-        let wakes_at = state.answer.wakes_at().filter(|_| next.is_pending());
+        let next = state.content.next(context);
+        let wakes_at = state.content.wakes_at().filter(|_| next.is_pending());
         let now = clock::mono();
         state.turn = wakes_at.map_or(Turn::Client(now), |at| Turn::Upstream(at.max(now)));
         if next.is_pending() {
             state.waker.clone_from(context.waker());
         }
         if matches!(next, Poll::Ready(None | Some(Err(_)))) {
-            state.answer = Answer::Done;
+            state.content = DeliveryContent::Done;
         }
         next
     }
@@ -116,38 +116,38 @@ impl Delivery {
     /// The answer's own code panicked.
     pub(super) fn panicked(&self) {
         let mut state = self.state();
-        state.answer.panicked();
-        state.answer = Answer::Done;
+        state.content.panicked();
+        state.content = DeliveryContent::Done;
     }
 
     /// Whether nothing more comes.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.state().answer, Answer::Done)
+        matches!(self.state().content, DeliveryContent::Done)
     }
 
     /// Bytes that are to come, where that is known.
     pub(super) fn left(&self) -> Option<u64> {
-        match &self.state().answer {
-            Answer::Whole(body) => Some(body.left()),
-            Answer::Done => Some(0),
-            Answer::Waiting(_) | Answer::Stream(_) | Answer::Cut(_) => None,
+        match &self.state().content {
+            DeliveryContent::Whole(body) => Some(body.left()),
+            DeliveryContent::Done => Some(0),
+            DeliveryContent::Waiting(_) | DeliveryContent::Stream(_) | DeliveryContent::Terminated(_) => None,
         }
     }
 
     /// Ends it if its time is over.
-    fn look(&self, now: Instant, gateway: &Gateway, changed: Option<&Runtime>) {
+    fn end_if_overdue(&self, now: Instant, gateway: &Gateway, changed: Option<&Runtime>) {
         // Whoever holds the lock is just handing over the next piece.
         let Ok(mut state) = self.0.try_lock() else { return };
         let state = &mut *state;
-        let remains = if gateway.drain.is_expired() {
-            state.answer.cut(Overdue::Shutdown)
-        } else if state.answer.deadline().is_some_and(|deadline| now >= deadline) {
-            state.answer.cut(Overdue::Deadline)
+        let ready = if gateway.drain.is_expired() {
+            state.content.terminate(EndReason::Shutdown)
+        } else if state.content.deadline().is_some_and(|deadline| now >= deadline) {
+            state.content.terminate(EndReason::Deadline)
         } else {
-            changed.and_then(|runtime| state.answer.cut(Overdue::Changed(runtime)))
+            changed.and_then(|runtime| state.content.terminate(EndReason::Changed(runtime)))
         };
-        if let Some(remains) = remains {
-            state.answer = Answer::Cut(remains);
+        if let Some(ready) = ready {
+            state.content = DeliveryContent::Terminated(ready);
             // What would have woken it went with the answer.
             state.waker.wake_by_ref();
         }
@@ -155,9 +155,9 @@ impl Delivery {
         if now.saturating_duration_since(since) < gateway.settings.client_write {
             return;
         }
-        let stalled = Ending::new(Outcome::ClientCancelled, "client_stalled");
-        state.answer.settle("the client took nothing of its answer for too long", stalled);
-        state.answer = Answer::Cut(Remains::default());
+        let stalled = RequestOutcome::new(Outcome::ClientCancelled, "client_stalled");
+        state.content.finish("the client took nothing of its answer for too long", stalled);
+        state.content = DeliveryContent::Terminated(ReadyBytes::default());
         if let Some(abort) = &state.abort {
             abort.abort();
         }
@@ -168,21 +168,21 @@ impl Delivery {
     }
 }
 
-// === impl Answer ===
+// === impl DeliveryContent ===
 
-impl Answer {
+impl DeliveryContent {
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Waiting(body) => match ready!(body.poll(context)) {
                 Step::Heartbeat(bytes) => Poll::Ready(Some(Ok(bytes))),
-                Step::Over(answer) => {
-                    *self = answer;
+                Step::Over(content) => {
+                    *self = content;
                     self.next(context)
                 }
             },
             Self::Stream(body) => body.next(context),
             Self::Whole(body) => Poll::Ready(body.next().map(Ok)),
-            Self::Cut(remains) => Poll::Ready(remains.next()),
+            Self::Terminated(ready) => Poll::Ready(ready.next()),
             Self::Done => Poll::Ready(None),
         }
     }
@@ -192,17 +192,17 @@ impl Answer {
         match self {
             Self::Waiting(body) => body.held_back(),
             Self::Stream(body) => body.held_back(),
-            Self::Whole(_) | Self::Cut(_) | Self::Done => {}
+            Self::Whole(_) | Self::Terminated(_) | Self::Done => {}
         }
     }
 
     /// Settles its request, unless that was done.
-    fn settle(&mut self, message: &str, ending: Ending) {
+    fn finish(&mut self, message: &str, outcome: RequestOutcome) {
         match self {
-            Self::Waiting(body) => body.settle(message, ending),
-            Self::Stream(body) => body.guard().settle_with(message, ending),
-            Self::Whole(body) => body.guard().settle_with(message, ending),
-            Self::Cut(_) | Self::Done => {}
+            Self::Waiting(body) => body.finish(message, outcome),
+            Self::Stream(body) => body.guard().finish_with(message, outcome),
+            Self::Whole(body) => body.guard().finish_with(message, outcome),
+            Self::Terminated(_) | Self::Done => {}
         }
     }
 
@@ -211,7 +211,7 @@ impl Answer {
             Self::Waiting(body) => body.panicked(),
             Self::Stream(body) => body.guard().panicked(),
             Self::Whole(body) => body.guard().panicked(),
-            Self::Cut(_) | Self::Done => {}
+            Self::Terminated(_) | Self::Done => {}
         }
     }
 
@@ -220,7 +220,7 @@ impl Answer {
         match self {
             Self::Waiting(body) => Some(body.wakes_at()),
             Self::Stream(body) => Some(body.wakes_at()),
-            Self::Whole(_) | Self::Cut(_) | Self::Done => None,
+            Self::Whole(_) | Self::Terminated(_) | Self::Done => None,
         }
     }
 
@@ -229,17 +229,17 @@ impl Answer {
             Self::Waiting(body) => Some(body.deadline()),
             Self::Stream(body) => Some(body.deadline()),
             Self::Whole(body) => Some(body.deadline()),
-            Self::Cut(_) | Self::Done => None,
+            Self::Terminated(_) | Self::Done => None,
         }
     }
 
     /// Ends the answer, if that is a reason to; gives what the client is still to get.
-    fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
+    fn terminate(&mut self, why: EndReason<'_>) -> Option<ReadyBytes> {
         match self {
-            Self::Waiting(body) => body.cut(why),
-            Self::Stream(body) => body.cut(why),
-            Self::Whole(body) => body.cut(why),
-            Self::Cut(_) | Self::Done => None,
+            Self::Waiting(body) => body.terminate(why),
+            Self::Stream(body) => body.terminate(why),
+            Self::Whole(body) => body.terminate(why),
+            Self::Terminated(_) | Self::Done => None,
         }
     }
 }
@@ -254,23 +254,23 @@ impl Deliveries {
 
 /// Ends answers whose time is over while nobody pulls them. Runs for as long as the process.
 pub async fn end_overdue(gateway: Arc<Gateway>) {
-    let every = (gateway.settings.client_write / 4).clamp(Duration::from_millis(10), WALK_EVERY);
+    let every = (gateway.settings.client_write / 4).clamp(Duration::from_millis(10), SWEEP_INTERVAL);
     let mut known = gateway.config.current();
     loop {
         tokio::time::sleep(every).await;
         let current = gateway.config.current();
         let is_new = !Arc::ptr_eq(&current, &known);
-        walk(&gateway, is_new.then_some(&*current)).await;
+        sweep(&gateway, is_new.then_some(&*current)).await;
         known = current;
     }
 }
 
-async fn walk(gateway: &Gateway, changed: Option<&Runtime>) {
+async fn sweep(gateway: &Gateway, changed: Option<&Runtime>) {
     let mut deliveries = std::mem::take(&mut *gateway.deliveries.lock());
     let now = clock::mono();
-    for step in deliveries.chunks(WALK_STEP) {
+    for step in deliveries.chunks(SWEEP_BATCH) {
         for delivery in step.iter().filter_map(Weak::upgrade) {
-            delivery.look(now, gateway, changed);
+            delivery.end_if_overdue(now, gateway, changed);
         }
         tokio::task::yield_now().await;
     }

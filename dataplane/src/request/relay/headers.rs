@@ -10,7 +10,7 @@ use http::{
 /// What an answer is, and what SDKs and their users read of it (docs/protocols/README.md): the vendor's id for support,
 /// when to try again, and what is left of the vendor's rates. Never the provider's account (`openai-organization`,
 /// `openai-project`, `anthropic-organization-id`), nor anything of the vendor's infrastructure.
-const NAMES: [&str; 29] = [
+const PASSED_HEADERS: [&str; 29] = [
     "content-type",
     "content-encoding",
     "request-id",
@@ -50,7 +50,7 @@ pub(in crate::request) fn passed(upstream: &HeaderMap, same_dialect: bool) -> He
     }
     // Content-Length is set anew by the server from what the body really holds, which is the same for unchanged bytes.
     for (name, value) in upstream {
-        if NAMES.contains(&name.as_str()) && (name != RETRY_AFTER || is_wait(value)) {
+        if PASSED_HEADERS.contains(&name.as_str()) && (name != RETRY_AFTER || is_wait(value)) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_that_is_none_stays_behind() {
+    fn invalid_retry_after_is_not_forwarded() {
         let passes = |value: &'static str| {
             let mut upstream = HeaderMap::new();
             upstream.insert("retry-after", HeaderValue::from_static(value));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_headers_pass_and_no_others() {
+    fn only_listed_response_headers_are_forwarded() {
         let mut upstream = HeaderMap::new();
         for name in [
             "content-type",

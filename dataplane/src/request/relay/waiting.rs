@@ -14,15 +14,15 @@ use bytes::Bytes;
 use routeapi_protocol::{pending::PendingStream, problem::Problem};
 
 use super::{
-    body::{Remains, reason, shutting_down, too_late},
+    body::{ReadyBytes, end_outcome, request_timed_out, shutting_down},
     delivered,
-    delivery::{Answer, Overdue},
+    delivery::{DeliveryContent, EndReason},
     watch::{Event, Watch},
 };
 use crate::request::{
     identify::Caller,
     respond,
-    settle::{Ending, Guard},
+    settle::{Guard, RequestOutcome},
     wait::Attempts,
 };
 
@@ -44,7 +44,7 @@ pub(super) enum Step {
     /// Keeps the connection open.
     Heartbeat(Bytes),
     /// The wait is over, and this is what follows.
-    Over(Answer),
+    Over(DeliveryContent),
 }
 
 impl WaitingBody {
@@ -54,12 +54,12 @@ impl WaitingBody {
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if let Poll::Ready((guard, outcome)) = self.attempts.poll(context) {
-            let guard = self.told(guard);
+            let guard = self.with_sent_bytes(guard);
             return Poll::Ready(Step::Over(match outcome {
                 Ok(answer) => delivered(answer, guard),
                 Err(refusal) => {
-                    let (problem, ending) = respond::unanswered(&refusal);
-                    self.last_words(&problem, guard, &refusal.for_the_log(), ending)
+                    let (problem, outcome) = respond::unanswered_stream_error(&refusal);
+                    self.finish_with_error(&problem, guard, &refusal.log_message(), outcome)
                 }
             }));
         }
@@ -70,29 +70,29 @@ impl WaitingBody {
         self.watch.poll(context).map(|event| match event {
             Event::HeartbeatDue => self.heartbeat(),
             Event::Shutdown => Step::Over(self.end(&shutting_down())),
-            Event::Idle(_) | Event::DeadlinePassed => Step::Over(self.end(&too_late())),
+            Event::Idle(_) | Event::DeadlinePassed => Step::Over(self.end(&request_timed_out())),
         })
     }
 
     /// Ends it while nobody pulls it, if that is a reason to; gives the dialect's terminal error.
-    pub(super) fn cut(&mut self, why: Overdue<'_>) -> Option<Remains> {
-        let (problem, ending) = reason(why, Some(&self.caller))?;
+    pub(super) fn terminate(&mut self, why: EndReason<'_>) -> Option<ReadyBytes> {
+        let (problem, outcome) = end_outcome(why, Some(&self.caller))?;
         let last = self.pending.fail(&problem);
         self.sent = self.sent.saturating_add(last.len());
-        self.settle(&problem.message, ending);
-        Some(Remains::last(last))
+        self.finish(&problem.message, outcome);
+        Some(ReadyBytes::last(last))
     }
 
     /// Settles the request where it is.
-    pub(super) fn settle(&mut self, message: &str, ending: Ending) {
+    pub(super) fn finish(&mut self, message: &str, outcome: RequestOutcome) {
         if let Some(guard) = self.attempts.stop() {
-            self.told(guard).settle_with(message, ending);
+            self.with_sent_bytes(guard).finish_with(message, outcome);
         }
     }
 
     pub(super) fn panicked(&mut self) {
         if let Some(guard) = self.attempts.stop() {
-            self.told(guard).panicked();
+            self.with_sent_bytes(guard).panicked();
         }
     }
 
@@ -116,28 +116,34 @@ impl WaitingBody {
         Step::Heartbeat(bytes)
     }
 
-    fn end(&mut self, (problem, ending): &(Problem, Ending)) -> Answer {
+    fn end(&mut self, (problem, outcome): &(Problem, RequestOutcome)) -> DeliveryContent {
         match self.attempts.stop() {
             Some(guard) => {
-                let guard = self.told(guard);
-                self.last_words(problem, guard, &problem.message, *ending)
+                let guard = self.with_sent_bytes(guard);
+                self.finish_with_error(problem, guard, &problem.message, *outcome)
             }
-            None => Answer::Done,
+            None => DeliveryContent::Done,
         }
     }
 
     /// The terminal error, with which the request is settled.
-    fn last_words(&self, problem: &Problem, mut guard: Guard, message: &str, ending: Ending) -> Answer {
+    fn finish_with_error(
+        &self,
+        problem: &Problem,
+        mut guard: Guard,
+        message: &str,
+        outcome: RequestOutcome,
+    ) -> DeliveryContent {
         let last = self.pending.fail(problem);
-        guard.sent(last.len());
-        guard.settle_with(message, ending);
-        Answer::Cut(Remains::last(last))
+        guard.add_sent(last.len());
+        guard.finish_with(message, outcome);
+        DeliveryContent::Terminated(ReadyBytes::last(last))
     }
 
     /// The guard, with what has gone out without it.
-    fn told(&self, mut guard: Guard) -> Guard {
-        guard.answered(STATUS);
-        guard.sent(self.sent);
+    fn with_sent_bytes(&self, mut guard: Guard) -> Guard {
+        guard.set_status(STATUS);
+        guard.add_sent(self.sent);
         guard
     }
 }
@@ -146,7 +152,7 @@ impl Drop for WaitingBody {
     fn drop(&mut self) {
         // The client is gone. Dropped with the attempts, the guard would not know that the status had gone out.
         if let Some(guard) = self.attempts.stop() {
-            drop(self.told(guard));
+            drop(self.with_sent_bytes(guard));
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) enum Event {
 }
 
 impl Watch {
-    /// Beats so often, until the deadline.
+    /// Sends heartbeats at this interval, until the deadline.
     pub(super) fn new(gateway: &Arc<Gateway>, heartbeat: Option<Duration>, deadline: Instant) -> Self {
         let now = clock::mono();
         Self {
@@ -77,7 +77,7 @@ impl Watch {
     }
 
     /// Waits this long at most from now on, each time the upstream is silent.
-    pub(super) fn expect_soon(&mut self, idle: Duration) {
+    pub(super) fn shorten_idle(&mut self, idle: Duration) {
         self.idle = self.idle.min(idle);
     }
 
@@ -111,13 +111,13 @@ impl Watch {
         if now.saturating_duration_since(since) >= self.idle {
             return Poll::Ready(Event::Idle(self.idle));
         }
-        let beat = self.heartbeat.and_then(|every| self.last_sent.checked_add(every));
-        if beat.is_some_and(|at| at <= now) {
+        let heartbeat_at = self.heartbeat.and_then(|every| self.last_sent.checked_add(every));
+        if heartbeat_at.is_some_and(|at| at <= now) {
             self.last_sent = now;
             return Poll::Ready(Event::HeartbeatDue);
         }
         let idle_at = since.checked_add(self.idle).unwrap_or(self.deadline);
-        let next = beat.unwrap_or(self.deadline).min(idle_at).min(self.deadline);
+        let next = heartbeat_at.unwrap_or(self.deadline).min(idle_at).min(self.deadline);
         self.wake_at(next, context)
     }
 
@@ -141,17 +141,17 @@ impl Watch {
     }
 
     /// Whether the token still stands. Costs a pointer comparison while the configuration has not changed.
-    pub(super) fn withdrawn(&mut self, guard: &Guard) -> Option<Refusal> {
+    pub(super) fn revoked(&mut self, guard: &Guard) -> Option<Refusal> {
         let current = self.gateway.config.current();
         if Arc::ptr_eq(&current, &self.known) {
             return None;
         }
         self.known = current;
-        identify::withdrawn(&self.known, guard.caller()?)
+        identify::revoked(&self.known, guard.caller()?)
     }
 
     /// What ends a stream whose upstream is never silent.
-    pub(super) fn overtaken(&self) -> Option<Event> {
+    pub(super) fn deadline_event(&self) -> Option<Event> {
         if self.gateway.drain.is_expired() {
             return Some(Event::Shutdown);
         }

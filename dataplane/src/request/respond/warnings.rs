@@ -8,52 +8,52 @@ use http::HeaderValue;
 use routeapi_protocol::report::Warning;
 
 /// Longest header value; proxies in front commonly take 8 KiB for all headers together.
-const MOST: usize = 2_048;
+const MAX_HEADER_BYTES: usize = 2_048;
 /// Longest name or value of one warning.
-const LONGEST: usize = 96;
+const MAX_VALUE_CHARS: usize = 96;
 
 /// All warnings as one header value; none if there are none.
 pub(in crate::request) fn header(warnings: &[Warning]) -> Option<HeaderValue> {
-    let text = words(warnings).join(", ");
+    let text = list(warnings).join(", ");
     if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
 }
 
-/// All warnings, each as one word, in at most [`MOST`] bytes and a count of what did not fit.
-pub(in crate::request) fn words(warnings: &[Warning]) -> Vec<String> {
-    let (mut words, mut length, mut more) = (Vec::new(), 0_usize, 0_u64);
+/// All warnings, each as one word, in at most [`MAX_HEADER_BYTES`] bytes and a count of what did not fit.
+pub(in crate::request) fn list(warnings: &[Warning]) -> Vec<String> {
+    let (mut list, mut length, mut more) = (Vec::new(), 0_usize, 0_u64);
     for warning in warnings {
         if let Warning::More { count } = warning {
             more = more.saturating_add(*count);
             continue;
         }
-        let next = word(warning);
+        let next = format_warning(warning);
         length = length.saturating_add(next.len()).saturating_add(2);
-        if length > MOST {
+        if length > MAX_HEADER_BYTES {
             more = more.saturating_add(1);
         } else {
-            words.push(next);
+            list.push(next);
         }
     }
     if more > 0 {
-        words.push(word(&Warning::More { count: more }));
+        list.push(format_warning(&Warning::More { count: more }));
     }
-    words
+    list
 }
 
-fn word(warning: &Warning) -> String {
+fn format_warning(warning: &Warning) -> String {
     match warning {
         Warning::Adapted { field, from, to } => {
-            format!("adapted;field={};from={};to={}", plain(field), plain(from), plain(to))
+            format!("adapted;field={};from={};to={}", sanitize(field), sanitize(from), sanitize(to))
         }
-        Warning::Dropped { field } => format!("dropped;field={}", plain(field)),
-        Warning::Defaulted { field } => format!("defaulted;field={}", plain(field)),
+        Warning::Dropped { field } => format!("dropped;field={}", sanitize(field)),
+        Warning::Defaulted { field } => format!("defaulted;field={}", sanitize(field)),
         Warning::More { count } => format!("more;count={count}"),
     }
 }
 
-fn plain(text: &str) -> String {
+fn sanitize(text: &str) -> String {
     let legal = |letter: char| letter.is_ascii_alphanumeric() || "_.-[]$:/ ".contains(letter);
-    text.chars().take(LONGEST).map(|letter| if legal(letter) { letter } else { '_' }).collect()
+    text.chars().take(MAX_VALUE_CHARS).map(|letter| if legal(letter) { letter } else { '_' }).collect()
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn names_fields_and_never_more() {
+    fn warnings_header_names_fields_only() {
         let adapted = Warning::Adapted { field: "reasoning_effort".into(), from: "minimal".into(), to: "low".into() };
         let value = header(&[dropped("seed".into()), adapted]).unwrap();
         assert_eq!(value, "dropped;field=seed, adapted;field=reasoning_effort;from=minimal;to=low");
@@ -74,17 +74,17 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_and_counts_the_rest() {
+    fn warnings_header_is_bounded_and_counts_the_rest() {
         let many: Vec<_> = (0..500).map(|at| dropped(format!("field_{at}"))).collect();
         let value = header(&many).unwrap();
-        assert!(value.len() < MOST + 32);
+        assert!(value.len() < MAX_HEADER_BYTES + 32);
         let (_, rest) = value.to_str().unwrap().rsplit_once("more;count=").unwrap();
         let shown = value.to_str().unwrap().matches("dropped;").count();
         assert_eq!(rest.parse::<usize>().unwrap() + shown, 500);
     }
 
     #[test]
-    fn counts_of_what_was_not_told_add_up() {
+    fn omitted_warning_counts_add_up() {
         let many = [Warning::More { count: 3 }, dropped("seed".into()), Warning::More { count: 4 }];
         assert_eq!(header(&many).unwrap(), "dropped;field=seed, more;count=7");
     }

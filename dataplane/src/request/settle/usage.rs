@@ -26,7 +26,7 @@ use routeapi_protocol::{
 
 /// What a request asked for, as far as its answer's usage is judged by it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct UsageBounds {
     /// Counting tokens and moderation are free at every vendor.
     is_free: bool,
     estimated_input: u64,
@@ -35,13 +35,13 @@ pub(super) struct Asked {
     allowance: Option<Allowance>,
 }
 
-impl Asked {
-    pub(super) fn of(call: &ParsedRequest) -> Self {
+impl UsageBounds {
+    pub(super) fn of(request: &ParsedRequest) -> Self {
         Self {
-            is_free: call.operation().is_free(),
-            estimated_input: call.sent_input_tokens(),
-            plausible_input: call.plausible_input_tokens(),
-            allowance: call.operation().bills_output().then(|| call.allowance()),
+            is_free: request.operation().is_free(),
+            estimated_input: request.sent_input_tokens(),
+            plausible_input: request.plausible_input_tokens(),
+            allowance: request.operation().bills_output().then(|| request.allowance()),
         }
     }
 
@@ -52,7 +52,7 @@ impl Asked {
 
 /// What was seen of an answer so far: small enough to copy after each piece, so that it survives the reader being dropped.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::request) struct Seen {
+pub(in crate::request) struct AttemptStats {
     /// Real content has come.
     pub content: bool,
     /// The answer's own end has come.
@@ -67,7 +67,7 @@ pub(in crate::request) struct Seen {
     content_events: u64,
 }
 
-impl Seen {
+impl AttemptStats {
     pub(super) fn update(&mut self, stats: &ResponseStats) {
         self.content = stats.content;
         self.complete = stats.complete;
@@ -85,27 +85,27 @@ impl Seen {
     }
 
     /// The usage and where it comes from. `received` says that the upstream may have worked on the request.
-    pub(super) fn account(&self, asked: Asked, received: bool) -> (Usage, UsageSource) {
-        if asked.is_free {
+    pub(super) fn account(&self, bounds: UsageBounds, received: bool) -> (Usage, UsageSource) {
+        if bounds.is_free {
             return (Usage::default(), UsageSource::None);
         }
         let Some(reported) = self.usage else {
             return match (self.content || self.complete, received) {
-                (true, _) => (self.counted(Usage::default(), asked), self.source()),
-                (false, true) => (self.with_input(Usage::default(), asked), UsageSource::Estimated),
+                (true, _) => (self.counted(Usage::default(), bounds), self.source()),
+                (false, true) => (self.with_input(Usage::default(), bounds), UsageSource::Estimated),
                 (false, false) => (Usage::default(), UsageSource::None),
             };
         };
-        let believed = self.believed(reported, asked);
+        let believed = self.believed(reported, bounds);
         let doubted = believed != reported;
         let is_final = self.complete || (self.finished && reported.output.is_some());
         let (usage, source) = if is_final {
-            let usage = self.completed(believed, asked);
+            let usage = self.completed(believed, bounds);
             (usage, if usage == believed { UsageSource::Reported } else { UsageSource::Estimated })
         } else if self.content {
-            (self.counted(believed, asked), UsageSource::Counted)
+            (self.counted(believed, bounds), UsageSource::Counted)
         } else {
-            let usage = self.with_input(Usage { output: None, reasoning: None, ..believed }, asked);
+            let usage = self.with_input(Usage { output: None, reasoning: None, ..believed }, bounds);
             (usage, if usage.input == believed.input { UsageSource::Reported } else { UsageSource::Estimated })
         };
         (usage, if doubted { UsageSource::Estimated } else { source })
@@ -117,34 +117,34 @@ impl Seen {
     }
 
     /// The report without a side that is not plausible.
-    fn believed(&self, mut usage: Usage, asked: Asked) -> Usage {
-        if usage.total_input() > asked.plausible_input {
+    fn believed(&self, mut usage: Usage, bounds: UsageBounds) -> Usage {
+        if usage.total_input() > bounds.plausible_input {
             usage = Usage { input: None, cache_read: None, cache_write: None, ..usage };
         }
-        if usage.total_output() > asked.plausible_output(self.output_chars) {
+        if usage.total_output() > bounds.plausible_output(self.output_chars) {
             usage = Usage { output: None, reasoning: None, ..usage };
         }
         usage
     }
 
     /// A final report with what must have been used: every request has input, and what came was output.
-    fn completed(&self, usage: Usage, asked: Asked) -> Usage {
-        let usage = self.with_input(usage, asked);
+    fn completed(&self, usage: Usage, bounds: UsageBounds) -> Usage {
+        let usage = self.with_input(usage, bounds);
         let output = self.counted_output();
         if usage.total_output() == 0 && output > 0 { Usage { output: Some(output), ..usage } } else { usage }
     }
 
     /// At least what came.
-    fn counted(&self, usage: Usage, asked: Asked) -> Usage {
+    fn counted(&self, usage: Usage, bounds: UsageBounds) -> Usage {
         let missing = self.counted_output().saturating_sub(usage.total_output());
         let output = usage.output.unwrap_or(0).saturating_add(missing);
         let output = (output > 0 || usage.output.is_some()).then_some(output);
-        Usage { output, ..self.with_input(usage, asked) }
+        Usage { output, ..self.with_input(usage, bounds) }
     }
 
-    fn with_input(&self, usage: Usage, asked: Asked) -> Usage {
-        if usage.total_input() == 0 && asked.estimated_input > 0 {
-            return Usage { input: Some(asked.estimated_input), ..usage };
+    fn with_input(&self, usage: Usage, bounds: UsageBounds) -> Usage {
+        if usage.total_input() == 0 && bounds.estimated_input > 0 {
+            return Usage { input: Some(bounds.estimated_input), ..usage };
         }
         usage
     }

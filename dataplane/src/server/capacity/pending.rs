@@ -17,12 +17,12 @@ use futures_util::task::AtomicWaker;
 /// What all connections hold.
 #[derive(Debug)]
 pub(super) struct Pending {
-    most: usize,
-    held: Mutex<Held>,
+    max: usize,
+    held: Mutex<PendingEntries>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct PendingEntries {
     total: usize,
     /// By age: numbers are given in order.
     entries: BTreeMap<u64, Entry>,
@@ -50,8 +50,8 @@ pub struct Charge {
 }
 
 impl Pending {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, held: Mutex::default() }
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, held: Mutex::default() }
     }
 
     fn add(&self, bytes: usize) -> (u64, Arc<Notice>) {
@@ -61,7 +61,7 @@ impl Pending {
         held.next += 1;
         held.total = held.total.saturating_add(bytes);
         held.entries.insert(number, Entry { bytes, notice: Arc::clone(&notice) });
-        held.shrink(self.most);
+        held.shrink(self.max);
         (number, notice)
     }
 
@@ -70,7 +70,7 @@ impl Pending {
         let Some(entry) = held.entries.get_mut(&number) else { return };
         let before = std::mem::replace(&mut entry.bytes, bytes);
         held.total = held.total.saturating_sub(before).saturating_add(bytes);
-        held.shrink(self.most);
+        held.shrink(self.max);
     }
 
     fn remove(&self, number: u64) {
@@ -81,9 +81,9 @@ impl Pending {
     }
 }
 
-impl Held {
-    fn shrink(&mut self, most: usize) {
-        while self.total > most {
+impl PendingEntries {
+    fn shrink(&mut self, max: usize) {
+        while self.total > max {
             let Some((_, oldest)) = self.entries.pop_first() else { return };
             self.total = self.total.saturating_sub(oldest.bytes);
             oldest.notice.given_up.store(true, Ordering::Release);
@@ -134,14 +134,14 @@ mod tests {
         charge.poll_given_up(&Context::from_waker(Waker::noop())).is_ready()
     }
 
-    fn charges<const N: usize>(most: usize) -> (Arc<Pending>, [Charge; N]) {
-        let pending = Arc::new(Pending::new(most));
+    fn charges<const N: usize>(max: usize) -> (Arc<Pending>, [Charge; N]) {
+        let pending = Arc::new(Pending::new(max));
         let charges = std::array::from_fn(|_| Charge::new(Arc::clone(&pending)));
         (pending, charges)
     }
 
     #[test]
-    fn the_oldest_are_given_up_until_the_rest_fits() {
+    fn oldest_unfinished_requests_are_dropped_beyond_the_limit() {
         let (_, mut charges) = charges::<4>(100);
         for charge in &mut charges {
             charge.set(Some(30));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_does_not_count_and_is_forgotten() {
+    fn finished_requests_no_longer_count() {
         let (pending, mut charges) = charges::<2>(100);
         charges[0].set(Some(90));
         charges[0].set(None);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_alone_exceeds_the_bound_is_given_up() {
+    fn single_unfinished_request_beyond_the_limit_is_dropped() {
         let (pending, mut charges) = charges::<1>(100);
         charges[0].set(Some(101));
         assert!(is_given_up(&charges[0]));

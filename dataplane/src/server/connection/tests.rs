@@ -26,7 +26,7 @@ impl Handle for After {
 /// A client's end of a connection that is served.
 fn connect(max_age: Option<Duration>, takes: Duration) -> DuplexStream {
     let limits = Limits { max_age, ..Limits::default() };
-    let place = Capacity::new(&limits).enter([10, 0, 0, 1].into()).unwrap();
+    let permit = Capacity::new(&limits).admit([10, 0, 0, 1].into()).unwrap();
     let server = Arc::new(Server {
         handler: After(takes),
         limits,
@@ -37,7 +37,7 @@ fn connect(max_age: Option<Duration>, takes: Duration) -> DuplexStream {
         connections: tokio_util::task::TaskTracker::new(),
     });
     let (client, io) = tokio::io::duplex(64 << 10);
-    tokio::spawn(async move { serve(&server, ([10, 0, 0, 1], 9).into(), place, io).await });
+    tokio::spawn(async move { serve(&server, ([10, 0, 0, 1], 9).into(), permit, io).await });
     client
 }
 
@@ -52,7 +52,7 @@ async fn ask(client: &mut DuplexStream) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_http1_connection_of_age_is_closed_with_an_answer_and_not_before() {
+async fn http1_connection_past_max_age_closes_with_its_next_answer() {
     let mut client = connect(Some(10 * MINUTE), Duration::ZERO);
     for minute in 0..9 {
         assert!(!ask(&mut client).await.contains("connection: close"), "in minute {minute}");
@@ -64,7 +64,7 @@ async fn an_http1_connection_of_age_is_closed_with_an_answer_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_a_bound_on_its_age_stays() {
+async fn connection_without_max_age_stays_open() {
     let mut client = connect(None, Duration::ZERO);
     for _ in 0..10 {
         assert!(!ask(&mut client).await.contains("connection: close"));
@@ -73,7 +73,7 @@ async fn a_connection_without_a_bound_on_its_age_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_a_request_outlasts_load_balancers_and_no_more() {
+async fn idle_connection_outlasts_load_balancers_then_closes() {
     let mut client = connect(None, Duration::ZERO);
     ask(&mut client).await;
     let begun = Instant::now();
@@ -83,7 +83,7 @@ async fn a_connection_without_a_request_outlasts_load_balancers_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_http2_connection_of_age_takes_no_more_requests_and_finishes_those_it_has() {
+async fn http2_connection_past_max_age_sends_goaway_and_finishes_its_requests() {
     let client = TokioIo::new(connect(Some(10 * MINUTE), 15 * MINUTE));
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), client).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -101,7 +101,7 @@ async fn an_http2_connection_of_age_takes_no_more_requests_and_finishes_those_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_http2_connection_whose_first_request_comes_late_has_its_end_too() {
+async fn http2_connection_with_a_late_first_request_has_a_max_age() {
     let client = TokioIo::new(connect(Some(5 * MINUTE), Duration::ZERO));
     let (sender, connection) = http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), client).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -111,7 +111,7 @@ async fn an_http2_connection_whose_first_request_comes_late_has_its_end_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn line_breaks_between_requests_are_timed_like_a_header_section() {
+async fn line_breaks_between_requests_are_under_the_header_timeout() {
     for has_asked in [false, true] {
         let mut client = connect(None, Duration::ZERO);
         if has_asked {

@@ -30,8 +30,8 @@ impl Frames {
         loop {
             let room = self.header.get_mut(self.have..).unwrap_or_default();
             let step = room.len().min(bytes.len());
-            for (place, byte) in room.iter_mut().zip(bytes) {
-                *place = *byte;
+            for (permit, byte) in room.iter_mut().zip(bytes) {
+                *permit = *byte;
             }
             if step > 0 {
                 self.have += step;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_block_is_open_until_its_last_continuation() {
+    fn header_block_is_unfinished_until_its_last_continuation() {
         let parts = [frame(0, 4, 0), frame(100, HEADERS, 0), frame(50, CONTINUATION, 0), frame(7, CONTINUATION, 4)];
         for size in 1..40 {
             let mut frames = Frames::default();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_block_counts_for_what_it_may_decode_to() {
+    fn unfinished_header_block_counts_its_decoded_bound() {
         let mut frames = Frames::default();
         frames.push(&frame(100, HEADERS, 0));
         frames.push(&frame(50, CONTINUATION, 0));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_of_a_body_counts_only_where_no_request_can_want_it() {
+    fn data_frame_counts_only_without_a_request_in_flight() {
         let mut frames = Frames::default();
         frames.push(&frame(100, DATA, 0)[..50]);
         assert_eq!(frames.unfinished(true), None);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_ends_with_the_first_whole_frame() {
+    fn connection_start_ends_with_the_first_whole_frame() {
         let mut frames = Frames::default();
         frames.push(&frame(6, 4, 0)[..10]);
         assert!(frames.is_at_start());

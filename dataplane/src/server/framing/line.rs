@@ -82,8 +82,8 @@ impl Field {
 
     fn push_name(&mut self, bytes: &[u8]) {
         let room = self.name.get_mut(self.length..).unwrap_or_default();
-        for (place, byte) in room.iter_mut().zip(bytes) {
-            *place = *byte;
+        for (permit, byte) in room.iter_mut().zip(bytes) {
+            *permit = *byte;
         }
         self.length = self.length.saturating_add(bytes.len());
     }

@@ -13,7 +13,7 @@ const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5;
 const BOTH: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
 
 #[test]
-fn the_request_with_both_lengths_is_found_behind_others_however_the_bytes_are_cut() {
+fn ambiguous_length_is_found_in_any_request_and_any_split() {
     let stream = [PLAIN, CHUNKED, PLAIN, BOTH].concat();
     for size in 1..stream.len() {
         let framing = follow(&stream.chunks(size).collect::<Vec<_>>());
@@ -22,7 +22,7 @@ fn the_request_with_both_lengths_is_found_behind_others_however_the_bytes_are_cu
 }
 
 #[test]
-fn order_case_and_bare_line_feeds_do_not_hide_it() {
+fn ambiguous_length_is_found_in_any_order_case_and_line_ending() {
     for head in [
         &b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH:\t7 \r\n\r\n"[..],
         b"POST / HTTP/1.1\ncontent-length: 7\ntransfer-encoding: gzip, chunked\n\n",
@@ -34,7 +34,7 @@ fn order_case_and_bare_line_feeds_do_not_hide_it() {
 }
 
 #[test]
-fn long_lines_and_padded_lengths_do_not_hide_it() {
+fn ambiguous_length_is_found_behind_long_lines_and_padding() {
     let long = format!("POST / HTTP/1.1\r\nx: {}\r\n", "a".repeat(70_000));
     let padded = format!("content-length: {}{}5\r\n", " ".repeat(9_000), "0".repeat(9_000));
     let head = format!("{long}{padded}transfer-encoding: chunked\r\n\r\n");
@@ -44,7 +44,7 @@ fn long_lines_and_padded_lengths_do_not_hide_it() {
 }
 
 #[test]
-fn bodies_that_look_like_header_sections_are_not_read_as_such() {
+fn body_that_looks_like_a_header_section_is_skipped() {
     let body = b"x: y\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n";
     let head = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len());
     let framing = follow(&[head.as_bytes(), body, PLAIN]);
@@ -52,7 +52,7 @@ fn bodies_that_look_like_header_sections_are_not_read_as_such() {
 }
 
 #[test]
-fn a_header_section_is_open_from_its_first_byte_to_its_empty_line() {
+fn header_section_is_unfinished_until_its_empty_line() {
     let mut framing = Framing::new();
     assert!(framing.unfinished(false).is_none() && framing.is_at_start());
     framing.push(b"G");
@@ -64,7 +64,7 @@ fn a_header_section_is_open_from_its_first_byte_to_its_empty_line() {
 }
 
 #[test]
-fn a_length_that_is_none_does_not_end_the_watch_before_its_section_ends() {
+fn invalid_length_is_tracked_to_the_end_of_its_section() {
     let mut framing = follow(&[b"POST / HTTP/1.1\r\ncontent-length: x\r\nno colon\r\n"]);
     assert!(framing.unfinished(false).is_some() && framing.is_at_start());
     framing.push(b"\r\n");
@@ -72,12 +72,12 @@ fn a_length_that_is_none_does_not_end_the_watch_before_its_section_ends() {
 }
 
 #[test]
-fn the_watch_holds_nothing_of_what_it_reads() {
+fn framing_state_has_constant_size() {
     assert!(size_of::<Framing>() <= 128, "{} bytes", size_of::<Framing>());
 }
 
 #[test]
-fn http2_is_followed_by_its_frames() {
+fn http2_is_tracked_frame_by_frame() {
     let mut framing = follow(&[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n"]);
     assert!(framing.is_at_start() && !framing.is_http1());
     framing.push(b"\0\0\x03\x01\0\0\0\0\x01abc");
@@ -85,7 +85,7 @@ fn http2_is_followed_by_its_frames() {
 }
 
 #[test]
-fn what_only_begins_like_http2_is_http1() {
+fn partial_http2_preface_is_http1() {
     let framing = follow(&[b"PRI * HTTP/2.0\r\n\r\nXX\r\n"]);
     assert!(framing.is_http1());
     assert_eq!(framing.heads, 1);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     config::compile,
-    live::{InFlight, Live},
+    state::{InFlight, SharedState},
     upstream::AddressPolicy,
 };
 
@@ -34,14 +34,14 @@ fn upstreams(weights: &[u32]) -> Vec<Arc<Upstream>> {
     }))
     .unwrap();
     let revision = Catalog::of(&snapshot).unwrap().revision();
-    let live = Live::new(AddressPolicy::Workstation);
-    let (runtime, refused) = compile::compile(&snapshot, &revision, &live, Share::default());
+    let state = SharedState::new(AddressPolicy::Workstation);
+    let (runtime, refused) = compile::compile(&snapshot, &revision, &state, Share::default());
     assert!(refused.is_empty(), "{refused:?}");
     runtime.route("a", "m").unwrap().upstreams.clone()
 }
 
 /// How many of the requests each upstream gets: one every 50 ms for ten minutes, each answered after its upstream's time.
-fn served(how: LoadBalancing, weights: &[u32], millis: &[u64]) -> BTreeMap<String, u32> {
+fn served(strategy: LoadBalancing, weights: &[u32], millis: &[u64]) -> BTreeMap<String, u32> {
     const EVERY: Duration = Duration::from_millis(50);
     const REQUESTS: u32 = 12_000;
     let upstreams = upstreams(weights);
@@ -56,7 +56,7 @@ fn served(how: LoadBalancing, weights: &[u32], millis: &[u64]) -> BTreeMap<Strin
             under_way.pop();
             held.remove(&which).unwrap().answered(at);
         }
-        let order = order(&upstreams, Asking { how, now, tenant: "t" }, |below| random.u64(..below));
+        let order = order(&upstreams, Selection { strategy, now, tenant: "t" }, |below| random.u64(..below));
         assert_eq!(order.len(), weights.len(), "the others follow, for fallback");
         let chosen = &order[0];
         *counts.entry(chosen.name.clone()).or_default() += 1;
@@ -64,7 +64,7 @@ fn served(how: LoadBalancing, weights: &[u32], millis: &[u64]) -> BTreeMap<Strin
         held.insert(number, chosen.load.begin(now));
         under_way.push(Reverse((now + Duration::from_millis(millis[at]), number)));
     }
-    println!("{how:?}, weights {weights:?}, {millis:?} ms: {counts:?} of {REQUESTS}");
+    println!("{strategy:?}, weights {weights:?}, {millis:?} ms: {counts:?} of {REQUESTS}");
     counts
 }
 
@@ -73,16 +73,16 @@ fn share(counts: &BTreeMap<String, u32>, name: &str) -> f64 {
 }
 
 #[test]
-fn weights_know_nothing_of_speed() {
+fn weighted_balancing_ignores_latency() {
     let counts = served(LoadBalancing::Weighted, &[3, 1], &[100, 4_000]);
     assert!((0.2..0.3).contains(&share(&counts, "u1")), "{counts:?}");
 }
 
 #[test]
-fn an_upstream_that_is_40_times_slower_gets_next_to_nothing() {
-    for (how, most) in [(LoadBalancing::LeastRequest, 0.05), (LoadBalancing::LowestLatency, 0.005)] {
-        let counts = served(how, &[1, 1], &[100, 4_000]);
-        assert!(share(&counts, "u1") <= most, "{how:?}: {counts:?}");
+fn lowest_latency_starves_a_40_times_slower_upstream() {
+    for (strategy, most) in [(LoadBalancing::LeastRequest, 0.05), (LoadBalancing::LowestLatency, 0.005)] {
+        let counts = served(strategy, &[1, 1], &[100, 4_000]);
+        assert!(share(&counts, "u1") <= most, "{strategy:?}: {counts:?}");
         assert!(share(&counts, "u1") > 0.0, "it is asked now and then, so that it comes back when it has recovered");
     }
     let counts = served(LoadBalancing::LowestLatency, &[1, 1, 1], &[100, 4_000, 100]);
@@ -93,13 +93,13 @@ fn an_upstream_that_is_40_times_slower_gets_next_to_nothing() {
 }
 
 #[test]
-fn equals_share_as_their_weights_say() {
-    for how in [LoadBalancing::Weighted, LoadBalancing::LeastRequest] {
-        let counts = served(how, &[3, 1], &[2_000, 2_000]);
-        assert!((0.2..0.3).contains(&share(&counts, "u1")), "{how:?}: {counts:?}");
+fn equally_fast_upstreams_share_by_weight() {
+    for strategy in [LoadBalancing::Weighted, LoadBalancing::LeastRequest] {
+        let counts = served(strategy, &[3, 1], &[2_000, 2_000]);
+        assert!((0.2..0.3).contains(&share(&counts, "u1")), "{strategy:?}: {counts:?}");
     }
-    for how in [LoadBalancing::LeastRequest, LoadBalancing::LowestLatency] {
-        let counts = served(how, &[1, 1], &[2_000, 2_000]);
-        assert!((0.45..0.55).contains(&share(&counts, "u1")), "{how:?}: {counts:?}");
+    for strategy in [LoadBalancing::LeastRequest, LoadBalancing::LowestLatency] {
+        let counts = served(strategy, &[1, 1], &[2_000, 2_000]);
+        assert!((0.45..0.55).contains(&share(&counts, "u1")), "{strategy:?}: {counts:?}");
     }
 }

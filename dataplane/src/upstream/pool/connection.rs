@@ -20,9 +20,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use super::{
-    Host, closed_at_once,
+    Host, closed_at_once, fail_all,
     state::{Http1, Http2},
-    tell,
 };
 use crate::{
     spawn::Spawner,
@@ -39,7 +38,7 @@ const H1_BUFFER: usize = 128 << 10;
 
 /// What hyper takes for the limit of streams until the server has said. Ours is [`super::state`]'s; this one is a
 /// number that no server says, so that it shows when one has.
-const NOT_SAID: usize = (1 << 31) - 3;
+const UNKNOWN_STREAM_LIMIT: usize = (1 << 31) - 3;
 
 /// A byte stream to an upstream that knows what was agreed on it.
 pub trait Io: Read + Write + Connection + Send + Unpin {}
@@ -50,7 +49,7 @@ impl<T: Read + Write + Connection + Send + Unpin> Io for T {}
 pub type BoxedIo = Box<dyn Io>;
 
 /// A new connection.
-pub(super) enum Made {
+pub(super) enum Established {
     /// Which drives itself.
     Http1(Http1),
     /// To be driven once it has an id.
@@ -68,12 +67,12 @@ pub(super) struct Driver {
 /// tells of the settings only to who asks.
 #[derive(Clone, Debug)]
 pub(super) struct Tasks {
-    unsettled: Arc<Unsettled>,
+    awaiting_settings: Arc<AwaitedSettings>,
     spawner: Spawner,
 }
 
 #[derive(Debug, Default)]
-struct Unsettled {
+struct AwaitedSettings {
     driver: AtomicWaker,
     is_over: AtomicBool,
 }
@@ -85,12 +84,12 @@ struct Open(Gauge);
 ///
 /// # Errors
 /// When none can be had in time, or the first bytes cannot be sent on it.
-pub(super) async fn open(host: &Host) -> Result<Made, SendError> {
+pub(super) async fn open(host: &Host) -> Result<Established, SendError> {
     let metrics = &host.shared.metrics;
     let io = (host.dial)(host.uri.clone()).await.map_err(|error| connect_error(&*error, metrics))?;
     metrics.opened.inc();
     let open = Open::new(metrics.open.clone());
-    let keeping = host.shared.keeping;
+    let lifetimes = host.shared.lifetimes;
     let failed = |error: hyper::Error| SendError::Connect(error.to_string());
     if !io.connected().is_negotiated_h2() {
         let (mut sender, connection) =
@@ -103,12 +102,12 @@ pub(super) async fn open(host: &Host) -> Result<Made, SendError> {
         });
         // Until the connection is driven it takes nothing.
         sender.ready().await.map_err(failed)?;
-        return Ok(Made::Http1(Http1::new(sender, keeping)));
+        return Ok(Established::Http1(Http1::new(sender, lifetimes)));
     }
-    let tasks = Tasks { unsettled: Arc::default(), spawner: host.shared.spawner.clone() };
+    let tasks = Tasks { awaiting_settings: Arc::default(), spawner: host.shared.spawner.clone() };
     let (sender, connection) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
-        .initial_max_send_streams(NOT_SAID)
+        .initial_max_send_streams(UNKNOWN_STREAM_LIMIT)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .keep_alive_interval(H2_PING_EVERY)
@@ -116,7 +115,7 @@ pub(super) async fn open(host: &Host) -> Result<Made, SendError> {
         .handshake(io)
         .await
         .map_err(failed)?;
-    Ok(Made::Http2(Http2::new(sender, keeping), Box::new(Driver { connection, tasks, open })))
+    Ok(Established::Http2(Http2::new(sender, lifetimes), Box::new(Driver { connection, tasks, open })))
 }
 
 impl Driver {
@@ -124,15 +123,15 @@ impl Driver {
     pub(super) async fn run(self, host: Weak<Host>, id: u64) {
         let Self { connection, tasks, open } = self;
         let mut connection = pin!(connection);
-        let mut known = NOT_SAID;
+        let mut known = UNKNOWN_STREAM_LIMIT;
         let ended = poll_fn(|cx| {
-            tasks.unsettled.driver.register(cx.waker());
+            tasks.awaiting_settings.driver.register(cx.waker());
             let polled = connection.as_mut().poll(cx);
             let limit = connection.current_max_send_streams();
             if limit != known {
                 known = limit;
                 // A server that takes none for now will say so when it does again.
-                tasks.unsettled.is_over.store(limit > 0, Ordering::Relaxed);
+                tasks.awaiting_settings.is_over.store(limit > 0, Ordering::Relaxed);
                 if let Some(host) = host.upgrade() {
                     host.update(|state| state.limited(id, limit, Instant::now()));
                 }
@@ -145,7 +144,7 @@ impl Driver {
         drop(open);
         if let Some(host) = host.upgrade() {
             let lost = host.update(|state| state.ended(id));
-            tell(lost, &closed_at_once());
+            fail_all(lost, &closed_at_once());
         }
     }
 }
@@ -155,13 +154,13 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        let unsettled = Arc::clone(&self.unsettled);
+        let awaiting_settings = Arc::clone(&self.awaiting_settings);
         self.spawner.spawn("upstream connection", async move {
             let mut task = pin!(task);
             poll_fn(|cx| {
                 let polled = task.as_mut().poll(cx);
-                if !unsettled.is_over.load(Ordering::Relaxed) {
-                    unsettled.driver.wake();
+                if !awaiting_settings.is_over.load(Ordering::Relaxed) {
+                    awaiting_settings.driver.wake();
                 }
                 polled
             })

@@ -19,8 +19,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    Host, Ready,
-    state::{Http1, Lent},
+    Host, PooledConnection,
+    state::{CheckedOut, Http1},
 };
 use crate::upstream::{MarkedBody, SendError, client::answer_error};
 
@@ -28,20 +28,20 @@ use crate::upstream::{MarkedBody, SendError, client::answer_error};
 #[derive(Debug)]
 pub struct PooledBody {
     incoming: Incoming,
-    stream: Option<Ready>,
+    stream: Option<PooledConnection>,
 }
 
-impl Ready {
+impl PooledConnection {
     /// Sends a request and waits for the answer's head.
     ///
     /// # Errors
     /// When it cannot be sent, or no head came.
     pub async fn send(mut self, request: Request<MarkedBody>) -> Result<Response<PooledBody>, SendError> {
-        match self.lent.take() {
-            Some(Lent::Http1(connection)) => http1(&self.host, connection, request).await,
-            Some(lent @ Lent::Http2 { .. }) => {
+        match self.checked_out.take() {
+            Some(CheckedOut::Http1(connection)) => http1(&self.host, connection, request).await,
+            Some(checked_out @ CheckedOut::Http2 { .. }) => {
                 // Still this request's: the stream is free when the answer has been read, or nobody waits for it.
-                self.lent = Some(lent);
+                self.checked_out = Some(checked_out);
                 self.http2(request).await
             }
             None => Err(given_up()),
@@ -49,7 +49,9 @@ impl Ready {
     }
 
     async fn http2(mut self, request: Request<MarkedBody>) -> Result<Response<PooledBody>, SendError> {
-        let Some(Lent::Http2 { id, sender, has_answered, newest }) = &mut self.lent else { return Err(given_up()) };
+        let Some(CheckedOut::Http2 { id, sender, has_answered, newest }) = &mut self.checked_out else {
+            return Err(given_up());
+        };
         let (id, newest, has_answered) = (*id, *newest, Arc::clone(has_answered));
         let sent = sender.try_send_request(request);
         let mut error = match sent.await {
@@ -63,13 +65,13 @@ impl Ready {
         };
         let is_unsent = error.take_message().is_some();
         let error = error.into_error();
-        let said = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-        if said.is_some_and(is_refused) {
+        let describe = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+        if describe.is_some_and(is_refused) {
             self.host.update(|state| state.retire(id));
             return Err(SendError::Refused);
         }
         let is_stale = has_answered.load(Ordering::Relaxed) && broke_off(&error);
-        if !is_unsent && !said.is_some_and(is_over) && !is_stale {
+        if !is_unsent && !describe.is_some_and(is_over) && !is_stale {
             return Err(answer_error(&error));
         }
         self.host.update(|state| state.retire_until(newest));
@@ -86,8 +88,8 @@ async fn http1(
     match connection.sender.try_send_request(request).await {
         Ok(response) => {
             connection.has_answered = true;
-            let lent = Ready::new(host, Lent::Http1(connection));
-            give_back_when_read(lent);
+            let checked_out = PooledConnection::new(host, CheckedOut::Http1(connection));
+            give_back_when_read(checked_out);
             Ok(response.map(|incoming| PooledBody::new(incoming, None)))
         }
         Err(mut error) => {
@@ -100,13 +102,13 @@ async fn http1(
 }
 
 /// A connection is free when its answer has been read, which the task that drives it knows.
-fn give_back_when_read(mut lent: Ready) {
-    if matches!(&lent.lent, Some(Lent::Http1(connection)) if connection.sender.is_ready()) {
+fn give_back_when_read(mut checked_out: PooledConnection) {
+    if matches!(&checked_out.checked_out, Some(CheckedOut::Http1(connection)) if connection.sender.is_ready()) {
         return;
     }
-    let spawner = lent.host.shared.spawner.clone();
+    let spawner = checked_out.host.shared.spawner.clone();
     spawner.spawn("upstream answer", async move {
-        if let Some(Lent::Http1(connection)) = &mut lent.lent {
+        if let Some(CheckedOut::Http1(connection)) = &mut checked_out.checked_out {
             // An error: it is not used again, which giving it back finds out.
             drop(connection.sender.ready().await);
         }
@@ -164,7 +166,7 @@ fn given_up() -> SendError {
 }
 
 impl PooledBody {
-    fn new(incoming: Incoming, stream: Option<Ready>) -> Self {
+    fn new(incoming: Incoming, stream: Option<PooledConnection>) -> Self {
         let stream = stream.filter(|_| !incoming.is_end_stream());
         Self { incoming, stream }
     }

@@ -13,28 +13,28 @@ use std::{
 use hyper::client::conn::{http1, http2};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Keeping, MOST_MULTIPLEXED, Ready};
+use super::{ConnectionLifetimes, MAX_MULTIPLEXED, PooledConnection};
 use crate::{
     random,
     upstream::{MarkedBody, SendError},
 };
 
 /// HTTP/1 connections that are kept without a request.
-const MOST_IDLE: usize = 256;
+const MAX_IDLE: usize = 256;
 
 /// Until another connection is tried after one that failed.
-const OPEN_AGAIN: Duration = Duration::from_secs(1);
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Streams of a connection until its server has said. The first request need not wait for that.
 const STREAMS_BEFORE_SETTINGS: usize = 1;
 
 /// Who waits is told through this.
-pub(super) type Offer = oneshot::Sender<Result<Ready, SendError>>;
+pub(super) type Offer = oneshot::Sender<Result<PooledConnection, SendError>>;
 
 /// The connections to a host.
 pub(super) struct State {
-    keeping: Keeping,
-    speaks: Speaks,
+    lifetimes: ConnectionLifetimes,
+    version: HttpVersion,
     /// HTTP/1 connections without a request, the last used one last.
     idle: Vec<Http1>,
     /// HTTP/2 connections that take new requests, the oldest first.
@@ -50,7 +50,7 @@ pub(super) struct State {
 
 /// What the host's connections turned out to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaks {
+enum HttpVersion {
     Unknown,
     Http1,
     Http2 {
@@ -75,7 +75,7 @@ pub(super) struct Http2 {
     /// Streams at once, as the server says.
     limit: usize,
     /// Whether it has said.
-    is_settled: bool,
+    has_settings: bool,
     in_flight: usize,
     has_answered: Arc<AtomicBool>,
     retire_at: Option<Instant>,
@@ -83,7 +83,7 @@ pub(super) struct Http2 {
 }
 
 /// What a request holds.
-pub(super) enum Lent {
+pub(super) enum CheckedOut {
     /// A connection.
     Http1(Http1),
     /// A stream of a connection.
@@ -99,19 +99,19 @@ pub(super) enum Lent {
 }
 
 /// What a request gets.
-pub(super) enum Taken {
+pub(super) enum Acquired {
     /// It can go.
-    Now(Lent),
+    Now(CheckedOut),
     /// It has to wait, under this ticket.
-    Later(u64, oneshot::Receiver<Result<Ready, SendError>>),
+    Later(u64, oneshot::Receiver<Result<PooledConnection, SendError>>),
 }
 
 impl State {
-    pub(super) fn new(is_https: bool, keeping: Keeping) -> Self {
+    pub(super) fn new(is_https: bool, lifetimes: ConnectionLifetimes) -> Self {
         Self {
-            keeping,
+            lifetimes,
             // HTTP/2 is agreed upon in the TLS handshake, and spoken nowhere else.
-            speaks: if is_https { Speaks::Unknown } else { Speaks::Http1 },
+            version: if is_https { HttpVersion::Unknown } else { HttpVersion::Http1 },
             idle: Vec::new(),
             multiplexed: Vec::new(),
             opening: 0,
@@ -122,16 +122,16 @@ impl State {
     }
 
     /// Something free, or a ticket. Who came first is served first.
-    pub(super) fn take_or_wait(&mut self) -> Taken {
+    pub(super) fn take_or_wait(&mut self) -> Acquired {
         if self.waiting.is_empty()
-            && let Some(lent) = self.take(Instant::now())
+            && let Some(checked_out) = self.take(Instant::now())
         {
-            return Taken::Now(lent);
+            return Acquired::Now(checked_out);
         }
         let (offer, receiver) = oneshot::channel();
         let ticket = self.id();
         self.waiting.insert(ticket, offer);
-        Taken::Later(ticket, receiver)
+        Acquired::Later(ticket, receiver)
     }
 
     /// A request does not wait any longer.
@@ -140,24 +140,24 @@ impl State {
     }
 
     /// The first who waits, and something free for it.
-    pub(super) fn next_offer(&mut self, now: Instant) -> Option<(Offer, Lent)> {
+    pub(super) fn next_offer(&mut self, now: Instant) -> Option<(Offer, CheckedOut)> {
         let ticket = *self.waiting.first_key_value()?.0;
-        let lent = self.take(now)?;
+        let checked_out = self.take(now)?;
         let offer = self.waiting.remove(&ticket)?;
-        Some((offer, lent))
+        Some((offer, checked_out))
     }
 
     /// How many connections to open for who waits. They count as being opened from now on.
     pub(super) fn begin_opening(&mut self, now: Instant) -> usize {
         let waiting = self.waiting.len();
-        let missing = match self.speaks {
-            Speaks::Unknown => usize::from(waiting > 0 && self.opening == 0),
-            Speaks::Http1 => waiting.saturating_sub(self.opening),
-            Speaks::Http2 { .. } if self.open_after.is_some_and(|at| now < at) => 0,
-            Speaks::Http2 { streams } => {
-                let unsettled = self.multiplexed.iter().filter(|connection| !connection.is_settled).count();
-                let coming = self.opening + unsettled;
-                let room = MOST_MULTIPLEXED.saturating_sub(self.multiplexed.len() + self.opening);
+        let missing = match self.version {
+            HttpVersion::Unknown => usize::from(waiting > 0 && self.opening == 0),
+            HttpVersion::Http1 => waiting.saturating_sub(self.opening),
+            HttpVersion::Http2 { .. } if self.open_after.is_some_and(|at| now < at) => 0,
+            HttpVersion::Http2 { streams } => {
+                let awaiting_settings = self.multiplexed.iter().filter(|connection| !connection.has_settings).count();
+                let coming = self.opening + awaiting_settings;
+                let room = MAX_MULTIPLEXED.saturating_sub(self.multiplexed.len() + self.opening);
                 let wanted = match streams {
                     Some(streams) => waiting.saturating_sub(streams.saturating_mul(coming)).div_ceil(streams),
                     None => usize::from(waiting > 0 && coming == 0),
@@ -171,7 +171,7 @@ impl State {
 
     /// Who is to be told that the connection was closed at once.
     pub(super) fn opened_http1(&mut self, connection: Http1, now: Instant) -> Vec<Offer> {
-        self.speaks = Speaks::Http1;
+        self.version = HttpVersion::Http1;
         if !connection.sender.is_ready() {
             return self.failed_to_open(now).0;
         }
@@ -187,8 +187,8 @@ impl State {
 
     /// A connection takes requests from now on.
     pub(super) fn add(&mut self, mut connection: Http2) -> u64 {
-        if !matches!(self.speaks, Speaks::Http2 { .. }) {
-            self.speaks = Speaks::Http2 { streams: None };
+        if !matches!(self.version, HttpVersion::Http2 { .. }) {
+            self.version = HttpVersion::Http2 { streams: None };
         }
         connection.id = self.id();
         let id = connection.id;
@@ -198,17 +198,17 @@ impl State {
 
     /// Whether requests share connections.
     pub(super) fn is_multiplexed(&self) -> bool {
-        matches!(self.speaks, Speaks::Http2 { .. })
+        matches!(self.version, HttpVersion::Http2 { .. })
     }
 
     /// Who is to be told that a connection could not be opened. With HTTP/1 one connection is opened for each who waits.
     /// With HTTP/2 others may still serve; then also when to try again.
     pub(super) fn failed_to_open(&mut self, now: Instant) -> (Vec<Offer>, Option<Instant>) {
         self.opening = self.opening.saturating_sub(1);
-        if self.speaks == Speaks::Http1 {
+        if self.version == HttpVersion::Http1 {
             return (self.waiting.pop_first().into_iter().map(|(_, offer)| offer).collect(), None);
         }
-        self.open_after = (!self.multiplexed.is_empty()).then_some(now + OPEN_AGAIN);
+        self.open_after = (!self.multiplexed.is_empty()).then_some(now + RECONNECT_DELAY);
         (self.lost_if_nothing_comes(), self.open_after)
     }
 
@@ -223,19 +223,19 @@ impl State {
     /// The server of a connection has said how many streams it takes.
     pub(super) fn limited(&mut self, id: u64, limit: usize, now: Instant) {
         if let Some(connection) = self.connection(id) {
-            (connection.limit, connection.is_settled) = (limit, true);
-            self.speaks = Speaks::Http2 { streams: Some(limit).filter(|limit| *limit > 0) };
+            (connection.limit, connection.has_settings) = (limit, true);
+            self.version = HttpVersion::Http2 { streams: Some(limit).filter(|limit| *limit > 0) };
         }
         if limit == 0 {
             // Another connection would take none either.
-            self.open_after = Some(now + OPEN_AGAIN);
+            self.open_after = Some(now + RECONNECT_DELAY);
         }
     }
 
     /// An answer has come on a connection, and with it whatever its server had to say about streams.
     pub(super) fn answered(&mut self, id: u64) {
         if let Some(connection) = self.connection(id) {
-            connection.is_settled = true;
+            connection.has_settings = true;
         }
     }
 
@@ -269,7 +269,7 @@ impl State {
 
     /// A connection is free, unless it cannot be used again.
     pub(super) fn give_back(&mut self, mut connection: Http1) {
-        if connection.sender.is_ready() && self.idle.len() < MOST_IDLE {
+        if connection.sender.is_ready() && self.idle.len() < MAX_IDLE {
             connection.idle_since = Instant::now();
             self.idle.push(connection);
         }
@@ -277,15 +277,15 @@ impl State {
 
     /// Drops what is too old, was not used for too long or has been closed.
     pub(super) fn expire(&mut self, now: Instant) {
-        let idle = self.keeping.idle;
+        let idle = self.lifetimes.idle;
         self.idle.retain(|connection| connection.is_usable(now, idle));
         self.multiplexed.retain(|connection| connection.is_usable(now, idle));
     }
 
     /// Whether all streams of all connections there may be are in use.
     pub(super) fn is_saturated(&self) -> bool {
-        self.multiplexed.len() >= MOST_MULTIPLEXED
-            || (!self.multiplexed.is_empty() && self.opening == 0 && self.multiplexed.iter().all(|it| it.is_settled))
+        self.multiplexed.len() >= MAX_MULTIPLEXED
+            || (!self.multiplexed.is_empty() && self.opening == 0 && self.multiplexed.iter().all(|it| it.has_settings))
     }
 
     /// Who waits, and streams in use.
@@ -294,8 +294,8 @@ impl State {
         (self.waiting.len(), self.multiplexed.iter().map(|connection| connection.in_flight).sum())
     }
 
-    fn take(&mut self, now: Instant) -> Option<Lent> {
-        let idle = self.keeping.idle;
+    fn take(&mut self, now: Instant) -> Option<CheckedOut> {
+        let idle = self.lifetimes.idle;
         self.multiplexed.retain(|connection| connection.is_usable(now, idle));
         // The oldest first: what a burst has opened falls idle when it is over.
         if let Some(connection) = self.multiplexed.iter_mut().find(|it| it.in_flight < it.limit) {
@@ -304,7 +304,7 @@ impl State {
         }
         while let Some(connection) = self.idle.pop() {
             if connection.is_usable(now, idle) {
-                return Some(Lent::Http1(connection));
+                return Some(CheckedOut::Http1(connection));
             }
         }
         None
@@ -321,9 +321,9 @@ impl State {
 }
 
 impl Http1 {
-    pub(super) fn new(sender: http1::SendRequest<MarkedBody>, keeping: Keeping) -> Self {
+    pub(super) fn new(sender: http1::SendRequest<MarkedBody>, lifetimes: ConnectionLifetimes) -> Self {
         let now = Instant::now();
-        Self { sender, has_answered: false, retire_at: random::retire_at(keeping.max_age), idle_since: now }
+        Self { sender, has_answered: false, retire_at: random::retire_at(lifetimes.max_age), idle_since: now }
     }
 
     fn is_usable(&self, now: Instant, idle: Duration) -> bool {
@@ -333,23 +333,23 @@ impl Http1 {
 }
 
 impl Http2 {
-    pub(super) fn new(sender: http2::SendRequest<MarkedBody>, keeping: Keeping) -> Self {
+    pub(super) fn new(sender: http2::SendRequest<MarkedBody>, lifetimes: ConnectionLifetimes) -> Self {
         let now = Instant::now();
         Self {
             id: 0,
             sender,
             limit: STREAMS_BEFORE_SETTINGS,
-            is_settled: false,
+            has_settings: false,
             in_flight: 0,
             has_answered: Arc::default(),
-            retire_at: random::retire_at(keeping.max_age),
+            retire_at: random::retire_at(lifetimes.max_age),
             idle_since: now,
         }
     }
 
-    fn lend(&self, newest: u64) -> Lent {
+    fn lend(&self, newest: u64) -> CheckedOut {
         let has_answered = Arc::clone(&self.has_answered);
-        Lent::Http2 { id: self.id, sender: self.sender.clone(), has_answered, newest }
+        CheckedOut::Http2 { id: self.id, sender: self.sender.clone(), has_answered, newest }
     }
 
     fn is_usable(&self, now: Instant, idle: Duration) -> bool {

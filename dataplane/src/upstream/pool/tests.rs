@@ -69,7 +69,7 @@ impl Write for Pipe {
 }
 
 /// A host and the servers' ends of the connections that are made to it.
-fn host(is_http2: bool, keeping: Keeping) -> (Arc<Host>, mpsc::UnboundedReceiver<DuplexStream>) {
+fn host(is_http2: bool, lifetimes: ConnectionLifetimes) -> (Arc<Host>, mpsc::UnboundedReceiver<DuplexStream>) {
     let (dialled, connections) = mpsc::unbounded_channel();
     let dial: Dial = Arc::new(move |_| {
         let (client, server) = tokio::io::duplex(64 << 10);
@@ -79,7 +79,7 @@ fn host(is_http2: bool, keeping: Keeping) -> (Arc<Host>, mpsc::UnboundedReceiver
             Ok(Box::new(Pipe { io: TokioIo::new(client), is_http2 }) as BoxedIo)
         })
     });
-    let shared = Shared { keeping, wait: 5 * SECOND, metrics: Metrics::default(), spawner: Spawner::default() };
+    let shared = Shared { lifetimes, wait: 5 * SECOND, metrics: Metrics::default(), spawner: Spawner::default() };
     let scheme = if is_http2 { Scheme::HTTPS } else { Scheme::HTTP };
     let host = Pool::new(dial, shared).host(&scheme, &"upstream.example:8000".parse().unwrap()).unwrap();
     (host, connections)
@@ -132,8 +132,8 @@ fn serve(
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_beyond_a_limit_of_streams_open_just_the_connections_that_they_need() {
-    let (host, connections) = host(true, Keeping::default());
+async fn requests_beyond_the_stream_limit_open_as_few_connections_as_needed() {
+    let (host, connections) = host(true, ConnectionLifetimes::default());
     let most = serve(connections, 100, SECOND);
     let begun = Instant::now();
     let answers = join_all((0..250).map(|_| ask(&host))).await;
@@ -145,8 +145,8 @@ async fn requests_beyond_a_limit_of_streams_open_just_the_connections_that_they_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_a_limit_gets_one_connection() {
-    let (host, connections) = host(true, Keeping::default());
+async fn server_without_a_stream_limit_gets_one_connection() {
+    let (host, connections) = host(true, ConnectionLifetimes::default());
     // hyper's server always names a limit; one that is never reached is as good as none.
     let most = serve(connections, u32::MAX, SECOND);
     let answers = join_all((0..500).map(|_| ask(&host))).await;
@@ -155,8 +155,8 @@ async fn a_server_without_a_limit_gets_one_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_of_one_stream_is_kept_too() {
-    let (host, connections) = host(true, Keeping::default());
+async fn stream_limit_of_one_is_respected() {
+    let (host, connections) = host(true, ConnectionLifetimes::default());
     let most = serve(connections, 1, SECOND);
     let answers = join_all((0..20).map(|_| ask(&host))).await;
     assert!(answers.iter().all(Result::is_ok));
@@ -165,23 +165,23 @@ async fn a_limit_of_one_stream_is_kept_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_finds_every_stream_in_use_waits_within_a_bound_and_is_told_why() {
-    let (host, connections) = host(true, Keeping::default());
+async fn waiting_for_a_free_stream_times_out_with_saturated() {
+    let (host, connections) = host(true, ConnectionLifetimes::default());
     let most = serve(connections, 1, 60 * SECOND);
-    let others: Vec<_> = (0..MOST_MULTIPLEXED).map(|_| host.clone()).collect();
+    let others: Vec<_> = (0..MAX_MULTIPLEXED).map(|_| host.clone()).collect();
     let others = tokio::spawn(async move { join_all(others.iter().map(ask)).await });
     tokio::time::sleep(SECOND).await;
     let begun = Instant::now();
     assert_eq!(ask(&host).await.unwrap_err(), SendError::Saturated(5 * SECOND));
     assert_eq!(begun.elapsed().as_secs(), 5);
-    assert_eq!(most.lock().unwrap().len(), MOST_MULTIPLEXED);
+    assert_eq!(most.lock().unwrap().len(), MAX_MULTIPLEXED);
     assert!(others.await.unwrap().iter().all(Result::is_ok));
     assert_eq!(ask(&host).await.as_deref(), Ok("ok"), "and then there is room");
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_are_given_up_free_their_streams_and_their_turns() {
-    let (host, connections) = host(true, Keeping::default());
+async fn dropped_requests_free_their_streams_and_queue_places() {
+    let (host, connections) = host(true, ConnectionLifetimes::default());
     let most = serve(connections, 1, SECOND);
     let given_up = || async { tokio::time::timeout(SECOND / 2, ask(&host)).await.is_err() };
     assert!(join_all((0..1_000).map(|_| given_up())).await.iter().all(|is_given_up| *is_given_up));
@@ -190,12 +190,12 @@ async fn requests_that_are_given_up_free_their_streams_and_their_turns() {
     let opened = host.shared.metrics.opened.get();
     assert_eq!(ask(&host).await.as_deref(), Ok("ok"));
     assert_eq!(host.shared.metrics.opened.get(), opened, "on a connection that is there");
-    assert!(most.lock().unwrap().len() <= MOST_MULTIPLEXED);
+    assert!(most.lock().unwrap().len() <= MAX_MULTIPLEXED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_takes_no_streams_is_not_flooded_with_connections() {
-    let (host, connections) = host(true, Keeping::default());
+async fn server_with_a_stream_limit_of_zero_gets_few_connections() {
+    let (host, connections) = host(true, ConnectionLifetimes::default());
     let most = serve(connections, 0, SECOND);
     // The first goes out before the server has said so, which nobody answers.
     let asking = (0..50).map(|_| tokio::time::timeout(20 * SECOND, ask(&host)));
@@ -207,8 +207,8 @@ async fn a_server_that_takes_no_streams_is_not_flooded_with_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_http2_connection_that_was_cut_costs_no_request() {
-    let (host, mut connections) = host(true, Keeping::default());
+async fn closed_idle_http2_connection_loses_no_request() {
+    let (host, mut connections) = host(true, ConnectionLifetimes::default());
     let (cut, is_cut) = oneshot::channel::<()>();
     tokio::spawn(async move {
         let first = connections.recv().await.unwrap();
@@ -241,8 +241,8 @@ async fn answer(mut respond: h2::server::SendResponse<Bytes>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_stream_goes_out_once_more_on_another_connection() {
-    let (host, mut connections) = host(true, Keeping::default());
+async fn refused_stream_is_resent_on_another_connection() {
+    let (host, mut connections) = host(true, ConnectionLifetimes::default());
     tokio::spawn(async move {
         let first = connections.recv().await.unwrap();
         tokio::spawn(serve_with_h2(first, |mut respond| async move {
@@ -256,8 +256,8 @@ async fn a_refused_stream_goes_out_once_more_on_another_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_refused_twice_is_not_asked_for_again() {
-    let (host, mut connections) = host(true, Keeping::default());
+async fn stream_refused_twice_is_not_resent() {
+    let (host, mut connections) = host(true, ConnectionLifetimes::default());
     tokio::spawn(async move {
         while let Some(io) = connections.recv().await {
             tokio::spawn(serve_with_h2(io, |mut respond| async move {
@@ -270,8 +270,8 @@ async fn a_stream_that_is_refused_twice_is_not_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_a_goaway_does_not_name_go_out_once_more_on_one_new_connection() {
-    let (host, mut connections) = host(true, Keeping::default());
+async fn requests_beyond_a_goaway_are_resent_on_one_new_connection() {
+    let (host, mut connections) = host(true, ConnectionLifetimes::default());
     let (stop, stopped) = oneshot::channel();
     let (leave, left) = oneshot::channel();
     tokio::spawn(async move {
@@ -304,8 +304,8 @@ async fn requests_that_a_goaway_does_not_name_go_out_once_more_on_one_new_connec
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_closes_at_once_is_not_asked_for_ever() {
-    let (host, mut connections) = host(true, Keeping::default());
+async fn server_that_closes_at_once_fails_the_request() {
+    let (host, mut connections) = host(true, ConnectionLifetimes::default());
     tokio::spawn(async move { while connections.recv().await.is_some() {} });
     let answers = join_all((0..9).map(|_| ask(&host))).await;
     assert!(
@@ -350,8 +350,8 @@ fn serve_http1(mut connections: mpsc::UnboundedReceiver<DuplexStream>, takes: Du
 }
 
 #[tokio::test(start_paused = true)]
-async fn http1_connections_are_used_again_and_opened_as_they_are_needed() {
-    let (host, connections) = host(false, Keeping::default());
+async fn http1_connections_are_reused_and_opened_on_demand() {
+    let (host, connections) = host(false, ConnectionLifetimes::default());
     let count = serve_http1(connections, SECOND);
     for _ in 0..3 {
         assert_eq!(ask(&host).await.as_deref(), Ok("ok"));
@@ -363,10 +363,10 @@ async fn http1_connections_are_used_again_and_opened_as_they_are_needed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_end_when_they_are_not_used_and_when_they_are_old() {
+async fn connections_close_after_idle_time_and_max_age() {
     for is_http2 in [false, true] {
-        let keeping = Keeping { idle: 50 * SECOND, max_age: Some(600 * SECOND) };
-        let (host, connections) = host(is_http2, keeping);
+        let lifetimes = ConnectionLifetimes { idle: 50 * SECOND, max_age: Some(600 * SECOND) };
+        let (host, connections) = host(is_http2, lifetimes);
         if is_http2 {
             drop(serve(connections, 100, Duration::ZERO));
         } else {
@@ -396,8 +396,8 @@ async fn connections_end_when_they_are_not_used_and_when_they_are_old() {
 }
 
 #[tokio::test]
-async fn a_request_that_a_kept_connection_lost_is_sent_once_more() {
-    let (host, mut connections) = host(false, Keeping::default());
+async fn request_lost_on_a_reused_connection_is_resent() {
+    let (host, mut connections) = host(false, ConnectionLifetimes::default());
     let server = tokio::spawn(async move {
         let mut kept = connections.recv().await.unwrap();
         let first = read_request(&mut kept).await;
@@ -417,8 +417,8 @@ async fn a_request_that_a_kept_connection_lost_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_first_request_that_is_lost_may_have_been_worked_on() {
-    let (host, mut connections) = host(false, Keeping::default());
+async fn request_lost_on_a_new_connection_is_not_resent() {
+    let (host, mut connections) = host(false, ConnectionLifetimes::default());
     let server = tokio::spawn(async move {
         let mut first = connections.recv().await.unwrap();
         read_request(&mut first).await;
@@ -430,8 +430,8 @@ async fn a_first_request_that_is_lost_may_have_been_worked_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_read_to_its_end_closes_its_http1_connection() {
-    let (host, mut connections) = host(false, Keeping::default());
+async fn unread_answer_closes_its_http1_connection() {
+    let (host, mut connections) = host(false, ConnectionLifetimes::default());
     let server = tokio::spawn(async move {
         let mut io = connections.recv().await.unwrap();
         read_request(&mut io).await;
@@ -444,9 +444,9 @@ async fn an_answer_that_is_not_read_to_its_end_closes_its_http1_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everybody_who_waits_is_told_that_a_host_cannot_be_connected_to() {
+async fn connect_failure_fails_all_waiting_requests() {
     for is_http2 in [false, true] {
-        let (host, connections) = host(is_http2, Keeping::default());
+        let (host, connections) = host(is_http2, ConnectionLifetimes::default());
         drop(connections);
         for answer in join_all((0..5).map(|_| ask(&host))).await {
             assert!(matches!(answer, Err(SendError::Connect(_))), "{answer:?}");

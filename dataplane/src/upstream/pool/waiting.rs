@@ -7,26 +7,30 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Host, Ready};
+use super::{Host, PooledConnection};
 use crate::upstream::SendError;
 
 /// A request that waits for a connection. Dropping it gives up its turn.
 pub(super) struct Waiting<'a> {
     host: &'a Arc<Host>,
     ticket: u64,
-    offer: oneshot::Receiver<Result<Ready, SendError>>,
+    offer: oneshot::Receiver<Result<PooledConnection, SendError>>,
     since: Instant,
 }
 
 impl<'a> Waiting<'a> {
-    pub(super) fn new(host: &'a Arc<Host>, ticket: u64, offer: oneshot::Receiver<Result<Ready, SendError>>) -> Self {
+    pub(super) fn new(
+        host: &'a Arc<Host>,
+        ticket: u64,
+        offer: oneshot::Receiver<Result<PooledConnection, SendError>>,
+    ) -> Self {
         host.shared.metrics.waiting.inc();
         Self { host, ticket, offer, since: Instant::now() }
     }
 
     /// The connection. A host that does not connect says so itself; what is bounded here is the wait for a stream, which
     /// is extended once while connections are still being opened.
-    pub(super) async fn await_offer(mut self) -> Result<Ready, SendError> {
+    pub(super) async fn await_offer(mut self) -> Result<PooledConnection, SendError> {
         let wait = self.host.shared.wait;
         for may_extend in [true, false] {
             match timeout(wait, &mut self.offer).await {

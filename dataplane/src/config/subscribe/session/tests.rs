@@ -59,14 +59,14 @@ fn holding(names: &[&str], version: u64, now: Instant) -> Session {
 }
 
 #[test]
-fn a_state_below_the_floor_is_taken_when_its_patience_is_over_and_not_before() {
+fn state_below_the_floor_is_applied_after_the_timeout() {
     let start = Instant::now();
     let mut session = holding(&["a"], 5, start);
     let stale = catalog(&["a", "revoked"]);
     let effect = feed(&mut session, frames(None, &stale, floor(4)), start).unwrap();
-    assert!(matches!(effect, Effect::Deferred(at) if at == start + PATIENCE));
-    assert!(session.due(start + PATIENCE - Duration::from_millis(1)).is_none());
-    let target = session.due(start + PATIENCE).unwrap();
+    assert!(matches!(effect, Effect::Deferred(at) if at == start + STALE_STATE_TIMEOUT));
+    assert!(session.due(start + STALE_STATE_TIMEOUT - Duration::from_millis(1)).is_none());
+    let target = session.due(start + STALE_STATE_TIMEOUT).unwrap();
     assert_eq!(target.revision, stale.revision());
     install(&mut session, Effect::Install(target), &[]);
     assert_eq!(session.floor(), &floor(4));
@@ -74,19 +74,19 @@ fn a_state_below_the_floor_is_taken_when_its_patience_is_over_and_not_before() {
 }
 
 #[test]
-fn reconnecting_does_not_start_the_patience_anew() {
+fn reconnecting_does_not_restart_the_timeout() {
     let start = Instant::now();
     let mut session = holding(&["a"], 5, start);
     let stale = catalog(&["b"]);
     feed(&mut session, frames(None, &stale, floor(4)), start).unwrap();
     session.hello("pod", "boot", Features::default());
     assert!(session.deadline().is_none(), "what was told on the old connection waits no more");
-    let later = start + PATIENCE;
+    let later = start + STALE_STATE_TIMEOUT;
     assert!(matches!(feed(&mut session, frames(None, &stale, floor(4)), later).unwrap(), Effect::Install(_)));
 }
 
 #[test]
-fn the_state_in_force_is_acknowledged_whatever_its_floor() {
+fn state_in_force_is_acknowledged_below_the_floor() {
     let start = Instant::now();
     let mut session = holding(&["a"], 5, start);
     let effect = feed(&mut session, frames(None, &catalog(&["a"]), floor(4)), start).unwrap();
@@ -94,7 +94,7 @@ fn the_state_in_force_is_acknowledged_whatever_its_floor() {
 }
 
 #[test]
-fn hello_names_what_is_in_force_not_what_was_told() {
+fn hello_lists_the_state_in_force_not_the_last_received() {
     let start = Instant::now();
     let mut session = holding(&["a"], 1, start);
     let effect = feed(&mut session, frames(None, &catalog(&["a", "bad"]), floor(2)), start).unwrap();
@@ -108,7 +108,7 @@ fn hello_names_what_is_in_force_not_what_was_told() {
 }
 
 #[test]
-fn frames_that_make_no_sense_end_the_connection() {
+fn out_of_order_frames_end_the_connection() {
     let now = Instant::now();
     let target = catalog(&["a", "b"]);
     let good = || frames(None, &target, floor(1));
@@ -149,7 +149,7 @@ fn said(frame: &FromDataPlane) -> usize {
 }
 
 #[test]
-fn a_large_state_is_named_and_listed_in_parts_on_request() {
+fn large_state_is_listed_in_parts_on_request() {
     let state = Arc::new(large(20_000));
     let mut session = Session::resume(Arc::clone(&state), floor(1));
     let hello = session.hello("pod", "boot", MODERN);
@@ -157,7 +157,9 @@ fn a_large_state_is_named_and_listed_in_parts_on_request() {
     let FromDataPlane::Hello(hello) = hello else { panic!("no hello") };
     assert_eq!((hello.revision, hello.held.len()), (Some(state.revision()), 0));
 
-    let Effect::Say(parts) = session.receive(FromOperator::List {}, Instant::now()).unwrap() else { panic!("no list") };
+    let Effect::Send(parts) = session.receive(FromOperator::List {}, Instant::now()).unwrap() else {
+        panic!("no list")
+    };
     assert!(parts.iter().all(|part| said(part) < MAX_LINE / 4));
     let mut listed = Vec::new();
     for (at, part) in parts.iter().enumerate() {
@@ -169,7 +171,7 @@ fn a_large_state_is_named_and_listed_in_parts_on_request() {
 }
 
 #[test]
-fn an_operator_of_the_first_version_gets_a_list_that_fits_or_none() {
+fn v1_operator_gets_a_list_that_fits_one_line_or_none() {
     for (resources, fits) in [(1_000, true), (20_000, false)] {
         let mut session = Session::resume(Arc::new(large(resources)), floor(1));
         let hello = session.hello("pod", "boot", Features::default());
@@ -180,7 +182,7 @@ fn an_operator_of_the_first_version_gets_a_list_that_fits_or_none() {
 }
 
 #[test]
-fn a_state_that_is_too_large_to_list_is_sent_again() {
+fn state_too_large_to_list_is_sent_again() {
     let mut session = Session::resume(Arc::new(large(MAX_LISTED + 1)), floor(1));
     let FromDataPlane::Hello(hello) = session.hello("pod", "boot", MODERN) else { panic!("no hello") };
     assert_eq!(hello.revision, None);
@@ -190,7 +192,7 @@ fn a_state_that_is_too_large_to_list_is_sent_again() {
 }
 
 #[test]
-fn many_refusals_come_in_parts_and_in_one_line_to_an_operator_of_the_first_version() {
+fn nacks_are_split_except_for_v1_operators() {
     let state = Arc::new(large(20_000));
     for (features, expected) in [(MODERN, 20_000), (Features::default(), PART)] {
         let mut session = Session::default();
@@ -211,7 +213,7 @@ fn many_refusals_come_in_parts_and_in_one_line_to_an_operator_of_the_first_versi
 }
 
 #[test]
-fn a_resource_of_an_unknown_kind_is_refused_by_itself_and_taken_away_again() {
+fn unknown_kind_is_refused_alone_and_can_be_removed() {
     let now = Instant::now();
     let quota = Key { kind: serde_json::from_str("\"quota\"").unwrap(), id: ObjectId::new("a", "q") };
     let mut newer = catalog(&["x"]);

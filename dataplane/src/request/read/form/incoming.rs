@@ -18,15 +18,15 @@ use tokio::time::{Sleep, sleep_until};
 use super::{Flow, illegal};
 use crate::{
     clock,
-    request::{RequestSettings, offload::within, refusal::Refusal},
+    request::{RequestSettings, offload::deadline_in, refusal::Refusal},
     upstream::BrokenOff,
 };
 
 /// Most bytes from which the parser reads nothing: the headers of a part, or what stands in front of the first one.
-const LONGEST_HEADER: u64 = 16 << 10;
+const MAX_PART_HEADER_BYTES: u64 = 16 << 10;
 
 /// Bytes that the parser has enough with.
-const ENOUGH: u64 = 64 << 10;
+const MAX_UNREAD_BYTES: u64 = 64 << 10;
 
 pub(super) struct Incoming<B> {
     body: B,
@@ -85,7 +85,7 @@ impl<B> Incoming<B> {
         if std::mem::take(&mut self.gave) {
             return true;
         }
-        if self.taken.saturating_sub(self.flow.read.load(Ordering::Relaxed)) <= ENOUGH {
+        if self.taken.saturating_sub(self.flow.read.load(Ordering::Relaxed)) <= MAX_UNREAD_BYTES {
             return false;
         }
         if self.withheld_at.replace(pieces) != Some(pieces) {
@@ -102,7 +102,7 @@ impl<B> Incoming<B> {
         let (idle, total) = (self.idle, self.total);
         let waiting = self.waiting.get_or_insert_with(|| {
             let since = clock::mono();
-            Waiting { since, timer: Box::pin(sleep_until(within(since, idle.min(left)).into())) }
+            Waiting { since, timer: Box::pin(sleep_until(deadline_in(since, idle.min(left)).into())) }
         });
         ready!(waiting.timer.as_mut().poll(context));
         Poll::Ready(if left <= idle {
@@ -125,7 +125,7 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if this.unread > LONGEST_HEADER {
+        if this.unread > MAX_PART_HEADER_BYTES {
             return this
                 .fail(illegal("the headers of a part, or what stands in front of the first part, are too long"));
         }

@@ -10,10 +10,10 @@ use super::{Flow, illegal};
 use crate::{random, request::refusal::Refusal, upstream::BrokenOff};
 
 /// Most parts of a form: OpenAI takes 16 pictures and some twenty fields.
-const MOST_PARTS: usize = 128;
+const MAX_PARTS: usize = 128;
 
 /// Longest file name that is passed on, in bytes: what file systems take.
-const LONGEST_FILE_NAME: usize = 255;
+const MAX_FILE_NAME_BYTES: usize = 255;
 
 /// What is sent of a form, piece by piece.
 pub(super) enum Piece {
@@ -56,7 +56,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn new(form: Multipart<'static>, flow: Arc<Flow>) -> Self {
-        let [high, low, _] = random::words();
+        let [high, low, _] = random::bits();
         Self { form, field: None, flow, boundary: format!("routeapi-{high:016x}{low:016x}"), count: 0 }
     }
 
@@ -82,8 +82,8 @@ impl Parts {
             Err(error) => return Err(self.why(&error)),
         };
         self.count += 1;
-        if self.count > MOST_PARTS {
-            return Err(illegal(&format!("it has more than {MOST_PARTS} parts")));
+        if self.count > MAX_PARTS {
+            return Err(illegal(&format!("it has more than {MAX_PARTS} parts")));
         }
         let headers = field.headers().iter().fold(0, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4);
         self.flow.took(headers);
@@ -110,7 +110,7 @@ fn head(boundary: &str, field: &Field<'_>) -> Result<(String, bool, String), Ref
     };
     let mut head = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{}\"", quoted(name));
     let (plain, extended) = (field.file_name(), extended_file_name(field.headers()));
-    if plain.into_iter().chain(extended).any(|name| name.len() > LONGEST_FILE_NAME) {
+    if plain.into_iter().chain(extended).any(|name| name.len() > MAX_FILE_NAME_BYTES) {
         return Err(illegal("a part's file name is too long"));
     }
     // Writing to a string does not fail.

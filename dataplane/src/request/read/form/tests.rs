@@ -15,8 +15,8 @@ fn settings() -> RequestSettings {
     RequestSettings { body_frame_idle: Duration::from_millis(20), ..RequestSettings::default() }
 }
 
-fn lease(limit: usize) -> Lease {
-    Lease::of([(Gauge::default(), limit), (Gauge::default(), limit)])
+fn memory(limit: usize) -> MemoryPermit {
+    MemoryPermit::of([(Gauge::default(), limit), (Gauge::default(), limit)])
 }
 
 /// A body that comes in these pieces, and how many of them were taken.
@@ -38,8 +38,8 @@ fn cut(bytes: &[u8], size: usize) -> Vec<Bytes> {
     bytes.chunks(size.max(1)).map(Bytes::copy_from_slice).collect()
 }
 
-async fn read_pieces(pieces: Vec<Bytes>, then_waits: bool) -> Result<Ahead, Refusal> {
-    read(body(pieces, then_waits).0, (BOUNDARY, true), &settings(), &mut lease(64 << 20), || Ok(())).await
+async fn read_pieces(pieces: Vec<Bytes>, then_waits: bool) -> Result<FormStart, Refusal> {
+    read(body(pieces, then_waits).0, (BOUNDARY, true), &settings(), &mut memory(64 << 20), || Ok(())).await
 }
 
 fn field(name: &str, value: &str) -> Vec<u8> {
@@ -56,10 +56,10 @@ fn form(parts: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// All that would be sent, with the boundary as the client had it.
-async fn sent(ahead: Ahead) -> Result<(String, Vec<(String, String)>), BrokenOff> {
-    let Form { fields, before, after, boundary, .. } = ahead.form;
+async fn sent(start: FormStart) -> Result<(String, Vec<(String, String)>), BrokenOff> {
+    let Form { fields, before, after, boundary, .. } = start.form;
     let mut all = [&before[..], b"<model>", &after].concat();
-    if let Some(rest) = ahead.rest {
+    if let Some(rest) = start.rest {
         let content_type = HeaderValue::from_static("x/y");
         let body = OutboundBody::form([const { Bytes::new() }; 3], content_type, Some(rest.tail));
         let mut body = MarkedBody::new(body, SentMark::default());
@@ -70,15 +70,15 @@ async fn sent(ahead: Ahead) -> Result<(String, Vec<(String, String)>), BrokenOff
     Ok((String::from_utf8_lossy(&all).replace(&boundary, BOUNDARY), fields))
 }
 
-fn message(refusal: Result<Ahead, Refusal>) -> String {
+fn message(refusal: Result<FormStart, Refusal>) -> String {
     match refusal {
         Err(refusal) => refusal.to_string(),
-        Ok(ahead) => panic!("{:?}", ahead.form),
+        Ok(start) => panic!("{:?}", start.form),
     }
 }
 
 #[tokio::test]
-async fn a_form_is_the_same_however_it_is_cut() {
+async fn form_is_parsed_alike_in_any_split() {
     let sound = [&b"ID3\r\n--Xb\r\n--XbY\0"[..], &[0xff; 300]].concat();
     let parts = [
         field("language", "en"),
@@ -107,35 +107,35 @@ async fn a_form_is_the_same_however_it_is_cut() {
 }
 
 #[tokio::test]
-async fn a_large_file_behind_the_model_flows_and_is_not_held() {
+async fn large_file_after_the_model_is_streamed() {
     let sound = vec![b's'; 20 << 20];
     let whole = form(&[field("model", "m"), file("file", "filename=\"a\"", &sound), field("last", "x")]);
     let (body, taken) = body(cut(&whole, 64 << 10), false);
-    let mut lease = lease(2 << 20);
-    let ahead = read(body, (BOUNDARY, true), &settings(), &mut lease, || Ok(())).await.unwrap();
+    let mut memory = memory(2 << 20);
+    let start = read(body, (BOUNDARY, true), &settings(), &mut memory, || Ok(())).await.unwrap();
     let read_ahead = taken.load(Ordering::Relaxed) * (64 << 10);
-    assert!((AHEAD..AHEAD + (256 << 10)).contains(&read_ahead), "{read_ahead}");
-    assert!(!ahead.rest.as_ref().unwrap().tail.has_begun());
-    let (text, _) = sent(ahead).await.unwrap();
+    assert!((READ_AHEAD_BYTES..READ_AHEAD_BYTES + (256 << 10)).contains(&read_ahead), "{read_ahead}");
+    assert!(!start.rest.as_ref().unwrap().tail.has_begun());
+    let (text, _) = sent(start).await.unwrap();
     assert!(text.contains(&String::from_utf8(sound).unwrap()));
     assert!(text.ends_with("name=\"last\"\r\n\r\nx\r\n--XbX--\r\n"));
 }
 
 #[tokio::test]
-async fn a_model_behind_its_files_is_found_within_the_bounds_of_a_body() {
+async fn model_after_the_files_is_found_within_the_body_limit() {
     let whole = form(&[file("file", "filename=\"a\"", &vec![b's'; 25 << 20]), field("model", "m")]);
-    let ahead = read_pieces(cut(&whole, 64 << 10), false).await.unwrap();
-    assert!(ahead.form.before.len() > 25 << 20 && ahead.rest.is_none());
+    let start = read_pieces(cut(&whole, 64 << 10), false).await.unwrap();
+    assert!(start.form.before.len() > 25 << 20 && start.rest.is_none());
     let (body, _) = body(cut(&whole, 64 << 10), false);
-    let full = read(body, (BOUNDARY, true), &settings(), &mut lease(8 << 20), || Ok(())).await;
-    assert!(matches!(full, Err(Refusal::Full)), "what is held counts");
+    let full = read(body, (BOUNDARY, true), &settings(), &mut memory(8 << 20), || Ok(())).await;
+    assert!(matches!(full, Err(Refusal::BuffersFull)), "what is held counts");
     let large = form(&[file("file", "filename=\"a\"", &vec![b's'; 33 << 20]), field("model", "m")]);
     let large = read_pieces(cut(&large, 64 << 10), false).await;
     assert!(matches!(large, Err(Refusal::BodyTooLarge { .. })));
 }
 
 #[tokio::test]
-async fn what_is_no_legal_form_is_refused_with_its_reason() {
+async fn invalid_form_is_refused_with_a_reason() {
     let m = || field("model", "m");
     for (parts, why) in [
         (vec![field("prompt", "x")], "`model` is required"),
@@ -159,19 +159,19 @@ async fn what_is_no_legal_form_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_second_model_in_the_rest_breaks_it_off() {
+async fn second_model_field_in_the_stream_aborts_it() {
     let sound = file("file", "filename=\"a\"", &vec![0; 2 << 20]);
     let whole = form(&[field("model", "m"), sound, field("model", "other")]);
-    let ahead = read_pieces(cut(&whole, 8 << 10), false).await.unwrap();
-    let (rest, blameless) = (ahead.rest.clone().unwrap(), Arc::<AtomicBool>::default());
-    rest.tell(&blameless);
-    assert_eq!(sent(ahead).await, Err(BrokenOff));
+    let start = read_pieces(cut(&whole, 8 << 10), false).await.unwrap();
+    let (rest, blameless) = (start.rest.clone().unwrap(), Arc::<AtomicBool>::default());
+    rest.note_client_break_in(&blameless);
+    assert_eq!(sent(start).await, Err(BrokenOff));
     assert!(blameless.load(Ordering::Relaxed));
     assert_eq!(rest.broken().unwrap().to_string(), "`model` is given twice");
 }
 
 #[tokio::test]
-async fn headers_and_preambles_without_end_are_not_gathered() {
+async fn endless_part_headers_and_preambles_are_refused() {
     let endless_headers = [&b"--XbX\r\n"[..], &b"X-A: b\r\n".repeat(1 << 17)].concat();
     let endless_line = [&b"--XbX\r\nX-A: "[..], &vec![b'x'; 1 << 20]].concat();
     let preamble = vec![b'x'; 1 << 20];
@@ -181,8 +181,8 @@ async fn headers_and_preambles_without_end_are_not_gathered() {
     {
         for size in [100, 8 << 10, 64 << 10] {
             let (body, taken) = body(cut(&bytes, size), true);
-            let mut lease = lease(1 << 20);
-            let read = read(body, (BOUNDARY, true), &settings(), &mut lease, || Ok(())).await;
+            let mut memory = memory(1 << 20);
+            let read = read(body, (BOUNDARY, true), &settings(), &mut memory, || Ok(())).await;
             let taken = taken.load(Ordering::Relaxed) * size;
             assert!(taken <= (16 << 10) + 2 * size, "{what} {size}: {taken} bytes were taken");
             assert!(message(read).contains("too long"), "{what}");
@@ -191,46 +191,46 @@ async fn headers_and_preambles_without_end_are_not_gathered() {
 }
 
 #[tokio::test]
-async fn many_small_parts_in_large_pieces_are_read_before_more_is_taken() {
+async fn buffered_parts_are_drained_before_reading_more() {
     let small: Vec<_> = (0..100).map(|at| field(&format!("f{at}"), "v")).collect();
     let whole = form(&[small.concat(), field("model", "m"), file("file", "filename=\"a\"", &vec![0; 8 << 20])]);
     let (body, taken) = body(cut(&whole, 64 << 10), false);
-    let mut lease = lease(64 << 20);
-    let ahead = read(body, (BOUNDARY, true), &settings(), &mut lease, || Ok(())).await.unwrap();
-    assert_eq!(ahead.form.fields.len(), 101);
+    let mut memory = memory(64 << 20);
+    let start = read(body, (BOUNDARY, true), &settings(), &mut memory, || Ok(())).await.unwrap();
+    assert_eq!(start.form.fields.len(), 101);
     let taken = taken.load(Ordering::Relaxed) * (64 << 10);
-    assert!(taken < AHEAD + (256 << 10), "{taken}");
+    assert!(taken < READ_AHEAD_BYTES + (256 << 10), "{taken}");
 }
 
 #[tokio::test]
-async fn only_so_much_of_the_fields_is_looked_at_and_all_of_it_is_sent() {
+async fn fields_beyond_the_inspected_bytes_are_still_sent() {
     let long = "x".repeat(300 << 10);
     let whole = form(&[field("prompt", &long), field("stream", "true"), field("model", "m")]);
-    let ahead = read_pieces(cut(&whole, 8 << 10), false).await.unwrap();
-    let kept: usize = ahead.form.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    assert!(kept <= MOST_FIELDS + LONGEST_MODEL, "{kept}");
-    assert_eq!(ahead.form.fields.last().unwrap(), &("model".to_owned(), "m".to_owned()));
-    let (text, _) = sent(ahead).await.unwrap();
+    let start = read_pieces(cut(&whole, 8 << 10), false).await.unwrap();
+    let kept: usize = start.form.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(kept <= MAX_FIELD_BYTES + MAX_MODEL_BYTES, "{kept}");
+    assert_eq!(start.form.fields.last().unwrap(), &("model".to_owned(), "m".to_owned()));
+    let (text, _) = sent(start).await.unwrap();
     assert!(text.contains(&long) && text.contains("name=\"stream\"\r\n\r\ntrue\r\n"));
 }
 
 #[tokio::test]
-async fn a_client_that_stops_sending_is_given_up() {
+async fn stalled_form_times_out() {
     let whole = form(&[field("model", "m"), file("file", "filename=\"a\"", &vec![0; 4 << 20])]);
     let stalled = read_pieces(cut(&whole[..500], 100), true).await;
     assert!(matches!(stalled, Err(Refusal::BodyStalled { .. })));
-    let ahead = read_pieces(cut(&whole[..2 << 20], 8 << 10), true).await.unwrap();
-    let rest = ahead.rest.clone().unwrap();
-    assert_eq!(sent(ahead).await, Err(BrokenOff));
+    let start = read_pieces(cut(&whole[..2 << 20], 8 << 10), true).await.unwrap();
+    let rest = start.rest.clone().unwrap();
+    assert_eq!(sent(start).await, Err(BrokenOff));
     assert!(matches!(rest.broken(), Some(Refusal::BodyStalled { .. })));
-    let (settings, mut lease) = (RequestSettings::default(), lease(99));
-    let look = || Err(Refusal::UnknownToken);
-    let withdrawn = read(body(Vec::new(), true).0, (BOUNDARY, true), &settings, &mut lease, look).await;
+    let (settings, mut memory) = (RequestSettings::default(), memory(99));
+    let recheck = || Err(Refusal::UnknownToken);
+    let withdrawn = read(body(Vec::new(), true).0, (BOUNDARY, true), &settings, &mut memory, recheck).await;
     assert!(matches!(withdrawn, Err(Refusal::UnknownToken)));
 }
 
 #[test]
-fn a_boundary_is_one_to_seventy_bytes_long() {
+fn boundary_is_one_to_seventy_bytes_long() {
     let of = |kind: &str| {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
@@ -246,11 +246,11 @@ fn a_boundary_is_one_to_seventy_bytes_long() {
 }
 
 #[tokio::test]
-async fn a_model_in_the_path_counts_in_place_of_the_forms() {
+async fn model_in_the_path_overrides_the_forms() {
     let whole = form(&[field("prompt", "p"), field("model", "ignored")]);
-    let mut lease = lease(1 << 20);
-    let ahead = read(body(cut(&whole, 9), false).0, (BOUNDARY, false), &settings(), &mut lease, || Ok(())).await;
-    let (text, _) = sent(ahead.unwrap()).await.unwrap();
+    let mut memory = memory(1 << 20);
+    let start = read(body(cut(&whole, 9), false).0, (BOUNDARY, false), &settings(), &mut memory, || Ok(())).await;
+    let (text, _) = sent(start.unwrap()).await.unwrap();
     assert!(text.starts_with("<model>--XbX\r\ncontent-disposition: form-data; name=\"prompt\""), "{text}");
     assert!(!text.contains("ignored"));
 }

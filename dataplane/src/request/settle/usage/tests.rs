@@ -1,15 +1,15 @@
 use super::*;
 
-const ASKED: Asked = Asked {
+const BOUNDS: UsageBounds = UsageBounds {
     is_free: false,
     estimated_input: 7,
     plausible_input: 1_000,
     allowance: Some(Allowance { max_output: Some(100), thinking: 0, candidates: 1 }),
 };
 
-fn seen(content: bool, complete: bool, usage: Option<(u64, Option<u64>)>) -> Seen {
+fn seen(content: bool, complete: bool, usage: Option<(u64, Option<u64>)>) -> AttemptStats {
     let usage = usage.map(|(input, output)| Usage { input: Some(input), output, ..Usage::default() });
-    Seen {
+    AttemptStats {
         content,
         complete,
         error: None,
@@ -20,26 +20,26 @@ fn seen(content: bool, complete: bool, usage: Option<(u64, Option<u64>)>) -> See
     }
 }
 
-fn counts(seen: Seen) -> (Option<u64>, Option<u64>, UsageSource) {
-    let (usage, source) = seen.account(ASKED, true);
+fn counts(seen: AttemptStats) -> (Option<u64>, Option<u64>, UsageSource) {
+    let (usage, source) = seen.account(BOUNDS, true);
     (usage.input, usage.output, source)
 }
 
 #[test]
-fn a_final_report_stands() {
+fn final_usage_report_is_taken_as_is() {
     assert_eq!(counts(seen(true, true, Some((5, Some(2))))), (Some(5), Some(2), UsageSource::Reported));
-    let finished = Seen { finished: true, complete: false, ..seen(true, false, Some((5, Some(9)))) };
+    let finished = AttemptStats { finished: true, complete: false, ..seen(true, false, Some((5, Some(9)))) };
     assert_eq!(counts(finished), (Some(5), Some(9), UsageSource::Reported));
-    let silent = Seen { output_chars: 0, ..seen(true, true, Some((5, Some(0)))) };
+    let silent = AttemptStats { output_chars: 0, ..seen(true, true, Some((5, Some(0)))) };
     assert_eq!(counts(silent), (Some(5), Some(0), UsageSource::Reported), "zero where nothing came is a count");
 }
 
 #[test]
-fn a_report_that_denies_what_must_have_been_used_is_completed() {
+fn final_report_without_input_or_output_is_completed() {
     let expected = (Some(7), Some(10), UsageSource::Estimated);
     assert_eq!(counts(seen(true, true, Some((0, Some(0))))), expected);
     let no_input = Usage { output: Some(9), ..Usage::default() };
-    let (usage, source) = Seen { usage: Some(no_input), ..seen(true, true, None) }.account(ASKED, true);
+    let (usage, source) = AttemptStats { usage: Some(no_input), ..seen(true, true, None) }.account(BOUNDS, true);
     assert_eq!((usage.input, usage.output, source), (Some(7), Some(9), UsageSource::Estimated));
     assert_eq!(counts(seen(true, true, Some((5, None)))), (Some(5), Some(10), UsageSource::Estimated));
 }
@@ -55,37 +55,37 @@ fn implausible_counts_are_estimated_instead() {
         assert_eq!(counts(seen(true, true, Some((5, Some(absurd))))), (Some(5), Some(10), UsageSource::Estimated));
     }
     let cached = Usage { input: Some(1), cache_read: Some(u64::MAX), cache_write: Some(u64::MAX), ..Usage::default() };
-    let (usage, source) = Seen { usage: Some(cached), ..seen(true, true, None) }.account(ASKED, true);
+    let (usage, source) = AttemptStats { usage: Some(cached), ..seen(true, true, None) }.account(BOUNDS, true);
     assert_eq!((usage.total_input(), source), (7, UsageSource::Estimated));
 }
 
 #[test]
-fn an_abort_counts_at_least_what_came() {
+fn aborted_answer_counts_at_least_what_was_seen() {
     assert_eq!(counts(seen(true, false, Some((5, Some(1))))), (Some(5), Some(10), UsageSource::Counted));
     assert_eq!(counts(seen(true, false, None)), (Some(7), Some(10), UsageSource::Counted));
-    let tiny = Seen { output_chars: 3, ..seen(true, false, None) };
+    let tiny = AttemptStats { output_chars: 3, ..seen(true, false, None) };
     assert_eq!(counts(tiny), (Some(7), Some(3), UsageSource::Counted), "three events are three tokens");
 }
 
 #[test]
-fn what_an_upstream_received_costs_its_input_whatever_became_of_it() {
+fn received_request_costs_its_input_even_if_it_failed() {
     assert_eq!(counts(seen(false, false, None)), (Some(7), None, UsageSource::Estimated));
     assert_eq!(counts(seen(false, false, Some((5, Some(1))))), (Some(5), None, UsageSource::Reported));
-    let refused = seen(false, false, None).account(ASKED, false);
+    let refused = seen(false, false, None).account(BOUNDS, false);
     assert_eq!(refused, (Usage::default(), UsageSource::None));
 }
 
 #[test]
-fn a_whole_answer_without_a_report_is_estimated() {
+fn whole_answer_without_usage_is_estimated() {
     assert_eq!(counts(seen(true, true, None)), (Some(7), Some(10), UsageSource::Estimated));
-    let counting = Asked { is_free: true, ..ASKED };
+    let counting = UsageBounds { is_free: true, ..BOUNDS };
     assert_eq!(seen(true, true, None).account(counting, true).1, UsageSource::None);
 }
 
 #[test]
 fn cached_input_is_not_estimated_on_top() {
     let usage = Usage { cache_read: Some(90), ..Usage::default() };
-    let cut = Seen { usage: Some(usage), ..seen(true, false, None) };
-    let (usage, _) = cut.account(ASKED, true);
+    let cut = AttemptStats { usage: Some(usage), ..seen(true, false, None) };
+    let (usage, _) = cut.account(BOUNDS, true);
     assert_eq!((usage.input, usage.cache_read), (None, Some(90)));
 }

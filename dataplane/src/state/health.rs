@@ -44,7 +44,7 @@ pub struct Health(Mutex<State>);
 struct State {
     eviction: Eviction,
     /// Failures in a row, of all tenants.
-    row: Row,
+    streak: FailureStreak,
     /// For everybody.
     evicted_until: Option<Instant>,
     /// Those whose last request failed. Bounded by the namespaces that have tokens.
@@ -54,7 +54,7 @@ struct State {
 
 /// Failures since the last success of any tenant.
 #[derive(Debug, Default)]
-struct Row {
+struct FailureStreak {
     failures: u32,
     /// Who failed first.
     tenant: Option<String>,
@@ -73,7 +73,13 @@ struct Tenant {
 impl Default for State {
     fn default() -> Self {
         let eviction = Eviction { consecutive_failures: 5, duration: Duration::from_secs(30) };
-        Self { eviction, row: Row::default(), evicted_until: None, tenants: HashMap::new(), cooling_until: None }
+        Self {
+            eviction,
+            streak: FailureStreak::default(),
+            evicted_until: None,
+            tenants: HashMap::new(),
+            cooling_until: None,
+        }
     }
 }
 
@@ -105,7 +111,7 @@ impl Health {
     /// It answered a request of this tenant as it should.
     pub fn succeeded(&self, tenant: &str) {
         let mut state = self.state();
-        state.row = Row::default();
+        state.streak = FailureStreak::default();
         state.evicted_until = None;
         state.tenants.remove(tenant);
     }
@@ -120,10 +126,10 @@ impl Health {
         if alone.failures >= consecutive_failures {
             alone.evicted_until = until;
         }
-        let row = &mut state.row;
-        row.failures = row.failures.saturating_add(1);
-        row.is_shared |= row.tenant.get_or_insert_with(|| tenant.to_owned()) != tenant;
-        if row.is_shared && row.failures >= consecutive_failures {
+        let streak = &mut state.streak;
+        streak.failures = streak.failures.saturating_add(1);
+        streak.is_shared |= streak.tenant.get_or_insert_with(|| tenant.to_owned()) != tenant;
+        if streak.is_shared && streak.failures >= consecutive_failures {
             state.evicted_until = until;
         }
     }
@@ -161,7 +167,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn evicts_after_failures_in_a_row_and_again_at_the_next_one() {
+    fn evicts_after_consecutive_failures_and_again_at_the_next() {
         let health = Health::default();
         health.configure(Eviction { consecutive_failures: 2, duration: SECOND });
         let start = Instant::now();
@@ -200,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_that_two_tenants_see_evicts_for_everybody() {
+    fn failures_of_two_tenants_evict_for_all() {
         let health = Health::default();
         health.configure(Eviction { consecutive_failures: 3, duration: SECOND });
         let start = Instant::now();
@@ -215,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_pause_counts() {
+    fn longest_cool_down_wins() {
         let health = Health::default();
         let now = Instant::now();
         health.cool_down(now, 5 * SECOND);

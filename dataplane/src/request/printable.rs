@@ -1,11 +1,11 @@
 //! Words of clients, made fit for a line that people read.
 
-/// The text with everything replaced that moves a terminal, breaks a line or turns the order of letters, and at most `most`
-/// characters long; `…` behind them says that there were more.
-pub(super) fn printable(text: &str, most: usize) -> String {
+/// The text with everything replaced that moves a terminal, breaks a line or turns the order of letters, and at most
+/// `max` characters long; `…` behind them says that there were more.
+pub(super) fn printable(text: &str, max: usize) -> String {
     let mut letters = text.chars();
     let mut out: String =
-        letters.by_ref().take(most).map(|letter| if is_hidden(letter) { '\u{fffd}' } else { letter }).collect();
+        letters.by_ref().take(max).map(|letter| if is_invisible(letter) { '\u{fffd}' } else { letter }).collect();
     if letters.next().is_some() {
         out.push('…');
     }
@@ -14,7 +14,7 @@ pub(super) fn printable(text: &str, most: usize) -> String {
 
 /// Control characters, line and paragraph separators, marks of direction and letters without width: none of them shows, and
 /// each can make a line look like another one.
-pub(super) fn is_hidden(letter: char) -> bool {
+pub(super) fn is_invisible(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_show_is_replaced_and_a_cut_is_marked() {
+    fn invisible_characters_are_replaced_and_truncation_is_marked() {
         assert_eq!(printable("gpt-x é 日本", 99), "gpt-x é 日本");
         assert_eq!(
             printable("a\r\nb\u{85}\u{9b}31m\u{7f}\u{2029}\u{200b}\u{202e}\u{feff}", 99),

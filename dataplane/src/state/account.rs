@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
-use routeapi_metering::{Account as Counters, Actual, Ask, Exceeded, Limit, Quantity, Share, Ticket, UnixMillis};
+use routeapi_metering::{Account as Counters, Actual, Estimate, Exceeded, Limit, Quantity, Share, Ticket, UnixMillis};
 use tokio::sync::Semaphore;
 
 /// What the requests of one token share in this process.
@@ -76,9 +76,9 @@ impl Account {
     ///
     /// # Errors
     /// The limit that leaves no room.
-    pub fn reserve(self: &Arc<Self>, now: UnixMillis, ask: Ask) -> Result<Reservation, Exceeded> {
+    pub fn reserve(self: &Arc<Self>, now: UnixMillis, estimate: Estimate) -> Result<Reservation, Exceeded> {
         let mut counters = self.counters();
-        let ticket = counters.reserve(now, ask)?;
+        let ticket = counters.reserve(now, estimate)?;
         let headroom = Headroom::of(&counters.remaining(now));
         Ok(Reservation { account: Arc::clone(self), ticket: Some(ticket), headroom })
     }
@@ -160,31 +160,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_reservation_gives_its_slot_back() {
+    fn dropped_reservation_frees_its_slot() {
         let account = Arc::new(Account::default());
         account.configure(Vec::new(), Some(1), Share::default());
-        let first = account.reserve(0, Ask::default()).unwrap();
-        assert!(account.reserve(0, Ask::default()).is_err());
+        let first = account.reserve(0, Estimate::default()).unwrap();
+        assert!(account.reserve(0, Estimate::default()).is_err());
         drop(first);
-        account.reserve(0, Ask::default()).unwrap().settle(0, Actual::default());
-        assert!(account.reserve(0, Ask::default()).is_ok());
+        account.reserve(0, Estimate::default()).unwrap().settle(0, Actual::default());
+        assert!(account.reserve(0, Estimate::default()).is_ok());
     }
 
     #[test]
-    fn the_least_room_of_each_kind_is_told() {
+    fn headroom_is_the_least_of_each_kind() {
         let account = Arc::new(Account::default());
-        assert_eq!(account.reserve(0, Ask::default()).unwrap().headroom(), Headroom::default());
+        assert_eq!(account.reserve(0, Estimate::default()).unwrap().headroom(), Headroom::default());
         let limit =
             |name: &str, quantity| Limit { name: name.to_owned(), period: Period::Hour, quantity, is_strict: false };
         let limits = [("a", Quantity::Requests(9)), ("b", Quantity::Requests(5)), ("c", Quantity::Tokens(100))];
         account.configure(limits.map(|(name, quantity)| limit(name, quantity)).to_vec(), None, Share::default());
-        let held = account.reserve(0, Ask { tokens: 30, ..Ask::default() }).unwrap();
+        let held = account.reserve(0, Estimate { tokens: 30, ..Estimate::default() }).unwrap();
         let room = |cap, left| Some(Room { cap, left });
         assert_eq!(held.headroom(), Headroom { requests: room(5, 4), tokens: room(100, 70) });
     }
 
     #[test]
-    fn a_new_configuration_hands_out_no_fresh_budget() {
+    fn reconfiguring_limits_keeps_usage() {
         let account = Arc::new(Account::default());
         let limit = |name: &str, period| Limit {
             name: name.to_owned(),
@@ -193,8 +193,8 @@ mod tests {
             is_strict: false,
         };
         account.configure(vec![limit("a", Period::Day)], None, Share::default());
-        let ask = Ask { tokens: 60, ..Ask::default() };
-        account.reserve(0, ask).unwrap().settle(0, Actual { tokens: 60, spend: 0 });
+        let estimate = Estimate { tokens: 60, ..Estimate::default() };
+        account.reserve(0, estimate).unwrap().settle(0, Actual { tokens: 60, spend: 0 });
         for limits in
             [vec![limit("b", Period::Day)], vec![limit("b", Period::Month)], Vec::new(), vec![limit("a", Period::Day)]]
         {

@@ -2,12 +2,12 @@
 //! forgives no limit, forgets no failure and closes no pooled connection.
 
 mod account;
+mod concurrency_limit;
 mod health;
 mod learned;
 mod load;
-mod rejections;
+mod rejected_keys;
 mod retry_budget;
-mod slots;
 
 use std::{
     collections::HashMap,
@@ -18,45 +18,45 @@ use std::{
 use routeapi_channel::ObjectId;
 
 pub use account::{Account, Headroom, Remaining, Reservation, Room};
+pub use concurrency_limit::{ConcurrencyLimit, ConcurrencyPermit};
 pub use health::{Availability, Eviction, Health};
 pub use learned::Learned;
 pub use load::{InFlight, Load};
-pub use rejections::{Rejection, Rejections};
+pub use rejected_keys::{KeyRejection, RejectedKeys};
 pub use retry_budget::RetryBudget;
-pub use slots::{Slot, Slots};
 
 use crate::spawn::Spawner;
 use crate::telemetry::Traffic;
-use crate::upstream::{self, AddressRules, Clients, Egress, Keeping};
+use crate::upstream::{self, AddressRules, Clients, ConnectionLifetimes, Egress};
 
 /// One upstream model as health sees it: two routes that use the same model of the same account share its fate.
 pub type HealthKey = (ObjectId, Option<String>);
 
 /// Everything that is shared by one configuration and the next.
 #[derive(Debug)]
-pub struct Live {
-    accounts: Kept<ObjectId, Account>,
-    health: Kept<HealthKey, Health>,
-    loads: Kept<HealthKey, Load>,
-    learned: Kept<HealthKey, Learned>,
-    slots: Kept<ObjectId, Slots>,
-    budgets: Kept<ObjectId, RetryBudget>,
-    rejections: Arc<Rejections>,
+pub struct SharedState {
+    accounts: Registry<ObjectId, Account>,
+    health: Registry<HealthKey, Health>,
+    loads: Registry<HealthKey, Load>,
+    learned: Registry<HealthKey, Learned>,
+    concurrency: Registry<ObjectId, ConcurrencyLimit>,
+    budgets: Registry<ObjectId, RetryBudget>,
+    rejected_keys: Arc<RejectedKeys>,
     clients: Clients,
     traffic: Arc<Traffic>,
 }
 
-impl Live {
+impl SharedState {
     /// Nothing used, nothing failed, nothing connected.
     pub fn new(addresses: impl Into<AddressRules>) -> Self {
         Self {
-            accounts: Kept::default(),
-            health: Kept::default(),
-            loads: Kept::default(),
-            learned: Kept::default(),
-            slots: Kept::default(),
-            budgets: Kept::default(),
-            rejections: Arc::default(),
+            accounts: Registry::default(),
+            health: Registry::default(),
+            loads: Registry::default(),
+            learned: Registry::default(),
+            concurrency: Registry::default(),
+            budgets: Registry::default(),
+            rejected_keys: Arc::default(),
             clients: Clients::new(addresses),
             traffic: Arc::default(),
         }
@@ -78,8 +78,13 @@ impl Live {
 
     /// Keeps connections to upstreams for so long; counts and runs them here.
     #[must_use]
-    pub fn with_connections(mut self, keeping: Keeping, metrics: upstream::Metrics, spawner: Spawner) -> Self {
-        self.clients = self.clients.with_connections(keeping, metrics, spawner);
+    pub fn with_connections(
+        mut self,
+        lifetimes: ConnectionLifetimes,
+        metrics: upstream::Metrics,
+        spawner: Spawner,
+    ) -> Self {
+        self.clients = self.clients.with_connections(lifetimes, metrics, spawner);
         self
     }
 
@@ -109,13 +114,13 @@ impl Live {
     }
 
     /// Which providers' keys are rejected.
-    pub fn rejections(&self) -> &Arc<Rejections> {
-        &self.rejections
+    pub fn rejected_keys(&self) -> &Arc<RejectedKeys> {
+        &self.rejected_keys
     }
 
-    /// The concurrency slots of a provider.
-    pub fn slots(&self, provider: &ObjectId) -> Arc<Slots> {
-        self.slots.get(provider)
+    /// The concurrency limit of a provider.
+    pub fn concurrency(&self, provider: &ObjectId) -> Arc<ConcurrencyLimit> {
+        self.concurrency.get(provider)
     }
 
     /// The retry budget of a route.
@@ -134,7 +139,7 @@ impl Live {
         self.health.prune();
         self.loads.prune();
         self.learned.prune();
-        self.slots.prune();
+        self.concurrency.prune();
         self.budgets.prune();
         self.clients.prune();
     }
@@ -142,15 +147,15 @@ impl Live {
 
 /// Values by name, made on first use. A lock is taken while a configuration is compiled, never by a request.
 #[derive(Debug)]
-struct Kept<K, V>(Mutex<HashMap<K, Arc<V>>>);
+struct Registry<K, V>(Mutex<HashMap<K, Arc<V>>>);
 
-impl<K, V> Default for Kept<K, V> {
+impl<K, V> Default for Registry<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Hash + Eq + Clone, V: Default> Kept<K, V> {
+impl<K: Hash + Eq + Clone, V: Default> Registry<K, V> {
     fn get(&self, key: &K) -> Arc<V> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.entry(key.clone()).or_default().clone()
@@ -168,15 +173,15 @@ mod tests {
     use crate::upstream::AddressPolicy;
 
     #[test]
-    fn what_is_in_use_keeps_its_state_and_what_is_not_goes() {
-        let live = Live::new(AddressPolicy::Workstation);
+    fn state_in_use_is_kept_and_unused_state_is_pruned() {
+        let state = SharedState::new(AddressPolicy::Workstation);
         let key = (ObjectId::new("a", "b"), None);
-        let held = live.health(&key);
-        live.prune();
-        assert!(Arc::ptr_eq(&held, &live.health(&key)));
+        let held = state.health(&key);
+        state.prune();
+        assert!(Arc::ptr_eq(&held, &state.health(&key)));
         let weak = Arc::downgrade(&held);
         drop(held);
-        live.prune();
+        state.prune();
         assert!(weak.upgrade().is_none());
     }
 }

@@ -16,14 +16,14 @@ use crate::clock;
 
 /// In which time an estimate falls to a third (1/e). An answer takes seconds, so that an upstream that is 40 times slower
 /// is asked once in about four minutes beside one that is not.
-const DECAY: Duration = Duration::from_secs(60);
+const DECAY_TIME: Duration = Duration::from_secs(60);
 
 /// What an upstream that has not answered yet is taken to need once it was asked. The first request costs nothing, so that
 /// it is tried; further ones do, so that it does not get everything before it has shown what it can.
-const ASSUMED: Duration = Duration::from_secs(1);
+const ASSUMED_LATENCY: Duration = Duration::from_secs(1);
 
 /// What a failure counts as at least: failing fast is not being fast.
-const FAILED: Duration = Duration::from_secs(5);
+const FAILURE_LATENCY: Duration = Duration::from_secs(5);
 
 /// What one upstream model has to do.
 #[derive(Debug, Default)]
@@ -79,13 +79,13 @@ impl Load {
         let others = f64::from(self.in_flight());
         match *self.estimate() {
             Some(latency) => latency.decayed(now) * (others + 1.0),
-            None => ASSUMED.as_secs_f64() * others,
+            None => ASSUMED_LATENCY.as_secs_f64() * others,
         }
     }
 
     /// It failed on a request.
     pub fn failed(&self, now: Instant) {
-        self.at_least(FAILED, now);
+        self.at_least(FAILURE_LATENCY, now);
     }
 
     fn sample(&self, took: Duration, now: Instant) {
@@ -127,7 +127,7 @@ impl Latency {
 
     fn weight(self, now: Instant) -> f64 {
         let since = now.saturating_duration_since(self.at);
-        (-since.as_secs_f64() / DECAY.as_secs_f64()).exp()
+        (-since.as_secs_f64() / DECAY_TIME.as_secs_f64()).exp()
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_counts_at_once_and_is_forgotten_slowly() {
+    fn latency_peak_raises_at_once_and_decays_slowly() {
         let (load, start) = (Arc::new(Load::default()), Instant::now());
         let millis = |at: Instant| load.latency(at).map(|latency| latency.as_millis());
         assert_eq!(millis(start), None);
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(millis(later), Some(4_000));
         answers(&load, later, Duration::from_millis(100));
         assert!(millis(later + Duration::from_millis(100)) > Some(3_900), "one fast answer proves little");
-        assert!(millis(later + DECAY) < Some(1_500));
+        assert!(millis(later + DECAY_TIME) < Some(1_500));
         assert!(load.is_used());
     }
 
@@ -190,17 +190,17 @@ mod tests {
     }
 
     #[test]
-    fn failing_fast_is_not_being_fast() {
+    fn fast_failure_counts_as_slow() {
         let (load, now) = (Arc::new(Load::default()), Instant::now());
         load.failed(now);
-        assert_eq!(load.latency(now), Some(FAILED));
-        answers(&load, now, FAILED * 2);
-        load.failed(now + FAILED * 2);
-        assert_eq!(load.latency(now + FAILED * 2), Some(FAILED * 2), "a failure makes nobody faster");
+        assert_eq!(load.latency(now), Some(FAILURE_LATENCY));
+        answers(&load, now, FAILURE_LATENCY * 2);
+        load.failed(now + FAILURE_LATENCY * 2);
+        assert_eq!(load.latency(now + FAILURE_LATENCY * 2), Some(FAILURE_LATENCY * 2), "a failure makes nobody faster");
     }
 
     #[test]
-    fn a_request_that_nobody_waited_for_says_at_most_that_it_took_longer() {
+    fn unanswered_request_only_raises_the_latency() {
         let (load, now) = (Arc::new(Load::default()), Instant::now());
         answers(&load, now, Duration::from_secs(3));
         drop(load.begin(now));

@@ -12,12 +12,12 @@ use super::{
 use crate::{clock, config::runtime::Runtime};
 
 /// The configuration that a request goes by, and its caller in it.
-pub(super) struct Standing {
+pub(super) struct ConfigView {
     runtime: Arc<Runtime>,
     caller: Caller,
 }
 
-impl Standing {
+impl ConfigView {
     /// As found when the head came.
     pub(super) fn new(runtime: Arc<Runtime>, caller: Caller) -> Self {
         Self { runtime, caller }
@@ -37,11 +37,11 @@ impl Standing {
     ///
     /// # Errors
     /// The token is gone, suspended or expired, or its value was rotated out.
-    pub(super) fn renew(&mut self, gateway: &Gateway) -> Result<bool, Refusal> {
+    pub(super) fn refresh(&mut self, gateway: &Gateway) -> Result<bool, Refusal> {
         let current = gateway.config.current();
         let is_new = !Arc::ptr_eq(&current, &self.runtime);
         if is_new {
-            self.caller = identify::again(&current, &self.caller)?;
+            self.caller = identify::find_again(&current, &self.caller)?;
             self.runtime = current;
         }
         identify::check(&self.caller.token, clock::now())?;

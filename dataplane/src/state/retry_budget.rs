@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-const PER_REQUEST: i64 = 200;
-const PER_RETRY: i64 = 1_000;
-const MOST: i64 = 20_000;
+const EARNED_PER_REQUEST: i64 = 200;
+const RETRY_COST: i64 = 1_000;
+const MAX_BALANCE: i64 = 20_000;
 
 /// A bucket in thousandths of a retry. Starts half full, which serves small numbers of requests.
 #[derive(Debug)]
@@ -15,20 +15,20 @@ pub struct RetryBudget(AtomicI64);
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self(AtomicI64::new(MOST / 2))
+        Self(AtomicI64::new(MAX_BALANCE / 2))
     }
 }
 
 impl RetryBudget {
     /// A request came in: a fifth of a retry is earned.
     pub fn request(&self) {
-        let earn = |balance: i64| Some((balance + PER_REQUEST).min(MOST));
+        let earn = |balance: i64| Some((balance + EARNED_PER_REQUEST).min(MAX_BALANCE));
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earn);
     }
 
     /// Takes one retry if it is there.
     pub fn try_retry(&self) -> bool {
-        let spend = |balance: i64| (balance >= PER_RETRY).then_some(balance - PER_RETRY);
+        let spend = |balance: i64| (balance >= RETRY_COST).then_some(balance - RETRY_COST);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storm_is_amplified_by_a_fifth_at_most() {
+    fn retries_are_bounded_to_a_fifth_of_requests() {
         let budget = RetryBudget::default();
         let mut retries = 0;
         for _ in 0..1_000 {

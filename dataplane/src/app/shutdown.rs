@@ -1,5 +1,5 @@
 //! How a process ends: stop being ready, wait until nobody sends new connections, stop taking them, let answers finish,
-//! end what does not, and be gone before anybody loses patience.
+//! end what does not, and exit before the pod is killed.
 
 use std::{future, time::Duration};
 
@@ -10,59 +10,64 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Ending;
+use super::ShutdownTimeouts;
 use crate::server::Drain;
 
 /// For the terminal errors of streams that were ended to reach their clients.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The same after a second signal.
-const LAST_WORDS_AT_ONCE: Duration = Duration::from_millis(250);
+const FORCED_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// For what comes after the last words: records of cut requests, the logs. Whatever waits longer is cut by the exit.
-const AFTERWARDS: Duration = Duration::from_millis(2_750);
+const EXIT_TIMEOUT: Duration = Duration::from_millis(2_750);
 
 /// How long the process goes on after a second signal at most.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const FORCED_EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Waits for the end to be asked for, then goes through it.
-pub(super) async fn end(ending: Ending, stop: &CancellationToken, drain: &Drain, connections: &TaskTracker) {
-    let mut signals = Signals::new(ending.on_signals);
+pub(super) async fn run(
+    shutdown: ShutdownTimeouts,
+    stop: &CancellationToken,
+    drain: &Drain,
+    connections: &TaskTracker,
+) {
+    let mut signals = Signals::new(shutdown.on_signals);
     tokio::select! {
         () = stop.cancelled() => {}
         () = signals.next() => {}
     }
-    if ending.on_signals {
-        exit_after(ending.delay + ending.timeout + LAST_WORDS + AFTERWARDS);
+    if shutdown.on_signals {
+        exit_after(shutdown.delay + shutdown.timeout + CLOSE_TIMEOUT + EXIT_TIMEOUT);
     }
-    let last_words = tokio::select! {
-        () = gently(ending, drain, connections) => LAST_WORDS,
-        () = drain.expired() => LAST_WORDS,
+    let close_timeout = tokio::select! {
+        () = drain_gracefully(shutdown, drain, connections) => CLOSE_TIMEOUT,
+        () = drain.expired() => CLOSE_TIMEOUT,
         () = signals.next() => {
             tracing::warn!("a second signal: ending at once");
-            exit_after(AT_ONCE);
-            LAST_WORDS_AT_ONCE
+            exit_after(FORCED_EXIT_TIMEOUT);
+            FORCED_CLOSE_TIMEOUT
         }
     };
     drain.expire();
     connections.close();
-    if timeout(last_words, connections.wait()).await.is_err() {
+    if timeout(close_timeout, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections are cut");
     }
 }
 
-async fn gently(ending: Ending, drain: &Drain, connections: &TaskTracker) {
-    tracing::info!(delay_ms = ending.delay.as_millis(), "ending: not ready any more, still accepting");
+async fn drain_gracefully(shutdown: ShutdownTimeouts, drain: &Drain, connections: &TaskTracker) {
+    tracing::info!(delay_ms = shutdown.delay.as_millis(), "ending: not ready any more, still accepting");
     drain.start();
-    tokio::time::sleep(ending.delay).await;
+    tokio::time::sleep(shutdown.delay).await;
     tracing::info!(
         open = connections.len(),
-        timeout_ms = ending.timeout.as_millis(),
+        timeout_ms = shutdown.timeout.as_millis(),
         "no new connections; waiting for answers to finish"
     );
     drain.close();
     connections.close();
-    if timeout(ending.timeout, connections.wait()).await.is_err() {
+    if timeout(shutdown.timeout, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "the deadline has passed: ending the streams that still run");
     }
 }

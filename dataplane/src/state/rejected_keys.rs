@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 /// A key that was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rejection {
+pub struct KeyRejection {
     /// The status of the last answer that rejected it: 401 or 403.
     pub status: u16,
     /// Since when, in seconds since 1970.
@@ -25,7 +25,7 @@ pub struct Rejection {
 
 /// The keys of all providers.
 #[derive(Debug, Default)]
-pub struct Rejections {
+pub struct RejectedKeys {
     state: Mutex<State>,
     /// How many are rejected, so that an answer that accepts a key takes no lock.
     count: AtomicUsize,
@@ -36,10 +36,10 @@ pub struct Rejections {
 struct State {
     /// The key of each provider in force, by its hash.
     keys: BTreeMap<ObjectId, u64>,
-    rejected: BTreeMap<ObjectId, Rejection>,
+    rejected: BTreeMap<ObjectId, KeyRejection>,
 }
 
-impl Rejections {
+impl RejectedKeys {
     /// These are the keys in force.
     pub fn configure(&self, keys: BTreeMap<ObjectId, u64>) {
         let mut state = self.lock();
@@ -59,7 +59,7 @@ impl Rejections {
         }
         let is_new = !state.rejected.contains_key(provider);
         if is_new {
-            state.rejected.insert(provider.clone(), Rejection { status, since: now });
+            state.rejected.insert(provider.clone(), KeyRejection { status, since: now });
         }
         self.finish(&state, is_new);
         is_new
@@ -77,7 +77,7 @@ impl Rejections {
     }
 
     /// The providers whose key is rejected.
-    pub fn list(&self) -> BTreeMap<ObjectId, Rejection> {
+    pub fn list(&self) -> BTreeMap<ObjectId, KeyRejection> {
         self.lock().rejected.clone()
     }
 
@@ -103,27 +103,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_rejected_until_it_is_accepted_or_replaced() {
-        let (rejections, id) = (Rejections::default(), ObjectId::new("ai", "vendor"));
-        let configure = |key| rejections.configure([(id.clone(), key)].into());
-        let changed = rejections.changed();
-        assert!(!rejections.rejected(&id, 1, 401, 10), "not a provider in force");
+    fn key_stays_rejected_until_accepted_or_replaced() {
+        let (rejected_keys, id) = (RejectedKeys::default(), ObjectId::new("ai", "vendor"));
+        let configure = |key| rejected_keys.configure([(id.clone(), key)].into());
+        let changed = rejected_keys.changed();
+        assert!(!rejected_keys.rejected(&id, 1, 401, 10), "not a provider in force");
         configure(1);
-        assert!(rejections.rejected(&id, 1, 401, 10));
-        assert!(!rejections.rejected(&id, 1, 403, 11), "it is news once");
-        assert_eq!(rejections.list()[&id], Rejection { status: 401, since: 10 });
+        assert!(rejected_keys.rejected(&id, 1, 401, 10));
+        assert!(!rejected_keys.rejected(&id, 1, 403, 11), "it is news once");
+        assert_eq!(rejected_keys.list()[&id], KeyRejection { status: 401, since: 10 });
         configure(1);
-        assert!(!rejections.list().is_empty(), "the same key in a new configuration");
-        assert!(rejections.accepted(&id, 1) && !rejections.accepted(&id, 1));
-        assert!(rejections.list().is_empty());
-        rejections.rejected(&id, 1, 401, 20);
+        assert!(!rejected_keys.list().is_empty(), "the same key in a new configuration");
+        assert!(rejected_keys.accepted(&id, 1) && !rejected_keys.accepted(&id, 1));
+        assert!(rejected_keys.list().is_empty());
+        rejected_keys.rejected(&id, 1, 401, 20);
         configure(2);
-        assert!(rejections.list().is_empty(), "another key");
-        assert!(!rejections.rejected(&id, 1, 401, 30), "an answer to the older key");
-        rejections.rejected(&id, 2, 401, 40);
-        assert!(!rejections.accepted(&id, 1), "an answer to the older key");
-        rejections.configure(BTreeMap::new());
-        assert!(rejections.list().is_empty(), "no such provider any more");
+        assert!(rejected_keys.list().is_empty(), "another key");
+        assert!(!rejected_keys.rejected(&id, 1, 401, 30), "an answer to the older key");
+        rejected_keys.rejected(&id, 2, 401, 40);
+        assert!(!rejected_keys.accepted(&id, 1), "an answer to the older key");
+        rejected_keys.configure(BTreeMap::new());
+        assert!(rejected_keys.list().is_empty(), "no such provider any more");
         assert!(changed.has_changed().unwrap());
     }
 }

@@ -11,7 +11,7 @@ use crate::random;
 const REQUEST_ID: &str = "x-routeapi-request-id";
 
 /// Longest answer that hyper makes by itself.
-const LONGEST_BARE: usize = 256;
+const MAX_BARE_ANSWER_BYTES: usize = 256;
 
 /// As a response.
 pub(super) fn response(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
@@ -40,9 +40,9 @@ pub(super) fn bytes(status: StatusCode, message: &str) -> Vec<u8> {
 
 /// What to send in the place of hyper's own refusal of a request it cannot read, which says nothing but a status. It is
 /// told by what every answer of ours has and it has not; it is written alone, since nothing is read behind it.
-pub(super) fn in_place_of(written: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn replacement_for(written: &[u8]) -> Option<Vec<u8>> {
     let status = written.strip_prefix(b"HTTP/1.1 ")?.get(..3).filter(|status| status.starts_with(b"4"))?;
-    let bare = written.len() <= LONGEST_BARE
+    let bare = written.len() <= MAX_BARE_ANSWER_BYTES
         && memmem::find(written, b"content-length: 0\r\n").is_some()
         && memmem::find(written, REQUEST_ID.as_bytes()).is_none();
     let status = StatusCode::from_bytes(status).ok().filter(|_| bare)?;
@@ -55,7 +55,7 @@ pub(super) fn in_place_of(written: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn id() -> String {
-    let [high, low, _] = random::words();
+    let [high, low, _] = random::bits();
     random::request_id(high, low)
 }
 
@@ -75,9 +75,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_bare_refusal_is_replaced() {
+    fn only_hypers_own_bare_error_is_replaced() {
         let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
-        let text = String::from_utf8(in_place_of(bare).unwrap()).unwrap();
+        let text = String::from_utf8(replacement_for(bare).unwrap()).unwrap();
         assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\nx-routeapi-request-id: "), "{text}");
         assert!(text.contains("\"header section") || text.contains("header section is too large"), "{text}");
         for ours in [
@@ -87,7 +87,7 @@ mod tests {
             b"data: HTTP/1.1 400 content-length: 0\r\n",
             b"",
         ] {
-            assert_eq!(in_place_of(ours), None);
+            assert_eq!(replacement_for(ours), None);
         }
     }
 }

@@ -10,11 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use routeapi_protocol::response_translation::ResponseStream;
 
 use super::Gateway;
-use crate::live::Account;
+use crate::state::Account;
 
 /// A part of what may be held, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct MemoryPermit {
     /// What all hold together, and how much that may be; then the same for the token's requests.
     bounds: [(Gauge, i64); 2],
     held: i64,
@@ -22,29 +22,29 @@ pub(super) struct Lease {
 
 /// More is held than may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct BuffersFull;
 
 /// What a stream holds of an event that is not complete.
 #[derive(Debug)]
 pub(super) struct UnfinishedEvent {
-    lease: Lease,
+    memory: MemoryPermit,
     counted: usize,
 }
 
 /// Up to so many bytes of an event do not count: most streams never ask.
-const UNCOUNTED: usize = 128 << 10;
+const UNCOUNTED_BYTES: usize = 128 << 10;
 
 /// Pieces as one; a single piece is not copied.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(super) struct BufferedBody {
     first: Bytes,
     rest: Option<BytesMut>,
-    lease: Lease,
+    memory: MemoryPermit,
 }
 
-// === impl Lease ===
+// === impl MemoryPermit ===
 
-impl Lease {
+impl MemoryPermit {
     /// Holds nothing yet. A token may hold half of what the process may, and in any case one request, also translated,
     /// and its answer.
     pub(super) fn new(gateway: &Gateway, account: &Account) -> Self {
@@ -61,23 +61,23 @@ impl Lease {
     }
 
     /// Holds more. It counts in any case: what is full is for the caller to let go.
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), BuffersFull> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.held = self.held.saturating_add(bytes);
         self.add(bytes)
     }
 }
 
-impl Lease {
-    fn add(&self, more: i64) -> Result<(), Full> {
+impl MemoryPermit {
+    fn add(&self, more: i64) -> Result<(), BuffersFull> {
         let is_full = |(held, limit): &(Gauge, i64)| held.inc_by(more).saturating_add(more) > *limit;
         // Each bound counts, whatever the others say.
         let full = self.bounds.iter().filter(|bound| is_full(bound)).count();
-        if full > 0 { Err(Full) } else { Ok(()) }
+        if full > 0 { Err(BuffersFull) } else { Ok(()) }
     }
 
     /// Holds so many bytes from now on, be it more or less than before.
-    pub(super) fn resize(&mut self, bytes: usize) -> Result<(), Full> {
+    pub(super) fn resize(&mut self, bytes: usize) -> Result<(), BuffersFull> {
         let wanted = i64::try_from(bytes).unwrap_or(i64::MAX);
         let more = wanted.saturating_sub(self.held);
         self.held = wanted;
@@ -85,7 +85,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
         for (held, _) in &self.bounds {
             held.dec_by(self.held);
@@ -96,34 +96,34 @@ impl Drop for Lease {
 // === impl UnfinishedEvent ===
 
 impl UnfinishedEvent {
-    pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, counted: 0 }
+    pub(super) fn new(memory: MemoryPermit) -> Self {
+        Self { memory, counted: 0 }
     }
 
     /// Counts what the stream holds now. Where it holds too much but the client can do without, it lets go.
-    pub(super) fn count(&mut self, stream: &mut ResponseStream) -> Result<(), Full> {
+    pub(super) fn count(&mut self, stream: &mut ResponseStream) -> Result<(), BuffersFull> {
         let held = stream.held();
-        let counted = if held > UNCOUNTED { held } else { 0 };
-        if std::mem::replace(&mut self.counted, counted) == counted || self.lease.resize(counted).is_ok() {
+        let counted = if held > UNCOUNTED_BYTES { held } else { 0 };
+        if std::mem::replace(&mut self.counted, counted) == counted || self.memory.resize(counted).is_ok() {
             return Ok(());
         }
         if !stream.stop_looking() {
-            return Err(Full);
+            return Err(BuffersFull);
         }
         self.counted = 0;
-        self.lease.resize(0)
+        self.memory.resize(0)
     }
 }
 
-// === impl Gathered ===
+// === impl BufferedBody ===
 
-impl Gathered {
-    pub(super) fn new(lease: Lease) -> Self {
-        Self { first: Bytes::new(), rest: None, lease }
+impl BufferedBody {
+    pub(super) fn new(memory: MemoryPermit) -> Self {
+        Self { first: Bytes::new(), rest: None, memory }
     }
 
     /// Takes a piece, also when that is more than may be held.
-    pub(super) fn push(&mut self, piece: Bytes) -> Result<(), Full> {
+    pub(super) fn push(&mut self, piece: Bytes) -> Result<(), BuffersFull> {
         let length = piece.len();
         match &mut self.rest {
             Some(rest) => rest.extend_from_slice(&piece),
@@ -131,16 +131,16 @@ impl Gathered {
             None if piece.is_empty() => {}
             None => self.rest.insert(BytesMut::from(self.first.as_ref())).extend_from_slice(&piece),
         }
-        self.lease.grow(length)
+        self.memory.grow(length)
     }
 
     pub(super) fn len(&self) -> usize {
         self.rest.as_ref().map_or(self.first.len(), BytesMut::len)
     }
 
-    /// All of it, with the lease to keep for as long as it is held.
-    pub(super) fn join(self) -> (Bytes, Lease) {
-        (self.rest.map_or(self.first, BytesMut::freeze), self.lease)
+    /// All of it, with the permit to keep for as long as it is held.
+    pub(super) fn join(self) -> (Bytes, MemoryPermit) {
+        (self.rest.map_or(self.first, BytesMut::freeze), self.memory)
     }
 }
 
@@ -149,19 +149,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_become_one_and_all_holders_share_the_bound() {
+    fn buffered_pieces_join_and_share_the_memory_limit() {
         let gauge = Gauge::default();
-        let lease = || Lease::of([(gauge.clone(), 5), (Gauge::default(), usize::MAX)]);
-        let (mut a, mut b) = (Gathered::new(lease()), Gathered::new(lease()));
+        let memory = || MemoryPermit::of([(gauge.clone(), 5), (Gauge::default(), usize::MAX)]);
+        let (mut a, mut b) = (BufferedBody::new(memory()), BufferedBody::new(memory()));
         for piece in ["a", "", "bc"] {
             assert_eq!(a.push(Bytes::from_static(piece.as_bytes())), Ok(()));
         }
         assert_eq!(b.push(Bytes::from_static(b"de")), Ok(()));
-        assert_eq!(b.push(Bytes::from_static(b"f")), Err(Full));
+        assert_eq!(b.push(Bytes::from_static(b"f")), Err(BuffersFull));
         assert_eq!((a.len(), b.len(), gauge.get()), (3, 3, 6));
-        let (bytes, lease) = a.join();
+        let (bytes, memory) = a.join();
         assert_eq!((bytes, gauge.get()), (Bytes::from_static(b"abc"), 6));
-        drop(lease);
+        drop(memory);
         assert_eq!(gauge.get(), 3);
         assert_eq!(b.push(Bytes::from_static(b"gh")), Ok(()));
         drop(b);
@@ -169,24 +169,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_may_become_less() {
+    fn memory_permit_can_shrink() {
         let gauge = Gauge::default();
-        let mut lease = Lease::of([(gauge.clone(), 5), (Gauge::default(), usize::MAX)]);
-        assert_eq!(lease.resize(6), Err(Full));
-        assert_eq!((lease.resize(2), gauge.get()), (Ok(()), 2));
-        drop(lease);
+        let mut memory = MemoryPermit::of([(gauge.clone(), 5), (Gauge::default(), usize::MAX)]);
+        assert_eq!(memory.resize(6), Err(BuffersFull));
+        assert_eq!((memory.resize(2), gauge.get()), (Ok(()), 2));
+        drop(memory);
         assert_eq!(gauge.get(), 0);
     }
 
     #[test]
-    fn a_token_fills_its_own_part_and_no_more() {
+    fn memory_limit_per_token_is_enforced() {
         let (all, greedy, other) = (Gauge::default(), Gauge::default(), Gauge::default());
-        let lease = |token: &Gauge| Lease::of([(all.clone(), 100), (token.clone(), 25)]);
-        let mut leases: Vec<Lease> = (0..5).map(|_| lease(&greedy)).collect();
-        let granted = leases.iter_mut().filter_map(|lease| lease.grow(10).ok()).count();
+        let memory = |token: &Gauge| MemoryPermit::of([(all.clone(), 100), (token.clone(), 25)]);
+        let mut permits: Vec<MemoryPermit> = (0..5).map(|_| memory(&greedy)).collect();
+        let granted = permits.iter_mut().filter_map(|permit| permit.grow(10).ok()).count();
         assert_eq!(granted, 2);
-        assert_eq!(lease(&other).grow(25), Ok(()));
-        drop(leases);
+        assert_eq!(memory(&other).grow(25), Ok(()));
+        drop(permits);
         assert_eq!((all.get(), greedy.get(), other.get()), (0, 0, 0));
     }
 }

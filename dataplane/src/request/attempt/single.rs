@@ -26,36 +26,36 @@ use routeapi_protocol::{
 use tokio::{task::coop::consume_budget, time::timeout_at};
 
 use super::{
-    Answer, AnswerBody, Place,
+    Answer, AnswerBody, UpstreamPermits,
     failure::{Cause, Failure, RawError},
     outbound,
 };
 use crate::{
     clock,
     config::runtime::Upstream,
-    live::Account,
     request::{
         RequestSettings,
-        gathered::{Full, Gathered, Lease, UnfinishedEvent},
-        offload::Late,
-        read::Rest,
-        refusal::FULL,
+        memory::{BufferedBody, BuffersFull, MemoryPermit, UnfinishedEvent},
+        offload::DeadlinePassed,
+        read::FormRest,
+        refusal::BUFFERS_FULL,
         settle::Guard,
     },
-    upstream::{OutboundBody, OutboundRequest, Reached, SendError, UpstreamBody},
+    state::Account,
+    upstream::{ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
 };
 
 /// Longest error body that is read; what is longer says nothing more.
-const MAX_ERROR_BODY: usize = 256 << 10;
+const MAX_ERROR_BODY_BYTES: usize = 256 << 10;
 
 /// How long an error body is waited for once its head is there.
-const ERROR_PATIENCE: Duration = Duration::from_secs(10);
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What one try needs.
-pub(super) struct Try<'a> {
-    pub call: &'a ParsedRequest,
+pub(super) struct SingleAttempt<'a> {
+    pub request: &'a ParsedRequest,
     /// What is still to come of a form.
-    pub rest: Option<&'a Rest>,
+    pub rest: Option<&'a FormRest>,
     pub client_headers: &'a HeaderMap,
     pub upstream: &'a Arc<Upstream>,
     /// Whose turn large answers wait for.
@@ -68,21 +68,21 @@ pub(super) struct Try<'a> {
 }
 
 /// What is left of a prepared request once its body is on the way.
-struct WayBack {
+struct AwaitedResponse {
     translation: ResponseTranslation,
-    reply: ResponseContext,
-    place: Place,
+    response_context: ResponseContext,
+    permits: UpstreamPermits,
 }
 
-impl Try<'_> {
+impl SingleAttempt<'_> {
     /// Makes the attempt. The guard knows of it from beginning to end.
     pub(super) async fn run(&self, prepared: Prepared, guard: &mut Guard) -> Result<Answer, Box<Failure>> {
-        let Some(slot) = self.upstream.provider.slots.try_take() else {
-            return Err(self.busy());
+        let Some(permit) = self.upstream.provider.concurrency.try_acquire() else {
+            return Err(self.upstream_busy());
         };
         let now = clock::now();
-        let model = self.upstream.model.as_deref().unwrap_or(self.call.model());
-        let sent = guard.attempt(self.upstream, model, prepared.warnings, now.mono);
+        let model = self.upstream.model.as_deref().unwrap_or(self.request.model());
+        let sent = guard.begin_attempt(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
         let same_dialect = prepared.translation.is_passthrough().then(|| prepared.translation.operation().family());
         let outbound = OutboundRequest {
@@ -99,57 +99,62 @@ impl Try<'_> {
             operation: prepared.translation.operation(),
             framing: upstream_framing(&prepared.translation),
         };
-        let back = WayBack {
+        let awaited = AwaitedResponse {
             translation: prepared.translation,
-            reply: self.call.reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
-            place: (slot, self.upstream.load.begin(now.mono)),
+            response_context: self.request.reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
+            permits: (permit, self.upstream.load.begin(now.mono)),
         };
-        let (response, content_by) = self.exchange(&outbound).await?;
+        let (response, content_by) = self.send(&outbound).await?;
         guard.attempt_status(response.status().as_u16());
         if !response.status().is_success() {
-            return Err(self.refused(response, &back.translation, Lease::new(guard.gateway(), self.account)).await);
+            return Err(self
+                .error_answer(response, &awaited.translation, MemoryPermit::new(guard.gateway(), self.account))
+                .await);
         }
         self.upstream.provider.answered(response.status().as_u16(), false, guard.context().now.unix_seconds());
-        if has_foreign_encoding(response.headers()) {
-            return Err(self.unreadable(Cause::Unreadable, "answered with a content-encoding that was not asked for"));
+        if has_unexpected_encoding(response.headers()) {
+            return Err(self.unreadable_answer(
+                Cause::UnreadableAnswer,
+                "answered with a content-encoding that was not asked for",
+            ));
         }
-        match back.translation.framing() {
-            _ if back.translation.is_raw() => self.stream(response, back, content_by, guard).await,
-            Framing::Whole => self.whole(response, back, content_by, guard).await,
-            Framing::Sse | Framing::JsonArray => self.stream(response, back, content_by, guard).await,
+        match awaited.translation.framing() {
+            _ if awaited.translation.is_raw() => self.stream(response, awaited, content_by, guard).await,
+            Framing::Whole => self.whole(response, awaited, content_by, guard).await,
+            Framing::Sse | Framing::JsonArray => self.stream(response, awaited, content_by, guard).await,
         }
     }
 
     /// Sends the request, and once more if the upstream never saw it and all of it is still here. Returns the head of the
     /// answer, and until when content has to come.
-    async fn exchange(&self, outbound: &OutboundRequest) -> Result<(Response<UpstreamBody>, Instant), Box<Failure>> {
+    async fn send(&self, outbound: &OutboundRequest) -> Result<(Response<UpstreamBody>, Instant), Box<Failure>> {
         let client = &self.upstream.client;
-        let mut reached = self.reached(client.reach()).await?;
+        let mut connected = self.connected(client.connect()).await?;
         let mut is_repeated = false;
         loop {
             let content_by = self.content_by(clock::mono());
-            match timeout_at(content_by.into(), reached.send(outbound)).await {
-                Err(_) => return Err(self.late()),
+            match timeout_at(content_by.into(), connected.send(outbound)).await {
+                Err(_) => return Err(self.timed_out()),
                 Ok(Ok(response)) => return Ok((response, content_by)),
                 Ok(Err(error)) if error.is_unseen() && !is_repeated && !self.has_begun() => {
                     tracing::debug!(upstream = self.name(), %error, "the request goes out once more");
                     outbound.sent.clear();
                     is_repeated = true;
-                    reached = self.reached(client.reach_again()).await?;
+                    connected = self.connected(client.reconnect()).await?;
                 }
-                Ok(Err(error)) => return Err(Failure::unsent(self.upstream, &error)),
+                Ok(Err(error)) => return Err(Failure::send_failed(self.upstream, &error)),
             }
         }
     }
 
     /// Waits for a connection within the time of the whole request.
-    async fn reached<'b>(
+    async fn connected<'b>(
         &self,
-        reaching: impl Future<Output = Result<Reached<'b>, SendError>>,
-    ) -> Result<Reached<'b>, Box<Failure>> {
-        match timeout_at(self.deadline.into(), reaching).await {
-            Err(_) => Err(self.late()),
-            Ok(reached) => reached.map_err(|error| Failure::unsent(self.upstream, &error)),
+        connecting: impl Future<Output = Result<ConnectedClient<'b>, SendError>>,
+    ) -> Result<ConnectedClient<'b>, Box<Failure>> {
+        match timeout_at(self.deadline.into(), connecting).await {
+            Err(_) => Err(self.timed_out()),
+            Ok(connected) => connected.map_err(|error| Failure::send_failed(self.upstream, &error)),
         }
     }
 
@@ -158,8 +163,8 @@ impl Try<'_> {
     /// its own behind that.
     fn content_by(&self, now: Instant) -> Instant {
         let sending = self.rest.map_or(Duration::ZERO, |_| self.settings.body_total);
-        let patience = self.upstream.timeouts.first_content.saturating_add(sending);
-        now.checked_add(patience).unwrap_or(self.deadline).min(self.deadline)
+        let timeout = self.upstream.timeouts.first_content.saturating_add(sending);
+        now.checked_add(timeout).unwrap_or(self.deadline).min(self.deadline)
     }
 
     /// Whether some of the rest of a form is gone.
@@ -171,7 +176,7 @@ impl Try<'_> {
     fn body(&self, json: Bytes, form: Option<PreparedForm>) -> Result<OutboundBody, Box<Failure>> {
         let Some(PreparedForm { pieces, content_type }) = form else { return Ok(json.into()) };
         let content_type = HeaderValue::try_from(content_type)
-            .map_err(|_| self.unreadable(Cause::Unformed, "cannot be sent this form"))?;
+            .map_err(|_| self.unreadable_answer(Cause::RequestUnformed, "cannot be sent this form"))?;
         Ok(OutboundBody::form(pieces, content_type, self.rest.map(|rest| rest.tail.clone())))
     }
 
@@ -179,62 +184,62 @@ impl Try<'_> {
     async fn whole(
         &self,
         response: Response<UpstreamBody>,
-        back: WayBack,
+        awaited: AwaitedResponse,
         first_by: Instant,
         guard: &mut Guard,
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut body) = response.into_parts();
-        let mut bytes = Gathered::new(Lease::new(guard.gateway(), self.account));
+        let mut bytes = BufferedBody::new(MemoryPermit::new(guard.gateway(), self.account));
         let mut by = first_by;
         loop {
             match timeout_at(by.into(), body.frame()).await {
-                Err(_) => return Err(self.late()),
+                Err(_) => return Err(self.timed_out()),
                 Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(self.unreadable(Cause::Truncated, &error.to_string())),
+                Ok(Some(Err(error))) => return Err(self.unreadable_answer(Cause::Truncated, &error.to_string())),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        bytes.push(data).map_err(|full| self.shed(full))?;
+                        bytes.push(data).map_err(|full| self.buffers_full(full))?;
                     }
                 }
             }
             if bytes.len() > self.settings.max_answer_bytes {
-                return Err(self.oversized());
+                return Err(self.answer_too_large());
             }
             let now = clock::mono();
             // An upstream that is never silent does not let the timer be looked at.
             if now >= self.deadline {
-                return Err(self.late());
+                return Err(self.timed_out());
             }
             by = now.checked_add(self.upstream.timeouts.stream_idle).unwrap_or(self.deadline).min(self.deadline);
         }
-        let (bytes, mut lease) = bytes.join();
+        let (bytes, mut memory) = bytes.join();
         self.check_page(&head.headers, &bytes)?;
-        if !back.translation.is_passthrough() {
+        if !awaited.translation.is_passthrough() {
             // While it is translated, the upstream's answer and the client's are held both.
-            lease.resize(bytes.len().saturating_mul(2)).map_err(|full| self.shed(full))?;
+            memory.resize(bytes.len().saturating_mul(2)).map_err(|full| self.buffers_full(full))?;
         }
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let WayBack { translation, reply, place } = back;
+        let AwaitedResponse { translation, response_context, permits } = awaited;
         let (status, same_dialect) = (head.status.as_u16(), translation.is_passthrough());
-        let (given, way_back) = (bytes.clone(), translation.clone());
+        let (given, response_translation) = (bytes.clone(), translation.clone());
         let translated = guard.gateway().offload.run(self.account, bytes.len(), self.deadline, move || {
-            (translation.whole(&reply, status, content_type.as_deref(), bytes), lease)
+            (translation.whole(&response_context, status, content_type.as_deref(), bytes), memory)
         });
-        let (whole, mut lease) = translated.await.map_err(|Late| self.late())?;
+        let (whole, mut memory) = translated.await.map_err(|DeadlinePassed| self.timed_out())?;
         match whole {
             Err(problem) => {
-                let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
-                failure.keep_raw(way_back.stated_error(&given), &head.headers);
+                let mut failure = Failure::new(self.upstream, Cause::ErrorAnswer, problem);
+                failure.keep_raw(response_translation.stated_error(&given), &head.headers);
                 Err(failure)
             }
             Ok(whole) => {
                 guard.observe(&whole.stats);
                 self.check_filtered(&whole.stats)?;
-                guard.delivered_whole();
-                lease.resize(whole.body.len()).map_err(|full| self.shed(full))?;
+                guard.mark_whole_answer();
+                memory.resize(whole.body.len()).map_err(|full| self.buffers_full(full))?;
                 let changed = whole.changed.then_some(whole.content_type);
-                let body = AnswerBody::Whole { bytes: whole.body, changed, lease };
-                Ok(self.answer(head.status, head.headers, same_dialect, body, place))
+                let body = AnswerBody::Whole { bytes: whole.body, changed, memory };
+                Ok(self.answer(head.status, head.headers, same_dialect, body, permits))
             }
         }
     }
@@ -243,20 +248,20 @@ impl Try<'_> {
     async fn stream(
         &self,
         response: Response<UpstreamBody>,
-        back: WayBack,
+        awaited: AwaitedResponse,
         content_by: Instant,
         guard: &mut Guard,
     ) -> Result<Answer, Box<Failure>> {
         let (head, mut rest) = response.into_parts();
         let stated_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let mut stream = back.translation.stream_of(&back.reply, stated_type);
-        let mut held = Gathered::new(Lease::new(guard.gateway(), self.account));
-        let mut unfinished = UnfinishedEvent::new(Lease::new(guard.gateway(), self.account));
+        let mut stream = awaited.translation.stream_of(&awaited.response_context, stated_type);
+        let mut held = BufferedBody::new(MemoryPermit::new(guard.gateway(), self.account));
+        let mut unfinished = UnfinishedEvent::new(MemoryPermit::new(guard.gateway(), self.account));
         loop {
             // An upstream that is never silent must not keep this worker.
             consume_budget().await;
             let (ended, room) = match timeout_at(content_by.into(), rest.frame()).await {
-                Err(_) => return Err(self.late()),
+                Err(_) => return Err(self.timed_out()),
                 Ok(Some(Err(error))) => {
                     return Err(Failure::truncated(self.upstream, &format!("broke off its answer ({error})")));
                 }
@@ -269,36 +274,42 @@ impl Try<'_> {
                     (false, held.push(stream.push(data)))
                 }
             };
-            unfinished.count(&mut stream).map_err(|full| self.shed(full))?;
+            unfinished.count(&mut stream).map_err(|full| self.buffers_full(full))?;
             let is_large = room.is_err() || held.len() > self.settings.max_held_bytes;
-            let judged = self.judge(&stream, ended, guard).map_err(|mut failure| {
+            let may_go_out = self.may_hand_over(&stream, ended, guard).map_err(|mut failure| {
                 failure.keep_raw(stream.stated_error(), &head.headers);
                 failure
             });
-            if judged? || is_large {
-                let content_type = (!back.translation.is_raw()).then(|| back.translation.stream_content_type());
-                let (held, _lease) = held.join();
+            if may_go_out? || is_large {
+                let content_type = (!awaited.translation.is_raw()).then(|| awaited.translation.stream_content_type());
+                let (held, _memory) = held.join();
                 let rest = (!ended).then_some(rest);
                 let body = AnswerBody::Stream { held, stream, rest, unfinished, content_type };
-                return Ok(self.answer(head.status, head.headers, back.translation.is_passthrough(), body, back.place));
+                return Ok(self.answer(
+                    head.status,
+                    head.headers,
+                    awaited.translation.is_passthrough(),
+                    body,
+                    awaited.permits,
+                ));
             }
             // An upstream that is never silent does not let the timer be looked at.
             if clock::mono() >= content_by {
-                return Err(self.late());
+                return Err(self.timed_out());
             }
         }
     }
 
     /// Whether the stream can be handed over now.
-    fn judge(&self, stream: &ResponseStream, ended: bool, guard: &mut Guard) -> Result<bool, Box<Failure>> {
+    fn may_hand_over(&self, stream: &ResponseStream, ended: bool, guard: &mut Guard) -> Result<bool, Box<Failure>> {
         let stats = stream.stats();
         guard.observe(stats);
         if let Some(problem) = &stats.error {
             // A stream that stopped early says so as an error as well, but the upstream did not.
             let cause = match (ended, stats.content) {
                 (true, _) if !stream.states_error() => Cause::Truncated,
-                (_, true) => Cause::AnsweredLate,
-                (_, false) => Cause::Answered,
+                (_, true) => Cause::LateErrorEvent,
+                (_, false) => Cause::ErrorAnswer,
             };
             return Err(Failure::new(self.upstream, cause, problem.clone()));
         }
@@ -318,7 +329,7 @@ impl Try<'_> {
             return Ok(());
         }
         let message = format!("upstream {}: the content filter left nothing of the answer", self.name());
-        Err(Failure::new(self.upstream, Cause::Answered, Problem::new(ProblemKind::ContentFiltered, message)))
+        Err(Failure::new(self.upstream, Cause::ErrorAnswer, Problem::new(ProblemKind::ContentFiltered, message)))
     }
 
     /// A web page, as a captive portal or a front end answers it with status 200. Some servers call everything HTML, so
@@ -327,17 +338,17 @@ impl Try<'_> {
         let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         if kind.get(..9).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html")) && understand::is_page(body) {
             let why = "answered with a web page; the baseURL of its AIProvider may be wrong";
-            return Err(self.unreadable(Cause::Unreadable, why));
+            return Err(self.unreadable_answer(Cause::UnreadableAnswer, why));
         }
         Ok(())
     }
 
     /// Reads an error answer.
-    async fn refused(
+    async fn error_answer(
         &self,
         response: Response<UpstreamBody>,
         translation: &ResponseTranslation,
-        lease: Lease,
+        memory: MemoryPermit,
     ) -> Box<Failure> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
@@ -346,13 +357,13 @@ impl Try<'_> {
             return Failure::redirected(self.upstream, status, location);
         }
         let now = clock::now();
-        let by = now.mono.checked_add(ERROR_PATIENCE).unwrap_or(self.deadline).min(self.deadline);
-        let (body, complete) = error_body(body, by, lease).await;
+        let by = now.mono.checked_add(ERROR_BODY_TIMEOUT).unwrap_or(self.deadline).min(self.deadline);
+        let (body, complete) = error_body(body, by, memory).await;
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let hints = RetryHints { header: &header, now_ms: now.unix_ms.unsigned_abs() };
         let problem = translation.failure(status, hints, &body);
         self.upstream.provider.answered(status, problem.kind == ProblemKind::Authentication, now.unix_seconds());
-        let mut failure = Failure::new(self.upstream, Cause::Answered, problem);
+        let mut failure = Failure::new(self.upstream, Cause::ErrorAnswer, problem);
         failure.names_stream_options = matches!(status, 400 | 422) && names_stream_options(&body);
         let is_error = (400..600).contains(&status);
         // What is none of the vendor's own, such as a proxy's page, is of no use to an SDK, and not for its user.
@@ -368,9 +379,9 @@ impl Try<'_> {
         headers: HeaderMap,
         same_dialect: bool,
         body: AnswerBody,
-        mut place: Place,
+        mut permits: UpstreamPermits,
     ) -> Answer {
-        place.1.answered(clock::mono());
+        permits.1.answered(clock::mono());
         Answer {
             upstream: Arc::clone(self.upstream),
             status,
@@ -378,35 +389,35 @@ impl Try<'_> {
             same_dialect,
             deadline: self.deadline,
             body,
-            place,
+            permits,
         }
     }
 
     /// A timer ran out: the request's own, or the upstream's.
-    fn late(&self) -> Box<Failure> {
+    fn timed_out(&self) -> Box<Failure> {
         if clock::now().mono >= self.deadline {
-            return Failure::overdue(self.upstream);
+            return Failure::request_timeout(self.upstream);
         }
-        Failure::silent(self.upstream, self.upstream.timeouts.first_content)
+        Failure::first_content_timeout(self.upstream, self.upstream.timeouts.first_content)
     }
 
-    fn busy(&self) -> Box<Failure> {
+    fn upstream_busy(&self) -> Box<Failure> {
         let message = format!("upstream {} has no free slot (maxConcurrentRequests)", self.name());
         let mut problem = Problem::new(ProblemKind::Overloaded, message);
         problem.retry_after_ms = Some(1_000);
-        Failure::new(self.upstream, Cause::Busy, problem)
+        Failure::new(self.upstream, Cause::UpstreamBusy, problem)
     }
 
     /// The process holds all it may: nothing that another upstream could help with.
-    fn shed(&self, Full: Full) -> Box<Failure> {
-        let mut problem = Problem::new(ProblemKind::Overloaded, FULL);
+    fn buffers_full(&self, BuffersFull: BuffersFull) -> Box<Failure> {
+        let mut problem = Problem::new(ProblemKind::Overloaded, BUFFERS_FULL);
         problem.retry_after_ms = Some(1_000);
-        Failure::new(self.upstream, Cause::Full, problem)
+        Failure::new(self.upstream, Cause::BuffersFull, problem)
     }
 
-    fn oversized(&self) -> Box<Failure> {
+    fn answer_too_large(&self) -> Box<Failure> {
         let most = self.settings.max_answer_bytes;
-        let advice = if self.call.operation().streams() {
+        let advice = if self.request.operation().streams() {
             "ask for a stream, which has no such limit"
         } else {
             "ask for less at once"
@@ -414,10 +425,10 @@ impl Try<'_> {
         let why = format!(
             "the answer is larger than {most} bytes, the most that the gateway holds (--max-answer-bytes); {advice}"
         );
-        self.unreadable(Cause::Oversized, &why)
+        self.unreadable_answer(Cause::AnswerTooLarge, &why)
     }
 
-    fn unreadable(&self, cause: Cause, why: &str) -> Box<Failure> {
+    fn unreadable_answer(&self, cause: Cause, why: &str) -> Box<Failure> {
         let message = format!("upstream {}: {why}", self.name());
         Failure::new(self.upstream, cause, Problem::new(ProblemKind::Upstream, message))
     }
@@ -433,7 +444,7 @@ fn names_stream_options(body: &[u8]) -> bool {
 }
 
 /// An encoding that nobody asked for. A stream in it could not be read for content, usage or its end.
-fn has_foreign_encoding(headers: &HeaderMap) -> bool {
+fn has_unexpected_encoding(headers: &HeaderMap) -> bool {
     let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     encoding.is_some_and(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
 }
@@ -447,14 +458,14 @@ fn upstream_framing(translation: &ResponseTranslation) -> Framing {
 }
 
 /// An error's body up to a bound, and whether that is all of it.
-async fn error_body(mut body: UpstreamBody, by: Instant, lease: Lease) -> (Bytes, bool) {
-    let mut bytes = Gathered::new(lease);
+async fn error_body(mut body: UpstreamBody, by: Instant, memory: MemoryPermit) -> (Bytes, bool) {
+    let mut bytes = BufferedBody::new(memory);
     loop {
         match timeout_at(by.into(), body.frame()).await {
             Ok(None) => return (bytes.join().0, true),
             Ok(Some(Ok(frame))) => {
                 let room = frame.into_data().map_or(Ok(()), |data| bytes.push(data));
-                if room.is_err() || bytes.len() > MAX_ERROR_BODY {
+                if room.is_err() || bytes.len() > MAX_ERROR_BODY_BYTES {
                     return (bytes.join().0, body.is_end_stream());
                 }
             }

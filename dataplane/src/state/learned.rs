@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_learned_holds_until_the_spec_changes() {
+    fn learned_facts_last_until_the_spec_changes() {
         let learned = Learned::default();
         learned.configure(1);
         assert!(learned.learn_refuses_stream_options());

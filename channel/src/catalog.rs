@@ -1,4 +1,4 @@
-//! A snapshot taken apart into named, versioned resources: the form in which it is compared and sent.
+//! A snapshot as a set of named, versioned resources: the form in which it is compared and sent.
 
 mod unknown;
 
@@ -12,8 +12,8 @@ pub use unknown::UnknownKind;
 
 use crate::snapshot::{ObjectId, Snapshot};
 
-/// The kind of a resource. What a newer program calls a kind of its own is kept by its name, so that it costs that
-/// resource alone.
+/// The kind of a resource. A kind that this version does not know is kept by name, so that only its own resources are
+/// rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -23,71 +23,71 @@ pub enum Kind {
     Route,
     /// [`crate::snapshot::Token`]
     Token,
-    /// [`crate::snapshot::Namespace`]. Its id is its name twice. Sent only to data planes that know
+    /// [`crate::snapshot::Namespace`]. Its ID is its name twice. Sent only to data planes that support
     /// [`crate::frame::FEATURE_NAMESPACES`].
     Namespace,
-    /// One that this version does not know.
+    /// A kind that this version does not know.
     #[serde(untagged)]
     Unknown(UnknownKind),
 }
 
-/// Why a resource of an unknown kind is not used.
-const UNKNOWN_KIND: &str = "this version of the data plane does not know this kind of resource";
+const UNKNOWN_KIND: &str = "this version of the data plane does not support this kind of resource";
 
-/// What a resource is called on the wire.
+/// The key of a resource on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
-    /// Its kind.
+    /// Kind of the resource.
     #[serde(rename = "t")]
     pub kind: Kind,
-    /// Its object.
+    /// The Kubernetes object it was compiled from.
     pub id: ObjectId,
 }
 
-/// The first 16 hexadecimal digits of the SHA-256 of a resource's JSON: equal content has an equal version everywhere.
+/// The version of a resource: the first 16 hexadecimal digits of the SHA-256 of its JSON. Equal content has an equal version
+/// everywhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(String);
 
-/// The name of a whole state: the hash of its sorted (kind, id, version) set, 16 hexadecimal digits. Equal on every
-/// replica and after every restart that holds the same state.
+/// The identity of a whole state: a hash of its sorted (kind, ID, version) set, 16 hexadecimal digits. Replicas with the same
+/// state compute the same revision, also after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(String);
 
-/// One resource, serialised once and shared by every stream that sends it.
+/// One resource, serialized once and shared by every stream that sends it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Hash of the body.
+    /// Hash of `body`.
     pub version: Version,
-    /// The resource as JSON.
+    /// The resource as one line of JSON.
     pub body: Arc<RawValue>,
 }
 
-/// Every resource of one state.
+/// All resources of one state.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     entries: BTreeMap<Key, Entry>,
 }
 
-/// A resource that this program cannot read.
+/// A resource that this version cannot decode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{t} {id}: {message}", t = .key.kind, id = .key.id)]
 pub struct Unreadable {
-    /// Which resource.
+    /// The resource.
     #[serde(flatten)]
     pub key: Key,
-    /// Why, with the field if one is to blame.
+    /// The decoding error, which names the field if there is one.
     pub message: String,
 }
 
 // === impl Catalog ===
 
 impl Catalog {
-    /// Takes a snapshot apart.
+    /// The resources of a snapshot.
     ///
     /// # Errors
-    /// When a resource does not serialise, which no value of these types does.
+    /// When a resource does not serialize, which does not happen with these types.
     pub fn of(snapshot: &Snapshot) -> Result<Self, serde_json::Error> {
         let mut catalog = Self::default();
         catalog.add(Kind::Provider, &snapshot.providers)?;
@@ -108,18 +108,18 @@ impl Catalog {
         Ok(())
     }
 
-    /// Puts the parts together again. A resource that does not decode is left out and reported; the rest stands.
+    /// The snapshot that these resources make up. A resource that does not decode is left out and reported.
     pub fn decode(&self) -> (Snapshot, Vec<Unreadable>) {
         let mut snapshot = Snapshot::default();
         let mut unreadable = Vec::new();
         for (key, entry) in &self.entries {
             let id = key.id.clone();
             let result = match key.kind {
-                Kind::Provider => entry.read().map(|it| drop(snapshot.providers.insert(id, it))),
-                Kind::Route => entry.read().map(|it| drop(snapshot.routes.insert(id, it))),
-                Kind::Token => entry.read().map(|it| drop(snapshot.tokens.insert(id, it))),
+                Kind::Provider => entry.read().map(|provider| drop(snapshot.providers.insert(id, provider))),
+                Kind::Route => entry.read().map(|route| drop(snapshot.routes.insert(id, route))),
+                Kind::Token => entry.read().map(|token| drop(snapshot.tokens.insert(id, token))),
                 Kind::Namespace => {
-                    entry.read().map(|it| drop(snapshot.namespaces.insert(id.namespace().to_owned(), it)))
+                    entry.read().map(|namespace| drop(snapshot.namespaces.insert(id.namespace().to_owned(), namespace)))
                 }
                 Kind::Unknown(_) => Err(<serde_json::Error as serde::de::Error>::custom(UNKNOWN_KIND)),
             };
@@ -130,13 +130,13 @@ impl Catalog {
         (snapshot, unreadable)
     }
 
-    /// The name of this state.
+    /// The revision of this state.
     pub fn revision(&self) -> Revision {
         let mut hash = Sha256::new();
         for (key, entry) in &self.entries {
             hash.update(format!("{} {} {}\n", key.kind, key.id, entry.version));
         }
-        Revision(short(hash))
+        Revision(short_hex(hash))
     }
 
     /// Adds or replaces a resource.
@@ -144,27 +144,27 @@ impl Catalog {
         self.entries.insert(key, entry);
     }
 
-    /// Takes a resource out.
+    /// Removes a resource.
     pub fn remove(&mut self, key: &Key) -> Option<Entry> {
         self.entries.remove(key)
     }
 
-    /// One resource.
+    /// The resource with this key.
     pub fn get(&self, key: &Key) -> Option<&Entry> {
         self.entries.get(key)
     }
 
-    /// Every resource in key order.
+    /// All resources in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
         self.entries.iter()
     }
 
-    /// How many resources there are.
+    /// The number of resources.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no resources.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -173,11 +173,11 @@ impl Catalog {
 // === impl Entry ===
 
 impl Entry {
-    /// Names a body by its content.
+    /// A resource with the version of its content.
     pub fn new(body: Arc<RawValue>) -> Self {
         let mut hash = Sha256::new();
         hash.update(body.get());
-        Self { version: Version(short(hash)), body }
+        Self { version: Version(short_hex(hash)), body }
     }
 
     fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
@@ -191,7 +191,7 @@ impl PartialEq for Entry {
     }
 }
 
-fn short(hash: Sha256) -> String {
+fn short_hex(hash: Sha256) -> String {
     let mut text = hex::encode(hash.finalize());
     text.truncate(16);
     text
@@ -200,7 +200,7 @@ fn short(hash: Sha256) -> String {
 // === impl Kind ===
 
 impl Kind {
-    /// Its name on the wire.
+    /// The name on the wire, such as `provider`.
     pub fn name(&self) -> &str {
         match self {
             Self::Provider => "provider",
@@ -211,9 +211,9 @@ impl Kind {
         }
     }
 
-    /// The place of a kind in a revision. The first four have theirs since version 1; every later one goes by its name,
-    /// so that programs that know it and programs that do not agree.
-    fn place(&self) -> (u8, &str) {
+    /// The sort key of a kind. The first four have a fixed order since version 1; later ones sort by name, so that versions
+    /// that know a kind and those that do not compute the same revision.
+    fn sort_key(&self) -> (u8, &str) {
         match self {
             Self::Provider => (0, ""),
             Self::Route => (1, ""),
@@ -226,7 +226,7 @@ impl Kind {
 
 impl Ord for Kind {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
+        self.sort_key().cmp(&other.sort_key())
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_is_not_known_costs_its_resource_alone() {
+    fn an_unknown_kind_rejects_only_its_own_resources() {
         let namespace = Key { kind: Kind::Namespace, id: ObjectId::new("team", "team") };
         let quota = Key { kind: kind("quota"), id: ObjectId::new("ai", "q") };
         let mut catalog = Catalog::default();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_keep_their_names_and_their_places() {
+    fn names_and_order_of_kinds_are_stable() {
         let names = ["provider", "route", "token", "namespace", "apex", "quota"];
         let kinds = names.map(kind);
         assert!(kinds.is_sorted(), "{kinds:?}");
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_kind_is_refused() {
+    fn invalid_kind_names_are_refused() {
         for name in ["", "Provider", "a b", "é", "a-name-longer-than-any-kind"] {
             assert!(serde_json::from_value::<Kind>(name.into()).is_err(), "{name}");
         }

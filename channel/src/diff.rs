@@ -1,20 +1,20 @@
-//! What lies between two states, by key and version.
+//! The difference between two states, by key and version.
 
 use std::collections::BTreeMap;
 
 use crate::catalog::{Catalog, Key, Version};
 
-/// The steps from one state to another.
+/// The changes from one state to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// New or changed resources.
     pub put: Vec<Key>,
-    /// Resources that are gone.
+    /// Removed resources.
     pub del: Vec<Key>,
 }
 
 impl Diff {
-    /// From what a peer holds (key and version of each resource) to a new state.
+    /// From what a peer has (key and version of each resource) to a new state.
     pub fn between(held: &BTreeMap<Key, Version>, target: &Catalog) -> Self {
         let put = target
             .iter()

@@ -1,33 +1,34 @@
 //! The lines of the configuration stream: `POST /v1/config` over HTTP/2 and TLS, one JSON object per line each way.
 //!
 //! ```text
-//! → hello   the name of the state that the data plane holds
-//! ← list    only if the operator does not know that state: what is in it?
+//! → hello   the revision that the data plane has
+//! ← list    only if the operator does not know that revision: which resources is it?
 //! → held …  its resources, in parts
-//! ← begin   a transaction, with the state it starts from
+//! ← begin   a transaction, with the revision it starts from
 //! ← put …   ← del …
-//! ← commit  the name of the state that results
-//! → ack     it is in force            or   → nack   it is in force but for these resources
+//! ← commit  the resulting revision
+//! → ack     it is in force            or   → nack   it is in force except for these resources
 //! ↔ ping / pong
 //! ```
 //!
-//! A transaction is applied whole at `commit`. A resource that cannot be used is reported in a `nack` and its previous
-//! version stays in force; everything else of the transaction still applies.
+//! A transaction is applied as a whole at `commit`. A resource that cannot be used is reported in a `nack` and its previous
+//! version stays in force; the rest of the transaction still applies.
 //!
-//! Within a connection, differences count from what was *told*, refused resources included, so that both sides compute
-//! the same revision; a `hello` names what is *in force*, so that after a reconnect refused resources come again.
+//! Within a connection, differences are computed from what was *sent*, rejected resources included, so that both sides
+//! compute the same revision; a `hello` names what is *in force*, so that rejected resources are sent again after a
+//! reconnect.
 //!
-//! No line grows with the configuration: lists travel in parts, and a resource whose line would be longer than
-//! [`MAX_LINE`] is not sent at all (its object says so).
+//! No line grows with the configuration: lists are sent in parts, and a resource whose line would be longer than
+//! [`MAX_LINE`] is not sent at all (the status of its object says so).
 //!
-//! What was added after version 1 is a feature. The operator lists its own in [`FEATURES_HEADER`] of its answer, before
-//! the data plane says hello; the data plane lists its own in [`Hello::features`]. Neither says what the other does not
-//! know: an older data plane lists what it holds in its hello, gets no [`Kind::Namespace`] and no selectors, an older
-//! operator gets a hello as it knows it.
+//! Additions after version 1 are features. The operator lists its own in [`FEATURES_HEADER`] of its response, before the
+//! data plane sends hello; the data plane lists its own in [`Hello::features`]. Neither side uses what the other does not
+//! support: an older data plane lists its resources in its hello and gets no [`Kind::Namespace`] and no selectors; an older
+//! operator gets a version 1 hello.
 //!
-//! Beyond that, what a newer program says too much costs little: a frame of an unknown name is passed over ([`read`]), an
-//! unknown member of a frame is ignored, and a resource of an unknown kind, or with a field that is not known, is refused
-//! by itself. Every line that was ever sent stands in `golden/v1`.
+//! In addition, unknown input from a newer version does little harm: a frame with an unknown name is skipped ([`read`]), an
+//! unknown member of a frame is ignored, and a resource of an unknown kind, or with an unknown field, is rejected without
+//! affecting others. Every form of a line that was ever sent is recorded in `golden/v1`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,68 +43,70 @@ use crate::{
     snapshot::ObjectId,
 };
 
-/// The path of the stream.
+/// HTTP path of the stream.
 pub const PATH: &str = "/v1/config";
 
-/// The audience that a data plane's ServiceAccount token must be issued for.
+/// The audience that a data plane's ServiceAccount token must have.
 pub const AUDIENCE: &str = "routeapi-config";
 
-/// The protocol version of [`Hello::v`]. A server refuses others.
+/// The protocol version in [`Hello::v`]. An operator refuses others.
 pub const PROTOCOL: u32 = 1;
 
-/// The longest line either side accepts, in bytes.
+/// Maximum length of a line in bytes, in both directions. The largest object that etcd stores has 1.5 MiB, and its references
+/// add certificates.
 pub const MAX_LINE: usize = 4 << 20;
 
-/// Header of the operator's answer: the features it knows, separated by commas.
+/// Header of the operator's response with the features it supports, separated by commas.
 pub const FEATURES_HEADER: &str = "routeapi-features";
 
-/// Of a data plane: it knows [`Kind::Namespace`] and selectors in routes.
+/// Feature of a data plane: [`Kind::Namespace`] and selectors in routes.
 pub const FEATURE_NAMESPACES: &str = "namespaces";
 
-/// Of both: `held` may be left out of `hello`, to be asked for with `list`.
+/// Feature of both: `hello` may omit `held`, which is then requested with `list`.
 pub const FEATURE_LIST: &str = "list";
 
-/// Of an operator: a `nack` may come in parts.
+/// Feature of an operator: a `nack` may be sent in parts.
 pub const FEATURE_NACK_PARTS: &str = "nack-parts";
 
-/// Of an operator: it takes [`FromDataPlane::Credentials`].
+/// Feature of an operator: it accepts [`FromDataPlane::Credentials`].
 pub const FEATURE_CREDENTIALS: &str = "credentials";
 
-/// Resources or refusals in one `held` or `nack` line at most. Names have at most 317 bytes and messages at most
+/// Maximum number of entries in one `held`, `nack` or `credentials` line. Keys have at most 317 bytes and messages at most
 /// [`MAX_REFUSAL`], so a line stays far below [`MAX_LINE`].
 pub const PART: usize = 500;
 
-/// The longest text of one refusal, in bytes.
+/// Maximum length of the message of one rejected resource in bytes.
 pub const MAX_REFUSAL: usize = 1024;
 
-/// A data plane that holds more resources than this does not list them: everything is sent to it again.
+/// A data plane with more resources than this does not list them, and gets everything again. A list of this many takes the
+/// operator about 40 MiB.
 pub const MAX_LISTED: usize = 200_000;
 
 /// A line of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line<F> {
-    /// One that this version knows.
+    /// A frame that this version knows.
     Frame(F),
-    /// One of this name, which a newer version says. It is passed over.
+    /// A frame of a newer version, by name. It is skipped.
     Unknown(String),
 }
 
-/// What one side says.
+/// The frames of one direction.
 pub trait Frame: DeserializeOwned {
-    /// The names of its frames.
+    /// The names of the frames: the only member of their line.
     const NAMES: &[&str];
 }
 
 /// Reads a line.
 ///
 /// # Errors
-/// When it is no frame: not JSON, no object with one member, or a known name with members that do not fit.
+/// When it is not a frame: not JSON, not an object with exactly one member, or a known name with invalid content.
 pub fn read<F: Frame>(line: &[u8]) -> Result<Line<F>, serde_json::Error> {
     let error = match serde_json::from_slice(line) {
         Ok(frame) => return Ok(Line::Frame(frame)),
         Err(error) => error,
     };
-    // Only a line that is no frame of ours is looked at twice.
+    // Only a line that is not a known frame is parsed twice.
     match serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(line) {
         Ok(members) if members.len() == 1 => match members.into_keys().next() {
             Some(name) if !F::NAMES.contains(&name.as_str()) => Ok(Line::Unknown(name)),
@@ -113,133 +116,134 @@ pub fn read<F: Frame>(line: &[u8]) -> Result<Line<F>, serde_json::Error> {
     }
 }
 
-/// What a data plane says.
+/// Frames from a data plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FromDataPlane {
-    /// First line.
+    /// The first line.
     Hello(Hello),
-    /// This state is in force, complete.
+    /// This state is in force, completely.
     Ack {
         /// The committed state.
         revision: Revision,
     },
-    /// This state is in force but for the resources listed.
+    /// This state is in force except for the listed resources.
     Nack {
         /// The committed state.
         revision: Revision,
-        /// What was refused and why, [`PART`] at most.
+        /// The rejected resources with the reason, at most [`PART`].
         errors: Vec<Unreadable>,
         /// Whether another part follows.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         more: bool,
     },
-    /// Answer to a `list`.
+    /// Response to `list`.
     Held {
-        /// Some of what is held, [`PART`] at most.
+        /// Some of the resources in force, at most [`PART`].
         items: Vec<Held>,
         /// Whether another part follows.
         more: bool,
     },
-    /// Which providers' keys are rejected now, in the place of what was said before. Said after the first commit, to an
-    /// operator that knows [`FEATURE_CREDENTIALS`], and at most once a second when it changes.
+    /// The providers whose keys are rejected now; replaces the previous list. Sent after the first commit, to an operator that
+    /// supports [`FEATURE_CREDENTIALS`], and at most once a second when it changes.
     Credentials {
-        /// [`PART`] at most.
+        /// At most [`PART`].
         rejected: Vec<RejectedKey>,
     },
-    /// Answer to a ping.
+    /// Response to a ping.
     Pong {},
 }
 
-/// A provider whose key its vendor rejects.
+/// A provider whose key the vendor rejects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedKey {
     /// The provider.
     pub provider: ObjectId,
-    /// The status of the answer that rejected it: 401 or 403.
+    /// HTTP status of the rejection: 401 or 403.
     pub status: u16,
-    /// Since when, in seconds since 1970.
+    /// Time of the first rejection in seconds since 1970.
     pub since: i64,
 }
 
-/// What the operator says.
+/// Frames from the operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FromOperator {
     /// A transaction starts.
     Begin {
-        /// The state that `commit` will name.
+        /// The revision that `commit` will name.
         revision: Revision,
-        /// The state the changes apply to; none means to nothing: everything follows.
+        /// The revision that the changes apply to; none: everything follows.
         base: Option<Revision>,
-        /// How many `put` and `del` lines follow.
+        /// Number of `put` and `del` lines that follow.
         count: usize,
-        /// The highest resourceVersion seen per kind by this operator. A data plane that has seen a higher one from
-        /// another replica ignores this state for a while, so that a lagging replica cannot bring a revoked token back.
+        /// The highest resourceVersion that this operator has seen, by plural name of the kind. A data plane that has a higher
+        /// one from another replica ignores this state for a while, so that a lagging replica cannot bring a revoked token
+        /// back.
         #[serde(default)]
         floor: BTreeMap<String, u64>,
     },
     /// A new or changed resource.
     Put {
-        /// Its kind.
+        /// Kind of the resource.
         t: Kind,
-        /// Its object.
+        /// The object it was compiled from.
         id: ObjectId,
-        /// Hash of its body.
+        /// Hash of `body`.
         v: Version,
         /// The resource.
         body: Arc<RawValue>,
     },
-    /// A resource is gone.
+    /// A removed resource.
     Del {
-        /// Its kind.
+        /// Kind of the resource.
         t: Kind,
-        /// Its object.
+        /// The object it was compiled from.
         id: ObjectId,
     },
     /// The transaction is complete.
     Commit {
-        /// The state that now holds.
+        /// The resulting revision.
         revision: Revision,
     },
-    /// How many data planes share every token's limits, and which of them this one is. Sent after the first commit and
+    /// The number of data planes that share every token's limits, and the rank of this one. Sent after the first commit and
     /// whenever it changes. With `pods` = n, the data plane of rank r enforces ⌊cap/n⌋, plus one if r < cap mod n, so
     /// the shares add up to the cap exactly.
     Fleet {
         /// Connected data planes, this one included; at least 1.
         pods: u32,
-        /// From 0, different for each.
+        /// From 0; unique among them.
         rank: u32,
     },
-    /// The state that hello named is not known here: what is in it? Sent before the first transaction, to a data plane
-    /// that knows [`FEATURE_LIST`] and left the list out.
+    /// Requests the resources of the revision in hello, which the operator does not know. Sent before the first transaction,
+    /// to a data plane that supports [`FEATURE_LIST`] and omitted the list.
     List {},
     /// Sent every ten seconds.
     Ping {},
 }
 
-/// Who connects and what it holds.
+/// Who connects, and the state it has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
-    /// [`PROTOCOL`].
+    /// Protocol version: [`PROTOCOL`].
     pub v: u32,
-    /// Pod name, for messages; the identity that counts is the token's.
+    /// Pod name, for messages. The pod is identified by its token, not by this.
     pub pod: String,
-    /// Differs for each start of the process.
+    /// Unique for each start of the process.
     pub instance: String,
-    /// The state in force, none at first start.
+    /// The revision in force; none at the first start.
     #[serde(default)]
     pub revision: Option<Revision>,
-    /// Key and version of each resource held, so that only differences need to come. Empty if `revision` is none, or if
-    /// both sides know [`FEATURE_LIST`].
+    /// Key and version of each resource in force, so that only differences are sent. Empty if `revision` is none, or if both
+    /// sides support [`FEATURE_LIST`].
     #[serde(default)]
     pub held: Vec<Held>,
-    /// What this data plane knows beyond version 1.
+    /// The features that this data plane supports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
-    /// The floors the state in force came with.
+    /// `floor` of the transaction that brought the state in force.
     #[serde(default)]
     pub floor: BTreeMap<String, u64>,
 }
@@ -253,19 +257,19 @@ impl Frame for FromOperator {
 }
 
 impl Hello {
-    /// Whether this data plane knows a feature.
+    /// Whether this data plane supports a feature.
     pub fn knows(&self, feature: &str) -> bool {
         self.features.iter().any(|known| known == feature)
     }
 }
 
-/// One resource that a data plane holds.
+/// One resource that a data plane has in force.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Held {
-    /// Which.
+    /// The resource.
     #[serde(flatten)]
     pub key: Key,
-    /// Hash of its body.
+    /// Its version.
     pub v: Version,
 }
 
@@ -274,14 +278,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_put_line_survives_the_wire_with_its_body_untouched() {
+    fn the_body_of_a_put_line_is_not_reformatted() {
         let line = r#"{"put":{"t":"token","id":"shop/checkout","v":"00ff","body":{"b":1.0,"a":9007199254740993}}}"#;
         let frame: FromOperator = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), line);
     }
 
     #[test]
-    fn parts_stay_below_the_longest_line() {
+    fn full_parts_stay_below_the_maximum_line_length() {
         let id = ObjectId::new("n".repeat(63), "o".repeat(253));
         let key = Key { kind: Kind::Namespace, id };
         let body: Arc<RawValue> = RawValue::from_string("{}".to_owned()).unwrap().into();
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_of_a_first_start_may_leave_out_what_it_does_not_have() {
+    fn a_minimal_hello_is_valid() {
         let line = r#"{"hello":{"v":1,"pod":"p","instance":"i"}}"#;
         let FromDataPlane::Hello(hello) = serde_json::from_str(line).unwrap() else { panic!("not a hello") };
         assert!(hello.revision.is_none() && hello.held.is_empty());

@@ -1,13 +1,13 @@
 //! The contract between operator and data plane.
 //!
-//! [`snapshot`] is what a data plane is told: providers, routes and tokens with every reference already resolved. The
-//! wire, `routeapi render`, the admin dump and golden files all show this one shape. [`catalog`] names each resource
-//! by the hash of its content and a whole state by the hash of those; [`diff`] says what lies between two catalogs;
-//! [`frame`] is how it travels; [`token_format`] is what a minted token looks like on both sides.
+//! [`snapshot`] is the configuration of a data plane: providers, routes and tokens with every reference resolved. The wire,
+//! `routeapi render`, the admin dump and golden files all show this form. [`catalog`] identifies each resource by the hash
+//! of its content and a whole state by the hash of those; [`diff`] compares two catalogs; [`frame`] is the protocol;
+//! [`token_format`] is the format of minted tokens.
 //!
-//! Rules of change: fields are only added; a reader refuses a resource with a field or a word it does not know
-//! (`deny_unknown_fields`), rejecting that resource alone and keeping its previous version, because a limit or a
-//! restriction that is silently ignored is worse than one that arrives late.
+//! Rules of change: fields are only added. A reader rejects a resource with a field or a value it does not know
+//! (`deny_unknown_fields`) and keeps its previous version, because a limit or a restriction that is silently ignored is
+//! worse than one that arrives late.
 
 pub mod catalog;
 pub mod diff;

@@ -1,11 +1,12 @@
-//! The form of a minted token: `sk-<id>-<secret>-<checksum>`.
+//! The format of minted tokens: `sk-<id>-<secret>-<checksum>`.
 //!
 //! The id (12 characters of a–z and 0–9) may be logged; the secret is 256 bits as 43 base62 characters; the checksum
-//! (6 base62 characters) is the CRC-32 of all before it, so that a scanner or a data plane can tell a typo from a wrong
-//! token without a look-up. Any other value may stand for a token too, by its hash alone; it is [`Reading::Foreign`].
+//! (6 base62 characters) is the CRC-32 of everything before it, so that a scanner or a data plane can tell a typo from an
+//! invalid token without a look-up. Other values can be keys too, identified by their hash alone; they are
+//! [`Reading::Foreign`].
 //!
-//! Pure: who mints brings the random bytes. Tokens are stored and looked up as the SHA-256 of the whole value; with 256
-//! random bits no salt and no slow hash is needed.
+//! Pure: the caller supplies the random bytes. Tokens are stored and looked up as the SHA-256 of the whole value; with 256
+//! random bits neither salt nor a slow hash is needed.
 
 use sha2::{Digest, Sha256};
 
@@ -18,29 +19,29 @@ const CHECKSUM_LENGTH: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const BASE36: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// How many random bytes [`mint`] takes: 8 for the id, 32 for the secret.
+/// Number of random bytes that [`mint`] needs: 8 for the ID, 32 for the secret.
 pub const ENTROPY: usize = 40;
 
-/// Bytes of the shortest existing key that may be imported: fewer could be guessed by trying.
-pub const SHORTEST: usize = 16;
+/// Minimum length of an imported key in bytes: shorter ones could be guessed.
+pub const MIN_IMPORT_LENGTH: usize = 16;
 
-/// Bytes of the longest: it travels in a header, together with others.
-pub const LONGEST: usize = 4096;
+/// Maximum length of an imported key in bytes: it is sent in a header, and servers commonly limit all headers to 8 KiB.
+pub const MAX_IMPORT_LENGTH: usize = 4096;
 
-/// Why an existing key cannot be imported. Says nothing about its content.
+/// Why an existing key cannot be imported. Reveals nothing about its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// Nothing, or white space only.
+pub enum ImportError {
+    /// Empty, or only white space.
     #[error("is empty")]
     Empty,
-    /// Of less than [`SHORTEST`] bytes.
-    #[error("has {0} bytes, and a key needs at least {SHORTEST}: shorter ones can be guessed")]
+    /// Shorter than [`MIN_IMPORT_LENGTH`]; its length.
+    #[error("has {0} bytes; at least {MIN_IMPORT_LENGTH} are required, because shorter keys can be guessed")]
     TooShort(usize),
-    /// Of more than [`LONGEST`] bytes.
-    #[error("has {0} bytes, and a key may have {LONGEST} at most")]
+    /// Longer than [`MAX_IMPORT_LENGTH`] bytes.
+    #[error("has {0} bytes; at most {MAX_IMPORT_LENGTH} are allowed")]
     TooLong(usize),
-    /// No client could send it.
-    #[error("must be visible ASCII characters without white space, because it is sent in a header")]
+    /// It contains characters that cannot be sent in a header.
+    #[error("must consist of printable ASCII characters without white space, because it is sent in a header")]
     NotVisible,
 }
 
@@ -55,20 +56,20 @@ pub struct Minted {
     pub value: Secret,
 }
 
-/// What a presented value looks like.
+/// The format of a value that a client presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading<'a> {
-    /// Well-formed, with a checksum that fits.
+    /// A minted token with a correct checksum.
     Minted {
         /// Its id.
         id: &'a str,
     },
-    /// Has the parts of a minted token, but the checksum says that a character is wrong.
+    /// A minted token with a wrong checksum: a typo.
     Damaged {
         /// Its id, possibly wrong itself.
         id: &'a str,
     },
-    /// Of another form: known by its hash or not at all.
+    /// Another format: an imported key or an unknown value.
     Foreign,
 }
 
@@ -81,7 +82,7 @@ pub fn mint(entropy: &[u8; ENTROPY]) -> Minted {
     Minted { sha256: sha256(&value), value: Secret::new(value), id }
 }
 
-/// Tells what a presented value looks like. Says nothing about whether it is known.
+/// Determines the format of a presented value, not whether it is known.
 pub fn read(value: &str) -> Reading<'_> {
     match parts(value) {
         Some((body, id, sum)) if checksum(body) == sum => Reading::Minted { id },
@@ -90,29 +91,28 @@ pub fn read(value: &str) -> Reading<'_> {
     }
 }
 
-/// Checks an existing key that somebody brings along. White space around it, such as the line end that an editor leaves,
-/// is no part of it.
+/// Checks an existing key for import and removes surrounding white space, such as the line end that an editor leaves.
 ///
 /// # Errors
-/// When it may not stand for a token.
-pub fn import(value: &[u8]) -> Result<&str, Unusable> {
+/// When it is too short, too long, or cannot be sent in a header.
+pub fn import(value: &[u8]) -> Result<&str, ImportError> {
     let value = value.trim_ascii();
     match value.len() {
-        0 => return Err(Unusable::Empty),
-        length if length < SHORTEST => return Err(Unusable::TooShort(length)),
-        length if length > LONGEST => return Err(Unusable::TooLong(length)),
+        0 => return Err(ImportError::Empty),
+        length if length < MIN_IMPORT_LENGTH => return Err(ImportError::TooShort(length)),
+        length if length > MAX_IMPORT_LENGTH => return Err(ImportError::TooLong(length)),
         _ => {}
     }
     let visible = value.iter().all(u8::is_ascii_graphic);
-    std::str::from_utf8(value).ok().filter(|_| visible).ok_or(Unusable::NotVisible)
+    std::str::from_utf8(value).ok().filter(|_| visible).ok_or(ImportError::NotVisible)
 }
 
-/// The hash that stands for a value, 64 lower-case hexadecimal digits.
+/// The SHA-256 of a value, 64 lower-case hexadecimal digits.
 pub fn sha256(value: &str) -> String {
     hex::encode(Sha256::digest(value))
 }
 
-/// The id of a value that was not minted: the first twelve digits of its hash.
+/// The ID of an imported key: the first twelve digits of its hash.
 pub fn id_of_hash(sha256: &str) -> String {
     sha256.chars().take(ID_LENGTH).collect()
 }
@@ -122,7 +122,7 @@ fn parts(value: &str) -> Option<(&str, &str, &str)> {
     let (body, sum) = value.rsplit_once('-')?;
     let (id, secret) = body.strip_prefix(PREFIX)?.split_once('-')?;
     let made_of =
-        |text: &str, alphabet: &[u8], length| text.len() == length && text.bytes().all(|it| alphabet.contains(&it));
+        |text: &str, alphabet: &[u8], length| text.len() == length && text.bytes().all(|byte| alphabet.contains(&byte));
     let fits = made_of(id, BASE36, ID_LENGTH)
         && made_of(secret, BASE62, SECRET_LENGTH)
         && made_of(sum, BASE62, CHECKSUM_LENGTH);
@@ -156,20 +156,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn imported_keys_have_a_least_length_and_can_be_sent() {
+    fn imported_keys_are_checked_for_length_and_characters() {
         assert_eq!(import(b"0123456789abcdef"), Ok("0123456789abcdef"));
         assert_eq!(import(b" \t0123456789abcdef\r\n"), Ok("0123456789abcdef"));
-        assert_eq!(import(b" \n"), Err(Unusable::Empty));
-        assert_eq!(import(b"0123456789abcde          "), Err(Unusable::TooShort(15)), "white space does not count");
-        assert_eq!(import(&[b'a'; LONGEST]), Ok("a".repeat(LONGEST).as_str()));
-        assert_eq!(import(&[b'a'; LONGEST + 1]), Err(Unusable::TooLong(LONGEST + 1)));
+        assert_eq!(import(b" \n"), Err(ImportError::Empty));
+        assert_eq!(import(b"0123456789abcde          "), Err(ImportError::TooShort(15)), "white space does not count");
+        assert_eq!(import(&[b'a'; MAX_IMPORT_LENGTH]), Ok("a".repeat(MAX_IMPORT_LENGTH).as_str()));
+        assert_eq!(import(&[b'a'; MAX_IMPORT_LENGTH + 1]), Err(ImportError::TooLong(MAX_IMPORT_LENGTH + 1)));
         for inside in ["0123456789 abcdef", "0123456789\nabcdef", "0123456789\u{0}abcdef", "0123456789äöüabc"] {
-            assert_eq!(import(inside.as_bytes()), Err(Unusable::NotVisible), "{inside:?}");
+            assert_eq!(import(inside.as_bytes()), Err(ImportError::NotVisible), "{inside:?}");
         }
-        assert_eq!(import(&[0xff; 16]), Err(Unusable::NotVisible));
+        assert_eq!(import(&[0xff; 16]), Err(ImportError::NotVisible));
         assert_eq!(
-            Unusable::TooShort(15).to_string(),
-            "has 15 bytes, and a key needs at least 16: shorter ones can be guessed"
+            ImportError::TooShort(15).to_string(),
+            "has 15 bytes; at least 16 are required, because shorter keys can be guessed"
         );
     }
 
@@ -188,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_fixed() {
-        // Held down so that tokens in the field stay readable. The checksum was computed by another program (zlib).
+    fn the_format_is_stable() {
+        // Recorded, because issued tokens must stay valid. The checksum was computed by another program (zlib).
         let token = mint(&[0; ENTROPY]);
         assert_eq!(token.value.expose(), "sk-000000000000-0000000000000000000000000000000000000000000-1iWFYX");
         let token = mint(&[255; ENTROPY]);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn any_single_wrong_character_is_noticed() {
+    fn the_checksum_detects_any_single_wrong_character() {
         let token = sample();
         let value = token.value.expose();
         for (at, was) in value.char_indices().skip(PREFIX.len()) {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_other_forms_are_foreign() {
+    fn values_in_other_formats_are_foreign() {
         let token = sample();
         let value = token.value.expose();
         for foreign in ["", "sk-", "sk-proj-abc", "sk-ant-api03-x-y", &value[..value.len() - 1], &format!("{value}0")] {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_imported_value_is_named_by_its_hash() {
+    fn the_id_of_an_imported_key_is_the_start_of_its_hash() {
         let hash = sha256("my-old-key");
         assert_eq!(id_of_hash(&hash), &hash[..12]);
     }

@@ -1,8 +1,8 @@
-//! Every line of `golden/v1` was said by some version, and today's code reads it: `operator.jsonl` and `data-plane.jsonl`
-//! have the frames, `resources.jsonl` has resources as each version that changed them sent them.
+//! Every line of `golden/v1` was sent by some version, and the current code must read it: `operator.jsonl` and
+//! `data-plane.jsonl` contain the frames, `resources.jsonl` the resources as each version that changed them sent them.
 //!
-//! Lines are added when a frame or a resource gets something new, and none is ever changed or taken out: old data planes
-//! and new operators meet during every rollout, and the reverse.
+//! Add lines when a frame or a resource gets something new; never change or remove any: old data planes and new operators
+//! meet during every rollout, and the reverse.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeSet;
@@ -19,14 +19,14 @@ const RESOURCES: &str = include_str!("../golden/v1/resources.jsonl");
 fn read<F: Frame>(lines: &'static str) -> Vec<(&'static str, F)> {
     let frame = |line: &'static str| match frame::read(line.as_bytes()) {
         Ok(Line::Frame(frame)) => (line, frame),
-        Ok(Line::Unknown(name)) => panic!("{name} is not known any more: {line}"),
+        Ok(Line::Unknown(name)) => panic!("{name} is no longer known: {line}"),
         Err(error) => panic!("{error}: {line}"),
     };
     lines.lines().map(frame).collect()
 }
 
-/// A frame that is added to the enum has to be named here, and then in `NAMES` and in a golden line.
-fn operators(frame: &FromOperator) -> &'static str {
+/// Does not compile when a frame is added, which then needs an entry in `NAMES` and a golden line.
+fn operator_name(frame: &FromOperator) -> &'static str {
     match frame {
         FromOperator::Begin { .. } => "begin",
         FromOperator::Put { .. } => "put",
@@ -38,7 +38,7 @@ fn operators(frame: &FromOperator) -> &'static str {
     }
 }
 
-fn data_planes(frame: &FromDataPlane) -> &'static str {
+fn data_plane_name(frame: &FromDataPlane) -> &'static str {
     match frame {
         FromDataPlane::Hello(_) => "hello",
         FromDataPlane::Ack { .. } => "ack",
@@ -50,24 +50,24 @@ fn data_planes(frame: &FromDataPlane) -> &'static str {
 }
 
 #[test]
-fn every_frame_is_recorded_and_written_as_recorded() {
-    let told = read::<FromOperator>(OPERATOR);
-    for (line, frame) in &told {
+fn every_frame_is_recorded_and_serializes_as_recorded() {
+    let sent = read::<FromOperator>(OPERATOR);
+    for (line, frame) in &sent {
         assert_eq!(serde_json::to_string(frame).unwrap(), *line);
     }
-    let names: BTreeSet<_> = told.iter().map(|(_, frame)| operators(frame)).collect();
+    let names: BTreeSet<_> = sent.iter().map(|(_, frame)| operator_name(frame)).collect();
     assert_eq!(names, FromOperator::NAMES.iter().copied().collect());
 
-    let said = read::<FromDataPlane>(DATA_PLANE);
-    for (line, frame) in &said {
+    let received = read::<FromDataPlane>(DATA_PLANE);
+    for (line, frame) in &received {
         assert_eq!(serde_json::to_string(frame).unwrap(), *line);
     }
-    let names: BTreeSet<_> = said.iter().map(|(_, frame)| data_planes(frame)).collect();
+    let names: BTreeSet<_> = received.iter().map(|(_, frame)| data_plane_name(frame)).collect();
     assert_eq!(names, FromDataPlane::NAMES.iter().copied().collect());
 }
 
 #[test]
-fn every_resource_that_was_ever_sent_is_read() {
+fn every_recorded_resource_decodes() {
     let puts = read::<FromOperator>(RESOURCES);
     assert!(puts.len() > 100);
     for (line, frame) in puts {
@@ -82,7 +82,7 @@ fn every_resource_that_was_ever_sent_is_read() {
 }
 
 #[test]
-fn what_a_newer_side_says_too_much_is_passed_over() {
+fn frames_and_members_of_newer_versions_are_skipped() {
     for line in [r#"{"weather":{"rain":true}}"#, r#"{"weather":null}"#, r#"{"Ping":{}}"#] {
         assert!(matches!(frame::read::<FromOperator>(line.as_bytes()), Ok(Line::Unknown(_))), "{line}");
         assert!(matches!(frame::read::<FromDataPlane>(line.as_bytes()), Ok(Line::Unknown(_))), "{line}");
@@ -92,7 +92,7 @@ fn what_a_newer_side_says_too_much_is_passed_over() {
 }
 
 #[test]
-fn what_is_no_frame_is_an_error() {
+fn malformed_lines_are_errors() {
     for line in ["", "7", "[]", "{}", r#"{"ping":{},"pong":{}}"#, r#"{"weather":{}"#, "\u{feff}{}"] {
         assert!(frame::read::<FromOperator>(line.as_bytes()).is_err(), "{line}");
         assert!(frame::read::<FromDataPlane>(line.as_bytes()).is_err(), "{line}");

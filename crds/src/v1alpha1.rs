@@ -14,6 +14,7 @@
 )]
 
 mod namespaces;
+mod patterns;
 #[expect(clippy::duplicated_attributes, reason = "printer columns share their type and priority")]
 mod provider;
 mod reference;
@@ -49,15 +50,3 @@ pub const IMPORT_LABEL: &str = "routeapi.dev/import";
 
 /// The key of a token's Secret that holds the token itself.
 pub const TOKEN_KEY: &str = "token";
-
-/// A DNS label (RFC 1123).
-const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-
-/// A DNS subdomain (RFC 1123): the name of an object.
-const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
-/// A header's name: what HTTP allows (RFC 9110, 5.6.2), without the characters that nobody uses.
-const HEADER_NAME: &str = r"^[-A-Za-z0-9._]+$";
-
-/// A key of a Secret or ConfigMap.
-const DATA_KEY: &str = r"^[-._a-zA-Z0-9]+$";

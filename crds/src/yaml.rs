@@ -125,7 +125,7 @@ fn read_one(part: &str) -> Result<Value, Problem> {
         if let Some(place) = &place {
             message = message.replace(&format!(" at line {} column {}", place.line(), place.column()), "");
         }
-        (place.map(|it| it.line().saturating_sub(1)), message)
+        (place.map(|place| place.line().saturating_sub(1)), message)
     };
     let mut yaml: Yaml = serde_yaml::from_str(part).map_err(located)?;
     yaml.apply_merge().map_err(located)?;
@@ -135,9 +135,9 @@ fn read_one(part: &str) -> Result<Value, Problem> {
 fn json(yaml: Yaml) -> Result<Value, String> {
     Ok(match yaml {
         Yaml::Null => Value::Null,
-        Yaml::Bool(it) => Value::Bool(it),
-        Yaml::Number(it) => Value::Number(number(&it)?),
-        Yaml::String(it) => Value::String(it),
+        Yaml::Bool(flag) => Value::Bool(flag),
+        Yaml::Number(value) => Value::Number(number(&value)?),
+        Yaml::String(text) => Value::String(text),
         Yaml::Sequence(items) => Value::Array(items.into_iter().map(json).collect::<Result<_, _>>()?),
         Yaml::Mapping(entries) => {
             let mut map = Map::new();
@@ -150,7 +150,7 @@ fn json(yaml: Yaml) -> Result<Value, String> {
             }
             Value::Object(map)
         }
-        Yaml::Tagged(it) => return Err(format!("tag {} has no meaning here", it.tag)),
+        Yaml::Tagged(tagged) => return Err(format!("tag {} has no meaning here", tagged.tag)),
     })
 }
 
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn values(text: &str) -> Vec<(usize, usize, Value)> {
-        read(text).unwrap().into_iter().map(|it| (it.index, it.line, it.value)).collect()
+        read(text).unwrap().into_iter().map(|document| (document.index, document.line, document.value)).collect()
     }
 
     #[test]

@@ -55,7 +55,7 @@ mod tests {
             ("*:8081", "[::]:8081", "[::]:8081"),
         ] {
             let read = [DefaultHost::Loopback, DefaultHost::Any].map(|default| listen(text, default).unwrap());
-            assert_eq!(read.map(|it| it.to_string()), [loopback, any], "{text}");
+            assert_eq!(read.map(|address| address.to_string()), [loopback, any], "{text}");
         }
     }
 

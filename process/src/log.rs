@@ -91,7 +91,7 @@ impl FromStr for Filter {
     /// Nothing, as an environment variable that is set to nothing, is the default.
     fn from_str(text: &str) -> Result<Self, InvalidFilter> {
         let text = if text.trim().is_empty() { Self::DEFAULT } else { text };
-        for directive in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+        for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
             // tracing takes a word that is no level for a module, of which everything is then logged and of all others
             // nothing: a slip in a level would silence the program.
             let level = directive.parse::<LevelFilter>().is_ok();

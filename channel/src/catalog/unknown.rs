@@ -4,24 +4,24 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name of a kind, in bytes.
-const LONGEST: usize = 23;
+/// Maximum length of the name of a kind in bytes. With its length it fits into 24 bytes, which is what a `String` takes.
+const MAX_LENGTH: usize = 23;
 
-/// A name of lower-case letters, digits and dashes. Kept in place: a line has one per resource.
+/// A name of lower-case letters, digits and dashes. Stored inline, since there is one per resource.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UnknownKind {
-    letters: [u8; LONGEST],
+    letters: [u8; MAX_LENGTH],
     length: u8,
 }
 
-/// Not the name of a kind.
+/// The text is not the name of a kind.
 #[derive(Debug, thiserror::Error)]
-#[error("not the name of a kind: 1 to {LONGEST} lower-case letters, digits and dashes")]
+#[error("not the name of a kind: 1 to {MAX_LENGTH} lower-case letters, digits and dashes")]
 pub struct NotAKind;
 
 impl UnknownKind {
-    /// The name.
+    /// The name as it is on the wire.
     pub fn as_str(&self) -> &str {
         let letters = self.letters.get(..usize::from(self.length)).unwrap_or_default();
         std::str::from_utf8(letters).unwrap_or_default()
@@ -33,7 +33,7 @@ impl TryFrom<String> for UnknownKind {
 
     fn try_from(name: String) -> Result<Self, NotAKind> {
         let fits = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
-        let mut letters = [0; LONGEST];
+        let mut letters = [0; MAX_LENGTH];
         match letters.get_mut(..name.len()) {
             Some(place) if !name.is_empty() && name.bytes().all(fits) => place.copy_from_slice(name.as_bytes()),
             _ => return Err(NotAKind),

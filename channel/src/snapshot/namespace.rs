@@ -1,29 +1,29 @@
-//! Which namespaces something is open to, and the labels by which selectors decide.
+//! Allowed namespaces, and the labels that selectors match.
 //!
-//! Selectors travel as selectors: a new namespace changes no route, and a hundred routes that select every namespace of
-//! a cluster do not carry its names a hundred times.
+//! Selectors are sent as selectors: a new namespace changes no route, and a hundred routes that select every namespace of a
+//! cluster do not repeat their names a hundred times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_crds::v1alpha1::Operator;
 use serde::{Deserialize, Serialize};
 
-/// The label that every namespace carries with its own name, whether its labels say so or not.
+/// The label that Kubernetes sets on every namespace, with its name.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// A namespace that has tokens. One without labels is left out of a snapshot.
+/// A namespace with tokens. Namespaces without labels are not part of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Namespace {
-    /// Its labels, without [`NAME_LABEL`].
+    /// Labels, without [`NAME_LABEL`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Its labels are not known, so no selector matches it.
+    /// Whether its labels are unknown, so that no selector matches it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
 }
 
-/// Which namespaces something is open to.
+/// The namespaces whose objects may use a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AllowedNamespaces {
@@ -31,8 +31,7 @@ pub enum AllowedNamespaces {
     All,
     /// These.
     Only(BTreeSet<String>),
-    /// Those with matching labels. Sent only to data planes that know
-    /// [`crate::frame::FEATURE_NAMESPACES`].
+    /// Those with matching labels. Sent only to data planes with [`crate::frame::FEATURE_NAMESPACES`].
     Selector(NamespaceSelector),
 }
 
@@ -48,7 +47,7 @@ pub struct NamespaceSelector {
     pub match_expressions: Vec<LabelRequirement>,
 }
 
-/// One requirement on one label, with the meaning it has in Kubernetes.
+/// A requirement on one label, with the semantics of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelRequirement {
@@ -56,7 +55,7 @@ pub struct LabelRequirement {
     pub key: String,
     /// How its value is compared.
     pub operator: Operator,
-    /// What it is compared with; empty for `Exists` and `DoesNotExist`.
+    /// The values for `In` and `NotIn`; otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
@@ -64,7 +63,7 @@ pub struct LabelRequirement {
 // === impl AllowedNamespaces ===
 
 impl AllowedNamespaces {
-    /// Whether a namespace is among them. `namespaces` are those of the snapshot: one that is absent has no labels.
+    /// Whether a namespace is allowed. `namespaces` are those of the snapshot: one that is missing has no labels.
     pub fn is_open_to(&self, namespace: &str, namespaces: &BTreeMap<String, Namespace>) -> bool {
         match self {
             Self::All => true,
@@ -80,7 +79,7 @@ impl AllowedNamespaces {
 // === impl NamespaceSelector ===
 
 impl NamespaceSelector {
-    /// Whether it matches every namespace there can be.
+    /// Whether it has no requirements and so matches every namespace.
     pub fn is_empty(&self) -> bool {
         self.match_labels.is_empty() && self.match_expressions.is_empty()
     }
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn selectors_mean_what_kubernetes_says() {
+    fn selectors_have_the_semantics_of_kubernetes() {
         let namespaces = BTreeMap::from([
             ("a".to_owned(), labels(&[("tier", "gold")])),
             ("b".to_owned(), labels(&[("tier", "silver"), ("old", "")])),
@@ -138,13 +137,14 @@ mod tests {
             (json!({"matchLabels": {"tier": "gold"}, "matchExpressions": [{"key": "old", "operator": "Exists"}]}), ""),
         ] {
             let allowed: AllowedNamespaces = serde_json::from_value(json!({"selector": selector})).unwrap();
-            let open: String = ["a", "b", "c"].into_iter().filter(|it| allowed.is_open_to(it, &namespaces)).collect();
+            let open: String =
+                ["a", "b", "c"].into_iter().filter(|name| allowed.is_open_to(name, &namespaces)).collect();
             assert_eq!(open, expected, "{selector}");
         }
     }
 
     #[test]
-    fn no_selector_matches_a_namespace_whose_labels_are_not_known() {
+    fn no_selector_matches_a_namespace_with_unknown_labels() {
         let namespaces = BTreeMap::from([("a".to_owned(), Namespace { unknown: true, ..Namespace::default() })]);
         let forbidding = json!({"selector": {"matchExpressions": [{"key": "tenant", "operator": "DoesNotExist"}]}});
         let allowed: AllowedNamespaces = serde_json::from_value(forbidding).unwrap();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_with_a_word_that_this_version_does_not_know_is_refused() {
+    fn a_selector_with_an_unknown_field_is_refused() {
         let wanted = json!({"selector": {"matchLabels": {}, "matchFields": {}}});
         assert!(serde_json::from_value::<AllowedNamespaces>(wanted).is_err());
     }

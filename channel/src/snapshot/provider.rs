@@ -6,9 +6,9 @@ use routeapi_crds::value::{Capability, Duration, Endpoint, ModelPattern, Provide
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Price, Secret};
+use super::{route::Price, secret::Secret};
 
-/// Where an upstream is, which protocol it speaks and how to authenticate. Endpoint and credential travel together.
+/// Address, API format and credentials of an upstream. Address and credentials stay together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Provider {
@@ -18,47 +18,47 @@ pub struct Provider {
     /// Absolute http or https URL without a trailing slash, as that vendor's own SDK takes it: with the version segment
     /// for OpenAI, without for the others. Empty for Echo.
     pub base_url: String,
-    /// Which operations an OpenAI-type server has. Empty for other types.
+    /// The endpoints of an OpenAI-type server. Empty for other types.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub endpoints: BTreeSet<Endpoint>,
-    /// How to authenticate; none for servers that ask for nothing.
+    /// How to authenticate; none for servers without authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
-    /// How to trust the server, where the public roots or its name do not fit.
+    /// TLS settings; none for the public roots and the host of `base_url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Whether connections go through a proxy; none for what the data plane's environment says.
+    /// The egress proxy; none to follow the data plane's environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
     /// Headers, query parameters and body defaults that are added to every request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSettings>,
-    /// What its models cost and can do. If not empty, routes of other namespaces may use these and no others.
+    /// Prices and capabilities of its models. If not empty, routes of other namespaces may use only these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ProviderModel>,
-    /// Requests in flight from one data-plane pod to this provider at most.
+    /// Maximum number of concurrent requests from one data-plane pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<u32>,
-    /// When a failing upstream is left out for a while.
+    /// When a failing upstream is evicted, and for how long.
     pub eviction: Eviction,
 }
 
-/// What models of a provider cost and can do.
+/// Prices and capabilities of some models of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProviderModel {
-    /// Ids at the provider.
+    /// Model IDs at the provider.
     pub model: ModelPattern,
-    /// What they cost; none means unknown.
+    /// The price; none if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
-    /// What they can do; empty means everything.
+    /// Capabilities; empty means all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub capabilities: BTreeSet<Capability>,
-    /// Most output tokens that they take; none means what the data plane's own table knows.
+    /// Maximum output tokens; none for the value in the data plane's built-in table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
-    /// Parameters that they do not take; none means what the data plane's own table knows.
+    /// Unsupported parameters; none for those in the data plane's built-in table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsupported: Option<BTreeSet<RequestFeature>>,
 }
@@ -67,11 +67,11 @@ pub struct ProviderModel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Credential {
-    /// Sent in the header that the provider type asks for.
+    /// Sent in the header of the provider type.
     ApiKey(Secret),
-    /// Sent in a header of the owner's choice.
+    /// Sent in a header that the owner has chosen.
     Header(Header),
-    /// Signs each request (AWS Signature Version 4).
+    /// Keys that sign each request (AWS Signature Version 4).
     Aws(Aws),
 }
 
@@ -79,35 +79,35 @@ pub enum Credential {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Aws {
-    /// Access key id.
+    /// Access key ID, as AWS issues it.
     pub access_key_id: Secret,
-    /// Secret access key.
+    /// The secret that belongs to the access key ID.
     pub secret_access_key: Secret,
     /// Session token of temporary credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<Secret>,
 }
 
-/// Trust settings of one upstream.
+/// TLS settings of one upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tls {
     /// PEM certificates to trust instead of the public roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_certificates: Option<String>,
-    /// Name to ask for and to verify, instead of the URL's host.
+    /// Name for SNI and verification, instead of the URL's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
-    /// Shown to a server that asks for one.
+    /// For servers that request a client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<ClientCertificate>,
 }
 
-/// A certificate and the key that belongs to it.
+/// A client certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientCertificate {
-    /// PEM certificates, the client's own first.
+    /// Certificate chain in PEM, the client's own first.
     pub certificates: String,
     /// Its private key in PEM.
     pub key: Secret,
@@ -117,9 +117,9 @@ pub struct ClientCertificate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Proxy {
-    /// Without a proxy, whatever the data plane's environment says.
+    /// No proxy, regardless of the data plane's environment.
     Direct,
-    /// Through a tunnel that this proxy makes (HTTP CONNECT).
+    /// A tunnel through this proxy (HTTP CONNECT).
     Connect(ConnectProxy),
 }
 
@@ -129,7 +129,7 @@ pub enum Proxy {
 pub struct ConnectProxy {
     /// `http://` or `https://`, host and port.
     pub url: String,
-    /// For the proxy alone.
+    /// Credentials for the proxy; none if it needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
 }
@@ -138,13 +138,13 @@ pub struct ConnectProxy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BasicAuth {
-    /// Without a colon.
+    /// User name, without a colon.
     pub username: Secret,
-    /// Anything.
+    /// Password, without control characters.
     pub password: Secret,
 }
 
-/// What is added to every request to an upstream.
+/// Additions to every request to an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestSettings {
@@ -154,10 +154,10 @@ pub struct RequestSettings {
     /// Query parameters, in the order in which they are sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query_parameters: Vec<QueryParameter>,
-    /// Top-level members of the body that are set where the client did not set them.
+    /// Top-level members of the body for requests that do not set them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub body_defaults: BTreeMap<String, Value>,
-    /// Lower-case names of client headers that are passed on.
+    /// Lower-case names of client headers to forward.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub forward_headers: BTreeSet<String>,
 }
@@ -166,9 +166,9 @@ pub struct RequestSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QueryParameter {
-    /// Its name.
+    /// Name, not percent-encoded.
     pub name: String,
-    /// Its value.
+    /// Value, not percent-encoded.
     pub value: Text,
 }
 
@@ -178,11 +178,11 @@ pub struct QueryParameter {
 pub struct Header {
     /// Lower-case name.
     pub name: String,
-    /// The whole value.
+    /// The whole value, prefix included.
     pub value: Secret,
 }
 
-/// A text that everybody may see, or one that nobody may.
+/// A text that is secret or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Text {
@@ -192,13 +192,13 @@ pub enum Text {
     Secret(Secret),
 }
 
-/// Passive health: an upstream that fails this often in a row is left out for this long.
+/// Outlier detection: an upstream with this many consecutive failures is evicted for this long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Eviction {
-    /// Failures in a row, at least 1.
+    /// Number of consecutive failures, at least 1.
     pub consecutive_failures: u32,
-    /// How long it stays evicted.
+    /// Duration of the eviction.
     pub duration: Duration,
 }
 
@@ -246,7 +246,7 @@ impl Text {
         }
     }
 
-    /// Whether nobody may see it.
+    /// Whether it must not be shown.
     pub const fn is_secret(&self) -> bool {
         matches!(self, Self::Secret(_))
     }
@@ -265,8 +265,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_secret_is_redacted_and_nothing_else() {
-        let told = json!({
+    fn redacting_replaces_every_secret_and_nothing_else() {
+        let value = json!({
             "type": "OpenAI", "baseUrl": "https://x.example/v1", "eviction": {"consecutiveFailures": 5, "duration": "30s"},
             "credential": {"header": {"name": "api-key", "value": "canary"}},
             "tls": {"clientCertificate": {"certificates": "public", "key": "canary"}},
@@ -277,12 +277,12 @@ mod tests {
                 "bodyDefaults": {"store": false},
             },
         });
-        let mut provider: Provider = serde_json::from_value(told.clone()).unwrap();
-        assert_eq!(serde_json::to_value(&provider).unwrap(), told, "and travels as it is");
+        let mut provider: Provider = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&provider).unwrap(), value, "secrets are part of the wire format");
         assert!(!format!("{provider:?}").contains("canary"));
         provider.redact();
-        let shown = serde_json::to_string(&provider).unwrap();
-        assert!(!shown.contains("canary"), "{shown}");
-        assert_eq!((shown.matches("public").count(), shown.matches("<redacted>").count()), (3, 6), "{shown}");
+        let redacted = serde_json::to_string(&provider).unwrap();
+        assert!(!redacted.contains("canary"), "{redacted}");
+        assert_eq!((redacted.matches("public").count(), redacted.matches("<redacted>").count()), (3, 6), "{redacted}");
     }
 }

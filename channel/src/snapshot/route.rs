@@ -1,4 +1,4 @@
-//! What a model id means.
+//! The meaning of model IDs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,20 @@ use routeapi_crds::value::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AllowedNamespaces, Namespace, ObjectId};
+use super::{
+    namespace::{AllowedNamespaces, Namespace},
+    object_id::ObjectId,
+};
 
-/// The models that a route publishes, the upstreams that serve them, and what to do when one fails.
+/// Model IDs, the upstreams that serve them, and what happens when one fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
-    /// What it answers to for tokens of its own namespace, if it is open to them: its model and those aliases that no
-    /// other route of the namespace has.
+    /// Model IDs for tokens of its own namespace, if it is open to them: its model, and those aliases that no other route of
+    /// the namespace has claimed.
     pub models: Vec<ModelPattern>,
-    /// What it answers to for tokens of other namespaces. No two routes that take requests have a published id in common
-    /// for one namespace, except that a longer pattern goes before a shorter one.
+    /// Model IDs for tokens of other namespaces. No two routes that take requests publish the same pattern to the same
+    /// namespace; of overlapping patterns the longer one applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<Published>,
     /// `owned_by` in model listings.
@@ -26,53 +29,52 @@ pub struct Route {
     pub owned_by: Option<String>,
     /// Whether model listings show it. A wildcard is never listed.
     pub listed: bool,
-    /// When the object was created, in seconds since 1970; `created` in model listings.
+    /// Creation time of the object in seconds since 1970; `created` in model listings.
     pub created: i64,
     /// Namespaces whose tokens may use it.
     pub allowed_namespaces: AllowedNamespaces,
-    /// What happens to fields that an upstream cannot express.
+    /// What happens to request fields that an upstream does not support.
     pub translation: Translation,
-    /// The usable upstreams, in the order they were written. Empty if none resolved: then every request is refused
-    /// with `problem`.
+    /// The usable upstreams in the order of the spec. Empty if none resolved: then every request is refused with `problem`.
     pub upstreams: Vec<Upstream>,
-    /// Which of the upstreams of one priority is tried first.
+    /// How an upstream is chosen among those of the same priority.
     #[serde(default, skip_serializing_if = "LoadBalancing::is_default")]
     pub load_balancing: LoadBalancing,
-    /// When and how often another upstream is tried.
+    /// When, and how many times, another upstream is tried.
     pub fallback: Fallback,
-    /// What a streaming client is sent while no content comes.
+    /// Heartbeats for streaming clients.
     #[serde(default, skip_serializing_if = "Heartbeat::is_default")]
     pub heartbeat: Heartbeat,
-    /// Why upstreams are missing, in words for whoever runs the gateway; none if all resolved.
+    /// Why upstreams are missing, for whoever runs the gateway; none if all resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// What a streaming client is sent while no content comes.
+/// What a streaming client gets while there is no content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Heartbeat {
-    /// When.
+    /// When heartbeats are sent.
     pub mode: HeartbeatMode,
-    /// How often; none means what the data plane is started with.
+    /// The interval; none for the data plane's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
 }
 
 impl Heartbeat {
-    /// Whether this is what a route does that says nothing.
+    /// Whether this is the default of a route.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A pattern that reaches tokens of other namespaces.
+/// A pattern that is published to tokens of other namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Published {
     /// The id or prefix.
     pub model: ModelPattern,
-    /// Which of the route's allowed namespaces it reaches.
+    /// The allowed namespaces of the route to which it is published.
     #[serde(default, skip_serializing_if = "Reach::is_whole")]
     pub reach: Reach,
 }
@@ -90,7 +92,7 @@ pub enum Reach {
     Except(BTreeSet<String>),
 }
 
-/// One way to serve a route.
+/// One upstream of a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Upstream {
@@ -98,26 +100,26 @@ pub struct Upstream {
     pub name: String,
     /// A provider of the same snapshot.
     pub provider: ObjectId,
-    /// Model id at the provider; none means the id that the client sent.
+    /// Model ID at the provider; none for the ID that the client sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Lower is tried first.
+    /// Lower numbers are tried first.
     pub priority: u32,
     /// Share of requests among upstreams of the same priority. 0 means none.
     pub weight: u32,
-    /// What the route says the model can do; empty means what the provider says.
+    /// Capabilities of the model according to the route; empty for those of the provider.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub capabilities: BTreeSet<Capability>,
-    /// What the route says it costs; none means what the provider says.
+    /// Price according to the route; none for that of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
-    /// Most output tokens of one answer, where nothing else says less.
+    /// Maximum output tokens of one response; a lower limit of the provider applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
-    /// Parameters that are not sent, beside those that the model does not take.
+    /// Parameters that are not sent, in addition to those that the model does not support.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unsupported: BTreeSet<RequestFeature>,
-    /// The limits of patience, route and upstream already merged.
+    /// Timeouts, merged from route and upstream.
     pub timeouts: Timeouts,
 }
 
@@ -137,7 +139,7 @@ pub struct Price {
     pub cache_write_per_million: Option<NanoUsd>,
 }
 
-/// How long each step of an attempt may take.
+/// Timeouts of the phases of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Timeouts {
@@ -157,31 +159,31 @@ pub struct Timeouts {
 pub struct Fallback {
     /// Failures that trigger fallback to the next upstream.
     pub conditions: BTreeSet<FallbackCondition>,
-    /// Attempts in all, the first included.
+    /// Number of attempts, the first included.
     pub max_attempts: u32,
-    /// An upstream that asks for a longer wait is left out instead of waited for.
+    /// The longest `Retry-After` that is waited for; upstreams that ask for more are skipped.
     pub max_retry_after: Duration,
 }
 
 impl Route {
-    /// Whether any upstream takes requests: a route without one hides no other route.
+    /// Whether any upstream takes requests: a route without one shadows no other route.
     pub fn serves(&self) -> bool {
         self.upstreams.iter().any(|upstream| upstream.weight > 0)
     }
 
-    /// Whether its own rules let tokens of this namespace use it. `namespaces` are those of the snapshot.
+    /// Whether `allowed_namespaces` admits tokens of this namespace. `namespaces` are those of the snapshot.
     pub fn is_open_to(&self, namespace: &str, namespaces: &BTreeMap<String, Namespace>) -> bool {
         self.allowed_namespaces.is_open_to(namespace, namespaces)
     }
 }
 
 impl Reach {
-    /// Whether nothing is taken away.
+    /// Whether it includes all allowed namespaces.
     pub const fn is_whole(&self) -> bool {
         matches!(self, Self::Whole)
     }
 
-    /// Whether a namespace, if it is allowed at all, is reached.
+    /// Whether it includes a namespace, given that the route allows it.
     pub fn contains(&self, namespace: &str) -> bool {
         match self {
             Self::Whole => true,

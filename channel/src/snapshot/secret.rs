@@ -1,4 +1,4 @@
-//! Text that must not appear in any output.
+//! A secret text.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 const REDACTED: &str = "<redacted>";
 
-/// A secret of an upstream account. `Debug` never shows it; serialising does, because the wire must carry it, so
-/// anything meant for eyes goes through [`super::Snapshot::redacted`] first. Zeroed when dropped.
+/// A secret of a provider. `Debug` never shows it; serializing does, because the wire must carry it, so anything that people
+/// see goes through [`super::Snapshot::redacted`] first. Zeroed when dropped.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(SecretString);

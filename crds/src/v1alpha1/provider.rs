@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 mod proxy;
 mod request;
 
-use super::{CaCertificateRef, HEADER_NAME, Namespaces, Price, SUBDOMAIN, SecretKeyRef, SecretRef};
+use super::{
+    namespaces::Namespaces,
+    patterns::{HEADER_NAME, SUBDOMAIN},
+    reference::{CaCertificateRef, SecretKeyRef, SecretRef},
+    route::Price,
+};
 use crate::{
     condition,
     value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, RequestFeature},

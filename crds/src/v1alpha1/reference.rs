@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DATA_KEY, LABEL, SUBDOMAIN};
+use super::patterns::{DATA_KEY, LABEL, SUBDOMAIN};
 
 /// One key of a Secret in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LABEL, Namespaces, ProviderRef};
+use super::{namespaces::Namespaces, patterns::LABEL, reference::ProviderRef};
 use crate::{
     condition,
     value::{

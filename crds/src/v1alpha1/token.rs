@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LABEL, SUBDOMAIN};
+use super::patterns::{LABEL, SUBDOMAIN};
 use crate::{
     condition,
     value::{Duration, Enforcement, ModelPattern, NanoUsd, Window},

@@ -212,7 +212,7 @@ impl AddressClass {
         ];
         let possible = readings.into_iter().filter(|(_, zero)| *zero == 0);
         let carried: Vec<Ipv4Addr> =
-            possible.map(|(octets, _)| Ipv4Addr::from(octets)).filter(|it| !it.is_unspecified()).collect();
+            possible.map(|(octets, _)| Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified()).collect();
         let mut classes = carried.iter().map(|address| Self::of_v4(*address));
         match classes.find(|class| !class.is_ordinary() && *class != Self::Unspecified) {
             Some(forbidden) => forbidden,
@@ -407,7 +407,8 @@ impl Host {
         }
         // As the URL standard decides whether a host is meant as an IPv4 address: by its last label.
         let last = name.rsplit('.').next().unwrap_or_default();
-        let hexadecimal = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|it| it.is_ascii_hexdigit()));
+        let hexadecimal =
+            last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let name_bytes = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit()) || !name.bytes().all(name_bytes) {
             return Self::Ambiguous;

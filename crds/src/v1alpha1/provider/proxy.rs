@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::SecretRef;
+use super::super::reference::SecretRef;
 
 /// An HTTP proxy between the data plane and the upstream, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

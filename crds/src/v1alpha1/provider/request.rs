@@ -7,7 +7,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::{ConfigMapKeyRef, HEADER_NAME, SecretKeyRef};
+use super::super::{
+    patterns::HEADER_NAME,
+    reference::{ConfigMapKeyRef, SecretKeyRef},
+};
 
 /// Additions to every request. Clients and the authors of routes see names of body members at most, never values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

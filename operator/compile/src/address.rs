@@ -1,25 +1,25 @@
-//! Where an upstream may be.
+//! Which addresses an upstream may have.
 //!
-//! Whoever writes an AIProvider makes the data plane send requests, so in a cluster some places are refused: the data
+//! Whoever writes an AIProvider makes the data plane send requests, so in a cluster some addresses are refused: the data
 //! plane's own pod and node (loopback, link-local), the clouds' metadata services, the API server, ports of kubelets and of
-//! the control plane, the gateway itself; and keys and prompts cross a network in the clear only inside the cluster. On a workstation the machine itself, an API server and plain http
-//! are allowed.
+//! the control plane, the gateway itself. Plain http is allowed inside the cluster only, since it exposes keys and prompts.
+//! On a workstation the machine itself, an API server and plain http are allowed.
 //!
-//! Addresses, names and ports are judged by `AddressRules`, names by what they say. What a name resolves to is judged by the data plane
-//! when it connects, with the same table; a name that is reached through an egress proxy is resolved by the proxy, whose own
-//! rules then decide.
+//! Addresses, names and ports are checked against `AddressRules`. What a name resolves to is checked by the data plane when
+//! it connects, with the same table; a name that is reached through an egress proxy is resolved by the proxy, whose own
+//! rules apply.
 
 use std::{net::IpAddr, num::NonZeroU16};
 
 use http::Uri;
 use routeapi_crds::value::{AddressClass, AddressPolicy, ForbiddenPlace, Host};
 
-use crate::Options;
+use crate::options::Options;
 
 /// An address that may be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// Whether something follows host and port.
+    /// Whether a path follows host and port.
     pub has_path: bool,
     /// Without a trailing slash.
     pub url: String,
@@ -27,46 +27,48 @@ pub(crate) struct Address {
     pub host: String,
     /// Whether it is http.
     pub plain: bool,
-    place: Place,
+    location: Location,
 }
 
 /// Whether requests leave the cluster on their way to a host, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Inside the cluster, or at least inside a private network.
+enum Location {
+    /// Inside the cluster or a private network.
     Local,
     /// Anywhere.
     Public,
 }
 
-/// Checks a base URL. The error is the rest of a sentence that starts with the field's name.
+/// Checks a base URL. The error completes a message that starts with the field's path.
 pub(crate) fn check(base_url: &str, options: &Options) -> Result<Address, String> {
-    let address = find(base_url, options)?;
-    if address.plain && address.place == Place::Public && options.addresses.policy() != AddressPolicy::Workstation {
+    let address = parse(base_url, options)?;
+    if address.plain && address.location == Location::Public && options.addresses.policy() != AddressPolicy::Workstation
+    {
         return Err(format!(
-            "plain http is for names and addresses inside the cluster (one label, *.svc, *.cluster.local, private \
-             addresses), and {:?} is none: use https",
+            "{:?} is outside the cluster: use https (plain http is only allowed for single-label names, *.svc, \
+             *.cluster.local and private addresses)",
             address.host
         ));
     }
     Ok(address)
 }
 
-/// Checks the URL of any server that the data plane is to connect to. The error is as that of [`check`].
-pub(crate) fn find(base_url: &str, options: &Options) -> Result<Address, String> {
-    let uri: Uri = base_url.parse().map_err(|_| format!("{base_url:?} is not a URL"))?;
+/// Checks the URL of any server that the data plane is to connect to. Errors as in [`check`].
+pub(crate) fn parse(base_url: &str, options: &Options) -> Result<Address, String> {
+    let uri: Uri = base_url.parse().map_err(|_| format!("{base_url:?} is not a valid URL"))?;
     let plain = match uri.scheme_str() {
         Some("https") => false,
         Some("http") => true,
         _ => return Err(format!("{base_url:?} must start with http:// or https://")),
     };
     if base_url.contains(['?', '#', '@']) {
-        return Err("must have no user, query or fragment".to_owned());
+        return Err("must not contain a user, query or fragment".to_owned());
     }
-    let port = uri.authority().and_then(|it| it.as_str().strip_prefix(it.host())).unwrap_or_default();
+    let port =
+        uri.authority().and_then(|authority| authority.as_str().strip_prefix(authority.host())).unwrap_or_default();
     let number = port.strip_prefix(':').map(str::parse::<NonZeroU16>);
     if !port.is_empty() && !matches!(number, Some(Ok(_))) {
-        return Err(format!("{base_url:?} has no valid port"));
+        return Err(format!("{base_url:?} has an invalid port"));
     }
     let written = uri.host().unwrap_or_default();
     let host = written.trim_end_matches('.').to_ascii_lowercase();
@@ -74,35 +76,37 @@ pub(crate) fn find(base_url: &str, options: &Options) -> Result<Address, String>
         return Err(format!("{base_url:?} has no host"));
     }
     let rules = &options.addresses;
-    let (allowed, place) = match Host::of(written) {
-        Host::Address(address) => (rules.address(address), Place::of(address)),
-        Host::Name(name) => (rules.name(&name), Place::named(&name)),
+    let (allowed, location) = match Host::of(written) {
+        Host::Address(address) => (rules.address(address), Location::of(address)),
+        Host::Name(name) => (rules.name(&name), Location::named(&name)),
         Host::Ambiguous => {
-            return Err(format!("{written:?} is neither a name nor an address of four decimal numbers or in brackets"));
+            return Err(format!(
+                "{written:?} is neither a DNS name, a dotted IPv4 address nor an IPv6 address in brackets"
+            ));
         }
     };
     let allowed = allowed.and_then(|()| match number {
         Some(Ok(port)) => rules.port(port.get()),
         _ => Ok(()),
     });
-    allowed.map_err(|forbidden| format!("{host:?} is {forbidden}{}", leads_to(forbidden)))?;
+    allowed.map_err(|forbidden| format!("{host:?} is not allowed: it is {forbidden}{}", consequence(forbidden)))?;
     let has_path = !uri.path().trim_matches('/').is_empty();
-    Ok(Address { has_path, url: base_url.trim_end_matches('/').to_owned(), host, plain, place })
+    Ok(Address { has_path, url: base_url.trim_end_matches('/').to_owned(), host, plain, location })
 }
 
-/// Why a place is refused, where its kind alone does not say it.
-fn leads_to(forbidden: ForbiddenPlace) -> &'static str {
+/// Why an address is refused, where its class alone does not say it.
+fn consequence(forbidden: ForbiddenPlace) -> &'static str {
     match forbidden {
         ForbiddenPlace::Class(AddressClass::Loopback | AddressClass::Unspecified) => {
             ", which would be the data plane's own pod"
         }
         ForbiddenPlace::Class(AddressClass::LinkLocal) => ", which would be the data plane's own node",
-        ForbiddenPlace::Gateway => ", which would call itself for ever",
+        ForbiddenPlace::Gateway => ", which would call itself endlessly",
         ForbiddenPlace::Class(_) | ForbiddenPlace::ApiServer | ForbiddenPlace::Port(_) => "",
     }
 }
 
-impl Place {
+impl Location {
     fn of(address: IpAddr) -> Self {
         match AddressClass::of(address) {
             AddressClass::Public => Self::Public,
@@ -132,7 +136,7 @@ mod tests {
     const WORKSTATION: AddressPolicy = AddressPolicy::Workstation;
 
     #[test]
-    fn a_cluster_reaches_vendors_by_https_and_its_own_servers_by_either() {
+    fn public_upstreams_need_https_and_cluster_upstreams_do_not() {
         for url in [
             "https://api.openai.com/v1",
             "https://8.8.8.8",
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_refuses_what_a_workstation_may() {
+    fn loopback_the_api_server_and_public_http_are_for_workstations() {
         for url in [
             "http://localhost:11434/v1",
             "https://api.localhost",
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reaches_metadata_services_and_addresses_without_servers() {
+    fn metadata_services_and_reserved_addresses_are_always_refused() {
         for url in [
             "http://169.254.169.254",
             "http://[::ffff:169.254.169.254]",
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_allowed_and_nothing_else() {
+    fn loopback_is_the_only_exception_of_its_policy() {
         let options = AddressPolicy::ClusterAndLoopback;
         for url in ["http://127.0.0.1:11434/v1", "http://localhost:8000", "http://[::1]:80", "https://api.openai.com"] {
             assert!(check(url, options).is_ok(), "{url}: {:?}", check(url, options));
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cluster_and_the_gateway_themselves_are_no_upstreams() {
+    fn the_api_server_node_ports_and_the_gateway_are_refused() {
         let rules = AddressRules::from(CLUSTER)
             .with_api_server("10.96.0.1")
             .with_gateway(["routeapi.ai-platform.svc".to_owned(), "ai.example.com".to_owned()]);
@@ -237,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_what_is_not_an_address() {
+    fn malformed_base_urls_are_refused() {
         for url in [
             "",
             "api.openai.com",
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailing_slash_goes() {
+    fn a_trailing_slash_is_removed() {
         let address = check("https://API.openai.com/v1/", CLUSTER).unwrap();
         assert_eq!((address.url.as_str(), address.host.as_str()), ("https://API.openai.com/v1", "api.openai.com"));
     }

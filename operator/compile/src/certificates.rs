@@ -1,48 +1,44 @@
-//! PEM certificates out of a bundle, and a client's certificate with its key.
+//! PEM certificates of a bundle, and a client's certificate with its key.
 //!
-//! Only certificates are passed on: a bundle that also holds a private key does not spread it. They are parsed here as the
-//! data plane parses them, so that a condition says what is wrong before a pod does.
+//! Only certificates are sent to data planes, even if a bundle also contains a private key. They are parsed here as the data
+//! plane parses them, so that a condition says what is wrong before a pod does.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::{
     CertificateError, Error, InconsistentKeys, RootCertStore,
     crypto::ring,
     pki_types::{
         CertificateDer, PrivateKeyDer,
-        pem::{self, PemObject},
+        pem::{Error as PemError, PemObject},
     },
     server::ParsedCertificate,
     sign::CertifiedKey,
 };
 
-/// Characters in a line of PEM (RFC 7468, 2).
-const LINE: usize = 64;
-
-/// The certificates of a bundle of authorities, one after the other, or what is wrong with it.
-pub(crate) fn read(bundle: &[u8]) -> Result<String, String> {
+/// The CA certificates of a bundle in PEM, or what is wrong with it.
+pub(crate) fn ca_bundle(bundle: &[u8]) -> Result<String, String> {
     let certificates = parse(bundle)?;
     let mut roots = RootCertStore::empty();
-    for (at, certificate) in (1..).zip(&certificates) {
-        roots.add(certificate.clone()).map_err(|error| unusable(at, &error))?;
+    for (number, certificate) in (1..).zip(&certificates) {
+        roots.add(certificate.clone()).map_err(|error| unusable(number, &error))?;
     }
-    Ok(certificates.iter().map(write).collect())
+    Ok(certificates.iter().map(encode).collect())
 }
 
-/// A client's certificates, its own first, or what is wrong with them.
-pub(crate) fn read_chain(bundle: &[u8]) -> Result<String, String> {
+/// A client's certificate chain in PEM, its own first, or what is wrong with it.
+pub(crate) fn chain(bundle: &[u8]) -> Result<String, String> {
     let certificates = parse(bundle)?;
-    for (at, certificate) in (1..).zip(&certificates) {
-        ParsedCertificate::try_from(certificate).map_err(|error| unusable(at, &error))?;
+    for (number, certificate) in (1..).zip(&certificates) {
+        ParsedCertificate::try_from(certificate).map_err(|error| unusable(number, &error))?;
     }
-    Ok(certificates.iter().map(write).collect())
+    Ok(certificates.iter().map(encode).collect())
 }
 
-fn unusable(at: usize, error: &Error) -> String {
+fn unusable(number: usize, error: &Error) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::BadEncoding) => {
-            format!("has a certificate (number {at}) that is not an X.509 certificate")
+            format!("contains an invalid X.509 certificate (number {number})")
         }
-        _ => format!("has a certificate (number {at}) that cannot be used: {error}"),
+        _ => format!("contains an unusable certificate (number {number}): {error}"),
     }
 }
 
@@ -50,13 +46,13 @@ fn unusable(at: usize, error: &Error) -> String {
 pub(crate) fn check_key(certificates: &str, key: &[u8]) -> Result<(), String> {
     let chain = parse(certificates.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
-        pem::Error::NoItemsFound => "holds no PEM private key".to_owned(),
+        PemError::NoItemsFound => "contains no PEM private key".to_owned(),
         _ => "is not PEM".to_owned(),
     })?;
     match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
         Ok(_) => Ok(()),
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            Err("does not belong to the certificate in tls.crt".to_owned())
+            Err("does not match the certificate in tls.crt".to_owned())
         }
         Err(error) => Err(format!("cannot be used: {error}")),
     }
@@ -65,23 +61,16 @@ pub(crate) fn check_key(certificates: &str, key: &[u8]) -> Result<(), String> {
 fn parse(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle).collect();
     let certificates = certificates.map_err(|error| match error {
-        pem::Error::MissingSectionEnd { .. } => "has a certificate without an end".to_owned(),
-        pem::Error::Base64Decode(_) => "has a certificate that is not base64".to_owned(),
+        PemError::MissingSectionEnd { .. } => "contains a truncated certificate (no END line)".to_owned(),
+        PemError::Base64Decode(_) => "contains a certificate that is not valid base64".to_owned(),
         _ => "is not PEM".to_owned(),
     })?;
-    if certificates.is_empty() { Err("holds no PEM certificate".to_owned()) } else { Ok(certificates) }
+    if certificates.is_empty() { Err("contains no PEM certificate".to_owned()) } else { Ok(certificates) }
 }
 
-fn write(certificate: &CertificateDer<'_>) -> String {
-    let mut rest = STANDARD.encode(certificate);
-    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    while rest.len() > LINE {
-        let tail = rest.split_off(LINE);
-        text.push_str(&rest);
-        text.push('\n');
-        rest = tail;
-    }
-    text + &rest + "\n-----END CERTIFICATE-----\n"
+fn encode(certificate: &CertificateDer<'_>) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new("CERTIFICATE", certificate.to_vec()), config)
 }
 
 #[cfg(test)]
@@ -92,34 +81,34 @@ mod tests {
     const END: &str = "-----END CERTIFICATE-----";
 
     #[test]
-    fn keeps_certificates_and_nothing_else() {
+    fn a_bundle_keeps_its_certificates_and_drops_everything_else() {
         let [one, other] = [self_signed().0, self_signed().0];
         let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
         let bundle = format!("# a root\n{one}{key}{other}");
-        assert_eq!(read(bundle.as_bytes()).unwrap(), format!("{one}{other}"));
-        assert_eq!(read(bundle.replace('\n', "\r\n").as_bytes()).unwrap(), format!("{one}{other}"));
+        assert_eq!(ca_bundle(bundle.as_bytes()).unwrap(), format!("{one}{other}"));
+        assert_eq!(ca_bundle(bundle.replace('\n', "\r\n").as_bytes()).unwrap(), format!("{one}{other}"));
     }
 
     #[test]
-    fn says_what_is_wrong() {
-        let said = |bundle: &str| read(bundle.as_bytes()).unwrap_err();
-        assert_eq!(said(""), "holds no PEM certificate");
-        assert_eq!(said(&format!("{BEGIN}\nMAEH")), "has a certificate without an end");
-        assert_eq!(said(&format!("{BEGIN}\n!!\n{END}\n")), "has a certificate that is not base64");
-        let broken = said(&format!("{}{BEGIN}\nMAEH\n{END}\n", self_signed().0));
-        assert_eq!(broken, "has a certificate (number 2) that is not an X.509 certificate");
-        assert_eq!(read(b"\xff\xfe").unwrap_err(), "holds no PEM certificate");
+    fn an_unusable_bundle_is_an_error_that_says_why() {
+        let error = |bundle: &str| ca_bundle(bundle.as_bytes()).unwrap_err();
+        assert_eq!(error(""), "contains no PEM certificate");
+        assert_eq!(error(&format!("{BEGIN}\nMAEH")), "contains a truncated certificate (no END line)");
+        assert_eq!(error(&format!("{BEGIN}\n!!\n{END}\n")), "contains a certificate that is not valid base64");
+        let broken = error(&format!("{}{BEGIN}\nMAEH\n{END}\n", self_signed().0));
+        assert_eq!(broken, "contains an invalid X.509 certificate (number 2)");
+        assert_eq!(ca_bundle(b"\xff\xfe").unwrap_err(), "contains no PEM certificate");
     }
 
     #[test]
-    fn a_key_belongs_to_its_certificate() {
+    fn a_key_must_match_its_certificate() {
         let ((certificate, key), (_, other)) = (self_signed(), self_signed());
         assert_eq!(check_key(&certificate, key.as_bytes()), Ok(()));
-        let said = |key: &str| check_key(&certificate, key.as_bytes()).unwrap_err();
-        assert_eq!(said(&other), "does not belong to the certificate in tls.crt");
-        assert_eq!(said(&certificate), "holds no PEM private key");
+        let error = |key: &str| check_key(&certificate, key.as_bytes()).unwrap_err();
+        assert_eq!(error(&other), "does not match the certificate in tls.crt");
+        assert_eq!(error(&certificate), "contains no PEM private key");
         let broken = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
-        assert!(said(broken).starts_with("cannot be used: "), "{}", said(broken));
+        assert!(error(broken).starts_with("cannot be used: "), "{}", error(broken));
     }
 
     /// A certificate and its key.

@@ -4,25 +4,27 @@
 //! what they read from files, and the golden files show both sides. Equal objects give an equal [`Compiled`], in whatever
 //! order they come.
 //!
-//! It never fails as a whole: an object that cannot be used gets a verdict that says why, naming the field, and costs the
-//! others nothing. What it does not decide: anything about time (expiry, rotation), Secrets of tokens, or whether a data
-//! plane took the result.
+//! It never fails as a whole: an object that is not usable gets a verdict that says why, with the field path, and affects no
+//! other object. It does not decide anything about time (expiry, rotation), Secrets of tokens, or whether data planes
+//! accept the result.
 
 mod address;
-mod audience;
+mod base_url_hints;
 mod certificates;
 mod conflicts;
-mod consent;
 mod manifests;
+mod namespace_set;
 mod objects;
-mod offers;
-mod overlaps;
+mod options;
+mod pattern_index;
+mod provider_models;
 mod providers;
 mod publishers;
+mod quoted_list;
+mod reference_grant;
 mod references;
 mod routes;
 mod selectors;
-mod slips;
 mod tokens;
 mod unpriced;
 mod unserved;
@@ -32,37 +34,30 @@ use std::collections::BTreeMap;
 
 pub use manifests::{Added, ManifestError, Manifests, items};
 pub use objects::{Data, MAX_CERTIFICATES, MAX_VALUE, Objects};
+pub use options::Options;
 pub use publishers::{PUBLISH_LABEL, Publishers};
 pub use routeapi_channel::Key as ObjectRef;
 use routeapi_channel::{Kind, ObjectId, Snapshot};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};
 pub use verdict::{Detail, Verdict};
 
-use crate::{providers::Providers, selectors::Namespaces};
-
-/// What differs between a cluster and a workstation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Where upstreams may be, and with that where plain http may go: inside the cluster, but anywhere from a
-    /// workstation, as `routeapi run` is used.
-    pub addresses: AddressRules,
-    /// Namespaces whose routes may serve tokens of other namespaces.
-    pub publishers: Publishers,
-    /// Whether the objects are only a part of what a cluster has, as manifests in a repository are: a Secret, ConfigMap
-    /// or AIProvider that is not among them, or the labels of a namespace, are then assumed to be what a reference needs
-    /// ([`Compiled::assumptions`]), rather than missing.
-    pub partial: bool,
-}
+use crate::{
+    providers::{CompiledProvider, Providers},
+    routes::CompiledRoute,
+    selectors::Namespaces,
+    unpriced::UnpricedRoutes,
+    unserved::ServedModels,
+};
 
 /// The result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
-    /// What data planes are told.
+    /// The configuration for data planes.
     pub snapshot: Snapshot,
     /// One verdict for each AIProvider, AIRoute and ApiToken that is not being deleted.
     pub verdicts: BTreeMap<ObjectRef, Verdict>,
-    /// What was assumed of things that are not among the objects, a sentence each, by the object that needs it. Always
-    /// empty unless [`Options::partial`].
+    /// What was assumed about objects that are missing, a sentence each, by the object that needs it. Always empty unless
+    /// [`Options::partial`].
     pub assumptions: BTreeMap<ObjectRef, Vec<String>>,
 }
 
@@ -71,8 +66,8 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
     let providers = Providers::compile(objects, options);
     let routes = routes::compile(objects, &providers, &namespaces, options);
-    let unpriced = unpriced::Unpriced::of(&routes.judged, &namespaces);
-    let tokens = tokens::compile(objects, &unpriced, unserved::Served::of(&routes.judged, &namespaces));
+    let unpriced = UnpricedRoutes::of(&routes.compiled, &namespaces);
+    let tokens = tokens::compile(objects, &unpriced, ServedModels::of(&routes.compiled, &namespaces));
 
     let Compiled { mut snapshot, mut verdicts, mut assumptions } = Compiled::default();
     let mut assume = |key: ObjectRef, assumed: Vec<String>| {
@@ -80,7 +75,7 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
             assumptions.insert(key, assumed);
         }
     };
-    for (id, providers::Judged { provider, verdict, assumed, .. }) in
+    for (id, CompiledProvider { provider, verdict, assumed, .. }) in
         providers.finish(&routes.attached, &routes.unpriced)
     {
         let key = ObjectRef { kind: Kind::Provider, id: id.clone() };
@@ -88,7 +83,7 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
         verdicts.insert(key, verdict);
         keep(&mut snapshot.providers, id, provider);
     }
-    for routes::Judged { id, route, verdict, assumed, .. } in routes.judged {
+    for CompiledRoute { id, route, verdict, assumed, .. } in routes.compiled {
         let key = ObjectRef { kind: Kind::Route, id: id.clone() };
         assume(key.clone(), assumed);
         verdicts.insert(key, verdict);

@@ -1,7 +1,8 @@
 //! Manifests in, [`Objects`] out: what local commands use in place of an API server.
 //!
-//! Takes one JSON value per object, as a cluster would store it ([`items`] unpacks a `List`); reading files and expanding environment variables is
-//! the caller's. Objects without a namespace go to `default`. A namespace that is only mentioned exists without labels.
+//! Takes one JSON value per object, as a cluster would store it ([`items`] unpacks a `List`); the caller reads files and
+//! expands environment variables. Objects without a namespace go to `default`. A namespace that is only mentioned exists
+//! without labels.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -20,31 +21,31 @@ pub struct Manifests {
     seen: BTreeSet<(String, ObjectId)>,
 }
 
-/// What was done with a manifest.
+/// What became of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It was taken in.
+    /// It was added.
     Object {
         /// Its kind.
         kind: String,
         /// Its namespace (`default` if it names none) and name; a Namespace has its own name twice.
         id: ObjectId,
     },
-    /// Its kind plays no part here: a Deployment beside our manifests, for instance.
+    /// Its kind is not relevant, such as a Deployment next to our manifests.
     Ignored {
         /// Its kind.
         kind: String,
     },
 }
 
-/// A manifest that cannot be taken in.
+/// A manifest that cannot be added.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// Not a Kubernetes object at all.
     #[error("{0} is missing: every object needs apiVersion, kind and metadata.name")]
     Missing(&'static str),
     /// A kind of our group that this version does not know.
-    #[error("{api_version} {kind} is not a kind that this version knows")]
+    #[error("{api_version} {kind} is not supported by this version")]
     UnknownKind {
         /// As written.
         api_version: String,
@@ -80,11 +81,11 @@ pub fn items(document: &Value) -> Vec<&Value> {
     }
 }
 
-/// As much of a Secret, ConfigMap or Namespace as is needed here.
+/// The fields of a Secret, ConfigMap or Namespace that are needed here.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Plain {
-    metadata: PlainMetadata,
+struct CoreObject {
+    metadata: CoreMetadata,
     data: Option<Texts>,
     string_data: Option<Texts>,
     binary_data: Option<Texts>,
@@ -92,7 +93,7 @@ struct Plain {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct PlainMetadata {
+struct CoreMetadata {
     labels: Option<Texts>,
 }
 
@@ -101,11 +102,11 @@ type Texts = std::collections::BTreeMap<String, String>;
 // === impl Manifests ===
 
 impl Manifests {
-    /// Takes in one object.
+    /// Adds one object.
     ///
     /// # Errors
-    /// When it is no object, of an unknown kind of our group, malformed, or added before. Nothing is taken in then
-    /// but, of a malformed one, that it is there.
+    /// When it is not an object, of an unknown kind of our group, malformed, or added before. It is not added then; of a
+    /// malformed one it is noted that it exists.
     pub fn add(&mut self, value: &Value) -> Result<Added, ManifestError> {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
         let api_version = text("/apiVersion").ok_or(ManifestError::Missing("apiVersion"))?;
@@ -125,7 +126,7 @@ impl Manifests {
         if self.seen.contains(&(kind.to_owned(), id.clone())) {
             return Err(ManifestError::Twice { kind: kind.to_owned(), id });
         }
-        if let Err(message) = self.take(value, kind, &id) {
+        if let Err(message) = self.insert(value, kind, &id) {
             self.refuse(value);
             return Err(ManifestError::Invalid { kind: kind.to_owned(), id, message });
         }
@@ -135,8 +136,8 @@ impl Manifests {
         Ok(Added::Object { kind: kind.to_owned(), id })
     }
 
-    /// Notes that an object is written but refused, unless one of its kind and name is taken in. Nothing is noted of an
-    /// object without a kind or a name.
+    /// Notes that an object exists but was refused, unless one of its kind and name was added. Ignores objects without a kind
+    /// or a name.
     pub fn refuse(&mut self, value: &Value) {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
         let (Some(kind), Some(name)) = (text("/kind"), text("/metadata/name")) else { return };
@@ -146,12 +147,12 @@ impl Manifests {
         }
     }
 
-    /// Everything that was taken in.
+    /// Everything that was added.
     pub fn finish(self) -> Objects {
         self.objects
     }
 
-    fn take(&mut self, value: &Value, kind: &str, id: &ObjectId) -> Result<(), String> {
+    fn insert(&mut self, value: &Value, kind: &str, id: &ObjectId) -> Result<(), String> {
         let mut value = value.clone();
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("namespace".to_owned(), Value::String(id.namespace().to_owned()));
@@ -163,8 +164,8 @@ impl Manifests {
             "Secret" => drop(self.objects.secrets.insert(id.clone(), Arc::new(secret(read(value)?)?))),
             "ConfigMap" => drop(self.objects.config_maps.insert(id.clone(), Arc::new(config_map(read(value)?)?))),
             _ => {
-                let plain: Plain = read(value)?;
-                let labels = plain.metadata.labels.unwrap_or_default();
+                let namespace: CoreObject = read(value)?;
+                let labels = namespace.metadata.labels.unwrap_or_default();
                 self.objects.namespaces.insert(id.name().to_owned(), labels);
             }
         }
@@ -176,21 +177,21 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-fn secret(plain: Plain) -> Result<Data, String> {
+fn secret(object: CoreObject) -> Result<Data, String> {
     // As the API server does: stringData is written over data.
-    let encoded = decode("data", plain.data)?;
-    Ok(encoded.into_iter().chain(verbatim(plain.string_data)).collect())
+    let encoded = decode("data", object.data)?;
+    Ok(encoded.into_iter().chain(verbatim(object.string_data)).collect())
 }
 
-fn config_map(plain: Plain) -> Result<Data, String> {
-    let encoded = decode("binaryData", plain.binary_data)?;
-    Ok(encoded.into_iter().chain(verbatim(plain.data)).collect())
+fn config_map(object: CoreObject) -> Result<Data, String> {
+    let encoded = decode("binaryData", object.binary_data)?;
+    Ok(encoded.into_iter().chain(verbatim(object.data)).collect())
 }
 
 fn decode(field: &str, texts: Option<Texts>) -> Result<Vec<(String, Vec<u8>)>, String> {
     let decode_one = |(key, text): (String, String)| {
         let compact: String = text.split_ascii_whitespace().collect();
-        let bytes = STANDARD.decode(compact).map_err(|_| format!("{field}.{key}: not base64"))?;
+        let bytes = STANDARD.decode(compact).map_err(|_| format!("{field}.{key} is not valid base64"))?;
         Ok((key, bytes))
     };
     texts.unwrap_or_default().into_iter().map(decode_one).collect()
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_stands_for_its_items() {
+    fn a_list_is_unpacked_into_its_items() {
         let (one, two) = (json!({"kind": "Secret"}), json!({"kind": "AIRoute", "items": []}));
         let list = json!({"apiVersion": "v1", "kind": "List", "items": [one, two]});
         assert_eq!(items(&list), [&one, &two]);
@@ -235,18 +236,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_in_says_why() {
+    fn a_manifest_that_cannot_be_added_is_an_error_that_says_why() {
         let mut manifests = Manifests::default();
         let ours = |kind: &str, spec: Value| json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec});
         let mut error = |value: Value| manifests.add(&value).unwrap_err().to_string();
         assert!(error(json!({"a": 1})).contains("apiVersion is missing"));
         assert!(error(json!({"apiVersion": "v1"})).contains("kind is missing"));
         assert!(error(json!({"apiVersion": "v1", "kind": "Secret"})).contains("metadata.name is missing"));
-        assert!(error(ours("AIRout", json!({}))).contains("AIRout is not a kind"));
+        assert!(error(ours("AIRout", json!({}))).contains("AIRout is not supported"));
         assert!(error(json!({"apiVersion": "routeapi.dev/v2", "kind": "AIRoute"})).contains("routeapi.dev/v2 AIRoute"));
         let message = error(ours("AIRoute", json!({"model": "a b", "upstreams": []})));
         assert!(message.starts_with("AIRoute default/x: ") && message.contains("a b"), "{message}");
-        assert!(error(secret_manifest(&json!({"data": {"k": "!"}}))).contains("data.k: not base64"));
+        assert!(error(secret_manifest(&json!({"data": {"k": "!"}}))).contains("data.k is not valid base64"));
 
         let echo = ours("AIProvider", json!({"type": "Echo"}));
         assert!(manifests.add(&echo).is_ok());

@@ -1,7 +1,7 @@
-//! The input: every object that plays a part, borrowed from whoever watches it.
+//! The input: every relevant object, shared with whoever watches it.
 //!
-//! The operator hands over the `Arc`s of its stores, so building an [`Objects`] copies nothing. Local commands fill it
-//! from files with [`crate::Manifests`].
+//! The operator passes the `Arc`s of its stores, so building an [`Objects`] copies nothing. Local commands fill it from files
+//! with [`crate::Manifests`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,42 +13,42 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use routeapi_channel::ObjectId;
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 
-/// Everything that one state consists of. Each object appears once; order does not matter.
+/// All objects of one state. Each appears once; the order does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     /// AIProviders.
     pub providers: Vec<Arc<AIProvider>>,
-    /// AIProviders that are there but not among the above, because they cannot be read or were refused.
+    /// AIProviders that exist but are not among the above, because they could not be read or were refused.
     pub unread_providers: BTreeSet<ObjectId>,
     /// AIRoutes.
     pub routes: Vec<Arc<AIRoute>>,
     /// ApiTokens; their keys are taken from `status.keys`.
     pub tokens: Vec<Arc<ApiToken>>,
-    /// Secrets that AIProviders name. Others may be there and are not looked at.
+    /// Secrets that AIProviders refer to. Others may be present and are ignored.
     pub secrets: BTreeMap<ObjectId, Arc<Data>>,
-    /// ConfigMaps that AIProviders name. Others may be there and are not looked at.
+    /// ConfigMaps that AIProviders refer to. Others may be present and are ignored.
     pub config_maps: BTreeMap<ObjectId, Arc<Data>>,
     /// Labels of each namespace.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Objects (kind and name) that are written but were refused before they came here, as an API server refuses what
-    /// does not match its schema. Whoever refers to one is told so, and not that it does not exist.
+    /// Objects (kind and name) that were refused before they got here, as an API server refuses what does not match its schema.
+    /// A reference to one is reported as that, not as a missing object.
     pub refused: BTreeSet<(String, ObjectId)>,
 }
 
 /// The content of a Secret or ConfigMap. `Debug` shows its keys only.
 ///
-/// A value that nothing could refer to is not held: one that is longer than [`MAX_VALUE`] and holds no certificates, or
-/// longer than [`MAX_CERTIFICATES`].
+/// Values that no reference could use are dropped: those longer than [`MAX_VALUE`] without certificates, and those longer
+/// than [`MAX_CERTIFICATES`].
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Data {
     values: BTreeMap<String, Vec<u8>>,
     too_long: BTreeSet<String>,
 }
 
-/// The longest value that can be an API key, in bytes; the longest head of a request that servers commonly take.
+/// Maximum size of an API key or header value in bytes: the largest request head that servers commonly accept.
 pub const MAX_VALUE: usize = 16 << 10;
 
-/// The longest bundle of certificates, in bytes; the one that browsers ship has about 250 KiB.
+/// Maximum size of a certificate bundle in bytes; the public roots that browsers ship take about 250 KiB.
 pub const MAX_CERTIFICATES: usize = 512 << 10;
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -61,7 +61,7 @@ impl Data {
         self.values.get(key).map(Vec::as_slice)
     }
 
-    /// Whether there is a key whose value is longer than anything that can be referred to.
+    /// Whether the value under a key was dropped because of its size.
     pub fn is_too_long(&self, key: &str) -> bool {
         self.too_long.contains(key)
     }
@@ -89,8 +89,8 @@ impl fmt::Debug for Data {
     }
 }
 
-/// The name of an object that plays a part. None for one that is being deleted: it counts as gone, so that a token that
-/// someone's finalizer holds back is revoked all the same.
+/// The ID of an object. None for one that is being deleted: it counts as gone, so that a token whose deletion is blocked by a
+/// finalizer is revoked all the same.
 pub(crate) fn live(metadata: &ObjectMeta) -> Option<ObjectId> {
     if metadata.deletion_timestamp.is_some() {
         return None;
@@ -98,7 +98,7 @@ pub(crate) fn live(metadata: &ObjectMeta) -> Option<ObjectId> {
     Some(ObjectId::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?))
 }
 
-/// Objects that play a part with their age and name, the oldest first: who came first keeps what two of them claim.
+/// Objects with their creation time and ID, the oldest first: the older of two objects keeps what both claim.
 pub(crate) fn oldest_first<K>(objects: &[Arc<K>], metadata: fn(&K) -> &ObjectMeta) -> Vec<(i64, ObjectId, &K)> {
     let mut found: Vec<(i64, ObjectId, &K)> = objects
         .iter()

@@ -1,7 +1,7 @@
-//! AIProvider → [`Provider`]: address and defaults, credential, trust.
+//! AIProvider → [`Provider`]: address and defaults, credential, TLS.
 //!
-//! A provider that is not accepted or whose references do not resolve is not in the snapshot at all: a credential that is
-//! half there must not be used. Its upstreams say so in their routes.
+//! A provider that is not accepted or whose references do not resolve is not in the snapshot at all, so that incomplete
+//! credentials are never used. Routes report it for each upstream that refers to it.
 
 mod proxy;
 mod request;
@@ -19,36 +19,38 @@ use routeapi_crds::{
 };
 
 use crate::{
-    Options,
     address::{self, Address},
+    base_url_hints,
     objects::{self, Objects},
-    offers,
+    options::Options,
+    provider_models,
+    quoted_list::quoted_list,
     references::{self, References},
-    selectors, slips, unpriced,
-    verdict::{Detail, Problem, Verdict, accepted},
+    selectors,
+    verdict::{Detail, SpecError, Verdict, accepted},
 };
 
 const OPENAI_HOST: &str = "api.openai.com";
 
-/// Every provider and what became of it.
+/// Every provider, compiled.
 pub(crate) struct Providers<'a> {
-    judged: BTreeMap<ObjectId, Judged>,
+    compiled: BTreeMap<ObjectId, CompiledProvider>,
     refused: &'a BTreeSet<(String, ObjectId)>,
     unread: &'a BTreeSet<ObjectId>,
 }
 
-/// One provider and what became of it.
-pub(crate) struct Judged {
-    /// None if it cannot be used.
+/// One provider, compiled.
+pub(crate) struct CompiledProvider {
+    /// None if it is not usable.
     pub provider: Option<Provider>,
     /// Namespaces whose routes may use it.
     pub allowed: AllowedNamespaces,
     pub verdict: Verdict,
-    /// What was assumed of its references.
+    /// What was assumed about its references, a sentence each.
     pub assumed: Vec<String>,
 }
 
-/// What a provider's references lead to.
+/// What a provider's references resolve to.
 struct Resolved {
     credential: Option<Credential>,
     tls: Option<Tls>,
@@ -58,31 +60,31 @@ struct Resolved {
 
 impl<'a> Providers<'a> {
     pub fn compile(objects: &'a Objects, options: &Options) -> Self {
-        let judged = objects.providers.iter().filter_map(|object| {
+        let compiled = objects.providers.iter().filter_map(|object| {
             let id = objects::live(&object.metadata)?;
-            let judged = judge(object, &id, objects, options);
-            Some((id, judged))
+            let compiled = compile_one(object, &id, objects, options);
+            Some((id, compiled))
         });
-        Self { judged: judged.collect(), refused: &objects.refused, unread: &objects.unread_providers }
+        Self { compiled: compiled.collect(), refused: &objects.refused, unread: &objects.unread_providers }
     }
 
-    pub fn get(&self, id: &ObjectId) -> Option<&Judged> {
-        self.judged.get(id)
+    pub fn get(&self, id: &ObjectId) -> Option<&CompiledProvider> {
+        self.compiled.get(id)
     }
 
-    /// Whether one of this name is written, but was refused before it came here.
+    /// Whether a manifest of this name was refused before it got here.
     pub fn is_refused(&self, id: &ObjectId) -> bool {
         self.refused.contains(&("AIProvider".to_owned(), id.clone()))
     }
 
-    /// Whether an operator knows that it is there, though not what it says.
+    /// Whether it exists in the cluster but could not be read.
     pub fn is_unread(&self, id: &ObjectId) -> bool {
         self.unread.contains(id)
     }
 
-    /// The names of those in a namespace.
-    pub fn named_in(&self, namespace: &str) -> Vec<&str> {
-        self.judged.keys().filter(|id| id.namespace() == namespace).map(ObjectId::name).collect()
+    /// The names of the providers in a namespace.
+    pub fn names_in(&self, namespace: &str) -> Vec<&str> {
+        self.compiled.keys().filter(|id| id.namespace() == namespace).map(ObjectId::name).collect()
     }
 
     /// Providers for the snapshot, and verdicts that know how many routes are attached.
@@ -90,46 +92,48 @@ impl<'a> Providers<'a> {
         self,
         attached: &BTreeMap<ObjectId, i32>,
         unpriced: &BTreeMap<ObjectId, BTreeSet<String>>,
-    ) -> impl Iterator<Item = (ObjectId, Judged)> {
-        self.judged.into_iter().map(|(id, mut judged)| {
-            let verdict = &mut judged.verdict;
-            let accepted = verdict.decisions.iter_mut().find(|it| it.type_ == ConditionType::Accepted && it.holds());
+    ) -> impl Iterator<Item = (ObjectId, CompiledProvider)> {
+        self.compiled.into_iter().map(|(id, mut compiled)| {
+            let verdict = &mut compiled.verdict;
+            let accepted = verdict.decisions.iter_mut().find(|decision| decision.type_ == ConditionType::Accepted && decision.holds());
             if let (Some(accepted), Some(models)) = (accepted, unpriced.get(&id)) {
-                let models = unpriced::listed(models.iter());
+                let models = quoted_list(models.iter());
                 let separator = if accepted.message.is_empty() { "" } else { "; " };
                 accepted.message.push_str(&format!(
-                    "{separator}spec.models: no price is known of {models}, which AIRoutes use; tokens with a spend limit \
-                     do not use them"
+                    "{separator}spec.models: no price for {models}, used by AIRoutes; tokens with a spend limit cannot use \
+                     them"
                 ));
             }
             verdict.detail = Detail::Provider { attached_routes: attached.get(&id).copied().unwrap_or(0) };
-            (id, judged)
+            (id, compiled)
         })
     }
 }
 
-impl Judged {
-    /// What stands in the way.
-    pub fn problem(&self) -> Option<&Decision> {
+impl CompiledProvider {
+    /// The first condition that is not true.
+    pub fn failed_condition(&self) -> Option<&Decision> {
         self.verdict.decisions.iter().find(|decision| !decision.holds())
     }
 }
 
-fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Options) -> Judged {
+fn compile_one(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Options) -> CompiledProvider {
     let spec = &object.spec;
     let address = check(spec, options);
     let references = References::new(objects, id.namespace(), options.partial);
     let found = Resolved::of(spec, &references);
     let resolved = match (&address, found.as_ref().err()) {
-        (Err(Problem { reason: Reason::UnsupportedType, .. }), _) => {
-            Decision::unknown(ConditionType::ResolvedRefs, Reason::UnsupportedType, "not looked at")
-        }
-        (_, Some(problem)) => problem.decision(ConditionType::ResolvedRefs),
+        (Err(SpecError { reason: Reason::UnsupportedType, .. }), _) => Decision::unknown(
+            ConditionType::ResolvedRefs,
+            Reason::UnsupportedType,
+            "not checked: spec.type is not supported",
+        ),
+        (_, Some(error)) => error.decision(ConditionType::ResolvedRefs),
         (_, None) => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
     };
-    let slip = address.as_ref().ok().and_then(|address| slips::of(spec.type_, address.as_ref()?));
-    let accepted = match slip {
-        Some(slip) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, slip),
+    let hint = address.as_ref().ok().and_then(|address| base_url_hints::hint(spec.type_, address.as_ref()?));
+    let accepted = match hint {
+        Some(hint) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, hint),
         None => accepted(address.as_ref().err()),
     };
     let verdict = Verdict {
@@ -143,12 +147,12 @@ fn judge(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Option
     };
     let choice = spec.allowed_routes.as_ref().map(|routes| &routes.namespaces);
     let assumed = references.assumed();
-    Judged { provider, allowed: selectors::resolve(id.namespace(), choice), verdict, assumed }
+    CompiledProvider { provider, allowed: selectors::allowed(id.namespace(), choice), verdict, assumed }
 }
 
-/// The address if the spec makes sense; none for Echo.
-fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, Problem> {
-    offers::check(spec)?;
+/// The address, if the spec is valid; none for Echo.
+fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, SpecError> {
+    provider_models::check(spec)?;
     let default = match spec.type_ {
         ProviderType::OpenAI => "https://api.openai.com/v1",
         ProviderType::Anthropic => "https://api.anthropic.com",
@@ -156,17 +160,17 @@ fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, Pr
         ProviderType::Echo => return Ok(None),
         type_ @ (ProviderType::AzureOpenAI | ProviderType::Bedrock | ProviderType::VertexAI) => {
             let message = format!(
-                "spec.type: this version cannot speak to {type_:?}; it knows OpenAI (and compatible servers), \
-                 Anthropic, Gemini and Echo"
+                "spec.type: {type_:?} is not supported by this version; use OpenAI (also for compatible servers), \
+                 Anthropic, Gemini or Echo"
             );
-            return Err(Problem::new(Reason::UnsupportedType, message));
+            return Err(SpecError::new(Reason::UnsupportedType, message));
         }
     };
-    let invalid = |message: String| Problem::new(Reason::InvalidConfig, message);
+    let invalid = |message: String| SpecError::new(Reason::InvalidConfig, message);
     let base_url = spec.base_url.as_deref().unwrap_or(default);
     let address = address::check(base_url, options).map_err(|what| invalid(format!("spec.baseURL: {what}")))?;
     if address.plain && spec.tls.is_some() {
-        return Err(invalid("spec.tls: has no effect, because spec.baseURL is plain http".to_owned()));
+        return Err(invalid("spec.tls: not allowed, because spec.baseURL is plain http".to_owned()));
     }
     proxy::check(spec, options)?;
     request::check(spec)?;
@@ -174,7 +178,7 @@ fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, Pr
 }
 
 impl Resolved {
-    fn of(spec: &AIProviderSpec, references: &References<'_>) -> Result<Self, Problem> {
+    fn of(spec: &AIProviderSpec, references: &References<'_>) -> Result<Self, SpecError> {
         Ok(Self {
             credential: credential(spec, references)?,
             tls: tls(spec, references)?,
@@ -184,7 +188,7 @@ impl Resolved {
     }
 }
 
-fn credential(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Credential>, Problem> {
+fn credential(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Credential>, SpecError> {
     // `aws` belongs to Bedrock, which `check` refuses as a type.
     let Some(api_key) = spec.credentials.as_ref().and_then(|credentials| credentials.api_key.as_ref()) else {
         return Ok(None);
@@ -193,7 +197,7 @@ fn credential(spec: &AIProviderSpec, references: &References<'_>) -> Result<Opti
     Ok(Some(request::credential(api_key, key, spec.type_)))
 }
 
-fn tls(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Tls>, Problem> {
+fn tls(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Tls>, SpecError> {
     let Some(v1alpha1::Tls { ca_certificate_ref, server_name, client_certificate_ref }) = &spec.tls else {
         return Ok(None);
     };
@@ -214,18 +218,19 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
     Provider {
         type_: spec.type_,
         endpoints: endpoints(spec, address.as_ref()),
-        base_url: address.map(|it| it.url).unwrap_or_default(),
+        base_url: address.map(|address| address.url).unwrap_or_default(),
         credential,
         tls,
         proxy,
         request,
-        models: offers::build(spec),
+        models: provider_models::build(spec),
         max_concurrent_requests: spec.max_concurrent_requests,
         eviction: Eviction { consecutive_failures: eviction.consecutive_failures, duration: eviction.duration },
     }
 }
 
-/// OpenAI itself has every operation but one; of others only Chat and Embeddings can be taken for granted.
+/// The default endpoints: OpenAI itself has all but one; of other servers only Chat Completions and Embeddings can be
+/// expected.
 fn endpoints(spec: &AIProviderSpec, address: Option<&Address>) -> BTreeSet<Endpoint> {
     if spec.type_ != ProviderType::OpenAI {
         return BTreeSet::new();
@@ -234,7 +239,7 @@ fn endpoints(spec: &AIProviderSpec, address: Option<&Address>) -> BTreeSet<Endpo
         return endpoints.iter().copied().collect();
     }
     let mut endpoints = BTreeSet::from([Endpoint::ChatCompletions, Endpoint::Embeddings]);
-    if address.is_some_and(|it| it.host == OPENAI_HOST) {
+    if address.is_some_and(|address| address.host == OPENAI_HOST) {
         endpoints.extend([
             Endpoint::Responses,
             Endpoint::Completions,

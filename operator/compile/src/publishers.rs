@@ -1,31 +1,32 @@
 //! Which namespaces may publish models to tokens of other namespaces.
 //!
-//! Whoever may write AIRoutes in a namespace decides what a model id means there and nowhere else. To reach further, the
-//! namespace needs a grant that only a cluster administrator can give: a setting of the operator, or a label on the
-//! Namespace, which the roles `edit` and `admin` cannot write.
+//! Whoever may write AIRoutes in a namespace decides what a model ID means there and nowhere else. To serve tokens of other
+//! namespaces, the namespace needs a grant that only a cluster administrator can give: a setting of the operator, or a label
+//! on the Namespace, which the roles `edit` and `admin` cannot write.
 
 use std::collections::BTreeSet;
 
 use crate::objects::Objects;
 
-/// The label on a Namespace. `"true"`, or a number that ranks it among other labelled namespaces, the lower first.
+/// The label of a Namespace that may publish: `"true"`, or a number that ranks it among labelled namespaces, the lowest
+/// first.
 pub const PUBLISH_LABEL: &str = "routeapi.dev/publish-models";
 
-/// Who may publish.
+/// The namespaces that may publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publishers {
-    /// Every namespace, all of the same rank: for manifests on a workstation, which are one person's.
+    /// Every namespace, all with the same rank: for manifests on a workstation.
     Any,
     /// Namespaces with a grant.
     Granted {
-        /// The operator's own, which comes before all others; empty for none.
+        /// The operator's own, which takes precedence over all others; empty for none.
         first: String,
-        /// Further namespaces of the operator's setting.
+        /// Further namespaces from the operator's setting.
         listed: BTreeSet<String>,
     },
 }
 
-/// Precedence among publishers; the lower first.
+/// Precedence among publishers: 0 for the operator's own namespace, 1 for those from its setting, then labelled ones.
 pub(crate) type Rank = u32;
 
 impl Publishers {

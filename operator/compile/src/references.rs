@@ -1,5 +1,5 @@
-//! Following a provider's references to Secrets and ConfigMaps, which stay in its own namespace. Where the objects are only a
-//! part of a whole, what is not among them is assumed to be there.
+//! Resolves a provider's references to Secrets and ConfigMaps, which stay in its own namespace. If the objects are only a
+//! part of what the cluster has, what is missing is assumed to exist.
 
 use std::cell::RefCell;
 
@@ -12,17 +12,17 @@ use routeapi_crds::{
 use crate::{
     certificates,
     objects::{MAX_CERTIFICATES, MAX_VALUE, Objects},
-    verdict::Problem,
+    verdict::SpecError,
 };
 
-/// Stands for a value that is assumed to exist.
+/// Placeholder for a value that is assumed to exist.
 const ASSUMED: &str = "assumed";
 
-/// Objects to follow a provider's references in.
+/// Resolves the references of the providers of one namespace.
 pub(crate) struct References<'a> {
     objects: &'a Objects,
     namespace: &'a str,
-    /// Whether what is not among the objects may be elsewhere.
+    /// Whether missing objects are assumed to exist.
     partial: bool,
     /// What was assumed so far, a sentence each.
     assumed: RefCell<Vec<String>>,
@@ -37,16 +37,19 @@ impl<'a> References<'a> {
         self.assumed.into_inner()
     }
 
-    /// An object that is not there: a problem, unless it may be elsewhere.
-    fn absent(&self, source: &Source<'_>, reason: Reason) -> Result<(), Problem> {
+    /// Reports a missing object: an error, unless it is assumed to exist.
+    fn missing(&self, source: &Source<'_>, reason: Reason) -> Result<(), SpecError> {
         let Source { field, kind, name, key } = source;
         let (kind, id) = (format!("{kind:?}"), ObjectId::new(self.namespace, *name));
         if self.objects.refused.contains(&(kind.clone(), id.clone())) {
-            return Err(Problem::new(reason, format!("{field}.name: {kind} {id} exists but is not accepted")));
+            return Err(SpecError::new(
+                reason,
+                format!("{field}.name: {kind} {id} exists but is invalid; correct it first"),
+            ));
         }
         if !self.partial {
-            let message = format!("{field}.name: {kind} {id} does not exist: create it with the key {key:?}");
-            return Err(Problem::new(reason, message));
+            let message = format!("{field}.name: {kind} {id} does not exist; create it with the key {key:?}");
+            return Err(SpecError::new(reason, message));
         }
         self.assumed.borrow_mut().push(format!("{kind} {id} exists and has the key {key:?} ({field})"));
         Ok(())
@@ -70,19 +73,19 @@ impl<'a> Source<'a> {
         Self { field, kind: CaCertificateKind::ConfigMap, name, key }
     }
 
-    /// Something is wrong with the value.
-    fn invalid(&self, id: &ObjectId, what: &str) -> Problem {
+    /// The error of a value that cannot be used; `what` completes "key … of …".
+    fn invalid(&self, id: &ObjectId, what: &str) -> SpecError {
         let Self { field, kind, key, .. } = self;
         let reason = match kind {
             CaCertificateKind::Secret => Reason::SecretKeyInvalid,
             CaCertificateKind::ConfigMap => Reason::ConfigMapKeyInvalid,
         };
-        Problem::new(reason, format!("{field}.key: key {key:?} of {kind:?} {id} {what}"))
+        SpecError::new(reason, format!("{field}.key: key {key:?} of {kind:?} {id} {what}"))
     }
 }
 
 /// The API key that a provider of this namespace names, fit for a header.
-pub(crate) fn api_key(references: &References<'_>, reference: &SecretKeyRef) -> Result<Secret, Problem> {
+pub(crate) fn api_key(references: &References<'_>, reference: &SecretKeyRef) -> Result<Secret, SpecError> {
     let SecretKeyRef { name, key } = reference;
     let source = Source::secret("spec.credentials.apiKey.secretRef".to_owned(), name, key);
     let check = |text: &str| {
@@ -90,42 +93,42 @@ pub(crate) fn api_key(references: &References<'_>, reference: &SecretKeyRef) -> 
             return Err("is empty");
         }
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_plain { Ok(()) } else { Err("holds spaces or characters that no API key has") }
+        if is_plain { Ok(()) } else { Err("contains whitespace or characters that are not allowed in an API key") }
     };
     text(references, &source, check).map(Secret::new)
 }
 
-/// A text without the newline that its file ends with, if it passes the check.
+/// A text value without trailing newlines, if it passes the check.
 pub(crate) fn text<'a>(
     references: &References<'a>,
     source: &Source<'_>,
     check: impl Fn(&str) -> Result<(), &'static str>,
-) -> Result<&'a str, Problem> {
+) -> Result<&'a str, SpecError> {
     let Some((id, bytes)) = find(references, source)? else { return Ok(ASSUMED) };
     // Files made by editors and `kubectl create secret --from-file` end with a newline that is not meant.
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     let text = std::str::from_utf8(bytes.get(..end).unwrap_or_default());
-    let text = text.map_err(|_| source.invalid(&id, "is not text"))?;
+    let text = text.map_err(|_| source.invalid(&id, "is not valid UTF-8"))?;
     check(text).map(|()| text).map_err(|what| source.invalid(&id, what))
 }
 
-/// The bytes of a value, and where they are kept; none if it is assumed to exist.
-fn find<'a>(references: &References<'a>, source: &Source<'_>) -> Result<Option<(ObjectId, &'a [u8])>, Problem> {
+/// The object that holds a value, and its bytes; none if it is assumed to exist.
+fn find<'a>(references: &References<'a>, source: &Source<'_>) -> Result<Option<(ObjectId, &'a [u8])>, SpecError> {
     let Source { field, kind, name, key } = source;
     let (objects, id) = (references.objects, ObjectId::new(references.namespace, *name));
-    let (data, absent, keyless) = match kind {
+    let (data, not_found, key_missing) = match kind {
         CaCertificateKind::Secret => (objects.secrets.get(&id), Reason::SecretNotFound, Reason::SecretKeyMissing),
         CaCertificateKind::ConfigMap => {
             (objects.config_maps.get(&id), Reason::ConfigMapNotFound, Reason::ConfigMapKeyMissing)
         }
     };
-    let Some(data) = data else { return references.absent(source, absent).map(|()| None) };
+    let Some(data) = data else { return references.missing(source, not_found).map(|()| None) };
     if data.is_too_long(key) {
-        return Err(source.invalid(&id, &format!("is longer than {MAX_VALUE} bytes, as no value here is")));
+        return Err(source.invalid(&id, &format!("is longer than the maximum of {MAX_VALUE} bytes")));
     }
     let Some(bytes) = data.get(key) else {
-        let message = format!("{field}.key: {kind:?} {id} has no key {key:?}: add it, or name one that it has");
-        return Err(Problem::new(keyless, message));
+        let message = format!("{field}.key: {kind:?} {id} has no key {key:?}; add the key or refer to an existing one");
+        return Err(SpecError::new(key_missing, message));
     };
     Ok(Some((id, bytes)))
 }
@@ -134,7 +137,7 @@ fn find<'a>(references: &References<'a>, source: &Source<'_>) -> Result<Option<(
 pub(crate) fn certificates(
     references: &References<'_>,
     reference: &CaCertificateRef,
-) -> Result<Option<String>, Problem> {
+) -> Result<Option<String>, SpecError> {
     const FIELD: &str = "spec.tls.caCertificateRef";
     let CaCertificateRef { kind, name, key } = reference;
     let (objects, id) = (references.objects, ObjectId::new(references.namespace, name));
@@ -144,22 +147,22 @@ pub(crate) fn certificates(
     };
     let Some(data) = data else {
         let source = Source { field: FIELD.to_owned(), kind: *kind, name, key };
-        return references.absent(&source, Reason::CertificateNotFound).map(|()| None);
+        return references.missing(&source, Reason::CertificateNotFound).map(|()| None);
     };
     if data.is_too_long(key) {
         let message = format!(
-            "{FIELD}.key: key {key:?} of {kind:?} {id} is longer than {MAX_CERTIFICATES} bytes, or than {MAX_VALUE} and \
-             holds no PEM certificate"
+            "{FIELD}.key: key {key:?} of {kind:?} {id} is longer than {MAX_CERTIFICATES} bytes, or contains no \
+             PEM certificate"
         );
-        return Err(Problem::new(Reason::CertificateInvalid, message));
+        return Err(SpecError::new(Reason::CertificateInvalid, message));
     }
     let Some(bundle) = data.get(key) else {
-        let message = format!("{FIELD}.key: {kind:?} {id} has no key {key:?}: add it, or name one that it has");
-        return Err(Problem::new(Reason::CertificateNotFound, message));
+        let message = format!("{FIELD}.key: {kind:?} {id} has no key {key:?}; add the key or refer to an existing one");
+        return Err(SpecError::new(Reason::CertificateNotFound, message));
     };
-    certificates::read(bundle).map(Some).map_err(|what| {
+    certificates::ca_bundle(bundle).map(Some).map_err(|what| {
         let message = format!("{FIELD}.key: key {key:?} of {kind:?} {id} {what}");
-        Problem::new(Reason::CertificateInvalid, message)
+        SpecError::new(Reason::CertificateInvalid, message)
     })
 }
 
@@ -167,14 +170,14 @@ pub(crate) fn certificates(
 pub(crate) fn client_certificate(
     references: &References<'_>,
     reference: &SecretRef,
-) -> Result<Option<ClientCertificate>, Problem> {
+) -> Result<Option<ClientCertificate>, SpecError> {
     const FIELD: &str = "spec.tls.clientCertificateRef";
-    let part = |key| find(references, &Source::secret(FIELD.to_owned(), &reference.name, key));
-    let (Some((id, chain)), Some((_, key))) = (part("tls.crt")?, part("tls.key")?) else { return Ok(None) };
+    let value = |key| find(references, &Source::secret(FIELD.to_owned(), &reference.name, key));
+    let (Some((id, chain)), Some((_, key))) = (value("tls.crt")?, value("tls.key")?) else { return Ok(None) };
     let invalid = |name: &str, what: String| {
-        Problem::new(Reason::CertificateInvalid, format!("{FIELD}: key {name:?} of Secret {id} {what}"))
+        SpecError::new(Reason::CertificateInvalid, format!("{FIELD}: key {name:?} of Secret {id} {what}"))
     };
-    let certificates = certificates::read_chain(chain).map_err(|what| invalid("tls.crt", what))?;
+    let certificates = certificates::chain(chain).map_err(|what| invalid("tls.crt", what))?;
     certificates::check_key(&certificates, key).map_err(|what| invalid("tls.key", what))?;
     let key = std::str::from_utf8(key).map_err(|_| invalid("tls.key", "is not PEM".to_owned()))?;
     Ok(Some(ClientCertificate { certificates, key: Secret::new(key) }))
@@ -187,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_nothing_can_refer_to_are_not_held_and_say_so() {
+    fn values_over_the_maximum_size_are_dropped_and_reported() {
         let pem = |bytes: usize| [b"-----BEGIN CERTIFICATE-----".to_vec(), vec![b'x'; bytes]].concat();
         let values = [
             ("key", vec![b'k'; MAX_VALUE]),
@@ -196,17 +199,17 @@ mod tests {
             ("huge", pem(MAX_CERTIFICATES)),
         ];
         let data: crate::Data = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        assert_eq!(["key", "ca"].map(|it| data.get(it).is_some()), [true, true]);
-        assert_eq!(["blob", "huge"].map(|it| (data.get(it).is_some(), data.is_too_long(it))), [(false, true); 2]);
+        assert_eq!(["key", "ca"].map(|key| data.get(key).is_some()), [true, true]);
+        assert_eq!(["blob", "huge"].map(|key| (data.get(key).is_some(), data.is_too_long(key))), [(false, true); 2]);
         let mut objects = Objects::default();
         objects.secrets.insert(ObjectId::new("ns", "s"), Arc::new(data));
         let reference = SecretKeyRef { name: "s".to_owned(), key: "blob".to_owned() };
-        let problem = api_key(&References::new(&objects, "ns", true), &reference).unwrap_err();
-        assert_eq!(problem.reason, Reason::SecretKeyInvalid);
+        let error = api_key(&References::new(&objects, "ns", true), &reference).unwrap_err();
+        assert_eq!(error.reason, Reason::SecretKeyInvalid);
     }
 
     #[test]
-    fn a_key_is_taken_without_the_newline_of_its_file() {
+    fn trailing_newlines_of_an_api_key_are_ignored() {
         for (bytes, expected) in [
             (&b"sk-upstream"[..], Some("sk-upstream")),
             (b"sk-upstream\n", Some("sk-upstream")),

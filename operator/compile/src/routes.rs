@@ -1,13 +1,13 @@
-//! AIRoute → [`Route`]: the models it won, its usable upstreams, its patience.
+//! AIRoute → [`Route`]: the model IDs it has claimed, its usable upstreams, its timeouts.
 //!
-//! A route with some usable upstreams serves with those. One with none stays in the snapshot with its problem, so that
-//! clients hear why instead of "no such model". One that is not accepted is left out.
+//! A route with some usable upstreams serves with those. One with none stays in the snapshot with the reason, so that
+//! clients get that instead of "no such model". One that is not accepted is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_channel::{
     ObjectId,
-    snapshot::{AllowedNamespaces, Fallback, Heartbeat, Provider, Route, Timeouts, Upstream},
+    snapshot::{AllowedNamespaces, Fallback, Heartbeat, Route, Timeouts, Upstream},
 };
 use routeapi_crds::{
     condition::{self, ConditionType, Decision, Reason},
@@ -16,78 +16,81 @@ use routeapi_crds::{
 };
 
 use crate::{
-    Options,
-    conflicts::{self, Claimant, Won},
-    consent::{self, Consent, Permitted, Unusable},
+    conflicts::{self, Claimant, Claimed},
     objects::{self, Objects},
-    offers,
+    options::Options,
+    provider_models,
     providers::Providers,
     publishers::{PUBLISH_LABEL, Publishers},
+    quoted_list::quoted_list,
+    reference_grant::{self, PermittedProvider, ReferenceGrants, Unresolved},
     selectors::{self, Namespaces},
-    unpriced,
-    verdict::{Detail, Problem, Verdict, accepted},
+    verdict::{Detail, SpecError, Verdict, accepted},
 };
 
-/// What the schema of an upstream's status admits, in bytes.
+/// Maximum length of `status.upstreams[].message` in the schema, in bytes.
 const MAX_UPSTREAM_MESSAGE: usize = 2048;
 
-/// As the SDKs of OpenAI and Anthropic do.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Not shorter than the read timeout of the official SDKs (10 minutes in those of OpenAI and Anthropic), so that it is
-/// the client that decides how long it waits.
-const FIRST_CONTENT: Duration = Duration::from_secs(600);
-const STREAM_IDLE: Duration = FIRST_CONTENT;
-const REQUEST: Duration = Duration::from_secs(3600);
+/// As in the SDKs of OpenAI and Anthropic.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Not shorter than the read timeout of the official SDKs (10 minutes in those of OpenAI and Anthropic), so that the client
+/// decides how long it waits.
+const FIRST_CONTENT_TIMEOUT: Duration = Duration::from_secs(600);
+/// A client's read timeout applies between two events just as it does before the first.
+const STREAM_IDLE_TIMEOUT: Duration = FIRST_CONTENT_TIMEOUT;
+/// Well above the read timeouts of the SDKs: a bound for requests that are stuck.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// More often keeps no connection open that this does not.
-const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
+/// Load balancers do not close connections that were idle for less than this.
+const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Every route and what became of it.
+/// Every route, compiled.
 #[derive(Default)]
 pub(crate) struct Routes {
-    pub judged: Vec<Judged>,
-    /// Routes per provider that they name and that agrees, whether or not it can be used and the route is accepted.
+    pub compiled: Vec<CompiledRoute>,
+    /// Number of routes per provider that they refer to and that admits them, whether or not it is ready and the route is
+    /// accepted.
     pub attached: BTreeMap<ObjectId, i32>,
-    /// Models per provider that accepted routes use and no price is known of.
+    /// Models without a price that accepted routes use, by provider.
     pub unpriced: BTreeMap<ObjectId, BTreeSet<String>>,
 }
 
-/// One route and what became of it.
-pub(crate) struct Judged {
+/// One route, compiled.
+pub(crate) struct CompiledRoute {
     pub id: ObjectId,
     /// None if it was not accepted.
     pub route: Option<Route>,
     pub verdict: Verdict,
     /// Whether none of its upstreams has a price for everything that it is asked for.
     pub unpriced: bool,
-    /// What was assumed of its references.
+    /// What was assumed about its references, a sentence each.
     pub assumed: Vec<String>,
 }
 
-/// A route's upstreams, followed to their providers.
+/// A route's upstreams, with their references resolved.
 #[derive(Default)]
 struct Upstreams {
     usable: Vec<Upstream>,
     statuses: Vec<UpstreamStatus>,
-    problems: Vec<Problem>,
-    /// Providers that agree, usable or not.
+    errors: Vec<SpecError>,
+    /// Providers that admit the route, ready or not.
     attached: BTreeSet<ObjectId>,
-    /// What is worth knowing about usable ones.
+    /// Parts of the `ResolvedRefs` message about usable upstreams.
     notes: Vec<String>,
-    /// What was assumed of providers and namespaces.
+    /// What was assumed about providers and namespaces, a sentence each.
     assumed: Vec<String>,
-    /// Whether a provider is assumed to be elsewhere, so that its upstream may be usable there.
-    elsewhere: bool,
+    /// Whether an upstream with a weight refers to a provider that is assumed to exist.
+    assumed_usable: bool,
     /// Models without a price, by provider.
     unpriced: Vec<(ObjectId, BTreeSet<String>)>,
 }
 
-/// A route before it is known which ids it has.
+/// A route whose claims are not decided yet.
 struct Candidate<'a> {
     id: ObjectId,
     object: &'a AIRoute,
     created: i64,
-    checked: Result<(), Problem>,
+    valid: Result<(), SpecError>,
     upstreams: Upstreams,
     allowed: AllowedNamespaces,
 }
@@ -98,31 +101,32 @@ pub(crate) fn compile(
     namespaces: &Namespaces<'_>,
     options: &Options,
 ) -> Routes {
-    let consent = Consent { providers, namespaces, partial: options.partial };
+    let grants = ReferenceGrants { providers, namespaces, partial: options.partial };
     let candidates: Vec<Candidate<'_>> = objects::oldest_first(&objects.routes, |object| &object.metadata)
         .into_iter()
         .map(|(created, id, object)| {
             let tokens = object.spec.allowed_tokens.as_ref().map(|tokens| &tokens.namespaces);
             Candidate {
                 created,
-                checked: check(&object.spec),
-                upstreams: Upstreams::resolve(&id, &object.spec, consent),
-                allowed: selectors::resolve(id.namespace(), tokens),
+                valid: check(&object.spec),
+                upstreams: Upstreams::resolve(&id, &object.spec, grants),
+                allowed: selectors::allowed(id.namespace(), tokens),
                 object,
                 id,
             }
         })
         .collect();
-    let valid = candidates.iter().filter(|it| it.checked.is_ok());
-    let claimants: Vec<Claimant<'_>> = valid.map(|it| it.claimant(objects, namespaces, &options.publishers)).collect();
-    let mut claims = conflicts::settle(&claimants).into_iter();
+    let valid = candidates.iter().filter(|candidate| candidate.valid.is_ok());
+    let claimants: Vec<Claimant<'_>> =
+        valid.map(|candidate| candidate.claimant(objects, namespaces, &options.publishers)).collect();
+    let mut claims = conflicts::resolve(&claimants).into_iter();
     drop(claimants);
 
     let mut routes = Routes::default();
     for candidate in candidates {
-        let claim = match &candidate.checked {
-            Ok(()) => claims.next().unwrap_or_else(|| Ok(Won::default())),
-            Err(problem) => Err(problem.clone()),
+        let claim = match &candidate.valid {
+            Ok(()) => claims.next().unwrap_or_else(|| Ok(Claimed::default())),
+            Err(error) => Err(error.clone()),
         };
         let Candidate { id, object, created, mut upstreams, allowed, .. } = candidate;
         let unpriced = !upstreams.usable.is_empty() && upstreams.unpriced.len() == upstreams.usable.len();
@@ -131,11 +135,11 @@ pub(crate) fn compile(
         for provider in &upstreams.attached {
             *routes.attached.entry(provider.clone()).or_default() += 1;
         }
-        let route = claim.ok().map(|won| {
+        let route = claim.ok().map(|claimed| {
             routes.note_unpriced(&upstreams);
-            build(&object.spec, created, won, upstreams, allowed)
+            build(&object.spec, created, claimed, upstreams, allowed)
         });
-        routes.judged.push(Judged { id, route, verdict, unpriced, assumed });
+        routes.compiled.push(CompiledRoute { id, route, verdict, unpriced, assumed });
     }
     routes
 }
@@ -143,15 +147,18 @@ pub(crate) fn compile(
 impl Candidate<'_> {
     fn claimant<'a>(&'a self, objects: &Objects, namespaces: &Namespaces<'_>, publishers: &Publishers) -> Claimant<'a> {
         let spec = &self.object.spec;
-        let delegates = spec.delegates.as_ref().map(|it| selectors::resolve(self.id.namespace(), Some(&it.namespaces)));
+        let delegates = spec
+            .delegates
+            .as_ref()
+            .map(|delegates| selectors::allowed(self.id.namespace(), Some(&delegates.namespaces)));
         Claimant {
             id: &self.id,
             spec,
             created: self.created,
-            usable: self.upstreams.elsewhere || self.upstreams.usable.iter().any(|upstream| upstream.weight > 0),
-            audience: namespaces.audience(&self.allowed),
+            usable: self.upstreams.assumed_usable || self.upstreams.usable.iter().any(|upstream| upstream.weight > 0),
+            audience: namespaces.resolve(&self.allowed),
             selects: matches!(self.allowed, AllowedNamespaces::Selector(_)),
-            delegates: delegates.map(|it| namespaces.audience(&it)),
+            delegates: delegates.map(|allowed| namespaces.resolve(&allowed)),
             rank: publishers.rank(objects, self.id.namespace()),
         }
     }
@@ -165,29 +172,29 @@ impl Routes {
     }
 }
 
-/// What the schema cannot say, or says only where an API server enforces it.
-fn check(spec: &AIRouteSpec) -> Result<(), Problem> {
-    let invalid = |message: String| Err(Problem::new(Reason::InvalidConfig, message));
+/// Checks what the schema cannot express, and what only an API server enforces.
+fn check(spec: &AIRouteSpec) -> Result<(), SpecError> {
+    let invalid = |message: String| Err(SpecError::new(Reason::InvalidConfig, message));
     let mut names = BTreeSet::new();
     for (index, upstream) in spec.upstreams.iter().enumerate() {
         if !names.insert(upstream.name.as_str()) {
             return invalid(format!("spec.upstreams[{index}].name: {:?} is used twice", upstream.name));
         }
         if let Some(field) = zero(upstream.timeouts.as_ref()) {
-            return invalid(format!("spec.upstreams[{index}].timeouts.{field}: must be longer than 0s"));
+            return invalid(format!("spec.upstreams[{index}].timeouts.{field}: must be greater than 0s"));
         }
     }
     if let Some(field) = zero(spec.timeouts.as_ref()) {
-        return invalid(format!("spec.timeouts.{field}: must be longer than 0s"));
+        return invalid(format!("spec.timeouts.{field}: must be greater than 0s"));
     }
     let interval = spec.heartbeat.and_then(|heartbeat| heartbeat.interval);
-    if interval.is_some_and(|interval| interval < SHORTEST_HEARTBEAT) {
+    if interval.is_some_and(|interval| interval < MIN_HEARTBEAT_INTERVAL) {
         return invalid("spec.heartbeat.interval: must be at least 1s".to_owned());
     }
     Ok(())
 }
 
-/// The first timeout that would fail every request.
+/// The first timeout of zero, which would fail every request.
 fn zero(timeouts: Option<&v1alpha1::Timeouts>) -> Option<&'static str> {
     let timeouts = timeouts?;
     let fields = [
@@ -196,24 +203,24 @@ fn zero(timeouts: Option<&v1alpha1::Timeouts>) -> Option<&'static str> {
         ("streamIdle", timeouts.stream_idle),
         ("request", timeouts.request),
     ];
-    fields.into_iter().find(|(_, value)| value.is_some_and(|it| it.as_millis() == 0)).map(|(field, _)| field)
+    fields.into_iter().find(|(_, value)| value.is_some_and(|timeout| timeout.as_millis() == 0)).map(|(field, _)| field)
 }
 
-fn verdict(object: &AIRoute, id: &ObjectId, claim: Result<&Won, &Problem>, upstreams: &Upstreams) -> Verdict {
+fn verdict(object: &AIRoute, id: &ObjectId, claim: Result<&Claimed, &SpecError>, upstreams: &Upstreams) -> Verdict {
     let accepted = match claim {
-        Ok(won) if won.not_granted => {
-            let separator = if won.note.is_empty() { "" } else { "; " };
+        Ok(claimed) if claimed.not_granted => {
+            let separator = if claimed.note.is_empty() { "" } else { "; " };
             let message = format!(
-                "spec.allowedTokens: tokens of other namespaces are not let in, because namespace {namespace:?} may not \
-                 publish models: a cluster administrator grants it with the label {PUBLISH_LABEL}=true on the Namespace \
-                 or the Helm value publishNamespaces{separator}{note}",
+                "spec.allowedTokens: only tokens of this namespace are admitted, because namespace {namespace:?} may not \
+                 publish models; a cluster administrator can allow it with the label {PUBLISH_LABEL}=true on the \
+                 Namespace or the Helm value publishNamespaces{separator}{note}",
                 namespace = id.namespace(),
-                note = won.note
+                note = claimed.note
             );
             Decision::yes_but(ConditionType::Accepted, Reason::NotPublished, message)
         }
-        Ok(won) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, won.note.clone()),
-        Err(problem) => accepted(Some(problem)),
+        Ok(claimed) => Decision::yes_but(ConditionType::Accepted, Reason::Accepted, claimed.note.clone()),
+        Err(error) => accepted(Some(error)),
     };
     Verdict {
         generation: object.metadata.generation,
@@ -222,11 +229,17 @@ fn verdict(object: &AIRoute, id: &ObjectId, claim: Result<&Won, &Problem>, upstr
     }
 }
 
-fn build(spec: &AIRouteSpec, created: i64, won: Won, upstreams: Upstreams, allowed: AllowedNamespaces) -> Route {
+fn build(
+    spec: &AIRouteSpec,
+    created: i64,
+    claimed: Claimed,
+    upstreams: Upstreams,
+    allowed: AllowedNamespaces,
+) -> Route {
     let fallback = spec.fallback.clone().unwrap_or_default();
     Route {
-        models: won.models,
-        published: won.published,
+        models: claimed.models,
+        published: claimed.published,
         owned_by: spec.owned_by.clone(),
         listed: spec.visibility == Visibility::Listed,
         created,
@@ -240,37 +253,38 @@ fn build(spec: &AIRouteSpec, created: i64, won: Won, upstreams: Upstreams, allow
             max_attempts: fallback.max_attempts,
             max_retry_after: fallback.max_retry_after,
         },
-        heartbeat: spec
-            .heartbeat
-            .map_or_else(Heartbeat::default, |it| Heartbeat { mode: it.mode, interval: it.interval }),
+        heartbeat: spec.heartbeat.map_or_else(Heartbeat::default, |heartbeat| Heartbeat {
+            mode: heartbeat.mode,
+            interval: heartbeat.interval,
+        }),
     }
 }
 
 // === impl Upstreams ===
 
 impl Upstreams {
-    fn resolve(id: &ObjectId, spec: &AIRouteSpec, consent: Consent<'_>) -> Self {
+    fn resolve(id: &ObjectId, spec: &AIRouteSpec, grants: ReferenceGrants<'_>) -> Self {
         let mut all = Self::default();
         for (index, upstream) in spec.upstreams.iter().enumerate() {
             let field = format!("spec.upstreams[{index}]");
             let mut status =
                 UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
-            all.attached.extend(consent::attached(consent, id.namespace(), &upstream.provider_ref));
-            match resolve_one(consent, id, upstream, &field) {
-                Ok(Permitted { id: provider, provider: told, assumed }) => {
-                    all.remark(id, spec, upstream, &field, (&provider, told));
-                    all.usable.push(build_upstream(upstream, provider, spec.timeouts.as_ref()));
-                    all.assumed.extend(assumed);
+            all.attached.extend(reference_grant::attached(grants, id.namespace(), &upstream.provider_ref));
+            match resolve_one(grants, id, upstream, &field) {
+                Ok(permitted) => {
+                    all.note_provider_settings(id, spec, upstream, &field, &permitted);
+                    all.usable.push(build_upstream(upstream, permitted.id, spec.timeouts.as_ref()));
+                    all.assumed.extend(permitted.assumed);
                 }
-                Err(Unusable::Elsewhere(assumed)) => {
+                Err(Unresolved::Assumed(assumed)) => {
                     all.assumed.push(assumed);
-                    all.elsewhere |= upstream.weight > 0;
+                    all.assumed_usable |= upstream.weight > 0;
                 }
-                Err(Unusable::Problem(problem)) => {
+                Err(Unresolved::Error(error)) => {
                     status.resolved = false;
-                    status.reason = Some(problem.reason.to_string());
-                    status.message = Some(condition::shorten(&problem.message, MAX_UPSTREAM_MESSAGE));
-                    all.problems.push(problem);
+                    status.reason = Some(error.reason.to_string());
+                    status.message = Some(condition::shorten(&error.message, MAX_UPSTREAM_MESSAGE));
+                    all.errors.push(error);
                 }
             }
             all.statuses.push(status);
@@ -278,41 +292,41 @@ impl Upstreams {
         all
     }
 
-    /// Says what is to be known of a usable upstream's price and output limit.
-    fn remark(
+    /// Notes where the provider's settings override the route's, and models without a price.
+    fn note_provider_settings(
         &mut self,
         id: &ObjectId,
         spec: &AIRouteSpec,
         upstream: &v1alpha1::Upstream,
         field: &str,
-        (provider, told): (&ObjectId, &Provider),
+        PermittedProvider { id: provider_id, provider, .. }: &PermittedProvider<'_>,
     ) {
-        let foreign = provider.namespace() != id.namespace();
-        if foreign && offers::undercuts(told, upstream) {
-            self.notes.push(format!("{field}.price: where the price of AIProvider {provider} is higher, it counts"));
+        let foreign = provider_id.namespace() != id.namespace();
+        if foreign && provider_models::undercuts(provider, upstream) {
+            self.notes.push(format!("{field}.price: the price of AIProvider {provider_id} applies where it is higher"));
         }
-        if let Some(most) = offers::smaller_output(told, upstream) {
+        if let Some(limit) = provider_models::smaller_output(provider, upstream) {
             self.notes.push(format!(
-                "{field}.maxOutputTokens: AIProvider {provider} says {most} of this model, which counts"
+                "{field}.maxOutputTokens: the lower limit of AIProvider {provider_id} for this model applies ({limit})"
             ));
         }
         let patterns = std::iter::once(&spec.model).chain(&spec.aliases);
-        let models = offers::unpriced(told, upstream, foreign, patterns);
+        let models = provider_models::unpriced(provider, upstream, foreign, patterns);
         if !models.is_empty() {
-            let place = if foreign { "" } else { "here or " };
+            let here = if foreign { "" } else { "here or " };
             self.notes.push(format!(
-                "{field}: no price is known of {} at AIProvider {provider}, so tokens with a spend limit do not use it; set \
-                 one {place}in spec.models of the AIProvider",
-                unpriced::listed(models.iter())
+                "{field}: no price for {} at AIProvider {provider_id}, so tokens with a spend limit cannot use it; set one \
+                 {here}in spec.models of the AIProvider",
+                quoted_list(models.iter())
             ));
-            self.unpriced.push((provider.clone(), models));
+            self.unpriced.push((provider_id.clone(), models));
         }
     }
 
-    /// Partly resolved counts as resolved, with a message.
+    /// The `ResolvedRefs` condition. Partly resolved counts as resolved, with a message.
     fn decision(&self) -> Decision {
-        match (self.message(), self.problems.first()) {
-            (Some(message), Some(first)) if self.usable.is_empty() && !self.elsewhere => {
+        match (self.message(), self.errors.first()) {
+            (Some(message), Some(first)) if self.usable.is_empty() && !self.assumed_usable => {
                 Decision::no(ConditionType::ResolvedRefs, first.reason, message)
             }
             (message, _) => {
@@ -323,34 +337,34 @@ impl Upstreams {
     }
 
     fn message(&self) -> Option<String> {
-        let messages: Vec<&str> = self.problems.iter().map(|problem| problem.message.as_str()).collect();
+        let messages: Vec<&str> = self.errors.iter().map(|error| error.message.as_str()).collect();
         (!messages.is_empty()).then(|| messages.join("; "))
     }
 }
 
 /// The provider of an upstream, if the route may use it for the model that it sends.
 fn resolve_one<'a>(
-    consent: Consent<'a>,
+    grants: ReferenceGrants<'a>,
     id: &ObjectId,
     upstream: &v1alpha1::Upstream,
     field: &str,
-) -> Result<Permitted<'a>, Unusable> {
+) -> Result<PermittedProvider<'a>, Unresolved> {
     let reference = format!("{field}.providerRef");
-    let permitted = consent::provider(consent, id.namespace(), &upstream.provider_ref, &reference)?;
-    let Permitted { id: provider, provider: told, .. } = &permitted;
-    if provider.namespace() != id.namespace() && !offers::permits(told, upstream) {
+    let permitted = reference_grant::resolve(grants, id.namespace(), &upstream.provider_ref, &reference)?;
+    let PermittedProvider { id: provider_id, provider, .. } = &permitted;
+    if provider_id.namespace() != id.namespace() && !provider_models::permits(provider, upstream) {
         let model = upstream.model.as_deref().unwrap_or_default();
         let message = format!(
-            "{field}.model: spec.models of AIProvider {provider} does not hold {model:?}, so routes of other namespaces \
-             cannot use it; its owner can add it, or \"*\" for every model"
+            "{field}.model: spec.models of AIProvider {provider_id} does not list {model:?}, so routes of other namespaces \
+             cannot use it; ask the provider's owner to add it, or \"*\" for every model"
         );
-        return Err(Problem::new(Reason::ModelNotOffered, message).into());
+        return Err(SpecError::new(Reason::ModelNotOffered, message).into());
     }
     Ok(permitted)
 }
 
 fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Option<&v1alpha1::Timeouts>) -> Upstream {
-    // Taken apart, so that a field that is forgotten here does not compile.
+    // Destructured, so that a forgotten field does not compile.
     let v1alpha1::Upstream {
         name,
         provider_ref: _,
@@ -374,14 +388,14 @@ fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Opti
         priority: *priority,
         weight: *weight,
         capabilities: capabilities.iter().copied().collect(),
-        price: price.as_ref().map(offers::price),
+        price: price.as_ref().map(provider_models::build_price),
         max_output_tokens: *max_output_tokens,
         unsupported: unsupported.iter().copied().collect(),
         timeouts: Timeouts {
-            connect: merged(|it| it.connect, CONNECT),
-            first_content: merged(|it| it.first_content, FIRST_CONTENT),
-            stream_idle: merged(|it| it.stream_idle, STREAM_IDLE),
-            request: merged(|it| it.request, REQUEST),
+            connect: merged(|timeouts| timeouts.connect, CONNECT_TIMEOUT),
+            first_content: merged(|timeouts| timeouts.first_content, FIRST_CONTENT_TIMEOUT),
+            stream_idle: merged(|timeouts| timeouts.stream_idle, STREAM_IDLE_TIMEOUT),
+            request: merged(|timeouts| timeouts.request, REQUEST_TIMEOUT),
         },
     }
 }

@@ -1,8 +1,8 @@
-//! Which namespaces a choice of namespaces means.
+//! Resolves `namespaces.from` and `namespaces.selector`.
 //!
-//! As in Gateway API, `Selector` means the matching namespaces only: an object's own namespace must match too. A selector
-//! is not resolved here but travels as it is, so that a new namespace changes nothing that exists; the labels it is about
-//! travel once per namespace, see [`Namespaces::of_tokens`].
+//! As in Gateway API, `Selector` means the matching namespaces only: an object's own namespace must match too. Data planes
+//! get the selector itself, so that a new namespace changes no existing resource; they get labels once per namespace, see
+//! [`Namespaces::of_tokens`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use routeapi_channel::{
 };
 use routeapi_crds::v1alpha1::{self, From, LabelSelector, Requirement};
 
-use crate::{audience::Audience, objects::Objects};
+use crate::{namespace_set::NamespaceSet, objects::Objects};
 
 /// The namespaces that exist.
 pub(crate) struct Namespaces<'a> {
@@ -24,7 +24,7 @@ impl<'a> Namespaces<'a> {
         Self { labels: &objects.namespaces }
     }
 
-    /// Whether a choice contains a namespace. No selector matches one that does not exist.
+    /// Whether a namespace is allowed. No selector matches one that does not exist.
     pub fn is_open_to(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
         match allowed {
             AllowedNamespaces::All => true,
@@ -35,33 +35,32 @@ impl<'a> Namespaces<'a> {
         }
     }
 
-    /// Whether a choice may contain a namespace whose labels are not known.
+    /// Whether a namespace may be allowed, given that its labels are not known.
     pub fn could_be_open_to(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
         let labelled = self.labels.get(namespace).is_some_and(|labels| !labels.is_empty());
         matches!(allowed, AllowedNamespaces::Selector(_)) && !labelled
     }
 
-    /// The namespaces of a choice, as far as they exist.
-    pub fn audience(&self, allowed: &AllowedNamespaces) -> Audience {
+    /// The allowed namespaces; of a selector, those that exist and match.
+    pub fn resolve(&self, allowed: &AllowedNamespaces) -> NamespaceSet {
         match allowed {
-            AllowedNamespaces::All => Audience::AllBut(BTreeSet::new()),
-            AllowedNamespaces::Only(names) => Audience::Only(names.clone()),
+            AllowedNamespaces::All => NamespaceSet::AllExcept(BTreeSet::new()),
+            AllowedNamespaces::Only(names) => NamespaceSet::Only(names.clone()),
             AllowedNamespaces::Selector(_) => {
                 let chosen = self.labels.keys().filter(|name| self.is_open_to(allowed, name));
-                Audience::Only(chosen.cloned().collect())
+                NamespaceSet::Only(chosen.cloned().collect())
             }
         }
     }
 
-    /// What data planes must know to decide whom selectors admit: only namespaces with tokens ask.
+    /// The labels that data planes need to evaluate selectors: those of namespaces with tokens.
     pub fn of_tokens(&self, tokens: &BTreeMap<ObjectId, Token>) -> BTreeMap<String, Namespace> {
         let callers: BTreeSet<&str> = tokens.keys().map(ObjectId::namespace).collect();
-        let told = callers.into_iter().filter_map(|name| Some((name.to_owned(), self.told(name)?)));
-        told.collect()
+        callers.into_iter().filter_map(|name| Some((name.to_owned(), self.labels_of(name)?))).collect()
     }
 
-    /// None for one without labels, which goes without saying.
-    fn told(&self, name: &str) -> Option<Namespace> {
+    /// None for one without labels, which data planes need not know.
+    fn labels_of(&self, name: &str) -> Option<Namespace> {
         let Some(labels) = self.labels.get(name) else {
             return Some(Namespace { unknown: true, ..Namespace::default() });
         };
@@ -71,23 +70,23 @@ impl<'a> Namespaces<'a> {
     }
 }
 
-/// What a choice written in an object of namespace `own` means. No choice means `Same`, and a selector without
-/// requirements every namespace.
-pub(crate) fn resolve(own: &str, choice: Option<&v1alpha1::Namespaces>) -> AllowedNamespaces {
+/// The namespaces that an object in namespace `own` allows. The default is `Same`; a selector without requirements means every
+/// namespace.
+pub(crate) fn allowed(own: &str, choice: Option<&v1alpha1::Namespaces>) -> AllowedNamespaces {
     let same = || AllowedNamespaces::Only([own.to_owned()].into());
     let Some(choice) = choice else { return same() };
     match (choice.from, &choice.selector) {
         (From::Same, _) => same(),
         (From::All, _) => AllowedNamespaces::All,
         (From::Selector, None) => AllowedNamespaces::Only(BTreeSet::new()),
-        (From::Selector, Some(selector)) => match told(selector) {
-            everything if everything.is_empty() => AllowedNamespaces::All,
-            some => AllowedNamespaces::Selector(some),
+        (From::Selector, Some(selector)) => match build_selector(selector) {
+            selector if selector.is_empty() => AllowedNamespaces::All,
+            selector => AllowedNamespaces::Selector(selector),
         },
     }
 }
 
-fn told(selector: &LabelSelector) -> NamespaceSelector {
+fn build_selector(selector: &LabelSelector) -> NamespaceSelector {
     let requirement = |Requirement { key, operator, values }: &Requirement| LabelRequirement {
         key: key.clone(),
         operator: *operator,
@@ -108,11 +107,11 @@ mod tests {
 
     fn choice(selector: &serde_json::Value) -> AllowedNamespaces {
         let choice = serde_json::from_value(json!({"from": "Selector", "selector": selector})).unwrap();
-        resolve("own", Some(&choice))
+        allowed("own", Some(&choice))
     }
 
     #[test]
-    fn an_empty_selector_is_everything_and_others_stay_selectors() {
+    fn only_an_empty_selector_is_resolved_to_all_namespaces() {
         assert_eq!(choice(&json!({})), AllowedNamespaces::All);
         assert_eq!(choice(&json!({"matchLabels": {}, "matchExpressions": []})), AllowedNamespaces::All);
         let gold = choice(&json!({"matchLabels": {"tier": "gold"}}));
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_is_about_namespaces_that_exist() {
+    fn a_selector_matches_existing_namespaces_only() {
         let mut objects = Objects::default();
         objects.namespaces.insert("a".to_owned(), [("tier".to_owned(), "gold".to_owned())].into());
         objects.namespaces.insert("b".to_owned(), BTreeMap::new());
@@ -129,7 +128,7 @@ mod tests {
             choice(&json!({"matchLabels": {"tier": "gold"}})),
             choice(&json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["silver"]}]})),
         );
-        let open = |allowed| ["a", "b", "absent"].map(|it| namespaces.is_open_to(allowed, it));
+        let open = |allowed| ["a", "b", "absent"].map(|name| namespaces.is_open_to(allowed, name));
         assert_eq!((open(&gold), open(&not_silver)), ([true, false, false], [true, true, false]));
     }
 }

@@ -1,8 +1,8 @@
 //! ApiToken → [`Token`]: the hashes of its keys, its allow-list and its limits.
 //!
-//! A key stands for one token only. If two tokens hold the same one (imported twice), the older token keeps it: otherwise
-//! whose limits a request is charged to would be chance. Expiry and the end of a rotation's overlap travel as times,
-//! because only the data plane's own clock may decide about them.
+//! A key belongs to one token only. If two tokens have the same one (imported twice), the older token keeps it: otherwise it
+//! would be undefined whose limits a request counts against. Expiry and the end of a rotation's overlap are sent as times,
+//! because the data plane enforces them by its own clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,23 +19,23 @@ use routeapi_crds::{
 
 use crate::{
     objects::{self, Objects},
-    unpriced::{self, Unpriced},
-    unserved::Served,
-    verdict::{Detail, Problem, Verdict},
+    unpriced::{self, UnpricedRoutes},
+    unserved::ServedModels,
+    verdict::{Detail, SpecError, Verdict},
 };
 
-/// Every token: none in the snapshot if it was not accepted.
+/// Compiles every token; none if it is not accepted.
 pub(crate) fn compile<'a>(
     objects: &'a Objects,
-    unpriced: &Unpriced<'_>,
-    mut served: Served<'a>,
+    unpriced: &UnpricedRoutes<'_>,
+    mut served: ServedModels<'a>,
 ) -> Vec<(ObjectId, Option<Token>, Verdict)> {
-    let mut taken = BTreeMap::new();
+    let mut owners = BTreeMap::new();
     let mut without_price: BTreeMap<String, Vec<&ModelPattern>> = BTreeMap::new();
     objects::oldest_first(&objects.tokens, |object| &object.metadata)
         .into_iter()
         .map(|(_, id, object)| {
-            let judged = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &id, &mut taken)?)));
+            let compiled = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &id, &mut owners)?)));
             let expires = object.spec.expiration_time.as_ref().map(seconds);
             let suspended = object.spec.state == TokenState::Suspended;
             let deny_unpriced = object.spec.denies_unpriced();
@@ -50,20 +50,20 @@ pub(crate) fn compile<'a>(
             };
             let verdict = Verdict {
                 generation: object.metadata.generation,
-                decisions: vec![match &judged {
+                decisions: vec![match &compiled {
                     Ok((_, keys)) => {
                         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
                         let unserved = served.note(namespace, &object.spec.models);
-                        let notes = [keys.note.as_str(), &unserved, &note].into_iter().filter(|it| !it.is_empty());
+                        let notes = [keys.note.as_str(), &unserved, &note].into_iter().filter(|note| !note.is_empty());
                         let message = notes.collect::<Vec<_>>().join("; ");
                         Decision::yes_but(ConditionType::Accepted, Reason::Accepted, message)
                     }
-                    Err(problem) => problem.decision(ConditionType::Accepted),
+                    Err(error) => error.decision(ConditionType::Accepted),
                 }],
                 detail: Detail::Token { expires, suspended },
             };
-            let token = judged.ok().map(|(limits, keys)| Token {
-                keys: keys.won,
+            let token = compiled.ok().map(|(limits, keys)| Token {
+                keys: keys.owned,
                 models: object.spec.models.clone(),
                 limits,
                 deny_unpriced,
@@ -76,49 +76,50 @@ pub(crate) fn compile<'a>(
         .collect()
 }
 
-/// The keys that a token holds now.
+/// The keys that belong to a token.
 struct Keys {
-    won: Vec<TokenKey>,
+    owned: Vec<TokenKey>,
+    /// Part of the `Accepted` message; empty if it has all of its keys.
     note: String,
 }
 
 impl Keys {
-    /// Takes the token's keys, as far as no older token has them.
+    /// Claims the token's keys, unless an older token has them.
     fn claim<'a>(
         object: &'a ApiToken,
         id: &ObjectId,
-        taken: &mut BTreeMap<&'a str, ObjectId>,
-    ) -> Result<Self, Problem> {
+        owners: &mut BTreeMap<&'a str, ObjectId>,
+    ) -> Result<Self, SpecError> {
         let listed: &[KeyStatus] = object.status.as_ref().map_or(&[], |status| &status.keys);
-        let (mut won, mut lost) = (Vec::new(), Vec::new());
+        let (mut owned, mut conflicts) = (Vec::new(), Vec::new());
         for key in listed {
-            match taken.get(key.sha256.as_str()) {
-                // The same key twice in one status is lost too.
-                Some(owner) => lost.push(format!("{} belongs to {}", key.id, older(owner, id))),
+            match owners.get(key.sha256.as_str()) {
+                // The same key twice in one status is a conflict too.
+                Some(owner) => conflicts.push(format!("{} belongs to {}", key.id, describe_owner(owner, id))),
                 None => {
-                    taken.insert(&key.sha256, id.clone());
-                    won.push(key);
+                    owners.insert(&key.sha256, id.clone());
+                    owned.push(key);
                 }
             }
         }
-        let note = if lost.is_empty() {
+        let note = if conflicts.is_empty() {
             String::new()
         } else {
-            format!("status.keys: left out, since a key stands for one ApiToken only: {}", lost.join(", "))
+            format!("status.keys: ignored, because a key can belong to one ApiToken only: {}", conflicts.join(", "))
         };
-        if won.is_empty() && !lost.is_empty() {
-            return Err(Problem::new(Reason::KeyConflict, note));
+        if owned.is_empty() && !conflicts.is_empty() {
+            return Err(SpecError::new(Reason::KeyConflict, note));
         }
-        Ok(Self { won: won.into_iter().map(key).collect(), note })
+        Ok(Self { owned: owned.into_iter().map(key).collect(), note })
     }
 }
 
-/// Whose a key is, told to the token `to`: nothing is said about other namespaces.
-fn older(owner: &ObjectId, to: &ObjectId) -> String {
+/// The owner of a key as the token `to` may see it: objects of other namespaces are not named.
+fn describe_owner(owner: &ObjectId, to: &ObjectId) -> String {
     if owner.namespace() == to.namespace() {
         format!("the older ApiToken {}", owner.name())
     } else {
-        "an older ApiToken of another namespace".to_owned()
+        "an older ApiToken in another namespace".to_owned()
     }
 }
 
@@ -130,12 +131,12 @@ fn key(status: &KeyStatus) -> TokenKey {
     }
 }
 
-/// Checks what an API server would have refused, because local files meet none.
-fn limits(spec: &ApiTokenSpec) -> Result<Vec<Limit>, Problem> {
+/// The limits, with checks that an API server makes too and manifests in files have not passed.
+fn limits(spec: &ApiTokenSpec) -> Result<Vec<Limit>, SpecError> {
     let mut names = BTreeSet::new();
     let mut limits = Vec::with_capacity(spec.limits.len());
     for (index, limit) in spec.limits.iter().enumerate() {
-        let invalid = |message: String| Problem::new(Reason::InvalidConfig, format!("spec.limits[{index}]{message}"));
+        let invalid = |message: String| SpecError::new(Reason::InvalidConfig, format!("spec.limits[{index}]{message}"));
         if !names.insert(limit.name.as_str()) {
             return Err(invalid(format!(".name: {:?} is used twice", limit.name)));
         }

@@ -1,5 +1,5 @@
-//! Which of the models that a token names no AIRoute serves to its namespace: most often a spelling, or a route that is
-//! still to come. It is no fault of the token, so it is a remark.
+//! The models in a token's allow-list that no AIRoute serves to its namespace: usually a typo, or a route that does not exist
+//! yet. The token is valid all the same, so it is only noted.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,27 @@ use routeapi_channel::{
 use routeapi_crds::value::ModelPattern;
 
 use crate::{
-    overlaps::{MOST_BELOW, Overlaps},
-    routes::Judged,
+    pattern_index::{MAX_OVERLAPPING, PatternIndex},
+    quoted_list::quoted_list,
+    routes::CompiledRoute,
     selectors::Namespaces,
-    unpriced::listed,
 };
 
-/// What every accepted route answers to, by whom it answers. Also one whose upstreams cannot be used now, which says so
-/// itself.
-pub(crate) struct Served<'a> {
-    own: BTreeMap<&'a str, Overlaps<'a, ()>>,
-    published: Overlaps<'a, (&'a ObjectId, &'a Route, &'a Published)>,
+/// What every accepted route serves, by namespace. Includes routes without a usable upstream: their own status reports
+/// that.
+pub(crate) struct ServedModels<'a> {
+    own: BTreeMap<&'a str, PatternIndex<'a, ()>>,
+    published: PatternIndex<'a, (&'a ObjectId, &'a Route, &'a Published)>,
     namespaces: &'a Namespaces<'a>,
-    /// What was looked up before: the tokens of a namespace mostly name the same models.
-    known: BTreeMap<(&'a str, &'a ModelPattern), bool>,
+    /// Results of earlier look-ups: the tokens of a namespace mostly name the same models.
+    cache: BTreeMap<(&'a str, &'a ModelPattern), bool>,
 }
 
-impl<'a> Served<'a> {
-    pub fn of(routes: &'a [Judged], namespaces: &'a Namespaces<'a>) -> Self {
-        let mut all = Self { own: BTreeMap::new(), published: Overlaps::default(), namespaces, known: BTreeMap::new() };
-        for Judged { id, route, .. } in routes {
+impl<'a> ServedModels<'a> {
+    pub fn of(routes: &'a [CompiledRoute], namespaces: &'a Namespaces<'a>) -> Self {
+        let mut all =
+            Self { own: BTreeMap::new(), published: PatternIndex::default(), namespaces, cache: BTreeMap::new() };
+        for CompiledRoute { id, route, .. } in routes {
             let Some(route) = route else { continue };
             if namespaces.is_open_to(&route.allowed_namespaces, id.namespace()) {
                 let own = all.own.entry(id.namespace()).or_default();
@@ -42,23 +43,23 @@ impl<'a> Served<'a> {
         all
     }
 
-    /// What the note of a token of this namespace says; empty if everything that it names is served.
+    /// Part of the `Accepted` message of a token of this namespace; empty if everything that it allows is served.
     pub fn note(&mut self, namespace: &'a str, named: &'a [ModelPattern]) -> String {
         let unserved = named.iter().filter(|pattern| !self.serves(namespace, pattern));
         let unserved: Vec<String> = unserved.map(ToString::to_string).collect();
         if unserved.is_empty() {
             return String::new();
         }
-        format!("spec.models: no AIRoute serves {} to namespace {namespace}", listed(unserved.iter()))
+        format!("spec.models: no AIRoute serves {} to namespace {namespace}", quoted_list(unserved.iter()))
     }
 
     fn serves(&mut self, namespace: &'a str, pattern: &'a ModelPattern) -> bool {
-        if let Some(known) = self.known.get(&(namespace, pattern)) {
-            return *known;
+        if let Some(serves) = self.cache.get(&(namespace, pattern)) {
+            return *serves;
         }
-        let serves = self.own.get(namespace).is_some_and(|own| own.meeting(pattern).next().is_some())
+        let serves = self.own.get(namespace).is_some_and(|own| own.overlapping(pattern).next().is_some())
             || self.is_published_to(namespace, pattern);
-        self.known.insert((namespace, pattern), serves);
+        self.cache.insert((namespace, pattern), serves);
         serves
     }
 
@@ -69,8 +70,8 @@ impl<'a> Served<'a> {
                 && self.namespaces.is_open_to(&route.allowed_namespaces, namespace)
         };
         let mut seen = 0;
-        let found = self.published.meeting(pattern).inspect(|_| seen += 1).any(reaches);
-        // Of so many that share ids with it, not all were looked at.
-        found || seen >= MOST_BELOW
+        let found = self.published.overlapping(pattern).inspect(|_| seen += 1).any(reaches);
+        // Not all of so many overlapping patterns were examined.
+        found || seen >= MAX_OVERLAPPING
     }
 }

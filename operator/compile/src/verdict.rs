@@ -1,27 +1,27 @@
-//! What is said about one object: decisions that become conditions, and the status fields that belong to them.
+//! The result for one object: decisions that become conditions, and other fields of its status.
 
 use routeapi_crds::{
     condition::{ConditionType, Decision, Reason},
     v1alpha1::UpstreamStatus,
 };
 
-/// What is said about one object.
+/// The result for one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The generation of the spec that was judged.
+    /// The generation of the spec that was compiled.
     pub generation: Option<i64>,
     /// `Accepted`, and for AIProviders and AIRoutes `ResolvedRefs`.
     pub decisions: Vec<Decision>,
-    /// What else the status of this kind shows.
+    /// Other status fields of the kind.
     pub detail: Detail,
 }
 
-/// What the status of each kind shows beside conditions.
+/// The status fields of each kind other than conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Of an AIProvider.
     Provider {
-        /// AIRoutes that name this provider and that it admits, whether or not they serve.
+        /// Number of AIRoutes that refer to this provider and that it admits, whether or not they are ready.
         attached_routes: i32,
     },
     /// Of an AIRoute.
@@ -33,14 +33,14 @@ pub enum Detail {
     Token {
         /// Seconds since 1970 after which it is not ready.
         expires: Option<i64>,
-        /// Not ready, by wish.
+        /// Whether `spec.state` is `Suspended`.
         suspended: bool,
     },
 }
 
-/// Why something cannot be used; becomes a decision of the object that it is about.
+/// Why a spec or one of its references is not usable; becomes a condition that is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct SpecError {
     pub reason: Reason,
     pub message: String,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Problem {
 // === impl Verdict ===
 
 impl Verdict {
-    /// One of the decisions.
+    /// The decision of this type, if there is one.
     pub fn decision(&self, type_: ConditionType) -> Option<&Decision> {
         self.decisions.iter().find(|decision| decision.type_ == type_)
     }
@@ -67,10 +67,10 @@ impl Verdict {
         }
         match self.detail {
             Detail::Token { suspended: true, .. } => {
-                Decision::no(ConditionType::Ready, Reason::Suspended, "spec.state: Suspended")
+                Decision::no(ConditionType::Ready, Reason::Suspended, "spec.state is Suspended")
             }
             Detail::Token { expires: Some(end), .. } if end <= now => {
-                Decision::no(ConditionType::Ready, Reason::Expired, "spec.expirationTime: is past")
+                Decision::no(ConditionType::Ready, Reason::Expired, "spec.expirationTime is in the past")
             }
             Detail::Token { .. } | Detail::Provider { .. } | Detail::Route { .. } => {
                 Decision::yes(ConditionType::Ready, Reason::Ready)
@@ -79,9 +79,9 @@ impl Verdict {
     }
 }
 
-// === impl Problem ===
+// === impl SpecError ===
 
-impl Problem {
+impl SpecError {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
@@ -91,11 +91,11 @@ impl Problem {
     }
 }
 
-/// `Accepted` from what was found wrong, if anything.
-pub(crate) fn accepted(problem: Option<&Problem>) -> Decision {
-    problem.map_or_else(
+/// The `Accepted` condition.
+pub(crate) fn accepted(error: Option<&SpecError>) -> Decision {
+    error.map_or_else(
         || Decision::yes(ConditionType::Accepted, Reason::Accepted),
-        |problem| problem.decision(ConditionType::Accepted),
+        |error| error.decision(ConditionType::Accepted),
     )
 }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_says_what_stands_in_the_way_first() {
+    fn ready_repeats_the_first_condition_that_is_not_true() {
         let verdict = |detail| Verdict { generation: Some(1), decisions: vec![accepted(None)], detail };
         let token = |expires, suspended| verdict(Detail::Token { expires, suspended });
         let waiting = Decision::unknown(ConditionType::Programmed, Reason::Propagating, "1/3 pods");

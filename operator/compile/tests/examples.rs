@@ -1,4 +1,4 @@
-//! Everything in `examples/` is what it claims to be: accepted, and usable as soon as the environment has the keys.
+//! Everything in `examples/` is accepted without a note, and usable as soon as the environment has the keys.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::{
@@ -32,9 +32,9 @@ fn load(example: &str) -> Compiled {
         }
     }
     let objects = manifests.finish();
-    objects.providers.iter().for_each(|it| it.validate_cel().unwrap());
-    objects.routes.iter().for_each(|it| it.validate_cel().unwrap());
-    objects.tokens.iter().for_each(|it| it.validate_cel().unwrap());
+    objects.providers.iter().for_each(|provider| provider.validate_cel().unwrap());
+    objects.routes.iter().for_each(|route| route.validate_cel().unwrap());
+    objects.tokens.iter().for_each(|token| token.validate_cel().unwrap());
 
     // As in a cluster, which is the stricter of both.
     let compiled = compile(&objects, &options(AddressPolicy::Cluster));
@@ -48,7 +48,11 @@ fn load(example: &str) -> Compiled {
             );
         }
     }
-    assert_eq!(compiled, compile(&objects, &options(AddressPolicy::Workstation)), "a workstation sees the same");
+    assert_eq!(
+        compiled,
+        compile(&objects, &options(AddressPolicy::Workstation)),
+        "a workstation compiles it to the same"
+    );
     compiled
 }
 
@@ -94,7 +98,8 @@ fn multi_vendor() {
     let snapshot = compiled.snapshot;
     assert_eq!((snapshot.providers.len(), snapshot.routes.len(), snapshot.tokens.len()), (4, 2, 1));
     let assistant = snapshot.routes.values().find(|route| route.upstreams.len() == 4).unwrap();
-    let order: Vec<(&str, u32)> = assistant.upstreams.iter().map(|it| (it.name.as_str(), it.priority)).collect();
+    let order: Vec<(&str, u32)> =
+        assistant.upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.priority)).collect();
     assert_eq!(order, [("openai", 0), ("anthropic", 1), ("gemini", 1), ("in-cluster", 2)]);
     let token = snapshot.tokens.keys().next().unwrap();
     let open = assistant.allowed_namespaces.is_open_to(token.namespace(), &snapshot.namespaces);

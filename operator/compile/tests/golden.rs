@@ -1,8 +1,9 @@
 //! Each `golden/<case>.yaml` shows one idea: objects, then `# Output` and what they compile to (secrets redacted).
 //!
-//! `UPDATE=1 cargo test -p routeapi-compile --test golden` writes the outputs anew; the difference is the review. A case
-//! with the line `# Options: workstation` is compiled as on a workstation, one with `# Options: partial` as a part of a whole. Every namespace may publish models, unless a line
-//! such as `# Publishers: ai vendors` names the operator's own namespace and those of its setting.
+//! `UPDATE=1 cargo test -p routeapi-compile --test golden` rewrites the outputs; review the diff. A case with the line
+//! `# Options: workstation` is compiled as on a workstation, one with `# Options: partial` as a part of what a cluster has.
+//! Every namespace may publish models, unless a line such as `# Publishers: ai vendors` names the operator's own namespace
+//! and those of its setting.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::{env, fs, path::Path};
@@ -14,27 +15,27 @@ use serde_json::{Map, Value, json};
 const OUTPUT: &str = "# Output\n";
 
 #[test]
-fn every_case_compiles_to_what_it_says() {
+fn every_case_compiles_to_its_recorded_output() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let mut differing = Vec::new();
     let mut cases = 0;
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        let held = fs::read_to_string(&path).unwrap();
-        let (input, _) = held.split_once(OUTPUT).unwrap_or((&held, ""));
+        let recorded = fs::read_to_string(&path).unwrap();
+        let (input, _) = recorded.split_once(OUTPUT).unwrap_or((&recorded, ""));
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let expected = format!("{}\n{OUTPUT}{}", input.trim_end(), output(&name, input));
         cases += 1;
         if env::var_os("UPDATE").is_some() {
             fs::write(&path, &expected).unwrap();
-        } else if held != expected {
+        } else if recorded != expected {
             differing.push(format!("{name} should be:\n{expected}"));
         }
     }
     assert!(cases >= 20, "only {cases} cases found");
     assert!(
         differing.is_empty(),
-        "{}\nIf this is meant: UPDATE=1 cargo test -p routeapi-compile --test golden",
+        "{}\nIf this is intended: UPDATE=1 cargo test -p routeapi-compile --test golden",
         differing.join("\n")
     );
 }

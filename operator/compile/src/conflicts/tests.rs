@@ -8,8 +8,9 @@ use crate::{Compiled, ObjectRef, Objects, Options, Publishers, compile};
 use routeapi_channel::{Kind, ObjectId};
 use routeapi_crds::condition::ConditionType;
 
-/// One AIRoute: `namespace/name`, second of its creation, its patterns, whom it lets in, and what else is in its spec.
-struct Given {
+/// One AIRoute: `namespace/name`, creation time in seconds, its patterns, the namespaces it allows, and what else is in its
+/// spec.
+struct TestRoute {
     id: &'static str,
     created: u32,
     models: &'static [&'static str],
@@ -17,12 +18,12 @@ struct Given {
     more: &'static str,
 }
 
-const fn given(id: &'static str, created: u32, models: &'static [&'static str], open: &'static str) -> Given {
-    Given { id, created, models, open, more: "" }
+const fn route(id: &'static str, created: u32, models: &'static [&'static str], open: &'static str) -> TestRoute {
+    TestRoute { id, created, models, open, more: "" }
 }
 
-impl Given {
-    const fn but(self, more: &'static str) -> Self {
+impl TestRoute {
+    const fn with(self, more: &'static str) -> Self {
         Self { more, ..self }
     }
 
@@ -57,7 +58,7 @@ impl Given {
 
 /// `release` is the operator's namespace, `vendors` in its setting, `labs` and `shop` carry the label, `ranked` carries it
 /// with a number; `team-a` and `team-b` have no grant.
-fn compiled(routes: &[Given]) -> Compiled {
+fn compiled(routes: &[TestRoute]) -> Compiled {
     let read = |value: Value| serde_json::from_value(value).unwrap();
     let mut objects = Objects::default();
     for namespace in ["release", "vendors", "labs", "shop", "ranked", "team-a", "team-b"] {
@@ -94,12 +95,12 @@ fn answers(compiled: &Compiled, namespace: &str, model: &str) -> String {
         let theirs = route
             .published
             .iter()
-            .filter(|it| {
+            .filter(|published| {
                 id.namespace() != namespace
                     && route.is_open_to(namespace, &compiled.snapshot.namespaces)
-                    && it.reach.contains(namespace)
+                    && published.reach.contains(namespace)
             })
-            .map(|it| (false, &it.model));
+            .map(|published| (false, &published.model));
         for (own, pattern) in mine.chain(theirs).filter(|(_, pattern)| pattern.matches(model)) {
             let exact = matches!(pattern, routeapi_crds::value::ModelPattern::Exact(_));
             found.push(((route.serves(), own, exact, pattern.to_string().len()), id.to_string(), route.serves()));
@@ -115,7 +116,7 @@ fn answers(compiled: &Compiled, namespace: &str, model: &str) -> String {
     }
 }
 
-fn check(title: &str, routes: &[Given], expected: &[(&str, &str, &str)]) {
+fn check(title: &str, routes: &[TestRoute], expected: &[(&str, &str, &str)]) {
     let compiled = compiled(routes);
     for (namespace, model, route) in expected {
         assert_eq!(answers(&compiled, namespace, model), *route, "{title}: {model} for {namespace}");
@@ -123,11 +124,11 @@ fn check(title: &str, routes: &[Given], expected: &[(&str, &str, &str)]) {
 }
 
 #[test]
-fn what_a_namespace_without_a_grant_writes_is_its_own_affair() {
-    let platform = given("release/gpt", 0, &["gpt-*"], "all");
+fn a_namespace_without_a_grant_affects_its_own_tokens_only() {
+    let platform = route("release/gpt", 0, &["gpt-*"], "all");
     check(
         "a route of one's own goes first, for one's own tokens",
-        &[platform, given("team-a/mine", 5, &["gpt-4o"], "own")],
+        &[platform, route("team-a/mine", 5, &["gpt-4o"], "own")],
         &[("team-a", "gpt-4o", "team-a/mine"), ("team-b", "gpt-4o", "release/gpt"), ("team-a", "gpt-5", "release/gpt")],
     );
     for (title, models) in [
@@ -141,7 +142,7 @@ fn what_a_namespace_without_a_grant_writes_is_its_own_affair() {
         for created in [0, 9] {
             check(
                 title,
-                &[given("release/gpt", 5, &["gpt-*"], "all"), given("team-a/r", created, models, "all")],
+                &[route("release/gpt", 5, &["gpt-*"], "all"), route("team-a/r", created, models, "all")],
                 &[
                     ("team-b", "gpt-4o", "release/gpt"),
                     ("release", "gpt-4o", "release/gpt"),
@@ -152,42 +153,42 @@ fn what_a_namespace_without_a_grant_writes_is_its_own_affair() {
     }
     check(
         "a name of its own reaches nobody else either",
-        &[given("team-a/r", 0, &["only-here"], "all")],
+        &[route("team-a/r", 0, &["only-here"], "all")],
         &[("team-b", "only-here", "nobody"), ("team-a", "only-here", "team-a/r")],
     );
-    check("a label of another value is no grant", &[given("team-b/r", 0, &["m"], "all")], &[("team-a", "m", "nobody")]);
+    check("a label of another value is no grant", &[route("team-b/r", 0, &["m"], "all")], &[("team-a", "m", "nobody")]);
     check(
         "one's own everything goes before a published exact id",
-        &[given("release/r", 0, &["gpt-4o"], "all"), given("team-a/r", 0, &["*"], "own")],
+        &[route("release/r", 0, &["gpt-4o"], "all"), route("team-a/r", 0, &["*"], "own")],
         &[("team-a", "gpt-4o", "team-a/r"), ("team-b", "gpt-4o", "release/r")],
     );
 }
 
 #[test]
-fn a_route_without_a_usable_upstream_hides_nobody() {
+fn a_route_without_a_usable_upstream_shadows_nobody() {
     check(
         "one's own that is broken",
-        &[given("release/gpt", 5, &["gpt-*"], "all"), given("team-a/r", 0, &["gpt-4o"], "own").but("broken")],
+        &[route("release/gpt", 5, &["gpt-*"], "all"), route("team-a/r", 0, &["gpt-4o"], "own").with("broken")],
         &[("team-a", "gpt-4o", "release/gpt")],
     );
     check(
         "a publisher's that is broken",
-        &[given("release/r", 0, &["gpt-4o"], "all").but("broken"), given("labs/r", 5, &["gpt-*"], "all")],
+        &[route("release/r", 0, &["gpt-4o"], "all").with("broken"), route("labs/r", 5, &["gpt-*"], "all")],
         &[("team-a", "gpt-4o", "labs/r")],
     );
     check(
         "a broken pattern protects nothing",
-        &[given("release/r", 0, &["gpt-*"], "all").but("broken"), given("labs/r", 5, &["gpt-4o"], "all")],
+        &[route("release/r", 0, &["gpt-*"], "all").with("broken"), route("labs/r", 5, &["gpt-4o"], "all")],
         &[("team-a", "gpt-4o", "labs/r"), ("team-a", "gpt-5", "broken release/r")],
     );
     check(
         "the older of two equal ones of one namespace",
-        &[given("team-a/a", 0, &["m"], "own").but("broken"), given("team-a/b", 5, &["m"], "own")],
+        &[route("team-a/a", 0, &["m"], "own").with("broken"), route("team-a/b", 5, &["m"], "own")],
         &[("team-a", "m", "team-a/b")],
     );
     check(
-        "why is told if nothing else serves",
-        &[given("release/r", 0, &["m"], "all").but("broken")],
+        "the broken route is the answer if nothing else serves",
+        &[route("release/r", 0, &["m"], "all").with("broken")],
         &[("team-a", "m", "broken release/r")],
     );
 }
@@ -203,66 +204,66 @@ fn a_published_pattern_protects_the_ids_it_covers() {
     ] {
         check(
             title,
-            &[given("shop/old", 0, &["gpt-*"], "all"), given("labs/new", 5, models, "all")],
+            &[route("shop/old", 0, &["gpt-*"], "all"), route("labs/new", 5, models, "all")],
             &[("team-a", "gpt-4o", "shop/old"), ("labs", "gpt-4o", "labs/new"), ("shop", "gpt-4o", "shop/old")],
         );
     }
     check(
         "a shorter prefix gets the rest",
-        &[given("shop/old", 0, &["gpt-*"], "all"), given("labs/new", 5, &["*"], "all")],
+        &[route("shop/old", 0, &["gpt-*"], "all"), route("labs/new", 5, &["*"], "all")],
         &[("team-a", "gpt-4o", "shop/old"), ("team-a", "claude", "labs/new"), ("team-b", "x", "labs/new")],
     );
     check(
         "in the namespace of the pattern, the longest match decides",
-        &[given("shop/old", 0, &["gpt-*"], "all"), given("shop/new", 5, &["gpt-4o"], "all")],
+        &[route("shop/old", 0, &["gpt-*"], "all"), route("shop/new", 5, &["gpt-4o"], "all")],
         &[("team-a", "gpt-4o", "shop/new"), ("team-a", "gpt-5", "shop/old")],
     );
     check(
         "an alias protects as the model does",
-        &[given("shop/old", 0, &["x", "gpt-*"], "all"), given("labs/new", 5, &["gpt-4o"], "all")],
+        &[route("shop/old", 0, &["x", "gpt-*"], "all"), route("labs/new", 5, &["gpt-4o"], "all")],
         &[("team-a", "gpt-4o", "shop/old")],
     );
     check(
         "* protects everything",
-        &[given("shop/old", 0, &["*"], "all"), given("labs/new", 5, &["gpt-4o", "c*"], "all")],
+        &[route("shop/old", 0, &["*"], "all"), route("labs/new", 5, &["gpt-4o", "c*"], "all")],
         &[("team-a", "gpt-4o", "shop/old"), ("team-a", "claude", "shop/old")],
     );
 }
 
 #[test]
 fn a_delegated_prefix_lets_more_specific_ids_through() {
-    let old = || given("shop/old", 0, &["gpt-*"], "all");
+    let old = || route("shop/old", 0, &["gpt-*"], "all");
     check(
         "to a namespace",
         &[
-            old().but("delegates labs"),
-            given("labs/new", 5, &["gpt-4o"], "all"),
-            given("ranked/new", 6, &["gpt-5"], "all").but(""),
+            old().with("delegates labs"),
+            route("labs/new", 5, &["gpt-4o"], "all"),
+            route("ranked/new", 6, &["gpt-5"], "all").with(""),
         ],
         &[("team-a", "gpt-4o", "labs/new"), ("team-a", "gpt-4", "shop/old")],
     );
     check(
         "not to another namespace",
-        &[old().but("delegates vendors"), given("labs/new", 5, &["gpt-4o"], "all")],
+        &[old().with("delegates vendors"), route("labs/new", 5, &["gpt-4o"], "all")],
         &[("team-a", "gpt-4o", "shop/old")],
     );
     check(
         "not the prefix itself",
-        &[old().but("delegates all"), given("labs/new", 5, &["gpt-*"], "all")],
+        &[old().with("delegates all"), route("labs/new", 5, &["gpt-*"], "all")],
         &[("team-a", "gpt-4o", "shop/old")],
     );
     check(
         "not to a namespace without a grant",
-        &[old().but("delegates all"), given("team-b/new", 5, &["gpt-4o"], "all")],
+        &[old().with("delegates all"), route("team-b/new", 5, &["gpt-4o"], "all")],
         &[("team-a", "gpt-4o", "shop/old")],
     );
     check(
         "what is delegated is protected too",
         &[
-            old().but("delegates labs"),
-            given("labs/new", 5, &["gpt-4*"], "all"),
-            given("ranked/late", 9, &["claude"], "all"),
-            given("release/late", 9, &["gemini"], "all"),
+            old().with("delegates labs"),
+            route("labs/new", 5, &["gpt-4*"], "all"),
+            route("ranked/late", 9, &["claude"], "all"),
+            route("release/late", 9, &["gemini"], "all"),
         ],
         &[("team-a", "gpt-4o", "labs/new"), ("team-a", "claude", "ranked/late")],
     );
@@ -278,48 +279,48 @@ fn precedence_is_rank_then_age_then_name() {
     ] {
         check(
             &format!("{title}: a recreated route gets back what is its own"),
-            &[given(first, 9, &["gpt-*"], "all"), given(second, 0, &["gpt-4o"], "all")],
+            &[route(first, 9, &["gpt-*"], "all"), route(second, 0, &["gpt-4o"], "all")],
             &[("team-a", "gpt-4o", first)],
         );
     }
     check(
         "age among equals",
-        &[given("shop/r", 1, &["m"], "all"), given("labs/r", 2, &["m"], "all")],
+        &[route("shop/r", 1, &["m"], "all"), route("labs/r", 2, &["m"], "all")],
         &[("team-a", "m", "shop/r")],
     );
     check(
         "name among those of one second",
-        &[given("shop/r", 1, &["m"], "all"), given("labs/r", 1, &["m"], "all")],
+        &[route("shop/r", 1, &["m"], "all"), route("labs/r", 1, &["m"], "all")],
         &[("team-a", "m", "labs/r")],
     );
 }
 
 #[test]
-fn a_claim_counts_where_it_is_open() {
+fn claims_conflict_only_where_their_audiences_overlap() {
     check(
         "to others than the older one's",
-        &[given("shop/old", 0, &["m"], "team-a"), given("labs/new", 5, &["m"], "all")],
+        &[route("shop/old", 0, &["m"], "team-a"), route("labs/new", 5, &["m"], "all")],
         &[("team-a", "m", "shop/old"), ("team-b", "m", "labs/new"), ("shop", "m", "labs/new")],
     );
     check(
         "one model, one route per team, in one namespace",
-        &[given("release/a", 0, &["m"], "team-a"), given("release/b", 5, &["m"], "team-b")],
+        &[route("release/a", 0, &["m"], "team-a"), route("release/b", 5, &["m"], "team-b")],
         &[("team-a", "m", "release/a"), ("team-b", "m", "release/b"), ("labs", "m", "nobody")],
     );
     check(
         "a pattern protects where it is open",
-        &[given("shop/old", 0, &["gpt-*"], "team-a"), given("labs/new", 5, &["gpt-4o"], "team-a team-b")],
+        &[route("shop/old", 0, &["gpt-*"], "team-a"), route("labs/new", 5, &["gpt-4o"], "team-a team-b")],
         &[("team-a", "gpt-4o", "shop/old"), ("team-b", "gpt-4o", "labs/new")],
     );
     check(
         "one that is for its own namespace only protects nothing",
-        &[given("release/r", 0, &["m"], "own"), given("labs/r", 5, &["m"], "all")],
+        &[route("release/r", 0, &["m"], "own"), route("labs/r", 5, &["m"], "all")],
         &[("team-a", "m", "labs/r"), ("release", "m", "release/r")],
     );
 }
 
-/// What the `Accepted` condition of each route says.
-fn said(routes: &[Given]) -> BTreeMap<&'static str, String> {
+/// The `Accepted` condition of each route: `STATUS REASON: MESSAGE`.
+fn accepted_conditions(routes: &[TestRoute]) -> BTreeMap<&'static str, String> {
     let compiled = compiled(routes);
     let condition = |id: &'static str| {
         let key = ObjectRef { kind: Kind::Route, id: id.parse::<ObjectId>().unwrap() };
@@ -330,17 +331,17 @@ fn said(routes: &[Given]) -> BTreeMap<&'static str, String> {
 }
 
 #[test]
-fn both_sides_are_told_and_no_name_leaves_its_namespace() {
+fn both_sides_get_a_note_without_names_from_other_namespaces() {
     let routes = || {
         vec![
-            given("release/platform-secret-name", 0, &["gpt-*"], "all"),
-            given("labs/labs-secret-name", 1, &["gpt-4o"], "all"),
-            given("team-a/team-secret-name", 2, &["gpt-4o"], "all"),
-            given("team-b/alone", 3, &["something"], "own"),
+            route("release/platform-secret-name", 0, &["gpt-*"], "all"),
+            route("labs/labs-secret-name", 1, &["gpt-4o"], "all"),
+            route("team-a/team-secret-name", 2, &["gpt-4o"], "all"),
+            route("team-b/alone", 3, &["something"], "own"),
         ]
     };
-    let said = said(&routes());
-    for (id, message) in &said {
+    let conditions = accepted_conditions(&routes());
+    for (id, message) in &conditions {
         for other in routes() {
             let (namespace, name) = other.id.split_once('/').unwrap();
             if !id.starts_with(namespace) {
@@ -348,31 +349,37 @@ fn both_sides_are_told_and_no_name_leaves_its_namespace() {
             }
         }
     }
-    assert!(said["team-b/alone"].ends_with(": "), "{}", said["team-b/alone"]);
-    let team = &said["team-a/team-secret-name"];
+    assert!(conditions["team-b/alone"].ends_with(": "), "{}", conditions["team-b/alone"]);
+    let team = &conditions["team-a/team-secret-name"];
     assert!(team.starts_with("True NotPublished: ") && team.contains("routeapi.dev/publish-models=true"), "{team}");
-    assert!(team.contains("spec.model: for tokens of this namespace \"gpt-4o\" goes before"), "{team}");
-    let lost = &said["labs/labs-secret-name"];
+    assert!(team.contains("spec.model: for tokens of this namespace, \"gpt-4o\" overrides"), "{team}");
+    let lost = &conditions["labs/labs-secret-name"];
     assert!(
-        lost.starts_with("True Accepted: spec.model: \"gpt-4o\" is not published: it belongs to an AIRoute in another"),
+        lost.starts_with(
+            "True Accepted: spec.model: \"gpt-4o\" is not published: already claimed by an AIRoute in another"
+        ),
         "{lost}"
     );
-    let platform = &said["release/platform-secret-name"];
-    assert!(platform.contains("an id under one of this route's prefixes is also named by"), "{platform}");
-    assert!(platform.contains("tokens of another namespace use an AIRoute of their own for \"gpt-*\""), "{platform}");
+    let platform = &conditions["release/platform-secret-name"];
+    assert!(platform.contains("an ID under one of this route's prefixes is also claimed by"), "{platform}");
+    assert!(platform.contains("another namespace overrides \"gpt-*\""), "{platform}");
 }
 
 #[test]
-fn a_route_that_has_its_model_nowhere_is_not_accepted() {
-    let said = said(&[
-        given("team-a/old", 0, &["m"], "own"),
-        given("team-a/new", 1, &["m", "free"], "own"),
-        given("team-a/late", 2, &["free"], "own"),
+fn a_route_whose_model_is_taken_everywhere_is_not_accepted() {
+    let conditions = accepted_conditions(&[
+        route("team-a/old", 0, &["m"], "own"),
+        route("team-a/new", 1, &["m", "free"], "own"),
+        route("team-a/late", 2, &["free"], "own"),
     ]);
     assert_eq!(
-        said["team-a/new"],
-        "False ModelConflict: spec.model: \"m\" belongs to AIRoute team-a/old, which takes precedence"
+        conditions["team-a/new"],
+        "False ModelConflict: spec.model: \"m\" is already claimed by AIRoute team-a/old"
     );
-    assert!(said["team-a/old"].contains("\"m\" is also named by AIRoute team-a/new"), "{}", said["team-a/old"]);
-    assert_eq!(said["team-a/late"], "True Accepted: ", "the aliases of a refused route stay free");
+    assert!(
+        conditions["team-a/old"].contains("\"m\" is also claimed by AIRoute team-a/new"),
+        "{}",
+        conditions["team-a/old"]
+    );
+    assert_eq!(conditions["team-a/late"], "True Accepted: ", "the aliases of a refused route stay free");
 }

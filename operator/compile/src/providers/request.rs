@@ -1,6 +1,6 @@
 //! `spec.request` and the API key's header: which names an owner may set, and where values come from.
 //!
-//! Names are judged without any reference ([`check`]), values as they are found ([`resolve`]).
+//! Names are checked without following references ([`check`]), values when they are resolved ([`resolve`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +20,11 @@ use serde_json::Value;
 
 use crate::{
     references::{self, References, Source},
-    verdict::Problem,
+    verdict::SpecError,
 };
 
 /// Headers of the connection (RFC 9110, 7.6.1), of the message, and those that the gateway sets itself.
-const GATEWAYS_OWN: [&str; 18] = [
+const RESERVED_HEADERS: [&str; 18] = [
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -45,8 +45,8 @@ const GATEWAYS_OWN: [&str; 18] = [
     "via",
 ];
 
-/// Headers whose values open something: an owner's are kept in a Secret, a client's are not passed on.
-const CREDENTIALS: [&str; 9] = [
+/// Headers that carry credentials: an owner's must come from a Secret, a client's are not forwarded.
+const CREDENTIAL_HEADERS: [&str; 9] = [
     "api-key",
     "authorization",
     "cookie",
@@ -59,28 +59,28 @@ const CREDENTIALS: [&str; 9] = [
 ];
 
 /// The same in a query.
-const QUERY_CREDENTIALS: [&str; 8] =
+const CREDENTIAL_PARAMETERS: [&str; 8] =
     ["access_token", "api-key", "api_key", "apikey", "code", "key", "subscription-key", "token"];
 
-/// Query parameters that say how a request is answered: the gateway's own.
-const GATEWAYS_QUERY: [&str; 2] = ["alt", "beta"];
+/// Query parameters that select the form of the response, which the gateway sets itself.
+const RESERVED_PARAMETERS: [&str; 2] = ["alt", "beta"];
 
-/// Members that decide routing, limits and metering, and those that hold the conversation.
-const GATEWAYS_MEMBERS: [&str; 8] =
+/// Members that routing, limits and metering depend on, and those that hold the conversation.
+const RESERVED_MEMBERS: [&str; 8] =
     ["contents", "input", "messages", "model", "prompt", "requests", "stream", "stream_options"];
 
-/// Most bytes of all defaults as JSON: each request to the provider may grow by so much.
+/// Maximum size of all defaults as JSON, in bytes: each request to the provider may grow by this much.
 const MAX_DEFAULTS: usize = 16 << 10;
-/// Longest name of a member, in bytes; the same as in a warning.
+/// Maximum length of a member's name in bytes; the same as in a warning.
 const MAX_MEMBER_NAME: usize = 128;
-/// Deepest nesting of a default: a body has at most 127 levels together with it.
+/// Maximum nesting of a default. Parsers commonly stop at 128 levels, of which a client's body may need some.
 const MAX_DEPTH: usize = 32;
 
-/// Judges names, and values that the spec holds itself.
-pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), Problem> {
+/// Checks names, and values that stand in the spec itself.
+pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), SpecError> {
     let key_header = key_header(spec).map(str::to_ascii_lowercase);
-    if let Some(name) = key_header.as_deref().filter(|name| GATEWAYS_OWN.contains(name) || *name == "cookie") {
-        return Err(invalid(format!("spec.credentials.apiKey.header: {name:?} cannot carry a key")));
+    if let Some(name) = key_header.as_deref().filter(|name| RESERVED_HEADERS.contains(name) || *name == "cookie") {
+        return Err(invalid(format!("spec.credentials.apiKey.header: {name:?} cannot be used for an API key")));
     }
     let Some(RequestSettings { headers, query_parameters, body_defaults, forward_headers }) = &spec.request else {
         return Ok(());
@@ -107,12 +107,12 @@ pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), Problem> {
     let mut forwarded = BTreeSet::new();
     for (index, name) in forward_headers.iter().enumerate() {
         let lower = name.to_ascii_lowercase();
-        let what = if GATEWAYS_OWN.contains(&&*lower) {
-            "belongs to the client's connection or body"
-        } else if CREDENTIALS.contains(&&*lower) || key_header.as_deref() == Some(&*lower) {
-            "carries credentials, and a client's never leave the gateway"
+        let what = if RESERVED_HEADERS.contains(&&*lower) {
+            "cannot be forwarded: it belongs to the client's connection or body"
+        } else if CREDENTIAL_HEADERS.contains(&&*lower) || key_header.as_deref() == Some(&*lower) {
+            "cannot be forwarded: it carries the client's credentials"
         } else if set.contains(&lower) {
-            "is set by spec.request.headers"
+            "is already set by spec.request.headers"
         } else if !forwarded.insert(lower) {
             "is listed twice"
         } else {
@@ -125,14 +125,14 @@ pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), Problem> {
 
 fn check_header(header: &Header, name: &str, key_header: Option<&str>) -> Result<(), (&'static str, String)> {
     let Header { name: _, value, value_from } = header;
-    if GATEWAYS_OWN.contains(&name) {
+    if RESERVED_HEADERS.contains(&name) {
         return Err((".name", "is set by the gateway itself".to_owned()));
     }
     if key_header == Some(name) {
-        return Err((".name", "is the header of spec.credentials.apiKey".to_owned()));
+        return Err((".name", "is already used by spec.credentials.apiKey".to_owned()));
     }
-    if CREDENTIALS.contains(&name) && !is_secret(value_from.as_ref()) {
-        return Err(("", "carries credentials: keep its value in a Secret (valueFrom.secretKeyRef)".to_owned()));
+    if CREDENTIAL_HEADERS.contains(&name) && !is_secret(value_from.as_ref()) {
+        return Err(("", "carries credentials; take its value from a Secret (valueFrom.secretKeyRef)".to_owned()));
     }
     match value {
         Some(value) => is_header_value(value).map_err(|what| (".value", format!("has a value that {what}"))),
@@ -143,26 +143,28 @@ fn check_header(header: &Header, name: &str, key_header: Option<&str>) -> Result
 fn check_parameter(parameter: &QueryParameter) -> Result<(), (&'static str, &'static str)> {
     let QueryParameter { name, value, value_from } = parameter;
     let lower = name.to_ascii_lowercase();
-    if GATEWAYS_QUERY.contains(&&*lower) {
+    if RESERVED_PARAMETERS.contains(&&*lower) {
         return Err((".name", "is set by the gateway itself"));
     }
-    if QUERY_CREDENTIALS.contains(&&*lower) && !is_secret(value_from.as_ref()) {
-        return Err(("", "carries credentials: keep its value in a Secret (valueFrom.secretKeyRef)"));
+    if CREDENTIAL_PARAMETERS.contains(&&*lower) && !is_secret(value_from.as_ref()) {
+        return Err(("", "carries credentials; take its value from a Secret (valueFrom.secretKeyRef)"));
     }
     match value {
-        Some(value) if value.chars().any(char::is_control) => Err((".value", "has a value with control characters")),
+        Some(value) if value.chars().any(char::is_control) => {
+            Err((".value", "has a value that contains control characters"))
+        }
         _ => Ok(()),
     }
 }
 
-fn check_defaults(defaults: &BTreeMap<String, Value>) -> Result<(), Problem> {
+fn check_defaults(defaults: &BTreeMap<String, Value>) -> Result<(), SpecError> {
     for (name, value) in defaults {
-        let what = if GATEWAYS_MEMBERS.contains(&name.as_str()) {
-            "is the client's or the gateway's to set"
+        let what = if RESERVED_MEMBERS.contains(&name.as_str()) {
+            "cannot have a default: it is set by the client or the gateway"
         } else if name.is_empty() || name.len() > MAX_MEMBER_NAME {
-            "is no name of a member: it has 1 to 128 bytes"
+            "is not a valid name: it must have 1 to 128 bytes"
         } else if depth(value) > MAX_DEPTH {
-            "is nested too deeply"
+            "is nested too deeply: at most 32 levels are allowed"
         } else {
             continue;
         };
@@ -171,7 +173,7 @@ fn check_defaults(defaults: &BTreeMap<String, Value>) -> Result<(), Problem> {
     let bytes = serde_json::to_vec(defaults).map_or(usize::MAX, |text| text.len());
     if bytes > MAX_DEFAULTS {
         return Err(invalid(format!(
-            "spec.request.bodyDefaults: has {bytes} bytes as JSON; {MAX_DEFAULTS} are allowed"
+            "spec.request.bodyDefaults: takes {bytes} bytes as JSON; at most {MAX_DEFAULTS} are allowed"
         )));
     }
     Ok(())
@@ -181,7 +183,7 @@ fn check_defaults(defaults: &BTreeMap<String, Value>) -> Result<(), Problem> {
 pub(crate) fn resolve(
     spec: &AIProviderSpec,
     references: &References<'_>,
-) -> Result<Option<snapshot::RequestSettings>, Problem> {
+) -> Result<Option<snapshot::RequestSettings>, SpecError> {
     let Some(RequestSettings { headers, query_parameters, body_defaults, forward_headers }) = &spec.request else {
         return Ok(None);
     };
@@ -236,7 +238,7 @@ fn text(
     field: &str,
     references: &References<'_>,
     check: fn(&str) -> Result<(), &'static str>,
-) -> Result<Text, Problem> {
+) -> Result<Text, SpecError> {
     let Some(ValueFrom { secret_key_ref, config_map_key_ref }) = from else {
         return Ok(Text::Plain(value.unwrap_or_default().to_owned()));
     };
@@ -263,13 +265,13 @@ fn is_header_value(value: &str) -> Result<(), &'static str> {
         return Err("is empty");
     }
     if value.starts_with(' ') || value.ends_with(' ') || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err("holds characters that no header can carry, or a space at its end");
+        return Err("contains characters that are not allowed in a header, or a leading or trailing space");
     }
     Ok(())
 }
 
 fn is_line(value: &str) -> Result<(), &'static str> {
-    if value.chars().any(char::is_control) { Err("holds control characters") } else { Ok(()) }
+    if value.chars().any(char::is_control) { Err("contains control characters") } else { Ok(()) }
 }
 
 fn depth(value: &Value) -> usize {
@@ -281,6 +283,6 @@ fn depth(value: &Value) -> usize {
     inner.unwrap_or(0) + 1
 }
 
-fn invalid(message: String) -> Problem {
-    Problem::new(Reason::InvalidConfig, message)
+fn invalid(message: String) -> SpecError {
+    SpecError::new(Reason::InvalidConfig, message)
 }

@@ -1,4 +1,4 @@
-//! Finds, among many model patterns, those that have ids in common with a given one, without looking at the others.
+//! An index of model patterns that finds those with IDs in common with a given one, without examining the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,18 +7,18 @@ use std::{
 
 use routeapi_crds::value::ModelPattern;
 
-/// How many patterns below a prefix are looked at for the sake of a message.
-pub(crate) const MOST_BELOW: usize = 1_000;
+/// How many overlapping patterns are examined at most: enough for any message, and it bounds the cost of one pattern.
+pub(crate) const MAX_OVERLAPPING: usize = 1_000;
 
-/// Patterns with what stands behind each.
+/// Patterns, each with the values inserted for it.
 #[derive(Debug)]
-pub(crate) struct Overlaps<'a, T> {
+pub(crate) struct PatternIndex<'a, T> {
     exact: BTreeMap<&'a str, Vec<T>>,
     prefix: BTreeMap<&'a str, Vec<T>>,
     lengths: BTreeSet<usize>,
 }
 
-impl<'a, T> Overlaps<'a, T> {
+impl<'a, T> PatternIndex<'a, T> {
     pub fn insert(&mut self, pattern: &'a ModelPattern, value: T) {
         match pattern {
             ModelPattern::Exact(id) => self.exact.entry(id).or_default().push(value),
@@ -29,7 +29,7 @@ impl<'a, T> Overlaps<'a, T> {
         }
     }
 
-    /// Behind this very pattern, in the order of insertion.
+    /// Values of this very pattern, in the order of insertion.
     pub fn equal(&self, pattern: &ModelPattern) -> &[T] {
         let found = match pattern {
             ModelPattern::Exact(id) => self.exact.get(id.as_str()),
@@ -38,7 +38,7 @@ impl<'a, T> Overlaps<'a, T> {
         found.map_or(&[], Vec::as_slice)
     }
 
-    /// Behind broader patterns: prefixes that hold every id of this one and more.
+    /// Values of broader patterns: prefixes that cover every ID of this one and more.
     pub fn broader(&self, pattern: &ModelPattern) -> impl Iterator<Item = &T> {
         let (text, most) = match pattern {
             ModelPattern::Exact(id) => (id.as_str(), Some(id.len())),
@@ -48,7 +48,7 @@ impl<'a, T> Overlaps<'a, T> {
         lengths.filter_map(|&length| self.prefix.get(text.get(..length)?)).flatten()
     }
 
-    /// Behind narrower patterns; a bounded number of them.
+    /// Values of narrower patterns; a bounded number of them.
     pub fn narrower(&self, pattern: &ModelPattern) -> impl Iterator<Item = &T> {
         let prefix = match pattern {
             ModelPattern::Exact(_) => None,
@@ -61,21 +61,21 @@ impl<'a, T> Overlaps<'a, T> {
         both.into_iter().flatten()
     }
 
-    /// Behind every pattern that shares ids with this one.
-    pub fn meeting(&self, pattern: &ModelPattern) -> impl Iterator<Item = &T> {
-        self.equal(pattern).iter().chain(self.broader(pattern)).chain(self.narrower(pattern)).take(MOST_BELOW)
+    /// Values of all patterns with IDs in common with this one; a bounded number of them.
+    pub fn overlapping(&self, pattern: &ModelPattern) -> impl Iterator<Item = &T> {
+        self.equal(pattern).iter().chain(self.broader(pattern)).chain(self.narrower(pattern)).take(MAX_OVERLAPPING)
     }
 }
 
 fn below<'m, T>(map: &'m BTreeMap<&str, Vec<T>>, prefix: &str, from: Bound<&str>) -> Vec<&'m T> {
     map.range::<str, _>((from, Bound::Unbounded))
         .take_while(|(text, _)| text.starts_with(prefix))
-        .take(MOST_BELOW)
+        .take(MAX_OVERLAPPING)
         .flat_map(|(_, values)| values)
         .collect()
 }
 
-impl<T> Default for Overlaps<'_, T> {
+impl<T> Default for PatternIndex<'_, T> {
     fn default() -> Self {
         Self { exact: BTreeMap::new(), prefix: BTreeMap::new(), lengths: BTreeSet::new() }
     }
@@ -86,13 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_shares_ids_and_nothing_else() {
-        let patterns = ["*", "gpt-*", "gpt-4*", "gpt-4o", "gpt", "claude", "claude-*"].map(|it| it.parse().unwrap());
-        let mut all = Overlaps::default();
+    fn equal_broader_and_narrower_patterns_are_found() {
+        let patterns =
+            ["*", "gpt-*", "gpt-4*", "gpt-4o", "gpt", "claude", "claude-*"].map(|text| text.parse().unwrap());
+        let mut all = PatternIndex::default();
         patterns.iter().for_each(|pattern: &ModelPattern| all.insert(pattern, pattern.to_string()));
         let found = |pattern: &str| {
             let pattern: ModelPattern = pattern.parse().unwrap();
-            let words = |it: Vec<&String>| it.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+            let words = |found: Vec<&String>| found.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ");
             let equal = all.equal(&pattern).iter().collect();
             [equal, all.broader(&pattern).collect(), all.narrower(&pattern).collect()].map(words)
         };

@@ -1,5 +1,5 @@
-//! Base URLs that are legal and yet, going by experience, not what was meant: a version segment too few or too many, or
-//! the path of an operation. Such a provider is accepted with a remark, since a server may live at any path.
+//! Hints about base URLs that are valid but probably not what was meant: a version segment is missing or superfluous, or
+//! the URL ends with the path of an operation. Such a provider is accepted with a hint, since a server may live at any path.
 
 use routeapi_crds::value::ProviderType;
 
@@ -8,7 +8,7 @@ use crate::address::Address;
 /// OpenAI-compatible vendors whose documented base URL has no version segment (docs.perplexity.ai, api-docs.deepseek.com).
 const WITHOUT_VERSION: [&str; 2] = ["api.perplexity.ai", "api.deepseek.com"];
 
-/// What an OpenAI-compatible API appends to its base URL.
+/// Paths that clients of an OpenAI-compatible API append to its base URL.
 const OPENAI_OPERATIONS: [&str; 11] = [
     "/chat/completions",
     "/completions",
@@ -23,8 +23,8 @@ const OPENAI_OPERATIONS: [&str; 11] = [
     "/score",
 ];
 
-/// What looks like a slip in a base URL, beginning with the field.
-pub(crate) fn of(type_: ProviderType, address: &Address) -> Option<String> {
+/// What looks like a mistake in a base URL, beginning with the field.
+pub(crate) fn hint(type_: ProviderType, address: &Address) -> Option<String> {
     let what = match type_ {
         ProviderType::OpenAI => openai(address),
         ProviderType::Anthropic => versioned(address, "/v1/messages", &["/v1/messages", "/v1"]),
@@ -39,15 +39,17 @@ pub(crate) fn of(type_: ProviderType, address: &Address) -> Option<String> {
 
 fn openai(address: &Address) -> Option<String> {
     let url = &address.url;
-    if let Some((base, operation)) = OPENAI_OPERATIONS.iter().find_map(|it| Some((url.strip_suffix(it)?, it))) {
+    if let Some((base, operation)) =
+        OPENAI_OPERATIONS.iter().find_map(|operation| Some((url.strip_suffix(operation)?, operation)))
+    {
         return Some(format!(
-            "{url:?} ends with {operation}, and the gateway appends the operation itself: probably {base:?} is meant"
+            "{url:?} ends with {operation}, which the gateway appends itself; did you mean {base:?}?"
         ));
     }
     let bare = path(url).is_empty() && !WITHOUT_VERSION.contains(&address.host.as_str());
     bare.then(|| {
         format!(
-            "{url:?} has no version segment, so requests go to {url}/chat/completions; most servers expect {:?}",
+            "{url:?} has no version segment, so requests go to {url}/chat/completions; did you mean {:?}?",
             format!("{url}/v1")
         )
     })
@@ -58,12 +60,12 @@ fn versioned(address: &Address, appended: &str, ends: &[&str]) -> Option<String>
     let url = &address.url;
     let base = ends.iter().find_map(|end| url.strip_suffix(end))?;
     Some(format!(
-        "{url:?} has a version segment, and the gateway appends it itself: requests go to {url}{appended}; probably \
-         {base:?} is meant"
+        "{url:?} has a version segment, which the gateway appends itself, so requests go to {url}{appended}; did you \
+         mean {base:?}?"
     ))
 }
 
-/// Without the slash at its end, as [`Address`] holds a URL.
+/// The path of a URL as [`Address`] holds it, without a trailing slash.
 fn path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
@@ -76,13 +78,13 @@ mod tests {
     use super::*;
     use crate::{Options, address};
 
-    fn slip(type_: ProviderType, url: &str) -> Option<String> {
+    fn hint_for(type_: ProviderType, url: &str) -> Option<String> {
         let options = Options { addresses: AddressPolicy::Workstation.into(), ..Options::default() };
-        of(type_, &address::check(url, &options).unwrap())
+        hint(type_, &address::check(url, &options).unwrap())
     }
 
     #[test]
-    fn usual_slips_are_remarked_with_what_is_meant() {
+    fn common_mistakes_in_base_urls_get_a_hint() {
         use ProviderType::{Anthropic, Gemini, OpenAI};
         for (type_, url, meant) in [
             (OpenAI, "https://api.openai.com", "\"https://api.openai.com/v1\""),
@@ -109,13 +111,13 @@ mod tests {
                 "\"https://generativelanguage.googleapis.com\"",
             ),
         ] {
-            let said = slip(type_, url).unwrap_or_else(|| panic!("nothing is said of {url}"));
-            assert!(said.starts_with("spec.baseURL: ") && said.contains(meant), "{url}: {said}");
+            let hint = hint_for(type_, url).unwrap_or_else(|| panic!("no hint for {url}"));
+            assert!(hint.starts_with("spec.baseURL: ") && hint.contains(meant), "{url}: {hint}");
         }
     }
 
     #[test]
-    fn nothing_is_said_of_what_vendors_document() {
+    fn documented_base_urls_get_no_hint() {
         use ProviderType::{Anthropic, Gemini, OpenAI};
         for (type_, url) in [
             (OpenAI, "https://api.openai.com/v1"),
@@ -129,7 +131,7 @@ mod tests {
             (Anthropic, "https://api.deepseek.com/anthropic"),
             (Gemini, "https://generativelanguage.googleapis.com/"),
         ] {
-            assert_eq!(slip(type_, url), None, "{url}");
+            assert_eq!(hint_for(type_, url), None, "{url}");
         }
     }
 }

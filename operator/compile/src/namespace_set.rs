@@ -1,25 +1,27 @@
-//! Sets of namespaces that may be "all but these", for telling which tokens of which namespaces a claim reaches.
+//! Sets of namespaces, including "all except these".
 
 use std::collections::BTreeSet;
 
 /// A set of namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Audience {
-    AllBut(BTreeSet<String>),
+pub(crate) enum NamespaceSet {
+    /// Every namespace, existing or not, except these.
+    AllExcept(BTreeSet<String>),
+    /// These.
     Only(BTreeSet<String>),
 }
 
-impl Audience {
+impl NamespaceSet {
     pub fn contains(&self, namespace: &str) -> bool {
         match self {
-            Self::AllBut(names) => !names.contains(namespace),
+            Self::AllExcept(names) => !names.contains(namespace),
             Self::Only(names) => names.contains(namespace),
         }
     }
 
     pub fn without(mut self, namespace: &str) -> Self {
         match &mut self {
-            Self::AllBut(names) => drop(names.insert(namespace.to_owned())),
+            Self::AllExcept(names) => drop(names.insert(namespace.to_owned())),
             Self::Only(names) => drop(names.remove(namespace)),
         }
         self
@@ -31,11 +33,13 @@ impl Audience {
 
     pub fn minus(self, other: &Self) -> Self {
         match (self, other) {
-            (Self::AllBut(mut names), Self::Only(others)) => {
+            (Self::AllExcept(mut names), Self::Only(others)) => {
                 names.extend(others.iter().cloned());
-                Self::AllBut(names)
+                Self::AllExcept(names)
             }
-            (Self::AllBut(names), Self::AllBut(others)) => Self::Only(others.difference(&names).cloned().collect()),
+            (Self::AllExcept(names), Self::AllExcept(others)) => {
+                Self::Only(others.difference(&names).cloned().collect())
+            }
             (Self::Only(mut names), others) => {
                 names.retain(|name| !others.contains(name));
                 Self::Only(names)
@@ -53,14 +57,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_what_one_has_and_the_other_has_not() {
+    fn minus_is_the_set_difference() {
         let universe = "abcd";
         let sets = [
-            Audience::AllBut(set("")),
-            Audience::AllBut(set("ab")),
-            Audience::Only(set("")),
-            Audience::Only(set("bc")),
-            Audience::Only(set("abcd")),
+            NamespaceSet::AllExcept(set("")),
+            NamespaceSet::AllExcept(set("ab")),
+            NamespaceSet::Only(set("")),
+            NamespaceSet::Only(set("bc")),
+            NamespaceSet::Only(set("abcd")),
         ];
         for one in &sets {
             for other in &sets {

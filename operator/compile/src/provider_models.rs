@@ -1,5 +1,5 @@
-//! What a provider's owner says about its models, and what that means for a route that uses them. The data plane
-//! applies the same rules to the model of each request; here is said in advance what can be said.
+//! `spec.models` of a provider, and what it means for the routes that use it. The data plane applies the same rules to the
+//! model of each request; here they are applied in advance, as far as the model is known.
 
 use std::collections::BTreeSet;
 
@@ -10,41 +10,41 @@ use routeapi_crds::{
     value::{ModelPattern, ProviderType},
 };
 
-use crate::verdict::Problem;
+use crate::verdict::SpecError;
 
 /// The list for the snapshot.
 pub(crate) fn build(spec: &AIProviderSpec) -> Vec<ProviderModel> {
-    // Taken apart, so that a field that is forgotten here does not compile.
-    let one = |stated: &v1alpha1::ProviderModel| {
-        let v1alpha1::ProviderModel { model, price: said, capabilities, max_output_tokens, unsupported } = stated;
+    // Destructured, so that a forgotten field does not compile.
+    let build_one = |model: &v1alpha1::ProviderModel| {
+        let v1alpha1::ProviderModel { model, price, capabilities, max_output_tokens, unsupported } = model;
         ProviderModel {
             model: model.clone(),
-            price: said.as_ref().map(price),
+            price: price.as_ref().map(build_price),
             capabilities: capabilities.iter().copied().collect(),
             max_output_tokens: *max_output_tokens,
             unsupported: unsupported.as_ref().map(|features| features.iter().copied().collect()),
         }
     };
-    spec.models.iter().map(one).collect()
+    spec.models.iter().map(build_one).collect()
 }
 
-/// What the schema says only where an API server enforces it.
-pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), Problem> {
+/// Checks what only an API server enforces.
+pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), SpecError> {
     let mut seen = BTreeSet::new();
-    let twice = spec.models.iter().enumerate().find(|(_, model)| !seen.insert(&model.model));
-    twice.map_or(Ok(()), |(index, model)| {
+    let duplicate = spec.models.iter().enumerate().find(|(_, model)| !seen.insert(&model.model));
+    duplicate.map_or(Ok(()), |(index, model)| {
         let message = format!("spec.models[{index}].model: {:?} is listed twice", model.model.to_string());
-        Err(Problem::new(Reason::InvalidConfig, message))
+        Err(SpecError::new(Reason::InvalidConfig, message))
     })
 }
 
 /// Whether a route of another namespace may use the one model that it always sends.
 pub(crate) fn permits(provider: &Provider, upstream: &v1alpha1::Upstream) -> bool {
     let Some(model) = &upstream.model else { return true };
-    provider.models.is_empty() || offer(provider, model).is_some()
+    provider.models.is_empty() || entry(provider, model).is_some()
 }
 
-/// Which of the models that an upstream may be asked for have no price, as they are sent.
+/// The models, as they are sent, that an upstream may be asked for and that have no price.
 pub(crate) fn unpriced<'a>(
     provider: &Provider,
     upstream: &v1alpha1::Upstream,
@@ -54,27 +54,29 @@ pub(crate) fn unpriced<'a>(
     if provider.type_ == ProviderType::Echo || (!foreign && upstream.price.is_some()) {
         return BTreeSet::new();
     }
-    let has_price = |model: &str| offer(provider, model).is_some_and(|offer| offer.price.is_some());
+    let has_price = |model: &str| entry(provider, model).is_some_and(|entry| entry.price.is_some());
     if let Some(model) = &upstream.model {
         return [model].into_iter().filter(|model| !has_price(model)).cloned().collect();
     }
     let lacks = |pattern: &&ModelPattern| match pattern {
         ModelPattern::Exact(id) => !has_price(id),
         ModelPattern::Prefix(prefix) => {
-            let within = |offer: &&ProviderModel| text(&offer.model).starts_with(prefix.as_str());
+            let within = |entry: &&ProviderModel| text(&entry.model).starts_with(prefix.as_str());
             let closed = foreign && !provider.models.is_empty();
-            // Ids under the prefix that no narrower entry speaks of.
-            let rest = covering(provider, prefix).map_or(closed, |offer| offer.price.is_some());
-            !rest || provider.models.iter().filter(within).any(|offer| offer.price.is_none())
+            // IDs under the prefix that no narrower entry covers.
+            let rest = covering(provider, prefix).map_or(closed, |entry| entry.price.is_some());
+            !rest || provider.models.iter().filter(within).any(|entry| entry.price.is_none())
         }
     };
     patterns.filter(lacks).map(ToString::to_string).collect()
 }
 
-/// Whether a price is of no use because the provider's own is higher.
+/// Whether a price of the route is below the provider's own, which then applies.
 pub(crate) fn undercuts(provider: &Provider, upstream: &v1alpha1::Upstream) -> bool {
-    let said = upstream.model.as_ref().and_then(|model| offer(provider, model)?.price);
-    let (Some(said), Some(own)) = (said, upstream.price.as_ref().map(price)) else { return false };
+    let provider_price = upstream.model.as_ref().and_then(|model| entry(provider, model)?.price);
+    let (Some(provider_price), Some(route_price)) = (provider_price, upstream.price.as_ref().map(build_price)) else {
+        return false;
+    };
     let parts = |price: &Price| {
         let or_input = |part: Option<_>| part.unwrap_or(price.input_per_million);
         [
@@ -84,16 +86,16 @@ pub(crate) fn undercuts(provider: &Provider, upstream: &v1alpha1::Upstream) -> b
             or_input(price.cache_write_per_million),
         ]
     };
-    parts(&own).iter().zip(parts(&said)).any(|(own, said)| *own < said)
+    parts(&route_price).iter().zip(parts(&provider_price)).any(|(route, provider)| *route < provider)
 }
 
-/// The provider's own output limit of the one model that is always sent, if the route's is of no use beside it.
+/// The provider's output limit of the one model that is always sent, if it is below the route's.
 pub(crate) fn smaller_output(provider: &Provider, upstream: &v1alpha1::Upstream) -> Option<u32> {
-    let said = offer(provider, upstream.model.as_ref()?)?.max_output_tokens?;
-    upstream.max_output_tokens.is_some_and(|own| own > said).then_some(said)
+    let limit = entry(provider, upstream.model.as_ref()?)?.max_output_tokens?;
+    upstream.max_output_tokens.is_some_and(|route| route > limit).then_some(limit)
 }
 
-pub(crate) fn price(price: &v1alpha1::Price) -> Price {
+pub(crate) fn build_price(price: &v1alpha1::Price) -> Price {
     Price {
         input_per_million: price.input_per_million,
         output_per_million: price.output_per_million,
@@ -102,19 +104,19 @@ pub(crate) fn price(price: &v1alpha1::Price) -> Price {
     }
 }
 
-/// What is said about a model: by its id, else by the longest prefix.
-fn offer<'a>(provider: &'a Provider, model: &str) -> Option<&'a ProviderModel> {
-    let exact = |offer: &&ProviderModel| matches!(&offer.model, ModelPattern::Exact(id) if id == model);
+/// The entry of a model: by its exact ID, else by the longest prefix.
+fn entry<'a>(provider: &'a Provider, model: &str) -> Option<&'a ProviderModel> {
+    let exact = |entry: &&ProviderModel| matches!(&entry.model, ModelPattern::Exact(id) if id == model);
     provider.models.iter().find(exact).or_else(|| covering(provider, model))
 }
 
-/// The longest prefix that holds this text and everything that begins with it.
+/// The entry with the longest prefix that covers this text and everything that begins with it.
 fn covering<'a>(provider: &'a Provider, text: &str) -> Option<&'a ProviderModel> {
-    let prefixes = provider.models.iter().filter_map(|offer| match &offer.model {
-        ModelPattern::Prefix(prefix) if text.starts_with(prefix.as_str()) => Some((prefix.len(), offer)),
+    let prefixes = provider.models.iter().filter_map(|entry| match &entry.model {
+        ModelPattern::Prefix(prefix) if text.starts_with(prefix.as_str()) => Some((prefix.len(), entry)),
         ModelPattern::Prefix(_) | ModelPattern::Exact(_) => None,
     });
-    prefixes.max_by_key(|(length, _)| *length).map(|(_, offer)| offer)
+    prefixes.max_by_key(|(length, _)| *length).map(|(_, entry)| entry)
 }
 
 fn text(pattern: &ModelPattern) -> &str {

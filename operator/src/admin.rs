@@ -1,6 +1,6 @@
-//! The port for people and probes: `/metrics`, `/livez`, `/readyz`. HTTP/1.1, no secrets, no writes.
+//! The admin port: `/metrics`, `/livez`, `/readyz`. HTTP/1.1, no secrets, no writes.
 //!
-//! `/readyz` is 503 with one line per thing that is still missing, so that the text itself says what to do.
+//! `/readyz` answers 503 with one line per condition that is not met, so that the text says what to do.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -14,57 +14,63 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    connections::{Limits, Places},
+    connections::{ConnectionLimiter, Limits},
     index::Index,
     telemetry::Metrics,
 };
 
-/// Connections. All are strangers' here: a newcomer, which may be a probe, takes the place of the oldest.
-const LIMITS: Limits = Limits { strangers: 64, per_address: 32, known: 0 };
+/// Nobody authenticates here: a new connection, which may be a probe, evicts the oldest. Prometheus and the kubelet need a few.
+const LIMITS: Limits = Limits { unauthenticated: 64, per_address: 32, authenticated: 0 };
 
-/// What the answers are made of.
+/// How long a connection may take to send a request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Wait after `accept` has failed, most likely for lack of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The sources of the responses.
 #[derive(Debug)]
 pub struct Admin {
-    /// Whether every kind was listed.
+    /// Tells whether every kind was listed.
     pub index: Arc<Index>,
-    /// Whether there is a certificate.
+    /// Whether there is a serving certificate.
     pub certificates: watch::Receiver<bool>,
-    /// What is wrong with the CRDs, if anything.
+    /// Why the CRDs do not fit this version; none if they do.
     pub crds: watch::Receiver<Option<String>>,
-    /// Counters.
+    /// Counters and gauges.
     pub metrics: Arc<Metrics>,
 }
 
 /// Serves until shutdown.
 pub async fn serve(admin: Arc<Admin>, listener: TcpListener, shutdown: CancellationToken) {
-    let places = Places::new(LIMITS);
+    let limiter = ConnectionLimiter::new(LIMITS);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => return,
         };
-        let (stream, place) = match accepted {
-            Ok((stream, from)) => (stream, places.enter(from.ip())),
+        let (stream, permit) = match accepted {
+            Ok((stream, from)) => (stream, limiter.accept(from.ip())),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
-                time::sleep(Duration::from_millis(100)).await; // out of descriptors, most likely
+                time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
         let admin = Arc::clone(&admin);
         let service = service_fn(move |request| {
-            let answer = admin.answer(&request);
-            async move { Ok::<_, Infallible>(answer) }
+            let response = admin.respond(&request);
+            async move { Ok::<_, Infallible>(response) }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).keep_alive(true);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
         builder.max_buf_size(16 << 10);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
-            let lost = place.lost();
+            let evicted = permit.evicted();
             tokio::select! {
-                () = lost.cancelled() => debug!("gave its place to another connection"),
+                () = evicted.cancelled() => debug!("evicted by another connection"),
                 ended = connection => if let Err(error) = ended { debug!(%error, "admin connection") },
                 () = shutdown.cancelled() => {}
             }
@@ -75,7 +81,7 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, shutdown: Cancellat
 // === impl Admin ===
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n".to_owned());
         }
@@ -89,15 +95,19 @@ impl Admin {
 
     fn ready(&self) -> Response<Full<Bytes>> {
         let crds = self.crds.borrow().clone();
-        let lists = self.index.awaited().into_iter().map(|scope| {
-            let place = scope.namespace.map_or_else(|| "all namespaces".to_owned(), |it| format!("namespace {it}"));
-            format!("{} of {place} were not listed yet", scope.plural)
+        let lists = self.index.pending_lists().into_iter().map(|scope| {
+            let within = scope
+                .namespace
+                .map_or_else(|| "all namespaces".to_owned(), |namespace| format!("namespace {namespace}"));
+            format!("{} in {within} not listed yet", scope.plural)
         });
-        let certificate = (!*self.certificates.borrow()).then(|| "there is no serving certificate yet".to_owned());
-        let missing: String = crds.into_iter().chain(lists).chain(certificate).map(|it| format!("{it}\n")).collect();
-        match missing.is_empty() {
-            true => text(StatusCode::OK, "ok\n".to_owned()),
-            false => text(StatusCode::SERVICE_UNAVAILABLE, missing),
+        let certificate = (!*self.certificates.borrow()).then(|| "no serving certificate yet".to_owned());
+        let missing: String =
+            crds.into_iter().chain(lists).chain(certificate).map(|line| format!("{line}\n")).collect();
+        if missing.is_empty() {
+            text(StatusCode::OK, "ok\n".to_owned())
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, missing)
         }
     }
 
@@ -109,7 +119,7 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
                 response
             }
-            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "metrics do not format\n".to_owned()),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "cannot format the metrics\n".to_owned()),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The wiring: what runs, in which order it starts and stops. No decisions.
+//! The wiring: which tasks run, and in which order they start and stop. No decisions.
 //!
-//! Both ports are bound before anything runs, so that a wrong address fails the start and tests may ask for port 0. On
-//! shutdown, streams end first (data planes go to another replica at once), then the lease is let go.
+//! Both ports are bound before anything runs, so that a wrong address fails the start and tests can use port 0. On shutdown,
+//! streams end first (data planes connect to another replica at once), then the lease is released.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use kube::Client;
 use tokio::{
     net::TcpListener,
@@ -19,36 +19,38 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
-    connections::Places,
+    connections::ConnectionLimiter,
+    context::Context,
     index::Index,
     lease::Election,
-    parts::Parts,
-    preflight::{self, herald::Herald},
+    preflight::{self, event_recorder::EventRecorder},
     publish::Publisher,
-    push::{self, Push, ack::AckBook, auth::Authenticator, peers::Peers, session::Sources},
+    push::{self, PushServer, ack::AckBook, auth::Authenticator, peers::Peers, session::SessionContext},
     settings::Settings,
-    status::Statuses,
+    status::StatusWriter,
     telemetry::Metrics,
-    tls::{self, Certificates, keeper::Keeper},
-    tokens::Tokens,
+    tls::{self, Certificates, controller::CertificateController},
+    tokens::TokenController,
     watch,
 };
 
-/// How long an orderly stop may take.
-const STOP: Duration = Duration::from_secs(8);
+/// How long streams and the lease may take to end: less than what `main` grants, and than the grace period in the chart.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A running operator. Dropping it stops it at once, as a crash would: the lease is not let go.
+/// A running operator. Dropping it stops it immediately, as a crash would: the lease is not released.
 #[derive(Debug)]
 pub struct Operator {
-    /// Where data planes connect.
+    /// The address for data planes.
     pub config: SocketAddr,
-    /// Where probes and metrics are.
+    /// The address of the admin port.
     pub admin: SocketAddr,
-    /// Counters, for tests.
+    /// Counters and gauges, for tests.
     pub metrics: Arc<Metrics>,
     leader: channel::Receiver<bool>,
     shutdown: CancellationToken,
-    orderly: JoinSet<()>,
+    /// Tasks that end by themselves on shutdown.
+    graceful: JoinSet<()>,
+    /// Tasks that are aborted after those.
     others: JoinSet<()>,
 }
 
@@ -66,48 +68,49 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
     let (config, admin_at) = (push_listener.local_addr()?, admin_listener.local_addr()?);
 
     let shutdown = CancellationToken::new();
-    let parts = Parts {
-        index: Index::bounded(watch::scopes(&settings), settings.namespace_bounds()),
+    let context = Context {
+        index: Index::with_limits(watch::scopes(&settings), settings.namespace_limits()),
         publisher: Publisher::new(&settings),
         acks: AckBook::new(),
         metrics: Arc::default(),
         client,
     };
     let certificates: Arc<Certificates> = Arc::default();
-    let election = Election::new(&settings, &parts.client);
+    let election = Election::new(&settings, &context.client);
     let leader = election.leader();
-    let crds = channel::Sender::new(Some("the cluster's CRDs were not looked at yet".to_owned()));
+    let crds = channel::Sender::new(Some("CRDs not checked yet".to_owned()));
 
-    let mut orderly = JoinSet::new();
-    orderly.spawn(election.run(shutdown.clone()));
+    let mut graceful = JoinSet::new();
+    graceful.spawn(election.run(shutdown.clone()));
     let tls = TlsAcceptor::from(tls::server(&certificates)?);
-    orderly.spawn(push::serve(push_of(&settings, &parts, &shutdown), push_listener, tls));
+    graceful.spawn(push::serve(push_server(&settings, &context, &shutdown), push_listener, tls));
 
     let admin = Admin {
-        index: Arc::clone(&parts.index),
+        index: Arc::clone(&context.index),
         certificates: certificates.ready(),
         crds: crds.subscribe(),
-        metrics: Arc::clone(&parts.metrics),
+        metrics: Arc::clone(&context.metrics),
     };
-    let tokens = Tokens::new(&settings, &parts);
-    let statuses = Statuses::new(&settings, &parts, tokens.findings());
-    let keeper = Keeper::new(&settings, &parts.client, Arc::clone(&certificates), leader.clone());
+    let tokens = TokenController::new(&settings, &context);
+    let statuses = StatusWriter::new(&settings, &context, tokens.secret_states());
+    let certificate_controller =
+        CertificateController::new(&settings, &context.client, Arc::clone(&certificates), leader.clone());
     let mut others = JoinSet::new();
     others.spawn(admin::serve(Arc::new(admin), admin_listener, shutdown.clone()));
-    let herald = Herald::new(&settings, &parts.client);
-    others.spawn(preflight::run(parts.client.clone(), herald, crds));
-    others.spawn(keeper.run());
-    others.spawn(Arc::clone(&parts.publisher).run(Arc::clone(&parts.index), Arc::clone(&parts.metrics)));
-    others.spawn(peers_of(&settings, &parts, certificates).run());
+    let events = EventRecorder::new(&settings, &context.client);
+    others.spawn(preflight::run(context.client.clone(), events, crds));
+    others.spawn(certificate_controller.run());
+    others.spawn(Arc::clone(&context.publisher).run(Arc::clone(&context.index), Arc::clone(&context.metrics)));
+    others.spawn(peers(&settings, &context, certificates).run());
     others.spawn(tokens.run(leader.clone()));
     others.spawn(statuses.run(leader.clone()));
-    watch::start(&mut others, &settings, &parts);
+    watch::start(&mut others, &settings, &context);
 
     info!(%config, admin = %admin_at, identity = settings.identity, "started");
-    Ok(Operator { config, admin: admin_at, metrics: parts.metrics, leader, shutdown, orderly, others })
+    Ok(Operator { config, admin: admin_at, metrics: context.metrics, leader, shutdown, graceful, others })
 }
 
-/// Runs an operator until `stop` completes, then stops it in order.
+/// Runs an operator until `stop` completes, then stops it gracefully.
 ///
 /// # Errors
 /// When it cannot start.
@@ -118,48 +121,49 @@ pub async fn run(settings: Settings, client: Client, stop: impl Future<Output = 
     Ok(())
 }
 
-fn push_of(settings: &Settings, parts: &Parts, shutdown: &CancellationToken) -> Arc<Push> {
-    Arc::new(Push {
-        sources: Sources {
-            publications: parts.publisher.subscribe(),
-            history: parts.publisher.history(),
-            lists: Arc::new(Semaphore::new(push::session::LISTS)),
-            acks: Arc::clone(&parts.acks),
-            metrics: Arc::clone(&parts.metrics),
+fn push_server(settings: &Settings, context: &Context, shutdown: &CancellationToken) -> Arc<PushServer> {
+    Arc::new(PushServer {
+        sessions: SessionContext {
+            publications: context.publisher.subscribe(),
+            history: context.publisher.history(),
+            lists: Arc::new(Semaphore::new(push::session::MAX_CONCURRENT_LISTS)),
+            acks: Arc::clone(&context.acks),
+            metrics: Arc::clone(&context.metrics),
             shutdown: shutdown.clone(),
         },
-        authenticator: Authenticator::new(parts.client.clone()),
+        authenticator: Authenticator::new(context.client.clone()),
         data_planes: settings.data_planes.clone(),
         operator: settings.operator.clone(),
-        places: Places::new(push::LIMITS),
-        waits: push::Waits::default(),
+        limiter: ConnectionLimiter::new(push::LIMITS),
+        timeouts: push::Timeouts::default(),
     })
 }
 
-fn peers_of(settings: &Settings, parts: &Parts, certificates: Arc<Certificates>) -> Peers {
+fn peers(settings: &Settings, context: &Context, certificates: Arc<Certificates>) -> Peers {
     Peers {
         service: settings.peers.clone(),
         token_file: settings.peer_token_file.clone(),
         server_name: settings.dns_names().into_iter().next().unwrap_or_default(),
         certificates,
-        acks: Arc::clone(&parts.acks),
+        acks: Arc::clone(&context.acks),
     }
 }
 
 // === impl Operator ===
 
 impl Operator {
-    /// Whether this replica writes.
+    /// Whether this replica is the leader.
     pub fn leader(&self) -> channel::Receiver<bool> {
         self.leader.clone()
     }
 
-    /// Stops in order: streams end, the lease is let go.
+    /// Stops gracefully: ends streams, then releases the lease.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
-        let stopped = time::timeout(STOP, async { while self.orderly.join_next().await.is_some() {} }).await;
+        let stopped =
+            time::timeout(SHUTDOWN_TIMEOUT, async { while self.graceful.join_next().await.is_some() {} }).await;
         if stopped.is_err() {
-            warn!("not everything stopped in time");
+            warn!("shutdown timed out; the lease may not be released");
         }
         self.others.shutdown().await;
         info!("stopped");

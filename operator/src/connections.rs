@@ -1,8 +1,8 @@
-//! Places for connections, so that whoever reaches a port cannot fill the operator with connections that say nothing.
+//! Limits connections, so that whoever can reach a port cannot fill the operator with idle connections.
 //!
-//! Connections of callers that are not known yet have few places, and each address a share of them; a newcomer takes the
-//! place of the one that has waited longest, so a flood never keeps anybody out who is quick to say who he is. Callers
-//! that are known have places of their own. No I/O, no clock: how long a connection may wait is the listener's business.
+//! The number of unauthenticated connections is small, in all and per address; a new one evicts the oldest, so that a flood
+//! never keeps out a caller that authenticates promptly. Authenticated connections are counted separately. No I/O, no clock:
+//! how long a connection may remain unauthenticated is up to the listener.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,105 +12,106 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// How many places there are.
+/// Maximum numbers of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For callers that are not known yet.
-    pub strangers: usize,
-    /// Of those, for one address.
+    /// Unauthenticated connections in all.
+    pub unauthenticated: usize,
+    /// Unauthenticated connections from one address.
     pub per_address: usize,
-    /// For callers that are known.
-    pub known: usize,
+    /// Authenticated connections.
+    pub authenticated: usize,
 }
 
-/// The places of one listener.
+/// Limits the connections of one listener.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConnectionLimiter {
     limits: Limits,
-    taken: Mutex<Taken>,
+    open: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
-    next: u64,
-    /// In the order in which they came.
-    strangers: BTreeMap<u64, Stranger>,
+struct Open {
+    next_id: u64,
+    /// By ID, the oldest first.
+    unauthenticated: BTreeMap<u64, Unauthenticated>,
     by_address: HashMap<IpAddr, usize>,
-    known: usize,
+    authenticated: usize,
 }
 
 #[derive(Debug)]
-struct Stranger {
+struct Unauthenticated {
     address: IpAddr,
-    lost: CancellationToken,
+    evicted: CancellationToken,
 }
 
-/// A connection's place, given back when dropped.
+/// The permit of one connection; released when dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
     id: u64,
     address: IpAddr,
-    known: Mutex<bool>,
-    lost: CancellationToken,
+    authenticated: Mutex<bool>,
+    evicted: CancellationToken,
 }
 
-// === impl Places ===
+// === impl ConnectionLimiter ===
 
-impl Places {
-    /// With these limits.
+impl ConnectionLimiter {
+    /// A limiter with no connections.
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, taken: Mutex::default() })
+        Arc::new(Self { limits, open: Mutex::default() })
     }
 
-    /// A place for a new connection. It may cost another one its place.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
-        // The same host over IPv4 has one address, however the listener sees it.
+    /// A permit for a new connection, which may evict another one.
+    pub fn accept(self: &Arc<Self>, address: IpAddr) -> ConnectionPermit {
+        // A dual-stack listener sees IPv4 addresses as mapped ones.
         let address = address.to_canonical();
-        let mut taken = self.lock();
-        if taken.by_address.get(&address).is_some_and(|count| *count >= self.limits.per_address) {
-            taken.evict(address);
-        } else if taken.strangers.len() >= self.limits.strangers {
-            taken.evict_busiest();
+        let mut open = self.lock();
+        if open.by_address.get(&address).is_some_and(|count| *count >= self.limits.per_address) {
+            open.evict(address);
+        } else if open.unauthenticated.len() >= self.limits.unauthenticated {
+            open.evict_busiest();
         }
-        let (id, lost) = (taken.next, CancellationToken::new());
-        taken.next += 1;
-        taken.strangers.insert(id, Stranger { address, lost: lost.clone() });
-        *taken.by_address.entry(address).or_default() += 1;
-        drop(taken);
-        Place { places: Arc::clone(self), id, address, known: Mutex::new(false), lost }
+        let (id, evicted) = (open.next_id, CancellationToken::new());
+        open.next_id += 1;
+        open.unauthenticated.insert(id, Unauthenticated { address, evicted: evicted.clone() });
+        *open.by_address.entry(address).or_default() += 1;
+        drop(open);
+        ConnectionPermit { limiter: Arc::clone(self), id, address, authenticated: Mutex::new(false), evicted }
     }
 
-    /// Connections of callers that are not known, and of those that are.
-    pub fn taken(&self) -> (usize, usize) {
-        let taken = self.lock();
-        (taken.strangers.len(), taken.known)
+    /// The numbers of unauthenticated and authenticated connections.
+    pub fn counts(&self) -> (usize, usize) {
+        let open = self.lock();
+        (open.unauthenticated.len(), open.authenticated)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Taken ===
+// === impl Open ===
 
-impl Taken {
-    fn remove(&mut self, id: u64) -> Option<Stranger> {
-        let stranger = self.strangers.remove(&id)?;
-        if let Some(count) = self.by_address.get_mut(&stranger.address) {
+impl Open {
+    fn remove(&mut self, id: u64) -> Option<Unauthenticated> {
+        let connection = self.unauthenticated.remove(&id)?;
+        if let Some(count) = self.by_address.get_mut(&connection.address) {
             *count -= 1;
             if *count == 0 {
-                self.by_address.remove(&stranger.address);
+                self.by_address.remove(&connection.address);
             }
         }
-        Some(stranger)
+        Some(connection)
     }
 
-    /// The one of this address that came first.
+    /// Evicts the oldest unauthenticated connection of an address.
     fn evict(&mut self, address: IpAddr) {
-        let first = self.strangers.iter().find(|(_, it)| it.address == address).map(|(id, _)| *id);
-        if let Some(stranger) = first.and_then(|id| self.remove(id)) {
-            stranger.lost.cancel();
+        let first =
+            self.unauthenticated.iter().find(|(_, connection)| connection.address == address).map(|(id, _)| *id);
+        if let Some(connection) = first.and_then(|id| self.remove(id)) {
+            connection.evicted.cancel();
         }
     }
 
@@ -121,48 +122,48 @@ impl Taken {
     }
 }
 
-// === impl Place ===
+// === impl ConnectionPermit ===
 
-impl Place {
-    /// Resolves when the place went to somebody else.
-    pub fn lost(&self) -> CancellationToken {
-        self.lost.clone()
+impl ConnectionPermit {
+    /// Cancelled when another connection evicts this one.
+    pub fn evicted(&self) -> CancellationToken {
+        self.evicted.clone()
     }
 
-    /// The caller is known now. False if there is no place for another one.
-    pub fn admit(&self) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known {
+    /// Counts the connection as authenticated. False if there are too many, or if it was evicted.
+    pub fn authenticate(&self) -> bool {
+        let mut authenticated = self.authenticated.lock().unwrap_or_else(PoisonError::into_inner);
+        if *authenticated {
             return true;
         }
-        let mut taken = self.places.lock();
-        if taken.known >= self.places.limits.known || taken.remove(self.id).is_none() {
+        let mut open = self.limiter.lock();
+        if open.authenticated >= self.limiter.limits.authenticated || open.remove(self.id).is_none() {
             return false;
         }
-        taken.known += 1;
-        *known = true;
+        open.authenticated += 1;
+        *authenticated = true;
         true
     }
 
-    /// Whether the caller is known.
-    pub fn is_known(&self) -> bool {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the connection counts as authenticated.
+    pub fn is_authenticated(&self) -> bool {
+        *self.authenticated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The other end's address.
+    /// The remote address; of a mapped one the IPv4 address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let known = self.is_known();
-        let mut taken = self.places.lock();
-        if known {
-            taken.known -= 1;
+        let authenticated = self.is_authenticated();
+        let mut open = self.limiter.lock();
+        if authenticated {
+            open.authenticated -= 1;
         } else {
-            taken.remove(self.id);
+            open.remove(self.id);
         }
     }
 }
@@ -171,54 +172,54 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { strangers: 6, per_address: 3, known: 2 };
+    const LIMITS: Limits = Limits { unauthenticated: 6, per_address: 3, authenticated: 2 };
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
     }
 
     #[test]
-    fn an_address_loses_its_own_oldest_connection_first() {
-        let places = Places::new(LIMITS);
-        let other = places.enter(address(2));
-        let flood: Vec<_> = (0..100).map(|_| places.enter(address(1))).collect();
-        assert!(!other.lost().is_cancelled());
-        assert_eq!(flood.iter().filter(|it| !it.lost().is_cancelled()).count(), 3);
-        assert!(!flood[99].lost().is_cancelled(), "the newest has a place");
-        assert_eq!(places.taken(), (4, 0));
+    fn an_address_over_its_limit_loses_its_oldest_connection() {
+        let limiter = ConnectionLimiter::new(LIMITS);
+        let other = limiter.accept(address(2));
+        let flood: Vec<_> = (0..100).map(|_| limiter.accept(address(1))).collect();
+        assert!(!other.evicted().is_cancelled());
+        assert_eq!(flood.iter().filter(|permit| !permit.evicted().is_cancelled()).count(), 3);
+        assert!(!flood[99].evicted().is_cancelled(), "the newest stays");
+        assert_eq!(limiter.counts(), (4, 0));
         drop(flood);
-        assert_eq!(places.taken(), (1, 0));
+        assert_eq!(limiter.counts(), (1, 0));
     }
 
     #[test]
-    fn when_all_places_are_taken_the_busiest_address_gives_one() {
-        let places = Places::new(LIMITS);
-        let quiet = places.enter(address(9));
-        let flood: Vec<_> = (0..5).map(|at| places.enter(address(1 + at / 3))).collect();
-        let newcomer = places.enter(address(8));
-        assert!(!quiet.lost().is_cancelled() && !newcomer.lost().is_cancelled());
-        assert!(flood[0].lost().is_cancelled());
-        assert_eq!(places.taken(), (6, 0));
+    fn a_full_listener_evicts_from_the_busiest_address() {
+        let limiter = ConnectionLimiter::new(LIMITS);
+        let quiet = limiter.accept(address(9));
+        let flood: Vec<_> = (0..5).map(|at| limiter.accept(address(1 + at / 3))).collect();
+        let newcomer = limiter.accept(address(8));
+        assert!(!quiet.evicted().is_cancelled() && !newcomer.evicted().is_cancelled());
+        assert!(flood[0].evicted().is_cancelled());
+        assert_eq!(limiter.counts(), (6, 0));
     }
 
     #[test]
-    fn known_callers_have_places_of_their_own() {
-        let places = Places::new(LIMITS);
-        let (one, two, three) = (places.enter(address(1)), places.enter(address(1)), places.enter(address(1)));
-        assert!(one.admit() && one.admit() && two.admit() && !three.admit());
-        assert_eq!(places.taken(), (1, 2));
-        let _flood: Vec<_> = (0..100).map(|_| places.enter(address(1))).collect();
-        assert!(!one.lost().is_cancelled());
-        assert!(three.lost().is_cancelled() && !three.admit(), "too late");
+    fn authenticated_connections_are_counted_separately() {
+        let limiter = ConnectionLimiter::new(LIMITS);
+        let (one, two, three) = (limiter.accept(address(1)), limiter.accept(address(1)), limiter.accept(address(1)));
+        assert!(one.authenticate() && one.authenticate() && two.authenticate() && !three.authenticate());
+        assert_eq!(limiter.counts(), (1, 2));
+        let _flood: Vec<_> = (0..100).map(|_| limiter.accept(address(1))).collect();
+        assert!(!one.evicted().is_cancelled());
+        assert!(three.evicted().is_cancelled() && !three.authenticate(), "too late");
         drop((one, two, three));
-        assert_eq!(places.taken().1, 0);
+        assert_eq!(limiter.counts().1, 0);
     }
 
     #[test]
-    fn one_host_has_one_address() {
-        let places = Places::new(LIMITS);
+    fn a_mapped_address_counts_as_its_ipv4_address() {
+        let limiter = ConnectionLimiter::new(LIMITS);
         let mapped = IpAddr::from(std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped());
-        let all: Vec<_> = [address(1), mapped, address(1), mapped].map(|it| places.enter(it)).into();
-        assert!(all[0].lost().is_cancelled());
+        let all: Vec<_> = [address(1), mapped, address(1), mapped].map(|address| limiter.accept(address)).into();
+        assert!(all[0].evicted().is_cancelled());
     }
 }

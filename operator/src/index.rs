@@ -1,15 +1,16 @@
-//! Every watched object by key, and what to wake when one changes.
+//! Every watched object by key, and notifications when one changes.
 //!
-//! Watches write through [`Index::apply`], [`Index::delete`] and [`Index::listed`]; the compile task, the token task and
-//! the status task read. An object that cannot be decoded keeps its last readable version in force and is remembered as
-//! [`Broken`], so that its status can say why. Changes that no data plane could notice (a status) do not wake the
-//! compile task. No I/O, no clock.
+//! Watches write through [`Index::apply`], [`Index::delete`] and [`Index::listed`]; the tasks that compile, issue tokens and
+//! write statuses read. If an object cannot be decoded, its last readable version stays in force, and an [`ExcludedObject`]
+//! says why, for its status. Changes that do not affect data planes (a status) do not trigger a compilation. No I/O, no
+//! clock.
 //!
-//! What nobody reads is dropped where an object enters: annotations, labels, finalizers, managed fields, values that no
-//! reference could use. What a namespace holds is bounded ([`usage`]): of objects that are over, only the name is kept,
-//! and they are read again when there is room ([`Index::wanted`]).
+//! What nobody reads is dropped on entry: annotations, labels, finalizers, managed fields, values that no reference could
+//! use. What a namespace may store is limited ([`usage`]): of objects over the limit only the name is stored, and they are
+//! read again when there is room ([`Index::rereads`]).
 
 mod kinds;
+mod tables;
 pub mod usage;
 
 use std::{
@@ -25,10 +26,9 @@ use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 use tokio::sync::{Notify, watch};
 
 pub use kinds::Indexed;
-use usage::{Bounds, Shift, Usage};
-
-/// Objects of one namespace that are over and are told so; the status of others is left as it is.
-const TOLD: usize = 1000;
+pub use tables::{ExcludedObject, Scope};
+use tables::{OverLimit, Tables};
+use usage::{NamespaceLimits, NamespaceUsage};
 
 /// The store. One per operator.
 #[derive(Debug)]
@@ -37,72 +37,19 @@ pub struct Index {
     changed: watch::Sender<u64>,
     touched: watch::Sender<u64>,
     tokens_touched: Notify,
-    wanted: Notify,
+    reread_queued: Notify,
     ready: watch::Sender<bool>,
 }
 
-/// One table per kind.
-#[derive(Debug, Default)]
-pub struct Tables {
-    providers: Table<Arc<AIProvider>>,
-    routes: Table<Arc<AIRoute>>,
-    tokens: Table<Arc<ApiToken>>,
-    secrets: Table<Arc<routeapi_compile::Data>>,
-    config_maps: Table<Arc<routeapi_compile::Data>>,
-    namespaces: Table<Option<BTreeMap<String, String>>>,
-    usage: Usage,
-    over: BTreeMap<Key, Over>,
-    wanted: BTreeSet<Key>,
-    floor: BTreeMap<String, u64>,
-    awaited: BTreeSet<Scope>,
-    touched_tokens: BTreeSet<ObjectId>,
-}
-
-/// The objects of one kind.
-#[derive(Debug)]
-struct Table<T> {
-    held: BTreeMap<ObjectId, T>,
-    broken: BTreeMap<ObjectId, Broken>,
-}
-
-/// One watch: a kind in one namespace, or in all.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Scope {
-    /// Plural name of the kind.
-    pub plural: &'static str,
-    /// None: all namespaces, or a kind that has none.
-    pub namespace: Option<String>,
-}
-
-/// An object that this version cannot read, or whose namespace holds too much.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Its generation.
-    pub generation: Option<i64>,
-    /// Tells objects of the same name apart.
-    pub uid: String,
-    /// What is wrong.
-    pub message: String,
-    /// Whether it is its namespace that holds too much.
-    pub over: bool,
-}
-
-/// What is kept of an object that is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Over {
-    generation: Option<i64>,
-    uid: String,
-}
-
-/// What one compilation needs.
+/// The input of one compilation.
 #[derive(Debug)]
 pub struct View {
-    /// Everything readable.
+    /// The last readable version of every object.
     pub objects: Objects,
-    /// AIProviders, AIRoutes and ApiTokens whose newest version is not.
-    pub broken: BTreeMap<routeapi_compile::ObjectRef, Broken>,
-    /// The highest resourceVersion seen per kind.
-    pub floor: BTreeMap<String, u64>,
+    /// AIProviders, AIRoutes and ApiTokens whose newest version is not readable or over the limits.
+    pub excluded: BTreeMap<routeapi_compile::ObjectRef, ExcludedObject>,
+    /// The highest resourceVersion seen, by plural name of the kind.
+    pub min_resource_versions: BTreeMap<String, u64>,
 }
 
 // === impl Index ===
@@ -110,34 +57,34 @@ pub struct View {
 impl Index {
     /// An empty store that is ready once each of these scopes was listed.
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Arc<Self> {
-        Self::bounded(scopes, None)
+        Self::with_limits(scopes, None)
     }
 
-    /// The same, with bounds for what a namespace holds.
-    pub fn bounded(scopes: impl IntoIterator<Item = Scope>, bounds: Option<Bounds>) -> Arc<Self> {
-        let awaited: BTreeSet<_> = scopes.into_iter().collect();
+    /// The same, with limits for each namespace.
+    pub fn with_limits(scopes: impl IntoIterator<Item = Scope>, limits: Option<NamespaceLimits>) -> Arc<Self> {
+        let pending_lists: BTreeSet<_> = scopes.into_iter().collect();
         Arc::new(Self {
-            ready: watch::Sender::new(awaited.is_empty()),
-            tables: Mutex::new(Tables { awaited, usage: Usage::new(bounds), ..Tables::default() }),
+            ready: watch::Sender::new(pending_lists.is_empty()),
+            tables: Mutex::new(Tables { pending_lists, usage: NamespaceUsage::new(limits), ..Tables::default() }),
             changed: watch::Sender::new(0),
             touched: watch::Sender::new(0),
             tokens_touched: Notify::new(),
-            wanted: Notify::new(),
+            reread_queued: Notify::new(),
         })
     }
 
-    /// Takes in a new or changed object, or notes that it cannot be read.
+    /// Stores a new or changed object, or notes that it cannot be read.
     pub fn apply<K: Indexed>(&self, object: Result<K, InvalidObject>) {
         let tables = self.lock();
         self.apply_to(tables, object);
     }
 
-    /// Takes in an object that was wanted, unless it is gone or made anew meanwhile.
-    pub fn apply_wanted<K: Indexed>(&self, object: Result<K, InvalidObject>) {
+    /// Stores an object that was read again, unless it was deleted or recreated in the meantime.
+    pub fn apply_reread<K: Indexed>(&self, object: Result<K, InvalidObject>) {
         let tables = self.lock();
-        let metadata = object.as_ref().map_or_else(|broken| &broken.metadata, |object| object.meta());
-        let held = K::KIND.and_then(|kind| tables.over.get(&Key { kind, id: id_of(metadata) }));
-        if held.is_some_and(|over| metadata.uid.as_deref() == Some(&*over.uid)) {
+        let metadata = object.as_ref().map_or_else(|invalid| &invalid.metadata, |object| object.meta());
+        let known = K::KIND.and_then(|kind| tables.over_limit.get(&Key { kind, id: id_of(metadata) }));
+        if known.is_some_and(|known| metadata.uid.as_deref() == Some(&*known.uid)) {
             self.apply_to(tables, object);
         }
     }
@@ -146,139 +93,138 @@ impl Index {
         let changed = match object {
             Ok(object) => {
                 let id = id_of(object.meta());
-                tables.raise(K::PLURAL, object.meta().resource_version.as_deref());
-                let (next, bytes) = object.hold();
+                tables.observe(K::PLURAL, object.meta().resource_version.as_deref());
+                let (next, bytes) = object.into_stored();
                 if let (Some(kind), Some(metadata)) = (K::KIND, K::metadata(&next)) {
-                    let (key, over) = (Key { kind, id: id.clone() }, Over::of(metadata));
-                    let news = tables.over.get(&key) != Some(&over);
+                    let (key, over_limit) = (Key { kind, id: id.clone() }, OverLimit::of(metadata));
+                    let newly_over = tables.over_limit.get(&key) != Some(&over_limit);
                     let created = metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-                    if !tables.weigh(&key, created, bytes, over) {
-                        // One that was never held changes nothing for data planes, but has to be told.
-                        let changed = K::table(&mut tables).take(&id) || news;
-                        tables.note(K::PLURAL, &id);
+                    if !tables.admit(&key, created, bytes, over_limit) {
+                        // One that was never stored changes nothing for data planes, but its status has to say so.
+                        let changed = K::table(&mut tables).remove(&id) || newly_over;
+                        tables.touch(K::KIND, &id);
                         drop(tables);
-                        self.wanted.notify_one();
+                        self.reread_queued.notify_one();
                         return self.wake(changed);
                     }
                 }
                 let table = K::table(&mut tables);
-                let was_broken = table.broken.remove(&id).is_some();
-                let held = table.held.get(&id);
-                let same = held.is_some_and(|held| K::same(held, &next));
-                let touched = held.is_some_and(|held| K::touched(held, &next));
-                table.held.insert(id.clone(), next);
+                let was_excluded = table.excluded.remove(&id).is_some();
+                let previous = table.objects.get(&id);
+                let same = previous.is_some_and(|previous| K::same(previous, &next));
+                let touched = previous.is_some_and(|previous| K::touched(previous, &next));
+                table.objects.insert(id.clone(), next);
                 if !same || touched {
-                    tables.note(K::PLURAL, &id);
+                    tables.touch(K::KIND, &id);
                 }
-                was_broken || !same
+                was_excluded || !same
             }
             Err(InvalidObject { error, metadata }) => {
-                tables.raise(K::PLURAL, metadata.resource_version.as_deref());
+                tables.observe(K::PLURAL, metadata.resource_version.as_deref());
                 let id = id_of(&metadata);
                 let uid = metadata.uid.unwrap_or_default();
-                let next = Broken { generation: metadata.generation, uid, message: error, over: false };
-                K::table(&mut tables).broken.insert(id, next.clone()) != Some(next)
+                let next = ExcludedObject { generation: metadata.generation, uid, message: error, over_limit: false };
+                K::table(&mut tables).excluded.insert(id, next.clone()) != Some(next)
             }
         };
         drop(tables);
-        self.wanted.notify_one();
+        self.reread_queued.notify_one();
         self.wake(changed);
     }
 
-    /// Takes an object out.
+    /// Removes an object.
     pub fn delete<K: Indexed>(&self, metadata: &ObjectMeta) {
         let id = id_of(metadata);
         let mut tables = self.lock();
-        tables.raise(K::PLURAL, metadata.resource_version.as_deref());
-        tables.note(K::PLURAL, &id);
+        tables.observe(K::PLURAL, metadata.resource_version.as_deref());
+        tables.touch(K::KIND, &id);
         let known = K::KIND.is_some_and(|kind| tables.forget(&Key { kind, id: id.clone() }));
-        let changed = known | K::table(&mut tables).take(&id);
+        let changed = known | K::table(&mut tables).remove(&id);
         drop(tables);
-        self.wanted.notify_one();
+        self.reread_queued.notify_one();
         self.wake(changed);
     }
 
-    /// A list is complete: what it did not hold is gone.
-    pub fn listed<K: Indexed>(&self, scope: &Scope, seen: &BTreeSet<ObjectId>) {
+    /// A list is complete: objects of its scope that it did not contain were deleted.
+    pub fn listed<K: Indexed>(&self, scope: &Scope, ids: &BTreeSet<ObjectId>) {
         let mut tables = self.lock();
-        let inside = |id: &ObjectId| scope.namespace.as_ref().is_none_or(|it| it == id.namespace());
+        let inside = |id: &ObjectId| scope.namespace.as_ref().is_none_or(|namespace| namespace == id.namespace());
         let table = K::table(&mut tables);
-        let keep = |id: &ObjectId| !inside(id) || seen.contains(id);
-        let gone: Vec<_> = table.held.keys().filter(|id| !keep(id)).cloned().collect();
-        table.held.retain(|id, _| keep(id));
-        table.broken.retain(|id, _| keep(id));
-        gone.iter().for_each(|id| tables.note(K::PLURAL, id));
+        let keep = |id: &ObjectId| !inside(id) || ids.contains(id);
+        let deleted: Vec<_> = table.objects.keys().filter(|id| !keep(id)).cloned().collect();
+        table.objects.retain(|id, _| keep(id));
+        table.excluded.retain(|id, _| keep(id));
+        deleted.iter().for_each(|id| tables.touch(K::KIND, id));
         if let Some(kind) = K::KIND {
-            let over = tables.over.keys().filter(|key| key.kind == kind && !keep(&key.id)).cloned();
-            let over: Vec<_> = over.collect();
-            let held = gone.iter().map(|id| Key { kind, id: id.clone() });
-            for key in held.chain(over).collect::<Vec<_>>() {
+            let over_limit = tables.over_limit.keys().filter(|key| key.kind == kind && !keep(&key.id)).cloned();
+            let stored = deleted.iter().map(|id| Key { kind, id: id.clone() });
+            for key in stored.chain(over_limit).collect::<Vec<_>>() {
                 tables.forget(&key);
             }
         }
-        tables.awaited.remove(scope);
-        let ready = tables.awaited.is_empty();
+        tables.pending_lists.remove(scope);
+        let ready = tables.pending_lists.is_empty();
         drop(tables);
-        self.wanted.notify_one();
-        self.wake(!gone.is_empty());
-        self.ready.send_if_modified(|held| !std::mem::replace(held, ready) && ready);
+        self.reread_queued.notify_one();
+        self.wake(!deleted.is_empty());
+        self.ready.send_if_modified(|current| !std::mem::replace(current, ready) && ready);
     }
 
-    /// A state of at least this resourceVersion is about to be listed.
-    pub fn raise(&self, plural: &'static str, resource_version: Option<&str>) {
-        self.lock().raise(plural, resource_version);
+    /// Records that a list of at least this resourceVersion is about to follow.
+    pub fn observe(&self, plural: &'static str, resource_version: Option<&str>) {
+        self.lock().observe(plural, resource_version);
     }
 
-    /// What is there now, for one compilation.
+    /// The current objects, for one compilation.
     pub fn view(&self) -> View {
         let tables = self.lock();
         let key = |kind, id: &ObjectId| Key { kind, id: id.clone() };
-        let broken: BTreeMap<_, _> = std::iter::empty()
-            .chain(tables.providers.broken.iter().map(|(id, it)| (key(Kind::Provider, id), it.clone())))
-            .chain(tables.routes.broken.iter().map(|(id, it)| (key(Kind::Route, id), it.clone())))
-            .chain(tables.tokens.broken.iter().map(|(id, it)| (key(Kind::Token, id), it.clone())))
-            .chain(tables.told_over())
+        let excluded: BTreeMap<_, _> = std::iter::empty()
+            .chain(tables.providers.excluded.iter().map(|(id, object)| (key(Kind::Provider, id), object.clone())))
+            .chain(tables.routes.excluded.iter().map(|(id, object)| (key(Kind::Route, id), object.clone())))
+            .chain(tables.tokens.excluded.iter().map(|(id, object)| (key(Kind::Token, id), object.clone())))
+            .chain(tables.reported_over_limit())
             .collect();
-        let unread = broken.keys().filter(|key| key.kind == Kind::Provider).map(|key| key.id.clone());
+        let unread = excluded.keys().filter(|key| key.kind == Kind::Provider).map(|key| key.id.clone());
         let objects = Objects {
-            providers: tables.providers.held.values().cloned().collect(),
+            providers: tables.providers.objects.values().cloned().collect(),
             unread_providers: unread.collect(),
-            routes: tables.routes.held.values().cloned().collect(),
-            tokens: tables.tokens.held.values().cloned().collect(),
-            secrets: tables.secrets.held.clone(),
-            config_maps: tables.config_maps.held.clone(),
+            routes: tables.routes.objects.values().cloned().collect(),
+            tokens: tables.tokens.objects.values().cloned().collect(),
+            secrets: tables.secrets.objects.clone(),
+            config_maps: tables.config_maps.objects.clone(),
             namespaces: tables
                 .namespaces
-                .held
+                .objects
                 .iter()
                 .filter_map(|(id, labels)| Some((id.name().to_owned(), labels.clone()?)))
                 .collect(),
             refused: BTreeSet::new(),
         };
-        View { objects, broken, floor: tables.floor.clone() }
+        View { objects, excluded, min_resource_versions: tables.min_resource_versions.clone() }
     }
 
     /// One AIProvider as last read.
     pub fn provider(&self, id: &ObjectId) -> Option<Arc<AIProvider>> {
-        self.lock().providers.held.get(id).cloned()
+        self.lock().providers.objects.get(id).cloned()
     }
 
     /// One AIRoute as last read.
     pub fn route(&self, id: &ObjectId) -> Option<Arc<AIRoute>> {
-        self.lock().routes.held.get(id).cloned()
+        self.lock().routes.objects.get(id).cloned()
     }
 
     /// One ApiToken as last read.
     pub fn token(&self, id: &ObjectId) -> Option<Arc<ApiToken>> {
-        self.lock().tokens.held.get(id).cloned()
+        self.lock().tokens.objects.get(id).cloned()
     }
 
-    /// The ids of every ApiToken.
+    /// The IDs of all ApiTokens.
     pub fn token_ids(&self) -> Vec<ObjectId> {
-        self.lock().tokens.held.keys().cloned().collect()
+        self.lock().tokens.objects.keys().cloned().collect()
     }
 
-    /// Waits for ApiTokens that were touched since the last call, and takes them.
+    /// Waits for ApiTokens that were changed or touched since the last call, and returns them.
     pub async fn touched_tokens(&self) -> BTreeSet<ObjectId> {
         loop {
             let touched = std::mem::take(&mut self.lock().touched_tokens);
@@ -289,47 +235,47 @@ impl Index {
         }
     }
 
-    /// Waits for objects that have come within their namespace's bounds and have to be read again, and takes them.
-    pub async fn wanted(&self) -> BTreeSet<Key> {
+    /// Waits for objects that are within their namespace's limits again and have to be read, and returns them.
+    pub async fn rereads(&self) -> BTreeSet<Key> {
         loop {
-            let wanted = std::mem::take(&mut self.lock().wanted);
-            if !wanted.is_empty() {
-                return wanted;
+            let rereads = std::mem::take(&mut self.lock().rereads);
+            if !rereads.is_empty() {
+                return rereads;
             }
-            self.wanted.notified().await;
+            self.reread_queued.notified().await;
         }
     }
 
-    /// They could not be read now.
-    pub fn want_again(&self, keys: impl IntoIterator<Item = Key>) {
+    /// Queues objects again that could not be read.
+    pub fn requeue_rereads(&self, keys: impl IntoIterator<Item = Key>) {
         let mut tables = self.lock();
         for key in keys {
-            if tables.over.contains_key(&key) {
-                tables.wanted.insert(key);
+            if tables.over_limit.contains_key(&key) {
+                tables.rereads.insert(key);
             }
         }
         drop(tables);
-        self.wanted.notify_one();
+        self.reread_queued.notify_one();
     }
 
-    /// Moves when something changed that compiles to something else.
+    /// Changes when the result of a compilation may change.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Moves with every event, statuses included.
+    /// Changes with every event, including changes of statuses.
     pub fn touched(&self) -> watch::Receiver<u64> {
         self.touched.subscribe()
     }
 
-    /// Whether every kind was listed once.
+    /// Whether every scope was listed once.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
 
-    /// The watches that have not listed yet.
-    pub fn awaited(&self) -> Vec<Scope> {
-        self.lock().awaited.iter().cloned().collect()
+    /// The scopes that were not listed yet.
+    pub fn pending_lists(&self) -> Vec<Scope> {
+        self.lock().pending_lists.iter().cloned().collect()
     }
 
     fn wake(&self, changed: bool) {
@@ -345,100 +291,7 @@ impl Index {
     }
 }
 
-// === impl Tables ===
-
-impl Tables {
-    /// resourceVersions are compared as integers, which Kubernetes promises since 1.35 and held before.
-    fn raise(&mut self, plural: &'static str, resource_version: Option<&str>) {
-        if let Some(seen) = resource_version.and_then(|text| text.parse::<u64>().ok()) {
-            let floor = self.floor.entry(plural.to_owned()).or_default();
-            *floor = (*floor).max(seen);
-        }
-    }
-
-    /// Whether an object's content is to be held; makes room for it if so.
-    fn weigh(&mut self, key: &Key, created: i64, bytes: usize, over: Over) -> bool {
-        let (within, shift) = self.usage.put(key, created, bytes);
-        if within {
-            self.over.remove(key);
-            self.wanted.remove(key);
-        } else {
-            self.over.insert(key.clone(), over);
-        }
-        self.shift(shift);
-        within
-    }
-
-    /// An object is gone; whether it was over.
-    fn forget(&mut self, key: &Key) -> bool {
-        let shift = self.usage.remove(key);
-        self.shift(shift);
-        self.wanted.remove(key);
-        self.over.remove(key).is_some()
-    }
-
-    fn shift(&mut self, shift: Shift) {
-        for key in shift.over {
-            let metadata = match key.kind {
-                Kind::Provider => self.providers.held.remove(&key.id).map(|it| Over::of(&it.metadata)),
-                Kind::Route => self.routes.held.remove(&key.id).map(|it| Over::of(&it.metadata)),
-                Kind::Token => self.tokens.held.remove(&key.id).map(|it| Over::of(&it.metadata)),
-                Kind::Namespace | Kind::Unknown(_) => None,
-            };
-            if key.kind == Kind::Token {
-                self.touched_tokens.insert(key.id.clone());
-            }
-            if let Some(over) = metadata {
-                self.over.insert(key, over);
-            }
-        }
-        self.wanted.extend(shift.within.into_iter().filter(|key| self.over.contains_key(key)));
-    }
-
-    /// Objects that are over, with what they are told: the first of each namespace.
-    fn told_over(&self) -> impl Iterator<Item = (Key, Broken)> {
-        let mut told: BTreeMap<&str, usize> = BTreeMap::new();
-        let bounds = self.usage.bounds();
-        self.over.iter().filter_map(move |(key, Over { generation, uid })| {
-            let count = told.entry(key.id.namespace()).or_default();
-            *count += 1;
-            let Bounds { objects, bytes, .. } = bounds.filter(|_| *count <= TOLD)?;
-            let message = format!(
-                "namespace {} is full: its older AIProviders, AIRoutes and ApiTokens take up what it may hold, {objects} \
-                 objects with {bytes} bytes of spec; delete some of them, or raise the Helm values namespaceLimits.objects \
-                 and namespaceLimits.bytes",
-                key.id.namespace()
-            );
-            Some((key.clone(), Broken { generation: *generation, uid: uid.clone(), message, over: true }))
-        })
-    }
-
-    fn note(&mut self, plural: &'static str, id: &ObjectId) {
-        if plural == <ApiToken as Indexed>::PLURAL {
-            self.touched_tokens.insert(id.clone());
-        }
-    }
-}
-
-impl<T> Table<T> {
-    fn take(&mut self, id: &ObjectId) -> bool {
-        self.held.remove(id).is_some() | self.broken.remove(id).is_some()
-    }
-}
-
-impl Over {
-    fn of(metadata: &ObjectMeta) -> Self {
-        Self { generation: metadata.generation, uid: metadata.uid.clone().unwrap_or_default() }
-    }
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self { held: BTreeMap::new(), broken: BTreeMap::new() }
-    }
-}
-
-/// The key of an object; kinds without namespaces have an empty one.
+/// The ID of an object; the namespace of a cluster-scoped one is empty.
 pub fn id_of(metadata: &ObjectMeta) -> ObjectId {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     ObjectId::new(text(&metadata.namespace), text(&metadata.name))

@@ -1,9 +1,9 @@
-//! Which replica writes: the holder of one `coordination.k8s.io/Lease`.
+//! Leader election: the holder of one `coordination.k8s.io/Lease` writes.
 //!
 //! The rules are those of client-go: a lease lasts 15 s, its holder renews every 2 s and steps down after 10 s without
-//! success, others take it when they have seen no renewal for 15 s by their own clock (clocks of nodes differ). Every
-//! write names the resourceVersion that was read, so a lost race is a conflict. On shutdown the holder empties the lease
-//! and another replica need not wait.
+//! success, others acquire it when they have seen no renewal for 15 s by their own clock (clocks of nodes differ). Every
+//! write names the resourceVersion that was read, so a lost race is a conflict. On shutdown the holder clears the lease, so
+//! that another replica need not wait.
 
 use std::time::Duration;
 
@@ -22,9 +22,10 @@ use tracing::{info, warn};
 
 use crate::settings::Settings;
 
-const DURATION: Duration = Duration::from_secs(15);
+/// Defaults of client-go.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 /// One replica's view of the lease.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub struct Election {
     identity: String,
     leader: watch::Sender<bool>,
     observed: Option<Observed>,
-    renewed: Instant,
+    renewed_at: Instant,
 }
 
 /// The holder's last renewal, and when this replica saw it.
@@ -45,21 +46,21 @@ struct Observed {
     at: Instant,
 }
 
-/// What to do about a lease.
+/// What to do with a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Move {
-    /// It is ours: renew it.
+enum Action {
+    /// This replica holds it.
     Renew,
-    /// It is nobody's, or its holder is gone: take it.
-    Take,
-    /// Somebody else holds it.
+    /// Nobody holds it, or the holder has not renewed it in time.
+    Acquire,
+    /// Another replica holds it.
     Wait,
 }
 
 // === impl Election ===
 
 impl Election {
-    /// Of the lease that these settings name.
+    /// A candidate for the lease that these settings name.
     pub fn new(settings: &Settings, client: &Client) -> Self {
         Self {
             api: Api::namespaced(client.clone(), &settings.namespace),
@@ -67,40 +68,40 @@ impl Election {
             identity: settings.identity.clone(),
             leader: watch::Sender::new(false),
             observed: None,
-            renewed: Instant::now(),
+            renewed_at: Instant::now(),
         }
     }
 
-    /// Whether this replica writes now.
+    /// Whether this replica is the leader now.
     pub fn leader(&self) -> watch::Receiver<bool> {
         self.leader.subscribe()
     }
 
-    /// Takes part until shutdown, then lets go of the lease.
+    /// Takes part until shutdown, then releases the lease.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
-            match time::timeout(RENEW_DEADLINE, self.turn()).await {
+            match time::timeout(RENEW_DEADLINE, self.acquire_or_renew()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(lease = self.name, error = %error, "lease"),
-                Err(_) => warn!(lease = self.name, "the API server does not answer"),
+                Ok(Err(error)) => warn!(lease = self.name, %error, "cannot acquire or renew the lease"),
+                Err(_) => warn!(lease = self.name, "timed out waiting for the API server"),
             }
-            if *self.leader.borrow() && self.renewed.elapsed() >= RENEW_DEADLINE {
-                self.set(false);
+            if *self.leader.borrow() && self.renewed_at.elapsed() >= RENEW_DEADLINE {
+                self.set_leader(false);
             }
             tokio::select! {
-                () = time::sleep(RETRY) => {}
+                () = time::sleep(RETRY_PERIOD) => {}
                 () = shutdown.cancelled() => break,
             }
         }
-        let led = *self.leader.borrow();
-        self.set(false);
-        if led {
-            let released = time::timeout(RETRY, self.release()).await;
-            info!(lease = self.name, released = matches!(released, Ok(Ok(()))), "lease let go");
+        let was_leader = *self.leader.borrow();
+        self.set_leader(false);
+        if was_leader {
+            let released = time::timeout(RETRY_PERIOD, self.release()).await;
+            info!(lease = self.name, released = matches!(released, Ok(Ok(()))), "lease released");
         }
     }
 
-    async fn turn(&mut self) -> Result<(), kube::Error> {
+    async fn acquire_or_renew(&mut self) -> Result<(), kube::Error> {
         let started = Instant::now();
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             let mut lease = Lease::default();
@@ -108,7 +109,7 @@ impl Election {
             lease.spec = Some(self.spec(None));
             return match self.api.create(&PostParams::default(), &lease).await {
                 Ok(_) => {
-                    self.hold(started);
+                    self.renewed(started);
                     Ok(())
                 }
                 Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
@@ -117,14 +118,14 @@ impl Election {
         };
         self.observe(lease.spec.as_ref(), started);
         let next = decide(self.observed.as_ref(), &self.identity, started);
-        if next == Move::Wait {
-            self.set(false);
+        if next == Action::Wait {
+            self.set_leader(false);
             return Ok(());
         }
         let spec = self.spec(lease.spec.as_ref());
         match self.api.replace(&self.name, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await {
             Ok(_) => {
-                self.hold(started);
+                self.renewed(started);
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
@@ -132,22 +133,23 @@ impl Election {
         }
     }
 
-    fn hold(&mut self, since: Instant) {
-        self.renewed = since;
-        self.set(true);
+    fn renewed(&mut self, since: Instant) {
+        self.renewed_at = since;
+        self.set_leader(true);
     }
 
-    fn set(&self, leads: bool) {
+    fn set_leader(&self, leads: bool) {
         let changed = self.leader.send_if_modified(|held| std::mem::replace(held, leads) != leads);
         if changed {
-            info!(lease = self.name, leads, "lease");
+            info!(lease = self.name, leader = leads, "leadership changed");
         }
     }
 
     fn observe(&mut self, spec: Option<&LeaseSpec>, now: Instant) {
-        let holder = spec.and_then(|it| it.holder_identity.clone()).unwrap_or_default();
-        let renewal = spec.and_then(|it| it.renew_time.as_ref()).map(|it| it.0);
-        let same = self.observed.as_ref().is_some_and(|it| it.holder == holder && it.renewal == renewal);
+        let holder = spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+        let renewal = spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
+        let same =
+            self.observed.as_ref().is_some_and(|observed| observed.holder == holder && observed.renewal == renewal);
         if !same {
             self.observed = Some(Observed { holder, renewal, at: now });
         }
@@ -155,12 +157,12 @@ impl Election {
 
     fn spec(&self, held: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let ours = held.filter(|it| it.holder_identity.as_ref() == Some(&self.identity));
-        let transitions = held.and_then(|it| it.lease_transitions).unwrap_or_default();
+        let ours = held.filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
+        let transitions = held.and_then(|spec| spec.lease_transitions).unwrap_or_default();
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-            acquire_time: ours.and_then(|it| it.acquire_time.clone()).or_else(|| Some(now.clone())),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+            acquire_time: ours.and_then(|spec| spec.acquire_time.clone()).or_else(|| Some(now.clone())),
             renew_time: Some(now),
             lease_transitions: Some(transitions.saturating_add(i32::from(ours.is_none() && held.is_some()))),
             ..LeaseSpec::default()
@@ -169,7 +171,7 @@ impl Election {
 
     async fn release(&self) -> Result<(), kube::Error> {
         let lease = self.api.get(&self.name).await?;
-        let Some(spec) = lease.spec.clone().filter(|it| it.holder_identity.as_ref() == Some(&self.identity)) else {
+        let Some(spec) = lease.spec.clone().filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity)) else {
             return Ok(());
         };
         let spec = LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..spec };
@@ -177,13 +179,13 @@ impl Election {
     }
 }
 
-fn decide(observed: Option<&Observed>, identity: &str, now: Instant) -> Move {
+fn decide(observed: Option<&Observed>, identity: &str, now: Instant) -> Action {
     match observed {
-        None => Move::Take,
-        Some(it) if it.holder.is_empty() => Move::Take,
-        Some(it) if it.holder == identity => Move::Renew,
-        Some(it) if now.duration_since(it.at) >= DURATION => Move::Take,
-        Some(_) => Move::Wait,
+        None => Action::Acquire,
+        Some(observed) if observed.holder.is_empty() => Action::Acquire,
+        Some(observed) if observed.holder == identity => Action::Renew,
+        Some(observed) if now.duration_since(observed.at) >= LEASE_DURATION => Action::Acquire,
+        Some(_) => Action::Wait,
     }
 }
 
@@ -191,18 +193,18 @@ fn decide(observed: Option<&Observed>, identity: &str, now: Instant) -> Move {
 mod tests {
     use super::*;
 
-    fn seen(holder: &str, at: Instant) -> Option<Observed> {
+    fn observed(holder: &str, at: Instant) -> Option<Observed> {
         Some(Observed { holder: holder.into(), renewal: None, at })
     }
 
     #[tokio::test]
-    async fn a_lease_is_taken_only_when_free_or_silent_for_its_duration() {
+    async fn a_lease_is_acquired_when_free_or_not_renewed_for_its_duration() {
         let start = Instant::now();
         let later = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(decide(None, "a", start), Move::Take);
-        assert_eq!(decide(seen("", start).as_ref(), "a", start), Move::Take);
-        assert_eq!(decide(seen("a", start).as_ref(), "a", later(60)), Move::Renew);
-        assert_eq!(decide(seen("b", start).as_ref(), "a", later(14)), Move::Wait);
-        assert_eq!(decide(seen("b", start).as_ref(), "a", later(15)), Move::Take);
+        assert_eq!(decide(None, "a", start), Action::Acquire);
+        assert_eq!(decide(observed("", start).as_ref(), "a", start), Action::Acquire);
+        assert_eq!(decide(observed("a", start).as_ref(), "a", later(60)), Action::Renew);
+        assert_eq!(decide(observed("b", start).as_ref(), "a", later(14)), Action::Wait);
+        assert_eq!(decide(observed("b", start).as_ref(), "a", later(15)), Action::Acquire);
     }
 }

@@ -1,22 +1,26 @@
-//! Watches the three kinds, compiles them, pushes snapshots to data planes, mints tokens, writes status.
+//! Watches the three kinds, compiles them, pushes snapshots to data planes, issues tokens, writes status.
 //!
-//! Configuration goes `watch → index → publish → push`, on every replica; answers come back to `push::ack`. What is
-//! written (`tokens`, `status`, certificates) is written by the holder of `lease` alone. [`app`] wires it up.
+//! Configuration flows `watch → index → publish → push` on every replica; acknowledgements come back to `push::ack`. Only the
+//! holder of the lease writes (`tokens`, `status`, certificates). [`app`] wires it up.
 
 pub mod admin;
 pub mod app;
-mod complaints;
+mod backoff;
 pub mod connections;
+pub mod context;
+mod field_manager;
 pub mod index;
 pub mod lease;
-pub mod parts;
+mod log_limiter;
 pub mod preflight;
 pub mod publish;
 pub mod push;
+mod service_account;
 pub mod settings;
 pub mod status;
 pub mod telemetry;
 pub mod tls;
+mod token_bucket;
 pub mod tokens;
 pub mod watch;
-pub mod writer;
+pub mod write_limiter;

@@ -1,4 +1,4 @@
-//! `routeapi-operator`: runs the operator, or prints the kinds' definitions.
+//! `routeapi-operator`: runs the operator, or prints the CustomResourceDefinitions.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -17,11 +17,11 @@ use tokio::{
     sync::oneshot,
 };
 
-/// The operator of RouteAPI.
+/// The RouteAPI operator
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
-    /// Log level (off, error, warn, info, debug, trace), or levels of modules: info,routeapi_operator::push=debug.
+    /// Log level (off, error, warn, info, debug, trace), or levels per module: info,routeapi_operator::push=debug
     #[arg(long, global = true, default_value = Filter::DEFAULT, env = "ROUTEAPI_LOG", value_name = "FILTER")]
     log: Filter,
     #[command(subcommand)]
@@ -30,28 +30,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Watches, compiles, pushes and writes status until SIGTERM.
+    /// Run the operator until SIGTERM
     Run(Box<Settings>),
-    /// Prints the CustomResourceDefinitions, or writes one file per kind.
+    /// Print the CustomResourceDefinitions, or write one file per kind
     Crds {
-        /// Where to write them: aiproviders.yaml, airoutes.yaml, apitokens.yaml.
+        /// Directory to write aiproviders.yaml, airoutes.yaml and apitokens.yaml to
         #[arg(long)]
         dir: Option<PathBuf>,
     },
 }
 
-/// From the signal to the end of the process: streams end, the lease is let go, and after that the process ends whatever
-/// waits, such as a log that nobody reads.
-const GRACE: Duration = Duration::from_secs(12);
+/// From the first signal to the end of the process, whatever is still waiting then, such as a log that nobody reads. More than
+/// a graceful shutdown takes, less than the grace period of 30 s that Kubernetes grants by default.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(12);
 
-/// The same after a second signal.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// The same after a second signal, which asks to stop immediately.
+const SECOND_SIGNAL_DEADLINE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(Cli { command: Command::Run(settings), log }) => run(*settings, &log),
         Ok(Cli { command: Command::Crds { dir }, .. }) => exit_code(crds(dir.as_deref())),
-        Err(error) => refuse(&error),
+        Err(error) => print_usage_error(&error),
     }
 }
 
@@ -65,25 +65,26 @@ fn exit_code(done: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line, or what was asked of it (`--help`): to a pod's log in one line, so that the
-/// last line says it.
-fn refuse(error: &clap::Error) -> ExitCode {
-    let said = match error.use_stderr() && !io::stderr().is_terminal() {
-        true => writeln!(io::stderr(), "{}", one_line(&error.to_string())),
-        false => error.print(),
+/// Prints what is wrong with the command line, or its help. In a pod's log an error is one line, so that the last line of the
+/// log says it.
+fn print_usage_error(error: &clap::Error) -> ExitCode {
+    let printed = if error.use_stderr() && !io::stderr().is_terminal() {
+        writeln!(io::stderr(), "{}", one_line(&error.to_string()))
+    } else {
+        error.print()
     };
-    drop(said); // nobody reads it
+    drop(printed); // nobody reads it
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Without the usage, which `--help` tells.
+/// Without the usage, which `--help` shows.
 fn one_line(text: &str) -> String {
-    let said = text.split("\n\nUsage:").next().unwrap_or_default();
-    let said = said.split("\n\nFor more information").next().unwrap_or_default();
-    said.split_whitespace().collect::<Vec<_>>().join(" ").replace(" tip: ", "; ")
+    let error = text.split("\n\nUsage:").next().unwrap_or_default();
+    let error = error.split("\n\nFor more information").next().unwrap_or_default();
+    error.split_whitespace().collect::<Vec<_>>().join(" ").replace(" tip: ", "; ")
 }
 
-/// Runs until a signal. What goes wrong is the last line of the log, as text, so that it is read.
+/// Runs until a signal. An error is the last line of the log, as plain text.
 fn run(settings: Settings, filter: &Filter) -> ExitCode {
     let log = match telemetry::start_logs(filter) {
         Ok(log) => log,
@@ -94,7 +95,7 @@ fn run(settings: Settings, filter: &Filter) -> ExitCode {
         Err(error) => return exit_code(Err(error.into())),
     };
     let done = runtime.block_on(operate(settings));
-    // Threads that wait for a name server are left behind.
+    // Threads that still wait for a name server are abandoned.
     runtime.shutdown_timeout(Duration::from_millis(500));
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,8 +111,8 @@ fn run(settings: Settings, filter: &Filter) -> ExitCode {
 async fn operate(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let client = api_server().await?;
-    let (asked, stop) = oneshot::channel();
+    let client = client().await?;
+    let (stop_sender, stop) = oneshot::channel();
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {
@@ -120,29 +121,29 @@ async fn operate(settings: Settings) -> anyhow::Result<()> {
             }
         };
         next().await;
-        exit_after(GRACE);
-        // Nobody listens if it has ended by itself.
-        let _ = asked.send(());
+        exit_after(SHUTDOWN_DEADLINE);
+        // Nobody receives it if the operator has ended by itself.
+        let _ = stop_sender.send(());
         next().await;
-        tracing::warn!("a second signal: ending at once");
-        exit_after(AT_ONCE);
+        tracing::warn!("received a second signal, stopping immediately");
+        exit_after(SECOND_SIGNAL_DEADLINE);
     });
     app::run(settings, client, async { drop(stop.await) }).await
 }
 
-/// The API server of the pod's own cluster, else of the kubeconfig.
-async fn api_server() -> anyhow::Result<kube::Client> {
+/// A client of the API server of the pod's own cluster, or of the kubeconfig.
+async fn client() -> anyhow::Result<kube::Client> {
     let config = kube::Config::infer().await.map_err(|error| anyhow::anyhow!(no_api_server(&error)))?;
     Ok(kube::Client::try_from(config)?)
 }
 
-/// The error itself names its causes several times over, and shows the place in a file that does not parse.
+/// The error itself repeats its causes and quotes the file that does not parse.
 fn no_api_server(error: &kube::config::InferConfigError) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let source = source.lines().next().unwrap_or_default();
     format!(
-        "no API server is known: this is no pod with a ServiceAccount, and there is no usable kubeconfig ({source}). Set \
-         KUBECONFIG to run the operator outside a cluster; charts/routeapi installs it in one"
+        "cannot find an API server: not running in a pod with a ServiceAccount, and no usable kubeconfig ({source}). Set \
+         KUBECONFIG to run the operator outside a cluster, or install charts/routeapi to run it in one"
     )
 }
 
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_flag_is_said_in_one_line() {
+    fn a_usage_error_is_one_line() {
         let error = Cli::try_parse_from(["routeapi-operator", "run", "--gatway-url=http://x"]).err().unwrap();
         assert_eq!(
             one_line(&error.to_string()),

@@ -1,10 +1,11 @@
-//! Whether the CRDs in the cluster have every field that this version knows.
+//! Checks that the CRDs in the cluster have every field of this version.
 //!
-//! An older CRD would make the API server drop fields that users write, without a word: so the operator says so in its
-//! log and in an event about its pod, and is not ready; what the older CRDs know is served all the same. It looks again until all is well, and needs no restart. What the cluster has is read from its
-//! published OpenAPI, which every authenticated client may read, so no right to CRDs is needed.
+//! With older CRDs the API server would silently drop fields that users write. So the operator reports it in its log and in an
+//! event about its pod, and is not ready; what the older CRDs have is served all the same. It checks again until the CRDs fit,
+//! and needs no restart. The CRDs are read from the cluster's OpenAPI document, which every authenticated client may read, so
+//! no permission for CRDs is needed.
 
-pub mod herald;
+pub mod event_recorder;
 
 use std::time::Duration;
 
@@ -18,60 +19,63 @@ use serde_json::Value;
 use tokio::{sync::watch, time};
 use tracing::{error, info};
 
-use herald::Herald;
+use event_recorder::EventRecorder;
 
-/// How often a cluster that lacks something is looked at again.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How often CRDs that do not fit are checked again: an upgrade applies them about now.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Fields that are named in a message at most.
-const NAMED: usize = 5;
+/// Maximum number of fields that a message names.
+const MAX_NAMED: usize = 5;
 
-/// Looks until the cluster has what is needed; what it lacks is in `problem`.
-pub async fn run(client: Client, herald: Herald, problem: watch::Sender<Option<String>>) {
+/// How long the API server may take to send its OpenAPI document.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Checks until the CRDs fit. `problem` says why they do not.
+pub async fn run(client: Client, events: EventRecorder, problem: watch::Sender<Option<String>>) {
     loop {
-        let found = lacking(&client).await;
-        let changed = problem.send_if_modified(|held| {
-            let differs = *held != found;
-            held.clone_from(&found);
+        let found = check(&client).await;
+        let changed = problem.send_if_modified(|current| {
+            let differs = *current != found;
+            current.clone_from(&found);
             differs
         });
         match &found {
-            None => return info!("the cluster's CRDs fit this version"),
+            None => return info!("the CRDs match this version"),
             Some(text) if changed => {
-                error!(problem = text, "CRDs");
-                herald.warn("UnfitCRDs", text).await;
+                error!(problem = text, "the CRDs do not match this version");
+                events.warn("UnfitCRDs", text).await;
             }
             Some(_) => {}
         }
-        time::sleep(AGAIN).await;
+        time::sleep(RETRY_INTERVAL).await;
     }
 }
 
-async fn lacking(client: &Client) -> Option<String> {
+async fn check(client: &Client) -> Option<String> {
     let path = format!("/openapi/v3/apis/{GROUP}/{VERSION}");
     let request = match Request::get(&path).body(Vec::new()) {
         Ok(request) => request,
         Err(error) => return Some(error.to_string()),
     };
-    let published: Value = match time::timeout(Duration::from_secs(10), client.request(request)).await {
+    let published: Value = match time::timeout(REQUEST_TIMEOUT, client.request(request)).await {
         Ok(Ok(published)) => published,
         Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
             return Some(format!(
-                "the CRDs of {GROUP}/{VERSION} are not installed: kubectl apply --server-side --force-conflicts -f crds/"
+                "the CRDs of {GROUP}/{VERSION} are not installed; run kubectl apply --server-side --force-conflicts -f crds/"
             ));
         }
-        Ok(Err(error)) => return Some(format!("the cluster's CRDs cannot be read: {error}")),
-        Err(_) => return Some("the cluster's CRDs cannot be read: the API server does not answer".to_owned()),
+        Ok(Err(error)) => return Some(format!("cannot read the cluster's CRDs: {error}")),
+        Err(_) => return Some("cannot read the cluster's CRDs: timed out waiting for the API server".to_owned()),
     };
     let missing = missing(&published);
-    let named = missing.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = missing.len().saturating_sub(NAMED);
+    let named = missing.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let more = missing.len().saturating_sub(MAX_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!missing.is_empty())
-        .then(|| format!("the CRDs are older than this operator: they lack {named}{more}; kubectl apply --server-side --force-conflicts -f crds/"))
+        .then(|| format!("the CRDs are older than this operator and lack {named}{more}; run kubectl apply --server-side --force-conflicts -f crds/"))
 }
 
-/// `AIRoute.spec.fallback` and the like.
+/// The fields that the cluster's CRDs lack, such as `AIRoute.spec.fallback`.
 fn missing(published: &Value) -> Vec<String> {
     let mut missing = Vec::new();
     for definition in schema::all() {
@@ -79,8 +83,10 @@ fn missing(published: &Value) -> Vec<String> {
         let group: Vec<_> = GROUP.rsplit('.').collect();
         let name = format!("{}.{VERSION}.{kind}", group.join("."));
         let theirs = published.pointer("/components/schemas").and_then(|schemas| schemas.get(&name));
-        let version = definition.spec.versions.into_iter().find(|it| it.name == VERSION);
-        let ours = version.and_then(|it| it.schema).and_then(|it| serde_json::to_value(it.open_api_v3_schema).ok());
+        let version = definition.spec.versions.into_iter().find(|version| version.name == VERSION);
+        let ours = version
+            .and_then(|version| version.schema)
+            .and_then(|schema| serde_json::to_value(schema.open_api_v3_schema).ok());
         match (theirs, ours) {
             (Some(theirs), Some(ours)) => compare(&kind, &ours, theirs, &mut missing),
             _ => missing.push(kind),
@@ -93,7 +99,7 @@ fn compare(path: &str, ours: &Value, theirs: &Value, missing: &mut Vec<String>) 
     for (name, field) in ours.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let path = format!("{path}.{name}");
         match theirs.get("properties").and_then(|fields| fields.get(name)) {
-            Some(held) => compare(&path, field, held, missing),
+            Some(theirs) => compare(&path, field, theirs, missing),
             None => missing.push(path),
         }
     }
@@ -118,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definitions_of_this_version_lack_nothing() {
+    fn the_crds_of_this_version_lack_nothing() {
         assert_eq!(missing(&published()), Vec::<String>::new());
     }
 
     #[test]
-    fn a_field_that_an_older_definition_lacks_is_named_with_its_path() {
+    fn a_field_that_older_crds_lack_is_named_with_its_path() {
         let mut published = published();
         let spec = "/components/schemas/dev.routeapi.v1alpha1.AIRoute/properties/spec/properties";
         published.pointer_mut(spec).unwrap().as_object_mut().unwrap().remove("fallback");
@@ -133,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_is_not_there_is_named() {
+    fn a_missing_kind_is_named() {
         let mut published = published();
         published
             .pointer_mut("/components/schemas")

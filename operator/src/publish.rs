@@ -1,8 +1,8 @@
-//! Compiles the index whenever it changed, and hands the result to everyone who waits for it.
+//! Compiles the index whenever it has changed, and publishes the result to all sessions.
 //!
-//! A burst of changes is one compilation: after the first change it waits until nothing came for `quiet`, but never
-//! longer than `max`. Nothing is published before every kind was listed once, so a data plane is never told of a
-//! partial state. Every replica publishes; equal objects give an equal revision on all of them.
+//! A burst of changes is one compilation: after the first change it waits until there was none for `quiet`, but never longer
+//! than `max`. Nothing is published before every kind was listed once, so data planes never get a partial state. Every replica
+//! publishes; equal objects give an equal revision on all of them.
 
 mod history;
 
@@ -25,30 +25,30 @@ use tokio::{sync::watch, time};
 use tracing::{error, info, warn};
 
 use crate::{
-    index::{Broken, Index, View},
+    index::{ExcludedObject, Index, View},
     settings::Settings,
     telemetry::Metrics,
 };
 
-/// One compiled state. Its lines carry upstream keys, so `Debug` shows its name only.
+/// One compiled state. It contains provider keys, so `Debug` shows its revision only.
 pub struct Publication {
-    /// Snapshot and verdicts. Verdicts of unreadable objects are those of their newest version.
+    /// Snapshot and verdicts. The verdict of an excluded object is about its newest version.
     pub compiled: Compiled,
-    /// The unreadable ones.
-    pub broken: BTreeMap<Key, Broken>,
-    /// The snapshot taken apart.
+    /// Objects that are unreadable or over the limits.
+    pub excluded: BTreeMap<Key, ExcludedObject>,
+    /// The snapshot as a set of resources.
     pub catalog: Arc<Catalog>,
-    /// Its name.
+    /// The revision of `catalog`.
     pub revision: Revision,
-    /// The highest resourceVersion seen per kind.
-    pub floor: BTreeMap<String, u64>,
-    /// Each resource's `put` line, serialised once for all streams.
+    /// The highest resourceVersion seen, by plural name of the kind.
+    pub min_resource_versions: BTreeMap<String, u64>,
+    /// The `put` line of each resource, serialized once for all streams.
     lines: BTreeMap<Key, Bytes>,
-    plain: OnceLock<Option<Arc<Self>>>,
-    plain_revision: Arc<OnceLock<Revision>>,
+    selectorless: OnceLock<Option<Arc<Self>>>,
+    selectorless_revision: Arc<OnceLock<Revision>>,
 }
 
-/// Where publications are found. Empty until every kind was listed.
+/// Publishes compiled states; none until every kind was listed.
 #[derive(Debug)]
 pub struct Publisher {
     current: watch::Sender<Option<Arc<Publication>>>,
@@ -62,7 +62,7 @@ pub struct Publisher {
 // === impl Publisher ===
 
 impl Publisher {
-    /// With nothing published.
+    /// A publisher that has published nothing.
     pub fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             current: watch::Sender::new(None),
@@ -74,17 +74,17 @@ impl Publisher {
         })
     }
 
-    /// The newest publication and those to come.
+    /// The current publication, and every later one.
     pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Publication>>> {
         self.current.subscribe()
     }
 
-    /// A state that was published lately.
-    pub fn recall(&self, revision: &Revision) -> Option<Arc<Catalog>> {
-        self.history.meant(revision)
+    /// A recently published state, if it is still known.
+    pub fn state(&self, revision: &Revision) -> Option<Arc<Catalog>> {
+        self.history.resolve(revision)
     }
 
-    /// The states that were published lately.
+    /// The recently published states.
     pub fn history(&self) -> History {
         self.history.clone()
     }
@@ -104,17 +104,17 @@ impl Publisher {
             let compile = move || Publication::of(view, previous.as_deref(), &options, &readable);
             match tokio::task::spawn_blocking(compile).await {
                 Ok(Ok(publication)) => self.publish(publication, started.elapsed(), &metrics),
-                Ok(Err(error)) => error!(%error, "a resource does not serialise; the last state stays in force"),
-                Err(error) => error!(%error, "compilation failed; the last state stays in force"),
+                Ok(Err(error)) => error!(%error, "cannot serialize a resource; the previous state stays in force"),
+                Err(error) => error!(%error, "compilation failed; the previous state stays in force"),
             }
             if changed.changed().await.is_err() {
                 return;
             }
-            self.settle(&mut changed).await;
+            self.debounce(&mut changed).await;
         }
     }
 
-    async fn settle(&self, changed: &mut watch::Receiver<u64>) {
+    async fn debounce(&self, changed: &mut watch::Receiver<u64>) {
         let end = time::Instant::now() + self.max;
         while let Ok(Ok(())) = time::timeout_at(end.min(time::Instant::now() + self.quiet), changed.changed()).await {
             if time::Instant::now() >= end {
@@ -126,16 +126,20 @@ impl Publisher {
     fn publish(&self, next: Publication, took: Duration, metrics: &Metrics) {
         metrics.compiled(took, &next.compiled.verdicts);
         let previous = self.current.borrow().clone();
-        let differs = previous.as_ref().is_none_or(|held| held.revision != next.revision);
+        let differs = previous.as_ref().is_none_or(|previous| previous.revision != next.revision);
         if differs {
             let diff = routeapi_channel::diff::Diff::between_catalogs(
-                previous.as_ref().map_or(&Catalog::default(), |held| &held.catalog),
+                previous.as_ref().map_or(&Catalog::default(), |previous| &previous.catalog),
                 &next.catalog,
             );
             let (put, del, millis) = (diff.put.len(), diff.del.len(), took.as_millis());
             info!(revision = %next.revision, resources = next.catalog.len(), put, del, millis, "published");
             metrics.published();
-            self.history.push(next.revision.clone(), Arc::clone(&next.catalog), Arc::clone(&next.plain_revision));
+            self.history.push(
+                next.revision.clone(),
+                Arc::clone(&next.catalog),
+                Arc::clone(&next.selectorless_revision),
+            );
         }
         self.current.send_replace(Some(Arc::new(next)));
     }
@@ -150,7 +154,7 @@ impl fmt::Debug for Publication {
 }
 
 impl Publication {
-    /// Compiles a view. What did not change since the previous publication is shared with it.
+    /// Compiles a view. Shares unchanged resources with the previous publication.
     fn of(
         view: View,
         previous: Option<&Self>,
@@ -158,8 +162,8 @@ impl Publication {
         readable_secrets: &[String],
     ) -> Result<Self, serde_json::Error> {
         let mut compiled = routeapi_compile::compile(&view.objects, options);
-        for (key, broken) in &view.broken {
-            compiled.verdicts.insert(key.clone(), unreadable(key.kind, broken));
+        for (key, excluded) in &view.excluded {
+            compiled.verdicts.insert(key.clone(), unreadable(key.kind, excluded));
         }
         explain_hidden_secrets(&mut compiled, readable_secrets);
         Self::from_compiled(compiled, view, previous)
@@ -169,9 +173,9 @@ impl Publication {
         let all = Catalog::of(&compiled.snapshot)?;
         let (mut catalog, mut lines) = (Catalog::default(), BTreeMap::new());
         for (key, entry) in all.iter() {
-            let unchanged = previous.filter(|held| held.catalog.get(key) == Some(entry));
-            let held = unchanged.and_then(|held| Some((held.catalog.get(key)?, held.lines.get(key)?)));
-            let (entry, line) = match held {
+            let unchanged = previous.filter(|previous| previous.catalog.get(key) == Some(entry));
+            let shared = unchanged.and_then(|previous| Some((previous.catalog.get(key)?, previous.lines.get(key)?)));
+            let (entry, line) = match shared {
                 Some((entry, line)) => (entry.clone(), line.clone()),
                 None => (
                     entry.clone(),
@@ -184,7 +188,7 @@ impl Publication {
                 ),
             };
             if line.len() > MAX_LINE {
-                leave_out(&mut compiled, key, line.len());
+                exclude_oversized(&mut compiled, key, line.len());
                 continue;
             }
             catalog.insert(key.clone(), entry);
@@ -193,41 +197,43 @@ impl Publication {
         let revision = catalog.revision();
         Ok(Self {
             compiled,
-            broken: view.broken,
+            excluded: view.excluded,
             catalog: Arc::new(catalog),
             revision,
-            floor: view.floor,
+            min_resource_versions: view.min_resource_versions,
             lines,
-            plain: OnceLock::new(),
-            plain_revision: Arc::default(),
+            selectorless: OnceLock::new(),
+            selectorless_revision: Arc::default(),
         })
     }
 
-    /// What this state is called by data planes that do not know selectors, once [`Self::plain`] was made.
-    pub fn plain_revision(&self) -> Arc<OnceLock<Revision>> {
-        Arc::clone(&self.plain_revision)
+    /// The revision of this state for data planes without selectors, once [`Self::selectorless`] was called.
+    pub fn selectorless_revision(&self) -> Arc<OnceLock<Revision>> {
+        Arc::clone(&self.selectorless_revision)
     }
 
-    /// This state for data planes that do not know selectors; none if it is the same for them. Made when the first of them
-    /// asks.
-    pub fn plain(&self) -> Option<Arc<Self>> {
+    /// This state for data planes without selectors; none if it is the same for them. Computed on the first call.
+    pub fn selectorless(&self) -> Option<Arc<Self>> {
         let make = || {
             let snapshot = self.compiled.snapshot.without_selectors()?;
-            let mut plain = Self::of_snapshot(snapshot).ok()?;
-            plain.floor = self.floor.clone();
-            let _ = self.plain_revision.set(plain.revision.clone()); // set here only, so it is empty
-            Some(Arc::new(plain))
+            let mut selectorless = Self::of_snapshot(snapshot).ok()?;
+            selectorless.min_resource_versions = self.min_resource_versions.clone();
+            let _ = self.selectorless_revision.set(selectorless.revision.clone()); // set here only, so it is empty
+            Some(Arc::new(selectorless))
         };
-        self.plain.get_or_init(make).clone()
+        self.selectorless.get_or_init(make).clone()
     }
 
-    /// Of a snapshot without verdicts, for those who look at what sessions send and not at where it comes from.
+    /// A snapshot without verdicts, for tests of sessions.
     ///
     /// # Errors
-    /// When the snapshot does not serialise, which none does.
+    /// When the snapshot does not serialize, which does not happen.
     pub fn of_snapshot(snapshot: routeapi_channel::Snapshot) -> Result<Self, serde_json::Error> {
-        let view =
-            View { objects: routeapi_compile::Objects::default(), broken: BTreeMap::new(), floor: BTreeMap::new() };
+        let view = View {
+            objects: routeapi_compile::Objects::default(),
+            excluded: BTreeMap::new(),
+            min_resource_versions: BTreeMap::new(),
+        };
         Self::from_compiled(Compiled { snapshot, ..Compiled::default() }, view, None)
     }
 
@@ -236,15 +242,15 @@ impl Publication {
         self.lines.get(key)
     }
 
-    /// Whether this state knows a token's key.
+    /// Whether this state contains a key of a token.
     pub fn has_token_key(&self, token: &routeapi_channel::ObjectId, key_id: &str) -> bool {
         let tokens = &self.compiled.snapshot.tokens;
         tokens.get(token).is_some_and(|token| token.keys.iter().any(|key| key.id == key_id))
     }
 }
 
-/// A resource that does not fit into a line would end every data plane's stream, each time it comes back.
-fn leave_out(compiled: &mut Compiled, key: &Key, bytes: usize) {
+/// Excludes a resource that does not fit into a line: it would end every data plane's stream, again after each reconnect.
+fn exclude_oversized(compiled: &mut Compiled, key: &Key, bytes: usize) {
     let Snapshot { providers, routes, tokens, namespaces } = &mut compiled.snapshot;
     match key.kind {
         Kind::Provider => drop(providers.remove(&key.id)),
@@ -253,10 +259,10 @@ fn leave_out(compiled: &mut Compiled, key: &Key, bytes: usize) {
         Kind::Namespace => drop(namespaces.remove(key.id.namespace())),
         Kind::Unknown(_) => {}
     }
-    let message = format!("takes {bytes} bytes when it is sent to data planes; {MAX_LINE} are possible at most");
-    warn!(resource = %format!("{} {}", key.kind, key.id), bytes, "too large to be sent");
+    let message = format!("takes {bytes} bytes when sent to data planes; at most {MAX_LINE} are possible");
+    warn!(resource = %format!("{} {}", key.kind, key.id), bytes, "resource too large to be sent");
     if let Some(verdict) = compiled.verdicts.get_mut(key) {
-        verdict.decisions.retain(|it| it.type_ != ConditionType::Accepted);
+        verdict.decisions.retain(|decision| decision.type_ != ConditionType::Accepted);
         verdict.decisions.insert(0, Decision::no(ConditionType::Accepted, Reason::InvalidConfig, message));
     }
 }
@@ -264,17 +270,18 @@ fn leave_out(compiled: &mut Compiled, key: &Key, bytes: usize) {
 /// A frame as a line.
 ///
 /// # Errors
-/// None for the frames of this crate.
+/// When it does not serialize, which does not happen.
 pub fn line(frame: &FromOperator) -> Result<Bytes, serde_json::Error> {
     let mut text = serde_json::to_vec(frame)?;
     text.push(b'\n');
     Ok(text.into())
 }
 
-fn unreadable(kind: Kind, broken: &Broken) -> Verdict {
-    let (reason, message) = match broken.over {
-        true => (Reason::NamespaceFull, broken.message.clone()),
-        false => (Reason::InvalidConfig, format!("cannot be read by this version: {}", broken.message)),
+fn unreadable(kind: Kind, excluded: &ExcludedObject) -> Verdict {
+    let (reason, message) = if excluded.over_limit {
+        (Reason::NamespaceFull, excluded.message.clone())
+    } else {
+        (Reason::InvalidConfig, format!("this version cannot read the object: {}", excluded.message))
     };
     let detail = match kind {
         Kind::Provider => Detail::Provider { attached_routes: 0 },
@@ -282,21 +289,22 @@ fn unreadable(kind: Kind, broken: &Broken) -> Verdict {
         Kind::Token | Kind::Namespace | Kind::Unknown(_) => Detail::Token { expires: None, suspended: false },
     };
     let decisions = vec![Decision::no(ConditionType::Accepted, reason, message)];
-    Verdict { generation: broken.generation, decisions, detail }
+    Verdict { generation: excluded.generation, decisions, detail }
 }
 
-/// A Secret that exists but may not be read looks like one that does not exist: the message must not ask for it to be made.
+/// A Secret that the operator may not read looks like one that does not exist: the message must not ask to create it.
 fn explain_hidden_secrets(compiled: &mut Compiled, readable: &[String]) {
     let allowed = readable.join(", ");
     for (key, verdict) in &mut compiled.verdicts {
         let namespace = key.id.namespace();
-        let hidden = key.kind == Kind::Provider && !readable.iter().any(|it| it == namespace);
-        let unresolved = |it: &&mut Decision| matches!(it.reason, Reason::SecretNotFound | Reason::CertificateNotFound);
+        let hidden = key.kind == Kind::Provider && !readable.iter().any(|name| name == namespace);
+        let unresolved =
+            |decision: &&mut Decision| matches!(decision.reason, Reason::SecretNotFound | Reason::CertificateNotFound);
         for decision in verdict.decisions.iter_mut().filter(unresolved).filter(|_| hidden) {
             let what = decision.message.split(" does not exist").next().unwrap_or_default();
             decision.message = format!(
-                "{what} cannot be read: the operator may read Secrets and ConfigMaps in {allowed} only; add {namespace} to \
-                 the Helm value providerNamespaces"
+                "{what} cannot be read: the operator reads Secrets and ConfigMaps in {allowed} only; add {namespace} to the \
+             Helm value providerNamespaces"
             );
         }
     }

@@ -1,18 +1,19 @@
 //! The server that data planes connect to: HTTP/2 over TLS.
 //!
-//! `POST /v1/config` is the configuration stream (see `routeapi_channel::frame`), for data planes. `GET /v1/acks` is what
+//! `POST /v1/config` is the configuration stream (see `routeapi_channel::frame`), for data planes. `GET /v1/acks` returns what
 //! this replica's data planes have in force, for the operator's other replicas. The certificate is looked up at each
-//! handshake, so it changes without a connection being dropped. Knows none of the kinds.
+//! handshake, so it can change without dropping connections. Independent of the kinds.
 //!
-//! A connection that has not shown a valid token is a stranger's: it has seconds to do so, few places and small buffers.
-//! One whose streams have ended is closed after a while.
+//! A connection is unauthenticated until it has presented a valid token: it has seconds to do so, and small buffers, and the
+//! number of such connections is limited. A connection without open streams is closed after a while.
 
 pub mod ack;
+pub mod acked_state;
 pub mod auth;
-pub mod held;
 pub mod lines;
 pub mod peers;
-pub mod reviews;
+pub mod pod_name;
+pub mod review_cache;
 pub mod session;
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
@@ -32,76 +33,88 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use auth::{Authenticator, Caller, Refused};
+use auth::{AuthError, Authenticator, Caller};
 use lines::{Outbox, Outgoing};
-use session::Sources;
+use session::SessionContext;
 
 use crate::{
-    connections::{Limits, Place, Places},
+    connections::{ConnectionLimiter, ConnectionPermit, Limits},
     settings::Account,
 };
 
-/// The path that replicas ask each other at.
+/// HTTP path at which replicas read each other's acknowledgements.
 pub const ACKS: &str = "/v1/acks";
 
 /// [`frame::FEATURE_LIST`], [`frame::FEATURE_NACK_PARTS`] and [`frame::FEATURE_CREDENTIALS`].
 const FEATURES: &str = "list,nack-parts,credentials";
 
-/// Connections: of strangers, who need a few round trips to show a token, and of data planes and replicas. Half of the
-/// strangers' places may be one address's, since a service mesh or a NAT gives many pods one.
-pub const LIMITS: Limits = Limits { strangers: 256, per_address: 128, known: 4096 };
+/// Unauthenticated connections need a few round trips to present a token; one address may have half of them, since a service
+/// mesh or NAT gives many pods one. Authenticated ones are data planes and replicas.
+pub const LIMITS: Limits = Limits { unauthenticated: 256, per_address: 128, authenticated: 4096 };
 
-/// How much a caller may send before it is read, per stream and connection: what a stranger can make us hold.
+/// HTTP/2 windows: what an unauthenticated caller can make us buffer, per stream and per connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 128 << 10;
 
-/// The longest request head. A ServiceAccount token has about one or two thousand bytes.
-const LONGEST_HEAD: u32 = 16 << 10;
+/// Maximum size of a request head in bytes. A ServiceAccount token takes one or two thousand.
+const MAX_HEAD: u32 = 16 << 10;
 
-/// How long a connection may take.
+/// HTTP/2 pings, and how long their acknowledgement may take: well below the idle timeouts of cloud load balancers and NATs.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Streams of one connection. A data plane opens one, and another when it replaces it.
+const MAX_STREAMS: u32 = 8;
+
+/// How long sessions may take to end on shutdown, less than the whole shutdown may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Wait after `accept` has failed, most likely for lack of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Waits {
-    /// For the TLS handshake.
+pub struct Timeouts {
+    /// Of the TLS handshake.
     pub handshake: Duration,
-    /// From there to the first request with a valid token.
+    /// From the handshake to the first request with a valid token.
     pub token: Duration,
-    /// Without an open stream.
+    /// Time without an open stream.
     pub idle: Duration,
 }
 
-/// What every connection works with.
-pub struct Push {
-    /// What sessions work with.
-    pub sources: Sources,
-    /// Who may come in.
+/// What every connection needs.
+pub struct PushServer {
+    /// What every session needs.
+    pub sessions: SessionContext,
+    /// Authenticates callers.
     pub authenticator: Authenticator,
-    /// Accounts of data planes.
+    /// ServiceAccounts of data planes.
     pub data_planes: Vec<Account>,
-    /// The operator's own account.
+    /// The operator's own ServiceAccount.
     pub operator: Option<Account>,
-    /// Who is connected.
-    pub places: Arc<Places>,
-    /// How long connections may take.
-    pub waits: Waits,
+    /// Limits connections.
+    pub limiter: Arc<ConnectionLimiter>,
+    /// Timeouts of connections.
+    pub timeouts: Timeouts,
 }
 
 /// One connection, as its requests see it.
 struct Connection {
-    push: Arc<Push>,
-    place: Place,
-    /// Streams that are open.
+    push: Arc<PushServer>,
+    permit: ConnectionPermit,
+    /// Number of open streams.
     streams: watch::Sender<usize>,
 }
 
-/// An open stream; counted until dropped.
-struct Open(Arc<Connection>);
+/// Counts an open stream until dropped.
+struct OpenStream(Arc<Connection>);
 
-type Answer = Response<Either<Full<Bytes>, Outgoing>>;
+type PushResponse = Response<Either<Full<Bytes>, Outgoing>>;
 
 /// Accepts connections until shutdown, then waits for every session to end.
-pub async fn serve(push: Arc<Push>, listener: TcpListener, tls: TlsAcceptor) {
+pub async fn serve(push: Arc<PushServer>, listener: TcpListener, tls: TlsAcceptor) {
     let tracker = TaskTracker::new();
-    let shutdown = push.sources.shutdown.clone();
+    let shutdown = push.sessions.shutdown.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -109,12 +122,12 @@ pub async fn serve(push: Arc<Push>, listener: TcpListener, tls: TlsAcceptor) {
         };
         match accepted {
             Ok((stream, from)) => {
-                let (push, place) = (Arc::clone(&push), push.places.enter(from.ip()));
-                drop(tracker.spawn(connection(push, place, stream, tls.clone())));
+                let (push, permit) = (Arc::clone(&push), push.limiter.accept(from.ip()));
+                drop(tracker.spawn(connection(push, permit, stream, tls.clone())));
             }
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
-                time::sleep(Duration::from_millis(100)).await; // out of descriptors, most likely
+                time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
@@ -122,43 +135,43 @@ pub async fn serve(push: Arc<Push>, listener: TcpListener, tls: TlsAcceptor) {
     tracker.wait().await;
 }
 
-async fn connection(push: Arc<Push>, place: Place, stream: TcpStream, tls: TlsAcceptor) {
-    let (_, lost) = (stream.set_nodelay(true), place.lost());
-    let greeted = tokio::select! {
-        greeted = time::timeout(push.waits.handshake, tls.accept(stream)) => greeted,
-        () = lost.cancelled() => return debug!("gave its place to another connection"),
+async fn connection(push: Arc<PushServer>, permit: ConnectionPermit, stream: TcpStream, tls: TlsAcceptor) {
+    let (_, evicted) = (stream.set_nodelay(true), permit.evicted());
+    let handshake = tokio::select! {
+        handshake = time::timeout(push.timeouts.handshake, tls.accept(stream)) => handshake,
+        () = evicted.cancelled() => return debug!("evicted by another connection"),
     };
-    let stream = match greeted {
+    let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
         Err(_) => return debug!("TLS handshake timed out"),
     };
-    let shutdown = push.sources.shutdown.clone();
-    let shared = Arc::new(Connection { push, place, streams: watch::Sender::new(0) });
+    let shutdown = push.sessions.shutdown.clone();
+    let shared = Arc::new(Connection { push, permit, streams: watch::Sender::new(0) });
     let answering = Arc::clone(&shared);
     let service = service_fn(move |request| {
         let connection = Arc::clone(&answering);
-        async move { Ok::<_, Infallible>(connection.answer(request).await) }
+        async move { Ok::<_, Infallible>(connection.respond(request).await) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20))
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(8)
-        .max_header_list_size(LONGEST_HEAD);
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        // A stranger has no say in when it goes; cutting it frees what it holds.
-        () = lost.cancelled() => return debug!("gave its place to another connection"),
-        () = shared.not_admitted() => return debug!("no valid token in time"),
+        // An unauthenticated connection is dropped without ceremony, which frees its buffers.
+        () = evicted.cancelled() => return debug!("evicted by another connection"),
+        () = shared.not_authenticated() => return debug!("no valid token in time"),
         () = async { tokio::select! { () = shutdown.cancelled() => {}, () = shared.idle() => {} } } => {
             connection.as_mut().graceful_shutdown();
-            // The sessions end by themselves now; a pod that reads nothing does not hold up the operator.
-            time::timeout(Duration::from_secs(5), connection).await.unwrap_or(Ok(()))
+            // The sessions end by themselves now; a pod that does not read must not delay the shutdown.
+            time::timeout(DRAIN_TIMEOUT, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -169,50 +182,50 @@ async fn connection(push: Arc<Push>, place: Place, stream: TcpStream, tls: TlsAc
 // === impl Connection ===
 
 impl Connection {
-    /// Completes if the connection's token wait is over without a token.
-    async fn not_admitted(&self) {
-        time::sleep(self.push.waits.token).await;
-        if self.place.is_known() {
+    /// Completes if no valid token was presented in time.
+    async fn not_authenticated(&self) {
+        time::sleep(self.push.timeouts.token).await;
+        if self.permit.is_authenticated() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Completes when no stream was open for a while.
+    /// Completes when there was no open stream for a while.
     async fn idle(&self) {
         let mut streams = self.streams.subscribe();
         loop {
             if streams.wait_for(|open| *open == 0).await.is_err() {
                 return;
             }
-            let opened = time::timeout(self.push.waits.idle, streams.wait_for(|open| *open > 0)).await;
+            let opened = time::timeout(self.push.timeouts.idle, streams.wait_for(|open| *open > 0)).await;
             if opened.is_err() {
                 return;
             }
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> PushResponse {
         match (request.method(), request.uri().path()) {
             (&Method::POST, frame::PATH) => self.stream(request).await,
             (&Method::GET, ACKS) => self.acks(&request).await,
             (_, frame::PATH | ACKS) => text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
-            _ => text(StatusCode::NOT_FOUND, "no such path"),
+            _ => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
 
-    /// Who sent a request, if it is one of these accounts and there is a place for it.
-    async fn admit(&self, request: &Request<Incoming>, accounts: &[Account]) -> Result<Caller, Refused> {
-        let caller = self.push.authenticator.admit(request.headers(), self.place.address(), accounts).await?;
-        if self.place.admit() { Ok(caller) } else { Err(Refused::Full) }
+    /// The sender of a request, if it is one of these accounts and not over the limit.
+    async fn authenticate(&self, request: &Request<Incoming>, accounts: &[Account]) -> Result<Caller, AuthError> {
+        let caller = self.push.authenticator.authenticate(request.headers(), self.permit.address(), accounts).await?;
+        if self.permit.authenticate() { Ok(caller) } else { Err(AuthError::TooManyConnections) }
     }
 
-    async fn stream(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        let caller = match self.admit(&request, &self.push.data_planes).await {
+    async fn stream(self: Arc<Self>, request: Request<Incoming>) -> PushResponse {
+        let caller = match self.authenticate(&request, &self.push.data_planes).await {
             Ok(caller) => caller,
-            Err(refused) => return self.push.refuse(&refused),
+            Err(refused) => return self.push.reject(&refused),
         };
         let (outbox, body) = Outbox::new();
-        let open = Open::new(&self);
+        let open = OpenStream::new(&self);
         tokio::spawn(self.session(caller, request, outbox, open));
         let mut response = Response::new(Either::Right(body));
         response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
@@ -220,22 +233,22 @@ impl Connection {
         response
     }
 
-    async fn session(self: Arc<Self>, caller: Caller, request: Request<Incoming>, outbox: Outbox, _open: Open) {
+    async fn session(self: Arc<Self>, caller: Caller, request: Request<Incoming>, outbox: Outbox, _open: OpenStream) {
         let (head, body) = request.into_parts();
-        let Push { sources, authenticator, .. } = &*self.push;
-        sources.metrics.connected(1);
-        let token_ends = authenticator.ended(&head.headers);
+        let PushServer { sessions, authenticator, .. } = &*self.push;
+        sessions.metrics.connected(1);
+        let token_revoked = authenticator.until_revoked(&head.headers);
         let identify = |instance: &str| caller.peer(instance);
-        let ended = session::run(identify, sources.clone(), body, outbox, token_ends).await;
-        sources.metrics.connected(-1);
+        let ended = session::run(identify, sessions.clone(), body, outbox, token_revoked).await;
+        sessions.metrics.connected(-1);
         debug!(reason = %ended, "stream ended");
     }
 
-    async fn acks(&self, request: &Request<Incoming>) -> Answer {
-        if let Err(refused) = self.admit(request, self.push.operator.as_slice()).await {
-            return self.push.refuse(&refused);
+    async fn acks(&self, request: &Request<Incoming>) -> PushResponse {
+        if let Err(refused) = self.authenticate(request, self.push.operator.as_slice()).await {
+            return self.push.reject(&refused);
         }
-        match serde_json::to_string(&self.push.sources.acks.local()) {
+        match serde_json::to_string(&self.push.sessions.acks.local_reports()) {
             Ok(body) => {
                 let mut response = text(StatusCode::OK, &body);
                 response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
@@ -246,49 +259,49 @@ impl Connection {
     }
 }
 
-// === impl Open ===
+// === impl OpenStream ===
 
-impl Open {
+impl OpenStream {
     fn new(connection: &Arc<Connection>) -> Self {
         connection.streams.send_modify(|open| *open += 1);
         Self(Arc::clone(connection))
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.streams.send_modify(|open| *open -= 1);
     }
 }
 
-// === impl Push ===
+// === impl PushServer ===
 
-impl Push {
-    fn refuse(&self, refused: &Refused) -> Answer {
-        self.sources.metrics.refused();
+impl PushServer {
+    fn reject(&self, refused: &AuthError) -> PushResponse {
+        self.sessions.metrics.refused();
         let status = match refused {
-            Refused::NoToken | Refused::Invalid(_) => StatusCode::UNAUTHORIZED,
-            Refused::NotAllowed(_) => StatusCode::FORBIDDEN,
-            Refused::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Refused::Full | Refused::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            AuthError::NoToken | AuthError::Invalid(_) => StatusCode::UNAUTHORIZED,
+            AuthError::Forbidden(_) => StatusCode::FORBIDDEN,
+            AuthError::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            AuthError::TooManyConnections | AuthError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        // What anybody can cause at any rate is counted and not logged.
+        // What anybody can cause at any rate is only counted.
         match refused {
-            Refused::NoToken | Refused::TooMany => debug!(reason = %refused, "connection refused"),
+            AuthError::NoToken | AuthError::RateLimited => debug!(reason = %refused, "connection refused"),
             _ => warn!(reason = %refused, "connection refused"),
         }
         text(status, &refused.to_string())
     }
 }
 
-impl Default for Waits {
+impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { handshake: seconds(10), token: seconds(15), idle: seconds(30) }
     }
 }
 
-fn text(status: StatusCode, text: &str) -> Answer {
+fn text(status: StatusCode, text: &str) -> PushResponse {
     let mut response = Response::new(Either::Left(Full::from(format!("{text}\n"))));
     *response.status_mut() = status;
     response

@@ -1,5 +1,5 @@
-//! Flags and environment of `routeapi-operator run`. Every flag has a variable `ROUTEAPI_…`; the chart sets the names
-//! that depend on the release. No decisions are made here, and no defaults of the kinds.
+//! Flags and environment variables of `routeapi-operator run`. The chart sets the names that depend on the release. No decisions
+//! are made here, and there are no defaults of the kinds.
 
 use std::{collections::BTreeSet, net::SocketAddr, str::FromStr};
 
@@ -8,136 +8,136 @@ use routeapi_compile::{AddressPolicy, AddressRules, Publishers};
 use routeapi_crds::value::Duration;
 use routeapi_process::{DefaultHost, listen};
 
-use crate::index::usage::Bounds;
+use crate::index::usage::NamespaceLimits;
 
-/// What the operator is told at its start.
+/// The operator's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
-    /// Where data planes connect (HTTP/2 over TLS). [::] takes IPv4 too, and is 0.0.0.0 on a host without IPv6.
+    /// Address for data planes (HTTP/2 over TLS). [::] includes IPv4; on hosts without IPv6 it means 0.0.0.0
     #[arg(long, env = "ROUTEAPI_LISTEN", default_value = "[::]:8443", value_parser = on_any_address)]
     pub listen: SocketAddr,
 
-    /// Where /metrics, /livez and /readyz are served (HTTP).
+    /// Address for /metrics, /livez and /readyz (HTTP)
     #[arg(long, env = "ROUTEAPI_ADMIN", default_value = "[::]:9090", value_parser = on_any_address)]
     pub admin: SocketAddr,
 
-    /// The operator's own namespace: of its Lease, its certificates and, by default, of AIProviders.
+    /// The operator's own namespace, for its Lease, its certificates and, by default, AIProviders
     #[arg(long, env = "ROUTEAPI_NAMESPACE", default_value = "default")]
     pub namespace: String,
 
-    /// What this replica is called in the Lease: its pod name. Default: a name of its own at each start.
+    /// Identity of this replica in the Lease, usually its pod name. Default: a random name
     #[arg(long, env = "ROUTEAPI_IDENTITY", default_value_t = unique_identity())]
     pub identity: String,
 
-    /// Namespaces whose AIProviders, AIRoutes and ApiTokens count. Default: all.
+    /// Namespaces to watch for AIProviders, AIRoutes and ApiTokens, separated by commas. Default: all
     #[arg(long, env = "ROUTEAPI_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
 
-    /// Namespaces where Secrets and ConfigMaps that AIProviders name may be read. Default: the operator's own.
+    /// Namespaces in which the operator reads Secrets and ConfigMaps for AIProviders, separated by commas. Default: the operator's
+    /// own
     #[arg(long, env = "ROUTEAPI_PROVIDER_NAMESPACES", value_delimiter = ',')]
     pub provider_namespaces: Vec<String>,
 
-    /// Namespaces whose AIRoutes may serve tokens of other namespaces, beside those labelled
-    /// routeapi.dev/publish-models=true. Default: the operator's own and those of AIProviders. The operator's own comes
-    /// before the others, these before labelled ones.
+    /// Namespaces whose AIRoutes may serve tokens of other namespaces, in addition to those labelled
+    /// routeapi.dev/publish-models=true, separated by commas. The operator's own takes precedence over the others listed, and
+    /// these over labelled ones. Default: the operator's own and the provider namespaces
     #[arg(long, env = "ROUTEAPI_PUBLISH_NAMESPACES", value_delimiter = ',')]
     pub publish_namespaces: Vec<String>,
 
-    /// Only objects with these labels (key=value,…) belong to this installation.
+    /// Label selector of the objects that belong to this installation, such as key=value
     #[arg(long, env = "ROUTEAPI_SELECTOR")]
     pub selector: Option<String>,
 
-    /// ServiceAccounts (namespace/name) that data planes run as.
+    /// ServiceAccounts of data planes (namespace/name), separated by commas
     #[arg(long = "data-plane-service-account", env = "ROUTEAPI_DATA_PLANE_SERVICE_ACCOUNT", value_delimiter = ',')]
     pub data_planes: Vec<Account>,
 
-    /// ServiceAccount (namespace/name) of the operator's own replicas, which may read each other's acknowledgements.
+    /// ServiceAccount of the operator (namespace/name), whose replicas read each other's acknowledgements
     #[arg(long = "operator-service-account", env = "ROUTEAPI_OPERATOR_SERVICE_ACCOUNT")]
     pub operator: Option<Account>,
 
-    /// host:port of all replicas (a headless Service). Default: this is the only one.
+    /// host:port of a headless Service with all replicas. Default: this is the only replica
     #[arg(long, env = "ROUTEAPI_PEERS")]
     pub peers: Option<String>,
 
-    /// File with this replica's own token for the audience routeapi-config, for reading from peers.
+    /// File with this replica's ServiceAccount token for the audience routeapi-config
     #[arg(long, env = "ROUTEAPI_PEER_TOKEN_FILE", default_value = "/var/run/secrets/routeapi/peer/token")]
     pub peer_token_file: std::path::PathBuf,
 
-    /// Accept AIProviders at loopback addresses. Those lead into the data plane's own pod, so this is for trials on one
-    /// machine; `routeapi serve` has to be told the same. Every other address that is refused in a cluster stays refused.
+    /// Accept AIProviders with loopback addresses, which are inside the data plane's own pod. For tests on one machine; set it for
+    /// `routeapi serve` too. Other forbidden addresses stay forbidden
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS")]
     pub allow_loopback_upstreams: bool,
 
-    /// Host of the API server, at which no upstream may be. Kubernetes sets this variable in every pod.
+    /// Host of the API server, which must not be an upstream. Kubernetes sets this variable in every pod
     #[arg(long, env = "KUBERNETES_SERVICE_HOST")]
     pub api_server_host: Option<String>,
 
-    /// Name of the data planes' Service in the operator's namespace, at which no upstream may be.
+    /// Name of the data planes' Service in the operator's namespace, which must not be an upstream
     #[arg(long, env = "ROUTEAPI_GATEWAY_SERVICE")]
     pub gateway_service: Option<String>,
 
-    /// Base URL that is written into tokens' Secrets, without a version segment.
+    /// Base URL of the gateway for the Secrets of ApiTokens, without a version segment
     #[arg(long, env = "ROUTEAPI_GATEWAY_URL", default_value = "http://routeapi.default.svc")]
     pub gateway_url: String,
 
-    /// Name of the Service that data planes connect to; the certificate is for it.
+    /// Name of the operator's Service, for which the serving certificate is issued
     #[arg(long, env = "ROUTEAPI_SERVICE", default_value = "routeapi-operator")]
     pub service: String,
 
-    /// DNS suffix of the cluster.
+    /// DNS domain of the cluster
     #[arg(long, env = "ROUTEAPI_CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
 
-    /// Secret that the operator keeps its CA and certificate in.
+    /// Secret for the operator's CA and serving certificate
     #[arg(long, env = "ROUTEAPI_TLS_SECRET", default_value = "routeapi-config-tls")]
     pub tls_secret: String,
 
-    /// Secret (kubernetes.io/tls, with ca.crt) that somebody else maintains, cert-manager for instance; the operator then
-    /// has no CA of its own.
+    /// Secret with a serving certificate issued elsewhere, for example by cert-manager (type kubernetes.io/tls, with ca.crt). The
+    /// operator then has no CA of its own
     #[arg(long, env = "ROUTEAPI_TLS_EXISTING_SECRET")]
     pub tls_existing_secret: Option<String>,
 
-    /// ConfigMap that the CA certificates are published in for data planes to mount.
+    /// ConfigMap for the CA certificates, which data planes mount
     #[arg(long, env = "ROUTEAPI_CA_CONFIG_MAP", default_value = "routeapi-config-ca")]
     pub ca_config_map: String,
 
-    /// How long a new CA is published before it is used: kubelets need up to two minutes to update mounted files.
+    /// How long a new CA is published before it is used. Kubelets take up to two minutes to update mounted files
     #[arg(long, env = "ROUTEAPI_CA_PROPAGATION", default_value = "150s")]
     pub ca_propagation: Duration,
 
-    /// The Lease that decides which replica writes.
+    /// Lease for leader election
     #[arg(long, env = "ROUTEAPI_LEASE", default_value = "routeapi-operator")]
     pub lease: String,
 
-    /// A burst of changes is compiled once it has been quiet for this long,
+    /// Compile after there was no further change for this long
     #[arg(long, env = "ROUTEAPI_DEBOUNCE_QUIET", default_value = "20ms")]
     pub debounce_quiet: Duration,
 
-    /// or, if it does not end, after this long.
+    /// Compile no later than this after the first change
     #[arg(long, env = "ROUTEAPI_DEBOUNCE_MAX", default_value = "250ms")]
     pub debounce_max: Duration,
 
-    /// AIProviders, AIRoutes and ApiTokens that one namespace may hold together; the oldest count. 0: no limit.
-    /// The operator's own namespace and those of AIProviders have none.
+    /// Maximum number of AIProviders, AIRoutes and ApiTokens per namespace; the oldest are used. The operator's own namespace and the
+    /// provider namespaces have no limit. 0: no limit
     #[arg(long, env = "ROUTEAPI_NAMESPACE_MAX_OBJECTS", default_value_t = 2000)]
     pub namespace_max_objects: usize,
 
-    /// Bytes that their specs may have together. 0: no limit.
+    /// Maximum total size of their specs per namespace, in bytes. 0: no limit
     #[arg(long, env = "ROUTEAPI_NAMESPACE_MAX_BYTES", default_value_t = 8 << 20)]
     pub namespace_max_bytes: usize,
 
-    /// How often every token's Secret is compared with its status.
+    /// How often the Secret of every ApiToken is reconciled
     #[arg(long, env = "ROUTEAPI_RESYNC", default_value = "10m")]
     pub resync: Duration,
 
-    /// How often the API server is asked whether a token's Secret was deleted or changed: for its metadata, since Secrets
-    /// of apps are not watched. Of all tokens together at most 20 times a second, so less often if there are more than
-    /// 100. 0s: never.
+    /// How often the metadata of every ApiToken's Secret is read to notice that it was deleted or changed; the operator does not
+    /// watch Secrets of apps. At most 20 reads per second in all, so less often with more than 100 tokens. 0s: never
     #[arg(long, env = "ROUTEAPI_SECRET_CHECK", default_value = "5s")]
     pub secret_check: Duration,
 }
 
-/// An address to listen on; any, if a port is all that is said.
+/// An address to listen on; all addresses if there is only a port.
 fn on_any_address(text: &str) -> Result<SocketAddr, String> {
     listen(text, DefaultHost::Any)
 }
@@ -145,18 +145,18 @@ fn on_any_address(text: &str) -> Result<SocketAddr, String> {
 /// A ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its namespace.
+    /// Namespace of the ServiceAccount.
     pub namespace: String,
-    /// Its name.
+    /// Name of the ServiceAccount.
     pub name: String,
 }
 
-/// Not `namespace/name`.
+/// The text is not `namespace/name`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not namespace/name")]
 pub struct InvalidAccount(String);
 
-/// Two replicas of one name would both think that they hold the lease.
+/// A random identity: two replicas with the same one would both consider themselves the leader.
 fn unique_identity() -> String {
     let mut bytes = [0; 6];
     if getrandom::fill(&mut bytes).is_err() {
@@ -166,7 +166,7 @@ fn unique_identity() -> String {
 }
 
 impl Settings {
-    /// Namespaces whose Secrets and ConfigMaps are watched.
+    /// The namespaces whose Secrets and ConfigMaps are watched.
     pub fn provider_namespaces(&self) -> Vec<String> {
         match self.provider_namespaces.as_slice() {
             [] => vec![self.namespace.clone()],
@@ -174,15 +174,15 @@ impl Settings {
         }
     }
 
-    /// What a namespace may hold, if that is bounded.
-    pub fn namespace_bounds(&self) -> Option<Bounds> {
-        let most = |value: usize| if value == 0 { usize::MAX } else { value };
-        let (objects, bytes) = (most(self.namespace_max_objects), most(self.namespace_max_bytes));
+    /// The limits of each namespace, if there are any.
+    pub fn namespace_limits(&self) -> Option<NamespaceLimits> {
+        let unlimited = |value: usize| if value == 0 { usize::MAX } else { value };
+        let (objects, bytes) = (unlimited(self.namespace_max_objects), unlimited(self.namespace_max_bytes));
         let exempt = self.provider_namespaces().into_iter().chain([self.namespace.clone()]).collect();
-        (objects.min(bytes) < usize::MAX).then_some(Bounds { objects, bytes, exempt })
+        (objects.min(bytes) < usize::MAX).then_some(NamespaceLimits { objects, bytes, exempt })
     }
 
-    /// Who may publish models to tokens of other namespaces.
+    /// The namespaces that may publish models to tokens of other namespaces.
     pub fn publishers(&self) -> Publishers {
         let listed: BTreeSet<String> = match self.publish_namespaces.as_slice() {
             [] => self.provider_namespaces().into_iter().chain([self.namespace.clone()]).collect(),
@@ -192,7 +192,7 @@ impl Settings {
         Publishers::Granted { first, listed }
     }
 
-    /// Where upstreams may be.
+    /// The addresses that upstreams may have.
     pub fn addresses(&self) -> AddressRules {
         let rules = AddressRules::from(AddressPolicy::in_cluster(self.allow_loopback_upstreams));
         let gateway = self.gateway_url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
@@ -201,7 +201,7 @@ impl Settings {
         rules.with_api_server(self.api_server_host.as_deref().unwrap_or_default()).with_gateway(names)
     }
 
-    /// What a Service of the operator's namespace may be called by pods there.
+    /// The DNS names of a Service in the operator's namespace, as pods may use them.
     fn names_of(&self, service: &str) -> Vec<String> {
         let (namespace, domain) = (&self.namespace, &self.cluster_domain);
         vec![
@@ -212,7 +212,7 @@ impl Settings {
         ]
     }
 
-    /// The names that the serving certificate is for; the first is the one that peers ask for.
+    /// The names in the serving certificate; replicas use the first.
     pub fn dns_names(&self) -> Vec<String> {
         let mut names = self.names_of(&self.service);
         names.push("localhost".to_owned());
@@ -221,7 +221,7 @@ impl Settings {
 }
 
 impl Account {
-    /// As the API server names it.
+    /// The user name that the API server gives it.
     pub fn user_name(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
@@ -252,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn replicas_without_a_name_do_not_share_one() {
+    fn random_identities_are_unique() {
         let identity = || Flags::parse_from(["test"]).settings.identity;
         assert_ne!(unique_identity(), unique_identity());
         assert!(identity().starts_with("routeapi-operator-"));
     }
 
     #[test]
-    fn no_upstream_is_the_api_server_or_this_installation() {
+    fn the_api_server_and_this_installation_are_refused_as_upstreams() {
         let flags = Flags::parse_from([
             "test",
             "--namespace=ai",
@@ -278,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn the_release_and_the_provider_namespaces_publish_unless_told_otherwise() {
+    fn the_operators_and_the_provider_namespaces_publish_by_default() {
         let publishers = |flags: &[&str]| {
             let all = ["test", "--namespace=ai"].iter().chain(flags);
             Flags::parse_from(all).settings.publishers()
         };
         let granted = |first: &str, listed: &[&str]| Publishers::Granted {
             first: first.to_owned(),
-            listed: listed.iter().map(|&it| it.to_owned()).collect(),
+            listed: listed.iter().map(|&name| name.to_owned()).collect(),
         };
         assert_eq!(publishers(&[]), granted("ai", &["ai"]));
         assert_eq!(publishers(&["--provider-namespaces=keys,more"]), granted("ai", &["ai", "keys", "more"]));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_a_list_and_checked() {
+    fn service_accounts_are_a_validated_list() {
         let flags = Flags::parse_from(["test", "--data-plane-service-account=ai/one,ai/two"]);
         let names: Vec<_> = flags.settings.data_planes.iter().map(Account::user_name).collect();
         assert_eq!(names, ["system:serviceaccount:ai:one", "system:serviceaccount:ai:two"]);

@@ -1,11 +1,11 @@
-//! Verdicts and acknowledgements become conditions, written by the lease holder.
+//! Writes verdicts and acknowledgements as conditions; only on the leader.
 //!
-//! `decide` says (pure) what each status should say and whether that is worth a write; this file writes it, paced, with
-//! events on transitions. Validity is not judged here again. An object whose status cannot be read (see
-//! `index::Broken`) is told so once per version.
+//! `decide` decides (pure) the status of each object and whether it is worth a write; this file writes it, at a limited rate,
+//! with events on transitions. Validity is not checked here again. An object that cannot be read (see
+//! `index::ExcludedObject`) gets a status once per version.
 
 pub mod decide;
-mod numbers;
+mod pod_counts;
 mod write;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -31,58 +31,57 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
-    complaints::Complaints,
-    parts::Parts,
+    backoff::Backoff,
+    context::Context,
+    log_limiter::LogLimiter,
     publish::Publication,
-    push::ack::{AWAY, Progress, Standing},
+    push::ack::{AckSummary, Progress, RECONNECT_GRACE},
     settings::Settings,
     telemetry::Outcome,
-    tokens::plan::Finding,
-    writer::{Pace, Urgency},
+    tokens::plan::SecretState,
+    write_limiter::{Priority, WriteLimiter},
 };
-use decide::{Facts, Wanted};
-use numbers::Unsaid;
-use write::{Shown, Written};
+use decide::{DesiredStatus, StatusInputs};
+use pod_counts::PendingCounts;
+use write::{LastWrite, ObservedFields};
 
-/// Changes are gathered for this long before statuses are looked at.
-const GATHER: Duration = Duration::from_millis(50);
+/// Changes are collected for this long before statuses are decided: acknowledgements of many pods arrive together.
+const BATCH_DELAY: Duration = Duration::from_millis(50);
 
-/// How soon a failed write is tried again; the wait doubles
-const RETRY: Duration = Duration::from_secs(2);
+/// Retries of a failed write. The API server is not overloaded by a status that it refuses, nor does anybody wait long for one
+/// that succeeds again.
+const RETRY: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_secs(60) };
 
-/// up to this.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// How long recording an event may take; it is not worth delaying statuses for longer.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long recording an event may take.
-const EVENT: Duration = Duration::from_secs(2);
+/// How often statuses are decided when nothing changes: tokens expire.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often statuses are looked at when nothing happens: tokens expire.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Maximum length of an error in a log line, in bytes: webhooks return whole pages.
+const MAX_LOGGED_ERROR: usize = 500;
 
-/// Bytes of an error that a log line shows.
-const LONGEST_ERROR: usize = 500;
+type SecretStates = BTreeMap<ObjectId, SecretState>;
 
-type Findings = BTreeMap<ObjectId, Finding>;
-
-/// Writes statuses.
-pub struct Statuses {
-    parts: Parts,
-    findings: watch::Receiver<Findings>,
+/// Writes statuses. One per replica.
+pub struct StatusWriter {
+    context: Context,
+    secret_states: watch::Receiver<SecretStates>,
     recorder: Recorder,
 }
 
-/// What the leader remembers between looks.
-struct Memory {
-    pace: Pace,
-    /// Since when an object has been waiting for data planes.
+/// What the leader stores between two rounds.
+struct LeaderState {
+    limiter: WriteLimiter,
+    /// Since when acknowledgements of an object have been outstanding.
     waiting: BTreeMap<Key, Instant>,
-    /// What was written, until the watch shows it.
-    written: BTreeMap<Key, Written>,
-    retry: BTreeMap<Key, Retry>,
-    complaints: Complaints<Key>,
-    unsaid: Unsaid,
-    since: Instant,
-    /// How many pods statuses spoke of when this replica began to write.
+    /// The last write of each object, until the watch returns it.
+    last_writes: BTreeMap<Key, LastWrite>,
+    retries: BTreeMap<Key, Retry>,
+    log_limiter: LogLimiter<Key>,
+    pending_counts: PendingCounts,
+    leader_since: Instant,
+    /// The number of pods in statuses when this replica became the leader.
     expected: Option<usize>,
 }
 
@@ -90,33 +89,33 @@ struct Memory {
 #[derive(Clone, Copy)]
 struct Retry {
     at: Instant,
-    times: u32,
+    failures: u32,
 }
 
-/// A status to be written.
-struct Due {
+/// A status to write.
+struct PendingWrite {
     key: Key,
-    current: Current,
-    wanted: Wanted,
-    urgency: Urgency,
+    current: ObservedObject,
+    desired: DesiredStatus,
+    priority: Priority,
 }
 
 /// An object's metadata and conditions as the index has them.
-struct Current {
+struct ObservedObject {
     metadata: ObjectMeta,
     reference: ObjectReference,
     conditions: Vec<Condition>,
-    shown: Shown,
+    fields: ObservedFields,
 }
 
-// === impl Statuses ===
+// === impl StatusWriter ===
 
-impl Statuses {
-    /// By these settings.
-    pub fn new(settings: &Settings, parts: &Parts, findings: watch::Receiver<Findings>) -> Self {
+impl StatusWriter {
+    /// A writer with these settings.
+    pub fn new(settings: &Settings, context: &Context, secret_states: watch::Receiver<SecretStates>) -> Self {
         let reporter =
             Reporter { controller: "routeapi-operator".to_owned(), instance: Some(settings.identity.clone()) };
-        Self { recorder: Recorder::new(parts.client.clone(), reporter), parts: parts.clone(), findings }
+        Self { recorder: Recorder::new(context.client.clone(), reporter), context: context.clone(), secret_states }
     }
 
     /// Writes while this replica is the leader, until aborted.
@@ -125,243 +124,243 @@ impl Statuses {
             if leader.wait_for(|leads| *leads).await.is_err() {
                 return;
             }
-            self.parts.metrics.leads(true);
+            self.context.metrics.leads(true);
             tokio::select! {
                 () = self.lead() => {}
                 _ = leader.wait_for(|leads| !*leads) => {}
             }
-            self.parts.metrics.leads(false);
+            self.context.metrics.leads(false);
         }
     }
 
     async fn lead(&mut self) {
         let now = Instant::now();
-        let mut memory = Memory {
-            pace: Pace::new(now),
+        let mut state = LeaderState {
+            limiter: WriteLimiter::new(now),
             waiting: BTreeMap::new(),
-            written: BTreeMap::new(),
-            retry: BTreeMap::new(),
-            complaints: Complaints::new(now),
-            unsaid: Unsaid::default(),
-            since: now,
+            last_writes: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            log_limiter: LogLimiter::new(now),
+            pending_counts: PendingCounts::default(),
+            leader_since: now,
             expected: None,
         };
-        let mut publications = self.parts.publisher.subscribe();
-        let (mut acks, mut touched) = (self.parts.acks.changed(), self.parts.index.touched());
+        let mut publications = self.context.publisher.subscribe();
+        let (mut acks, mut touched) = (self.context.acks.changed(), self.context.index.touched());
         loop {
             let current = publications.borrow_and_update().clone();
             acks.mark_unchanged();
             touched.mark_unchanged();
-            self.findings.mark_unchanged();
+            self.secret_states.mark_unchanged();
             let wait = match current {
-                Some(publication) => self.look(&publication, &mut memory).await,
-                None => LOOK_AGAIN,
+                Some(publication) => self.reconcile(&publication, &mut state).await,
+                None => RESYNC_INTERVAL,
             };
             tokio::select! {
                 _ = publications.changed() => {}
                 _ = acks.changed() => {}
                 _ = touched.changed() => {}
-                _ = self.findings.changed() => {}
+                _ = self.secret_states.changed() => {}
                 () = time::sleep(wait) => continue,
             }
-            time::sleep(GATHER).await;
+            time::sleep(BATCH_DELAY).await;
         }
     }
 
-    /// Looks at every object; how long until something may be due.
-    async fn look(&self, publication: &Publication, memory: &mut Memory) -> Duration {
-        let mut standing = self.parts.acks.standing(|revision| self.parts.publisher.recall(revision));
-        let expected = *memory.expected.get_or_insert_with(|| self.shown_pods(publication));
-        if memory.since.elapsed() < AWAY {
-            // An operator that starts has not seen them leave.
-            standing.strangers = expected.saturating_sub(standing.connected);
+    /// Decides and writes the status of every object. Returns the time until one may be due.
+    async fn reconcile(&self, publication: &Publication, state: &mut LeaderState) -> Duration {
+        let mut summary = self.context.acks.summary(|revision| self.context.publisher.state(revision));
+        let expected = *state.expected.get_or_insert_with(|| self.observed_pods(publication));
+        if state.leader_since.elapsed() < RECONNECT_GRACE {
+            // A new leader has not seen pods disconnect.
+            summary.unaccounted = expected.saturating_sub(summary.connected);
         }
-        let findings = self.findings.borrow().clone();
+        let secret_states = self.secret_states.borrow().clone();
         let verdicts = &publication.compiled.verdicts;
-        memory.pace.retain(|key| verdicts.contains_key(key));
-        memory.written.retain(|key, _| verdicts.contains_key(key));
-        memory.waiting.retain(|key, _| verdicts.contains_key(key));
-        memory.retry.retain(|key, _| verdicts.contains_key(key));
-        memory.complaints.retain(|key| verdicts.contains_key(key));
-        memory.unsaid.retain(|key| verdicts.contains_key(key));
-        let mut wait = LOOK_AGAIN;
+        state.limiter.retain(|key| verdicts.contains_key(key));
+        state.last_writes.retain(|key, _| verdicts.contains_key(key));
+        state.waiting.retain(|key, _| verdicts.contains_key(key));
+        state.retries.retain(|key, _| verdicts.contains_key(key));
+        state.log_limiter.retain(|key| verdicts.contains_key(key));
+        state.pending_counts.retain(|key| verdicts.contains_key(key));
+        let mut wait = RESYNC_INTERVAL;
         let mut due = Vec::new();
         for key in verdicts.keys() {
-            match self.wanted(key, publication, &standing, &findings, memory) {
+            match self.pending_write(key, publication, &summary, &secret_states, state) {
                 Some(Ok(write)) => due.push(write),
                 Some(Err(later)) => wait = wait.min(later),
                 None => {}
             }
         }
-        due.sort_by_key(|it| it.urgency);
-        for Due { key, current, wanted, urgency } in due {
-            match memory.pace.admit(&key, urgency, Instant::now()) {
-                Ok(()) => self.write(&key, &current, wanted, memory).await,
+        due.sort_by_key(|write| write.priority);
+        for PendingWrite { key, current, desired, priority } in due {
+            match state.limiter.admit(&key, priority, Instant::now()) {
+                Ok(()) => self.write(&key, &current, desired, state).await,
                 Err(later) => wait = wait.min(later),
             }
         }
         wait.max(Duration::from_millis(10))
     }
 
-    /// The most pods that any status speaks of.
-    fn shown_pods(&self, publication: &Publication) -> usize {
-        let shown = publication.compiled.verdicts.keys().filter_map(|key| self.current(key));
-        shown.filter_map(|current| current.shown.connected()).max().unwrap_or_default()
+    /// The highest number of pods in any status.
+    fn observed_pods(&self, publication: &Publication) -> usize {
+        let fields = publication.compiled.verdicts.keys().filter_map(|key| self.current(key));
+        fields.filter_map(|current| current.fields.connected()).max().unwrap_or_default()
     }
 
-    /// What should be written of an object now, or when to look again.
-    fn wanted(
+    /// The status to write of an object now, or the time until one may be due.
+    fn pending_write(
         &self,
         key: &Key,
         publication: &Publication,
-        standing: &Standing,
-        findings: &Findings,
-        memory: &mut Memory,
-    ) -> Option<Result<Due, Duration>> {
+        summary: &AckSummary,
+        secret_states: &SecretStates,
+        state: &mut LeaderState,
+    ) -> Option<Result<PendingWrite, Duration>> {
         let now = Instant::now();
         if let Some(left) =
-            memory.retry.get(key).map(|it| it.at.saturating_duration_since(now)).filter(|it| !it.is_zero())
+            state.retries.get(key).map(|retry| retry.at.saturating_duration_since(now)).filter(|left| !left.is_zero())
         {
             return Some(Err(left));
         }
         let verdict = publication.compiled.verdicts.get(key)?;
-        let current = match publication.broken.get(key) {
-            Some(broken) => Current::unreadable(key, &broken.uid),
+        let current = match publication.excluded.get(key) {
+            Some(excluded) => ObservedObject::unreadable(key, &excluded.uid),
             None => self.current(key)?,
         };
-        if memory.written.get(key).is_some_and(|written| written.is_newer_than(&current.metadata)) {
-            return None; // the watch has not shown what was written last
+        if state.last_writes.get(key).is_some_and(|written| written.is_newer_than(&current.metadata)) {
+            return None; // the watch has not returned the last write yet
         }
-        // Of an unreadable object an older version is in force, which says nothing about this one.
-        let entry = publication.catalog.get(key).filter(|_| !publication.broken.contains_key(key));
-        let progress = entry.map(|entry| standing.of(key, &entry.version));
-        let complete = progress.as_ref().is_none_or(Progress::complete);
-        let since = match complete {
-            true => {
-                memory.waiting.remove(key);
-                now
-            }
-            false => *memory.waiting.entry(key.clone()).or_insert(now),
+        // Of an excluded object an older version is in force, whose rollout does not matter here.
+        let entry = publication.catalog.get(key).filter(|_| !publication.excluded.contains_key(key));
+        let progress = entry.map(|entry| summary.of(key, &entry.version));
+        let since = if progress.as_ref().is_none_or(Progress::complete) {
+            state.waiting.remove(key);
+            now
+        } else {
+            *state.waiting.entry(key.clone()).or_insert(now)
         };
-        let facts = Facts {
+        let inputs = StatusInputs {
             verdict,
             progress,
-            finding: (key.kind == Kind::Token).then(|| findings.get(&key.id).cloned()),
-            key_rejection: (key.kind == Kind::Provider).then(|| standing.key_rejection(&key.id)).flatten(),
-            held: &current.conditions,
-            waited: now.duration_since(since),
-            led: now.duration_since(memory.since),
+            secret_state: (key.kind == Kind::Token).then(|| secret_states.get(&key.id).cloned()),
+            key_rejection: (key.kind == Kind::Provider).then(|| summary.key_rejection(&key.id)).flatten(),
+            current: &current.conditions,
+            pending_for: now.duration_since(since),
+            leading_for: now.duration_since(state.leader_since),
             now: Timestamp::now(),
         };
-        let (wanted, later) = decide::decide(&facts);
-        let Some(wanted) = wanted else { return later.map(Err) };
-        let news = match &current.shown {
-            Shown::Nothing => !memory.written.get(key).is_some_and(|it| it.says(&wanted, &current.metadata)),
-            shown => wanted.differs_from(&current.conditions) || shown.differs(&verdict.detail),
+        let (desired, later) = decide::decide(&inputs);
+        let Some(desired) = desired else { return later.map(Err) };
+        let changed = match &current.fields {
+            ObservedFields::Nothing => {
+                !state.last_writes.get(key).is_some_and(|write| write.equals(&desired, &current.metadata))
+            }
+            fields => desired.differs_from(&current.conditions) || fields.differs(&verdict.detail),
         };
-        let pods = current.shown.pods(&wanted);
-        let numbers = pods.and_then(|pods| memory.unsaid.due(key, pods, facts.led, now));
-        let urgency = match numbers {
-            // Of a namespace that holds too much, many have to be told: others first.
-            _ if news && publication.broken.get(key).is_some_and(|it| it.over) => Urgency::Numbers,
-            _ if news => Urgency::News,
-            Some(Duration::ZERO) => Urgency::Numbers,
-            _ => return numbers.into_iter().chain(later).min().map(Err),
+        let pods = current.fields.pods(&desired);
+        let due_in = pods.and_then(|pods| state.pending_counts.due(key, pods, inputs.leading_for, now));
+        let priority = match due_in {
+            // A namespace over its limits has many objects to report: others first.
+            _ if changed && publication.excluded.get(key).is_some_and(|object| object.over_limit) => Priority::Low,
+            _ if changed => Priority::High,
+            Some(Duration::ZERO) => Priority::Low,
+            _ => return due_in.into_iter().chain(later).min().map(Err),
         };
-        Some(Ok(Due { key: key.clone(), current, wanted, urgency }))
+        Some(Ok(PendingWrite { key: key.clone(), current, desired, priority }))
     }
 
-    fn current(&self, key: &Key) -> Option<Current> {
+    fn current(&self, key: &Key) -> Option<ObservedObject> {
         match key.kind {
-            Kind::Provider => self.parts.index.provider(&key.id).map(|it| Current::of_provider(&it)),
-            Kind::Route => self.parts.index.route(&key.id).map(|it| Current::of_route(&it)),
-            Kind::Token => self.parts.index.token(&key.id).map(|it| Current::of_token(&it)),
+            Kind::Provider => self.context.index.provider(&key.id).map(|object| ObservedObject::of_provider(&object)),
+            Kind::Route => self.context.index.route(&key.id).map(|object| ObservedObject::of_route(&object)),
+            Kind::Token => self.context.index.token(&key.id).map(|object| ObservedObject::of_token(&object)),
             Kind::Namespace | Kind::Unknown(_) => None,
         }
     }
 
-    async fn write(&self, key: &Key, current: &Current, wanted: Wanted, memory: &mut Memory) {
+    async fn write(&self, key: &Key, current: &ObservedObject, desired: DesiredStatus, state: &mut LeaderState) {
         let mut conditions = current.conditions.clone();
         let now = Time(Timestamp::now());
-        let flips = wanted.write_into(&mut conditions, &now);
-        let body = write::body(key, &current.metadata, &wanted, &conditions);
-        match write::apply(&self.parts.client, key, &body).await {
+        let transitions = desired.write_into(&mut conditions, &now);
+        let body = write::body(key, &current.metadata, &desired, &conditions);
+        match write::apply(&self.context.client, key, &body).await {
             Ok(version) => {
-                self.parts.metrics.wrote("status", Outcome::Written);
-                memory.retry.remove(key);
-                memory.complaints.forget(key);
-                memory.written.insert(key.clone(), Written::new(&current.metadata, version, wanted));
-                self.announce(&current.reference, &flips).await;
+                self.context.metrics.wrote("status", Outcome::Written);
+                state.retries.remove(key);
+                state.log_limiter.forget(key);
+                state.last_writes.insert(key.clone(), LastWrite::new(&current.metadata, version, desired));
+                self.record_events(&current.reference, &transitions).await;
             }
             Err(error) => {
-                self.write_failed(key, &error, memory);
+                self.write_failed(key, &error, state);
             }
         }
     }
 
-    /// A write that is refused again and again is tried less and less often, and logged once per cause.
-    fn write_failed(&self, key: &Key, error: &kube::Error, memory: &mut Memory) {
+    /// Retries a failed write with back-off, and logs it once per cause.
+    fn write_failed(&self, key: &Key, error: &kube::Error, state: &mut LeaderState) {
         let now = Instant::now();
         let code = match error {
             kube::Error::Api(status) => Some(status.code),
             _ => None,
         };
         let gone = matches!(code, Some(404 | 409));
-        self.parts.metrics.wrote("status", if gone { Outcome::Conflict } else { Outcome::Failed });
-        let cause = code.map_or_else(|| "no answer".to_owned(), |code| code.to_string());
+        self.context.metrics.wrote("status", if gone { Outcome::Conflict } else { Outcome::Failed });
+        let cause = code.map_or_else(|| "no response".to_owned(), |code| code.to_string());
         if gone {
-            debug!(object = %key.id, %error, "gone or made anew meanwhile");
-        } else if let Some(omitted) = memory.complaints.admit(key, &cause, now) {
-            let error = shorten(&error.to_string(), LONGEST_ERROR);
-            warn!(kind = write::kind(key.kind), object = %key.id, error, omitted, "cannot write a status; it is tried again");
+            debug!(object = %key.id, %error, "deleted or recreated in the meantime");
+        } else if let Some(omitted) = state.log_limiter.admit(key, &cause, now) {
+            let error = shorten(&error.to_string(), MAX_LOGGED_ERROR);
+            warn!(kind = write::kind(key.kind), object = %key.id, error, omitted, "cannot write a status, retrying");
         }
-        let times = memory.retry.get(key).map_or(0, |it| it.times);
-        let wait = RETRY.saturating_mul(1 << times.min(16)).min(LONGEST_RETRY).mul_f64(0.75 + fastrand::f64() / 2.0);
-        memory.retry.insert(key.clone(), Retry { at: now + wait, times: times.saturating_add(1) });
+        let failures = state.retries.get(key).map_or(0, |retry| retry.failures);
+        let at = now + RETRY.delay(failures, fastrand::f64());
+        state.retries.insert(key.clone(), Retry { at, failures: failures.saturating_add(1) });
     }
 
-    /// An event for each condition that changed its answer.
-    async fn announce(&self, about: &ObjectReference, flips: &[decide::Flip]) {
-        for flip in flips {
+    /// Records an event for each transition.
+    async fn record_events(&self, about: &ObjectReference, transitions: &[decide::Transition]) {
+        for transition in transitions {
             let event = Event {
-                type_: if flip.good { EventType::Normal } else { EventType::Warning },
-                reason: flip.reason.clone(),
-                note: Some(flip.note.clone()),
-                action: flip.type_.clone(),
+                type_: if transition.good { EventType::Normal } else { EventType::Warning },
+                reason: transition.reason.clone(),
+                note: Some(transition.note.clone()),
+                action: transition.type_.clone(),
                 secondary: None,
             };
-            let published = time::timeout(EVENT, self.recorder.publish(&event, about)).await;
+            let published = time::timeout(EVENT_TIMEOUT, self.recorder.publish(&event, about)).await;
             if !matches!(published, Ok(Ok(()))) {
-                debug!(reason = flip.reason, "event was not recorded");
+                debug!(reason = transition.reason, "cannot record an event");
             }
         }
     }
 }
 
-// === impl Current ===
+// === impl ObservedObject ===
 
-impl Current {
+impl ObservedObject {
     fn of_provider(object: &AIProvider) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        Self::of(object, status.conditions, Shown::Provider(status.attached_routes))
+        Self::of(object, status.conditions, ObservedFields::Provider(status.attached_routes))
     }
 
     fn of_route(object: &AIRoute) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let pods = status.data_plane.as_ref().map(Into::into);
-        Self::of(object, status.conditions, Shown::Route(status.upstreams, pods))
+        Self::of(object, status.conditions, ObservedFields::Route(status.upstreams, pods))
     }
 
     fn of_token(object: &ApiToken) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        Self::of(object, status.conditions, Shown::Token)
+        Self::of(object, status.conditions, ObservedFields::Token)
     }
 
-    fn of<K: Resource<DynamicType = ()>>(object: &K, conditions: Vec<Condition>, shown: Shown) -> Self {
-        Self { metadata: object.meta().clone(), reference: object.object_ref(&()), conditions, shown }
+    fn of<K: Resource<DynamicType = ()>>(object: &K, conditions: Vec<Condition>, fields: ObservedFields) -> Self {
+        Self { metadata: object.meta().clone(), reference: object.object_ref(&()), conditions, fields }
     }
 
-    /// Of an object whose newest version cannot be read: nothing is known of its status.
+    /// An object whose newest version is excluded: nothing is known about its status.
     fn unreadable(key: &Key, uid: &str) -> Self {
         let metadata = ObjectMeta {
             name: Some(key.id.name().to_owned()),
@@ -377,6 +376,6 @@ impl Current {
             uid: metadata.uid.clone(),
             ..ObjectReference::default()
         };
-        Self { metadata, reference, conditions: Vec::new(), shown: Shown::Nothing }
+        Self { metadata, reference, conditions: Vec::new(), fields: ObservedFields::Nothing }
     }
 }

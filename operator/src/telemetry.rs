@@ -1,4 +1,4 @@
-//! The operator's own metrics, one method per thing that happens, and its logs.
+//! The operator's own metrics, one method per event, and its logs.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,10 @@ use routeapi_channel::{Key, Kind};
 use routeapi_compile::Verdict;
 use routeapi_process::{Filter, Format, Log, LostLines};
 
-const SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+/// Buckets from a handful of objects to tens of thousands.
+const COMPILE_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// Counters and gauges, and their text.
+/// Counters and gauges.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -35,14 +36,14 @@ pub struct Metrics {
     leader: Gauge<i64, AtomicI64>,
 }
 
-/// Why a write was made or what became of it.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Outcome {
-    /// It was made.
+    /// It succeeded.
     Written,
-    /// Somebody else wrote first; it will be made again from there.
+    /// Somebody else wrote first; it is retried.
     Conflict,
-    /// The API server refused or did not answer.
+    /// The API server refused it or did not respond.
     Failed,
 }
 
@@ -78,30 +79,42 @@ struct Writes {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("routeapi_operator");
-        let compile_seconds = Histogram::new(SECONDS);
-        registry.register("compile_seconds", "Time to compile the whole state", compile_seconds.clone());
+        let compile_seconds = Histogram::new(COMPILE_BUCKETS);
+        registry.register("compile_seconds", "Time to compile all objects", compile_seconds.clone());
         let objects = Family::default();
-        registry.register("objects", "AIProviders, AIRoutes and ApiTokens by verdict", objects.clone());
+        registry.register(
+            "objects",
+            "AIProviders, AIRoutes and ApiTokens by whether they are accepted",
+            objects.clone(),
+        );
         let revisions = Counter::default();
-        registry.register("revisions", "States published", revisions.clone());
+        registry.register("revisions", "Revisions published", revisions.clone());
         let connected = Gauge::default();
         registry.register("data_planes_connected", "Open configuration streams of this replica", connected.clone());
         let refused = Counter::default();
-        registry.register("connections_refused", "Callers that were not let in", refused.clone());
+        registry.register(
+            "connections_refused",
+            "Connections refused for lack of a valid token or a free slot",
+            refused.clone(),
+        );
         let sent = Family::default();
         registry.register("resources_sent", "Resources sent to data planes", sent.clone());
         let answers = Family::default();
-        registry.register("answers", "Transactions that data planes answered", answers.clone());
+        registry.register(
+            "answers",
+            "Transactions that data planes acknowledged (ack) or rejected in part (nack)",
+            answers.clone(),
+        );
         let watch_failures = Family::default();
-        registry.register("watch_failures", "Watches that failed and were started again", watch_failures.clone());
+        registry.register("watch_failures", "Watches that failed and were restarted", watch_failures.clone());
         let writes = Family::default();
         registry.register("writes", "Writes to the API server", writes.clone());
         let minted = Counter::default();
-        registry.register("tokens_minted", "Token values made", minted.clone());
-        let help = "Lines of the log left out because standard error was not read";
+        registry.register("tokens_minted", "API keys issued", minted.clone());
+        let help = "Log lines dropped because standard error was not read";
         registry.register_collector(Box::new(LostLines { name: "log_lost_lines", help }));
         let leader = Gauge::default();
-        registry.register("leader", "1 on the replica that holds the lease", leader.clone());
+        registry.register("leader", "1 on the replica that is the leader, else 0", leader.clone());
         Self {
             registry,
             compile_seconds,
@@ -120,74 +133,75 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A state was compiled.
+    /// Records a compilation.
     pub fn compiled(&self, took: Duration, verdicts: &BTreeMap<Key, Verdict>) {
         self.compile_seconds.observe(took.as_secs_f64());
         for (kind, name) in [(Kind::Provider, "AIProvider"), (Kind::Route, "AIRoute"), (Kind::Token, "ApiToken")] {
             for (wanted, accepted) in [(true, "true"), (false, "false")] {
-                let count = verdicts.iter().filter(|(key, it)| key.kind == kind && it.accepted() == wanted).count();
+                let count =
+                    verdicts.iter().filter(|(key, verdict)| key.kind == kind && verdict.accepted() == wanted).count();
                 let gauge = self.objects.get_or_create(&Objects { kind: name, accepted });
                 gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
     }
 
-    /// A state differs from the one before.
+    /// Counts a new revision.
     pub fn published(&self) {
         self.revisions.inc();
     }
 
-    /// Streams opened (1) or closed (-1).
+    /// Adds to the number of open streams; negative for closed ones.
     pub fn connected(&self, by: i64) {
         self.connected.inc_by(by);
     }
 
-    /// A caller was not let in.
+    /// Counts a refused connection.
     pub fn refused(&self) {
         self.refused.inc();
     }
 
-    /// A transaction was sent.
+    /// Counts the resources of a transaction.
     pub fn sent(&self, put: usize, del: usize) {
-        let count = |it| u64::try_from(it).unwrap_or(u64::MAX);
+        let count = |number| u64::try_from(number).unwrap_or(u64::MAX);
         self.sent.get_or_create(&Sent { frame: "put" }).inc_by(count(put));
         self.sent.get_or_create(&Sent { frame: "del" }).inc_by(count(del));
     }
 
-    /// How many resources were put so far.
+    /// The number of resources put so far.
     pub fn puts(&self) -> u64 {
         self.sent.get_or_create(&Sent { frame: "put" }).get()
     }
 
-    /// A transaction was answered.
-    pub fn answered(&self, whole: bool) {
-        self.answers.get_or_create(&Answers { answer: if whole { "ack" } else { "nack" } }).inc();
+    /// Counts the response to a transaction: an ack if it is complete, else a nack.
+    pub fn answered(&self, complete: bool) {
+        self.answers.get_or_create(&Answers { answer: if complete { "ack" } else { "nack" } }).inc();
     }
 
-    /// A watch failed.
+    /// Counts a failed watch.
     pub fn watch_failed(&self, kind: &'static str) {
         self.watch_failures.get_or_create(&Watches { kind }).inc();
     }
 
-    /// Something was written, or not.
+    /// Counts a write.
     pub fn wrote(&self, what: &'static str, outcome: Outcome) {
         self.writes.get_or_create(&Writes { what, outcome }).inc();
     }
 
-    /// A token value was made.
+    /// Counts an issued API key.
     pub fn minted(&self) {
         self.minted.inc();
     }
 
-    /// This replica became the one that writes, or ceased to be.
+    /// Sets whether this replica is the leader.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
-    /// All of it as OpenMetrics text.
+    /// All metrics in OpenMetrics text format.
     ///
     /// # Errors
-    /// When a value does not format, which none does.
+    /// When a value cannot be formatted, which does not happen.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -195,7 +209,7 @@ impl Metrics {
     }
 }
 
-/// Logs as JSON lines on stderr.
+/// Starts logging as JSON lines on standard error.
 ///
 /// # Errors
 /// When the thread that writes cannot be started.

@@ -1,9 +1,9 @@
-//! The certificate that data planes see, and whom the operator's replicas trust.
+//! The serving certificate, and the CAs that the operator's replicas trust.
 //!
-//! [`material`] decides (pure) what the Secret should hold, [`keeper`] reads and writes it. What is served is looked up
-//! at every handshake, so a renewed certificate is in use from the next connection on and no listener is touched.
+//! [`material`] decides (pure) what the Secret should contain, [`controller`] reads and writes it. The certificate is looked up at
+//! every handshake, so a renewed one is used from the next connection on.
 
-pub mod keeper;
+pub mod controller;
 pub mod material;
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use rustls::{
 };
 use tokio::sync::watch;
 
-/// What is served and trusted now. Starts empty: handshakes fail until there is a certificate.
+/// The current serving certificate and CAs. Empty at first: handshakes fail until there is a certificate.
 #[derive(Debug, Default)]
 pub struct Certificates {
     served: ArcSwapOption<Served>,
@@ -31,44 +31,45 @@ struct Served {
     trusted: Vec<CertificateDer<'static>>,
 }
 
-/// The PEM text cannot be served.
+/// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// Not PEM.
-    #[error("{0} holds no PEM: {1}")]
+pub enum CertificateError {
+    /// A value is not PEM; its key in the Secret.
+    #[error("{0} is not valid PEM: {1}")]
     Pem(&'static str, rustls::pki_types::pem::Error),
-    /// Not a key that fits the certificate.
-    #[error("certificate and key: {0}")]
+    /// The key cannot be used, or does not match the certificate.
+    #[error("tls.crt and tls.key cannot be used: {0}")]
     Key(rustls::Error),
 }
 
 // === impl Certificates ===
 
 impl Certificates {
-    /// Serves another certificate from now on.
+    /// Replaces the serving certificate and the CAs; all are PEM.
     ///
     /// # Errors
-    /// When the texts are unusable; what was served before stays.
-    pub fn set(&self, chain: &str, key: &str, trusted: &str) -> Result<(), Unusable> {
-        let certificates = |name, pem: &str| -> Result<Vec<_>, Unusable> {
+    /// When they cannot be used; the previous ones stay.
+    pub fn set(&self, chain: &str, key: &str, trusted: &str) -> Result<(), CertificateError> {
+        let certificates = |name, pem: &str| -> Result<Vec<_>, CertificateError> {
             CertificateDer::pem_slice_iter(pem.as_bytes())
                 .collect::<Result<_, _>>()
-                .map_err(|it| Unusable::Pem(name, it))
+                .map_err(|error| CertificateError::Pem(name, error))
         };
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|it| Unusable::Pem("tls.key", it))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| CertificateError::Pem("tls.key", error))?;
         let certificate = CertifiedKey::from_der(certificates("tls.crt", chain)?, key, &ring::default_provider());
-        let certificate = Arc::new(certificate.map_err(Unusable::Key)?);
+        let certificate = Arc::new(certificate.map_err(CertificateError::Key)?);
         self.served.store(Some(Arc::new(Served { certificate, trusted: certificates("ca.crt", trusted)? })));
         self.ready.send_replace(true);
         Ok(())
     }
 
-    /// Whether there is one.
+    /// Whether there is a serving certificate.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
 
-    /// The CAs that replicas trust.
+    /// The CAs to trust; none if there is no certificate yet.
     pub fn trusted(&self) -> Option<Vec<CertificateDer<'static>>> {
         self.served.load().as_ref().map(|served| served.trusted.clone())
     }
@@ -80,10 +81,10 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// A server for HTTP/2 that looks up its certificate at each handshake.
+/// A configuration for HTTP/2 that looks up the certificate at each handshake.
 ///
 /// # Errors
-/// None with the provider that is linked.
+/// When the crypto provider supports no protocol version, which does not happen.
 pub fn server(certificates: &Arc<Certificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

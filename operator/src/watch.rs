@@ -1,7 +1,7 @@
-//! One guarded watch per kind and namespace into the index.
+//! One watch per kind and namespace, into the index.
 //!
-//! Guarded: an object that cannot be decoded is handed on as broken and never stops the stream. A watch that fails is
-//! started again with back-off, forever; what it missed comes with the next list.
+//! An object that cannot be decoded is passed on as such and never stops the stream. A failed watch is restarted with back-off,
+//! forever; what it missed comes with the next list.
 
 use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use kube::{
     core::error_boundary::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        utils::{Backoff, ResetTimerBackoff},
+        utils::{Backoff as KubeBackoff, ResetTimerBackoff},
         watcher,
         watcher::Event,
     },
@@ -27,8 +27,9 @@ use tokio::{task::JoinSet, time};
 use tracing::{debug, warn};
 
 use crate::{
+    backoff::Backoff,
+    context::Context,
     index::{Index, Indexed, Scope, id_of},
-    parts::Parts,
     settings::Settings,
     telemetry::Metrics,
 };
@@ -36,22 +37,22 @@ use crate::{
 /// Helm keeps whole releases in Secrets of this type; none of them is a credential.
 const NOT_HELM: &str = "type!=helm.sh/release.v1";
 
-/// Objects in one answer of a list. What is in flight and being read at a time is bounded by this many of the largest
-/// objects that an API server takes, 1.5 MiB each.
-const PAGE: u32 = 32;
+/// Objects per page of a list. It limits the memory for one response: the largest objects that the API server accepts have
+/// 1.5 MiB.
+const PAGE_SIZE: u32 = 32;
 
-/// How soon an object that has come within its namespace's bounds is tried again if it cannot be read.
-const READ_AGAIN: Duration = Duration::from_secs(1);
+/// How often reading an object again is retried after its namespace came within its limits.
+const REREAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The waits between starts of a watch that fails: doubling from the first to the longest, and from the start again once
-/// it has been well for a while. The usual longest wait, half a minute, would be added to every outage.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
-const WELL: Duration = Duration::from_secs(30);
+/// Restarts of a failed watch. The usual maximum, half a minute, would be added to every outage of the API server.
+const RESTART: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(4) };
 
-/// See [`FIRST_WAIT`].
+/// A watch that has run this long starts again with the first delay.
+const RESET_AFTER: Duration = Duration::from_secs(30);
+
+/// Counts failures for [`RESTART`].
 #[derive(Debug, Default)]
-struct Waits {
+struct WatchBackoff {
     failures: u32,
 }
 
@@ -63,17 +64,18 @@ struct Watches {
     metrics: Arc<Metrics>,
 }
 
-/// How soon a watch that fails is started again.
-pub fn backoff() -> impl Backoff {
-    ResetTimerBackoff::new(Waits::default(), WELL)
+/// The back-off of a failed watch.
+pub fn backoff() -> impl KubeBackoff {
+    ResetTimerBackoff::new(WatchBackoff::default(), RESET_AFTER)
 }
 
-/// Every watch that these settings ask for, before any has started.
+/// The scopes of all watches with these settings.
 pub fn scopes(settings: &Settings) -> Vec<Scope> {
     let ours = [AIProvider::PLURAL, AIRoute::PLURAL, ApiToken::PLURAL];
     let theirs = [Secret::PLURAL, ConfigMap::PLURAL];
     let all = |plurals: &[&'static str], namespaces: &[Option<String>]| -> Vec<Scope> {
-        let pairs = plurals.iter().flat_map(|plural| namespaces.iter().map(move |it| (*plural, it.clone())));
+        let pairs =
+            plurals.iter().flat_map(|plural| namespaces.iter().map(move |namespace| (*plural, namespace.clone())));
         pairs.map(|(plural, namespace)| Scope { plural, namespace }).collect()
     };
     let mut scopes = all(&ours, &watched(settings));
@@ -82,11 +84,14 @@ pub fn scopes(settings: &Settings) -> Vec<Scope> {
     scopes
 }
 
-/// Starts them. They run until aborted.
-pub fn start(tasks: &mut JoinSet<()>, settings: &Settings, parts: &Parts) {
-    let watches =
-        Watches { client: parts.client.clone(), index: Arc::clone(&parts.index), metrics: Arc::clone(&parts.metrics) };
-    let config = watcher::Config::default().page_size(PAGE);
+/// Starts all watches. They run until aborted.
+pub fn start(tasks: &mut JoinSet<()>, settings: &Settings, context: &Context) {
+    let watches = Watches {
+        client: context.client.clone(),
+        index: Arc::clone(&context.index),
+        metrics: Arc::clone(&context.metrics),
+    };
+    let config = watcher::Config::default().page_size(PAGE_SIZE);
     let ours = match &settings.selector {
         Some(selector) => config.clone().labels(selector),
         None => config.clone(),
@@ -100,7 +105,7 @@ pub fn start(tasks: &mut JoinSet<()>, settings: &Settings, parts: &Parts) {
         tasks.spawn(watches.clone().in_namespace::<Secret>(namespace.clone(), config.clone().fields(NOT_HELM)));
         tasks.spawn(watches.clone().in_namespace::<ConfigMap>(namespace, config.clone()));
     }
-    tasks.spawn(watches.clone().read_wanted());
+    tasks.spawn(watches.clone().reread_admitted());
     tasks.spawn(watches.in_cluster::<Namespace>(config));
 }
 
@@ -134,11 +139,11 @@ impl Watches {
         self.run::<K>(api, None, config).await;
     }
 
-    /// Reads objects again that have come within their namespace's bounds.
-    async fn read_wanted(self) {
+    /// Reads objects again whose namespace came within its limits.
+    async fn reread_admitted(self) {
         loop {
             let mut failed = Vec::new();
-            for key in self.index.wanted().await {
+            for key in self.index.rereads().await {
                 let read = match key.kind {
                     Kind::Provider => self.read::<AIProvider>(&key).await,
                     Kind::Route => self.read::<AIRoute>(&key).await,
@@ -146,13 +151,13 @@ impl Watches {
                     Kind::Namespace | Kind::Unknown(_) => Ok(()),
                 };
                 if let Err(error) = read {
-                    debug!(object = %key.id, %error, "cannot be read again now");
+                    debug!(object = %key.id, %error, "cannot read an object again, retrying");
                     failed.push(key);
                 }
             }
             if !failed.is_empty() {
-                time::sleep(READ_AGAIN).await;
-                self.index.want_again(failed);
+                time::sleep(REREAD_INTERVAL).await;
+                self.index.requeue_rereads(failed);
             }
         }
     }
@@ -162,10 +167,10 @@ impl Watches {
         K: Indexed + Resource<Scope = NamespaceResourceScope>,
     {
         let api: Api<DeserializeGuard<K>> = Api::namespaced(self.client.clone(), key.id.namespace());
-        // By a list of one, for which the right to watch is enough. One that is gone will be told by its watch.
+        // A list of one, for which the permission to list is enough. The watch reports one that was deleted.
         let one = ListParams::default().fields(&format!("metadata.name={}", key.id.name()));
         for object in api.list(&one).await?.items {
-            self.index.apply_wanted::<K>(object.0);
+            self.index.apply_reread::<K>(object.0);
         }
         Ok(())
     }
@@ -173,77 +178,77 @@ impl Watches {
     async fn run<K: Indexed>(self, api: Api<DeserializeGuard<K>>, namespace: Option<String>, config: watcher::Config) {
         let scope = Scope { plural: K::PLURAL, namespace };
         let mut events = pin!(watcher(api.clone(), config).backoff(backoff()));
-        let mut seen = BTreeSet::new();
+        let mut ids = BTreeSet::new();
         loop {
             match events.try_next().await {
-                Ok(Some(event)) => self.take::<K>(event, &scope, &mut seen, &api).await,
+                Ok(Some(event)) => self.handle::<K>(event, &scope, &mut ids, &api).await,
                 Ok(None) => return,
                 Err(error) => {
                     self.metrics.watch_failed(K::PLURAL);
                     let namespace = scope.namespace.as_deref().unwrap_or("*");
-                    warn!(kind = K::PLURAL, namespace, %error, "watch failed, it will be started again");
+                    warn!(kind = K::PLURAL, namespace, %error, "watch failed, restarting it");
                 }
             }
         }
     }
 
-    async fn take<K: Indexed>(
+    async fn handle<K: Indexed>(
         &self,
         event: Event<DeserializeGuard<K>>,
         scope: &Scope,
-        seen: &mut BTreeSet<routeapi_channel::ObjectId>,
+        ids: &mut BTreeSet<routeapi_channel::ObjectId>,
         api: &Api<DeserializeGuard<K>>,
     ) {
         match event {
             Event::Init => {
-                seen.clear();
-                self.raise_floor::<K>(api).await;
+                ids.clear();
+                self.observe_list::<K>(api).await;
             }
             Event::InitApply(object) => {
-                seen.insert(id_of(object.meta()));
+                ids.insert(id_of(object.meta()));
                 self.apply::<K>(object);
             }
             Event::Apply(object) => self.apply::<K>(object),
             Event::Delete(object) => self.index.delete::<K>(object.meta()),
             Event::InitDone => {
-                debug!(kind = K::PLURAL, objects = seen.len(), "listed");
-                self.index.listed::<K>(scope, &std::mem::take(seen));
+                debug!(kind = K::PLURAL, objects = ids.len(), "listed");
+                self.index.listed::<K>(scope, &std::mem::take(ids));
             }
         }
     }
 
-    /// A list that follows is at least as new as one that is asked for now. Objects alone do not tell how new: the last
-    /// event may have been a deletion, and a floor below it would make data planes take this state for an older one.
-    async fn raise_floor<K: Indexed>(&self, api: &Api<DeserializeGuard<K>>) {
+    /// Records the resourceVersion of a list that is requested now; the list of the watch is at least as new. The objects alone do
+    /// not show how new it is: the last event may have been a deletion, and with a lower resourceVersion data planes would
+    /// consider this state older.
+    async fn observe_list<K: Indexed>(&self, api: &Api<DeserializeGuard<K>>) {
         if let Ok(list) = api.list_metadata(&ListParams::default().limit(1)).await {
-            self.index.raise(K::PLURAL, list.metadata.resource_version.as_deref());
+            self.index.observe(K::PLURAL, list.metadata.resource_version.as_deref());
         }
     }
 
     fn apply<K: Indexed>(&self, object: DeserializeGuard<K>) {
         if let Err(broken) = &object.0 {
             let id = id_of(&broken.metadata);
-            warn!(kind = K::PLURAL, object = %id, error = %broken.error, "object cannot be read");
+            warn!(kind = K::PLURAL, object = %id, error = %broken.error, "cannot decode an object");
         }
         self.index.apply::<K>(object.0);
     }
 }
 
-// === impl Waits ===
+// === impl WatchBackoff ===
 
-impl Iterator for Waits {
+impl Iterator for WatchBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(8)).min(LONGEST_WAIT);
-        self.failures += 1;
-        // Replicas that lost the same API server do not come back in step.
-        let spread = u32::try_from(jiff::Timestamp::now().subsec_microsecond()).unwrap_or_default() % 256;
-        Some(wait - wait / 1024 * spread)
+        // With jitter, because replicas lose the same API server at the same time.
+        let delay = RESTART.delay(self.failures, fastrand::f64());
+        self.failures = self.failures.saturating_add(1);
+        Some(delay)
     }
 }
 
-impl Backoff for Waits {
+impl KubeBackoff for WatchBackoff {
     fn reset(&mut self) {
         self.failures = 0;
     }
@@ -254,12 +259,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_longest_and_never_end() {
-        let mut waits = Waits::default();
-        let seen: Vec<_> = waits.by_ref().take(100).collect();
-        let within = |at: usize, most: Duration| (most * 3 / 4..=most).contains(&seen[at]);
-        assert!(within(0, FIRST_WAIT) && within(1, FIRST_WAIT * 2) && within(99, LONGEST_WAIT), "{seen:?}");
-        waits.reset();
-        assert!(waits.next().unwrap() <= FIRST_WAIT);
+    fn delays_double_up_to_the_maximum_and_never_end() {
+        let mut delays = WatchBackoff::default();
+        let seen: Vec<_> = delays.by_ref().take(100).collect();
+        let within = |at: usize, exact: Duration| (exact * 3 / 4..=exact * 5 / 4).contains(&seen[at]);
+        assert!(within(0, RESTART.first) && within(1, RESTART.first * 2) && within(99, RESTART.max), "{seen:?}");
+        delays.reset();
+        assert!(delays.next().unwrap() <= RESTART.first * 5 / 4);
     }
 }

@@ -1,4 +1,4 @@
-//! What the index keeps of each kind, and when two versions are the same to a data plane.
+//! What the index stores of each kind, and which changes matter to data planes.
 
 use std::{
     collections::BTreeMap,
@@ -17,48 +17,46 @@ use routeapi_compile::Data;
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 use serde::de::DeserializeOwned;
 
-use super::{Table, Tables};
+use super::tables::{Table, Tables};
 
 /// A kind that is watched.
-#[expect(private_interfaces, reason = "tables are reached through the index alone")]
 pub trait Indexed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
-    /// Plural name, which also names its floor.
+    /// Plural name of the kind in the API.
     const PLURAL: &'static str;
-    /// What is kept of an object.
-    type Held: Send;
-    /// The kind, if it counts against what its namespace may hold.
+    /// What is stored of an object.
+    type Stored: Send;
+    /// The kind, if it counts against its namespace's limits.
     const KIND: Option<Kind> = None;
-    /// Keeps it, and says how many bytes of content it has, if they count.
-    fn hold(self) -> (Self::Held, usize);
-    /// Its metadata, of a kind that counts.
-    fn metadata(_: &Self::Held) -> Option<&ObjectMeta> {
+    /// What to store, and the size of the spec in bytes if it counts against the limits.
+    fn into_stored(self) -> (Self::Stored, usize);
+    /// The metadata, for kinds that count against the limits.
+    fn metadata(_: &Self::Stored) -> Option<&ObjectMeta> {
         None
     }
-    /// Whether both compile to the same.
-    fn same(one: &Self::Held, other: &Self::Held) -> bool;
-    /// Whether somebody touched the object and left what it says alone: an annotation, for instance.
-    fn touched(_: &Self::Held, _: &Self::Held) -> bool {
+    /// Whether both versions compile to the same.
+    fn same(one: &Self::Stored, other: &Self::Stored) -> bool;
+    /// Whether somebody else than the operator updated the object without changing its spec: an annotation, for instance.
+    fn touched(_: &Self::Stored, _: &Self::Stored) -> bool {
         false
     }
-    /// Where it is kept.
-    fn table(tables: &mut Tables) -> &mut Table<Self::Held>;
+    /// The table of the kind.
+    fn table(tables: &mut Tables) -> &mut Table<Self::Stored>;
 }
 
-/// The most bytes of labels of one namespace. One with more is treated as one whose labels are not known: no selector
-/// matches it.
-const LABELS: usize = 32 << 10;
+/// Maximum size of the labels of a namespace in bytes, several hundred of the longest. One with more is treated as one whose
+/// labels are unknown: no selector matches it.
+const MAX_LABELS: usize = 32 << 10;
 
-/// The three kinds keep spec and status, and the metadata that somebody reads. The API server raises the generation with
-/// every change of a spec, and with no other.
+/// Of the three kinds spec and status are stored, and the metadata that somebody reads. The API server raises the generation
+/// with every change of a spec, and only then.
 macro_rules! our_kind {
     ($kind:ty, $variant:expr, $plural:literal, $table:ident, $also:expr) => {
-        #[expect(private_interfaces, reason = "tables are reached through the index alone")]
         impl Indexed for $kind {
             const PLURAL: &'static str = $plural;
-            type Held = Arc<Self>;
+            type Stored = Arc<Self>;
             const KIND: Option<Kind> = Some($variant);
 
-            fn hold(mut self) -> (Arc<Self>, usize) {
+            fn into_stored(mut self) -> (Arc<Self>, usize) {
                 self.metadata = slim(self.metadata);
                 let mut bytes = Bytes(0);
                 // Writing to a counter does not fail, and a spec that was read can be written.
@@ -66,8 +64,8 @@ macro_rules! our_kind {
                 (Arc::new(self), bytes.0)
             }
 
-            fn metadata(held: &Arc<Self>) -> Option<&ObjectMeta> {
-                Some(&held.metadata)
+            fn metadata(stored: &Arc<Self>) -> Option<&ObjectMeta> {
+                Some(&stored.metadata)
             }
 
             fn same(one: &Arc<Self>, other: &Arc<Self>) -> bool {
@@ -92,15 +90,14 @@ macro_rules! our_kind {
 our_kind!(AIProvider, Kind::Provider, "aiproviders", providers, |_, _| true);
 our_kind!(AIRoute, Kind::Route, "airoutes", routes, |_, _| true);
 our_kind!(ApiToken, Kind::Token, "apitokens", tokens, |one, other| {
-    one.status.as_ref().map(|it| &it.keys) == other.status.as_ref().map(|it| &it.keys)
+    one.status.as_ref().map(|status| &status.keys) == other.status.as_ref().map(|status| &status.keys)
 });
 
-#[expect(private_interfaces, reason = "tables are reached through the index alone")]
 impl Indexed for Secret {
     const PLURAL: &'static str = "secrets";
-    type Held = Arc<Data>;
+    type Stored = Arc<Data>;
 
-    fn hold(self) -> (Arc<Data>, usize) {
+    fn into_stored(self) -> (Arc<Data>, usize) {
         (Arc::new(self.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()), 0)
     }
 
@@ -113,12 +110,11 @@ impl Indexed for Secret {
     }
 }
 
-#[expect(private_interfaces, reason = "tables are reached through the index alone")]
 impl Indexed for ConfigMap {
     const PLURAL: &'static str = "configmaps";
-    type Held = Arc<Data>;
+    type Stored = Arc<Data>;
 
-    fn hold(self) -> (Arc<Data>, usize) {
+    fn into_stored(self) -> (Arc<Data>, usize) {
         let text = self.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
         let binary = self.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
         (Arc::new(text.chain(binary).collect()), 0)
@@ -133,28 +129,27 @@ impl Indexed for ConfigMap {
     }
 }
 
-#[expect(private_interfaces, reason = "tables are reached through the index alone")]
 impl Indexed for Namespace {
     const PLURAL: &'static str = "namespaces";
-    /// None: they are too many.
-    type Held = Option<BTreeMap<String, String>>;
+    /// Labels; none if they take more than [`MAX_LABELS`].
+    type Stored = Option<BTreeMap<String, String>>;
 
-    fn hold(self) -> (Option<BTreeMap<String, String>>, usize) {
+    fn into_stored(self) -> (Option<BTreeMap<String, String>>, usize) {
         let labels = self.metadata.labels.unwrap_or_default();
         let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-        ((bytes <= LABELS).then_some(labels), 0)
+        ((bytes <= MAX_LABELS).then_some(labels), 0)
     }
 
-    fn same(one: &Self::Held, other: &Self::Held) -> bool {
+    fn same(one: &Self::Stored, other: &Self::Stored) -> bool {
         one == other
     }
 
-    fn table(tables: &mut Tables) -> &mut Table<Self::Held> {
+    fn table(tables: &mut Tables) -> &mut Table<Self::Stored> {
         &mut tables.namespaces
     }
 }
 
-/// Without what nobody reads and anybody may fill: annotations, labels, finalizers, owners, managed fields.
+/// The fields that somebody reads. Drops what users can fill without limit: annotations, labels, finalizers, managed fields.
 fn slim(metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: metadata.name,
@@ -168,7 +163,7 @@ fn slim(metadata: ObjectMeta) -> ObjectMeta {
     }
 }
 
-/// Counts what is written.
+/// Counts the bytes that are written.
 struct Bytes(usize);
 
 impl Write for Bytes {

@@ -16,7 +16,7 @@ fn provider(name: &str, version: &str, generation: i64) -> AIProvider {
 }
 
 #[test]
-fn a_status_does_not_wake_the_compile_task_but_a_spec_does() {
+fn only_a_changed_spec_triggers_a_compilation() {
     let index = Index::new([scope()]);
     let changed = index.changed();
     index.apply(Ok(provider("a", "10", 1)));
@@ -27,31 +27,31 @@ fn a_status_does_not_wake_the_compile_task_but_a_spec_does() {
     assert_eq!(*changed.borrow(), 1, "only its status is new");
     index.apply(Ok(provider("a", "12", 2)));
     assert_eq!(*changed.borrow(), 2);
-    assert_eq!(index.view().floor["aiproviders"], 12);
+    assert_eq!(index.view().min_resource_versions["aiproviders"], 12);
 }
 
 #[test]
-fn an_unreadable_version_leaves_the_readable_one_in_force_until_it_is_mended_or_gone() {
+fn an_unreadable_version_keeps_the_readable_one_in_force() {
     let index = Index::new([scope()]);
     index.apply(Ok(provider("a", "10", 1)));
-    let broken = provider("a", "11", 2).metadata;
-    index.apply::<AIProvider>(Err(InvalidObject { error: "spec.type: unknown".into(), metadata: broken.clone() }));
+    let unreadable = provider("a", "11", 2).metadata;
+    index.apply::<AIProvider>(Err(InvalidObject { error: "spec.type: unknown".into(), metadata: unreadable.clone() }));
     let view = index.view();
     assert_eq!(view.objects.providers.len(), 1);
-    let noted = view.broken.values().next().unwrap();
-    assert_eq!((noted.generation, noted.message.as_str()), (Some(2), "spec.type: unknown"));
+    let excluded = view.excluded.values().next().unwrap();
+    assert_eq!((excluded.generation, excluded.message.as_str()), (Some(2), "spec.type: unknown"));
     assert_eq!(view.objects.unread_providers, [ObjectId::new("ai", "a")].into(), "its routes do not miss it");
 
     index.apply(Ok(provider("a", "12", 3)));
-    assert!(index.view().broken.is_empty());
-    index.apply::<AIProvider>(Err(InvalidObject { error: "again".into(), metadata: broken.clone() }));
-    index.delete::<AIProvider>(&broken);
+    assert!(index.view().excluded.is_empty());
+    index.apply::<AIProvider>(Err(InvalidObject { error: "again".into(), metadata: unreadable.clone() }));
+    index.delete::<AIProvider>(&unreadable);
     let view = index.view();
-    assert!(view.objects.providers.is_empty() && view.broken.is_empty());
+    assert!(view.objects.providers.is_empty() && view.excluded.is_empty());
 }
 
 #[test]
-fn ready_after_the_last_list_and_a_new_list_removes_what_is_gone() {
+fn the_index_is_ready_after_the_last_list_and_a_new_list_removes_deleted_objects() {
     let other = Scope { plural: AIRoute::PLURAL, namespace: None };
     let index = Index::new([scope(), other.clone()]);
     let ready = index.ready();
@@ -59,18 +59,19 @@ fn ready_after_the_last_list_and_a_new_list_removes_what_is_gone() {
     index.apply(Ok(provider("b", "10", 1)));
     index.listed::<AIProvider>(&scope(), &[ObjectId::new("ai", "a"), ObjectId::new("ai", "b")].into());
     assert!(!*ready.borrow());
-    assert_eq!(index.awaited(), std::slice::from_ref(&other));
+    assert_eq!(index.pending_lists(), std::slice::from_ref(&other));
     index.listed::<AIRoute>(&other, &BTreeSet::new());
     assert!(*ready.borrow());
 
     index.listed::<AIProvider>(&scope(), &[ObjectId::new("ai", "b")].into());
-    let left: Vec<_> = index.view().objects.providers.iter().map(|it| id_of(&it.metadata).to_string()).collect();
+    let left: Vec<_> =
+        index.view().objects.providers.iter().map(|provider| id_of(&provider.metadata).to_string()).collect();
     assert_eq!(left, ["ai/b"]);
     assert!(*ready.borrow(), "once ready, ready");
 }
 
 #[test]
-fn a_list_of_one_namespace_says_nothing_of_others() {
+fn a_list_of_one_namespace_leaves_others_alone() {
     let index = Index::new([]);
     index.apply(Ok(provider("a", "10", 1)));
     let elsewhere = Scope { plural: AIProvider::PLURAL, namespace: Some("shop".into()) };
@@ -90,15 +91,15 @@ fn token(version: &str, annotation: &str) -> ApiToken {
 }
 
 #[tokio::test]
-async fn whoever_touches_a_token_has_it_looked_at_and_a_status_alone_has_not() {
+async fn touching_a_token_reconciles_it_and_writing_its_status_does_not() {
     let index = Index::new([]);
     let touched = || index.touched_tokens();
     let now = |future| futures_util::FutureExt::now_or_never(future);
     index.apply(Ok(token("10", "a")));
-    assert_eq!(now(touched()).map(|it| it.len()), Some(1), "it is new");
+    assert_eq!(now(touched()).map(|ids| ids.len()), Some(1), "it is new");
     let changed = *index.changed().borrow();
     index.apply(Ok(token("11", "b")));
-    assert_eq!(now(touched()).map(|it| it.len()), Some(1), "an annotation");
+    assert_eq!(now(touched()).map(|ids| ids.len()), Some(1), "an annotation");
     assert_eq!(*index.changed().borrow(), changed, "no data plane could notice");
     index.apply(Ok(token("11", "b")));
     assert_eq!(now(touched()), None, "listed again");
@@ -120,26 +121,26 @@ fn route(name: &str, created: i64, model: &str) -> AIRoute {
     .unwrap()
 }
 
-fn bounded(objects: usize) -> Arc<Index> {
-    let bounds = Bounds { objects, bytes: 8 << 20, exempt: BTreeSet::new() };
-    Index::bounded([], Some(bounds))
+fn limited(objects: usize) -> Arc<Index> {
+    let limits = NamespaceLimits { objects, bytes: 8 << 20, exempt: BTreeSet::new() };
+    Index::with_limits([], Some(limits))
 }
 
-fn held(index: &Index) -> Vec<String> {
-    index.view().objects.routes.iter().map(|it| id_of(&it.metadata).name().to_owned()).collect()
+fn stored(index: &Index) -> Vec<String> {
+    index.view().objects.routes.iter().map(|route| id_of(&route.metadata).name().to_owned()).collect()
 }
 
 #[test]
-fn what_nobody_reads_is_dropped_where_it_enters() {
+fn metadata_that_nobody_reads_is_dropped() {
     let index = Index::new([]);
     let mut large = route("a", 1, "m");
     large.metadata.annotations = Some([("note".to_owned(), "x".repeat(250 << 10))].into());
     large.metadata.finalizers = Some(vec![format!("example.com/{}", "y".repeat(100_000))]);
     index.apply(Ok(large));
-    let held = index.route(&ObjectId::new("team", "a")).unwrap();
-    let bytes = serde_json::to_vec(&*held).unwrap().len();
-    assert!(bytes < 1000, "{bytes} bytes are held of an object with 350 kB of metadata");
-    let metadata = &held.metadata;
+    let stored = index.route(&ObjectId::new("team", "a")).unwrap();
+    let bytes = serde_json::to_vec(&*stored).unwrap().len();
+    assert!(bytes < 1000, "{bytes} bytes are stored of an object with 350 kB of metadata");
+    let metadata = &stored.metadata;
     assert!(metadata.name.is_some() && metadata.uid.is_some() && metadata.creation_timestamp.is_some());
 
     let labels: BTreeMap<_, _> = (0..1000).map(|at| (format!("key-{at}"), "v".repeat(63))).collect();
@@ -149,58 +150,58 @@ fn what_nobody_reads_is_dropped_where_it_enters() {
 }
 
 #[test]
-fn a_namespace_that_is_full_keeps_its_oldest_and_tells_the_others() {
-    let index = bounded(2);
+fn a_full_namespace_keeps_its_oldest_objects_and_reports_the_others() {
+    let index = limited(2);
     for (name, created) in [("a", 3), ("b", 1), ("c", 2)] {
         index.apply(Ok(route(name, created, name)));
     }
-    assert_eq!(held(&index), ["b", "c"]);
+    assert_eq!(stored(&index), ["b", "c"]);
     let view = index.view();
     let key = Key { kind: Kind::Route, id: ObjectId::new("team", "a") };
-    let told = &view.broken[&key];
-    assert!(told.over && told.message.contains("namespaceLimits.objects"), "{}", told.message);
-    assert_eq!((told.uid.as_str(), told.generation), ("uid-a", Some(1)));
-    assert!(index.route(&key.id).is_none(), "its content is not held");
+    let excluded = &view.excluded[&key];
+    assert!(excluded.over_limit && excluded.message.contains("namespaceLimits.objects"), "{}", excluded.message);
+    assert_eq!((excluded.uid.as_str(), excluded.generation), ("uid-a", Some(1)));
+    assert!(index.route(&key.id).is_none(), "its content is not stored");
     let changed = *index.changed().borrow();
     index.apply(Ok(route("d", 4, "d")));
-    assert_eq!(*index.changed().borrow(), changed + 1, "one that comes too late is told, whatever else happens");
+    assert_eq!(*index.changed().borrow(), changed + 1, "its status has to say so");
     index.apply(Ok(route("d", 4, "d")));
     assert_eq!(*index.changed().borrow(), changed + 1, "once");
 }
 
 #[tokio::test]
-async fn when_there_is_room_the_next_is_read_again() {
-    let index = bounded(1);
+async fn an_excluded_object_is_read_again_when_there_is_room() {
+    let index = limited(1);
     let scope = Scope { plural: AIRoute::PLURAL, namespace: None };
     index.apply(Ok(route("old", 1, "old")));
     index.apply(Ok(route("young", 2, "young")));
-    index.apply_wanted(Ok(route("young", 2, "young")));
-    assert_eq!(held(&index), ["old"], "still over");
+    index.apply_reread(Ok(route("young", 2, "young")));
+    assert_eq!(stored(&index), ["old"], "there is no room yet");
     index.listed::<AIRoute>(&scope, &[ObjectId::new("team", "young")].into());
     let key = Key { kind: Kind::Route, id: ObjectId::new("team", "young") };
-    assert_eq!(index.wanted().await, [key.clone()].into());
+    assert_eq!(index.rereads().await, [key.clone()].into());
     let mut another = route("young", 2, "young");
     another.metadata.uid = Some("made anew".to_owned());
-    index.apply_wanted(Ok(another));
-    assert!(held(&index).is_empty(), "its watch will tell of that one");
-    index.want_again([key.clone()]);
-    assert_eq!(index.wanted().await, [key].into());
-    index.apply_wanted(Ok(route("young", 2, "young")));
-    assert_eq!(held(&index), ["young"]);
-    assert!(index.view().broken.is_empty());
+    index.apply_reread(Ok(another));
+    assert!(stored(&index).is_empty(), "its watch brings the recreated one");
+    index.requeue_rereads([key.clone()]);
+    assert_eq!(index.rereads().await, [key].into());
+    index.apply_reread(Ok(route("young", 2, "young")));
+    assert_eq!(stored(&index), ["young"]);
+    assert!(index.view().excluded.is_empty());
     index.delete::<AIRoute>(&route("young", 2, "young").metadata);
-    index.apply_wanted(Ok(route("young", 2, "young")));
-    assert!(held(&index).is_empty(), "a deleted object does not come back");
+    index.apply_reread(Ok(route("young", 2, "young")));
+    assert!(stored(&index).is_empty(), "a deleted object does not come back");
 }
 
 #[test]
-fn one_namespace_costs_no_more_than_its_bounds_however_much_it_writes() {
-    let index = bounded(50);
+fn one_namespace_costs_no_more_than_its_limits() {
+    let index = limited(50);
     for at in 0..5_000 {
         index.apply(Ok(route(&format!("r{at}"), 5_000 - at, "m")));
     }
     let view = index.view();
-    assert_eq!((view.objects.routes.len(), view.broken.len()), (50, TOLD));
-    let bytes: usize = view.objects.routes.iter().map(|it| serde_json::to_vec(&**it).unwrap().len()).sum();
+    assert_eq!((view.objects.routes.len(), view.excluded.len()), (50, tables::MAX_REPORTED));
+    let bytes: usize = view.objects.routes.iter().map(|route| serde_json::to_vec(&**route).unwrap().len()).sum();
     assert!(bytes < 50 * 1000, "{bytes}");
 }

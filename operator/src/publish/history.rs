@@ -1,7 +1,7 @@
-//! States that were published lately, so that what data planes and other replicas name can be told apart.
+//! Recently published states, by the revisions that data planes and other replicas refer to.
 //!
-//! Bounded by the number of resources in all of them together: a namespace that changes an object in a loop would
-//! otherwise fill the operator with copies of everybody's states.
+//! Limited by the number of resources in all of them together: a namespace that changes an object in a loop would otherwise
+//! fill the operator's memory with copies of the state.
 
 use std::{
     collections::VecDeque,
@@ -10,51 +10,51 @@ use std::{
 
 use routeapi_channel::{Catalog, Revision};
 
-/// States at most.
-const STATES: usize = 64;
+/// Maximum number of states: data planes are rarely more than a few behind.
+const MAX_STATES: usize = 64;
 
-/// Resources at most in all states but the newest: with names and versions about 20 MiB.
-const RESOURCES: usize = 100_000;
+/// Maximum number of resources in all states but the newest: about 20 MiB of names and versions.
+const MAX_RESOURCES: usize = 100_000;
 
-/// Shared by whoever publishes and whoever asks.
+/// Recently published states. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct History(Arc<Mutex<VecDeque<Past>>>);
+pub struct History(Arc<Mutex<VecDeque<PublishedState>>>);
 
 #[derive(Debug)]
-struct Past {
+struct PublishedState {
     revision: Revision,
     catalog: Arc<Catalog>,
-    plain: Arc<OnceLock<Revision>>,
+    selectorless: Arc<OnceLock<Revision>>,
 }
 
 impl History {
-    /// A state is published. `plain` is what it is called by data planes that do not know selectors, once one was told.
-    pub fn push(&self, revision: Revision, catalog: Arc<Catalog>, plain: Arc<OnceLock<Revision>>) {
+    /// Adds a published state. `selectorless` is its revision for data planes without selectors, once one was sent to any.
+    pub fn push(&self, revision: Revision, catalog: Arc<Catalog>, selectorless: Arc<OnceLock<Revision>>) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        states.push_front(Past { revision, catalog, plain });
+        states.push_front(PublishedState { revision, catalog, selectorless });
         let mut resources = 0;
-        let within = |past: &&Past| {
+        let fits = |state: &&PublishedState| {
             let before = resources;
-            resources += past.catalog.len();
-            before == 0 || resources <= RESOURCES
+            resources += state.catalog.len();
+            before == 0 || resources <= MAX_RESOURCES
         };
-        let kept = states.iter().take_while(within).count().clamp(1, STATES);
+        let kept = states.iter().take_while(fits).count().clamp(1, MAX_STATES);
         states.truncate(kept);
     }
 
-    /// The state of this name.
+    /// The state with this revision.
     pub fn state(&self, revision: &Revision) -> Option<Arc<Catalog>> {
-        self.find(|past| past.revision == *revision)
+        self.find(|state| state.revision == *revision)
     }
 
-    /// The state that a data plane has in force if it names this revision, whichever form of it it was told.
-    pub fn meant(&self, revision: &Revision) -> Option<Arc<Catalog>> {
-        self.find(|past| past.revision == *revision || past.plain.get() == Some(revision))
+    /// The state that a data plane has in force if it acknowledges this revision, with or without selectors.
+    pub fn resolve(&self, revision: &Revision) -> Option<Arc<Catalog>> {
+        self.find(|state| state.revision == *revision || state.selectorless.get() == Some(revision))
     }
 
-    fn find(&self, is_it: impl Fn(&Past) -> bool) -> Option<Arc<Catalog>> {
+    fn find(&self, matches: impl Fn(&PublishedState) -> bool) -> Option<Arc<Catalog>> {
         let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        states.iter().find(|past| is_it(past)).map(|past| Arc::clone(&past.catalog))
+        states.iter().find(|state| matches(state)).map(|state| Arc::clone(&state.catalog))
     }
 }
 
@@ -74,29 +74,29 @@ mod tests {
     }
 
     #[test]
-    fn large_states_are_kept_for_a_shorter_time() {
+    fn large_states_are_forgotten_sooner() {
         let history = History::default();
         let push = |resources, number| {
             let catalog = catalog(resources, number);
             history.push(catalog.revision(), Arc::clone(&catalog), Arc::default());
             catalog.revision()
         };
-        let small: Vec<_> = (0..STATES + 1).map(|number| push(1, number)).collect();
+        let small: Vec<_> = (0..MAX_STATES + 1).map(|number| push(1, number)).collect();
         assert!(history.state(&small[0]).is_none() && history.state(&small[1]).is_some());
-        let large: Vec<_> = (0..3).map(|number| push(RESOURCES / 2, number)).collect();
-        assert_eq!(large.iter().filter(|it| history.state(it).is_some()).count(), 2);
-        let huge = push(RESOURCES + 1, 7);
+        let large: Vec<_> = (0..3).map(|number| push(MAX_RESOURCES / 2, number)).collect();
+        assert_eq!(large.iter().filter(|revision| history.state(revision).is_some()).count(), 2);
+        let huge = push(MAX_RESOURCES + 1, 7);
         assert!(history.state(&huge).is_some(), "the newest is always there");
     }
 
     #[test]
-    fn the_plain_form_of_a_state_means_the_state() {
-        let (history, catalog, plain) = (History::default(), catalog(1, 1), Arc::new(OnceLock::new()));
-        history.push(catalog.revision(), Arc::clone(&catalog), Arc::clone(&plain));
+    fn the_revision_without_selectors_resolves_to_the_state() {
+        let (history, catalog, selectorless) = (History::default(), catalog(1, 1), Arc::new(OnceLock::new()));
+        history.push(catalog.revision(), Arc::clone(&catalog), Arc::clone(&selectorless));
         let other = super::tests::catalog(1, 2).revision();
-        assert!(history.meant(&other).is_none());
-        plain.set(other.clone()).unwrap();
-        assert_eq!(history.meant(&other).unwrap().revision(), catalog.revision());
+        assert!(history.resolve(&other).is_none());
+        selectorless.set(other.clone()).unwrap();
+        assert_eq!(history.resolve(&other).unwrap().revision(), catalog.revision());
         assert!(history.state(&other).is_none(), "its resources are others");
     }
 }

@@ -24,7 +24,7 @@ fn provider(name: &str) -> AIProvider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_before_the_lists_and_one_state_for_a_burst() {
+async fn nothing_is_published_before_the_lists_and_a_burst_is_one_state() {
     let scope = crate::index::Scope { plural: AIProvider::PLURAL, namespace: None };
     let index = Index::new([scope.clone()]);
     let publisher = Publisher::new(&Flags::parse_from(["test"]).settings);
@@ -46,21 +46,21 @@ async fn nothing_before_the_lists_and_one_state_for_a_burst() {
     publications.changed().await.unwrap();
     let second = publications.borrow_and_update().clone().unwrap();
     assert_eq!(second.catalog.len(), 4, "10 ms apart is one burst");
-    assert!(publisher.recall(&first.revision).is_some());
+    assert!(publisher.state(&first.revision).is_some());
     let key = Key { kind: Kind::Provider, id: routeapi_channel::ObjectId::new("ai", "a") };
-    let lines = [&first, &second].map(|it| it.put_line(&key).unwrap().as_ptr());
+    let lines = [&first, &second].map(|publication| publication.put_line(&key).unwrap().as_ptr());
     assert_eq!(lines[0], lines[1], "what did not change is shared, not serialised again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_without_end_is_cut_after_the_longest_wait() {
+async fn an_endless_burst_is_compiled_after_the_maximum_wait() {
     let index = Index::new([]);
     let publisher = Publisher::new(&Flags::parse_from(["test"]).settings);
     let mut publications = publisher.subscribe();
     tokio::spawn(Arc::clone(&publisher).run(Arc::clone(&index), Arc::default()));
     publications.changed().await.unwrap();
     publications.mark_unchanged();
-    let storm = tokio::spawn(async move {
+    let burst = tokio::spawn(async move {
         for at in 0.. {
             index.apply(Ok(provider(&format!("p{at}"))));
             time::sleep(Duration::from_millis(5)).await;
@@ -69,11 +69,11 @@ async fn a_storm_without_end_is_cut_after_the_longest_wait() {
     let started = time::Instant::now();
     publications.changed().await.unwrap();
     assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
-    storm.abort();
+    burst.abort();
 }
 
 #[test]
-fn an_unreadable_object_and_a_hidden_secret_say_so() {
+fn an_unreadable_object_and_an_unreadable_secret_are_reported() {
     let index = Index::new([]);
     let mut elsewhere = provider("x");
     elsewhere.metadata.namespace = Some("team".into());
@@ -87,18 +87,18 @@ fn an_unreadable_object_and_a_hidden_secret_say_so() {
     let text = |namespace: &str, name: &str| {
         let id = routeapi_channel::ObjectId::new(namespace, name);
         let verdict = &publication.compiled.verdicts[&Key { kind: Kind::Provider, id }];
-        verdict.decisions.iter().find(|it| !it.holds()).unwrap().message.clone()
+        verdict.decisions.iter().find(|decision| !decision.holds()).unwrap().message.clone()
     };
     assert_eq!(
         text("team", "x"),
-        "spec.credentials.apiKey.secretRef.name: Secret team/key cannot be read: the operator may read Secrets and \
-         ConfigMaps in ai only; add team to the Helm value providerNamespaces"
+        "spec.credentials.apiKey.secretRef.name: Secret team/key cannot be read: the operator reads Secrets and ConfigMaps \
+         in ai only; add team to the Helm value providerNamespaces"
     );
     assert!(text("ai", "broken").contains("spec.type"));
 }
 
 #[test]
-fn no_debug_output_shows_the_key_that_a_line_carries() {
+fn debug_output_never_shows_keys() {
     let index = Index::new([]);
     let mut value = serde_json::to_value(provider("vendor")).unwrap();
     value["spec"] = json!({"type": "OpenAI", "credentials": {"apiKey": {"secretRef": {"name": "vendor"}}}});
@@ -114,7 +114,7 @@ fn no_debug_output_shows_the_key_that_a_line_carries() {
 }
 
 #[test]
-fn a_resource_that_does_not_fit_a_line_is_left_out_and_says_so() {
+fn a_resource_that_does_not_fit_a_line_is_excluded_and_reported() {
     let index = Index::new([]);
     let route = |name: &str, owner: String| {
         serde_json::from_value::<routeapi_crds::v1alpha1::AIRoute>(json!({
@@ -132,7 +132,7 @@ fn a_resource_that_does_not_fit_a_line_is_left_out_and_says_so() {
     assert!(publication.put_line(&key("small")).is_some());
     let accepted = |name: &str| {
         let decisions = &publication.compiled.verdicts[&key(name)].decisions;
-        decisions.iter().find(|it| it.type_ == ConditionType::Accepted).unwrap().clone()
+        decisions.iter().find(|decision| decision.type_ == ConditionType::Accepted).unwrap().clone()
     };
     assert!(accepted("small").holds());
     let refused = accepted("huge");

@@ -1,4 +1,4 @@
-//! The two directions of a stream as lines: a reader over a request body and a bounded outbox that is a response body.
+//! The two directions of a stream as lines: a reader of the request body, and a bounded outbox that feeds the response body.
 
 use std::{
     pin::Pin,
@@ -12,16 +12,16 @@ use http_body_util::BodyExt;
 use routeapi_channel::frame::{self, FromDataPlane, Line, MAX_LINE};
 use tokio::{sync::mpsc, time};
 
-/// Chunks that wait for a slow pod at most; a chunk is one transaction's worth of lines up to [`CHUNK`] bytes.
-const WAITING: usize = 8;
+/// Maximum number of chunks that wait for a slow pod: 512 KiB.
+const MAX_QUEUED_CHUNKS: usize = 8;
 
-/// When lines are gathered into one chunk, its size.
-const CHUNK: usize = 64 << 10;
+/// Lines are collected into chunks of this many bytes.
+const CHUNK_SIZE: usize = 64 << 10;
 
-/// How long a pod may take to make room for a chunk.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a pod may take to accept a chunk.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Lines from a data plane.
+/// Reads lines from a data plane.
 #[derive(Debug)]
 pub struct Lines<B> {
     body: B,
@@ -29,40 +29,40 @@ pub struct Lines<B> {
     searched: usize,
 }
 
-/// Why no further line can be read.
+/// Why a line cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Longer than both sides agreed on.
+    /// The line exceeds [`MAX_LINE`].
     #[error("a line is longer than {MAX_LINE} bytes")]
     TooLong,
-    /// Not one of the frames.
-    #[error("not a frame of this protocol: {0}")]
+    /// The line is not a frame.
+    #[error("malformed frame: {0}")]
     Malformed(serde_json::Error),
     /// The connection failed.
-    #[error("the stream broke: {0}")]
+    #[error("the connection failed: {0}")]
     Broken(String),
 }
 
-/// Lines to a data plane. Dropping it ends the response in order.
+/// Sends lines to a data plane. Dropping it ends the response gracefully.
 #[derive(Debug)]
 pub struct Outbox {
     chunks: mpsc::Sender<Bytes>,
-    gathered: BytesMut,
+    pending: BytesMut,
 }
 
-/// The response body that an [`Outbox`] fills.
+/// The response body that an [`Outbox`] feeds.
 #[derive(Debug)]
 pub struct Outgoing(mpsc::Receiver<Bytes>);
 
-/// The pod is gone, or takes nothing any more.
+/// Why a line cannot be sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The stream is closed.
     #[error("the stream is closed")]
     Closed,
-    /// Nothing was taken for too long.
-    #[error("the pod took nothing for {PATIENCE:?}")]
-    Stuck,
+    /// The pod has not accepted a chunk in time.
+    #[error("the pod accepted no data for {SEND_TIMEOUT:?}")]
+    TimedOut,
 }
 
 // === impl Lines ===
@@ -72,15 +72,15 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    /// Reads from a request body.
+    /// A reader of a request body.
     pub fn new(body: B) -> Self {
         Self { body, buffer: BytesMut::new(), searched: 0 }
     }
 
-    /// The next line that this version knows; none at the end. Dropping the future loses nothing.
+    /// The next frame that this version knows; none at the end. Cancel safe.
     ///
     /// # Errors
-    /// When the stream broke or does not speak the protocol.
+    /// When the connection failed or a line is not a frame.
     pub async fn next(&mut self) -> Result<Option<FromDataPlane>, ReadError> {
         loop {
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
@@ -90,7 +90,7 @@ where
                 match frame::read(&line).map_err(ReadError::Malformed)? {
                     Line::Frame(frame) => return Ok(Some(frame)),
                     Line::Unknown(name) => {
-                        tracing::debug!(name, "a data plane says something that this version does not know");
+                        tracing::debug!(name, "skipping an unknown frame");
                     }
                 }
                 continue;
@@ -111,34 +111,34 @@ where
 // === impl Outbox ===
 
 impl Outbox {
-    /// An outbox and the body that it fills.
+    /// An outbox and the body that it feeds.
     pub fn new() -> (Self, Outgoing) {
-        let (chunks, body) = mpsc::channel(WAITING);
-        (Self { chunks, gathered: BytesMut::new() }, Outgoing(body))
+        let (chunks, body) = mpsc::channel(MAX_QUEUED_CHUNKS);
+        (Self { chunks, pending: BytesMut::new() }, Outgoing(body))
     }
 
-    /// Adds a line; sends when enough have gathered.
+    /// Adds a line; sends when a chunk is full.
     ///
     /// # Errors
-    /// When the pod is gone or stuck.
+    /// When the stream is closed, or the pod accepts no data.
     pub async fn put(&mut self, line: &[u8]) -> Result<(), SendError> {
-        self.gathered.extend_from_slice(line);
-        if self.gathered.len() >= CHUNK { self.flush().await } else { Ok(()) }
+        self.pending.extend_from_slice(line);
+        if self.pending.len() >= CHUNK_SIZE { self.flush().await } else { Ok(()) }
     }
 
-    /// Sends what has gathered.
+    /// Sends the pending lines.
     ///
     /// # Errors
-    /// When the pod is gone or stuck.
+    /// When the stream is closed, or the pod accepts no data.
     pub async fn flush(&mut self) -> Result<(), SendError> {
-        if self.gathered.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        let chunk = self.gathered.split().freeze();
-        match time::timeout(PATIENCE, self.chunks.send(chunk)).await {
+        let chunk = self.pending.split().freeze();
+        match time::timeout(SEND_TIMEOUT, self.chunks.send(chunk)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(SendError::Closed),
-            Err(_) => Err(SendError::Stuck),
+            Err(_) => Err(SendError::TimedOut),
         }
     }
 }
@@ -164,12 +164,13 @@ mod tests {
         text: &'static str,
         size: usize,
     ) -> Lines<impl Body<Data = Bytes, Error = std::convert::Infallible> + Unpin> {
-        let chunks: Vec<_> = text.as_bytes().chunks(size).map(|it| Ok(Frame::data(Bytes::from_static(it)))).collect();
+        let chunks: Vec<_> =
+            text.as_bytes().chunks(size).map(|chunk| Ok(Frame::data(Bytes::from_static(chunk)))).collect();
         Lines::new(StreamBody::new(futures_util::stream::iter(chunks)))
     }
 
     #[tokio::test]
-    async fn lines_are_found_however_the_bytes_are_cut() {
+    async fn lines_are_read_from_chunks_of_any_size() {
         let text = "{\"pong\":{}}\n{\"ack\":{\"revision\":\"00\"}}\n";
         for size in 1..text.len() {
             let mut lines = cut(text, size);
@@ -180,22 +181,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_frame_and_what_is_too_long_is_refused() {
+    async fn malformed_and_oversized_lines_are_errors() {
         assert!(matches!(cut("{\"ack\":1}\n", 4).next().await, Err(ReadError::Malformed(_))));
         let mut lines = Lines::new(Full::new(Bytes::from(vec![b' '; MAX_LINE + 1])));
         assert!(matches!(lines.next().await, Err(ReadError::TooLong)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pod_that_takes_nothing_is_given_up() {
+    async fn sending_to_a_pod_that_accepts_no_data_times_out() {
         let (mut outbox, _body) = Outbox::new();
         let mut sent = 0;
         let error = loop {
-            match outbox.put(&vec![0; CHUNK]).await {
+            match outbox.put(&vec![0; CHUNK_SIZE]).await {
                 Ok(()) => sent += 1,
                 Err(error) => break error,
             }
         };
-        assert_eq!((sent, error), (WAITING, SendError::Stuck));
+        assert_eq!((sent, error), (MAX_QUEUED_CHUNKS, SendError::TimedOut));
     }
 }

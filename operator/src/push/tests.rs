@@ -1,4 +1,4 @@
-//! The listener over real sockets: who gets in, who is sent away, and when.
+//! The listener over real sockets: who is accepted, who is rejected, and when.
 
 use std::net::SocketAddr;
 
@@ -25,19 +25,19 @@ use crate::{
     },
 };
 
-const LONG: Waits =
-    Waits { handshake: Duration::from_secs(60), token: Duration::from_secs(60), idle: Duration::from_secs(60) };
+const LONG: Timeouts =
+    Timeouts { handshake: Duration::from_secs(60), token: Duration::from_secs(60), idle: Duration::from_secs(60) };
 const SHORT: Duration = Duration::from_millis(50);
 const SOON: Duration = Duration::from_secs(20);
 
 struct Listener {
-    push: Arc<Push>,
+    push: Arc<PushServer>,
     address: SocketAddr,
     trust: Arc<ClientConfig>,
     _publications: watch::Sender<Option<Arc<Publication>>>,
 }
 
-async fn listen(limits: Limits, waits: Waits) -> Listener {
+async fn listen(limits: Limits, timeouts: Timeouts) -> Listener {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let builder = || ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
@@ -52,11 +52,11 @@ async fn listen(limits: Limits, waits: Waits) -> Listener {
     trust.alpn_protocols = vec![b"h2".to_vec()];
 
     let publications = watch::Sender::new(None);
-    let push = Arc::new(Push {
-        sources: Sources {
+    let push = Arc::new(PushServer {
+        sessions: SessionContext {
             publications: publications.subscribe(),
             history: History::default(),
-            lists: Arc::new(Semaphore::new(session::LISTS)),
+            lists: Arc::new(Semaphore::new(session::MAX_CONCURRENT_LISTS)),
             acks: AckBook::new(),
             metrics: Arc::default(),
             shutdown: CancellationToken::new(),
@@ -64,8 +64,8 @@ async fn listen(limits: Limits, waits: Waits) -> Listener {
         authenticator: answering(vec![Some(good())]).0,
         data_planes: gateway(),
         operator: None,
-        places: Places::new(limits),
-        waits,
+        limiter: ConnectionLimiter::new(limits),
+        timeouts,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -92,11 +92,11 @@ impl Listener {
 
     async fn until(&self, what: &str, fits: impl Fn((usize, usize)) -> bool) {
         let waited = time::timeout(SOON, async {
-            while !fits(self.push.places.taken()) {
+            while !fits(self.push.limiter.counts()) {
                 time::sleep(Duration::from_millis(5)).await;
             }
         });
-        waited.await.unwrap_or_else(|_| panic!("{what}: {:?}", self.push.places.taken()));
+        waited.await.unwrap_or_else(|_| panic!("{what}: {:?}", self.push.limiter.counts()));
     }
 }
 
@@ -113,9 +113,9 @@ async fn closed(stream: &mut (impl AsyncReadExt + Unpin)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_strangers_is_bounded_and_keeps_no_data_plane_out() {
+async fn a_flood_of_unauthenticated_connections_keeps_no_data_plane_out() {
     let listener = listen(LIMITS, LONG).await;
-    let (answer, _open) = listener.data_plane().await;
+    let (response, _open) = listener.data_plane().await;
     let mut flood = Vec::new();
     for at in 0..600 {
         let mut stream = TcpStream::connect(listener.address).await.unwrap();
@@ -124,24 +124,26 @@ async fn a_flood_of_strangers_is_bounded_and_keeps_no_data_plane_out() {
         }
         flood.push(stream);
     }
-    listener.until("strangers are bounded", |(strangers, _)| strangers == LIMITS.per_address).await;
+    listener
+        .until("unauthenticated connections are limited", |(unauthenticated, _)| unauthenticated == LIMITS.per_address)
+        .await;
     let (another, _open_too) = time::timeout(SOON, listener.data_plane()).await.expect("a data plane gets in");
-    assert_eq!((answer.status(), another.status()), (StatusCode::OK, StatusCode::OK));
-    listener.until("two data planes", |(_, known)| known == 2).await;
+    assert_eq!((response.status(), another.status()), (StatusCode::OK, StatusCode::OK));
+    listener.until("two data planes", |(_, authenticated)| authenticated == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_says_nothing_is_sent_away_before_and_after_the_handshake() {
-    let listener = listen(LIMITS, Waits { handshake: SHORT, ..LONG }).await;
+async fn idle_connections_are_closed_before_and_after_the_handshake() {
+    let listener = listen(LIMITS, Timeouts { handshake: SHORT, ..LONG }).await;
     closed(&mut TcpStream::connect(listener.address).await.unwrap()).await;
-    let listener = listen(LIMITS, Waits { token: SHORT, ..LONG }).await;
+    let listener = listen(LIMITS, Timeouts { token: SHORT, ..LONG }).await;
     closed(&mut listener.tls().await).await;
-    listener.until("their places are free", |taken| taken == (0, 0)).await;
+    listener.until("their permits are released", |counts| counts == (0, 0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_without_a_token_do_not_keep_a_connection() {
-    let listener = listen(LIMITS, Waits { token: SHORT * 4, ..LONG }).await;
+async fn requests_without_a_token_do_not_keep_a_connection_open() {
+    let listener = listen(LIMITS, Timeouts { token: SHORT * 4, ..LONG }).await;
     let io = TokioIo::new(listener.tls().await);
     let (mut sender, connection) = client::handshake(TokioExecutor::new(), io).await.unwrap();
     let ended = tokio::spawn(connection);
@@ -151,20 +153,20 @@ async fn requests_without_a_token_do_not_keep_a_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_known_connection_stays_while_a_stream_is_open_and_is_closed_when_idle() {
-    let listener = listen(LIMITS, Waits { token: SHORT, idle: SHORT, ..LONG }).await;
-    let (answer, sender) = listener.data_plane().await;
-    assert_eq!(answer.headers()[frame::FEATURES_HEADER], FEATURES);
+async fn an_authenticated_connection_is_closed_when_it_has_no_stream() {
+    let listener = listen(LIMITS, Timeouts { token: SHORT, idle: SHORT, ..LONG }).await;
+    let (response, sender) = listener.data_plane().await;
+    assert_eq!(response.headers()[frame::FEATURES_HEADER], FEATURES);
     time::sleep(SHORT * 4).await; // longer than it could stay without a stream
-    assert_eq!(listener.push.places.taken(), (0, 1));
-    drop(answer);
-    listener.until("closed", |taken| taken == (0, 0)).await;
+    assert_eq!(listener.push.limiter.counts(), (0, 1));
+    drop(response);
+    listener.until("closed", |counts| counts == (0, 0)).await;
     drop(sender);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_all_places_of_data_planes_are_taken_the_next_is_told_so() {
-    let listener = listen(Limits { known: 1, ..LIMITS }, LONG).await;
+async fn data_planes_over_the_connection_limit_get_503() {
+    let listener = listen(Limits { authenticated: 1, ..LIMITS }, LONG).await;
     let (first, _open) = listener.data_plane().await;
     let (second, _too) = listener.data_plane().await;
     assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));

@@ -1,4 +1,4 @@
-//! One status as it goes to the API server.
+//! Writes one status.
 
 use std::time::Duration;
 
@@ -16,16 +16,17 @@ use routeapi_crds::{
 use serde_json::{Value, json};
 use tokio::time;
 
-use super::{decide::Wanted, numbers::Pods};
-use crate::writer::FIELD_MANAGER;
+use super::{decide::DesiredStatus, pod_counts::PodCounts};
+use crate::field_manager::FIELD_MANAGER;
 
-/// Of all kinds.
+/// `apiVersion` of all kinds.
 pub const API_VERSION: &str = "routeapi.dev/v1alpha1";
 
-/// How long the API server may take.
-const CALL: Duration = Duration::from_secs(15);
+/// How long the API server may take, admission webhooks included, which may take 10 s by default.
+const STATUS_WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
-const OURS: [ConditionType; 6] = [
+/// The condition types that the operator owns; others belong to somebody else.
+const OWNED_CONDITIONS: [ConditionType; 6] = [
     ConditionType::Accepted,
     ConditionType::ResolvedRefs,
     ConditionType::SecretReady,
@@ -34,73 +35,73 @@ const OURS: [ConditionType; 6] = [
     ConditionType::Ready,
 ];
 
-/// What a status shows beside conditions.
+/// The fields of a current status other than conditions.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Shown {
-    /// An AIProvider's attached routes.
+pub enum ObservedFields {
+    /// Of an AIProvider: the number of attached routes.
     Provider(Option<i32>),
-    /// An AIRoute's upstreams, and how many pods have it.
-    Route(Vec<UpstreamStatus>, Option<Pods>),
-    /// Nothing else of ours.
+    /// Of an AIRoute: its upstreams, and the counts of pods.
+    Route(Vec<UpstreamStatus>, Option<PodCounts>),
+    /// Of an ApiToken: no further fields.
     Token,
-    /// It cannot be read.
+    /// Of an object that cannot be read.
     Nothing,
 }
 
-/// What was written last about an object.
+/// The last status that was written to an object.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct LastWrite {
     uid: Option<String>,
     version: Option<u64>,
-    wanted: Wanted,
+    desired: DesiredStatus,
 }
 
-// === impl Shown ===
+// === impl ObservedFields ===
 
-impl Shown {
-    /// Whether it should show something else. Numbers of pods have a rule of their own.
+impl ObservedFields {
+    /// Whether the fields differ, except for counts of pods.
     pub fn differs(&self, detail: &Detail) -> bool {
         match (self, detail) {
-            (Self::Provider(held), Detail::Provider { attached_routes }) => *held != Some(*attached_routes),
-            (Self::Route(held, _), Detail::Route { upstreams }) => held != upstreams,
+            (Self::Provider(current), Detail::Provider { attached_routes }) => *current != Some(*attached_routes),
+            (Self::Route(current, _), Detail::Route { upstreams }) => current != upstreams,
             _ => false,
         }
     }
 
-    /// How many connected pods it speaks of.
+    /// The number of connected pods in the status.
     pub fn connected(&self) -> Option<usize> {
-        let Self::Route(_, Some(shown)) = self else { return None };
-        shown.connected()
+        let Self::Route(_, Some(counts)) = self else { return None };
+        counts.connected()
     }
 
-    /// The numbers of pods that it should show and does show, where it shows any.
-    pub fn pods(&self, wanted: &Wanted) -> Option<(Pods, Pods)> {
-        let Self::Route(_, Some(shown)) = self else { return None };
-        Some((wanted.progress.as_ref()?.into(), *shown))
-    }
-}
-
-// === impl Written ===
-
-impl Written {
-    /// Notes what was written, and the resourceVersion that this gave.
-    pub fn new(about: &ObjectMeta, version: Option<String>, wanted: Wanted) -> Self {
-        Self { uid: about.uid.clone(), version: version.and_then(|it| it.parse().ok()), wanted }
-    }
-
-    /// Whether the index still has an older version of this object.
-    pub fn is_newer_than(&self, held: &ObjectMeta) -> bool {
-        let version = held.resource_version.as_ref().and_then(|it| it.parse::<u64>().ok());
-        self.uid == held.uid && version.zip(self.version).is_some_and(|(held, written)| held < written)
-    }
-
-    /// Whether the same was said of this object.
-    pub fn says(&self, wanted: &Wanted, about: &ObjectMeta) -> bool {
-        self.uid == about.uid && self.wanted == *wanted
+    /// The desired and the current counts of pods, for kinds that have them.
+    pub fn pods(&self, desired: &DesiredStatus) -> Option<(PodCounts, PodCounts)> {
+        let Self::Route(_, Some(counts)) = self else { return None };
+        Some((desired.progress.as_ref()?.into(), *counts))
     }
 }
 
-/// The kind's name.
+// === impl LastWrite ===
+
+impl LastWrite {
+    /// A status that was written, with the resulting resourceVersion.
+    pub fn new(metadata: &ObjectMeta, version: Option<String>, desired: DesiredStatus) -> Self {
+        Self { uid: metadata.uid.clone(), version: version.and_then(|version| version.parse().ok()), desired }
+    }
+
+    /// Whether the index still has a version of the object from before the write.
+    pub fn is_newer_than(&self, current: &ObjectMeta) -> bool {
+        let version = current.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
+        self.uid == current.uid && version.zip(self.version).is_some_and(|(current, written)| current < written)
+    }
+
+    /// Whether the same status was written to the same object.
+    pub fn equals(&self, desired: &DesiredStatus, metadata: &ObjectMeta) -> bool {
+        self.uid == metadata.uid && self.desired == *desired
+    }
+}
+
+/// The name of a kind in the API.
 pub fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Provider => "AIProvider",
@@ -111,19 +112,19 @@ pub fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// An apply patch: all conditions of ours, and the fields of the kind.
-pub fn body(key: &Key, about: &ObjectMeta, wanted: &Wanted, conditions: &[Condition]) -> Value {
-    let is_ours = |it: &&Condition| OURS.iter().any(|ours| ours.to_string() == it.type_);
-    let ours: Vec<_> = conditions.iter().filter(is_ours).collect();
-    let mut status = json!({"observedGeneration": wanted.generation, "conditions": ours});
+/// The apply patch of a status: the conditions that the operator owns, and the fields of the kind.
+pub fn body(key: &Key, metadata: &ObjectMeta, desired: &DesiredStatus, conditions: &[Condition]) -> Value {
+    let is_owned = |condition: &&Condition| OWNED_CONDITIONS.iter().any(|owned| owned.to_string() == condition.type_);
+    let owned: Vec<_> = conditions.iter().filter(is_owned).collect();
+    let mut status = json!({"observedGeneration": desired.generation, "conditions": owned});
     if let Some(fields) = status.as_object_mut() {
-        match &wanted.detail {
+        match &desired.detail {
             Detail::Provider { attached_routes } => {
                 fields.insert("attachedRoutes".to_owned(), json!(attached_routes));
             }
             Detail::Route { upstreams } => {
                 fields.insert("upstreams".to_owned(), json!(upstreams));
-                let pods = wanted.progress.as_ref().map(|it| DataPlaneStatus::from(Pods::from(it)));
+                let pods = desired.progress.as_ref().map(|progress| DataPlaneStatus::from(PodCounts::from(progress)));
                 fields.insert("dataPlane".to_owned(), json!(pods));
             }
             Detail::Token { .. } => {}
@@ -132,12 +133,12 @@ pub fn body(key: &Key, about: &ObjectMeta, wanted: &Wanted, conditions: &[Condit
     }
     json!({
         "apiVersion": API_VERSION, "kind": kind(key.kind),
-        "metadata": {"name": key.id.name(), "uid": about.uid},
+        "metadata": {"name": key.id.name(), "uid": metadata.uid},
         "status": status,
     })
 }
 
-/// Applies it; the resourceVersion that results.
+/// Applies a patch; returns the resulting resourceVersion.
 pub async fn apply(client: &Client, key: &Key, body: &Value) -> Result<Option<String>, kube::Error> {
     let (namespace, name) = (key.id.namespace(), key.id.name());
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -157,12 +158,14 @@ pub async fn apply(client: &Client, key: &Key, body: &Value) -> Result<Option<St
                 api.patch_status(name, &params, &patch).await?.metadata
             }
             Kind::Namespace | Kind::Unknown(_) => {
-                return Err(kube::Error::Service(format!("a {} has no status of ours", key.kind).into()));
+                return Err(kube::Error::Service(
+                    format!("a {} has no status that the operator writes", key.kind).into(),
+                ));
             }
         };
         Ok(metadata.resource_version)
     };
-    time::timeout(CALL, applied)
+    time::timeout(STATUS_WRITE_TIMEOUT, applied)
         .await
-        .unwrap_or_else(|_| Err(kube::Error::Service("the API server does not answer".into())))
+        .unwrap_or_else(|_| Err(kube::Error::Service("timed out waiting for the API server".into())))
 }

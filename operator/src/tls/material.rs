@@ -1,14 +1,14 @@
-//! What the certificate Secret should hold next. Pure: time comes in, keys go out.
+//! Decides what the Secret with the certificates should contain next. Pure: time comes in, keys go out.
 //!
-//! A CA of ten years signs a serving certificate of ninety days; both are renewed when two thirds of their time have
-//! passed, or when somebody asks. A new CA is trusted before it is used and the old one for as long after:
+//! A CA that is valid for ten years signs a serving certificate that is valid for ninety days; both are renewed after two thirds
+//! of that time, or on request. A new CA is trusted before it is used, and the old one for as long after:
 //!
 //! ```text
-//! next made → published in the bundle → (propagation) → next signs, old stays trusted → (propagation) → old dropped
+//! next CA created → published in the bundle → (propagation) → next CA signs, old one stays trusted → (propagation) → old one removed
 //! ```
 //!
-//! The clock of the first wait starts only when the bundle with the next CA is known to be published, so that an operator
-//! that dies in between cannot switch too early.
+//! The first wait starts only when the bundle with the next CA is known to be published, so that an operator that crashes in
+//! between cannot switch too early.
 
 use std::time::Duration;
 
@@ -21,100 +21,101 @@ use routeapi_channel::Secret;
 use x509_parser::pem::parse_x509_pem;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longer than installations live: replacing a CA needs every pod to get the new bundle.
 const CA_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// As public CAs do; a renewal affects nobody.
 const LEAF_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// Clocks of nodes differ, by hours where one is set wrong: a certificate that is not valid yet at a data plane would keep
-/// it away.
-const SKEW: Duration = Duration::from_secs(24 * 3600);
+/// Clocks of nodes differ, by hours if one is set wrong: with a certificate that is not valid yet, a data plane could not connect.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 
-/// A CA.
+/// A CA certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
-    /// PEM.
+    /// The certificate in PEM.
     pub certificate: String,
-    /// PEM.
+    /// The private key in PEM.
     pub key: Secret,
 }
 
-/// What the Secret holds.
+/// The content of the Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Material {
     /// The CA that signs.
     pub ca: Authority,
-    /// The CA that will sign, and since when it has been published.
+    /// The CA that will sign next, and when it was published; none if it is not published yet.
     pub next: Option<(Authority, Option<Timestamp>)>,
-    /// The certificate of the CA that signed before, and when it was replaced. Its key is gone.
+    /// The certificate of the CA that signed before, and when it was replaced. Its key was deleted.
     pub previous: Option<(String, Timestamp)>,
-    /// The serving certificate, PEM.
+    /// The serving certificate in PEM.
     pub certificate: String,
-    /// Its key, PEM.
+    /// Its private key in PEM.
     pub key: Secret,
 }
 
-/// What is wanted.
+/// The requirements.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Names that the certificate is for.
+    /// DNS names of the serving certificate.
     pub names: Vec<String>,
     /// How long a change of the bundle takes to reach every pod.
     pub propagation: Duration,
 }
 
-/// What is known when deciding.
+/// What is known when a step is decided.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Now.
+pub struct Observed {
+    /// The current time.
     pub now: Timestamp,
-    /// Whether the bundle as it is now is known to be published.
+    /// Whether the current bundle is known to be published.
     pub published: bool,
-    /// Whether somebody asked for a new CA.
-    pub asked: bool,
+    /// Whether a new CA was requested.
+    pub rotation_requested: bool,
 }
 
-/// A key or certificate could not be made or read.
+/// Why a step could not be decided.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
-    /// Making one.
-    #[error("cannot make a certificate: {0}")]
-    Make(#[from] rcgen::Error),
-    /// Reading one.
-    #[error("cannot read a certificate of the Secret: {0}")]
+pub enum MaterialError {
+    /// A key or certificate could not be created.
+    #[error("cannot create a certificate: {0}")]
+    Create(#[from] rcgen::Error),
+    /// A certificate in the Secret could not be parsed.
+    #[error("cannot parse a certificate in the Secret: {0}")]
     Read(String),
 }
 
 impl Material {
-    /// Everything new.
+    /// A new CA and a new serving certificate.
     ///
     /// # Errors
-    /// When the operating system gives no randomness.
-    pub fn first(policy: &Policy, now: Timestamp) -> Result<Self, Failed> {
+    /// When the operating system provides no randomness.
+    pub fn new(policy: &Policy, now: Timestamp) -> Result<Self, MaterialError> {
         let ca = Authority::new(now)?;
         let (certificate, key) = ca.sign(&policy.names, now)?;
         Ok(Self { ca, next: None, previous: None, certificate, key })
     }
 
-    /// The CAs that everybody should trust now.
+    /// The CA certificates to trust now, in PEM.
     pub fn bundle(&self) -> String {
         let next = self.next.as_ref().map(|(next, _)| next.certificate.as_str());
         let previous = self.previous.as_ref().map(|(previous, _)| previous.as_str());
         [Some(self.ca.certificate.as_str()), next, previous]
             .into_iter()
             .flatten()
-            .map(|it| format!("{}\n", it.trim()))
+            .map(|certificate| format!("{}\n", certificate.trim()))
             .collect()
     }
 
-    /// The next step, if one is due. Steps are small, so that each can be written and survived.
+    /// The next step, if one is due. Steps are small, so that each can be written, and an operator may crash between any two.
     ///
     /// # Errors
-    /// When what is there cannot be read, or nothing new be made.
-    pub fn step(&self, policy: &Policy, moment: Moment) -> Result<Option<Self>, Failed> {
-        let Moment { now, published, asked } = moment;
+    /// When a certificate cannot be parsed, or a new one cannot be created.
+    pub fn step(&self, policy: &Policy, observed: Observed) -> Result<Option<Self>, MaterialError> {
+        let Observed { now, published, rotation_requested } = observed;
         let waited = |since: Timestamp| elapsed(since, now) >= policy.propagation;
         let mut step = self.clone();
         match &self.next {
-            None if asked || worn(&self.ca.certificate, now)? => {
+            None if rotation_requested || due_for_renewal(&self.ca.certificate, now)? => {
                 step.next = Some((Authority::new(now)?, None));
                 return Ok(Some(step));
             }
@@ -135,7 +136,7 @@ impl Material {
             step.previous = None;
             return Ok(Some(step));
         }
-        if worn(&self.certificate, now)? || names(&self.certificate)? != sorted(&policy.names) {
+        if due_for_renewal(&self.certificate, now)? || names(&self.certificate)? != sorted(&policy.names) {
             (step.certificate, step.key) = self.ca.sign(&policy.names, now)?;
             return Ok(Some(step));
         }
@@ -144,13 +145,13 @@ impl Material {
 }
 
 impl Authority {
-    fn new(now: Timestamp) -> Result<Self, Failed> {
+    fn new(now: Timestamp) -> Result<Self, MaterialError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         let (serial, id) = serial();
         params.serial_number = Some(serial);
         params.distinguished_name = rcgen::DistinguishedName::new();
-        // A name of its own: with two CAs of one name in a bundle, verifiers may pick the wrong one.
+        // A unique name: with two CAs of the same name in a bundle, verifiers may pick the wrong one.
         params.distinguished_name.push(DnType::CommonName, format!("routeapi-config-ca {id}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -159,7 +160,7 @@ impl Authority {
         Ok(Self { certificate, key: Secret::new(key.serialize_pem()) })
     }
 
-    fn sign(&self, names: &[String], now: Timestamp) -> Result<(String, Secret), Failed> {
+    fn sign(&self, names: &[String], now: Timestamp) -> Result<(String, Secret), MaterialError> {
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(self.key.expose())?)?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names.to_vec())?;
@@ -177,7 +178,7 @@ impl Authority {
 
 fn serial() -> (SerialNumber, String) {
     let mut bytes = [0; 8];
-    // Uniqueness is all that counts, and the time gives it where the system has no randomness to give.
+    // It only has to be unique, for which the time is enough if the system provides no randomness.
     if getrandom::fill(&mut bytes).is_err() {
         bytes = Timestamp::now().as_microsecond().to_be_bytes();
     }
@@ -187,31 +188,31 @@ fn serial() -> (SerialNumber, String) {
 
 fn valid(params: &mut CertificateParams, now: Timestamp, validity: Duration) {
     let at = |timestamp: Timestamp| std::time::SystemTime::from(timestamp).into();
-    params.not_before = at(now.checked_sub(SKEW).unwrap_or(now));
+    params.not_before = at(now.checked_sub(MAX_CLOCK_SKEW).unwrap_or(now));
     params.not_after = at(now.checked_add(validity).unwrap_or(now));
 }
 
-/// Whether two thirds of a certificate's time have passed.
-fn worn(pem: &str, now: Timestamp) -> Result<bool, Failed> {
+/// Whether two thirds of a certificate's validity have passed.
+fn due_for_renewal(pem: &str, now: Timestamp) -> Result<bool, MaterialError> {
     let (from, until) = validity(pem)?;
     Ok((now.as_second() - from) * 3 >= (until - from) * 2)
 }
 
-/// Seconds since 1970: from, until.
+/// Start and end of a certificate's validity in seconds since 1970.
 ///
 /// # Errors
-/// When it is no certificate.
-pub fn validity(pem: &str) -> Result<(i64, i64), Failed> {
+/// When it is not a certificate.
+pub fn validity(pem: &str) -> Result<(i64, i64), MaterialError> {
     read(pem, |certificate| {
         let validity = certificate.validity();
         (validity.not_before.timestamp(), validity.not_after.timestamp())
     })
 }
 
-fn names(pem: &str) -> Result<Vec<String>, Failed> {
+fn names(pem: &str) -> Result<Vec<String>, MaterialError> {
     let names = read(pem, |certificate| {
         let extension = certificate.subject_alternative_name().ok().flatten();
-        let names = extension.into_iter().flat_map(|it| it.value.general_names.iter());
+        let names = extension.into_iter().flat_map(|names| names.value.general_names.iter());
         names
             .filter_map(|name| match name {
                 x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
@@ -222,9 +223,12 @@ fn names(pem: &str) -> Result<Vec<String>, Failed> {
     Ok(sorted(&names))
 }
 
-fn read<T>(pem: &str, look: impl FnOnce(&x509_parser::certificate::X509Certificate<'_>) -> T) -> Result<T, Failed> {
-    let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| Failed::Read(error.to_string()))?;
-    let certificate = pem.parse_x509().map_err(|error| Failed::Read(error.to_string()))?;
+fn read<T>(
+    pem: &str,
+    look: impl FnOnce(&x509_parser::certificate::X509Certificate<'_>) -> T,
+) -> Result<T, MaterialError> {
+    let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| MaterialError::Read(error.to_string()))?;
+    let certificate = pem.parse_x509().map_err(|error| MaterialError::Read(error.to_string()))?;
     Ok(look(&certificate))
 }
 
@@ -238,8 +242,8 @@ fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
-/// How long until the keeper should look again when nothing happens.
-pub const LOOK_AGAIN: Duration = Duration::from_secs(DAY.as_secs() / 24);
+/// How often the certificates are checked for renewal: a small part of their validity.
+pub const RESYNC_INTERVAL: Duration = Duration::from_secs(DAY.as_secs() / 24);
 
 #[cfg(test)]
 mod tests {
@@ -249,14 +253,14 @@ mod tests {
         Policy { names: vec!["op.ai.svc".into(), "localhost".into()], propagation: Duration::from_secs(150) }
     }
 
-    fn at(seconds: u64) -> Moment {
+    fn at(seconds: u64) -> Observed {
         let now = Timestamp::from_second(1_800_000_000).unwrap() + Duration::from_secs(seconds);
-        Moment { now, published: true, asked: false }
+        Observed { now, published: true, rotation_requested: false }
     }
 
     #[test]
-    fn nothing_is_due_until_two_thirds_of_the_certificate_have_passed() {
-        let first = Material::first(&policy(), at(0).now).unwrap();
+    fn a_certificate_is_renewed_after_two_thirds_of_its_validity() {
+        let first = Material::new(&policy(), at(0).now).unwrap();
         assert_eq!(first.step(&policy(), at(0)).unwrap(), None);
         assert_eq!(first.step(&policy(), at(59 * 86400)).unwrap(), None);
         let renewed = first.step(&policy(), at(61 * 86400)).unwrap().unwrap();
@@ -266,8 +270,8 @@ mod tests {
     }
 
     #[test]
-    fn other_names_need_another_certificate() {
-        let first = Material::first(&policy(), at(0).now).unwrap();
+    fn changed_names_renew_the_certificate() {
+        let first = Material::new(&policy(), at(0).now).unwrap();
         let other = Policy { names: vec!["elsewhere.ai.svc".into()], ..policy() };
         let step = first.step(&other, at(1)).unwrap().unwrap();
         assert_eq!(names(&step.certificate).unwrap(), ["elsewhere.ai.svc"]);
@@ -276,13 +280,13 @@ mod tests {
 
     #[test]
     fn a_new_ca_is_trusted_before_it_signs_and_the_old_one_after() {
-        let first = Material::first(&policy(), at(0).now).unwrap();
-        let asked = Moment { asked: true, ..at(10) };
-        let announced = first.step(&policy(), asked).unwrap().unwrap();
+        let first = Material::new(&policy(), at(0).now).unwrap();
+        let rotation_requested = Observed { rotation_requested: true, ..at(10) };
+        let announced = first.step(&policy(), rotation_requested).unwrap().unwrap();
         assert_eq!(announced.certificate, first.certificate);
         assert_eq!(announced.bundle().matches("BEGIN CERTIFICATE").count(), 2);
 
-        let unpublished = Moment { published: false, ..at(10_000) };
+        let unpublished = Observed { published: false, ..at(10_000) };
         assert_eq!(announced.step(&policy(), unpublished).unwrap(), None, "the bundle has not gone out");
         let published = announced.step(&policy(), at(20)).unwrap().unwrap();
         assert_eq!(published.step(&policy(), at(20 + 149)).unwrap(), None, "not every pod has it");
@@ -297,16 +301,16 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_past_two_thirds_is_replaced_without_being_asked() {
-        let first = Material::first(&policy(), at(0).now).unwrap();
+    fn a_ca_is_replaced_after_two_thirds_of_its_validity() {
+        let first = Material::new(&policy(), at(0).now).unwrap();
         let old = at(2434 * 86400);
         assert!(first.step(&policy(), old).unwrap().unwrap().next.is_some());
     }
 
     #[test]
-    fn a_secret_that_holds_no_certificate_is_an_error_not_a_panic() {
-        let mut first = Material::first(&policy(), at(0).now).unwrap();
+    fn a_malformed_certificate_is_an_error() {
+        let mut first = Material::new(&policy(), at(0).now).unwrap();
         first.ca.certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into();
-        assert!(matches!(first.step(&policy(), at(0)), Err(Failed::Read(_))));
+        assert!(matches!(first.step(&policy(), at(0)), Err(MaterialError::Read(_))));
     }
 }

@@ -1,13 +1,13 @@
-//! What a token's Secret and status ask for. Pure.
+//! Decides what a token's Secret and `status.keys` should contain. Pure.
 //!
-//! The Secret is the truth about the current value; `status.keys` is what data planes go by. So the value of our own
-//! Secret is always among the keys, keys that were made after it are leftovers of a crash (nobody ever saw their value),
-//! and keys that were made before it end after the overlap.
+//! The Secret determines the current key; data planes use `status.keys`. So the value of a managed Secret is always among the
+//! keys, keys that were issued after it are left over from a crash (nobody has seen their values), and keys that were issued
+//! before it end after the overlap.
 //!
-//! An imported value that may not stand for a token stands for none. A Secret that is being deleted changes nothing yet.
-//! A Secret that was deleted, or whose value was spoilt, means: new value, and the old one ends at once. A Secret that is
-//! not ours is never written to; labelled for import, its value is taken over as it is. If an imported value changes, the
-//! old one ends after the overlap if `rotation` is set, else at once.
+//! An invalid imported value is not a key. A Secret that is being deleted changes nothing yet. If a Secret was deleted or its
+//! value is damaged, a new key is issued and the old one ends immediately. A Secret with another owner is never written; if it
+//! is labelled for import, its value is used as it is. If an imported value changes, the old one ends after the overlap if
+//! `rotation` is set, else immediately.
 
 use std::time::Duration;
 
@@ -15,186 +15,193 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use routeapi_channel::{
     Secret,
-    token_format::{self, Reading, Unusable},
+    token_format::{self, ImportError, Reading},
 };
 use routeapi_crds::v1alpha1::{ApiToken, KeyStatus};
 
-use super::refusal::Refusal;
+use super::write_failure::WriteFailure;
 
-/// Keys that a status admits.
-const MOST_KEYS: usize = 4;
+/// Maximum number of `status.keys` in the schema.
+const MAX_KEYS: usize = 4;
 
 /// A token's Secret as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// There is none.
-    Absent,
-    /// Somebody else's: whose, as far as it says.
-    Foreign(Option<Owner>),
-    /// Somebody else's, meant to be taken over.
+pub enum FoundSecret {
+    /// It does not exist.
+    Missing,
+    /// It is not owned by the token; its controller, if it has one.
+    NotOwned(Option<Owner>),
+    /// It is not owned by the token and labelled for import.
     Import(Import),
-    /// Ours or meant to be taken over, and being deleted: what holds it.
+    /// It is owned by the token or labelled for import, and being deleted; its finalizers.
     Terminating(Vec<String>),
-    /// Ours.
-    Ours(Ours),
+    /// It is owned by the token.
+    Managed(ManagedSecret),
 }
 
-/// What controls a Secret that is not this token's.
+/// The controller of a Secret that the token does not own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// Another ApiToken, by its name.
+    /// Another ApiToken; its name.
     Token(String),
-    /// A token of this very name that was deleted. Kubernetes deletes its Secret too.
+    /// A deleted token of the same name, whose Secret Kubernetes deletes too.
     Predecessor,
-    /// Something else, by kind and name.
+    /// Another object; its kind and name.
     Other(String, String),
 }
 
-/// The value of a Secret that is meant to be taken over.
+/// The value of a Secret that is labelled for import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Import {
-    /// There is none under the key `token`.
+    /// It has no key `token`.
     Missing,
-    /// It may not stand for a token.
-    Unusable(Unusable),
-    /// It may.
+    /// The value is not valid as an API key.
+    Invalid(ImportError),
+    /// A valid API key.
     Value(Secret),
 }
 
-/// A Secret of the operator's own making.
+/// A Secret that the token owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ours {
-    /// What a write must name.
+pub struct ManagedSecret {
+    /// The resourceVersion, which a write must name.
     pub resource_version: Option<String>,
     /// The value under the key `token`.
     pub value: Option<Secret>,
-    /// The key that the value was written for.
+    /// ID of the key that was written, from an annotation.
     pub key_id: Option<String>,
-    /// The `rotation.revision` that it was written for.
+    /// `rotation.revision` when it was written, from an annotation.
     pub revision: Option<i32>,
-    /// Whether everything else in it is as it should be.
-    pub fresh: bool,
+    /// Whether everything else in it is as desired.
+    pub up_to_date: bool,
 }
 
-/// The part of a status that the token task writes.
+/// The part of a status that the token controller writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keys {
-    /// Keys that stand for the token.
+    /// The valid keys.
     pub keys: Vec<KeyStatus>,
-    /// The revision that was carried out last.
+    /// The revision of the last completed rotation.
     pub rotation_revision: Option<i32>,
 }
 
 /// What to do with the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It is as it should be, or not ours to touch.
-    Nothing,
-    /// Write it again with the same value.
+pub enum SecretAction {
+    /// Nothing: it is as desired, or not managed by the operator.
+    None,
+    /// Write it again with the same key.
     Refresh,
-    /// A new value.
-    Mint,
+    /// Issue a new key.
+    Issue,
 }
 
-/// What is said about the Secret.
+/// The state of a token's Secret, for its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// It holds the current key.
+pub enum SecretState {
+    /// It contains the current key.
     Ready,
-    /// Its first value, or the value after a deletion, is being made.
-    Minting,
-    /// It is somebody else's: whose, as far as it says.
+    /// A first key, or one after a deletion, is being issued.
+    Issuing,
+    /// It is not owned by the token; its controller, if it has one.
     NotOwned(Option<Owner>),
-    /// It is meant to be taken over but has no value.
+    /// It is labelled for import but has no value.
     KeyMissing,
-    /// It is meant to be taken over but its value may not stand for a token.
-    KeyUnusable(Unusable),
-    /// It is being deleted, and these finalizers hold it.
+    /// It is labelled for import but its value is invalid.
+    KeyInvalid(ImportError),
+    /// It is being deleted and waits for these finalizers.
     Terminating(Vec<String>),
-    /// The API server does not take what should be written.
-    Refused(Refusal),
+    /// The API server refused a write.
+    WriteFailed(WriteFailure),
 }
 
-/// All of it.
+/// The result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What `status.keys` should hold (before minting).
+    /// The desired `status.keys`, before a new key is issued.
     pub keys: Keys,
-    /// What to do.
-    pub next: Next,
-    /// What to say.
-    pub finding: Finding,
+    /// What to do with the Secret.
+    pub action: SecretAction,
+    /// The state of the Secret.
+    pub state: SecretState,
 }
 
-/// Decides.
-pub fn plan(token: &ApiToken, held: &Held, now: Timestamp) -> Plan {
+/// Decides what a token's Secret and `status.keys` should contain.
+pub fn plan(token: &ApiToken, found: &FoundSecret, now: Timestamp) -> Plan {
     let mut keys = Keys::of(token);
     let none = |rotation_revision| Keys { keys: Vec::new(), rotation_revision };
-    match held {
-        Held::Absent => Plan { keys: none(keys.rotation_revision), next: Next::Mint, finding: Finding::Minting },
-        Held::Foreign(owner) => {
-            let finding = Finding::NotOwned(owner.clone());
-            Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding }
+    match found {
+        FoundSecret::Missing => {
+            Plan { keys: none(keys.rotation_revision), action: SecretAction::Issue, state: SecretState::Issuing }
         }
-        Held::Import(Import::Missing) => {
-            Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding: Finding::KeyMissing }
+        FoundSecret::NotOwned(owner) => {
+            let state = SecretState::NotOwned(owner.clone());
+            Plan { keys: none(keys.rotation_revision), action: SecretAction::None, state }
         }
-        Held::Import(Import::Unusable(why)) => {
-            Plan { keys: none(keys.rotation_revision), next: Next::Nothing, finding: Finding::KeyUnusable(*why) }
+        FoundSecret::Import(Import::Missing) => {
+            Plan { keys: none(keys.rotation_revision), action: SecretAction::None, state: SecretState::KeyMissing }
         }
-        // What apps have goes on working until the Secret is gone.
-        Held::Terminating(holders) => {
-            Plan { keys, next: Next::Nothing, finding: Finding::Terminating(holders.clone()) }
+        FoundSecret::Import(Import::Invalid(why)) => Plan {
+            keys: none(keys.rotation_revision),
+            action: SecretAction::None,
+            state: SecretState::KeyInvalid(*why),
+        },
+        // The key of running apps works until the Secret is deleted.
+        FoundSecret::Terminating(finalizers) => {
+            Plan { keys, action: SecretAction::None, state: SecretState::Terminating(finalizers.clone()) }
         }
-        Held::Import(Import::Value(value)) => {
+        FoundSecret::Import(Import::Value(value)) => {
             let sha256 = token_format::sha256(value.expose());
-            keys.settle(&token_format::id_of_hash(&sha256), &sha256, import_overlap(token), now);
-            keys.rotation_revision = wanted_revision(token);
-            Plan { keys, next: Next::Nothing, finding: Finding::Ready }
+            keys.make_current(&token_format::id_of_hash(&sha256), &sha256, import_overlap(token), now);
+            keys.rotation_revision = requested_revision(token);
+            Plan { keys, action: SecretAction::None, state: SecretState::Ready }
         }
-        Held::Ours(ours) => own(token, ours, keys, now),
+        FoundSecret::Managed(secret) => plan_managed(token, secret, keys, now),
     }
 }
 
-fn own(token: &ApiToken, ours: &Ours, mut keys: Keys, now: Timestamp) -> Plan {
-    let Some((id, sha256)) = ours.value.as_ref().and_then(|value| intact(value, ours.key_id.as_deref())) else {
+fn plan_managed(token: &ApiToken, secret: &ManagedSecret, mut keys: Keys, now: Timestamp) -> Plan {
+    let Some((id, sha256)) = secret.value.as_ref().and_then(|value| valid_key(value, secret.key_id.as_deref())) else {
         keys.keys.clear();
-        return Plan { keys, next: Next::Mint, finding: Finding::Minting };
+        return Plan { keys, action: SecretAction::Issue, state: SecretState::Issuing };
     };
-    keys.settle(&id, &sha256, overlap(token), now);
-    let carried_out = keys.rotation_revision.max(ours.revision);
-    keys.rotation_revision = carried_out.or_else(|| wanted_revision(token));
-    let asked = wanted_revision(token) > keys.rotation_revision;
-    let worn = next_rotation(token, &keys).is_some_and(|at| at <= now);
-    let next = match (asked || worn, ours.fresh) {
-        (true, _) => Next::Mint,
-        (false, false) => Next::Refresh,
-        (false, true) => Next::Nothing,
+    keys.make_current(&id, &sha256, overlap(token), now);
+    let completed = keys.rotation_revision.max(secret.revision);
+    keys.rotation_revision = completed.or_else(|| requested_revision(token));
+    let requested = requested_revision(token) > keys.rotation_revision;
+    let expired = next_rotation(token, &keys).is_some_and(|at| at <= now);
+    let action = match (requested || expired, secret.up_to_date) {
+        (true, _) => SecretAction::Issue,
+        (false, false) => SecretAction::Refresh,
+        (false, true) => SecretAction::None,
     };
-    Plan { keys, next, finding: Finding::Ready }
+    Plan { keys, action, state: SecretState::Ready }
 }
 
-/// The key that a Secret of ours holds, if its value is what was once written.
-pub fn current(held: &Held) -> Option<&str> {
-    let Held::Ours(ours) = held else { return None };
-    ours.key_id.as_deref().filter(|id| ours.value.as_ref().is_some_and(|value| intact(value, Some(id)).is_some()))
+/// ID of the key in a managed Secret, if its value is undamaged.
+pub fn current(found: &FoundSecret) -> Option<&str> {
+    let FoundSecret::Managed(secret) = found else { return None };
+    secret
+        .key_id
+        .as_deref()
+        .filter(|id| secret.value.as_ref().is_some_and(|value| valid_key(value, Some(id)).is_some()))
 }
 
-/// Id and hash of a value that is what was once written.
-fn intact(value: &Secret, key_id: Option<&str>) -> Option<(String, String)> {
+/// ID and hash of a value that is the key that was written.
+fn valid_key(value: &Secret, key_id: Option<&str>) -> Option<(String, String)> {
     match token_format::read(value.expose()) {
         Reading::Minted { id } if key_id == Some(id) => Some((id.to_owned(), token_format::sha256(value.expose()))),
         Reading::Minted { .. } | Reading::Damaged { .. } | Reading::Foreign => None,
     }
 }
 
-/// The revision that the spec asks for. Without `rotation` it is 0, as in a new `rotation`.
-pub fn wanted_revision(token: &ApiToken) -> Option<i32> {
+/// `rotation.revision` of the spec. Without `rotation` it is 0, as in a new `rotation`.
+pub fn requested_revision(token: &ApiToken) -> Option<i32> {
     let revision = token.spec.rotation.as_ref().map_or(0, |rotation| rotation.revision);
     i32::try_from(revision).ok()
 }
 
-/// How long an old key goes on after a rotation.
+/// How long an old key is valid after a rotation.
 pub fn overlap(token: &ApiToken) -> Duration {
     token.spec.rotation.as_ref().map_or(Duration::from_secs(24 * 3600), |rotation| rotation.overlap.into())
 }
@@ -203,23 +210,23 @@ fn import_overlap(token: &ApiToken) -> Duration {
     token.spec.rotation.as_ref().map_or(Duration::ZERO, |rotation| rotation.overlap.into())
 }
 
-/// When the interval ends, if there is one.
+/// When the next rotation is due, if there is an interval.
 pub fn next_rotation(token: &ApiToken, keys: &Keys) -> Option<Timestamp> {
     let interval: Duration = token.spec.rotation.as_ref()?.interval?.into();
     let current = keys.keys.iter().filter(|key| key.not_after_time.is_none()).map(|key| key.issued_time.0).max()?;
     current.checked_add(interval).ok()
 }
 
-/// How long until something of a token falls due.
+/// The time until a rotation or the end of an overlap, if there is one.
 pub fn due(token: &ApiToken, keys: &Keys, now: Timestamp) -> Option<Duration> {
     let ends = keys.keys.iter().filter_map(|key| key.not_after_time.as_ref()).map(|end| end.0);
     let first = ends.chain(next_rotation(token, keys)).min()?;
-    // Seconds are all that a status keeps: a look that is a moment early would find nothing to do.
+    // A status has whole seconds: a reconciliation that is slightly early would find nothing to do.
     Some(Duration::try_from(first.duration_since(now)).unwrap_or_default() + Duration::from_millis(20))
 }
 
-/// When an overlap ends. A status keeps whole seconds and cuts off the rest: rounded up, or apps would get less than was
-/// promised. No overlap at all means now.
+/// When an overlap ends. A status has whole seconds, so it is rounded up; otherwise apps would get less than promised. Without an
+/// overlap it ends now.
 fn end(overlap: Duration, now: Timestamp) -> Timestamp {
     if overlap.is_zero() {
         return now;
@@ -231,19 +238,19 @@ fn end(overlap: Duration, now: Timestamp) -> Timestamp {
 // === impl Keys ===
 
 impl Keys {
-    /// As a status has them.
+    /// The keys in a token's status.
     pub fn of(token: &ApiToken) -> Self {
         let status = token.status.as_ref();
         Self {
-            keys: status.map(|it| it.keys.clone()).unwrap_or_default(),
-            rotation_revision: status.and_then(|it| it.rotation_revision),
+            keys: status.map(|status| status.keys.clone()).unwrap_or_default(),
+            rotation_revision: status.and_then(|status| status.rotation_revision),
         }
     }
 
-    /// Adds a key in place of one of the same id, if there is one; if there are too many, the one that ends first goes.
+    /// Adds a key, replacing one with the same ID; if there are too many, removes the one that ends first.
     pub fn add(&mut self, key: KeyStatus) {
-        self.keys.retain(|held| held.id != key.id);
-        while self.keys.len() >= MOST_KEYS {
+        self.keys.retain(|known| known.id != key.id);
+        while self.keys.len() >= MAX_KEYS {
             let ends = |key: &KeyStatus| key.not_after_time.as_ref().map(|end| end.0);
             let first = self.keys.iter().enumerate().min_by_key(|(_, key)| ends(key).unwrap_or(Timestamp::MAX));
             let Some((at, _)) = first else { break };
@@ -252,7 +259,7 @@ impl Keys {
         self.keys.push(key);
     }
 
-    /// Gives every other key an end.
+    /// Lets every other key end after the overlap, and removes those that have ended.
     pub fn retire_others(&mut self, current: &str, overlap: Duration, now: Timestamp) {
         let end = end(overlap, now);
         for key in self.keys.iter_mut().filter(|key| key.id != current && key.not_after_time.is_none()) {
@@ -261,12 +268,12 @@ impl Keys {
         self.keys.retain(|key| key.not_after_time.as_ref().is_none_or(|end| end.0 > now));
     }
 
-    /// Makes this key the current one, whatever a crash left behind.
-    fn settle(&mut self, id: &str, sha256: &str, overlap: Duration, now: Timestamp) {
-        let held = self.keys.iter_mut().find(|key| key.sha256 == sha256);
-        let issued = if let Some(held) = held {
-            held.not_after_time = None;
-            held.issued_time.0
+    /// Makes this key the current one, and removes what a crash has left over.
+    fn make_current(&mut self, id: &str, sha256: &str, overlap: Duration, now: Timestamp) {
+        let known = self.keys.iter_mut().find(|key| key.sha256 == sha256);
+        let issued = if let Some(known) = known {
+            known.not_after_time = None;
+            known.issued_time.0
         } else {
             self.keys.retain(|key| key.id != id);
             let key = KeyStatus {

@@ -1,8 +1,8 @@
-//! The Secret that an app reads its token from: what is in it, and how it is read and written.
+//! The Secret from which an app reads its API key: its content, and how it is read and written.
 //!
-//! Ours is what the ApiToken owns (by controller reference and uid), and nothing else is ever written to. It is made with
-//! `create`, which fails if somebody was quicker, and changed with a patch that names the version that was read. Keys that
-//! somebody added to it stay.
+//! Only a Secret that the ApiToken owns (by controller reference and UID) is ever written. It is created with `create`, which
+//! fails if there is one already, and changed with a patch that names the version that was read. Keys that somebody else added
+//! stay.
 
 use std::collections::BTreeMap;
 
@@ -19,27 +19,31 @@ use routeapi_crds::v1alpha1::{ApiToken, IMPORT_LABEL, SecretKeys, TOKEN_KEY};
 use serde_json::json;
 
 use super::{
-    TokenError, call,
-    plan::{Held, Import, Ours, Owner, wanted_revision},
-    rounds::{Version, version},
+    error::{TokenError, call},
+    plan::{FoundSecret, Import, ManagedSecret, Owner, requested_revision},
+    secret_poller::{SecretVersion, version},
 };
-use crate::writer::FIELD_MANAGER;
+use crate::field_manager::FIELD_MANAGER;
 
-/// Without this label, the chart's admission policy lets the operator write no Secret.
+/// The chart's admission policy allows the operator to write Secrets with this label only.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// ID of the key in the Secret.
 const KEY_ID: &str = "routeapi.dev/key-id";
+/// `rotation.revision` for which the key was issued.
 const REVISION: &str = "routeapi.dev/rotation-revision";
+/// Key of the Secret for the gateway's base URL.
 const BASE_URL: &str = "baseURL";
 
-/// A variable of an SDK, and what it is set to.
+/// The value of an environment variable.
 enum Variable {
+    /// The API key.
     Token,
-    /// The gateway's address followed by this.
+    /// The gateway's base URL, followed by this.
     Address(&'static str),
 }
 
-/// What the official SDKs read (openai 2, anthropic 2 and google-genai 3 for Python, November 2026). `GOOGLE_API_KEY` is
-/// left out: with both set, that SDK warns at every start.
+/// The variables that the official SDKs read (openai 2, anthropic 2 and google-genai 3 for Python, November 2026). Without
+/// `GOOGLE_API_KEY`: with both variables set, that SDK logs a warning at every start.
 const ENVIRONMENT: [(&str, Variable); 6] = [
     ("OPENAI_API_KEY", Variable::Token),
     ("OPENAI_BASE_URL", Variable::Address("/v1")),
@@ -50,45 +54,56 @@ const ENVIRONMENT: [(&str, Variable); 6] = [
 ];
 
 /// Reads a token's Secret.
-pub async fn read(client: &Client, token: &ApiToken, gateway_url: &str) -> Result<(Held, Version), TokenError> {
+pub async fn read(
+    client: &Client,
+    token: &ApiToken,
+    gateway_url: &str,
+) -> Result<(FoundSecret, SecretVersion), TokenError> {
     let name = token.secret_name();
     let found = call("reading the Secret", api(client, token).get_opt(&name)).await?;
-    Ok(found.map_or((Held::Absent, None), |secret| (held(token, &secret, gateway_url), version(&secret.metadata))))
+    Ok(found.map_or((FoundSecret::Missing, None), |secret| {
+        (classify(token, &secret, gateway_url), version(&secret.metadata))
+    }))
 }
 
-/// Asks which version there is, without its content and out of the API server's cache.
-pub async fn ask(client: &Client, token: &ApiToken) -> Result<Version, TokenError> {
+/// Reads the version of a token's Secret, without its content and from the API server's cache.
+pub async fn poll(client: &Client, token: &ApiToken) -> Result<SecretVersion, TokenError> {
     let name = token.secret_name();
     let (api, any) = (api(client, token), GetParams::any());
-    let found = call("asking for the Secret", api.get_metadata_opt_with(&name, &any)).await?;
+    let found = call("reading the Secret's metadata", api.get_metadata_opt_with(&name, &any)).await?;
     Ok(found.and_then(|secret| version(&secret.metadata)))
 }
 
-/// Puts a new value into the Secret, which must still be as it was read; its new version.
+/// Writes a new key into the Secret, which must be unchanged since it was read. Returns the new version.
 pub async fn write(
     client: &Client,
     token: &ApiToken,
-    read: &Held,
+    read: &FoundSecret,
     minted: &Minted,
     gateway_url: &str,
-) -> Result<Version, TokenError> {
-    let wanted = wanted(token, &minted.value, gateway_url);
+) -> Result<SecretVersion, TokenError> {
+    let desired = desired_data(token, &minted.value, gateway_url);
     match read {
-        Held::Ours(ours) => patch(client, token, ours, &minted.id, wanted).await,
-        Held::Absent | Held::Foreign(_) | Held::Import(_) | Held::Terminating(_) => {
-            create(client, token, &minted.id, wanted).await
+        FoundSecret::Managed(secret) => patch(client, token, secret, &minted.id, desired).await,
+        FoundSecret::Missing | FoundSecret::NotOwned(_) | FoundSecret::Import(_) | FoundSecret::Terminating(_) => {
+            create(client, token, &minted.id, desired).await
         }
     }
 }
 
-/// Writes the Secret again with the value that it has; its new version.
-pub async fn refresh(client: &Client, token: &ApiToken, read: &Held, gateway_url: &str) -> Result<Version, TokenError> {
-    let Held::Ours(ours) = read else { return Ok(None) };
-    let (Some(value), Some(id)) = (&ours.value, &ours.key_id) else { return Ok(None) };
-    patch(client, token, ours, id, wanted(token, value, gateway_url)).await
+/// Writes the Secret again with the same key. Returns the new version.
+pub async fn refresh(
+    client: &Client,
+    token: &ApiToken,
+    read: &FoundSecret,
+    gateway_url: &str,
+) -> Result<SecretVersion, TokenError> {
+    let FoundSecret::Managed(secret) = read else { return Ok(None) };
+    let (Some(value), Some(id)) = (&secret.value, &secret.key_id) else { return Ok(None) };
+    patch(client, token, secret, id, desired_data(token, value, gateway_url)).await
 }
 
-fn held(token: &ApiToken, secret: &KubeSecret, gateway_url: &str) -> Held {
+fn classify(token: &ApiToken, secret: &KubeSecret, gateway_url: &str) -> FoundSecret {
     let metadata = &secret.metadata;
     let text = |key: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(key))?;
@@ -100,34 +115,34 @@ fn held(token: &ApiToken, secret: &KubeSecret, gateway_url: &str) -> Held {
     let terminating = metadata.deletion_timestamp.as_ref().map(|_| metadata.finalizers.clone().unwrap_or_default());
     if !owned {
         let import =
-            metadata.labels.as_ref().and_then(|labels| labels.get(IMPORT_LABEL)).is_some_and(|it| it == "true");
+            metadata.labels.as_ref().and_then(|labels| labels.get(IMPORT_LABEL)).is_some_and(|value| value == "true");
         if !import {
-            return Held::Foreign(controller.map(|owner| Owner::of(owner, token)));
+            return FoundSecret::NotOwned(controller.map(|owner| Owner::of(owner, token)));
         }
-        if let Some(holders) = terminating {
-            return Held::Terminating(holders);
+        if let Some(finalizers) = terminating {
+            return FoundSecret::Terminating(finalizers);
         }
         let value = secret.data.as_ref().and_then(|data| data.get(TOKEN_KEY));
-        return Held::Import(match value.map(|bytes| token_format::import(&bytes.0)) {
+        return FoundSecret::Import(match value.map(|bytes| token_format::import(&bytes.0)) {
             None => Import::Missing,
-            Some(Err(unusable)) => Import::Unusable(unusable),
+            Some(Err(unusable)) => Import::Invalid(unusable),
             Some(Ok(value)) => Import::Value(Secret::new(value)),
         });
     }
-    if let Some(holders) = terminating {
-        return Held::Terminating(holders);
+    if let Some(finalizers) = terminating {
+        return FoundSecret::Terminating(finalizers);
     }
-    let annotation = |name: &str| metadata.annotations.as_ref().and_then(|it| it.get(name)).cloned();
+    let annotation = |name: &str| metadata.annotations.as_ref().and_then(|annotations| annotations.get(name)).cloned();
     let value = text(TOKEN_KEY).map(Secret::new);
-    let fresh = value
-        .as_ref()
-        .is_some_and(|value| wanted(token, value, gateway_url).iter().all(|(key, wanted)| text(key) == *wanted));
-    Held::Ours(Ours {
+    let up_to_date = value.as_ref().is_some_and(|value| {
+        desired_data(token, value, gateway_url).iter().all(|(key, desired)| text(key) == *desired)
+    });
+    FoundSecret::Managed(ManagedSecret {
         resource_version: metadata.resource_version.clone(),
         value,
         key_id: annotation(KEY_ID),
-        revision: annotation(REVISION).and_then(|it| it.parse().ok()),
-        fresh,
+        revision: annotation(REVISION).and_then(|revision| revision.parse().ok()),
+        up_to_date,
     })
 }
 
@@ -144,10 +159,10 @@ impl Owner {
     }
 }
 
-/// Keys and values; none for what must not be there.
-fn wanted(token: &ApiToken, value: &Secret, gateway_url: &str) -> BTreeMap<&'static str, Option<String>> {
+/// Keys and values; none for keys that must not exist.
+fn desired_data(token: &ApiToken, value: &Secret, gateway_url: &str) -> BTreeMap<&'static str, Option<String>> {
     let environment = token.spec.secret_keys == SecretKeys::PlainAndEnv;
-    let mut wanted: BTreeMap<_, _> = ENVIRONMENT
+    let mut desired: BTreeMap<_, _> = ENVIRONMENT
         .into_iter()
         .map(|(name, variable)| {
             let text = match variable {
@@ -157,13 +172,13 @@ fn wanted(token: &ApiToken, value: &Secret, gateway_url: &str) -> BTreeMap<&'sta
             (name, environment.then_some(text))
         })
         .collect();
-    wanted.insert(TOKEN_KEY, Some(value.expose().to_owned()));
-    wanted.insert(BASE_URL, Some(gateway_url.to_owned()));
-    wanted
+    desired.insert(TOKEN_KEY, Some(value.expose().to_owned()));
+    desired.insert(BASE_URL, Some(gateway_url.to_owned()));
+    desired
 }
 
 fn annotations(token: &ApiToken, key_id: &str) -> BTreeMap<String, String> {
-    let revision = wanted_revision(token).unwrap_or_default().to_string();
+    let revision = requested_revision(token).unwrap_or_default().to_string();
     [(KEY_ID.to_owned(), key_id.to_owned()), (REVISION.to_owned(), revision)].into()
 }
 
@@ -171,17 +186,17 @@ async fn create(
     client: &Client,
     token: &ApiToken,
     key_id: &str,
-    wanted: BTreeMap<&'static str, Option<String>>,
-) -> Result<Version, TokenError> {
+    desired: BTreeMap<&'static str, Option<String>>,
+) -> Result<SecretVersion, TokenError> {
     let mut secret = KubeSecret { type_: Some("Opaque".to_owned()), ..KubeSecret::default() };
     secret.metadata.name = Some(token.secret_name());
     secret.metadata.annotations = Some(annotations(token, key_id));
     secret.metadata.labels = Some([(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned())].into());
     secret.metadata.owner_references = token.controller_owner_ref(&()).map(|mut owner| {
-        owner.block_owner_deletion = None; // would need a right on finalizers, and nothing waits for it
+        owner.block_owner_deletion = None; // it needs permission for finalizers, and nothing waits for it
         vec![owner]
     });
-    let data = wanted.into_iter().filter_map(|(key, value)| Some((key.to_owned(), ByteString(value?.into_bytes()))));
+    let data = desired.into_iter().filter_map(|(key, value)| Some((key.to_owned(), ByteString(value?.into_bytes()))));
     secret.data = Some(data.collect());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let created = call("creating the Secret", api(client, token).create(&params, &secret)).await?;
@@ -191,19 +206,19 @@ async fn create(
 async fn patch(
     client: &Client,
     token: &ApiToken,
-    ours: &Ours,
+    secret: &ManagedSecret,
     key_id: &str,
-    wanted: BTreeMap<&'static str, Option<String>>,
-) -> Result<Version, TokenError> {
+    desired: BTreeMap<&'static str, Option<String>>,
+) -> Result<SecretVersion, TokenError> {
     let data: BTreeMap<_, _> =
-        wanted.into_iter().map(|(key, it)| (key, it.map(|it| ByteString(it.into_bytes())))).collect();
+        desired.into_iter().map(|(key, text)| (key, text.map(|text| ByteString(text.into_bytes())))).collect();
     let mut annotations = annotations(token, key_id);
-    if ours.key_id.as_deref() == Some(key_id) {
-        annotations.remove(REVISION); // the same value again is no rotation
+    if secret.key_id.as_deref() == Some(key_id) {
+        annotations.remove(REVISION); // the same key again is not a rotation
     }
     let patch = json!({
         "metadata": {
-            "resourceVersion": ours.resource_version,
+            "resourceVersion": secret.resource_version,
             "annotations": annotations,
             "labels": {MANAGED_BY: FIELD_MANAGER},
         },

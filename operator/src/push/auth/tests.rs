@@ -8,6 +8,7 @@ use std::{
 
 use std::task::{Context, Poll};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
@@ -75,50 +76,53 @@ pub(crate) fn gateway() -> Vec<Account> {
 }
 
 #[test]
-fn a_confirmed_token_names_account_and_pod() {
-    let peer = confirmed(status(good())).unwrap().peer("boot");
+fn a_confirmed_token_identifies_account_and_pod() {
+    let peer = caller_of(status(good())).unwrap().peer("boot");
     assert_eq!((peer.uid.as_str(), peer.pod.namespace.as_str(), peer.pod.name.as_str()), ("u-1", "ai", "gw-1"));
 }
 
 #[test]
-fn a_token_for_another_audience_or_of_nobody_is_refused() {
+fn unauthenticated_tokens_and_other_audiences_are_rejected() {
     let elsewhere = json!({"authenticated": true, "audiences": ["vault"], "user": {"username": "x"}});
-    assert!(confirmed(status(elsewhere)).is_err());
+    assert!(caller_of(status(elsewhere)).is_err());
     let nobody = json!({"error": "token expired"});
-    assert_eq!(confirmed(status(nobody)).unwrap_err(), "token expired");
+    assert_eq!(caller_of(status(nobody)).unwrap_err(), "token expired");
 }
 
 #[test]
-fn a_token_says_when_it_ends_and_how_long_it_lives() {
+fn expiry_and_lifetime_are_read_from_the_token() {
     let headers = token(1_700_000_000);
     let text = bearer(&headers).unwrap();
     assert_eq!(expiry(text).map(seconds), Some(1_700_003_600));
-    assert_eq!(life(text), Duration::from_secs(3600));
+    assert_eq!(lifetime(text), Duration::from_secs(3600));
     assert!(expiry("opaque").is_none());
-    assert_eq!(life("opaque"), LIFE);
+    assert_eq!(lifetime("opaque"), DEFAULT_TOKEN_LIFETIME);
 }
 
 #[test]
-fn the_hint_of_a_token_is_kept_within_bounds_whatever_the_clock_says() {
+fn the_review_interval_is_limited_whatever_the_clock_says() {
     let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-    let after = |now: u64| again_after(Some(end), SystemTime::UNIX_EPOCH + Duration::from_secs(now)).as_secs();
+    let after = |now: u64| next_review(Some(end), SystemTime::UNIX_EPOCH + Duration::from_secs(now)).as_secs();
     assert_eq!(after(1_000_000 - 300), 301, "just after its end");
-    assert_eq!((after(1_000_000 + 3600), after(1_000_000 - 7200)), (SOONEST.as_secs(), LATEST.as_secs()));
-    assert_eq!(again_after(None, end), LATEST);
+    assert_eq!(
+        (after(1_000_000 + 3600), after(1_000_000 - 7200)),
+        (MIN_REVIEW_INTERVAL.as_secs(), MAX_REVIEW_INTERVAL.as_secs())
+    );
+    assert_eq!(next_review(None, end), MAX_REVIEW_INTERVAL);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_whose_clock_is_ahead_keeps_streams_that_the_review_confirms() {
+async fn a_clock_that_is_ahead_does_not_end_streams() {
     for ahead in [0, 3600, 30 * 24 * 3600] {
         let (mut authenticator, asked) = answering(vec![Some(good())]);
-        authenticator.wall = match ahead {
+        authenticator.wall_clock = match ahead {
             0 => SystemTime::now,
             3600 => || SystemTime::now() + Duration::from_secs(3600),
             _ => || SystemTime::now() + Duration::from_secs(30 * 24 * 3600),
         };
         let headers = token(seconds(SystemTime::now()));
-        assert!(authenticator.admit(&headers, HERE, &gateway()).await.is_ok());
-        let lived = time::timeout(Duration::from_secs(1800), authenticator.ended(&headers)).await;
+        assert!(authenticator.authenticate(&headers, HERE, &gateway()).await.is_ok());
+        let lived = time::timeout(Duration::from_secs(1800), authenticator.until_revoked(&headers)).await;
         assert!(lived.is_err(), "closed although the API server confirms the token, {ahead} s ahead");
         let reviews = asked.load(Ordering::SeqCst);
         assert!((2..=32).contains(&reviews), "{reviews} reviews in half an hour, {ahead} s ahead");
@@ -126,52 +130,60 @@ async fn an_operator_whose_clock_is_ahead_keeps_streams_that_the_review_confirms
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_ends_when_the_review_says_so_and_not_while_nobody_answers() {
+async fn a_stream_ends_when_a_review_fails_but_not_when_it_is_unavailable() {
     let (mut authenticator, asked) = answering(vec![Some(good()), None, None, Some(json!({"error": "expired"}))]);
-    authenticator.wall = || SystemTime::now() - Duration::from_secs(3600);
+    authenticator.wall_clock = || SystemTime::now() - Duration::from_secs(3600);
     let headers = token(seconds(SystemTime::now()));
-    assert!(authenticator.admit(&headers, HERE, &gateway()).await.is_ok());
+    assert!(authenticator.authenticate(&headers, HERE, &gateway()).await.is_ok());
     let started = time::Instant::now();
-    authenticator.ended(&headers).await;
+    authenticator.until_revoked(&headers).await;
     assert_eq!(asked.load(Ordering::SeqCst), 4);
-    assert!(started.elapsed() <= LATEST + 2 * REVIEW, "{:?}, though its clock is behind", started.elapsed());
+    assert!(
+        started.elapsed() <= MAX_REVIEW_INTERVAL + 2 * REVIEW_TIMEOUT,
+        "{:?}, though its clock is behind",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_api_server_a_confirmed_token_lives_by_a_monotonic_clock() {
+async fn without_an_api_server_a_confirmed_token_stays_valid_for_its_lifetime() {
     let (mut authenticator, _) = answering(vec![Some(good()), None]);
-    authenticator.wall = || SystemTime::now() + Duration::from_secs(3600);
+    authenticator.wall_clock = || SystemTime::now() + Duration::from_secs(3600);
     let headers = token(seconds(SystemTime::now()));
-    assert!(authenticator.admit(&headers, HERE, &gateway()).await.is_ok());
+    assert!(authenticator.authenticate(&headers, HERE, &gateway()).await.is_ok());
     time::advance(Duration::from_secs(3500)).await;
-    assert!(authenticator.admit(&headers, HERE, &gateway()).await.is_ok());
+    assert!(authenticator.authenticate(&headers, HERE, &gateway()).await.is_ok());
     time::advance(Duration::from_secs(200)).await;
-    assert_eq!(authenticator.admit(&headers, HERE, &gateway()).await, Err(Refused::Unavailable));
-    assert_eq!(authenticator.admit(&token(1), HERE, &gateway()).await, Err(Refused::Unavailable), "never seen");
+    assert_eq!(authenticator.authenticate(&headers, HERE, &gateway()).await, Err(AuthError::Unavailable));
+    assert_eq!(
+        authenticator.authenticate(&token(1), HERE, &gateway()).await,
+        Err(AuthError::Unavailable),
+        "never seen"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn garbage_is_not_handed_on_to_the_api_server_without_end() {
+async fn invalid_tokens_cause_a_limited_number_of_reviews() {
     let (authenticator, asked) = answering(vec![Some(json!({"error": "invalid bearer token"}))]);
     for _ in 0..100 {
-        let refused = authenticator.admit(&token(1), HERE, &gateway()).await.unwrap_err();
-        assert!(matches!(refused, Refused::Invalid(_)));
+        let refused = authenticator.authenticate(&token(1), HERE, &gateway()).await.unwrap_err();
+        assert!(matches!(refused, AuthError::Invalid(_)));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the same one again");
     for at in 2..1000 {
-        assert!(authenticator.admit(&token(at), HERE, &gateway()).await.is_err());
+        assert!(authenticator.authenticate(&token(at), HERE, &gateway()).await.is_err());
     }
     assert!(asked.load(Ordering::SeqCst) <= 20, "{asked:?} others");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenants_own_account_is_a_stranger_too() {
+async fn valid_tokens_of_other_accounts_cause_a_limited_number_of_reviews() {
     let mut tenant = good();
     tenant["user"]["username"] = json!("system:serviceaccount:team:default");
     let (authenticator, asked) = answering(vec![Some(tenant)]);
     for at in 0..1000 {
-        let refused = authenticator.admit(&token(at % 2), HERE, &gateway()).await.unwrap_err();
-        assert_eq!(refused, Refused::NotAllowed("system:serviceaccount:team:default".to_owned()));
+        let refused = authenticator.authenticate(&token(at % 2), HERE, &gateway()).await.unwrap_err();
+        assert_eq!(refused, AuthError::Forbidden("system:serviceaccount:team:default".to_owned()));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }

@@ -1,60 +1,70 @@
-//! A session over an in-memory stream: what a data plane hears for what it says.
+//! Sessions over an in-memory stream.
 
 use std::{collections::BTreeMap, convert::Infallible};
 
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use routeapi_channel::{Key, Kind, ObjectId, frame::Held as HeldLine};
+use routeapi_channel::{
+    Key, Kind, ObjectId,
+    frame::{Held, MAX_LISTED},
+};
 use routeapi_crds::value::ModelPattern;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{publish::Publication, push::lines::Outgoing};
+use crate::{
+    publish::{History, Publication},
+    push::{ack::AckBook, lines::Outgoing, pod_name::PodName},
+};
 
 /// The pod's end of a stream.
 struct Pod {
     say: mpsc::UnboundedSender<Bytes>,
     hear: Outgoing,
     buffer: Vec<u8>,
-    ended: JoinHandle<Ended>,
+    ended: JoinHandle<SessionEnd>,
 }
 
 /// As data planes of the first version said it.
-fn hello(revision: Option<Revision>, held: Vec<HeldLine>) -> Hello {
+fn hello(revision: Option<Revision>, held: Vec<Held>) -> Hello {
     let (pod, instance) = ("p".to_owned(), "i".to_owned());
     Hello { v: 1, pod, instance, revision, held, features: vec![], floor: BTreeMap::default() }
 }
 
 struct Operator {
     publications: watch::Sender<Option<Arc<Publication>>>,
-    sources: Sources,
+    context: SessionContext,
 }
 
 impl Operator {
     fn new(first: Option<Publication>) -> Self {
         let publications = watch::Sender::new(first.map(Arc::new));
-        let sources = Sources {
+        let context = SessionContext {
             publications: publications.subscribe(),
             history: History::default(),
-            lists: Arc::new(Semaphore::new(LISTS)),
+            lists: Arc::new(Semaphore::new(MAX_CONCURRENT_LISTS)),
             acks: AckBook::new(),
             metrics: Arc::default(),
             shutdown: CancellationToken::new(),
         };
-        Self { publications, sources }
+        Self { publications, context }
     }
 
     fn connect(&self, uid: &str) -> Pod {
-        let (say, mut said) = mpsc::unbounded_channel::<Bytes>();
+        let (say, mut received) = mpsc::unbounded_channel::<Bytes>();
         let stream = futures_util::stream::poll_fn(move |context| {
-            said.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk))))
+            received.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk))))
         });
         let (outbox, hear) = Outbox::new();
         let pod = PodName { namespace: "ai".into(), name: uid.into() };
         let peer = Peer { uid: uid.into(), pod };
-        let sources = self.sources.clone();
+        let context = self.context.clone();
         let ended = tokio::spawn(async move {
-            run(|_| peer, sources, StreamBody::new(stream), outbox, std::future::pending()).await
+            run(|_| peer, context, StreamBody::new(stream), outbox, std::future::pending()).await
         });
         Pod { say, hear, buffer: Vec::new(), ended }
     }
@@ -69,7 +79,7 @@ impl Pod {
         self.say.send(format!("{line}\n").into()).unwrap();
     }
 
-    fn hello(&self, revision: Option<Revision>, held: Vec<HeldLine>) {
+    fn hello(&self, revision: Option<Revision>, held: Vec<Held>) {
         self.say(&FromDataPlane::Hello(hello(revision, held)));
     }
 
@@ -128,7 +138,7 @@ fn key(name: &str) -> Key {
 }
 
 #[tokio::test]
-async fn everything_comes_first_then_differences_and_acknowledgements_are_noted() {
+async fn a_new_pod_gets_everything_and_then_differences() {
     let first = state(&[("a", 1), ("b", 1)]);
     let operator = Operator::new(Some(first));
     let mut pod = operator.connect("1");
@@ -137,7 +147,7 @@ async fn everything_comes_first_then_differences_and_acknowledgements_are_noted(
     assert_eq!((base, put, del), (None, vec!["a".to_owned(), "b".to_owned()], vec![]));
     pod.say(&FromDataPlane::Ack { revision: revision.clone() });
     assert!(matches!(pod.hear().await, FromOperator::Fleet { pods: 1, rank: 0 }), "after the first commit");
-    assert_eq!(operator.sources.acks.local()[0].revision, Some(revision.clone()));
+    assert_eq!(operator.context.acks.local_reports()[0].revision, Some(revision.clone()));
 
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("c", 1)]))));
     let (base, put, del, _) = pod.transaction().await;
@@ -145,21 +155,20 @@ async fn everything_comes_first_then_differences_and_acknowledgements_are_noted(
 }
 
 #[tokio::test]
-async fn a_pod_that_holds_the_state_is_sent_nothing_but_a_commit() {
+async fn a_pod_that_has_the_state_gets_a_commit_only() {
     let current = state(&[("a", 1), ("b", 1)]);
-    let held =
-        current.catalog.iter().map(|(key, entry)| HeldLine { key: key.clone(), v: entry.version.clone() }).collect();
+    let held = current.catalog.iter().map(|(key, entry)| Held { key: key.clone(), v: entry.version.clone() }).collect();
     let revision = current.revision.clone();
     let operator = Operator::new(Some(current));
     let mut pod = operator.connect("1");
     pod.hello(Some(revision.clone()), held);
     let (base, put, del, committed) = pod.transaction().await;
     assert_eq!((base, put.len(), del.len(), &committed), (Some(revision.clone()), 0, 0, &revision));
-    assert_eq!(operator.sources.metrics.puts(), 0);
+    assert_eq!(operator.context.metrics.puts(), 0);
 }
 
 #[tokio::test]
-async fn what_is_published_while_a_pod_works_is_merged_into_one_later_state() {
+async fn states_published_during_a_transaction_are_merged() {
     let operator = Operator::new(Some(state(&[("a", 1)])));
     let mut pod = operator.connect("1");
     pod.hello(None, vec![]);
@@ -174,7 +183,7 @@ async fn what_is_published_while_a_pod_works_is_merged_into_one_later_state() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
+async fn a_rejection_is_recorded_until_another_version_is_acknowledged() {
     let operator = Operator::new(Some(state(&[("a", 1), ("b", 1)])));
     let mut pod = operator.connect("1");
     pod.hello(None, vec![]);
@@ -182,8 +191,8 @@ async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
     let error = routeapi_channel::catalog::Unreadable { key: key("a"), message: "unknown field".into() };
     pod.say(&FromDataPlane::Nack { revision, errors: vec![error.clone()], more: false });
     assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
-    let noted = &operator.sources.acks.local()[0].refused;
-    assert_eq!((noted.len(), noted[0].message.as_str()), (1, "unknown field"));
+    let recorded = &operator.context.acks.local_reports()[0].refused;
+    assert_eq!((recorded.len(), recorded[0].message.as_str()), (1, "unknown field"));
 
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 1), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
@@ -192,12 +201,12 @@ async fn a_refusal_is_noted_with_its_text_until_another_version_is_taken() {
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["a"]);
-    assert_eq!(operator.sources.acks.local()[0].refused.len(), 1, "an answer names all that is lacking");
-    let mut changed = operator.sources.acks.changed();
+    assert_eq!(operator.context.acks.local_reports()[0].refused.len(), 1, "an answer names all that is lacking");
+    let mut changed = operator.context.acks.changed();
     changed.mark_unchanged();
     pod.say(&FromDataPlane::Ack { revision });
     changed.changed().await.unwrap();
-    assert!(operator.sources.acks.local()[0].refused.is_empty());
+    assert!(operator.context.acks.local_reports()[0].refused.is_empty());
 }
 
 #[tokio::test]
@@ -211,26 +220,26 @@ async fn nothing_is_sent_before_there_is_a_state() {
 }
 
 #[tokio::test]
-async fn who_does_not_keep_to_the_protocol_is_sent_away() {
+async fn protocol_violations_end_the_session() {
     let operator = Operator::new(Some(state(&[])));
     let pod = operator.connect("1");
     pod.say(&FromDataPlane::Pong {});
-    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "no hello");
+    assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "no hello");
 
     let pod = operator.connect("2");
     pod.say(&FromDataPlane::Hello(Hello { v: 99, ..hello(None, vec![]) }));
-    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "another version");
+    assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "another version");
 
     let mut pod = operator.connect("3");
     pod.hello(None, vec![]);
     pod.transaction().await;
     pod.say(&FromDataPlane::Ack { revision: state(&[("x", 1)]).revision });
-    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "an answer to nothing");
-    assert!(operator.sources.acks.local().is_empty(), "and its place is free");
+    assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "an answer to nothing");
+    assert!(operator.context.acks.local_reports().is_empty(), "and its place is free");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_pod_is_given_up_and_a_talking_one_is_not() {
+async fn a_pod_that_sends_nothing_times_out() {
     let operator = Operator::new(None);
     let silent = operator.connect("1");
     silent.hello(None, vec![]);
@@ -240,7 +249,7 @@ async fn a_silent_pod_is_given_up_and_a_talking_one_is_not() {
         assert!(matches!(talking.hear().await, FromOperator::Ping {}));
         talking.say(&FromDataPlane::Pong {});
     }
-    assert!(matches!(silent.ended.await.unwrap(), Ended::Silent));
+    assert!(matches!(silent.ended.await.unwrap(), SessionEnd::TimedOut));
     assert!(!talking.ended.is_finished());
 }
 
@@ -252,23 +261,23 @@ async fn an_older_stream_of_a_pod_ends_when_a_newer_one_opens() {
     assert!(matches!(older.hear().await, FromOperator::Ping {}));
     let newer = operator.connect("1");
     newer.hello(None, vec![]);
-    assert!(matches!(older.ended.await.unwrap(), Ended::Superseded));
-    assert_eq!(operator.sources.acks.local().len(), 1);
+    assert!(matches!(older.ended.await.unwrap(), SessionEnd::Superseded));
+    assert_eq!(operator.context.acks.local_reports().len(), 1);
 }
 
 #[tokio::test]
-async fn shutdown_ends_the_response_in_order() {
+async fn shutdown_ends_the_response_gracefully() {
     let operator = Operator::new(Some(state(&[])));
     let mut pod = operator.connect("1");
     pod.hello(None, vec![]);
     pod.transaction().await;
-    operator.sources.shutdown.cancel();
-    assert!(matches!(pod.ended.await.unwrap(), Ended::Shutdown));
+    operator.context.shutdown.cancel();
+    assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Shutdown));
     assert!(pod.hear.frame().await.is_none(), "an end, not an error");
 }
 
-fn listed(catalog: &Catalog) -> Vec<HeldLine> {
-    catalog.iter().map(|(key, entry)| HeldLine { key: key.clone(), v: entry.version.clone() }).collect()
+fn listed(catalog: &Catalog) -> Vec<Held> {
+    catalog.iter().map(|(key, entry)| Held { key: key.clone(), v: entry.version.clone() }).collect()
 }
 
 fn modern(revision: Option<Revision>) -> FromDataPlane {
@@ -277,11 +286,11 @@ fn modern(revision: Option<Revision>) -> FromDataPlane {
 }
 
 #[tokio::test]
-async fn a_state_that_the_operator_knows_need_not_be_listed() {
+async fn a_known_revision_is_not_listed() {
     let (old, new) = (state(&[("a", 1), ("b", 1)]), state(&[("a", 1), ("b", 2)]));
     let revision = old.revision.clone();
     let operator = Operator::new(Some(new));
-    operator.sources.history.push(revision.clone(), Arc::clone(&old.catalog), Arc::default());
+    operator.context.history.push(revision.clone(), Arc::clone(&old.catalog), Arc::default());
     let mut pod = operator.connect("1");
     pod.say(&modern(Some(revision.clone())));
     let (base, put, ..) = pod.transaction().await;
@@ -289,7 +298,7 @@ async fn a_state_that_the_operator_knows_need_not_be_listed() {
 }
 
 #[tokio::test]
-async fn a_state_that_the_operator_does_not_know_is_listed_in_parts() {
+async fn an_unknown_revision_is_listed_in_parts() {
     let old = state(&[("a", 1), ("b", 1), ("c", 1)]);
     let operator = Operator::new(Some(state(&[("a", 1), ("b", 2), ("d", 1)])));
     let mut pod = operator.connect("1");
@@ -305,9 +314,9 @@ async fn a_state_that_the_operator_does_not_know_is_listed_in_parts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_places_for_lists_are_taken_everything_is_sent() {
+async fn without_a_permit_to_list_everything_is_sent() {
     let operator = Operator::new(Some(state(&[("a", 1)])));
-    let _taken = Arc::clone(&operator.sources.lists).acquire_many_owned(4).await.unwrap();
+    let _taken = Arc::clone(&operator.context.lists).acquire_many_owned(4).await.unwrap();
     let mut pod = operator.connect("1");
     pod.say(&modern(Some(state(&[("x", 1)]).revision)));
     let (base, put, ..) = pod.transaction().await;
@@ -315,22 +324,22 @@ async fn when_all_places_for_lists_are_taken_everything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_list_without_end_is_sent_away() {
+async fn an_oversized_list_ends_the_session() {
     let operator = Operator::new(Some(state(&[])));
     let mut pod = operator.connect("1");
     pod.say(&modern(Some(state(&[("x", 1)]).revision)));
     assert!(matches!(pod.hear().await, FromOperator::List {}));
     let version = routeapi_channel::Entry::new(serde_json::value::to_raw_value(&1).unwrap().into()).version;
-    let item = |at: usize| HeldLine { key: key(&at.to_string()), v: version.clone() };
+    let item = |at: usize| Held { key: key(&at.to_string()), v: version.clone() };
     for part in 0..=MAX_LISTED / frame::PART {
         let items = (0..frame::PART).map(|at| item(part * frame::PART + at)).collect();
         pod.say(&FromDataPlane::Held { items, more: true });
     }
-    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)));
+    assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)));
 }
 
 #[tokio::test]
-async fn refusals_in_parts_are_one_answer() {
+async fn a_nack_in_parts_is_one_acknowledgement() {
     let operator = Operator::new(Some(state(&[("a", 1), ("b", 1), ("c", 1)])));
     let mut pod = operator.connect("1");
     pod.say(&modern(None));
@@ -339,14 +348,14 @@ async fn refusals_in_parts_are_one_answer() {
     pod.say(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("a")], more: true });
     pod.say(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("b")], more: false });
     assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
-    let noted = &operator.sources.acks.local()[0];
-    assert_eq!((noted.revision.as_ref(), noted.refused.len()), (Some(&revision), 2));
-    assert!(noted.refused[0].message.len() <= frame::MAX_REFUSAL);
+    let recorded = &operator.context.acks.local_reports()[0];
+    assert_eq!((recorded.revision.as_ref(), recorded.refused.len()), (Some(&revision), 2));
+    assert!(recorded.refused[0].message.len() <= frame::MAX_REFUSAL);
 
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2)]))));
     let (.., revision) = pod.transaction().await;
     pod.say(&FromDataPlane::Nack { revision, errors: vec![error("a"), error("x")], more: true });
-    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)), "more than it was sent");
+    assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "more than it was sent");
 }
 
 /// With a route that selects namespaces by label, and tokens in two of them.
@@ -363,12 +372,12 @@ fn selecting() -> Publication {
 }
 
 #[tokio::test]
-async fn a_data_plane_of_the_first_version_is_told_names_instead_of_selectors() {
+async fn a_version_1_data_plane_gets_names_instead_of_selectors() {
     let state = selecting();
-    let (meant, key) = (Arc::clone(&state.catalog), Key { kind: Kind::Route, id: ObjectId::new("ai", "gold") });
+    let (catalog, key) = (Arc::clone(&state.catalog), Key { kind: Kind::Route, id: ObjectId::new("ai", "gold") });
     let operator = Operator::new(Some(state));
     let publication = operator.publications.borrow().clone().unwrap();
-    operator.sources.history.push(meant.revision(), meant, publication.plain_revision());
+    operator.context.history.push(catalog.revision(), catalog, publication.selectorless_revision());
     let mut pod = operator.connect("1");
     pod.hello(None, vec![]);
     assert!(matches!(pod.hear().await, FromOperator::Begin { count: 3, .. }));
@@ -379,10 +388,10 @@ async fn a_data_plane_of_the_first_version_is_told_names_instead_of_selectors() 
     let FromOperator::Commit { revision } = pod.hear().await else { panic!("not a commit") };
     pod.say(&FromDataPlane::Ack { revision });
     assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
-    let history = operator.sources.history.clone();
-    let standing = operator.sources.acks.standing(|revision| history.meant(revision));
+    let history = operator.context.history.clone();
+    let summary = operator.context.acks.summary(|revision| history.resolve(revision));
     let version = &publication.catalog.get(&key).unwrap().version;
-    assert!(standing.of(&key, version).complete(), "its answer is about the state that statuses ask about");
+    assert!(summary.of(&key, version).complete(), "its answer is about the state that statuses ask about");
 }
 
 #[tokio::test]
@@ -403,7 +412,7 @@ async fn a_new_namespace_changes_no_route() {
 }
 
 #[tokio::test]
-async fn a_pod_tells_of_rejected_keys_and_not_of_too_many() {
+async fn rejected_keys_are_recorded_up_to_a_limit() {
     let operator = Operator::new(Some(state(&[])));
     let mut pod = operator.connect("1");
     pod.hello(None, vec![]);
@@ -411,20 +420,20 @@ async fn a_pod_tells_of_rejected_keys_and_not_of_too_many() {
     pod.say(&FromDataPlane::Ack { revision });
     let vendor = ObjectId::new("ai", "vendor");
     let key = frame::RejectedKey { provider: vendor.clone(), status: 401, since: 7 };
-    let mut changed = operator.sources.acks.changed();
+    let mut changed = operator.context.acks.changed();
     pod.say(&FromDataPlane::Credentials { rejected: vec![key.clone()] });
-    let told = || operator.sources.acks.standing(|_| None).key_rejection(&vendor);
-    while told().is_none() {
+    let rejection = || operator.context.acks.summary(|_| None).key_rejection(&vendor);
+    while rejection().is_none() {
         changed.changed().await.unwrap();
     }
-    assert_eq!(told().map(|it| (it.status, it.since)), Some((401, 7)));
+    assert_eq!(rejection().map(|rejection| (rejection.status, rejection.since)), Some((401, 7)));
     pod.say(&FromDataPlane::Credentials { rejected: vec![key; frame::PART + 1] });
-    assert!(matches!(pod.ended.await.unwrap(), Ended::Protocol(_)));
-    assert_eq!(told(), None, "it is not connected any more");
+    assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)));
+    assert_eq!(rejection(), None, "it is not connected any more");
 }
 
 #[tokio::test]
-async fn what_a_newer_data_plane_says_and_holds_beyond_this_version_does_no_harm() {
+async fn unknown_frames_and_kinds_of_a_newer_data_plane_do_no_harm() {
     let operator = Operator::new(Some(state(&[("a", 1)])));
     let mut pod = operator.connect("1");
     pod.line(r#"{"weather":{"rain":true}}"#);

@@ -1,10 +1,10 @@
-//! Reads and writes the certificate Secret and publishes the CA bundle.
+//! Reads and writes the Secret with the certificates, and publishes the CA bundle.
 //!
-//! Every replica follows the Secret and serves what it holds; only the lease holder writes. With a Secret that somebody
-//! else maintains nothing is made here: its certificate is served and its `ca.crt` published.
+//! Every replica watches the Secret and serves its certificate; only the leader writes. Of a Secret that is maintained elsewhere,
+//! the certificate is served and `ca.crt` is published, and nothing is issued here.
 //!
-//! To replace the CA at once: `kubectl annotate secret <name> routeapi.dev/rotate-ca=now`. A Secret that cannot be read is
-//! left alone and reported: deleting it makes everything new, at the price that pods wait until they see the new bundle.
+//! To replace the CA immediately: `kubectl annotate secret <name> routeapi.dev/rotate-ca=now`. A Secret that cannot be read is
+//! reported and left alone: deleting it creates everything anew, but pods cannot connect until they have the new bundle.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
@@ -26,30 +26,33 @@ use tracing::{error, info, warn};
 
 use super::{
     Certificates,
-    material::{Authority, Failed, LOOK_AGAIN, Material, Moment, Policy},
+    material::{Authority, Material, MaterialError, Observed, Policy, RESYNC_INTERVAL},
 };
-use crate::{settings::Settings, writer::FIELD_MANAGER};
+use crate::{field_manager::FIELD_MANAGER, settings::Settings};
 
-const ROTATE: &str = "routeapi.dev/rotate-ca";
-const NEXT_SINCE: &str = "routeapi.dev/next-ca-published";
-const PREVIOUS_SINCE: &str = "routeapi.dev/previous-ca-replaced";
+/// Requests a new CA.
+const ROTATE_ANNOTATION: &str = "routeapi.dev/rotate-ca";
+/// When the next CA was published.
+const NEXT_CA_ANNOTATION: &str = "routeapi.dev/next-ca-published";
+/// When the previous CA was replaced.
+const PREVIOUS_CA_ANNOTATION: &str = "routeapi.dev/previous-ca-replaced";
 
-/// How soon a failed write is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+/// Wait after a failed write. There is one Secret, so this costs the API server nothing worth mentioning.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Keeps certificates. One per replica.
-pub struct Keeper {
+/// Maintains the certificates. One per replica.
+pub struct CertificateController {
     secrets: Api<KubeSecret>,
     config_maps: Api<ConfigMap>,
     secret: String,
     config_map: String,
-    ours: bool,
+    self_signed: bool,
     policy: Policy,
     certificates: Arc<Certificates>,
     leader: watch::Receiver<bool>,
 }
 
-/// A step that did not work.
+/// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 enum StepError {
     #[error("cannot write Secret {0}: {1}")]
@@ -57,15 +60,15 @@ enum StepError {
     #[error("cannot write ConfigMap {0}: {1}")]
     ConfigMap(String, Box<kube::Error>),
     #[error(transparent)]
-    Material(#[from] Failed),
-    #[error("Secret {0} lacks {1}")]
-    Lacks(String, &'static str),
+    Material(#[from] MaterialError),
+    #[error("Secret {0} has no valid {1}")]
+    MissingKey(String, &'static str),
 }
 
-// === impl Keeper ===
+// === impl CertificateController ===
 
-impl Keeper {
-    /// By these settings.
+impl CertificateController {
+    /// A controller with these settings.
     pub fn new(
         settings: &Settings,
         client: &Client,
@@ -78,14 +81,14 @@ impl Keeper {
             config_maps: Api::namespaced(client.clone(), namespace),
             secret: settings.tls_existing_secret.clone().unwrap_or_else(|| settings.tls_secret.clone()),
             config_map: settings.ca_config_map.clone(),
-            ours: settings.tls_existing_secret.is_none(),
+            self_signed: settings.tls_existing_secret.is_none(),
             policy: Policy { names: settings.dns_names(), propagation: settings.ca_propagation.into() },
             certificates,
             leader,
         }
     }
 
-    /// Keeps until aborted.
+    /// Maintains the certificates until aborted.
     pub async fn run(mut self) {
         let only = watcher::Config::default().fields(&format!("metadata.name={}", self.secret));
         let mut events = pin!(watcher(self.secrets.clone(), only).backoff(crate::watch::backoff()));
@@ -94,10 +97,10 @@ impl Keeper {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(watcher::Event::Init)) => current = None,
-                    Some(Ok(watcher::Event::Apply(it) | watcher::Event::InitApply(it))) => current = Some(it),
+                    Some(Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret))) => current = Some(secret),
                     Some(Ok(watcher::Event::Delete(_))) => current = None,
                     Some(Ok(watcher::Event::InitDone)) => listed = true,
-                    Some(Err(error)) => warn!(secret = self.secret, %error, "watch failed, it will be started again"),
+                    Some(Err(error)) => warn!(secret = self.secret, %error, "watch failed, restarting it"),
                     None => return,
                 },
                 Ok(()) = self.leader.changed() => {}
@@ -107,76 +110,78 @@ impl Keeper {
                 self.serve(secret);
             }
             if !listed || !*self.leader.borrow_and_update() {
-                wait = LOOK_AGAIN;
+                wait = RESYNC_INTERVAL;
                 continue;
             }
-            wait = match self.advance(current.as_ref()).await {
+            wait = match self.reconcile(current.as_ref()).await {
                 Ok(wait) => wait,
                 Err(error) => {
-                    error!(%error, "certificates");
-                    RETRY
+                    error!(%error, "cannot update the certificates");
+                    RETRY_INTERVAL
                 }
             };
         }
     }
 
-    /// Takes what a Secret holds into service.
+    /// Serves the certificate in a Secret.
     fn serve(&self, secret: &KubeSecret) {
         let text = |name| text(secret, name).unwrap_or_default();
         let (bundle, own) = (text("ca.crt"), text("tls.crt"));
-        // Without a CA of its own, a certificate vouches for itself.
+        // A certificate without ca.crt is its own CA.
         let trusted = if bundle.is_empty() { &own } else { &bundle };
         if let Err(error) = self.certificates.set(&own, &text("tls.key"), trusted) {
-            error!(secret = self.secret, %error, "the certificate cannot be served; the last one stays");
+            error!(secret = self.secret, %error, "cannot serve the certificate; the previous one stays in use");
         }
     }
 
-    /// One step of the lease holder; how long until the next look.
-    async fn advance(&self, current: Option<&KubeSecret>) -> Result<Duration, StepError> {
-        if !self.ours {
+    /// One step of the leader. Returns the time until the next one.
+    async fn reconcile(&self, current: Option<&KubeSecret>) -> Result<Duration, StepError> {
+        if !self.self_signed {
             let bundle = current.and_then(|secret| text(secret, "ca.crt").or_else(|| text(secret, "tls.crt")));
             if let Some(bundle) = bundle {
                 self.publish(&bundle).await?;
             }
-            return Ok(LOOK_AGAIN);
+            return Ok(RESYNC_INTERVAL);
         }
         let now = Timestamp::now();
         let Some(secret) = current else {
-            self.create(&Material::first(&self.policy, now)?).await?;
-            return Ok(LOOK_AGAIN); // its arrival by the watch wakes us
+            self.create(&Material::new(&self.policy, now)?).await?;
+            return Ok(RESYNC_INTERVAL); // the watch triggers the next step
         };
         let material = self.read(secret)?;
         self.publish(&material.bundle()).await?;
-        let asked = secret.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(ROTATE));
-        let moment = Moment { now, published: true, asked };
-        match material.step(&self.policy, moment)? {
+        let rotation_requested =
+            secret.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ROTATE_ANNOTATION));
+        let observed = Observed { now, published: true, rotation_requested };
+        match material.step(&self.policy, observed)? {
             Some(next) => {
                 self.update(secret, &next).await?;
-                info!(secret = self.secret, "certificates renewed by one step");
-                Ok(LOOK_AGAIN)
+                info!(secret = self.secret, "certificates renewed");
+                Ok(RESYNC_INTERVAL)
             }
             None if material.next.is_some() || material.previous.is_some() => {
-                Ok(self.policy.propagation / 8 + RETRY / 20)
+                Ok(self.policy.propagation / 8 + RETRY_INTERVAL / 20)
             }
-            None => Ok(LOOK_AGAIN),
+            None => Ok(RESYNC_INTERVAL),
         }
     }
 
     fn read(&self, secret: &KubeSecret) -> Result<Material, StepError> {
-        let need = |name| text(secret, name).ok_or_else(|| StepError::Lacks(self.secret.clone(), name));
+        let need = |name| text(secret, name).ok_or_else(|| StepError::MissingKey(self.secret.clone(), name));
         let since = |name: &str| -> Option<Timestamp> { secret.metadata.annotations.as_ref()?.get(name)?.parse().ok() };
-        let certificates = split(&need("ca.crt")?);
+        let certificates = split_bundle(&need("ca.crt")?);
         let mut certificates = certificates.into_iter();
-        let lacks = || StepError::Lacks(self.secret.clone(), "ca.crt");
-        let ca = Authority { certificate: certificates.next().ok_or_else(lacks)?, key: Secret::new(need("ca.key")?) };
+        let missing_ca = || StepError::MissingKey(self.secret.clone(), "ca.crt");
+        let ca =
+            Authority { certificate: certificates.next().ok_or_else(missing_ca)?, key: Secret::new(need("ca.key")?) };
         let next = text(secret, "next-ca.key").map(|key| (key, certificates.next()));
         let next = match next {
             Some((key, Some(certificate))) => {
-                Some((Authority { certificate, key: Secret::new(key) }, since(NEXT_SINCE)))
+                Some((Authority { certificate, key: Secret::new(key) }, since(NEXT_CA_ANNOTATION)))
             }
             Some((_, None)) | None => None,
         };
-        let previous = certificates.next().zip(since(PREVIOUS_SINCE));
+        let previous = certificates.next().zip(since(PREVIOUS_CA_ANNOTATION));
         Ok(Material { ca, next, previous, certificate: need("tls.crt")?, key: Secret::new(need("tls.key")?) })
     }
 
@@ -191,24 +196,26 @@ impl Keeper {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match self.secrets.create(&params, &secret).await {
             Ok(_) => {
-                info!(secret = self.secret, "certificates made");
+                info!(secret = self.secret, "certificates created");
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()), // the watch will bring it
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()), // the watch brings it
             Err(error) => Err(StepError::Secret(self.secret.clone(), Box::new(error))),
         }
     }
 
-    /// Writes only over what was read: a lost race is an error, and the next look starts from what is there then.
+    /// Writes only over the version that was read: a lost race is an error, and the next step starts from the new version.
     async fn update(&self, read: &KubeSecret, material: &Material) -> Result<(), StepError> {
-        let encoded: BTreeMap<_, _> =
-            data(material).into_iter().map(|(key, value)| (key, value.map(|it| ByteString(it.into_bytes())))).collect();
+        let encoded: BTreeMap<_, _> = data(material)
+            .into_iter()
+            .map(|(key, value)| (key, value.map(|text| ByteString(text.into_bytes()))))
+            .collect();
         let next = material.next.as_ref().and_then(|(_, since)| *since);
         let previous = material.previous.as_ref().map(|(_, since)| since);
         let patch = json!({
             "metadata": {
                 "resourceVersion": read.metadata.resource_version,
-                "annotations": {ROTATE: null, NEXT_SINCE: next, PREVIOUS_SINCE: previous},
+                "annotations": {ROTATE_ANNOTATION: null, NEXT_CA_ANNOTATION: next, PREVIOUS_CA_ANNOTATION: previous},
             },
             "data": encoded,
         });
@@ -219,9 +226,11 @@ impl Keeper {
 
     async fn publish(&self, bundle: &str) -> Result<(), StepError> {
         let failed = |error| StepError::ConfigMap(self.config_map.clone(), Box::new(error));
-        let held = self.config_maps.get_opt(&self.config_map).await.map_err(failed)?;
-        let exists = held.is_some();
-        if held.and_then(|it| it.data).and_then(|mut data| data.remove("ca.crt")).as_deref() == Some(bundle) {
+        let published = self.config_maps.get_opt(&self.config_map).await.map_err(failed)?;
+        let exists = published.is_some();
+        if published.and_then(|object| object.data).and_then(|mut data| data.remove("ca.crt")).as_deref()
+            == Some(bundle)
+        {
             return Ok(());
         }
         let mut object = ConfigMap::default();
@@ -245,7 +254,7 @@ fn labels() -> BTreeMap<String, String> {
     [("app.kubernetes.io/managed-by".to_owned(), "routeapi-operator".to_owned())].into()
 }
 
-/// Keys and texts of the Secret; none for what must not be there.
+/// Keys and values of the Secret; none for keys that must not exist.
 fn data(material: &Material) -> Vec<(&'static str, Option<String>)> {
     let next = material.next.as_ref().map(|(next, _)| next.key.expose().to_owned());
     vec![
@@ -262,7 +271,7 @@ fn text(secret: &KubeSecret, name: &str) -> Option<String> {
     String::from_utf8(bytes.clone()).ok()
 }
 
-fn split(bundle: &str) -> Vec<String> {
+fn split_bundle(bundle: &str) -> Vec<String> {
     const END: &str = "-----END CERTIFICATE-----";
     let parts = bundle.split_inclusive(END).map(str::trim).filter(|part| part.ends_with(END));
     parts.map(|part| format!("{part}\n")).collect()
@@ -273,12 +282,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bundle_comes_apart_as_it_was_put_together() {
+    fn splitting_a_bundle_returns_its_certificates() {
         let policy = Policy { names: vec!["localhost".into()], propagation: Duration::ZERO };
-        let first = Material::first(&policy, Timestamp::UNIX_EPOCH).unwrap();
-        let moment = Moment { now: Timestamp::UNIX_EPOCH, published: true, asked: true };
-        let second = first.step(&policy, moment).unwrap().unwrap();
-        let parts = split(&second.bundle());
+        let first = Material::new(&policy, Timestamp::UNIX_EPOCH).unwrap();
+        let observed = Observed { now: Timestamp::UNIX_EPOCH, published: true, rotation_requested: true };
+        let second = first.step(&policy, observed).unwrap().unwrap();
+        let parts = split_bundle(&second.bundle());
         assert_eq!(parts.len(), 2);
         assert_eq!(parts[0].trim(), first.ca.certificate.trim());
         assert_eq!(parts[1].trim(), second.next.unwrap().0.certificate.trim());

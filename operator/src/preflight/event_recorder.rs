@@ -1,11 +1,10 @@
-//! Events about this replica's own Pod, so that `kubectl describe pod` tells why it is not ready.
+//! Events about this replica's own Pod, so that `kubectl describe pod` shows why it is not ready.
 //!
-//! Which Pod that is stands in the ServiceAccount token that was made for it. Where events may be written follows from
-//! the namespaces that are watched; a replica in another one stays silent instead of being refused.
+//! The ServiceAccount token that was issued for the Pod names it. The operator may write events in the namespaces that it
+//! watches; a replica in another one records none, rather than being refused.
 
 use std::{path::PathBuf, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
@@ -14,53 +13,56 @@ use kube::{
 use tokio::time;
 use tracing::debug;
 
-use crate::settings::Settings;
+use crate::{service_account, settings::Settings};
 
-/// How long the API server may take.
-const CALL: Duration = Duration::from_secs(5);
+/// An event is not worth waiting for longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tells of this replica.
-pub struct Herald {
+/// Maximum length of an event's note in the API, in characters.
+const MAX_NOTE: usize = 1000;
+
+/// Records events about this replica.
+pub struct EventRecorder {
     recorder: Recorder,
+    /// None if this replica may not write events.
     token_file: Option<PathBuf>,
 }
 
-impl Herald {
-    /// By these settings.
+impl EventRecorder {
+    /// A recorder for the replica with these settings.
     pub fn new(settings: &Settings, client: &Client) -> Self {
         let watched = &settings.watch_namespaces;
-        let may = watched.is_empty() || watched.contains(&settings.namespace);
+        let may_write = watched.is_empty() || watched.contains(&settings.namespace);
         let reporter =
             Reporter { controller: "routeapi-operator".to_owned(), instance: Some(settings.identity.clone()) };
         Self {
             recorder: Recorder::new(client.clone(), reporter),
-            token_file: may.then(|| settings.peer_token_file.clone()),
+            token_file: may_write.then(|| settings.peer_token_file.clone()),
         }
     }
 
-    /// Tells why this replica is not ready. Outside a cluster, and without an answer, nobody is told.
+    /// Records a warning. Does nothing outside a cluster, and only logs if the API server does not respond.
     pub async fn warn(&self, reason: &str, note: &str) {
         let Some(file) = &self.token_file else { return };
         let Some(pod) = tokio::fs::read_to_string(file).await.ok().and_then(|token| pod(&token)) else { return };
         let event = Event {
             type_: EventType::Warning,
             reason: reason.to_owned(),
-            note: Some(note.chars().take(1000).collect()),
+            note: Some(note.chars().take(MAX_NOTE).collect()),
             action: "Preflight".to_owned(),
             secondary: None,
         };
-        match time::timeout(CALL, self.recorder.publish(&event, &pod)).await {
+        match time::timeout(REQUEST_TIMEOUT, self.recorder.publish(&event, &pod)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(reason, %error, "event was not recorded"),
-            Err(_) => debug!(reason, "event was not recorded: the API server does not answer"),
+            Ok(Err(error)) => debug!(reason, %error, "cannot record an event"),
+            Err(_) => debug!(reason, "cannot record an event: timed out waiting for the API server"),
         }
     }
 }
 
-/// The Pod that a token was made for.
+/// The Pod that a token was issued for.
 fn pod(token: &str) -> Option<ObjectReference> {
-    let payload = URL_SAFE_NO_PAD.decode(token.trim().split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    let claims = service_account::claims(token.trim())?;
     let text = |at: &str| Some(claims.get("kubernetes.io")?.pointer(at)?.as_str()?.to_owned());
     Some(ObjectReference {
         api_version: Some("v1".to_owned()),
@@ -74,6 +76,8 @@ fn pod(token: &str) -> Option<ObjectReference> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
     use super::*;
 
     fn token(claims: &str) -> String {
@@ -81,12 +85,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_the_pod_that_it_was_made_for() {
+    fn the_pod_is_read_from_the_token() {
         let claims = r#"{"kubernetes.io":{"namespace":"ai","pod":{"name":"operator-1","uid":"u-1"}}}"#;
         let found = pod(&token(claims)).unwrap();
-        let parts = (found.namespace.as_deref(), found.name.as_deref(), found.uid.as_deref());
-        assert_eq!(parts, (Some("ai"), Some("operator-1"), Some("u-1")));
-        assert_eq!(pod(&token(r#"{"kubernetes.io":{"namespace":"ai"}}"#)), None, "a token of no pod");
+        let reference = (found.namespace.as_deref(), found.name.as_deref(), found.uid.as_deref());
+        assert_eq!(reference, (Some("ai"), Some("operator-1"), Some("u-1")));
+        assert_eq!(pod(&token(r#"{"kubernetes.io":{"namespace":"ai"}}"#)), None, "a token without a pod");
         assert_eq!(pod("opaque"), None);
     }
 }

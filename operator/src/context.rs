@@ -1,4 +1,4 @@
-//! What the writing tasks share.
+//! What the tasks of one operator share.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use kube::Client;
 
 use crate::{index::Index, publish::Publisher, push::ack::AckBook, telemetry::Metrics};
 
-/// One operator's parts. Cheap to clone; all clones are one.
+/// The shared state of one operator. Cheap to clone; all clones share it.
 #[derive(Clone)]
-pub struct Parts {
-    /// To the API server.
+pub struct Context {
+    /// Client of the API server.
     pub client: Client,
-    /// What is watched.
+    /// Watched objects.
     pub index: Arc<Index>,
-    /// What was compiled.
+    /// Compiled states.
     pub publisher: Arc<Publisher>,
-    /// What data planes have.
+    /// Acknowledgements of data planes.
     pub acks: Arc<AckBook>,
-    /// Counters.
+    /// Counters and gauges.
     pub metrics: Arc<Metrics>,
 }

@@ -35,13 +35,13 @@ use routeapi_dataplane::{
     upstream::AddressPolicy,
 };
 use routeapi_operator::{
-    connections::Places,
+    connections::ConnectionLimiter,
     publish::{History, Publication},
     push::{
-        self, Push, Waits,
+        self, PushServer, Timeouts,
         ack::AckBook,
         auth::Authenticator,
-        session::{LISTS, Sources},
+        session::{MAX_CONCURRENT_LISTS, SessionContext},
     },
     telemetry::Metrics,
 };
@@ -98,11 +98,11 @@ impl Operator {
         let publications = watch::Sender::new(Some(Arc::new(first)));
         let (acks, metrics, history) = (AckBook::new(), Arc::<Metrics>::default(), History::default());
         let shutdown = CancellationToken::new();
-        let push = Push {
-            sources: Sources {
+        let push = PushServer {
+            sessions: SessionContext {
                 publications: publications.subscribe(),
                 history: history.clone(),
-                lists: Arc::new(Semaphore::new(LISTS)),
+                lists: Arc::new(Semaphore::new(MAX_CONCURRENT_LISTS)),
                 acks: Arc::clone(&acks),
                 metrics: Arc::clone(&metrics),
                 shutdown: shutdown.clone(),
@@ -110,8 +110,8 @@ impl Operator {
             authenticator: Authenticator::new(kube::Client::new(ApiServer, "default")),
             data_planes: vec!["ai/gateway".parse().unwrap()],
             operator: None,
-            places: Places::new(push::LIMITS),
-            waits: Waits::default(),
+            limiter: ConnectionLimiter::new(push::LIMITS),
+            timeouts: Timeouts::default(),
         };
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -124,9 +124,9 @@ impl Operator {
         self.serving.await.unwrap();
     }
 
-    /// Waits until the data plane has this state in force.
+    /// Timeouts until the data plane has this state in force.
     async fn until_acked(&self, state: &Publication) {
-        let acked = || self.acks.local().iter().any(|pod| pod.revision.as_ref() == Some(&state.revision));
+        let acked = || self.acks.local_reports().iter().any(|pod| pod.revision.as_ref() == Some(&state.revision));
         let waiting = async {
             while !acked() {
                 time::sleep(Duration::from_millis(20)).await;

@@ -31,9 +31,10 @@ use routeapi_dataplane::{
 use routeapi_operator::{
     publish::{History, Publication},
     push::{
-        ack::{AckBook, PodName},
+        ack::AckBook,
         lines::{Outbox, Outgoing},
-        session::{self, Ended, Peer, Sources},
+        pod_name::PodName,
+        session::{self, Peer, SessionContext, SessionEnd},
     },
 };
 use serde_json::{Value, json};
@@ -50,7 +51,7 @@ struct Stream {
     say: mpsc::UnboundedSender<Bytes>,
     hear: Outgoing,
     buffer: Vec<u8>,
-    ended: JoinHandle<Ended>,
+    ended: JoinHandle<SessionEnd>,
     session: Session,
     installer: Installer,
 }
@@ -77,10 +78,10 @@ impl Stream {
     fn open_with(mut session: Session, installer: Installer) -> Self {
         let publications = watch::Sender::new(None);
         let acks = AckBook::new();
-        let sources = Sources {
+        let context = SessionContext {
             publications: publications.subscribe(),
             history: History::default(),
-            lists: Arc::new(Semaphore::new(session::LISTS)),
+            lists: Arc::new(Semaphore::new(session::MAX_CONCURRENT_LISTS)),
             acks: Arc::clone(&acks),
             metrics: Arc::default(),
             shutdown: CancellationToken::new(),
@@ -92,7 +93,7 @@ impl Stream {
         let (outbox, hear) = Outbox::new();
         let pod = PodName { namespace: "ai".to_owned(), name: "one".to_owned() };
         let peer = Peer { uid: "one".to_owned(), pod };
-        let ended = tokio::spawn(session::run(|_| peer, sources, body, outbox, std::future::pending()));
+        let ended = tokio::spawn(session::run(|_| peer, context, body, outbox, std::future::pending()));
         let hello = session.hello("one", "first", Features { list: true, nack_parts: true, credentials: true });
         let stream = Self { publications, acks, say, hear, buffer: Vec::new(), ended, session, installer };
         stream.say(&hello);
@@ -148,7 +149,7 @@ impl Stream {
     /// How many refusals the operator knows of, once it has heard everything said so far.
     async fn refusals(&self, expected: usize) {
         let mut changed = self.acks.changed();
-        let known = || self.acks.local().first().map_or(0, |pod| pod.refused.len());
+        let known = || self.acks.local_reports().first().map_or(0, |pod| pod.refused.len());
         while known() != expected {
             let next = tokio::time::timeout(std::time::Duration::from_secs(5), changed.changed()).await;
             assert!(next.is_ok(), "{} refusals are known, not {expected}", known());

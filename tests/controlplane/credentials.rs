@@ -28,7 +28,7 @@ async fn a_key_that_the_upstream_rejects_shows_on_the_provider_and_goes_away() {
     let says = ("False", "RejectedByUpstream");
     let (message, took) = cluster.condition("AIProvider", "openai", "CredentialsAccepted", says).await;
     println!("told {took:?} after the pod: {message}");
-    assert!(message.contains("answers 401") && message.contains(&gateway.pod.name), "{message}");
+    assert!(message.contains("with status 401") && message.contains(&gateway.pod.name), "{message}");
     cluster.condition("AIProvider", "openai", "Ready", ("True", "Ready")).await;
 
     gateway.say(&FromDataPlane::Credentials { rejected: Vec::new() });

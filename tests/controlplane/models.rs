@@ -154,7 +154,7 @@ async fn publishers_rank_protect_delegate_and_lose_their_grant() {
         &tenants,
         &a.namespace,
         "exact",
-        "\"llama-3-70b\" is not published: it belongs to an AIRoute in another namespace",
+        "\"llama-3-70b\" is not published: already claimed by an AIRoute in another namespace",
     )
     .await;
     until(&tenants, &b.namespace, "llama-3-70b", Some(&by_platform)).await;

@@ -189,13 +189,13 @@ async fn with_crds_that_are_too_old_what_works_is_served_but_the_operator_is_not
     let operator = cluster.start(&[&format!("--peer-token-file={}", file.display())]).await;
     let says = || async {
         let answer = operator.admin("/readyz").await;
-        let said = "the CRDs are older than this operator: they lack AIRoute.spec.ownedBy; kubectl apply --server-side --force-conflicts -f crds/\n";
+        let said = "the CRDs are older than this operator and lack AIRoute.spec.ownedBy; run kubectl apply --server-side --force-conflicts -f crds/\n";
         (answer.contains(" 503 ") && answer.ends_with(said)).then_some(())
     };
     wait::until("nothing but the CRDs to stand in the way", LIMIT, says).await;
     let told = || async {
         let events = cluster.server.kubectl(&["-n", &cluster.namespace, "describe", "pod", &own.name]).await.unwrap();
-        (events.contains("UnfitCRDs") && events.contains("they lack AIRoute.spec.ownedBy")).then_some(())
+        (events.contains("UnfitCRDs") && events.contains("lack AIRoute.spec.ownedBy")).then_some(())
     };
     wait::until("kubectl describe pod to say so", LIMIT, told).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;

@@ -118,7 +118,7 @@ fn what_is_refused_is_not_said_to_be_absent() {
     for more in [&[][..], &["--complete"]] {
         let (text, code) = check(&format!("{PROVIDER}spec: {{type: Ecco}}\n{ROUTE}"), more);
         assert_eq!(code, 1, "{text}");
-        assert!(text.contains("AIProvider ai/up exists but is not accepted"), "{text}");
+        assert!(text.contains("AIProvider ai/up exists but is invalid"), "{text}");
         assert!(!text.contains("does not exist"), "{text}");
         let every = r#"spec.type: "Ecco" is not one of "OpenAI", "Anthropic", "Gemini", "VertexAI", "AzureOpenAI", "Bedrock", "Echo""#;
         assert!(text.contains(every), "every word is listed: {text}");

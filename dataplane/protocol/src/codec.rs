@@ -1,13 +1,12 @@
-//! One codec per dialect: between its bytes and the neutral representation, in both directions.
-//!
-//! A codec's request side is a function; its stream side is a state machine without I/O: events in, bytes out, so that
-//! it can be driven by a test at any cut of the input.
+//! One codec per dialect: between its bytes and the neutral representation ([`crate::ir`]). What each does is in
+//! [`contract`].
 
 pub mod accumulate;
 pub mod arguments;
 pub mod block_sequencer;
 pub mod block_text;
 pub mod chat;
+pub mod contract;
 pub mod effort;
 pub mod extras;
 pub mod field;
@@ -19,151 +18,15 @@ pub mod messages;
 pub mod pairing;
 pub mod schema;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-    sync::Arc,
+pub use contract::{
+    ClientCodec, Encoded, Head, Malformed, NameMap, ResponseContext, StreamDecoder, StreamEncoder, Target,
+    UpstreamCodec,
 };
 
-use crate::{
-    dialect::Operation,
-    framing::sse::Frame,
-    ir::{Event, Request, Response},
-    limits::ModelLimits,
-    problem::Problem,
-    report::Report,
-};
+use crate::dialect::Operation;
 
-/// The client's body is not legal in its dialect. Displays as what the client is told: only OpenAI's errors have a place of
-/// their own for the field, so that the text names it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Malformed {
-    /// The field to blame, in the dialect's spelling, if one is.
-    pub field: Option<String>,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.field {
-            Some(field) if !self.message.contains(&format!("`{field}`")) => write!(out, "{field}: {}", self.message),
-            Some(_) | None => out.write_str(&self.message),
-        }
-    }
-}
-
-/// What of a request stands outside its body.
-#[derive(Clone, Debug, Default)]
-pub struct Head {
-    /// The model from the path (Gemini).
-    pub model: Option<String>,
-    /// Whether the path asks for a stream (Gemini).
-    pub stream: bool,
-    /// `anthropic-version`, if sent.
-    pub anthropic_version: Option<String>,
-    /// All values of `anthropic-beta`, split at commas.
-    pub anthropic_beta: Vec<String>,
-}
-
-/// An upstream as an encoder needs to know it.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// The model id at the upstream.
-    pub model: &'a str,
-    /// Most output tokens to ask for where the dialect demands a number and the client gave none (Anthropic).
-    pub default_max_output: u64,
-    /// What is said about the model beside the built-in tables. What it does not take is not in the request any more.
-    pub limits: ModelLimits,
-}
-
-/// A request ready for an upstream, but for its path ([`crate::upstream_path`]) and credentials.
-#[derive(Clone, Debug, Default)]
-pub struct Encoded {
-    /// Headers beyond content type and credentials.
-    pub headers: Vec<(&'static str, String)>,
-    /// JSON.
-    pub body: Vec<u8>,
-    /// Tool names that had to change for this target.
-    pub names: NameMap,
-}
-
-/// Tool names as sent, by tool names as the client wrote them, for targets with a narrower alphabet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NameMap {
-    forward: BTreeMap<String, String>,
-    back: BTreeMap<String, String>,
-}
-
-/// What an answer's encoder must know about the request it belongs to.
-#[derive(Clone, Debug, Default)]
-pub struct ResponseContext {
-    /// The model id as the client wrote it; answers name it.
-    pub model: String,
-    /// An id for the answer without a dialect's prefix; used where the upstream's own does not fit.
-    pub id: String,
-    /// Seconds since 1970, used where the upstream gave none.
-    pub created: i64,
-    /// Whether a Chat client asked for usage in its stream.
-    pub include_usage: bool,
-    /// The client's free-form tools ([`crate::ir::ToolKind::Custom`]): calls of them are unwrapped for it.
-    pub custom_tools: Arc<HashSet<String>>,
-    /// Most bytes of a whole answer; one byte more says that it would have been longer.
-    pub most_bytes: Option<usize>,
-}
-
-/// A dialect, both ways.
-pub trait Codec: Send + Sync {
-    /// Reads a client's request.
-    ///
-    /// # Errors
-    /// When the body is not legal in this dialect.
-    fn decode_request(&self, body: &[u8], head: &Head) -> Result<Request, Malformed>;
-
-    /// Writes a request for an upstream of this dialect, stating every change to the report. `from` is the client's
-    /// operation, for the spelling of field names in the report.
-    fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded;
-
-    /// Reads an upstream's whole answer (status 2xx).
-    ///
-    /// # Errors
-    /// When it is not an answer of this dialect; the problem says so in words for the client.
-    fn decode_response(&self, body: &[u8]) -> Result<Response, Problem>;
-
-    /// Writes a whole answer for a client of this dialect.
-    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8>;
-
-    /// Starts reading an upstream's events.
-    fn stream_decoder(&self) -> Box<dyn StreamDecoder>;
-
-    /// Starts writing events for a client as server-sent events.
-    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder>;
-}
-
-/// Upstream events in, neutral events out. Keeps the contract in [`crate::ir::Event`]'s module.
-pub trait StreamDecoder: Send {
-    /// Takes one frame.
-    fn push(&mut self, frame: Frame<'_>, out: &mut Vec<Event>);
-
-    /// The upstream closed its body: releases what was held, or states the truncation as an error.
-    fn finish(&mut self, out: &mut Vec<Event>);
-
-    /// How many candidates have said why they ended. What they said may be held until the answer ends.
-    fn finished(&self) -> u64;
-}
-
-/// Neutral events in, one dialect's frames out.
-pub trait StreamEncoder: Send {
-    /// Takes one event and appends zero or more complete frames. After `End` or `Error` nothing more is written.
-    fn push(&mut self, event: &Event, out: &mut Vec<u8>);
-
-    /// Appends what keeps an idle connection open in this dialect (docs/protocols/streaming.md), if anything is legal
-    /// now.
-    fn heartbeat(&mut self, out: &mut Vec<u8>);
-}
-
-/// The codec of a operation that can be translated; none for those that only pass through.
-pub fn codec(operation: Operation) -> Option<&'static dyn Codec> {
+/// The codec of a client's operation; none if it can only be passed through.
+pub fn client_codec(operation: Operation) -> Option<&'static dyn ClientCodec> {
     match operation {
         Operation::Messages => Some(&messages::Messages),
         Operation::ChatCompletions => Some(&chat::Chat),
@@ -179,27 +42,19 @@ pub fn codec(operation: Operation) -> Option<&'static dyn Codec> {
     }
 }
 
-// === impl NameMap ===
-
-impl NameMap {
-    /// Notes that `name` is sent as `sent`.
-    pub fn insert(&mut self, name: &str, sent: &str) {
-        self.forward.insert(name.to_owned(), sent.to_owned());
-        self.back.insert(sent.to_owned(), name.to_owned());
-    }
-
-    /// The name to send.
-    pub fn sent<'a>(&'a self, name: &'a str) -> &'a str {
-        self.forward.get(name).map_or(name, String::as_str)
-    }
-
-    /// The name as the client wrote it.
-    pub fn original<'a>(&'a self, sent: &'a str) -> &'a str {
-        self.back.get(sent).map_or(sent, String::as_str)
-    }
-
-    /// Whether some sent name is taken already.
-    pub fn is_taken(&self, sent: &str) -> bool {
-        self.back.contains_key(sent)
+/// The codec of an upstream's operation; none if nothing can be translated to it.
+pub fn upstream_codec(operation: Operation) -> Option<&'static dyn UpstreamCodec> {
+    match operation {
+        Operation::Messages => Some(&messages::Messages),
+        Operation::ChatCompletions => Some(&chat::Chat),
+        Operation::GenerateContent => Some(&gemini::Gemini),
+        Operation::Responses
+        | Operation::ResponsesInputTokens
+        | Operation::Embeddings
+        | Operation::MessagesCountTokens
+        | Operation::EmbedContent
+        | Operation::BatchEmbedContents
+        | Operation::CountTokens
+        | Operation::Direct(_) => None,
     }
 }

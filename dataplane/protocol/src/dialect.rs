@@ -42,27 +42,6 @@ pub enum Operation {
     Direct(Direct),
 }
 
-/// How an answer arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Framing {
-    /// One JSON document.
-    Whole,
-    /// Server-sent events.
-    Sse,
-    /// One JSON array, written element by element (Gemini without `alt=sse`).
-    JsonArray,
-}
-
-impl Framing {
-    /// The content type of an answer that arrives so.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Sse => "text/event-stream",
-            Self::Whole | Self::JsonArray => "application/json",
-        }
-    }
-}
-
 impl Operation {
     /// The vendor it belongs to.
     pub const fn family(self) -> Family {

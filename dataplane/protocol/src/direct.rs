@@ -3,7 +3,7 @@
 //! One table says all that the gateway knows of each. What is not in it is decided by what every answer has: a status, a
 //! content type, and a body that is passed on as it comes.
 
-use crate::dialect::Framing;
+use crate::framing::Framing;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,14 +19,14 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    codec::{Codec, Head, Malformed, ResponseContext, codec},
-    dialect::{Framing, Operation},
+    codec::{ClientCodec, Head, Malformed, ResponseContext, client_codec},
+    dialect::Operation,
     estimate,
-    framing::json_array::ArrayWriter,
     inbound::{self, Inbound},
     ir::{Candidate, Event, Response, Usage},
     problem::{Problem, ProblemKind, render},
     scan::Scan,
+    wire::{Wire, json_array::ArrayWriter},
 };
 
 use ask::Ask;
@@ -57,7 +57,7 @@ const MAX_TREE_BODY: usize = 1 << 20;
 /// What is known of a request before it is read.
 struct Context<'a> {
     operation: Operation,
-    framing: Framing,
+    wire: Wire,
     model: String,
     /// Names this request and no other.
     id: String,
@@ -66,8 +66,8 @@ struct Context<'a> {
 }
 
 /// Answers a request. `path` is the one of [`crate::request::Prepared`], with its query.
-pub fn answer(operation: Operation, framing: Framing, path: &str, body: &[u8]) -> EchoAnswer {
-    let answered = Context::new(operation, framing, path, body).and_then(|context| context.answer());
+pub fn answer(operation: Operation, wire: Wire, path: &str, body: &[u8]) -> EchoAnswer {
+    let answered = Context::new(operation, wire, path, body).and_then(|context| context.answer());
     answered.unwrap_or_else(|malformed| {
         let mut problem = Problem::new(ProblemKind::InvalidRequest, malformed.to_string());
         problem.param = malformed.field.map(Into::into);
@@ -77,7 +77,7 @@ pub fn answer(operation: Operation, framing: Framing, path: &str, body: &[u8]) -
 }
 
 impl<'a> Context<'a> {
-    fn new(operation: Operation, framing: Framing, path: &str, body: &'a [u8]) -> Result<Self, Malformed> {
+    fn new(operation: Operation, wire: Wire, path: &str, body: &'a [u8]) -> Result<Self, Malformed> {
         let model = if operation.model_in_path() {
             let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
             match inbound::route("POST", path, query) {
@@ -91,7 +91,7 @@ impl<'a> Context<'a> {
         let model = model.ok_or_else(|| wrong(Some("model"), "`model` is required"))?;
         let id = hex::encode(Sha256::digest(body)).chars().take(24).collect();
         let input_tokens = estimate::input(operation, body).reserved.max(1);
-        Ok(Self { operation, framing, model, id, body, input_tokens })
+        Ok(Self { operation, wire, model, id, body, input_tokens })
     }
 
     fn answer(&self) -> Result<EchoAnswer, Malformed> {
@@ -104,15 +104,15 @@ impl<'a> Context<'a> {
                 Ok(whole(serde_json::json!({"object": "response.input_tokens", "input_tokens": self.input_tokens})))
             }
             Operation::CountTokens => Ok(whole(serde_json::json!({"totalTokens": self.input_tokens}))),
-            operation => match codec(operation) {
+            operation => match client_codec(operation) {
                 Some(codec) => self.by_codec(codec),
                 None => responses::answer(self),
             },
         }
     }
 
-    fn by_codec(&self, codec: &dyn Codec) -> Result<EchoAnswer, Malformed> {
-        let stream = self.framing != Framing::Whole;
+    fn by_codec(&self, codec: &dyn ClientCodec) -> Result<EchoAnswer, Malformed> {
+        let stream = self.wire.is_stream();
         let head = Head { model: Some(self.model.clone()), stream, ..Head::default() };
         let request = codec.decode_request(self.body, &head)?;
         let say = Say::to(&Ask::of(&request));
@@ -163,9 +163,9 @@ impl<'a> Context<'a> {
         events
     }
 
-    fn stream(&self, codec: &dyn Codec, reply: &ResponseContext, events: &[Event]) -> EchoAnswer {
+    fn stream(&self, codec: &dyn ClientCodec, reply: &ResponseContext, events: &[Event]) -> EchoAnswer {
         let mut encoder = codec.stream_encoder(reply);
-        let mut array = (self.framing == Framing::JsonArray).then(ArrayWriter::new);
+        let mut array = (self.wire == Wire::JsonArray).then(ArrayWriter::new);
         let mut chunks = Vec::new();
         for event in events {
             let mut out = Vec::new();

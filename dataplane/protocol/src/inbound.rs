@@ -20,8 +20,9 @@ pub use self::unserved::Unserved;
 
 use self::base::Base;
 use crate::{
-    dialect::{Family, Framing, Operation},
+    dialect::{Family, Operation},
     direct::Direct,
+    framing::Framing,
 };
 
 /// What a request is about.
@@ -292,7 +293,7 @@ fn matched(operation: Operation, query: Option<&str>) -> MatchedPath {
 /// front end alone takes `$httpMethod`, `callback`, `fields`, `key`, `access_token` and `userProject` on every path.
 ///
 /// Anthropic's SDKs and Claude Code append `beta=true` to beta calls (docs/protocols/messages.md); no other SDK sends a
-/// parameter that an upstream needs. `alt` is the gateway's own to set, see [`crate::upstream_path`].
+/// parameter that an upstream needs. `alt` is the gateway's own to set, see [`crate::host`].
 fn sort_query(family: Family, query: Option<&str>) -> (Option<&'static str>, bool) {
     let (mut passed, mut unknown) = (None, false);
     for (name, value) in parameters(query).filter(|(name, _)| !name.is_empty()) {

@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use crate::{
     codec::ResponseContext,
-    dialect::{Framing, Operation},
+    dialect::Operation,
+    framing::Framing,
     lane::terminal::{self, Past},
     problem::Problem,
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
 };
 
 /// A stream that was promised to a client and has no answer yet.
@@ -18,19 +19,19 @@ use crate::{
 pub struct PendingStream {
     operation: Operation,
     framing: Framing,
-    reply: ResponseContext,
+    context: ResponseContext,
 }
 
 impl PendingStream {
-    /// For a call of this operation; `reply` is what its answer would be made with. None where the answer comes in one
+    /// For a call of this operation; `context` is what its answer would be made with. None where the answer comes in one
     /// piece, or may do so although a stream is asked for (sound, pictures): nothing may stand before it that a client
     /// would not take for the answer.
-    pub(crate) fn new(operation: Operation, framing: Framing, reply: ResponseContext) -> Option<Self> {
+    pub(crate) fn new(operation: Operation, framing: Framing, context: ResponseContext) -> Option<Self> {
         let promised = match operation {
             Operation::Direct(direct) => direct.promises_events(framing),
             _ => framing != Framing::Whole,
         };
-        promised.then_some(Self { operation, framing, reply })
+        promised.then_some(Self { operation, framing, context })
     }
 
     /// The content type of the stream, whatever will be in it.
@@ -50,7 +51,7 @@ impl PendingStream {
     }
 
     fn past<'a>(&'a self, seen: &'a ResponseStats) -> Past<'a> {
-        Past { reply: &self.reply, seen, sequence: None, elements: false }
+        Past { context: &self.context, seen, sequence: None, elements: false }
     }
 }
 

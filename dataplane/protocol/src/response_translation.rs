@@ -1,24 +1,30 @@
 //! An answer's way back: from the upstream's bytes to the client's, whole or as they come, with what was seen on the way.
 //!
-//! Both lanes stand behind the same types, so that the proxy never asks which one it is on. Nothing here waits or
+//! All lanes stand behind the same types, so that the proxy never asks which one it is on. Nothing here waits or
 //! knows of sockets: bytes in, bytes out. What is seen (usage, content, the end) goes to [`ResponseStats`]; failing to
 //! understand an upstream never disturbs a passed-through answer.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
-    codec::{NameMap, ResponseContext},
-    dialect::{Framing, Operation},
-    ir::{FinishReason, Usage},
-    lane::{self, Codecs, passthrough::Passthrough, raw::Raw, translated::Translated},
+    codec::ResponseContext,
+    dialect::Operation,
+    framing::Framing,
+    lane::{
+        generate::{self, stream::GenerateStream},
+        parts::{Answer, Lane, in_clients_words, unreadable},
+        passthrough::{self, stream::PassthroughStream},
+        raw::RawStream,
+        stated,
+    },
     problem::{Problem, RetryHints, understand},
-    report::{self, Field, Warning},
+    response_stats::ResponseStats,
+    wire::Wire,
 };
 
-/// Most names in [`ResponseStats::lost`]; they come from the upstream.
-const MOST_LOST: usize = 32;
+pub use crate::lane::parts::Whole;
 
 /// The way back of one attempt.
 #[derive(Clone, Debug)]
@@ -26,65 +32,11 @@ pub struct ResponseTranslation {
     pub(crate) client: Operation,
     pub(crate) upstream: Operation,
     pub(crate) framing: Framing,
+    pub(crate) wire: Wire,
     pub(crate) include_usage: bool,
     /// Answers that the client asked for.
     pub(crate) candidates: u64,
     pub(crate) lane: Lane,
-}
-
-/// How the answer travels.
-#[derive(Clone, Debug)]
-pub(crate) enum Lane {
-    /// As it is. `hide_usage`: usage was asked for by the gateway and not by the client.
-    Passthrough { hide_usage: bool },
-    /// As it is, of whatever content type.
-    Raw,
-    /// Through the neutral representation, with the client's tool names restored.
-    Translated { codecs: Codecs, names: Arc<NameMap>, custom_tools: Arc<HashSet<String>> },
-}
-
-/// A whole answer for the client.
-#[derive(Clone, Debug)]
-pub struct Whole {
-    /// The body.
-    pub body: Bytes,
-    /// Its content type, where `changed`; the upstream's own otherwise.
-    pub content_type: &'static str,
-    /// What was seen in it.
-    pub stats: ResponseStats,
-    /// Whether the body is not the upstream's, so that its length and encoding headers no longer hold.
-    pub changed: bool,
-}
-
-/// What has been seen of an answer so far.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ResponseStats {
-    /// Real content has come: text, reasoning, a call or a finish; no role-only deltas, pings, comments, empty deltas.
-    pub content: bool,
-    /// Token counts, as far as the upstream said.
-    pub usage: Option<Usage>,
-    /// Characters of text, reasoning and arguments that were delivered, for estimates where usage is missing.
-    pub output_chars: u64,
-    /// Events that delivered some of these characters (parts of one event count each): at least so many tokens came.
-    pub content_events: u64,
-    /// Why the answer ended (the first candidate's reason).
-    pub finish: Option<FinishReason>,
-    /// How many candidates have said why they ended.
-    pub finishes: u64,
-    /// The upstream failed, in an event or by stopping early.
-    pub error: Option<Problem>,
-    /// The dialect's terminal event has come.
-    pub complete: bool,
-    /// The upstream's id for the answer.
-    pub response_id: Option<String>,
-    /// The model that answered, as the upstream names it.
-    pub response_model: Option<String>,
-    /// Safety systems stopped the prompt or the answer.
-    pub content_filtered: bool,
-    /// What the upstream said and the client's dialect has no place for, by name, each once (translated lane only).
-    pub lost: Vec<Field>,
-    /// How much more was lost beyond the bound of `lost`.
-    pub lost_more: u64,
 }
 
 /// An answer that arrives in pieces.
@@ -94,9 +46,9 @@ pub struct ResponseStream {
 }
 
 enum StreamLane {
-    Passthrough(Box<Passthrough>),
-    Raw(Box<Raw>),
-    Translated(Box<Translated>),
+    Passthrough(Box<PassthroughStream>),
+    Raw(Box<RawStream>),
+    Generate(Box<GenerateStream>),
 }
 
 impl ResponseTranslation {
@@ -109,7 +61,7 @@ impl ResponseTranslation {
     pub fn is_passthrough(&self) -> bool {
         match self.lane {
             Lane::Passthrough { .. } | Lane::Raw => true,
-            Lane::Translated { .. } => false,
+            Lane::Generate { .. } => false,
         }
     }
 
@@ -129,45 +81,60 @@ impl ResponseTranslation {
         self.framing.content_type()
     }
 
+    /// How the upstream is asked to frame its answer.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
     /// An upstream's whole answer (status 2xx), for the client.
     ///
     /// # Errors
     /// When it is no answer of the upstream's dialect, or says that it failed.
     pub fn whole(
         &self,
-        reply: &ResponseContext,
+        context: &ResponseContext,
         status: u16,
         content_type: Option<&str>,
         body: Bytes,
     ) -> Result<Whole, Problem> {
-        lane::whole::answer(self, reply, Answer { status, content_type, body })
+        match &self.lane {
+            Lane::Passthrough { .. } => {
+                passthrough::whole::answer(self.upstream, context, Answer { status, content_type, body })
+            }
+            Lane::Raw => Err(unreadable("an answer of this kind is never read as a whole")),
+            Lane::Generate { codecs, names, custom_tools } => {
+                let context = ResponseContext { custom_tools: Arc::clone(custom_tools), ..context.clone() };
+                generate::whole::answer(*codecs, (self.upstream, self.client), names, &context, &body)
+            }
+        }
     }
 
     /// The error that a whole answer states in spite of its status, as the upstream wrote it: none where the client
     /// speaks another dialect, or the answer states none.
     pub fn stated_error(&self, body: &Bytes) -> Option<Bytes> {
-        lane::whole::stated(self.upstream, body).filter(|_| self.is_passthrough())
+        stated::document(self.upstream, body).filter(|_| self.is_passthrough())
     }
 
     /// Starts an answer that arrives in pieces.
-    pub fn stream(&self, reply: &ResponseContext) -> ResponseStream {
-        self.stream_of(reply, None)
+    pub fn stream(&self, context: &ResponseContext) -> ResponseStream {
+        self.stream_of(context, None)
     }
 
     /// The same for an answer of this content type, as the upstream states it; a raw answer is read by it.
-    pub fn stream_of(&self, reply: &ResponseContext, content_type: Option<&str>) -> ResponseStream {
-        let mut reply = reply.clone();
-        reply.include_usage = self.include_usage;
+    pub fn stream_of(&self, context: &ResponseContext, content_type: Option<&str>) -> ResponseStream {
+        let mut context = context.clone();
+        context.include_usage = self.include_usage;
         let lane = match &self.lane {
             Lane::Passthrough { hide_usage } => {
-                StreamLane::Passthrough(Box::new(Passthrough::new(self, reply, *hide_usage)))
+                let lane = PassthroughStream::new(self.upstream, self.framing, context, *hide_usage);
+                StreamLane::Passthrough(Box::new(lane))
             }
-            Lane::Raw => StreamLane::Raw(Box::new(Raw::new(self.upstream, reply, content_type))),
-            Lane::Translated { codecs, names, custom_tools } => {
-                reply.custom_tools = Arc::clone(custom_tools);
+            Lane::Raw => StreamLane::Raw(Box::new(RawStream::new(self.upstream, context, content_type))),
+            Lane::Generate { codecs, names, custom_tools } => {
+                context.custom_tools = Arc::clone(custom_tools);
                 let ends = (self.upstream, self.client);
-                let lane = Translated::between(*codecs, ends, self.framing, &reply, Arc::clone(names));
-                StreamLane::Translated(Box::new(lane))
+                let lane = GenerateStream::between(*codecs, ends, self.framing, &context, Arc::clone(names));
+                StreamLane::Generate(Box::new(lane))
             }
         };
         ResponseStream { lane, candidates: self.candidates }
@@ -177,17 +144,10 @@ impl ResponseTranslation {
     pub fn failure(&self, status: u16, retry: RetryHints<'_>, body: &[u8]) -> Problem {
         let mut problem = understand::failure(self.upstream.family(), status, retry, body);
         if !self.is_passthrough() {
-            lane::in_clients_words(&mut problem, self.client);
+            in_clients_words(&mut problem, self.client);
         }
         problem
     }
-}
-
-/// An upstream's whole answer.
-pub(crate) struct Answer<'a> {
-    pub(crate) status: u16,
-    pub(crate) content_type: Option<&'a str>,
-    pub(crate) body: Bytes,
 }
 
 impl ResponseStream {
@@ -196,7 +156,7 @@ impl ResponseStream {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.push(chunk),
             StreamLane::Raw(lane) => lane.push(chunk),
-            StreamLane::Translated(lane) => lane.push(&chunk),
+            StreamLane::Generate(lane) => lane.push(&chunk),
         }
     }
 
@@ -205,7 +165,7 @@ impl ResponseStream {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.finish(),
             StreamLane::Raw(lane) => lane.finish(),
-            StreamLane::Translated(lane) => lane.finish(),
+            StreamLane::Generate(lane) => lane.finish(),
         }
     }
 
@@ -215,7 +175,7 @@ impl ResponseStream {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.fail(problem),
             StreamLane::Raw(lane) => lane.fail(problem),
-            StreamLane::Translated(lane) => lane.fail(problem),
+            StreamLane::Generate(lane) => lane.fail(problem),
         }
     }
 
@@ -224,7 +184,7 @@ impl ResponseStream {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.heartbeat(),
             StreamLane::Raw(lane) => lane.heartbeat(),
-            StreamLane::Translated(lane) => lane.heartbeat(),
+            StreamLane::Generate(lane) => lane.heartbeat(),
         }
     }
 
@@ -233,7 +193,7 @@ impl ResponseStream {
     pub fn stated_error(&self) -> Option<Bytes> {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.stated_error(),
-            StreamLane::Raw(_) | StreamLane::Translated(_) => None,
+            StreamLane::Raw(_) | StreamLane::Generate(_) => None,
         }
     }
 
@@ -242,7 +202,7 @@ impl ResponseStream {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.states_error(),
             StreamLane::Raw(lane) => lane.states_error(),
-            StreamLane::Translated(lane) => lane.states_error(),
+            StreamLane::Generate(lane) => lane.states_error(),
         }
     }
 
@@ -251,7 +211,7 @@ impl ResponseStream {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.stats(),
             StreamLane::Raw(lane) => lane.stats(),
-            StreamLane::Translated(lane) => lane.stats(),
+            StreamLane::Generate(lane) => lane.stats(),
         }
     }
 
@@ -264,7 +224,7 @@ impl ResponseStream {
             StreamLane::Passthrough(lane) => lane.finished(),
             // What it ends with is not known before it has ended.
             StreamLane::Raw(_) => return false,
-            StreamLane::Translated(lane) => lane.finished(),
+            StreamLane::Generate(lane) => lane.finished(),
         };
         seen.error.is_none() && is_counted && finished >= self.candidates
     }
@@ -274,7 +234,7 @@ impl ResponseStream {
         match &self.lane {
             StreamLane::Passthrough(lane) => lane.held(),
             StreamLane::Raw(_) => 0,
-            StreamLane::Translated(lane) => lane.held(),
+            StreamLane::Generate(lane) => lane.held(),
         }
     }
 
@@ -283,57 +243,7 @@ impl ResponseStream {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.stop_looking(),
             StreamLane::Raw(_) => true,
-            StreamLane::Translated(_) => false,
+            StreamLane::Generate(_) => false,
         }
-    }
-}
-
-impl ResponseStats {
-    /// Takes counts over, member by member: the last value wins, but a zero never replaces a count, because upstreams
-    /// fill counts with zeros before they know them (docs/protocols/usage.md).
-    pub(crate) fn count(&mut self, later: Usage) {
-        let mut usage = self.usage.unwrap_or_default();
-        let keep = |new: Option<u64>, old: Option<u64>| if new.unwrap_or(0) == 0 { old.or(new) } else { new };
-        usage.input = keep(later.input, usage.input);
-        usage.cache_read = keep(later.cache_read, usage.cache_read);
-        usage.cache_write = keep(later.cache_write, usage.cache_write);
-        usage.output = keep(later.output, usage.output);
-        usage.reasoning = keep(later.reasoning, usage.reasoning);
-        self.usage = Some(usage);
-    }
-
-    /// Notes why the answer ended. An empty answer is an answer, unless it was filtered away.
-    pub(crate) fn finished(&mut self, reason: FinishReason) {
-        let filtered = matches!(reason, FinishReason::ContentFilter | FinishReason::Refusal);
-        self.content_filtered |= filtered;
-        self.content |= !filtered;
-        self.finish.get_or_insert(reason);
-        self.finishes = self.finishes.saturating_add(1);
-    }
-
-    /// What was lost as warnings, for `x-routeapi-warnings` where the answer is whole: `answer.` and the name. `from` is
-    /// how many of [`Self::lost`] were told before; what is beyond its bound is not among them.
-    pub fn warnings(&self, from: usize) -> impl Iterator<Item = Warning> {
-        self.lost.iter().skip(from).map(|field| Warning::Dropped { field: format!("answer.{field}").into() })
-    }
-
-    /// Notes something that the client does not get.
-    pub(crate) fn lose(&mut self, field: Field) {
-        let field = report::clip(field);
-        if self.lost.contains(&field) {
-            return;
-        }
-        if self.lost.len() < MOST_LOST {
-            self.lost.push(field);
-        } else {
-            self.lost_more = self.lost_more.saturating_add(1);
-        }
-    }
-
-    /// Notes delivered characters.
-    pub(crate) fn delivered(&mut self, chars: u64) {
-        self.content |= chars > 0;
-        self.content_events = self.content_events.saturating_add(u64::from(chars > 0));
-        self.output_chars = self.output_chars.saturating_add(chars);
     }
 }

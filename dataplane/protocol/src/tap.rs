@@ -16,10 +16,10 @@ use serde_json::Value;
 use crate::{
     dialect::{Family, Operation},
     direct::Direct,
-    framing::sse::Frame,
     problem::understand,
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
     scan::{Scan, Value as ScanValue},
+    wire::sse::Frame,
 };
 
 /// Watches one answer's events.

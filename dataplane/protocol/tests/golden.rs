@@ -15,12 +15,13 @@ mod corpus;
 
 use corpus::{Case, Kind, client_reply, decode_stream, models, operations, prettied};
 use routeapi_protocol::{
-    codec::{Codec, Head, Target, codec},
-    dialect::{Framing, Operation},
+    codec::{Head, Target, client_codec, upstream_codec},
+    dialect::Operation,
+    framing::Framing,
+    host::{Asked, Host},
     ir::{Event, Request, Usage},
     limits::ModelLimits,
     report::{Mode, Report},
-    upstream_path,
 };
 
 #[test]
@@ -45,14 +46,16 @@ fn requests() {
 fn sent(request: &Request, from: Operation, to: Operation, model: &str) -> String {
     let mut report = Report::new(Mode::Default);
     let target = Target { model, default_max_output: 8192, limits: ModelLimits::default() };
-    let encoded = encoder(to).encode_request(request, target, from, &mut report);
+    let encoded = upstream_codec(to).unwrap().encode_request(request, target, from, &mut report);
     let mut section = format!("## {model}\n");
     match report.finish() {
         Err(refusal) => section.push_str(&format!("refused: {refusal}\n")),
         Ok(warnings) => {
             let framing = if request.stream { Framing::Sse } else { Framing::Whole };
-            section.push_str(&format!("POST {}\n", upstream_path::build(to, model, framing, None).unwrap()));
-            for (name, value) in &encoded.headers {
+            let asked = Asked { operation: to, model, framing, query: None, head: None };
+            let place = Host::Vendor.place(&asked).unwrap();
+            section.push_str(&format!("POST {}\n", place.path));
+            for (name, value) in &place.headers {
                 section.push_str(&format!("{name}: {value}\n"));
             }
             section.push_str(&prettied(&encoded.body));
@@ -67,22 +70,21 @@ fn sent(request: &Request, from: Operation, to: Operation, model: &str) -> Strin
 fn decode(case: &Case) -> Result<Request, String> {
     let head =
         Head { model: Some("the-clients-model".into()), stream: case.name.ends_with("stream"), ..Head::default() };
-    encoder(case.operation)
+    client_codec(case.operation)
+        .unwrap()
         .decode_request(&case.input, &head)
         .map_err(|error| format!("{:?}: {}", error.field, error.message))
 }
 
-fn encoder(operation: Operation) -> &'static dyn Codec {
-    codec(operation).unwrap()
-}
-
 #[test]
 fn answers() {
-    corpus::check(Kind::Responses, |case, client| match encoder(case.operation).decode_response(&case.input) {
-        Err(problem) => format!("problem: {problem:?}\n"),
-        Ok(response) => {
-            let body = encoder(client).encode_response(&response, &client_reply());
-            format!("{}usage: {}\n", prettied(&body), counts(response.usage))
+    corpus::check(Kind::Responses, |case, client| {
+        match upstream_codec(case.operation).unwrap().decode_response(&case.input) {
+            Err(problem) => format!("problem: {problem:?}\n"),
+            Ok(response) => {
+                let body = client_codec(client).unwrap().encode_response(&response, &client_reply());
+                format!("{}usage: {}\n", prettied(&body), counts(response.usage))
+            }
         }
     });
 }
@@ -90,7 +92,7 @@ fn answers() {
 #[test]
 fn streams() {
     corpus::check(Kind::Streams, |case, client| {
-        let mut encoder = encoder(client).stream_encoder(&client_reply());
+        let mut encoder = client_codec(client).unwrap().stream_encoder(&client_reply());
         let mut out = Vec::new();
         let mut usage = None::<Usage>;
         for event in decode_stream(case.operation, &[&case.input]) {

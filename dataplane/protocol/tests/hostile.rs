@@ -5,8 +5,9 @@ mod inputs;
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    codec::{Head, ResponseContext, codec},
+    codec::{Head, ResponseContext, client_codec, upstream_codec},
     dialect::Operation,
+    host::Host,
     inbound::{Inbound, MatchedPath, route},
     limits::ModelLimits,
     report::{MAX_NAME_BYTES, MAX_WARNINGS, Mode, Warning},
@@ -34,6 +35,7 @@ fn prepared(from: Operation, to: Operation, body: String, max_body: usize) -> Re
     let call = ParsedRequest::read(matched(from), Head::default(), body.into())?;
     // A model of the second generation takes the narrowest schemas.
     let destination = Destination {
+        host: Host::Vendor,
         operations: &[to],
         model: Some("gemini-2.0-flash"),
         default_max_output: 4_096,
@@ -128,8 +130,10 @@ fn names_that_answers_repeat_are_short() {
     let tool = format!(
         r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"{long}"}}}}]}}"#
     );
-    let error =
-        codec(Operation::ChatCompletions).unwrap().decode_request(tool.as_bytes(), &Head::default()).unwrap_err();
+    let error = client_codec(Operation::ChatCompletions)
+        .unwrap()
+        .decode_request(tool.as_bytes(), &Head::default())
+        .unwrap_err();
     assert_eq!(error.field.as_deref(), Some("tools[0].function.name"));
 }
 
@@ -139,9 +143,9 @@ fn no_answer_becomes_much_more() {
         for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
             let body = inputs::answer(from, kind, SIZE);
             let most = body.len() * 4 + (1 << 20);
-            let Ok(response) = codec(from).unwrap().decode_response(body.as_bytes()) else { continue };
+            let Ok(response) = upstream_codec(from).unwrap().decode_response(body.as_bytes()) else { continue };
             let reply = ResponseContext { most_bytes: Some(most), ..ResponseContext::default() };
-            let written = codec(to).unwrap().encode_response(&response, &reply).len();
+            let written = client_codec(to).unwrap().encode_response(&response, &reply).len();
             assert!(written <= most + 1, "{from:?} to {to:?}, {kind}: {written}");
         }
     }

@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 use corpus::{Kind, cases, client_reply, decode_stream, operations};
 use proptest::prelude::*;
 use routeapi_protocol::{
-    codec::{Head, Target, accumulate::Accumulator, codec},
+    codec::{Head, Target, accumulate::Accumulator, client_codec, upstream_codec},
     dialect::Operation,
-    framing::sse::{Frame, SseDecoder},
     ir::{Block, Event, Response, Usage},
     limits::ModelLimits,
     report::{Mode, Report},
+    wire::sse::{Frame, SseDecoder},
 };
 
 /// Hard cases 44 and 45: wherever the network cuts a stream, the same events come out.
@@ -118,11 +118,11 @@ fn streams_say_what_whole_answers_say() {
         let events = decode_stream(case.operation, &[&case.input]);
         let Some(response) = folded(events.clone()) else { continue };
         for client in operations() {
-            let codec = codec(client).unwrap();
+            let (own, back) = (client_codec(client).unwrap(), upstream_codec(client).unwrap());
             let reply =
                 routeapi_protocol::codec::ResponseContext { custom_tools: std::sync::Arc::default(), ..client_reply() };
-            let whole = codec.decode_response(&codec.encode_response(&response, &reply)).unwrap();
-            let mut encoder = codec.stream_encoder(&reply);
+            let whole = back.decode_response(&own.encode_response(&response, &reply)).unwrap();
+            let mut encoder = own.stream_encoder(&reply);
             let mut bytes = Vec::new();
             events.iter().for_each(|event| encoder.push(event, &mut bytes));
             let streamed = folded(decode_stream(client, &[&bytes])).unwrap_or_else(|| {
@@ -137,11 +137,11 @@ fn streams_say_what_whole_answers_say() {
 #[test]
 fn answers_survive_a_hop() {
     for case in cases(Kind::Responses) {
-        let Ok(response) = codec(case.operation).unwrap().decode_response(&case.input) else { continue };
-        let own = codec(case.operation).unwrap();
+        let Ok(response) = upstream_codec(case.operation).unwrap().decode_response(&case.input) else { continue };
+        let (own, back) = (client_codec(case.operation).unwrap(), upstream_codec(case.operation).unwrap());
         let reply =
             routeapi_protocol::codec::ResponseContext { custom_tools: std::sync::Arc::default(), ..client_reply() };
-        let again = own.decode_response(&own.encode_response(&response, &reply)).unwrap();
+        let again = back.decode_response(&own.encode_response(&response, &reply)).unwrap();
         assert_eq!(gist(&again), gist(&response), "{}/{}", case.operation, case.name);
         assert_eq!(totals(&again), totals(&response), "{}/{}", case.operation, case.name);
     }
@@ -269,21 +269,21 @@ fn any_json() -> impl Strategy<Value = String> {
 fn read_everywhere(body: &str) {
     let head = Head { model: Some("m".into()), ..Head::default() };
     for operation in operations() {
-        let own = codec(operation).unwrap();
+        let (own, back) = (client_codec(operation).unwrap(), upstream_codec(operation).unwrap());
         if let Ok(request) = own.decode_request(body.as_bytes(), &head) {
             for to in operations() {
                 let mut report = Report::new(Mode::Lenient);
                 let target = Target { model: "gemini-3-pro", default_max_output: 100, limits: ModelLimits::default() };
-                let encoded = codec(to).unwrap().encode_request(&request, target, operation, &mut report);
+                let encoded = upstream_codec(to).unwrap().encode_request(&request, target, operation, &mut report);
                 assert_json(&encoded.body);
             }
         }
-        if let Ok(response) = own.decode_response(body.as_bytes()) {
+        if let Ok(response) = back.decode_response(body.as_bytes()) {
             for to in operations() {
-                assert_json(&codec(to).unwrap().encode_response(&response, &client_reply()));
+                assert_json(&client_codec(to).unwrap().encode_response(&response, &client_reply()));
             }
         }
-        let mut decoder = own.stream_decoder();
+        let mut decoder = back.stream_decoder();
         let mut events = Vec::new();
         for _ in 0..2 {
             decoder.push(Frame { event: None, data: body }, &mut events);
@@ -297,7 +297,7 @@ fn read_everywhere(body: &str) {
 /// Every client gets frames that are JSON, whatever the events say.
 fn write_everywhere(events: &[Event]) {
     for client in operations() {
-        let mut encoder = codec(client).unwrap().stream_encoder(&client_reply());
+        let mut encoder = client_codec(client).unwrap().stream_encoder(&client_reply());
         let mut bytes = Vec::new();
         events.iter().for_each(|event| encoder.push(event, &mut bytes));
         let mut frames = SseDecoder::new();
@@ -340,9 +340,9 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let head = Head { model: Some("m".into()), ..Head::default() };
         for operation in operations() {
-            let own = codec(operation).unwrap();
+            let (own, back) = (client_codec(operation).unwrap(), upstream_codec(operation).unwrap());
             let _ = own.decode_request(&bytes, &head);
-            let _ = own.decode_response(&bytes);
+            let _ = back.decode_response(&bytes);
             keeps_the_contract(&decode_stream(operation, &[&bytes])).unwrap();
         }
     }
@@ -361,7 +361,7 @@ fn heartbeats_are_legal_at_any_time() {
     for case in cases(Kind::Streams) {
         let events = decode_stream(case.operation, &[&case.input]);
         for client in operations() {
-            let mut encoder = codec(client).unwrap().stream_encoder(&client_reply());
+            let mut encoder = client_codec(client).unwrap().stream_encoder(&client_reply());
             let (mut bytes, mut ids) = (Vec::new(), Vec::new());
             for event in &events {
                 encoder.heartbeat(&mut bytes);
@@ -388,7 +388,7 @@ fn heartbeats_are_legal_at_any_time() {
 #[test]
 fn gemini_clients_get_nothing_but_data_lines() {
     for case in cases(Kind::Streams) {
-        let mut encoder = codec(Operation::GenerateContent).unwrap().stream_encoder(&client_reply());
+        let mut encoder = client_codec(Operation::GenerateContent).unwrap().stream_encoder(&client_reply());
         let mut bytes = Vec::new();
         for event in decode_stream(case.operation, &[&case.input]) {
             encoder.push(&event, &mut bytes);

@@ -262,6 +262,7 @@ impl Explained<'_> {
             }
             limits(out, &terms)?;
             let to = Destination {
+                host: upstream.provider.host,
                 operations: &upstream.provider.operations,
                 model: upstream.model.as_deref(),
                 default_max_output: self.default_max_output,

@@ -15,6 +15,7 @@ use routeapi_crds::value::{Capability, FallbackCondition, LoadBalancing, ModelPa
 use routeapi_metering::Price;
 use routeapi_protocol::{
     dialect::{Family, Operation},
+    host::Host,
     limits::Features,
     report::Mode,
 };
@@ -136,6 +137,8 @@ pub struct Provider {
     pub type_: ProviderType,
     /// Whose conventions it follows. Echo follows the client's.
     pub family: Family,
+    /// Where and how its dialects are served.
+    pub host: Host,
     /// The operations it has.
     pub operations: Vec<Operation>,
     /// What its owner says about its models.

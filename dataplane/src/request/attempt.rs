@@ -409,7 +409,8 @@ impl<'a> FallbackLoop<'a> {
         let prepared = self.gateway.offload.run(&account, read.request.body_len(), self.plan.deadline, move || {
             let operations = &to.provider.operations;
             let limits = to.limits(read.request.model());
-            let to = Destination { operations, model: to.model.as_deref(), default_max_output, limits, max_body };
+            let host = to.provider.host;
+            let to = Destination { host, operations, model: to.model.as_deref(), default_max_output, limits, max_body };
             let prepared =
                 if asks_usage { read.request.prepare(to, mode) } else { read.request.prepare_without_usage(to, mode) };
             let mut prepared = prepared?;

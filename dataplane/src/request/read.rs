@@ -271,7 +271,7 @@ fn dialect_head(matched: &MatchedPath, headers: &HeaderMap) -> Head {
     let beta = headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
     Head {
         model: matched.model.clone(),
-        stream: matched.framing.is_some_and(|framing| framing != routeapi_protocol::dialect::Framing::Whole),
+        stream: matched.framing.is_some_and(|framing| framing != routeapi_protocol::framing::Framing::Whole),
         anthropic_version: headers.get("anthropic-version").and_then(text),
         anthropic_beta: beta
             .flat_map(|line| line.split(','))

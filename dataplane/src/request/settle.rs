@@ -20,10 +20,11 @@ use std::{
 
 use routeapi_metering::{Actual, AttemptRecord, Exceeded, Outcome, Usage, UsageRecord};
 use routeapi_protocol::{
-    dialect::{Family, Framing, Operation},
+    dialect::{Family, Operation},
+    framing::Framing,
     report::Warning,
     request::ParsedRequest,
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
 };
 
 use usage::{AttemptStats, UsageBounds};

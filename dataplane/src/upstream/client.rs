@@ -16,7 +16,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use http_body::{Body, Frame, SizeHint};
-use routeapi_protocol::dialect::{Framing, Operation};
+use routeapi_protocol::{dialect::Operation, wire::Wire};
 
 use super::{
     additions::Additions,
@@ -44,7 +44,7 @@ pub struct OutboundRequest {
     /// The upstream's operation; only Echo needs to be told.
     pub operation: Operation,
     /// How the answer is wanted; only Echo needs to be told.
-    pub framing: Framing,
+    pub wire: Wire,
 }
 
 /// A provider's base URL, taken apart once.
@@ -281,7 +281,7 @@ impl ConnectedClient<'_> {
         match self {
             Self::Echo => {
                 request.sent.set();
-                Ok(echo::answer(request, request.operation, request.framing))
+                Ok(echo::answer(request, request.operation, request.wire))
             }
             Self::Http { base, credential, additions, ready } => {
                 let response = ready.send(outbound(base, credential, additions, request)?).await?;

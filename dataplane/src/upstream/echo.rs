@@ -4,16 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http::{Response, header::CONTENT_TYPE};
-use routeapi_protocol::{
-    dialect::{Framing, Operation},
-    echo,
-};
+use routeapi_protocol::{dialect::Operation, echo, wire::Wire};
 
 use super::{OutboundRequest, UpstreamBody};
 
 /// Answers a request as every upstream at once.
-pub fn answer(request: &OutboundRequest, operation: Operation, framing: Framing) -> Response<UpstreamBody> {
-    let answer = echo::answer(operation, framing, &request.path, request.body.json());
+pub fn answer(request: &OutboundRequest, operation: Operation, wire: Wire) -> Response<UpstreamBody> {
+    let answer = echo::answer(operation, wire, &request.path, request.body.json());
     let mut response = Response::new(UpstreamBody::Echo(VecDeque::from(answer.chunks)));
     *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or_default();
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(answer.content_type));

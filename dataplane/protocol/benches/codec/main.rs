@@ -14,8 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    codec::{Head, ResponseContext, Target, codec},
+    codec::{Head, ResponseContext, Target, client_codec, upstream_codec},
     dialect::Operation,
+    host::Host,
     inbound::{Inbound, MatchedPath, route},
     limits::ModelLimits,
     report::{Mode, Report},
@@ -86,7 +87,7 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
         })?;
     }
     for from in CODECS {
-        let Some(client) = codec(from) else { continue };
+        let Some(client) = client_codec(from) else { continue };
         let head = Head { model: Some("m".into()), ..Head::default() };
         table.line(&format!("decode {}: {kind}", from.name()), |size| {
             let (body, head) = (inputs::request(from, kind, size), head.clone());
@@ -99,7 +100,7 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
             }
         })?;
         for to in CODECS.into_iter().filter(|to| *to != from) {
-            let Some(upstream) = codec(to) else { continue };
+            let Some(upstream) = upstream_codec(to) else { continue };
             table.line(&format!("encode {} for {}: {kind}", from.name(), to.name()), |size| {
                 let body = inputs::request(from, kind, size);
                 let decoded = client.decode_request(body.as_bytes(), &head);
@@ -120,7 +121,7 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
 
 fn answers(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Error>> {
     for from in CODECS {
-        let Some(upstream) = codec(from) else { continue };
+        let Some(upstream) = upstream_codec(from) else { continue };
         table.line(&format!("decode an answer of {}: {kind}", from.name()), |size| {
             let body = inputs::answer(from, kind, size);
             move || match upstream.decode_response(body.as_bytes()) {
@@ -132,7 +133,7 @@ fn answers(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
             }
         })?;
         for to in CODECS {
-            let Some(client) = codec(to) else { continue };
+            let Some(client) = client_codec(to) else { continue };
             table.line(&format!("encode an answer of {} for {}: {kind}", from.name(), to.name()), |size| {
                 let response = upstream.decode_response(inputs::answer(from, kind, size).as_bytes());
                 move || {
@@ -153,6 +154,7 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
             let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
             let call = ParsedRequest::read(matched(to), Head::default(), body.into())?;
             let destination = Destination {
+                host: Host::Vendor,
                 operations: &[from],
                 model: None,
                 default_max_output: 4_096,
@@ -160,7 +162,7 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
                 max_body: MAX_BODY,
             };
             let Ok(prepared) = call.prepare(destination, Mode::Default) else { continue };
-            let reply = call.reply("id", 1);
+            let reply = call.response_context("id", 1);
             table.line(&format!("stream of {} for {}: {kind}", from.name(), to.name()), |size| {
                 let pieces: Vec<Bytes> = inputs::stream(from, kind, size).into_iter().map(Bytes::from).collect();
                 let (translation, reply) = (prepared.translation.clone(), reply.clone());

@@ -23,7 +23,9 @@ mod wire;
 pub(crate) use finish::{broke_off, decode as finish_reason, stated as stated_finish};
 pub(crate) use problem::stopped_early;
 
-use super::{Codec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target};
+use super::{
+    ClientCodec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target, UpstreamCodec,
+};
 use crate::{
     dialect::Operation,
     ir::{Request, Response},
@@ -40,11 +42,21 @@ pub(crate) fn limit_name(model: &str) -> &'static str {
 #[derive(Clone, Copy, Debug)]
 pub struct Chat;
 
-impl Codec for Chat {
+impl ClientCodec for Chat {
     fn decode_request(&self, body: &[u8], head: &Head) -> Result<Request, Malformed> {
         request_decode::decode(body, head)
     }
 
+    fn encode_response(&self, response: &Response, context: &ResponseContext) -> Vec<u8> {
+        response::encode(response, context)
+    }
+
+    fn stream_encoder(&self, context: &ResponseContext) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(context))
+    }
+}
+
+impl UpstreamCodec for Chat {
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }
@@ -53,15 +65,7 @@ impl Codec for Chat {
         response::decode(body)
     }
 
-    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8> {
-        response::encode(response, reply)
-    }
-
     fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
         Box::<stream_decode::Decoder>::default()
-    }
-
-    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder> {
-        Box::new(stream_encode::Encoder::new(reply))
     }
 }

@@ -27,7 +27,9 @@ mod usage;
 pub(crate) use finish::{broke_off, decode as finish_reason, stated as stated_finish};
 pub(crate) use problem::came_to_nothing;
 
-use super::{Codec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target};
+use super::{
+    ClientCodec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target, UpstreamCodec,
+};
 use crate::{
     dialect::Operation,
     ir::{Request, Response},
@@ -47,11 +49,21 @@ pub fn stand_in_signature() -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct Gemini;
 
-impl Codec for Gemini {
+impl ClientCodec for Gemini {
     fn decode_request(&self, body: &[u8], head: &Head) -> Result<Request, Malformed> {
         request_decode::decode(body, head)
     }
 
+    fn encode_response(&self, response: &Response, context: &ResponseContext) -> Vec<u8> {
+        response::encode(response, context)
+    }
+
+    fn stream_encoder(&self, context: &ResponseContext) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(context))
+    }
+}
+
+impl UpstreamCodec for Gemini {
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }
@@ -60,15 +72,7 @@ impl Codec for Gemini {
         response::decode(body)
     }
 
-    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8> {
-        response::encode(response, reply)
-    }
-
     fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
         Box::<stream_decode::Decoder>::default()
-    }
-
-    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder> {
-        Box::new(stream_encode::Encoder::new(reply))
     }
 }

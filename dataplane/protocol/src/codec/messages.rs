@@ -23,7 +23,9 @@ mod usage;
 pub(crate) use finish::of as finish_reason;
 
 use crate::{
-    codec::{Codec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target},
+    codec::{
+        ClientCodec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target, UpstreamCodec,
+    },
     dialect::Operation,
     ir::{Request, Response},
     problem::{Problem, ProblemKind},
@@ -42,13 +44,23 @@ pub const SIGNATURE_TAG: &[u8] = reasoning_state::TAG.as_bytes();
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
 
-impl Codec for Messages {
+impl ClientCodec for Messages {
     /// The client's own version and beta headers change nothing here: what they stand for is in the body, and a target
     /// of another family has neither.
     fn decode_request(&self, body: &[u8], _head: &Head) -> Result<Request, Malformed> {
         request_decode::decode(body)
     }
 
+    fn encode_response(&self, response: &Response, context: &ResponseContext) -> Vec<u8> {
+        response::encode(response, context)
+    }
+
+    fn stream_encoder(&self, context: &ResponseContext) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(context))
+    }
+}
+
+impl UpstreamCodec for Messages {
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }
@@ -57,15 +69,7 @@ impl Codec for Messages {
         response::decode(body)
     }
 
-    fn encode_response(&self, response: &Response, reply: &ResponseContext) -> Vec<u8> {
-        response::encode(response, reply)
-    }
-
     fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
         Box::new(stream_decode::Decoder::default())
-    }
-
-    fn stream_encoder(&self, reply: &ResponseContext) -> Box<dyn StreamEncoder> {
-        Box::new(stream_encode::Encoder::new(reply))
     }
 }

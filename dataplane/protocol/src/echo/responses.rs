@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     codec::Malformed,
-    dialect::Framing,
-    framing::sse,
     ir::{Delta, FinishReason, Usage},
+    wire::sse,
 };
 
 pub(super) fn answer(context: &Context<'_>) -> Result<EchoAnswer, Malformed> {
@@ -21,7 +20,7 @@ pub(super) fn answer(context: &Context<'_>) -> Result<EchoAnswer, Malformed> {
     let say = Say::to(&ask(&body)?);
     let usage = context.usage(&say, 1);
     let writer = Writer { context, body: &body, say: &say, usage };
-    if context.framing == Framing::Whole {
+    if !context.wire.is_stream() {
         return Ok(whole(writer.object(writer.final_status(), &[writer.item(writer.item_status(), true)], true)));
     }
     Ok(EchoAnswer { status: 200, content_type: "text/event-stream", chunks: writer.events() })

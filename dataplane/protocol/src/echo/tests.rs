@@ -2,12 +2,14 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    framing::Framing,
+    host::Host,
     inbound::MatchedPath,
     ir::FinishReason,
     limits::ModelLimits,
     report::Mode,
     request::{Destination, ParsedRequest},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
 };
 
 /// The way a real request takes: read, prepared, echoed, carried back.
@@ -30,6 +32,7 @@ fn through(operation: Operation, framing: Framing, body: &Value) -> (Vec<u8>, Re
     }
     let call = ParsedRequest::read(matched, Head::default(), body.to_string().into()).expect("legal");
     let to = Destination {
+        host: Host::Vendor,
         operations: &[operation],
         model: None,
         default_max_output: 100,
@@ -37,10 +40,10 @@ fn through(operation: Operation, framing: Framing, body: &Value) -> (Vec<u8>, Re
         max_body: 32 << 20,
     };
     let prepared = call.prepare(to, Mode::Default).expect("passthrough");
-    let echoed = answer(operation, call.framing(), &prepared.path, &prepared.body);
-    assert_eq!(echoed, answer(operation, call.framing(), &prepared.path, &prepared.body), "deterministic");
+    let echoed = answer(operation, prepared.translation.wire(), &prepared.path, &prepared.body);
+    assert_eq!(echoed, answer(operation, prepared.translation.wire(), &prepared.path, &prepared.body), "deterministic");
     assert_eq!(echoed.status, 200, "{:?}", echoed.chunks);
-    let reply = call.reply("x", 1);
+    let reply = call.response_context("x", 1);
     if framing == Framing::Whole {
         let body = Bytes::from(echoed.chunks.concat());
         let whole = prepared.translation.whole(&reply, 200, Some(echoed.content_type), body).expect("an answer");
@@ -168,7 +171,7 @@ fn vectors_have_length_one_and_the_size_asked_for() {
     assert_eq!(packed["data"][0]["embedding"].as_str().map(str::len), Some(216), "160 bytes");
     assert_eq!(embed(json!({"input": [[1, 2], [3]]}))["data"].as_array().map(Vec::len), Some(2));
     let refused =
-        answer(Operation::Embeddings, Framing::Whole, "/embeddings", br#"{"model":"e","input":"a","dimensions":0}"#);
+        answer(Operation::Embeddings, Wire::Whole, "/embeddings", br#"{"model":"e","input":"a","dimensions":0}"#);
     assert_eq!(refused.status, 400);
     let batch = json!({"requests": [{"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 3}]});
     let (batch, seen) = through(Operation::BatchEmbedContents, Framing::Whole, &batch);
@@ -193,11 +196,11 @@ fn counts_are_whole_numbers_above_zero() {
 
 #[test]
 fn illegal_bodies_are_refused_in_the_dialect() {
-    let refused = answer(Operation::Messages, Framing::Whole, "/v1/messages", br#"{"model":"m","messages":3}"#);
+    let refused = answer(Operation::Messages, Wire::Whole, "/v1/messages", br#"{"model":"m","messages":3}"#);
     assert_eq!(refused.status, 400);
     assert!(refused.chunks.concat().starts_with(br#"{"type":"error","error":{"type":"invalid_request_error""#));
-    assert_eq!(answer(Operation::Responses, Framing::Whole, "/responses", br#"{"model":"m"}"#).status, 400);
-    assert_eq!(answer(Operation::ChatCompletions, Framing::Whole, "/chat/completions", b"{").status, 400);
+    assert_eq!(answer(Operation::Responses, Wire::Whole, "/responses", br#"{"model":"m"}"#).status, 400);
+    assert_eq!(answer(Operation::ChatCompletions, Wire::Whole, "/chat/completions", b"{").status, 400);
 }
 
 #[test]
@@ -219,8 +222,8 @@ fn little_does_not_become_much() {
         (Operation::Embeddings, format!(r#"{{"model":"m","dimensions":4096,"input":[{texts}]}}"#)),
     ];
     for (operation, body) in rows {
-        let framing = if body.contains("stream") { Framing::Sse } else { Framing::Whole };
-        let answer = answer(operation, framing, "", body.as_bytes());
+        let wire = if body.contains("stream") { Wire::Sse } else { Wire::Whole };
+        let answer = answer(operation, wire, "", body.as_bytes());
         let bytes: usize = answer.chunks.iter().map(Bytes::len).sum();
         assert!(bytes < 8 << 20, "{operation:?}: {bytes}");
     }

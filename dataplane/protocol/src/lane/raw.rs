@@ -4,16 +4,23 @@
 //! errors and the end. A JSON document counts as an answer only once it has closed or is longer than [`JUDGED`], so that a
 //! 200 with an error in it still leads to another upstream.
 
+mod members;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{members::Members, terminal, truncated, unreadable};
+use self::members::Members;
 use crate::{
     codec::ResponseContext,
-    dialect::{Family, Framing, Operation},
+    dialect::{Family, Operation},
     direct::Direct,
+    framing::Framing,
+    lane::{
+        parts::{truncated, unreadable},
+        terminal,
+    },
     problem::{Problem, understand},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
     tap::usage,
 };
 
@@ -24,9 +31,9 @@ const JUDGED: u64 = 16 << 10;
 const NAMES: [&str; 6] = ["usage", "meta", "error", "type", "text", "delta"];
 const COUNT: usize = NAMES.len();
 
-pub(crate) struct Raw {
+pub(crate) struct RawStream {
     operation: Operation,
-    reply: ResponseContext,
+    context: ResponseContext,
     shape: Shape,
     seen: ResponseStats,
     bytes: u64,
@@ -70,8 +77,8 @@ const LINE: usize = 16;
 /// Bytes around a string's characters.
 const QUOTES: u64 = 2;
 
-impl Raw {
-    pub(crate) fn new(operation: Operation, reply: ResponseContext, content_type: Option<&str>) -> Self {
+impl RawStream {
+    pub(crate) fn new(operation: Operation, context: ResponseContext, content_type: Option<&str>) -> Self {
         let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let shape = match kind.as_str() {
             "text/event-stream" => Shape::Events(Box::default()),
@@ -81,7 +88,7 @@ impl Raw {
             kind if kind.starts_with("text/") => Shape::Text,
             _ => Shape::Binary,
         };
-        Self { operation, reply, shape, seen: ResponseStats::default(), bytes: 0, over: false, stated: false }
+        Self { operation, context, shape, seen: ResponseStats::default(), bytes: 0, over: false, stated: false }
     }
 
     pub(crate) fn stats(&self) -> &ResponseStats {
@@ -182,7 +189,7 @@ impl Raw {
         self.over = true;
         let last = match &self.shape {
             Shape::Events(events) => {
-                let past = terminal::Past { reply: &self.reply, seen: &self.seen, sequence: None, elements: false };
+                let past = terminal::Past { context: &self.context, seen: &self.seen, sequence: None, elements: false };
                 let mut out = if events.is_between() { Vec::new() } else { b"\n\n".to_vec() };
                 out.extend(terminal::error(self.operation, Framing::Sse, problem, &past));
                 Bytes::from(out)
@@ -287,8 +294,8 @@ impl Events {
 mod tests {
     use super::*;
 
-    fn raw(operation: Operation, content_type: &str) -> Raw {
-        Raw::new(operation, ResponseContext::default(), Some(content_type))
+    fn raw(operation: Operation, content_type: &str) -> RawStream {
+        RawStream::new(operation, ResponseContext::default(), Some(content_type))
     }
 
     fn whole(content_type: &str, body: &[u8], cut: usize) -> (Vec<u8>, ResponseStats) {

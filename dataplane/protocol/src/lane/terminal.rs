@@ -4,15 +4,16 @@
 
 use crate::{
     codec::ResponseContext,
-    dialect::{Framing, Operation},
-    framing::sse,
+    dialect::Operation,
+    framing::Framing,
     problem::{Problem, render},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
+    wire::sse,
 };
 
 /// What of a stream's past its terminal error depends on.
 pub(crate) struct Past<'a> {
-    pub(crate) reply: &'a ResponseContext,
+    pub(crate) context: &'a ResponseContext,
     pub(crate) seen: &'a ResponseStats,
     /// The last `sequence_number` that went out (Responses).
     pub(crate) sequence: Option<u64>,
@@ -44,15 +45,15 @@ pub(crate) fn error(operation: Operation, framing: Framing, problem: &Problem, p
 /// `response.failed`, after a `response.created` if none went out, because clients insist on it being first.
 fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
     let text = |text: &str| serde_json::Value::from(text).to_string();
-    let id = past.seen.response_id.clone().unwrap_or_else(|| format!("resp_{}", past.reply.id));
-    let model = past.seen.response_model.as_deref().unwrap_or(&past.reply.model);
+    let id = past.seen.response_id.clone().unwrap_or_else(|| format!("resp_{}", past.context.id));
+    let model = past.seen.response_model.as_deref().unwrap_or(&past.context.model);
     let object = |status: &str, error: &str| {
         format!(
             "{{\"id\":{},\"object\":\"response\",\"created_at\":{},\"status\":\"{status}\",\"error\":{error},\
              \"incomplete_details\":null,\"instructions\":null,\"model\":{},\"output\":[],\
              \"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[],\"usage\":null}}",
             text(&id),
-            past.reply.created,
+            past.context.created,
             text(model)
         )
     };
@@ -75,13 +76,13 @@ pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>)
     match (operation, framing) {
         (Operation::ChatCompletions, _) if past.seen.finish.is_none() => {
             let text = |text: &str| serde_json::Value::from(text).to_string();
-            let id = past.seen.response_id.clone().unwrap_or_else(|| format!("chatcmpl-{}", past.reply.id));
-            let model = past.seen.response_model.as_deref().unwrap_or(&past.reply.model);
+            let id = past.seen.response_id.clone().unwrap_or_else(|| format!("chatcmpl-{}", past.context.id));
+            let model = past.seen.response_model.as_deref().unwrap_or(&past.context.model);
             let data = format!(
                 "{{\"id\":{},\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},\
                  \"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":null}}]}}",
                 text(&id),
-                past.reply.created,
+                past.context.created,
                 text(model)
             );
             let mut out = Vec::new();

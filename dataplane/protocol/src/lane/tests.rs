@@ -3,7 +3,9 @@ use proptest::prelude::*;
 
 use crate::{
     codec::{Head, ResponseContext},
-    dialect::{Framing, Operation},
+    dialect::Operation,
+    framing::Framing,
+    host::Host,
     inbound::MatchedPath,
     ir::FinishReason,
     limits::ModelLimits,
@@ -66,6 +68,7 @@ fn prepared(from: Operation, framing: Framing, to: Operation, include_usage: boo
     };
     let call = ParsedRequest::read(matched, Head::default(), body.into()).expect("legal");
     let destination = Destination {
+        host: Host::Vendor,
         operations: &[to],
         model: Some("up"),
         default_max_output: 100,

@@ -2,7 +2,7 @@
 //! with its largest value, since it is not known which of them the upstream is. Members may repeat, stand in both of
 //! protobuf's spellings, and be numbers in quotes or with a fraction.
 
-use super::Reading;
+use super::reading::Reading;
 use crate::{
     codec::Malformed,
     dialect::Operation,

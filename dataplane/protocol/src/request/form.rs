@@ -63,9 +63,11 @@ mod tests {
     use super::*;
     use crate::{
         codec::{Head, Malformed},
-        dialect::{Framing, Operation},
+        dialect::Operation,
         direct::Direct,
         estimate::MEDIA_TOKENS,
+        framing::Framing,
+        host::Host,
         inbound::MatchedPath,
         limits::ModelLimits,
         report::Mode,
@@ -113,6 +115,7 @@ mod tests {
         let call = read(None, &[("model", "m")]).unwrap();
         let operations = [call.operation()];
         let to = |model| Destination {
+            host: Host::Vendor,
             operations: &operations,
             model,
             default_max_output: 1,

@@ -6,12 +6,14 @@
 //! left out without another meaning (a conversation kept by the vendor) is refused.
 
 mod input;
+mod lost;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::bounds::check_objects;
 use crate::{
     codec::{
         Malformed,
@@ -20,9 +22,10 @@ use crate::{
             write::{self, Elements, Members},
         },
     },
-    report::{Field, MAX_NAME_BYTES, MAX_WARNINGS, Report, cut},
     scan::{Kind, Scan},
 };
+
+pub(super) use lost::Lost;
 
 /// How many times its length a body may become, and how much longer any may become, in bytes. The least item of a
 /// history, a call, is about four times as long in Chat.
@@ -35,30 +38,6 @@ pub(super) struct Rewritten {
     pub body: Bytes,
     /// What had no place in it.
     pub lost: Lost,
-}
-
-/// Fields without a place in Chat: by name as many as a report tells, the others by number.
-#[derive(Debug, Default)]
-pub(super) struct Lost {
-    fields: Vec<Field>,
-    more: u64,
-}
-
-impl Lost {
-    /// One more. Its name is asked for only where there is room for it.
-    fn add(&mut self, name: impl FnOnce() -> String) {
-        if self.fields.len() < MAX_WARNINGS {
-            self.fields.push(cut(name().into(), MAX_NAME_BYTES));
-        } else {
-            self.more = self.more.saturating_add(1);
-        }
-    }
-
-    /// Tells all of it, once for each upstream that is tried.
-    pub(super) fn report(&self, report: &mut Report) {
-        self.fields.iter().for_each(|field| report.dropped(field.clone()));
-        report.more(self.more);
-    }
 }
 
 /// Responses members that ask for a state which only the vendor has.
@@ -79,7 +58,7 @@ pub(super) fn rewritten(scan: &Scan, body: &[u8]) -> Result<Option<Rewritten>, M
     if has_messages || !has_input {
         return Ok(None);
     }
-    super::check_objects(scan)?;
+    check_objects(scan)?;
     // What decides routing and limits may not repeat: reading takes the last one, which nobody could see any more.
     for name in ["model", "stream", "stream_options", "input", "max_output_tokens"] {
         scan.once(body, name)?;

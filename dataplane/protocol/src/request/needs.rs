@@ -3,9 +3,10 @@
 //! Only the places where a dialect carries parts are looked at, so that a tool's schema or arguments which happen to
 //! say `"type":"image"` ask for nothing. Unknown part types ask for nothing: the upstream will judge them.
 
-use super::ParsedRequest;
+use super::parsed::ParsedRequest;
 use crate::{
-    dialect::{Framing, Operation},
+    dialect::Operation,
+    framing::Framing,
     scan::{Kind, Value},
 };
 
@@ -36,27 +37,29 @@ pub struct Needs {
     pub prompt_caching: bool,
 }
 
-/// Looks at a request.
-pub(super) fn of(call: &ParsedRequest) -> Needs {
-    let embeddings = matches!(call.operation().gen_ai_operation(), "embeddings");
-    let streaming = call.framing() != Framing::Whole;
-    let mut look = Look { call, needs: Needs { streaming, embeddings, ..Needs::default() } };
-    match call.operation() {
-        Operation::ChatCompletions => look.chat(),
-        Operation::Responses | Operation::ResponsesInputTokens => look.responses(),
-        Operation::Messages | Operation::MessagesCountTokens => look.messages(),
-        Operation::GenerateContent => look.gemini(),
-        Operation::Embeddings
-        | Operation::EmbedContent
-        | Operation::BatchEmbedContents
-        | Operation::CountTokens
-        | Operation::Direct(_) => {}
+impl ParsedRequest {
+    /// What an upstream must be able to do to serve this.
+    pub fn needs(&self) -> Needs {
+        let embeddings = matches!(self.operation().gen_ai_operation(), "embeddings");
+        let streaming = self.framing() != Framing::Whole;
+        let mut look = Look { request: self, needs: Needs { streaming, embeddings, ..Needs::default() } };
+        match self.operation() {
+            Operation::ChatCompletions => look.chat(),
+            Operation::Responses | Operation::ResponsesInputTokens => look.responses(),
+            Operation::Messages | Operation::MessagesCountTokens => look.messages(),
+            Operation::GenerateContent => look.gemini(),
+            Operation::Embeddings
+            | Operation::EmbedContent
+            | Operation::BatchEmbedContents
+            | Operation::CountTokens
+            | Operation::Direct(_) => {}
+        }
+        look.needs
     }
-    look.needs
 }
 
 struct Look<'a> {
-    call: &'a ParsedRequest,
+    request: &'a ParsedRequest,
     needs: Needs,
 }
 
@@ -65,11 +68,11 @@ const DEEPEST: usize = 1;
 
 impl<'a> Look<'a> {
     fn body(&self) -> &'a [u8] {
-        &self.call.body
+        &self.request.body
     }
 
     fn top(&self, name: &str) -> Option<&'a Value> {
-        self.call.scan.last(&self.call.body, name)
+        self.request.scan.last(&self.request.body, name)
     }
 
     fn either(&self, camel: &str, snake: &str) -> Option<&'a Value> {

@@ -5,26 +5,26 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Destination, ParsedRequest, Prepared, Unprepared, check_objects, foreign_state, most_bytes,
+    bounds::{check_objects, most_bytes},
+    foreign_state,
+    parsed::ParsedRequest,
+    prepared::{Destination, Prepared, Unprepared},
     restrict::{self, Restriction},
-    wrong,
 };
 use crate::{
-    codec::{Malformed, Target, chat},
-    dialect::{Family, Framing, Operation},
+    codec::{Malformed, Target, chat::limit_name},
+    dialect::Operation,
     direct::{Direct, Gives},
+    framing::Framing,
+    host::{Asked, Host, Place},
     ir::{Request, ToolKind},
-    lane::Codecs,
+    lane::parts::{Codecs, Lane},
     limits::Feature,
     report::{Mode, Refusal, Report, Warning},
-    response_translation::{Lane, ResponseTranslation},
+    response_translation::ResponseTranslation,
     scan::{Kind, Scan, Value},
     splice::{self, Edit},
-    upstream_path,
 };
-
-/// The version that Anthropic's API is called with where the client states none (docs/protocols/messages.md).
-const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 impl ParsedRequest {
     /// Makes the request for one upstream: passed through where it speaks the client's dialect, translated to the
@@ -61,10 +61,10 @@ impl ParsedRequest {
 
     fn pass(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
         let model = to.model.unwrap_or(&self.model);
-        let path = self.path(self.operation(), to, self.framing, self.matched.query)?;
+        let place = self.place(self.operation(), to, self.framing, true)?;
         let mut report = Report::new(mode);
         self.report_lost(&mut report);
-        let mut edits = self.model_edits(model, most_bytes(self.body.len(), to.max_body))?;
+        let mut edits = self.model_edits(model, to.host, &place, most_bytes(self.body.len(), to.max_body))?;
         edits.extend(self.restrict(to, true, &mut report));
         let usage = self.usage_edit().filter(|_| asks && !to.limits.lacks(Feature::StreamOptions));
         let hide_usage = usage.is_some();
@@ -84,13 +84,14 @@ impl ParsedRequest {
             client: self.operation(),
             upstream: self.operation(),
             framing: self.framing,
+            wire: place.wire,
             include_usage: self.include_usage == Some(true),
             candidates: self.allowance.candidates,
             lane: self.own_lane(hide_usage),
         };
         Ok(Prepared {
-            path,
-            headers: self.dialect_headers(),
+            path: place.path,
+            headers: place.headers,
             body,
             form,
             warnings,
@@ -128,16 +129,17 @@ impl ParsedRequest {
         let model = to.model.unwrap_or(&self.model);
         let target = Target { model, default_max_output: to.default_max_output, limits: to.limits };
         let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
-        let path = self.path(upstream, to, framing, None)?;
+        let place = self.place(upstream, to, framing, false)?;
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
         let warnings = report.finish()?;
         let translation = ResponseTranslation {
             client: self.operation(),
             upstream,
             framing: self.framing,
+            wire: place.wire,
             include_usage: self.include_usage == Some(true),
             candidates: self.allowance.candidates,
-            lane: Lane::Translated {
+            lane: Lane::Generate {
                 codecs,
                 names: Arc::new(encoded.names),
                 custom_tools: Arc::new(custom_tools(request)),
@@ -146,8 +148,8 @@ impl ParsedRequest {
         let can_ask = upstream == Operation::ChatCompletions && !to.limits.lacks(Feature::StreamOptions);
         let asks_usage = can_ask && framing == Framing::Sse;
         Ok(Prepared {
-            path,
-            headers: encoded.headers,
+            path: place.path,
+            headers: place.headers,
             body: encoded.body.into(),
             form: None,
             warnings,
@@ -163,7 +165,7 @@ impl ParsedRequest {
 
     /// Takes out what the upstream's model is said not to take. `passes` says whether the upstream reads the body itself.
     fn restrict(&self, to: Destination<'_>, passes: bool, report: &mut Report) -> Vec<Edit> {
-        let chat_limit = chat::limit_name(to.model.unwrap_or(&self.model));
+        let chat_limit = limit_name(to.model.unwrap_or(&self.model));
         let restriction = Restriction { limits: to.limits, passes, chat_limit };
         restrict::edits(self.operation(), &self.body, &self.scan, restriction, report)
     }
@@ -171,10 +173,10 @@ impl ParsedRequest {
     /// Where the client named the model in the body, or where the upstream reads it there: there. Gemini's embedding and
     /// counting requests repeat the path's model, once for each text of a batch, and what they say is made to agree with
     /// it: the path's is what was allowed.
-    fn model_edits(&self, model: &str, most: usize) -> Result<Vec<Edit>, Refusal> {
+    fn model_edits(&self, model: &str, host: Host, place: &Place, most: usize) -> Result<Vec<Edit>, Refusal> {
         let body = &self.body;
-        let in_path = self.operation().model_in_path();
-        let name = if in_path { upstream_path::resource_name(model) } else { model.to_owned() };
+        let in_path = place.model_in_path;
+        let name = if in_path { host.resource_name(model) } else { model.to_owned() };
         let written = Bytes::from(serde_json::Value::from(name.as_str()).to_string());
         let mut left = most.saturating_sub(body.len());
         let (mut edits, mut fits) = (Vec::new(), true);
@@ -252,33 +254,23 @@ impl ParsedRequest {
         }
     }
 
-    fn dialect_headers(&self) -> Vec<(&'static str, String)> {
-        if self.operation().family() != Family::Anthropic {
-            return Vec::new();
-        }
-        let version = self.head.anthropic_version.as_deref().unwrap_or(ANTHROPIC_VERSION);
-        let mut headers = vec![("anthropic-version", version.to_owned())];
-        if !self.head.anthropic_beta.is_empty() {
-            headers.push(("anthropic-beta", self.head.anthropic_beta.join(",")));
-        }
-        headers
-    }
-
-    /// The upstream's path. An id that cannot stand in it is the client's fault, unless the route wrote it.
-    fn path(
+    /// Where the upstream has it. An id that cannot stand in a path is the client's fault, unless the route wrote it.
+    fn place(
         &self,
         operation: Operation,
         to: Destination<'_>,
         framing: Framing,
-        query: Option<&'static str>,
-    ) -> Result<String, Unprepared> {
-        if let Some(path) = &self.matched.path {
-            return Ok(path.clone());
-        }
-        let built = upstream_path::build(operation, to.model.unwrap_or(&self.model), framing, query);
-        built.map_err(|error| match to.model {
+        same: bool,
+    ) -> Result<Place, Unprepared> {
+        let (query, head) = if same { (self.matched.query, Some(&self.head)) } else { (None, None) };
+        let asked = Asked { operation, model: to.model.unwrap_or(&self.model), framing, query, head };
+        let place = to.host.place(&asked).map_err(|error| match to.model {
             Some(_) => Unprepared::UnsafeModel(error),
-            None => Unprepared::Malformed(wrong("model", &error.to_string())),
+            None => Unprepared::Malformed(Malformed::of("model", error.to_string())),
+        })?;
+        Ok(match &self.matched.path {
+            Some(path) => Place { path: path.clone(), ..place },
+            None => place,
         })
     }
 

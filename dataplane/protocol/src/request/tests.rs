@@ -1,5 +1,15 @@
+use bytes::Bytes;
+
 use super::*;
-use crate::report::Mode;
+use crate::{
+    codec::{Head, Malformed},
+    dialect::Operation,
+    framing::Framing,
+    host::Host,
+    inbound::MatchedPath,
+    limits::ModelLimits,
+    report::{Mode, Warning},
+};
 
 fn matched(operation: Operation) -> MatchedPath {
     MatchedPath { operation, model: None, framing: None, query: None, unknown_query: false, path: None }
@@ -14,7 +24,14 @@ fn chat(body: &str) -> ParsedRequest {
 }
 
 fn to<'a>(operations: &'a [Operation], model: Option<&'a str>) -> Destination<'a> {
-    Destination { operations, model, default_max_output: 4_096, limits: ModelLimits::default(), max_body: 32 << 20 }
+    Destination {
+        host: Host::Vendor,
+        operations,
+        model,
+        default_max_output: 4_096,
+        limits: ModelLimits::default(),
+        max_body: 32 << 20,
+    }
 }
 
 fn passed(call: &ParsedRequest, model: Option<&str>) -> Prepared {
@@ -148,7 +165,7 @@ fn limits_and_framing_are_read_per_dialect() {
         ParsedRequest::read(gemini, Head::default(), body.into()).expect("legal").allowance().max_output,
         Some(7)
     );
-    assert!(chat(r#"{"model":"m","stream_options":{"include_usage":true}}"#).reply("x", 1).include_usage);
+    assert!(chat(r#"{"model":"m","stream_options":{"include_usage":true}}"#).response_context("x", 1).include_usage);
 }
 
 #[test]

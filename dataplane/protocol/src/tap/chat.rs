@@ -7,9 +7,7 @@ use super::{
     json_scan::{self, Begins},
     usage,
 };
-use crate::{
-    codec::chat, dialect::Family, problem::understand::is_error, response_translation::ResponseStats, scan::Kind,
-};
+use crate::{codec::chat, dialect::Family, problem::understand::is_error, response_stats::ResponseStats, scan::Kind};
 
 #[derive(Debug, Default)]
 pub(crate) struct Chat {

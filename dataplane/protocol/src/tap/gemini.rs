@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Outline, ScanValue, failed, failed_bare, identified, usage};
 use crate::{
-    codec::gemini, dialect::Family, ir::FinishReason, problem::understand::is_error,
-    response_translation::ResponseStats, scan::Kind,
+    codec::gemini, dialect::Family, ir::FinishReason, problem::understand::is_error, response_stats::ResponseStats,
+    scan::Kind,
 };
 
 #[derive(Debug, Default)]

@@ -13,9 +13,9 @@ use crate::{
         messages::{began_again, finish_reason},
     },
     dialect::Family,
-    framing::sse::Frame,
     problem::understand::{self, is_error},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
+    wire::sse::Frame,
 };
 
 pub(super) fn event(frame: Frame<'_>, seen: &mut ResponseStats) {

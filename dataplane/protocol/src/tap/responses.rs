@@ -7,7 +7,7 @@ use super::{
     json_scan::{self, Begins},
     usage,
 };
-use crate::{dialect::Family, framing::sse::Frame, ir::FinishReason, response_translation::ResponseStats};
+use crate::{dialect::Family, ir::FinishReason, response_stats::ResponseStats, wire::sse::Frame};
 
 #[derive(Debug, Default)]
 pub(crate) struct Responses {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{codec::json::count::count, ir::Usage, response_translation::ResponseStats};
+use crate::{codec::json::count::count, ir::Usage, response_stats::ResponseStats};
 
 /// Chat's, Responses' and the embeddings' spelling; input includes cached tokens, output includes reasoning.
 pub(crate) fn openai(usage: &Value) -> Usage {

@@ -7,7 +7,7 @@ use crate::{
     dialect::{Family, Operation},
     direct::{Direct, Gives},
     problem::understand::is_error,
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
     scan::Kind,
 };
 

@@ -5,10 +5,10 @@
 use std::{fs, path::PathBuf};
 
 use routeapi_protocol::{
-    codec::{ResponseContext, StreamDecoder, codec},
+    codec::{ResponseContext, StreamDecoder, client_codec, upstream_codec},
     dialect::Operation,
-    framing::sse::SseDecoder,
     ir::Event,
+    wire::sse::SseDecoder,
 };
 
 /// A folder of golden files.
@@ -34,7 +34,7 @@ const ALL: [Operation; 4] =
 
 /// The operations that have a codec.
 pub fn operations() -> Vec<Operation> {
-    ALL.into_iter().filter(|operation| codec(*operation).is_some()).collect()
+    ALL.into_iter().filter(|operation| client_codec(*operation).is_some()).collect()
 }
 
 /// Models of one dialect whose encodings differ.
@@ -112,7 +112,7 @@ fn folder(kind: Kind, operation: Operation) -> PathBuf {
 /// The events of a stream that arrives in these pieces.
 pub fn decode_stream(operation: Operation, pieces: &[&[u8]]) -> Vec<Event> {
     let mut frames = SseDecoder::new();
-    let mut decoder = codec(operation).unwrap().stream_decoder();
+    let mut decoder = upstream_codec(operation).unwrap().stream_decoder();
     let mut events = Vec::new();
     for piece in pieces {
         frames.push(piece, |frame| decoder.push(frame, &mut events)).unwrap();

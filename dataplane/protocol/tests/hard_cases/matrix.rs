@@ -3,15 +3,17 @@
 
 use bytes::Bytes;
 use routeapi_protocol::{
-    codec::{Head, ResponseContext, accumulate::Accumulator, codec},
-    dialect::{Framing, Operation},
-    framing::sse::SseDecoder,
+    codec::{Head, ResponseContext, accumulate::Accumulator, upstream_codec},
+    dialect::Operation,
+    framing::Framing,
+    host::Host,
     inbound::MatchedPath,
     ir::{Block, Response},
     limits::ModelLimits,
     report::Mode,
     request::{Destination, ParsedRequest},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
+    wire::sse::SseDecoder,
 };
 
 use super::run::{A, C, G};
@@ -332,6 +334,7 @@ fn deliver(upstream: Operation, sent: &str, client: Operation, whole: bool) -> (
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::from(body)).unwrap();
     let to = Destination {
+        host: Host::Vendor,
         operations: &[upstream],
         model: Some("m"),
         default_max_output: 10,
@@ -356,7 +359,7 @@ fn deliver(upstream: Operation, sent: &str, client: Operation, whole: bool) -> (
 
 /// What a client of this dialect reads.
 fn read(client: Operation, bytes: &str, whole: bool) -> Result<Response, String> {
-    let codec = codec(client).unwrap();
+    let codec = upstream_codec(client).unwrap();
     if whole {
         return codec.decode_response(bytes.as_bytes()).map_err(|problem| problem.message.to_string());
     }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use routeapi_protocol::{
     codec::{Head, ResponseContext},
-    dialect::{Framing, Operation},
+    dialect::Operation,
+    framing::Framing,
+    host::Host,
     inbound::MatchedPath,
     limits::ModelLimits,
     report::Mode,
@@ -23,6 +25,7 @@ fn passed(operation: Operation, body: &str, model: &str) -> Prepared {
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let to = Destination {
+        host: Host::Vendor,
         operations: &[operation],
         model: Some(model),
         default_max_output: 10,
@@ -102,6 +105,7 @@ fn losses_are_warnings() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
     let call = ParsedRequest::read(matched, Head::default(), body.into()).unwrap();
     let to = Destination {
+        host: Host::Vendor,
         operations: &[Operation::Messages],
         model: None,
         default_max_output: 10,

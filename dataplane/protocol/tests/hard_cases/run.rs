@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use routeapi_protocol::{
     codec::{Head, ResponseContext},
-    dialect::{Framing, Operation},
+    dialect::Operation,
+    framing::Framing,
+    host::Host,
     inbound::MatchedPath,
     limits::ModelLimits,
     report::Mode,
     request::{Destination, ParsedRequest, Prepared, Unprepared},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
 };
 use serde_json::Value;
 
@@ -129,6 +131,7 @@ fn prepare_framed(row: &Request, framing: Framing) -> Result<Prepared, String> {
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::from_static(row.body.as_bytes())).unwrap();
     let to = Destination {
+        host: Host::Vendor,
         operations: &[row.to],
         model: Some(row.model),
         default_max_output: 8_192,

@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use routeapi_protocol::{
     codec::Head,
-    dialect::{Framing, Operation},
+    dialect::Operation,
+    framing::Framing,
+    host::Host,
     inbound::MatchedPath,
     limits::ModelLimits,
     report::Mode,
@@ -128,6 +130,7 @@ fn is_told(from: Operation, body: &Value, to: (Operation, &str)) -> bool {
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::from(body.to_string())).unwrap();
     let destination = Destination {
+        host: Host::Vendor,
         operations: &[to.0],
         model: Some(to.1),
         default_max_output: 10,

@@ -15,6 +15,7 @@ use routeapi_crds::value::{Endpoint, Host, ProviderType};
 use routeapi_protocol::{
     dialect::{Family, Operation},
     direct::Direct,
+    host,
 };
 
 use crate::{
@@ -93,6 +94,7 @@ fn one(id: &ObjectId, told: &Told, state: &SharedState) -> Result<Compiled, Stri
         id: id.clone(),
         type_: told.type_,
         family,
+        host: host::Host::Vendor,
         operations,
         offers,
         key,

@@ -11,7 +11,7 @@ use routeapi_channel::{
     snapshot::{self, Namespace, Route as Told},
 };
 use routeapi_crds::value::{HeartbeatMode, Translation};
-use routeapi_protocol::{dialect::Family, report::Mode, upstream_path};
+use routeapi_protocol::{dialect::Family, host, report::Mode};
 
 use super::{
     features, price,
@@ -95,7 +95,7 @@ fn one(
     } = told;
     // Whoever writes a route may be somebody else than the owner of the provider's key.
     if let Some(model) = model.as_deref().filter(|_| provider.provider.family == Family::Gemini) {
-        upstream_path::check(model).map_err(|error| format!("upstream {name:?}: {error}"))?;
+        host::check(model).map_err(|error| format!("upstream {name:?}: {error}"))?;
     }
     let timeouts = Timeouts {
         connect: timeouts.connect.into(),

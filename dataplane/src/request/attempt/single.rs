@@ -18,10 +18,11 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use routeapi_protocol::{
     codec::ResponseContext,
-    dialect::Framing,
+    framing::Framing,
     problem::{Problem, ProblemKind, RetryHints, understand},
     request::{ParsedRequest, Prepared, PreparedForm},
-    response_translation::{ResponseStats, ResponseStream, ResponseTranslation},
+    response_stats::ResponseStats,
+    response_translation::{ResponseStream, ResponseTranslation},
 };
 use tokio::{task::coop::consume_budget, time::timeout_at};
 
@@ -97,11 +98,13 @@ impl SingleAttempt<'_> {
             body: self.body(prepared.body, prepared.form)?,
             sent,
             operation: prepared.translation.operation(),
-            framing: upstream_framing(&prepared.translation),
+            wire: prepared.translation.wire(),
         };
         let awaited = AwaitedResponse {
             translation: prepared.translation,
-            response_context: self.request.reply(guard.context().id.clone(), guard.context().now.unix_seconds()),
+            response_context: self
+                .request
+                .response_context(guard.context().id.clone(), guard.context().now.unix_seconds()),
             permits: (permit, self.upstream.load.begin(now.mono)),
         };
         let (response, content_by) = self.send(&outbound).await?;
@@ -447,14 +450,6 @@ fn names_stream_options(body: &[u8]) -> bool {
 fn has_unexpected_encoding(headers: &HeaderMap) -> bool {
     let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     encoding.is_some_and(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
-}
-
-/// How the upstream is asked to answer: passed-through calls as the client asked, translated streams as events.
-fn upstream_framing(translation: &ResponseTranslation) -> Framing {
-    match translation.framing() {
-        Framing::JsonArray if !translation.is_passthrough() => Framing::Sse,
-        framing => framing,
-    }
 }
 
 /// An error's body up to a bound, and whether that is all of it.

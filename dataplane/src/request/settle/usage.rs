@@ -21,7 +21,7 @@ use routeapi_protocol::{
     estimate, ir,
     problem::ProblemKind,
     request::{Allowance, ParsedRequest},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
 };
 
 /// What a request asked for, as far as its answer's usage is judged by it.

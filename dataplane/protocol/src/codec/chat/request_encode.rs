@@ -64,7 +64,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &m
         }
         check(out, Name::Output, from, report);
     });
-    Encoded { headers: Vec::new(), body, names }
+    Encoded { body, names }
 }
 
 /// Refuses the request if it has outgrown its bound by here.

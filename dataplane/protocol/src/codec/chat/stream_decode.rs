@@ -23,9 +23,9 @@ use crate::{
         json::read::{Object, Spelling},
     },
     dialect::Family,
-    framing::sse::Frame,
     ir::{BlockKind, Delta, Event, Opaque},
     problem::{Problem, ProblemKind, understand},
+    wire::sse::Frame,
 };
 
 /// The decoder of one stream.

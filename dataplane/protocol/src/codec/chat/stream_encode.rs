@@ -14,9 +14,9 @@ use crate::{
         media,
     },
     dialect::Family,
-    framing::sse,
     ir::{Block, BlockKind, Delta, Event, Opaque, Usage},
     problem::{Problem, render::openai_error},
+    wire::sse,
 };
 
 /// The encoder of one stream.

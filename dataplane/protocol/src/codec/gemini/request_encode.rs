@@ -35,7 +35,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &m
     if request.user.as_ref().is_some_and(|user| !user.is_empty()) {
         report.dropped(Name::User.field(from));
     }
-    Encoded { headers: Vec::new(), body, names }
+    Encoded { body, names }
 }
 
 /// Refuses the request if it has outgrown its bound by here.

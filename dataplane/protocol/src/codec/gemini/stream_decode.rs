@@ -27,9 +27,9 @@ use crate::{
         },
     },
     dialect::Family,
-    framing::sse::Frame,
     ir::{BlockKind, Citation, Delta, Event, FinishReason, Opaque, Usage},
     problem::{Problem, ProblemKind, understand},
+    wire::sse::Frame,
 };
 
 /// Members of a candidate that have no place elsewhere and that a client would miss.

@@ -17,9 +17,9 @@ use crate::{
         json::write::{self, Elements, Members},
     },
     dialect::Family,
-    framing::sse,
     ir::{BlockKind, Citation, Delta, Event, Finish, Opaque, ToolCall, Usage},
     problem::render::gemini_error,
+    wire::sse,
 };
 
 /// Most candidates that are told apart.

@@ -26,7 +26,6 @@ use crate::{
     report::Report,
 };
 
-const VERSION: &str = "2023-06-01";
 /// Stands in for a JSON mode, which Anthropic does not have.
 const JSON_ONLY: &str = "Answer with exactly one JSON object. Write nothing before it and nothing after it.";
 /// Longest `metadata.user_id`, in characters.
@@ -69,7 +68,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &m
         bookkeeping(request, o, &mut context);
         check(o, Name::Output, &mut context);
     });
-    Encoded { headers: vec![("anthropic-version", VERSION.to_owned())], body, names: context.names }
+    Encoded { body, names: context.names }
 }
 
 /// Refuses the request if it has outgrown its bound by here.

@@ -13,9 +13,9 @@ use super::{citations, finish, usage::WireUsage};
 use crate::{
     codec::{StreamDecoder, arguments, chat, ids::invented_call_id, json::loose},
     dialect::Family,
-    framing::sse::Frame,
     ir::{BlockKind, Citation, Delta, Event, Finish, Opaque, Raw, Usage},
     problem::{Problem, ProblemKind, understand},
+    wire::sse::Frame,
 };
 
 /// Reads one answer.

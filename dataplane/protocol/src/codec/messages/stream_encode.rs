@@ -19,9 +19,9 @@ use crate::{
         media,
     },
     dialect::Family,
-    framing::sse,
     ir::{BlockKind, Delta, Event, Finish, FinishReason, Opaque, Usage},
     problem::{Problem, ProblemKind, render},
+    wire::sse,
 };
 
 /// Writes one answer.

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::Lost;
+use super::lost::Lost;
 use crate::codec::{
     Malformed,
     json::{

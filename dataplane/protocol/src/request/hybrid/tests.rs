@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::report::{Mode, Warning};
+use crate::report::{MAX_NAME_BYTES, MAX_WARNINGS, Mode, Report, Warning};
 
 fn rewrite(body: &Value) -> Result<Option<(Value, Vec<String>)>, Malformed> {
     let body = body.to_string();

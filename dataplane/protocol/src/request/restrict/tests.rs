@@ -3,7 +3,9 @@ use serde_json::{Value, json};
 
 use crate::{
     codec::Head,
-    dialect::{Framing, Operation},
+    dialect::Operation,
+    framing::Framing,
+    host::Host,
     inbound::MatchedPath,
     limits::{
         Feature::{self, *},
@@ -40,7 +42,14 @@ fn sent(
     limits: ModelLimits,
     mode: Mode,
 ) -> Result<(String, String), Unprepared> {
-    let to = Destination { operations: &[to], model: None, default_max_output: 4_096, limits, max_body: 32 << 20 };
+    let to = Destination {
+        host: Host::Vendor,
+        operations: &[to],
+        model: None,
+        default_max_output: 4_096,
+        limits,
+        max_body: 32 << 20,
+    };
     let prepared = call(from, body).prepare(to, mode)?;
     let warnings: Vec<String> = prepared.warnings.iter().map(ToString::to_string).collect();
     Ok((String::from_utf8(prepared.body.to_vec()).unwrap(), warnings.join(" ")))

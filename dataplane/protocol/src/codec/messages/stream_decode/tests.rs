@@ -1,8 +1,8 @@
 use super::Decoder;
 use crate::{
     codec::StreamDecoder,
-    framing::sse::Frame,
     ir::{BlockKind, Delta, Event},
+    wire::sse::Frame,
 };
 
 /// Events as short words, so that a row shows a whole stream.

@@ -1,5 +1,5 @@
 //! What of an answer the client's dialect has no place for. Nothing is left out without being named here: the names go to
-//! [`crate::response_translation::ResponseStats::lost`], for the log and, where the answer is whole, for a warning.
+//! [`crate::response_stats::ResponseStats::lost`], for the log and, where the answer is whole, for a warning.
 //!
 //! The counterpart of what the encoders write; `tests/hard_cases/answers.rs` holds the two against each other.
 
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{
         ir::{Candidate, FinishReason, Media, MediaSource, Text, Unknown},
-        lane::to_events,
+        lane::generate::to_events,
     };
 
     fn cited(url: Option<&str>, native: Option<Family>) -> Citation {

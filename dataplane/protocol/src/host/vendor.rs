@@ -1,8 +1,9 @@
-//! Path and query of every upstream request: the one place that builds them, for all dialects and both lanes.
+//! The vendors' own hosts, and servers that follow them: where an operation is below the base URL, and which headers it
+//! asks for.
 //!
-//! A model id is the only part that a client or a route's author can write, so it is treated as hostile: it becomes
-//! percent-encoded segments in the model's place, and an id that some server, proxy or cache on the way could read as
-//! more than that (`..`, an empty segment, a backslash, an escape, a delimiter) is refused instead of encoded. Percent
+//! A model id is the only part of a path that a client or a route's author can write, so it is treated as hostile: it
+//! becomes percent-encoded segments in the model's place, and an id that some server, proxy or cache on the way could read
+//! as more than that (`..`, an empty segment, a backslash, an escape, a delimiter) is refused instead of encoded. Percent
 //! signs are refused as well: an id that arrives in a path has been decoded once, and a second decoding upstream must
 //! not turn it into something else.
 //!
@@ -11,41 +12,40 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::dialect::{Framing, Operation};
+use super::place::{Asked, Place, UnsafeModel, check};
+use crate::{dialect::Operation, wire::Wire};
+
+/// The version that Anthropic's API is called with where the client states none (docs/protocols/messages.md).
+const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// Everything but RFC 3986's unreserved characters. A colon is encoded too: Google's verbs are split off at one.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Longest model id in a path, in bytes: far more than any vendor's (an AWS ARN has up to 2,048 characters), and far less
-/// than the 64 KiB that a URL may have, even with every byte encoded.
-pub const LONGEST_MODEL: usize = 2_048;
-
-/// The model id cannot stand in an upstream's path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnsafeModel {
-    /// More than [`LONGEST_MODEL`] bytes.
-    #[error("`model` is longer than {LONGEST_MODEL} bytes, which no upstream path can carry")]
-    TooLong,
-    /// A control character, or one that delimits parts of a URL.
-    #[error(r"`model` may not hold \, %, ?, #, ; or control characters: it becomes part of the upstream's path")]
-    Character,
-    /// A segment that is empty or consists of dots.
-    #[error("`model` may not hold empty segments, `.` or `..`: it becomes part of the upstream's path")]
-    Segment,
-}
-
-/// The path and query below a provider's base URL. `framing` is how the upstream is asked to answer; `query` is what of
-/// the client's query is passed on.
+/// Where to send it.
 ///
 /// # Errors
 /// When the operation has its model in the path and the id cannot stand there.
-pub fn build(
-    operation: Operation,
-    model: &str,
-    framing: Framing,
-    query: Option<&'static str>,
-) -> Result<String, UnsafeModel> {
-    let verb = match (operation, framing) {
+pub(super) fn place(asked: &Asked<'_>) -> Result<Place, UnsafeModel> {
+    let wire = Wire::from(asked.framing);
+    let path = path(asked.operation, asked.model, wire, asked.query)?;
+    Ok(Place { path, headers: headers(asked), wire, model_in_path: asked.operation.model_in_path() })
+}
+
+fn headers(asked: &Asked<'_>) -> Vec<(&'static str, String)> {
+    if !matches!(asked.operation, Operation::Messages | Operation::MessagesCountTokens) {
+        return Vec::new();
+    }
+    let version = asked.head.and_then(|head| head.anthropic_version.as_deref()).unwrap_or(ANTHROPIC_VERSION);
+    let mut headers = vec![("anthropic-version", version.to_owned())];
+    if let Some(head) = asked.head.filter(|head| !head.anthropic_beta.is_empty()) {
+        headers.push(("anthropic-beta", head.anthropic_beta.join(",")));
+    }
+    headers
+}
+
+/// The path and query below a provider's base URL. `query` is what of the client's query is passed on.
+fn path(operation: Operation, model: &str, wire: Wire, query: Option<&'static str>) -> Result<String, UnsafeModel> {
+    let verb = match (operation, wire) {
         (Operation::ChatCompletions, _) => return Ok(fixed("/chat/completions", query)),
         (Operation::Responses, _) => return Ok(fixed("/responses", query)),
         (Operation::ResponsesInputTokens, _) => return Ok(fixed("/responses/input_tokens", query)),
@@ -53,9 +53,9 @@ pub fn build(
         (Operation::Direct(direct), _) => return Ok(fixed(direct.path(), query)),
         (Operation::Messages, _) => return Ok(fixed("/v1/messages", query)),
         (Operation::MessagesCountTokens, _) => return Ok(fixed("/v1/messages/count_tokens", query)),
-        (Operation::GenerateContent, Framing::Whole) => "generateContent",
-        (Operation::GenerateContent, Framing::Sse) => "streamGenerateContent?alt=sse",
-        (Operation::GenerateContent, Framing::JsonArray) => "streamGenerateContent",
+        (Operation::GenerateContent, Wire::Whole) => "generateContent",
+        (Operation::GenerateContent, Wire::Sse) => "streamGenerateContent?alt=sse",
+        (Operation::GenerateContent, Wire::JsonArray) => "streamGenerateContent",
         (Operation::EmbedContent, _) => "embedContent",
         (Operation::BatchEmbedContents, _) => "batchEmbedContents",
         (Operation::CountTokens, _) => "countTokens",
@@ -68,24 +68,8 @@ pub fn build(
 }
 
 /// Google's resource name of a model id, as bodies repeat it: `models/m` for `m`.
-pub fn resource_name(model: &str) -> String {
+pub(super) fn resource_name(model: &str) -> String {
     resource(model).join("/")
-}
-
-/// Whether a model id can stand in a path.
-///
-/// # Errors
-/// When some reader of the path could take it for more than a model id.
-pub fn check(model: &str) -> Result<(), UnsafeModel> {
-    if model.len() > LONGEST_MODEL {
-        return Err(UnsafeModel::TooLong);
-    }
-    if model.chars().any(|letter| letter.is_control() || r"\%?#;".contains(letter)) {
-        return Err(UnsafeModel::Character);
-    }
-    // Some readers trim spaces around a segment before they compare it with `..`.
-    let is_hollow = |segment: &str| segment.chars().all(|letter| letter == '.' || letter.is_whitespace());
-    if model.split('/').any(is_hollow) { Err(UnsafeModel::Segment) } else { Ok(()) }
 }
 
 fn fixed(path: &str, query: Option<&'static str>) -> String {
@@ -112,7 +96,7 @@ mod tests {
     use super::*;
 
     fn generate(model: &str) -> Result<String, UnsafeModel> {
-        build(Operation::GenerateContent, model, Framing::Whole, None)
+        path(Operation::GenerateContent, model, Wire::Whole, None)
     }
 
     #[test]
@@ -171,17 +155,17 @@ mod tests {
 
     #[test]
     fn a_path_without_a_model_takes_any_model_and_keeps_the_query() {
-        let chat = build(Operation::ChatCompletions, "../models/7B/model.gguf", Framing::Sse, None);
+        let chat = path(Operation::ChatCompletions, "../models/7B/model.gguf", Wire::Sse, None);
         assert_eq!(chat.as_deref(), Ok("/chat/completions"));
-        let messages = build(Operation::Messages, "m", Framing::Whole, Some("beta=true"));
+        let messages = path(Operation::Messages, "m", Wire::Whole, Some("beta=true"));
         assert_eq!(messages.as_deref(), Ok("/v1/messages?beta=true"));
     }
 
     #[test]
     fn streams_ask_for_their_framing() {
-        let path = |framing| build(Operation::GenerateContent, "m", framing, None);
-        assert_eq!(path(Framing::Sse).as_deref(), Ok("/v1beta/models/m:streamGenerateContent?alt=sse"));
-        assert_eq!(path(Framing::JsonArray).as_deref(), Ok("/v1beta/models/m:streamGenerateContent"));
+        let path = |wire| path(Operation::GenerateContent, "m", wire, None);
+        assert_eq!(path(Wire::Sse).as_deref(), Ok("/v1beta/models/m:streamGenerateContent?alt=sse"));
+        assert_eq!(path(Wire::JsonArray).as_deref(), Ok("/v1beta/models/m:streamGenerateContent"));
     }
 
     proptest::proptest! {

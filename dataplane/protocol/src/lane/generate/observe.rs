@@ -4,7 +4,7 @@ use super::unsupported;
 use crate::{
     dialect::Operation,
     ir::{Block, BlockKind, Delta, Event, Response},
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
 };
 
 /// Takes one event on its way to this client.

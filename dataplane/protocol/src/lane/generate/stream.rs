@@ -1,30 +1,31 @@
 //! Events of one dialect in, events of another out, through the neutral representation.
 //!
-//! How the upstream frames its answer is read off its first byte and not off headers, which some leave out: events, an
-//! array, or one whole document, which is unfolded into the events it could have come as.
+//! A whole document in the place of events becomes the events that it could have come as.
 
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Codecs, in_clients_words, observe, to_events, truncated, unreadable, whole};
+use super::{observe, to_events, whole};
 use crate::{
     codec::{NameMap, ResponseContext, StreamDecoder, StreamEncoder},
-    dialect::{Framing, Operation},
-    framing::{
-        json_array::{ArrayDecoder, ArrayWriter},
-        sse::{Frame, MAX_EVENT, SseDecoder},
-    },
+    dialect::Operation,
+    framing::Framing,
     ir::{BlockKind, Delta, Event},
+    lane::{
+        parts::{Codecs, in_clients_words, truncated, unreadable},
+        stated,
+    },
     problem::Problem,
-    response_translation::ResponseStats,
+    response_stats::ResponseStats,
+    wire::{Reader, json_array::ArrayWriter, sse::MAX_EVENT},
 };
 
-pub(crate) struct Translated {
+pub(crate) struct GenerateStream {
     codecs: Codecs,
     upstream: Operation,
     client: Operation,
-    input: Input,
+    input: Reader,
     decoder: Box<dyn StreamDecoder>,
     encoder: Box<dyn StreamEncoder>,
     array: Option<ArrayWriter>,
@@ -42,31 +43,22 @@ pub(crate) struct Translated {
     stated: Option<Bytes>,
 }
 
-/// How the upstream frames its answer.
-enum Input {
-    /// Nothing but white space so far.
-    Unknown,
-    Sse(SseDecoder),
-    Array(ArrayDecoder),
-    Whole(Vec<u8>),
-}
-
-impl Translated {
+impl GenerateStream {
     /// From the upstream's operation to the client's (`ends`), in this framing.
     pub(crate) fn between(
         codecs: Codecs,
         ends: (Operation, Operation),
         framing: Framing,
-        reply: &ResponseContext,
+        context: &ResponseContext,
         names: Arc<NameMap>,
     ) -> Self {
         Self {
             codecs,
             upstream: ends.0,
             client: ends.1,
-            input: Input::Unknown,
+            input: Reader::new(),
             decoder: codecs.upstream.stream_decoder(),
-            encoder: codecs.client.stream_encoder(reply),
+            encoder: codecs.client.stream_encoder(context),
             array: (framing == Framing::JsonArray).then(ArrayWriter::new),
             names,
             seen: ResponseStats::default(),
@@ -98,38 +90,15 @@ impl Translated {
     }
 
     pub(crate) fn held(&self) -> usize {
-        let input = match &self.input {
-            Input::Unknown => 0,
-            Input::Sse(input) => input.held(),
-            Input::Array(input) => input.held(),
-            Input::Whole(body) => body.capacity(),
-        };
-        input.saturating_add(self.open_bytes)
+        self.input.held().saturating_add(self.open_bytes)
     }
 
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Bytes {
         if self.over {
             return Bytes::new();
         }
-        if matches!(self.input, Input::Unknown) {
-            let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Bytes::new() };
-            self.input = match first {
-                b'[' => Input::Array(ArrayDecoder::new()),
-                // A field's name, a comment, or a byte order mark; anything else is no event.
-                b'a'..=b'z' | b':' | 0xEF => Input::Sse(SseDecoder::new()),
-                _ => Input::Whole(Vec::new()),
-            };
-        }
         let (decoder, events) = (&mut self.decoder, &mut self.events);
-        let fits = match &mut self.input {
-            Input::Unknown => true,
-            Input::Sse(input) => input.push(chunk, |frame| decoder.push(frame, events)).is_ok(),
-            Input::Array(input) => input.push(chunk, |data| decoder.push(Frame { event: None, data }, events)).is_ok(),
-            Input::Whole(body) => {
-                body.extend_from_slice(chunk);
-                body.len() <= MAX_EVENT
-            }
-        };
+        let fits = self.input.push(chunk, |frame| decoder.push(frame, events)).is_ok();
         self.states = self.events.iter().any(|event| matches!(event, Event::Error(_)));
         if !fits {
             self.events.push(Event::Error(unreadable("the upstream sent an event that is too large")));
@@ -142,22 +111,21 @@ impl Translated {
             return Bytes::new();
         }
         let (decoder, events) = (&mut self.decoder, &mut self.events);
-        match std::mem::replace(&mut self.input, Input::Unknown) {
-            Input::Whole(body) => match whole::decode(self.upstream, self.codecs, &body) {
+        let document = std::mem::replace(&mut self.input, Reader::new()).finish(|frame| decoder.push(frame, events));
+        match document {
+            Some(body) => match whole::decode(self.upstream, self.codecs, &body) {
                 Ok(response) => to_events::events(response, events),
                 Err(problem) => {
                     events.push(Event::Error(problem));
-                    let stated = whole::stated(self.upstream, &body);
+                    let stated = stated::document(self.upstream, &body);
                     self.states = stated.is_some();
                     self.stated = stated.filter(|_| self.upstream == self.client);
                 }
             },
-            Input::Sse(mut input) => {
-                input.finish(|frame| decoder.push(frame, events));
+            None => {
                 self.states = events.iter().any(|event| matches!(event, Event::Error(_)));
                 decoder.finish(events);
             }
-            Input::Unknown | Input::Array(_) => decoder.finish(events),
         }
         // A decoder that says neither how it ended nor that it failed has not seen the end.
         self.events.push(Event::Error(truncated()));

@@ -1,0 +1,76 @@
+//! What a request is prepared for, and what comes of it.
+
+use bytes::Bytes;
+
+use super::form::PreparedForm;
+use crate::{
+    codec::Malformed,
+    defaults::Defaults,
+    dialect::Operation,
+    host::{Host, UnsafeModel},
+    limits::ModelLimits,
+    report::{Refusal, Warning},
+    response_translation::ResponseTranslation,
+};
+
+/// An upstream, as far as preparing a request for it needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// Where and how its dialects are served.
+    pub host: Host,
+    /// What the upstream speaks, in no order.
+    pub operations: &'a [Operation],
+    /// The model id at the upstream; none for the id that the client sent.
+    pub model: Option<&'a str>,
+    /// Most output tokens to ask for where the dialect demands a number and the client gave none.
+    pub default_max_output: u64,
+    /// What is said about the model beside the built-in tables.
+    pub limits: ModelLimits,
+    /// Most bytes of a body that a client may send: what a body may become is bounded by this and by the body itself.
+    pub max_body: usize,
+}
+
+/// Why a request cannot be prepared for an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unprepared {
+    /// The upstream speaks nothing that this call can be translated to.
+    #[error("the upstream does not serve this kind of call")]
+    Unreachable,
+    /// The body is not legal in the client's dialect.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The upstream cannot express a field that the route does not let go.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The route's own model id for the upstream cannot stand in its path.
+    #[error("the route's upstream model: {0}")]
+    UnsafeModel(UnsafeModel),
+}
+
+/// A request ready to be sent, but for credentials and content type.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Path and query, below the provider's base URL.
+    pub path: String,
+    /// Headers that the dialect asks for; they replace the client's of the same name.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON. The client's own bytes, uncopied, if nothing had to change. Empty if there is a form.
+    pub body: Bytes,
+    /// The form to send in the place of JSON.
+    pub form: Option<PreparedForm>,
+    /// What was changed or left out, for `x-routeapi-warnings`.
+    pub warnings: Vec<Warning>,
+    /// Whether it asks for usage in the stream although the client did not (`stream_options` of Chat).
+    pub asks_usage: bool,
+    /// The answer's way back.
+    pub translation: ResponseTranslation,
+}
+
+impl Prepared {
+    /// Adds those members to the body that the client did not set, and says so.
+    pub fn complete(&mut self, defaults: &Defaults) {
+        let (body, warnings) = defaults.apply(self.translation.operation(), std::mem::take(&mut self.body));
+        self.body = body;
+        self.warnings.extend(warnings);
+    }
+}

@@ -32,6 +32,7 @@ declare -A about=(
     [environment]="installs the Python SDKs (once)"
     [agents]="installs the coding agents (once)"
     [open-webui]="installs Open WebUI (minutes, once)"
+    [fuzz]="changes seeds at random and watches for what does not hold"
     [release]="a release without its images, and whether it is whole"
     [cargo-deny]="compiles cargo-deny (minutes, once)"
     [cargo-cyclonedx]="compiles cargo-cyclonedx (minutes, once)"

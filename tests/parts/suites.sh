@@ -67,3 +67,22 @@ figures() {
     sed -n 's/^figure: //p' "$logs/cargo" >"$logs/figures"
     [[ ! -s $logs/figures ]] || { echo "=== figures" && cat "$logs/figures"; }
 }
+
+# Fuzzes every target for FUZZ_SECONDS each (default 60), from the committed seeds. What is found is in fuzz/artifacts; put it
+# beside the seeds, where the normal tests replay it.
+fuzz() {
+    local target status=0
+    if ! rustup run nightly rustc --version >/dev/null 2>&1; then
+        echo "fuzzing needs a nightly compiler: rustup toolchain install nightly --profile minimal"
+        return 1
+    fi
+    make_cargo_tool cargo-fuzz "$cargo_fuzz_version" || return 1
+    for target in $(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | grep -v routeapi); do
+        mkdir -p "fuzz/corpus/$target"
+        PATH=$cache/cargo-fuzz-$cargo_fuzz_version/bin:$PATH rustup run nightly cargo fuzz run --fuzz-dir fuzz "$target" \
+            "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+            -max_total_time="${FUZZ_SECONDS:-60}" -max_len=8192 -timeout=20 -rss_limit_mb=2048 -verbosity=0 \
+            -print_final_stats=1 || status=1
+    done
+    return $status
+}

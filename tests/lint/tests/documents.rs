@@ -18,7 +18,8 @@ fn repository() -> PathBuf {
 fn paths(text: &str, repository: &Path) -> Vec<String> {
     let is_path = |quoted: &&str| {
         let (first, rest) = quoted.split_once('/').unwrap_or_default();
-        !rest.is_empty()
+        !first.is_empty()
+            && !rest.is_empty()
             && repository.join(first).is_dir()
             && quoted.chars().all(|c| c.is_ascii_alphanumeric() || "/._-{},".contains(c))
     };

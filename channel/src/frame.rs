@@ -19,7 +19,7 @@
 //! reconnect.
 //!
 //! No line grows with the configuration: lists are sent in parts, and a resource whose line would be longer than
-//! [`MAX_LINE`] is not sent at all (the status of its object says so).
+//! [`MAX_LINE`] is not sent at all (its object's status reports it).
 //!
 //! Additions after version 1 are features. The operator lists its own in [`FEATURES_HEADER`] of its response, before the
 //! data plane sends hello; the data plane lists its own in [`Hello::features`]. Neither side uses what the other does not

@@ -1,176 +1,177 @@
-//! The words of a status: condition types and reasons, and how a condition is written into a list.
+//! Condition types and reasons, and how a condition is merged into the list in an object's status.
 //!
-//! No decisions are made here. Types and reasons follow Gateway API where it has a word for the thing.
+//! No decisions are made here. Types and reasons are Gateway API's where it has one with the same meaning.
 
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// The longest message that the schema admits, in bytes; [`set`] cuts longer ones.
+/// Longest message in bytes; [`set`] cuts longer ones. The schema admits 32768 characters; an object has up to six
+/// conditions, and `kubectl describe` prints them all.
 const MAX_MESSAGE: usize = 4096;
 
-/// What a condition is about. All are positive: `True` is good.
+/// The `type` of a condition. All are positive: `True` is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
-    /// The spec makes sense and conflicts with nothing older.
+    /// The spec is valid and does not conflict with an older object.
     Accepted,
-    /// What the spec refers to was found and may be used.
+    /// All references of the spec exist and are permitted.
     ResolvedRefs,
-    /// The token's Secret holds the current key.
+    /// The token's Secret contains the current key.
     SecretReady,
-    /// The upstream takes the provider's key. There once it did not.
+    /// The upstream accepts the provider's key. Absent until it has rejected one.
     CredentialsAccepted,
     /// Every connected data-plane pod has acknowledged this generation.
     Programmed,
-    /// All of the above but CredentialsAccepted, which is about the vendor.
+    /// All of the above except CredentialsAccepted, which depends on the vendor.
     Ready,
 }
 
-/// Whether a condition holds.
+/// The `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// It holds.
+    /// The condition is met.
     True,
-    /// It does not.
+    /// The condition is not met.
     False,
-    /// Nobody has looked yet, or nobody can tell.
+    /// Not determined yet, or not determinable at the moment.
     Unknown,
 }
 
-/// Why a condition has its status, for programs.
+/// The `reason` of a condition, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// Accepted: true.
     Accepted,
-    /// Not looked at yet.
+    /// Not processed yet.
     Pending,
-    /// A field has a value that cannot work.
+    /// A field has an invalid value.
     InvalidConfig,
-    /// Older objects of the namespace take up what it may hold.
+    /// Older objects of the namespace use up its limits.
     NamespaceFull,
-    /// The model belongs to an AIRoute that comes first.
+    /// An AIRoute that takes precedence serves the model.
     ModelConflict,
     /// The AIRoute serves tokens of its own namespace only: the namespace may not publish models to others.
     NotPublished,
     /// The key belongs to an older ApiToken.
     KeyConflict,
-    /// This version cannot speak to providers of this type.
+    /// This version does not support providers of this type.
     UnsupportedType,
     /// ResolvedRefs: true.
     ResolvedRefs,
     /// The Secret does not exist.
     SecretNotFound,
-    /// The Secret exists, its key does not.
+    /// The Secret exists, but does not have the key.
     SecretKeyMissing,
-    /// The Secret's key holds nothing usable.
+    /// The value in the Secret is not usable.
     SecretKeyInvalid,
     /// The ConfigMap does not exist.
     ConfigMapNotFound,
-    /// The ConfigMap exists, its key does not.
+    /// The ConfigMap exists, but does not have the key.
     ConfigMapKeyMissing,
-    /// The ConfigMap's key holds nothing usable.
+    /// The value in the ConfigMap is not usable.
     ConfigMapKeyInvalid,
     /// The ConfigMap or Secret with certificates does not exist.
     CertificateNotFound,
-    /// It exists but holds no usable certificate under the key, or a private key that does not belong to it.
+    /// It exists but has no usable certificate under the key, or a private key that does not match the certificate.
     CertificateInvalid,
     /// The AIProvider does not exist.
     ProviderNotFound,
-    /// The AIProvider exists but cannot be used itself.
+    /// The AIProvider exists but is itself not accepted or has unresolved references.
     ProviderNotReady,
-    /// The other namespace does not agree.
+    /// The other namespace does not permit the reference.
     RefNotPermitted,
     /// The AIProvider does not offer the model to routes of other namespaces.
     ModelNotOffered,
     /// SecretReady: true.
     SecretReady,
-    /// A Secret of that name exists and is not ours.
+    /// A Secret of that name exists and is not owned by the token.
     SecretNotOwned,
     /// The token is being issued or rotated.
     Minting,
-    /// The token's Secret is being deleted, and finalizers hold it.
+    /// The token's Secret is being deleted and waits for finalizers.
     SecretTerminating,
     /// The token's Secret is immutable.
     SecretImmutable,
-    /// The API server finds the token's Secret invalid.
+    /// The API server rejects the token's Secret as invalid.
     SecretInvalid,
     /// The API server forbids writing the token's Secret: a missing permission, or an admission plugin.
     Forbidden,
-    /// A ResourceQuota leaves no room for the token's Secret.
+    /// A ResourceQuota does not allow another Secret.
     QuotaExceeded,
     /// An admission policy or webhook denied the token's Secret.
     AdmissionDenied,
     /// The token's namespace is being deleted.
     NamespaceTerminating,
-    /// Somebody else keeps changing the token's Secret or status.
+    /// Another client keeps changing the token's Secret or status.
     Conflict,
-    /// The API server fails or does not answer.
+    /// The API server fails or does not respond.
     ApiServerError,
     /// CredentialsAccepted: true.
     CredentialsAccepted,
-    /// The upstream answers 401 or 403 to the provider's key.
+    /// The upstream responds with 401 or 403 to the provider's key.
     RejectedByUpstream,
     /// Programmed: true.
     Programmed,
-    /// Some data-plane pods have not answered yet.
+    /// Some data-plane pods have not acknowledged it yet.
     Propagating,
-    /// A data-plane pod refused it.
+    /// A data-plane pod rejected it.
     Rejected,
     /// No data-plane pod is connected.
     NoDataPlane,
     /// Ready: true.
     Ready,
-    /// The token's time is over.
+    /// The token has expired.
     Expired,
     /// The token is suspended.
     Suspended,
 }
 
-/// One condition, decided but not yet written: no times.
+/// A condition without the times and the generation that [`set`] adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What it is about.
+    /// Type of the condition.
     pub type_: ConditionType,
-    /// Whether it holds.
+    /// Status of the condition.
     pub status: Status,
-    /// Why, for programs.
+    /// Reason for programs.
     pub reason: Reason,
-    /// Why, for people; names the field path when one is to blame. Empty when there is nothing to add.
+    /// Explanation for people, with the path of the field that caused it. Empty if there is nothing to add.
     pub message: String,
 }
 
 // === impl Decision ===
 
 impl Decision {
-    /// It holds.
+    /// True, without a message.
     pub fn yes(type_: ConditionType, reason: Reason) -> Self {
         Self { type_, status: Status::True, reason, message: String::new() }
     }
 
-    /// It holds, with something worth knowing.
+    /// True, with a message.
     pub fn yes_but(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { type_, status: Status::True, reason, message: message.into() }
     }
 
-    /// It does not hold.
+    /// False.
     pub fn no(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { type_, status: Status::False, reason, message: message.into() }
     }
 
-    /// It cannot be told yet.
+    /// Unknown.
     pub fn unknown(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { type_, status: Status::Unknown, reason, message: message.into() }
     }
 
-    /// Whether the condition holds.
+    /// Whether the status is True.
     pub fn holds(&self) -> bool {
         self.status == Status::True
     }
 }
 
-/// Writes a decision into a list of conditions: one per type, `lastTransitionTime` kept unless the status flips.
-/// Returns whether anything changed, so that a status that says the same again need not be written.
+/// Merges a decision into a list of conditions: one per type; `lastTransitionTime` changes only with the status.
+/// Returns whether anything changed, so that an unchanged status need not be written.
 pub fn set(conditions: &mut Vec<Condition>, decision: &Decision, generation: Option<i64>, now: &Time) -> bool {
     let mut next = Condition {
         last_transition_time: now.clone(),
@@ -180,15 +181,15 @@ pub fn set(conditions: &mut Vec<Condition>, decision: &Decision, generation: Opt
         status: decision.status.to_string(),
         type_: decision.type_.to_string(),
     };
-    let Some(held) = conditions.iter_mut().find(|held| held.type_ == next.type_) else {
+    let Some(current) = conditions.iter_mut().find(|condition| condition.type_ == next.type_) else {
         conditions.push(next);
         return true;
     };
-    if held.status == next.status {
-        next.last_transition_time = held.last_transition_time.clone();
+    if current.status == next.status {
+        next.last_transition_time = current.last_transition_time.clone();
     }
-    let changed = *held != next;
-    *held = next;
+    let changed = *current != next;
+    *current = next;
     changed
 }
 
@@ -200,10 +201,10 @@ pub fn message(decision: &Decision) -> String {
 /// One condition of a list.
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     let name = type_.to_string();
-    conditions.iter().find(|held| held.type_ == name)
+    conditions.iter().find(|condition| condition.type_ == name)
 }
 
-/// The standard list of conditions, with bounds and without the page of prose that the generated type carries.
+/// Schema of the standard list of conditions, with bounds, and without the long descriptions of the generated type.
 pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -225,7 +226,7 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Text of at most this many bytes, cut at a character and marked with an ellipsis if it was longer.
+/// Text of at most `most` bytes; a longer one is cut between characters and ends with an ellipsis.
 pub fn shorten(text: &str, most: usize) -> String {
     const MARK: &str = "…";
     if text.len() <= most {
@@ -235,7 +236,7 @@ pub fn shorten(text: &str, most: usize) -> String {
     format!("{}{MARK}", end.and_then(|end| text.get(..end)).unwrap_or_default())
 }
 
-// === the words as written: each variant's own name ===
+// === each variant is written as its own name ===
 
 impl fmt::Display for ConditionType {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -264,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn the_transition_time_moves_only_when_the_status_flips() {
+    fn the_transition_time_changes_only_with_the_status() {
         let (first, second, third) =
             (at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"));
         let mut conditions = Vec::new();
         let good = Decision::yes(ConditionType::Accepted, Reason::Accepted);
         assert!(set(&mut conditions, &good, Some(1), &first));
-        assert!(!set(&mut conditions, &good, Some(1), &second), "nothing new");
-        assert!(set(&mut conditions, &good, Some(2), &second), "a new generation is news");
+        assert!(!set(&mut conditions, &good, Some(1), &second), "nothing changed");
+        assert!(set(&mut conditions, &good, Some(2), &second), "the generation changed");
         assert_eq!(conditions[0].last_transition_time, first);
         let bad = Decision::no(ConditionType::Accepted, Reason::ModelConflict, "spec.model: taken");
         assert!(set(&mut conditions, &bad, Some(2), &third));

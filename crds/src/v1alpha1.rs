@@ -1,9 +1,9 @@
 //! Version `v1alpha1` of the three kinds: spec, status and the rules the API server checks. One kind per file.
 //!
 //! Conventions, from the Kubernetes API conventions and Gateway API: every string, list and number is bounded; lists of
-//! structs are keyed by `name`; unions are optional members under an "exactly one" rule; enum words are PascalCase;
+//! structs are keyed by `name`; unions are optional members under an "exactly one" rule; enum values are PascalCase;
 //! integers are signed in the schema; durations and money are strings. Defaults that depend on other fields (a vendor's
-//! address, for instance) are not in the schema: `compile` fills them in and the field's text says so.
+//! address, for instance) are not in the schema: `compile` fills them in and the field's description mentions them.
 //!
 //! Kept compatible on purpose, so that a later version can be served side by side without a conversion webhook.
 
@@ -44,9 +44,9 @@ pub const GROUP: &str = "routeapi.dev";
 /// The version of this module.
 pub const VERSION: &str = "v1alpha1";
 
-/// A Secret with this label set to `"true"` holds a key that its owner brought along for the `ApiToken` whose
+/// A Secret with this label set to `"true"` contains a key that its owner chose for the `ApiToken` whose
 /// `secretName` it has; the operator takes over its hash and never writes to it.
 pub const IMPORT_LABEL: &str = "routeapi.dev/import";
 
-/// The key of a token's Secret that holds the token itself.
+/// The key of a token's Secret that contains the API key.
 pub const TOKEN_KEY: &str = "token";

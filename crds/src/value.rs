@@ -1,4 +1,4 @@
-//! Small value types shared by specs (what the user writes) and snapshots (what a data plane is told).
+//! Small value types shared by specs (what the user writes) and snapshots (what a data plane receives).
 //!
 //! Each is checked where it enters, so that nothing downstream parses a string again.
 

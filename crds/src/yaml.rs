@@ -1,8 +1,7 @@
-//! YAML in and out. The only place that knows which YAML library is used.
+//! Reads and writes YAML. The only file that uses the YAML library.
 //!
 //! Reading gives JSON values, as an API server sees them: one per document, with the line it starts at. Documents that
-//! hold nothing but comments are left out. A key that is written twice, a custom tag or a number that JSON does not have
-//! is an error, never a silent choice. Merge keys (`<<`) are applied; numbers and booleans as keys become text, as with
+//! contain only comments are skipped. A duplicate key, a custom tag or a number that JSON does not have is an error. Merge keys (`<<`) are applied; numbers and booleans as keys become text, as with
 //! kubectl. Each document is parsed on its own, so an error in one leaves the others readable.
 
 use serde::Serialize;
@@ -12,11 +11,11 @@ use serde_yaml::Value as Yaml;
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Its place among the file's non-empty documents, from 1.
+    /// Number among the file's non-empty documents, from 1.
     pub index: usize,
-    /// The line it starts at, from 1.
+    /// First line with content, from 1.
     pub line: usize,
-    /// What it says.
+    /// Content as JSON.
     pub value: Value,
 }
 
@@ -24,20 +23,20 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} (document {index}): {message}")]
 pub struct ReadError {
-    /// Place of the document among the file's non-empty documents, from 1.
+    /// Number of the document among the file's non-empty documents, from 1.
     pub index: usize,
-    /// The line to look at, from 1: where the parser stopped, else where the document starts.
+    /// Line of the error, from 1: where the parser stopped, or else where the document starts.
     pub line: usize,
-    /// What is wrong.
+    /// Description of the error, without its position.
     pub message: String,
 }
 
-/// A value that YAML cannot express.
+/// A value that has no form in YAML, such as a map with a map as key.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot be written as YAML: {0}")]
 pub struct WriteError(String);
 
-/// Every document of a text, each readable or not.
+/// All documents of a text; an error in one does not affect the others.
 pub fn read_each(text: &str) -> Vec<Result<Document, ReadError>> {
     let mut found = Vec::new();
     for part in parts(text) {
@@ -54,7 +53,7 @@ pub fn read_each(text: &str) -> Vec<Result<Document, ReadError>> {
     found
 }
 
-/// Every document of a text.
+/// All documents of a text.
 ///
 /// # Errors
 /// The first document that cannot be read.
@@ -78,17 +77,17 @@ impl From<serde_json::Error> for WriteError {
     }
 }
 
-/// One document's share of a text.
+/// The part of a text that is one document.
 struct Part<'a> {
     text: &'a str,
     /// Where it starts, from 1.
     line: usize,
-    /// Its first line that is neither empty, comment nor mark.
+    /// First line that is neither empty nor a comment nor a separator.
     content_line: usize,
 }
 
-/// Splits at lines that start with `---`, which YAML allows nowhere inside a document, not even in quoted text.
-/// What precedes the first mark (comments, directives) belongs to the document that the mark opens.
+/// Splits at lines that start with `---`, which YAML does not allow inside a document, not even in quoted text.
+/// Comments and directives before the first separator belong to the document after it.
 fn parts(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let (mut start, mut line, mut content_line, mut marked, mut offset) = (0, 1, None, false, 0);
@@ -114,10 +113,10 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// The problem's line, counted from 0 within the part, if the parser knows it.
-type Problem = (Option<usize>, String);
+/// Line, counted from 0 within the part, if the parser knows it; and message.
+type LocatedError = (Option<usize>, String);
 
-fn read_one(part: &str) -> Result<Value, Problem> {
+fn read_one(part: &str) -> Result<Value, LocatedError> {
     let located = |error: serde_yaml::Error| {
         let place = error.location();
         let mut message = error.to_string();
@@ -145,18 +144,20 @@ fn json(yaml: Yaml) -> Result<Value, String> {
                 let key = self::key(key)?;
                 let value = json(value)?;
                 if map.insert(key.clone(), value).is_some() {
-                    return Err(format!("key {key:?} is written twice"));
+                    return Err(format!("key {key:?} is a duplicate"));
                 }
             }
             Value::Object(map)
         }
-        Yaml::Tagged(tagged) => return Err(format!("tag {} has no meaning here", tagged.tag)),
+        Yaml::Tagged(tagged) => return Err(format!("tag {} is not supported", tagged.tag)),
     })
 }
 
 fn number(yaml: &serde_yaml::Number) -> Result<Number, String> {
     let whole = yaml.as_u64().map(Number::from).or_else(|| yaml.as_i64().map(Number::from));
-    whole.or_else(|| yaml.as_f64().and_then(Number::from_f64)).ok_or_else(|| format!("{yaml} is not a number in JSON"))
+    whole
+        .or_else(|| yaml.as_f64().and_then(Number::from_f64))
+        .ok_or_else(|| format!("{yaml} is not a number that JSON supports"))
 }
 
 fn key(yaml: Yaml) -> Result<String, String> {
@@ -164,7 +165,7 @@ fn key(yaml: Yaml) -> Result<String, String> {
         Yaml::String(text) => Ok(text),
         Yaml::Number(number) => Ok(number.to_string()),
         Yaml::Bool(flag) => Ok(flag.to_string()),
-        Yaml::Null | Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => Err("a key must be text".to_owned()),
+        Yaml::Null | Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => Err("a key must be a string".to_owned()),
     }
 }
 
@@ -215,7 +216,7 @@ mod tests {
         assert!((6..=7).contains(&error(2).line), "{}", error(2));
         assert_eq!(read[3].as_ref().unwrap().value, json!({"d": 4}));
         for (text, word) in
-            [("a: !secret x", "tag"), ("a: .nan", "number"), ("1: a\n'1': b", "twice"), ("? [a]\n: b", "key")]
+            [("a: !secret x", "tag"), ("a: .nan", "number"), ("1: a\n'1': b", "duplicate"), ("? [a]\n: b", "key")]
         {
             let error = super::read(text).unwrap_err();
             assert!(error.message.contains(word), "{text}: {error}");
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn values_are_read_back_as_written() {
         let value = json!({"on": "no", "empty": "", "text": "a\nb\n", "list": [1, null, {"k": "true"}]});
         assert_eq!(values(&write(&value).unwrap()), vec![(1, 1, value)]);
     }

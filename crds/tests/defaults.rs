@@ -1,4 +1,4 @@
-//! What is left out means what the documentation says, whether the API server or this program fills it in.
+//! Defaults of the schema, which an API server fills in, equal those of the types.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -25,7 +25,7 @@ fn read<T: Serialize + DeserializeOwned>(kind: &str, spec: Value) -> Value {
 }
 
 #[test]
-fn a_route_falls_back_out_of_the_box() {
+fn a_route_falls_back_by_default() {
     let upstreams = json!([{"name": "a", "providerRef": {"name": "p"}}]);
     let route = read::<AIRouteSpec>("AIRoute", json!({"model": "m", "fallback": {}, "upstreams": upstreams}));
     assert_eq!(
@@ -45,7 +45,7 @@ fn a_route_falls_back_out_of_the_box() {
 }
 
 #[test]
-fn an_explicit_zero_is_a_value() {
+fn explicit_zeros_and_empty_lists_are_kept() {
     let upstreams = json!([{"name": "a", "providerRef": {"name": "p"}, "weight": 0, "priority": 0}]);
     let fallback = json!({"conditions": [], "maxRetryAfter": "0s"});
     let route = json!({"model": "m", "fallback": fallback, "upstreams": upstreams});
@@ -56,7 +56,7 @@ fn an_explicit_zero_is_a_value() {
 }
 
 #[test]
-fn references_name_the_usual_keys() {
+fn references_have_default_keys() {
     let provider = json!({
         "type": "OpenAI",
         "eviction": {},
@@ -72,7 +72,7 @@ fn references_name_the_usual_keys() {
 }
 
 #[test]
-fn a_token_is_active_and_serves_sdks() {
+fn a_token_is_active_and_its_secret_has_env_keys() {
     let stored = read::<ApiTokenSpec>("ApiToken", json!({"models": ["*"], "rotation": {}}));
     let rotation = json!({"overlap": "24h", "revision": 0});
     let expected = json!({"models": ["*"], "state": "Active", "secretKeys": "PlainAndEnv", "rotation": rotation});

@@ -1,4 +1,4 @@
-//! The rules an API server evaluates (CEL), on small specs: which it takes, and which it refuses in which words.
+//! The CEL rules of the CRDs on small specs: which are accepted, and the message of those that are rejected.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,8 +21,8 @@ fn object<T: DeserializeOwned + Resource<DynamicType = ()>>(name: &str, spec: &s
     serde_json::from_value(value).unwrap_or_else(|error| panic!("{spec}: {error}"))
 }
 
-/// What the rules say; empty if they are content.
-fn verdict<T: CustomResourceExt + Serialize>(new: &T, old: Option<&T>) -> String {
+/// Messages of the violated rules; empty if there are none.
+fn violations<T: CustomResourceExt + Serialize>(new: &T, old: Option<&T>) -> String {
     let result = match old {
         None => cel::validate_cel(new),
         Some(old) => cel::validate_cel_update(new, old),
@@ -32,8 +32,11 @@ fn verdict<T: CustomResourceExt + Serialize>(new: &T, old: Option<&T>) -> String
 
 fn created<T: DeserializeOwned + Resource<DynamicType = ()> + CustomResourceExt + Serialize>(cases: &[(&str, &str)]) {
     for (spec, expected) in cases {
-        let said = verdict(&object::<T>("it", spec), None);
-        assert!(said.contains(expected) && (said.is_empty() == expected.is_empty()), "{spec}\n  says: {said}");
+        let messages = violations(&object::<T>("a", spec), None);
+        assert!(
+            messages.contains(expected) && (messages.is_empty() == expected.is_empty()),
+            "{spec}\n  messages: {messages}"
+        );
     }
 }
 
@@ -41,8 +44,11 @@ fn updated<T: DeserializeOwned + Resource<DynamicType = ()> + CustomResourceExt 
     cases: &[(&str, &str, &str)],
 ) {
     for (old, new, expected) in cases {
-        let said = verdict(&object::<T>("it", new), Some(&object::<T>("it", old)));
-        assert!(said.contains(expected) && (said.is_empty() == expected.is_empty()), "{old} → {new}\n  says: {said}");
+        let messages = violations(&object::<T>("a", new), Some(&object::<T>("a", old)));
+        assert!(
+            messages.contains(expected) && (messages.is_empty() == expected.is_empty()),
+            "{old} → {new}\n  messages: {messages}"
+        );
     }
 }
 
@@ -62,12 +68,12 @@ fn providers() {
         ("{type: OpenAI, baseURL: 'http://vllm:8000/v1'}", ""),
         ("{type: Bedrock, bedrock: {region: us-east-1}, credentials: {aws: {secretRef: {name: s}}}}", ""),
         ("{type: VertexAI, vertexAI: {project: p, location: global}}", ""),
-        ("{type: OpenAI}", "credentials are required at the vendor's own address"),
+        ("{type: OpenAI}", "credentials are required unless baseURL is set"),
         (&no_url, "baseURL is required for type AzureOpenAI"),
         (&no_version, "azureOpenAI must be set if and only if type is AzureOpenAI"),
         ("{type: Bedrock}", "bedrock must be set if and only if type is Bedrock"),
         ("{type: Echo, vertexAI: {project: p, location: l}}", "vertexAI must be set if and only if"),
-        ("{type: Echo, baseURL: 'http://x.svc'}", "type Echo takes no baseURL"),
+        ("{type: Echo, baseURL: 'http://x.svc'}", "type Echo does not support baseURL"),
         ("{type: OpenAI, baseURL: 'ftp://example.com'}", "absolute http or https URL"),
         ("{type: OpenAI, baseURL: 'not a url'}", "absolute http or https URL"),
         ("{type: OpenAI, baseURL: 'https://u:p@example.com'}", "without user, query or fragment"),
@@ -75,16 +81,22 @@ fn providers() {
         ("{type: OpenAI, credentials: {aws: {secretRef: {name: s}}}}", "credentials.aws is only for type Bedrock"),
         ("{type: OpenAI, credentials: {}}", "exactly one of apiKey or aws"),
         (&endpoints, "endpoints is only for type OpenAI"),
-        ("{type: Echo, tls: {serverName: x}}", "type Echo takes no baseURL, credentials, tls, proxy or request"),
+        (
+            "{type: Echo, tls: {serverName: x}}",
+            "type Echo does not support baseURL, credentials, tls, proxy and request",
+        ),
         ("{type: OpenAI, baseURL: 'https://x.svc', tls: {}}", "at least one of caCertificateRef, serverName and"),
         ("{type: OpenAI, baseURL: 'https://x.svc', tls: {clientCertificateRef: {name: s}}}", ""),
-        ("{type: Echo, proxy: {mode: Direct}}", "type Echo takes no baseURL, credentials, tls, proxy or request"),
+        (
+            "{type: Echo, proxy: {mode: Direct}}",
+            "type Echo does not support baseURL, credentials, tls, proxy and request",
+        ),
         (&with_key("type: OpenAI, proxy: {url: 'http://proxy:3128', basicAuth: {secretRef: {name: s}}}"), ""),
         (&with_key("type: OpenAI, proxy: {mode: Direct}"), ""),
-        (&with_key("type: OpenAI, proxy: {url: 'http://u:p@proxy:3128'}"), "url must not hold credentials"),
+        (&with_key("type: OpenAI, proxy: {url: 'http://u:p@proxy:3128'}"), "url must not contain credentials"),
         (&with_key("type: OpenAI, proxy: {}"), "url must be set for mode Connect"),
-        (&with_key("type: OpenAI, proxy: {mode: Direct, url: 'http://proxy:3128'}"), "left out for mode Direct"),
-        (&with_key("type: OpenAI, proxy: {mode: Direct, basicAuth: {secretRef: {name: s}}}"), "basicAuth needs url"),
+        (&with_key("type: OpenAI, proxy: {mode: Direct, url: 'http://proxy:3128'}"), "not allowed for mode Direct"),
+        (&with_key("type: OpenAI, proxy: {mode: Direct, basicAuth: {secretRef: {name: s}}}"), "basicAuth requires url"),
         (&with_key("type: OpenAI, request: {}"), "at least one of headers, queryParameters, bodyDefaults"),
         (&with_key("type: OpenAI, request: {bodyDefaults: {store: false, reasoning: {effort: low}}}"), ""),
         (&with_key("type: OpenAI, request: {headers: [{name: x-team, value: a}], forwardHeaders: [User-Agent]}"), ""),
@@ -148,17 +160,24 @@ fn tokens() {
         ("{models: [a], limits: [{name: x, per: Day, tokens: 1, requests: 1}]}", "exactly one of requests, tokens"),
         ("{models: [a], limits: [{name: x, per: Day, tokens: 1, enforcement: Strict}]}", ""),
         ("{models: [a], limits: [{name: x, per: Day, requests: 1, enforcement: Settle}]}", ""),
-        ("{models: [a], limits: [{name: x, per: Day, requests: 1, enforcement: Strict}]}", "needs tokens or spendUSD"),
+        (
+            "{models: [a], limits: [{name: x, per: Day, requests: 1, enforcement: Strict}]}",
+            "requires tokens or spendUSD",
+        ),
         ("{models: [a], rotation: {interval: 5m, overlap: 1m}}", "interval must be at least 10m"),
         ("{models: [a], rotation: {interval: 24h}}", "rotation.overlap must be shorter than rotation.interval"),
     ]);
     updated::<ApiToken>(&[
         ("{models: [a]}", "{models: [b], state: Suspended}", ""),
         ("{models: [a], rotation: {revision: 1}}", "{models: [a], rotation: {revision: 2}}", ""),
-        ("{models: [a], rotation: {revision: 2}}", "{models: [a], rotation: {revision: 1}}", "revision can only grow"),
+        (
+            "{models: [a], rotation: {revision: 2}}",
+            "{models: [a], rotation: {revision: 1}}",
+            "revision can only be increased",
+        ),
         ("{models: [a]}", "{models: [a], secretName: s}", "secretName is immutable"),
         ("{models: [a], secretName: s}", "{models: [a]}", "secretName is immutable"),
     ]);
     let long = "n".repeat(201);
-    assert!(verdict(&object::<ApiToken>(&long, "{models: [a]}"), None).contains("at most 200 characters"));
+    assert!(violations(&object::<ApiToken>(&long, "{models: [a]}"), None).contains("at most 200 characters"));
 }

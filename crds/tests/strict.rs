@@ -1,4 +1,4 @@
-//! The schema for checks without an API server takes what an API server takes and names what it does not.
+//! The schema for checks without an API server accepts what an API server accepts, and its errors have a path.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,16 +9,16 @@
 use routeapi_crds::{schema, yaml};
 use serde_json::Value;
 
-/// Where and what the schema finds wrong.
-fn problems(kind: &str, spec: &str) -> Vec<String> {
-    let head = format!("apiVersion: routeapi.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: it, labels: {{a: b}}}}");
+/// Errors of the schema, with their paths.
+fn errors(kind: &str, spec: &str) -> Vec<String> {
+    let head = format!("apiVersion: routeapi.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: a, labels: {{a: b}}}}");
     let manifest: Value = yaml::read(&format!("{head}\nspec: {spec}")).unwrap().remove(0).value;
     let validator = jsonschema::validator_for(&schema::strict(kind).unwrap()).unwrap();
     validator.iter_errors(&manifest).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
 #[test]
-fn what_an_api_server_takes_passes() {
+fn valid_specs_pass() {
     for (kind, spec) in [
         ("AIProvider", "{type: OpenAI, baseURL: null, tls: null, credentials: {apiKey: {secretRef: {name: s}}}}"),
         ("AIProvider", "{type: Echo, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}}"),
@@ -30,12 +30,12 @@ fn what_an_api_server_takes_passes() {
         ("AIRoute", "{model: 'a/b:c*', fallback: null, upstreams: [{name: a, providerRef: {name: p}, weight: 0}]}"),
         ("ApiToken", "{models: ['*'], limits: [{name: a, per: Day, spendUSD: '0.5', tokens: null}]}"),
     ] {
-        assert_eq!(problems(kind, spec), [] as [String; 0], "{spec}");
+        assert_eq!(errors(kind, spec), [] as [String; 0], "{spec}");
     }
 }
 
 #[test]
-fn what_an_api_server_refuses_is_named() {
+fn errors_name_the_field() {
     for (kind, spec, path, words) in [
         ("AIProvider", "{type: openai}", "/spec/type", "openai"),
         ("AIProvider", "{type: Echo, baseUrl: x}", "/spec", "baseUrl"),
@@ -61,7 +61,7 @@ fn what_an_api_server_refuses_is_named() {
         ("ApiToken", "{models: [a], limits: [{name: a, per: Week}]}", "/spec/limits/0/per", "Week"),
         ("ApiToken", "{}", "/spec", "models"),
     ] {
-        let found = problems(kind, spec);
+        let found = errors(kind, spec);
         assert!(
             found.len() == 1 && found[0].starts_with(&format!("{path}: ")) && found[0].contains(words),
             "{spec}: {found:?}"

@@ -1,6 +1,6 @@
 //! The admin port: `/metrics`, `/livez`, `/readyz`. HTTP/1.1, no secrets, no writes.
 //!
-//! `/readyz` answers 503 with one line per condition that is not met, so that the text says what to do.
+//! `/readyz` answers 503 with one line per condition that is not met, so that the text shows what to do.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Limits connections, so that whoever can reach a port cannot fill the operator with idle connections.
+//! Limits connections, so that clients cannot fill the operator with idle connections.
 //!
 //! The number of unauthenticated connections is small, in all and per address; a new one evicts the oldest, so that a flood
 //! never keeps out a caller that authenticates promptly. Authenticated connections are counted separately. No I/O, no clock:

@@ -2,10 +2,10 @@
 //!
 //! Watches write through [`Index::apply`], [`Index::delete`] and [`Index::listed`]; the tasks that compile, issue tokens and
 //! write statuses read. If an object cannot be decoded, its last readable version stays in force, and an [`ExcludedObject`]
-//! says why, for its status. Changes that do not affect data planes (a status) do not trigger a compilation. No I/O, no
+//! has the reason, for its status. Changes that do not affect data planes (a status) do not trigger a compilation. No I/O, no
 //! clock.
 //!
-//! What nobody reads is dropped on entry: annotations, labels, finalizers, managed fields, values that no reference could
+//! Parts that are not used are dropped on entry: annotations, labels, finalizers, managed fields, values that no reference could
 //! use. What a namespace may store is limited ([`usage`]): of objects over the limit only the name is stored, and they are
 //! read again when there is room ([`Index::rereads`]).
 
@@ -100,7 +100,7 @@ impl Index {
                     let newly_over = tables.over_limit.get(&key) != Some(&over_limit);
                     let created = metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
                     if !tables.admit(&key, created, bytes, over_limit) {
-                        // One that was never stored changes nothing for data planes, but its status has to say so.
+                        // An object that was never stored does not affect data planes, but its status must report the exclusion.
                         let changed = K::table(&mut tables).remove(&id) || newly_over;
                         tables.touch(K::KIND, &id);
                         drop(tables);

@@ -51,7 +51,7 @@ struct Observed {
 enum Action {
     /// This replica holds it.
     Renew,
-    /// Nobody holds it, or the holder has not renewed it in time.
+    /// It has no holder, or the holder has not renewed it in time.
     Acquire,
     /// Another replica holds it.
     Wait,

@@ -30,7 +30,7 @@ const MAX_NAMED: usize = 5;
 /// How long the API server may take to send its OpenAPI document.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks until the CRDs fit. `problem` says why they do not.
+/// Checks until the CRDs fit. `problem` has the reason while they do not.
 pub async fn run(client: Client, events: EventRecorder, problem: watch::Sender<Option<String>>) {
     loop {
         let found = check(&client).await;

@@ -1,4 +1,4 @@
-//! An operator whose log nobody reads serves its probes, and ends when it is told to.
+//! An operator whose standard error is a full pipe serves its probes, and exits on SIGTERM.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::{
@@ -12,8 +12,8 @@ use std::{
 
 const O_NONBLOCK: i32 = 0o4000;
 
-/// Longer than anything here may take.
-const SOON: Duration = Duration::from_secs(30);
+/// Limit for each step, which takes milliseconds on an idle machine.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Killed when dropped.
 struct Program(Child);
@@ -25,7 +25,7 @@ impl Drop for Program {
     }
 }
 
-/// Writes until nothing more fits, through a description of its own: the child's stays a blocking one.
+/// Fills the pipe, through a file description of its own, so that the child's stays a blocking one.
 fn fill(writer: &PipeWriter) {
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
     let mut again = File::options().write(true).custom_flags(O_NONBLOCK).open(path).unwrap();
@@ -42,24 +42,24 @@ fn fill(writer: &PipeWriter) {
 
 fn live(admin: SocketAddr) -> bool {
     let Ok(mut socket) = TcpStream::connect(admin) else { return false };
-    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.set_read_timeout(Some(STEP_TIMEOUT)).unwrap();
     socket.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.starts_with("HTTP/1.1 200")
+    let mut response = String::new();
+    socket.read_to_string(&mut response).unwrap();
+    response.starts_with("HTTP/1.1 200")
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + STEP_TIMEOUT;
     while !holds() {
-        assert!(Instant::now() < end, "not in time: {what}");
+        assert!(Instant::now() < end, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn a_full_log_pipe_stops_neither_the_probes_nor_the_end() {
-    // Nobody answers there: each watch fails and is logged.
+fn a_full_log_pipe_blocks_neither_probes_nor_shutdown() {
+    // Closed port: each watch fails and is logged.
     let api_server = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -85,14 +85,14 @@ fn a_full_log_pipe_stops_neither_the_probes_nor_the_end() {
         .spawn()
         .unwrap();
     let mut program = Program(child);
-    eventually("its probe answers", || live(admin));
+    eventually("the probe succeeds", || live(admin));
 
     let sent = Command::new("kill").args(["-TERM", &program.0.id().to_string()]).status().unwrap();
     assert!(sent.success());
     let mut ended = None;
-    eventually("it has ended", || {
+    eventually("the operator has exited", || {
         ended = program.0.try_wait().unwrap();
         ended.is_some()
     });
-    assert!(ended.unwrap().success(), "in order, not by the last resort");
+    assert!(ended.unwrap().success(), "graceful shutdown, not exit_after");
 }

@@ -1,4 +1,4 @@
-//! A thread that writes, and the bounded queue to it.
+//! A thread that writes entries from a bounded queue.
 
 use std::{
     convert::Infallible,
@@ -12,28 +12,28 @@ use std::{
     time::Duration,
 };
 
-/// What is queued: written by the background thread, so that formatting costs the sender nothing.
+/// An entry of the queue. The background thread formats it, so that the sender spends no time on that.
 pub trait Entry: Send + 'static {
-    /// Bytes that it holds while it is queued, roughly.
+    /// Approximate size in memory while it is queued, in bytes.
     fn size(&self) -> usize;
 
-    /// Writes it, with its line feed.
+    /// Writes it, including its line feed.
     ///
     /// # Errors
-    /// When the output fails or the entry does not serialise.
+    /// If the output fails or the entry cannot be serialised.
     fn write_to(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// How much may be queued.
+/// Size of the queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Entries.
+    /// Maximum number of entries.
     pub entries: usize,
-    /// Bytes of all entries together.
+    /// Maximum size of all entries together, in bytes.
     pub bytes: usize,
 }
 
-/// Writes entries on a thread of its own. Offering one never blocks.
+/// Writes entries on a thread of its own. [`Background::offer`] never blocks.
 pub struct Background<E> {
     queue: SyncSender<Message<E>>,
     bytes: usize,
@@ -43,24 +43,25 @@ pub struct Background<E> {
 
 enum Message<E> {
     Entry(E),
-    /// Wakes the thread, so that it sees that it is to end.
+    /// Wakes the thread, which then checks `closing`.
     Close,
 }
 
 struct Shared {
     /// Bytes that are queued or being written.
-    held: AtomicUsize,
+    queued: AtomicUsize,
     closing: AtomicBool,
     on_lost: Box<dyn Fn() + Send + Sync>,
 }
 
+/// Bytes collected per write to the output, as much as a Linux pipe holds by default.
 const BUFFER: usize = 64 * 1024;
 
 impl<E: Entry> Background<E> {
-    /// Starts the thread. `on_lost` is called for each entry that is left out, by whichever thread finds that out.
+    /// Starts the thread. `on_lost` is called for each entry that is dropped, on the sender's or the background thread.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// If the thread cannot be started.
     pub fn start(
         name: &str,
         out: impl Write + Send + 'static,
@@ -69,8 +70,11 @@ impl<E: Entry> Background<E> {
     ) -> io::Result<Self> {
         let (queue, entries) = sync_channel(bounds.entries);
         let (alive, done) = channel();
-        let shared =
-            Arc::new(Shared { held: AtomicUsize::new(0), closing: AtomicBool::new(false), on_lost: Box::new(on_lost) });
+        let shared = Arc::new(Shared {
+            queued: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
+            on_lost: Box::new(on_lost),
+        });
         let writing = Arc::clone(&shared);
         thread::Builder::new()
             .name(name.to_owned())
@@ -78,23 +82,23 @@ impl<E: Entry> Background<E> {
         Ok(Self { queue, bytes: bounds.bytes, shared, done: Mutex::new(done) })
     }
 
-    /// Queues an entry, or leaves it out if the queue is full.
+    /// Queues an entry, or drops it if the queue is full.
     pub fn offer(&self, entry: E) {
         let size = entry.size();
-        let held = self.shared.held.fetch_add(size, Ordering::Relaxed);
-        // An entry that is larger than the bound by itself is taken into an empty queue.
-        let fits = held == 0 || held.saturating_add(size) <= self.bytes;
+        let queued = self.shared.queued.fetch_add(size, Ordering::Relaxed);
+        // An empty queue accepts an entry that exceeds the bound by itself.
+        let fits = queued == 0 || queued.saturating_add(size) <= self.bytes;
         if !fits || self.queue.try_send(Message::Entry(entry)).is_err() {
-            self.shared.held.fetch_sub(size, Ordering::Relaxed);
+            self.shared.queued.fetch_sub(size, Ordering::Relaxed);
             (self.shared.on_lost)();
         }
     }
 
-    /// Writes what is queued and ends the thread, if the output takes it within `limit`; says whether it did. Entries that
-    /// are offered later are left out. A thread whose write does not return is left to the end of the process.
+    /// Writes what is queued and ends the thread. Returns whether the output accepted everything within `limit`. Entries
+    /// offered later are dropped. A thread whose write does not return keeps running until the process exits.
     pub fn close(&self, limit: Duration) -> bool {
         self.shared.closing.store(true, Ordering::Release);
-        // When the queue is full, the thread is busy and looks at the flag when it has emptied it.
+        // If the queue is full, the thread is busy and checks `closing` once it is empty.
         let _ = self.queue.try_send(Message::Close);
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         done.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
@@ -103,11 +107,11 @@ impl<E: Entry> Background<E> {
 
 impl<E> std::fmt::Debug for Background<E> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Background").field("held", &self.shared.held).finish_non_exhaustive()
+        out.debug_struct("Background").field("queued", &self.shared.queued).finish_non_exhaustive()
     }
 }
 
-/// Writes until it is told to end; flushes whenever the queue has run empty. Dropping `alive` tells that it has ended.
+/// Writes entries until `closing` is set, and flushes whenever the queue is empty. Drops `alive` when it has ended.
 fn write<E: Entry>(queue: Receiver<Message<E>>, mut out: impl Write, shared: &Shared, alive: Sender<Infallible>) {
     let mut next = queue.recv().ok();
     while let Some(message) = next {
@@ -115,16 +119,16 @@ fn write<E: Entry>(queue: Receiver<Message<E>>, mut out: impl Write, shared: &Sh
             if entry.write_to(&mut out).is_err() {
                 (shared.on_lost)();
             }
-            shared.held.fetch_sub(entry.size(), Ordering::Relaxed);
+            shared.queued.fetch_sub(entry.size(), Ordering::Relaxed);
         }
         next = queue.try_recv().ok().or_else(|| {
-            // Whatever is wrong with the output shows at the next entry, which is then counted.
+            // An error of the output recurs at the next entry, which is then counted.
             let _ = out.flush();
-            // What was queued while the output took nothing is written before the end.
+            // Entries queued while the output blocked are written before the end.
             if shared.closing.load(Ordering::Acquire) { queue.try_recv().ok() } else { queue.recv().ok() }
         });
     }
-    // In this order: whoever has seen the end offers nothing that would be neither written nor counted.
+    // In this order: after `alive` is dropped, an offered entry fails and is counted.
     drop(queue);
     drop(alive);
 }
@@ -160,9 +164,9 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { entries: 1_000, bytes: 1_000_000 };
 
-    /// An output that takes nothing until it is opened.
+    /// An output that blocks until it is opened.
     #[derive(Clone, Default)]
-    struct Stuck(Arc<(Mutex<Output>, Condvar)>);
+    struct Blocked(Arc<(Mutex<Output>, Condvar)>);
 
     #[derive(Default)]
     struct Output {
@@ -170,7 +174,7 @@ mod tests {
         written: Vec<u8>,
     }
 
-    impl Stuck {
+    impl Blocked {
         fn open(&self) {
             self.0.0.lock().unwrap().open = true;
             self.0.1.notify_all();
@@ -181,7 +185,7 @@ mod tests {
         }
     }
 
-    impl Write for Stuck {
+    impl Write for Blocked {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let (state, changed) = &*self.0;
             let mut state = changed.wait_while(state.lock().unwrap(), |output| !output.open).unwrap();
@@ -194,7 +198,7 @@ mod tests {
         }
     }
 
-    fn start(out: Stuck, bounds: Bounds) -> (Background<Vec<u8>>, Arc<AtomicU64>) {
+    fn start(out: Blocked, bounds: Bounds) -> (Background<Vec<u8>>, Arc<AtomicU64>) {
         let lost = Arc::new(AtomicU64::new(0));
         let counting = Arc::clone(&lost);
         let on_lost = move || {
@@ -205,7 +209,7 @@ mod tests {
 
     #[test]
     fn closing_writes_what_is_queued() {
-        let out = Stuck::default();
+        let out = Blocked::default();
         out.open();
         let (background, lost) = start(out.clone(), BOUNDS);
         for at in 0..500 {
@@ -220,27 +224,27 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_takes_nothing_costs_entries_and_neither_memory_nor_time() {
+    fn a_blocked_output_loses_entries_and_never_blocks_the_sender() {
         for (bounds, most) in [
             (BOUNDS, 1_001),
             (Bounds { entries: 1_000, bytes: 64 * 1024 }, 64), // of 1 KiB
         ] {
-            let out = Stuck::default();
+            let out = Blocked::default();
             let (background, lost) = start(out.clone(), bounds);
             let mut entry = vec![b'x'; 1023];
             entry.push(b'\n');
             entry.shrink_to_fit();
-            // The first flush is what blocks the thread, so that no entry is written and none is forgotten.
+            // The thread blocks at its first write, so that no entry is written yet.
             for _ in 0..3_000 {
                 background.offer(entry.clone());
             }
             let lost_by_now = lost.load(Ordering::Relaxed);
             assert!(lost_by_now >= 3_000 - most - BUFFER as u64 / 1024 - 1, "{lost_by_now} of 3000 were lost");
             let asked = Instant::now();
-            assert!(!background.close(Duration::from_millis(10)), "the output is still stuck");
-            assert!(asked.elapsed() < Duration::from_secs(30), "it waits for no longer than it is told");
+            assert!(!background.close(Duration::from_millis(10)), "the output is still blocked");
+            assert!(asked.elapsed() < Duration::from_secs(30), "it waits no longer than the limit");
             out.open();
-            assert!(background.close(Duration::from_secs(60)), "it ends once it can");
+            assert!(background.close(Duration::from_secs(60)), "it ends once the output accepts everything");
             let written = out.written().lines().count() as u64;
             assert_eq!(written + lost.load(Ordering::Relaxed), 3_000, "each entry was written or counted");
         }

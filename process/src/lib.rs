@@ -1,9 +1,9 @@
-//! What both programs are as processes: logs that wait for no reader, sockets that serve IPv4 and IPv6, and an end that
-//! waits for nothing.
+//! What both programs need as processes: logging that never blocks, sockets for IPv4 and IPv6, and a deadline for
+//! shutdown.
 //!
-//! A pipe that nobody reads is full after 64 KiB, and a write to it waits for ever. Done on a thread that serves, that stops
-//! every request, the probes and the end of the process. So both programs write through a thread of its own with a bounded
-//! queue: what does not fit is left out and counted, and the end waits for the queue for a bounded time.
+//! A pipe that nobody reads is full after 64 KiB, and a write to it then blocks for ever. On a thread that serves, that
+//! would block all requests, the probes and shutdown. So both programs write on a thread of its own with a bounded queue:
+//! entries that do not fit are dropped and counted, and shutdown waits for the queue only for a limited time.
 
 mod background;
 mod bind;

@@ -1,20 +1,20 @@
-//! Where to listen, as people write it: an address and a port, or less where the rest goes without saying.
+//! Parses listen addresses, in which the host may be omitted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What is meant without a host: `8081` and `:8081`.
+/// The host of `8081` and `:8081`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultHost {
-    /// This machine only.
+    /// `127.0.0.1`: this machine only.
     Loopback,
-    /// All addresses, of IPv4 too: see [`crate::bind`].
+    /// `[::]`: all IPv6 and IPv4 addresses, see [`crate::bind`].
     Any,
 }
 
 /// Reads `ADDRESS:PORT`, `[ADDRESS]:PORT`, `localhost:PORT`, `:PORT` or `PORT`.
 ///
 /// # Errors
-/// When it is none of these: the forms, in words.
+/// If the text has none of these forms; the message lists them.
 pub fn listen(text: &str, default: DefaultHost) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_without_saying_may_be_left_out() {
+    fn the_host_may_be_omitted() {
         for (text, loopback, any) in [
             ("127.0.0.1:8081", "127.0.0.1:8081", "127.0.0.1:8081"),
             ("[::1]:8081", "[::1]:8081", "[::1]:8081"),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_the_forms() {
+    fn errors_list_the_accepted_forms() {
         for text in ["", ":", "localhost", "127.0.0.1", "::1", "example.com:80", "http://127.0.0.1:80", "65536", "+80"]
         {
             let error = listen(text, DefaultHost::Loopback).unwrap_err();

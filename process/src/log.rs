@@ -22,13 +22,14 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt::MakeWriter};
 
 use crate::background::{Background, Bounds};
 
-/// Lines that wait for standard error at most.
+/// Queue of lines for standard error: several seconds of a busy log, in at most 4 MiB of memory.
 const QUEUE: Bounds = Bounds { entries: 8 * 1024, bytes: 4 << 20 };
 
-/// How long the end of the process waits for them.
+/// How long shutdown waits for queued lines: a reader that is alive needs milliseconds, and a stuck one must not delay
+/// the exit noticeably.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// Lines that were left out, in this process.
+/// Lines dropped by this process.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Form of log lines.
@@ -40,23 +41,23 @@ pub enum Format {
     Json,
 }
 
-/// How much is logged: a level, or tracing's directives for modules, checked.
+/// A valid log filter: a level, or directives of `tracing` for modules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter(String);
 
-/// A text that is no filter. Displays as what is wrong, and what would be right.
+/// Text that is not a filter. Displays what is accepted instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidFilter(String);
 
-/// Standard error as a log. Dropping the last clone but tracing's own does nothing: [`Log::close`] ends it.
+/// The log on standard error. Dropping it does not flush; [`Log::close`] does.
 #[derive(Clone, Debug)]
 pub struct Log(Arc<Background<Vec<u8>>>);
 
-/// One line for the log.
+/// Writer for one line of the log.
 #[derive(Debug)]
 pub struct Line<'a>(&'a Log);
 
-/// Starts the log of this process. Where a log was started before, that one stays in use.
+/// Starts the log of this process. If one was started before, that one stays in use.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -81,19 +82,18 @@ pub fn start(format: Format, filter: &Filter) -> io::Result<Log> {
 }
 
 impl Filter {
-    /// What is logged if nothing is said.
+    /// Used if no filter is set.
     pub const DEFAULT: &str = "info";
 }
 
 impl FromStr for Filter {
     type Err = InvalidFilter;
 
-    /// Nothing, as an environment variable that is set to nothing, is the default.
+    /// Empty text, as in an empty environment variable, is the default.
     fn from_str(text: &str) -> Result<Self, InvalidFilter> {
         let text = if text.trim().is_empty() { Self::DEFAULT } else { text };
         for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-            // tracing takes a word that is no level for a module, of which everything is then logged and of all others
-            // nothing: a slip in a level would silence the program.
+            // tracing reads a misspelt level as the name of a module, and would then log that module only.
             let level = directive.parse::<LevelFilter>().is_ok();
             if !level && !directive.contains(['=', '[', ':']) {
                 return Err(InvalidFilter::of(directive));
@@ -116,7 +116,7 @@ impl fmt::Display for InvalidFilter {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{:?} is no level: use off, error, warn, info, debug or trace, or add levels of modules, as in \
+            "{:?} is not a log level: use off, error, warn, info, debug or trace, optionally with levels for modules, such as \
              info,routeapi_dataplane::upstream=debug",
             self.0
         )
@@ -125,12 +125,12 @@ impl fmt::Display for InvalidFilter {
 
 impl std::error::Error for InvalidFilter {}
 
-/// A counter of the lines that this process has left out of its log, because nobody read it.
+/// Metric that counts the log lines that this process has dropped because standard error blocked.
 #[derive(Clone, Copy, Debug)]
 pub struct LostLines {
-    /// Of the series, without the suffix `_total`.
+    /// Name of the metric, without the suffix `_total`.
     pub name: &'static str,
-    /// What it says of itself.
+    /// Help text of the metric.
     pub help: &'static str,
 }
 
@@ -143,12 +143,12 @@ impl Collector for LostLines {
 }
 
 impl Log {
-    /// Writes text that is no event, such as problems of manifests.
+    /// Writes text that is not a log event, such as errors in manifests.
     pub fn write(&self, text: Vec<u8>) {
         self.0.offer(text);
     }
 
-    /// Writes what is queued, for half a second at most. Belongs at the end of `main`.
+    /// Waits until queued lines are written, for at most half a second. Call it at the end of `main`.
     pub fn close(&self) {
         self.0.close(FLUSH);
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_in_a_level_is_refused_and_not_taken_for_a_module() {
+    fn a_misspelt_level_is_an_error() {
         for text in ["inof", "verbose", "info,wran", "hyper=wran", "a=b=c", "6"] {
             let error = text.parse::<Filter>().expect_err(text).to_string();
             assert!(error.contains("error, warn, info, debug or trace"), "{text}: {error}");

@@ -45,7 +45,7 @@ fn settings(args: &[String]) -> Settings {
 }
 
 #[test]
-fn the_operator_understands_its_arguments() {
+fn the_operator_parses_its_arguments() {
     for values in all_ways() {
         let found = deployment(&values, "operator");
         let args = arguments(&found, &[("POD_NAME", "operator-0"), ("POD_NAMESPACE", "sys")]);
@@ -62,7 +62,7 @@ fn the_operator_understands_its_arguments() {
 }
 
 #[test]
-fn the_names_that_both_sides_use_are_the_same() {
+fn both_components_use_the_same_names() {
     for values in all_ways() {
         let (operator, gateway) = (deployment(&values, "operator"), deployment(&values, "data-plane"));
         let settings = settings(&arguments(&operator, &[("POD_NAME", "operator-0"), ("POD_NAMESPACE", "sys")]));
@@ -79,7 +79,7 @@ fn the_names_that_both_sides_use_are_the_same() {
 }
 
 #[test]
-fn the_gateway_understands_its_arguments() {
+fn the_data_plane_parses_its_arguments() {
     for values in all_ways() {
         let found = deployment(&values, "data-plane");
         let args = arguments(&found, &[]);
@@ -105,7 +105,7 @@ fn stopping_time(gateway: &Value) -> (u64, u64) {
 }
 
 #[test]
-fn a_stopping_gateway_is_given_the_time_it_asks_for() {
+fn the_grace_period_covers_the_drain() {
     let set = |value: &str| vec!["--set".to_owned(), value.to_owned()];
     let longer = [set("dataPlane.drain.timeout=1h2m3s500ms"), set("dataPlane.drain.delay=90s")];
     for values in all_ways().into_iter().chain(longer) {
@@ -125,7 +125,7 @@ fn a_stopping_gateway_is_given_the_time_it_asks_for() {
 }
 
 #[test]
-fn the_test_asks_the_service_in_words_that_the_program_knows() {
+fn helm_test_calls_the_service_with_valid_arguments() {
     for values in all_ways() {
         let args: Vec<&str> = values.iter().map(String::as_str).collect();
         let objects = template("rel", "sys", &args).unwrap();
@@ -147,7 +147,7 @@ fn the_test_asks_the_service_in_words_that_the_program_knows() {
 }
 
 #[test]
-fn every_mounted_volume_and_named_port_is_there() {
+fn mounted_volumes_and_named_ports_exist() {
     for values in all_ways() {
         for component in ["operator", "data-plane"] {
             let found = deployment(&values, component);
@@ -174,7 +174,7 @@ fn every_mounted_volume_and_named_port_is_there() {
 }
 
 #[test]
-fn ready_and_alive_are_different_questions_and_both_are_answered() {
+fn readiness_and_liveness_probes_differ() {
     for component in ["operator", "data-plane"] {
         let found = deployment(&[], component);
         let container = &found["spec"]["template"]["spec"]["containers"][0];
@@ -185,13 +185,14 @@ fn ready_and_alive_are_different_questions_and_both_are_answered() {
 }
 
 #[test]
-fn openshift_chooses_the_users() {
+fn openshift_assigns_user_ids() {
     let user = |args: &[&str]| {
         let objects = template("rel", "sys", args).unwrap();
-        let contexts = of_kind(&objects, "Deployment").into_iter().map(|it| &it["spec"]["template"]["spec"]);
+        let contexts =
+            of_kind(&objects, "Deployment").into_iter().map(|deployment| &deployment["spec"]["template"]["spec"]);
         let contexts: Vec<Value> = contexts.map(|pod| pod["securityContext"].clone()).collect();
-        assert!(contexts.iter().all(|it| it["runAsNonRoot"] == true), "{contexts:?}");
-        contexts.into_iter().map(|it| it["runAsUser"].as_u64()).collect::<Vec<_>>()
+        assert!(contexts.iter().all(|context| context["runAsNonRoot"] == true), "{contexts:?}");
+        contexts.into_iter().map(|context| context["runAsUser"].as_u64()).collect::<Vec<_>>()
     };
     assert_eq!(user(&[]), [Some(65_532); 2]);
     assert_eq!(user(&["--api-versions", "security.openshift.io/v1"]), [None; 2]);

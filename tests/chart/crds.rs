@@ -16,7 +16,7 @@ fn files(directory: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_charts_files_equal_those_of_crds_and_those_that_the_operator_prints() {
+fn the_charts_crds_equal_those_of_the_operator() {
     let generated: BTreeMap<String, String> = schema::all()
         .iter()
         .map(|definition| (schema::file_name(definition), schema::to_yaml(definition).unwrap()))
@@ -36,7 +36,7 @@ fn the_charts_files_equal_those_of_crds_and_those_that_the_operator_prints() {
 }
 
 #[test]
-fn an_uninstall_keeps_them_unless_told_otherwise() {
+fn an_uninstall_keeps_crds_by_default() {
     let policy = |args: &[&str]| -> Vec<Value> {
         let objects = template("rel", "sys", args).unwrap();
         let policies = of_kind(&objects, "CustomResourceDefinition").into_iter();
@@ -48,7 +48,7 @@ fn an_uninstall_keeps_them_unless_told_otherwise() {
 }
 
 #[test]
-fn rendering_changes_nothing_else_in_them() {
+fn rendering_adds_only_annotations_and_labels() {
     let objects = template("rel", "sys", &["--set", "crds.keep=false"]).unwrap();
     let rendered: BTreeMap<_, _> = of_kind(&objects, "CustomResourceDefinition")
         .into_iter()

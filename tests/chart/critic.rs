@@ -33,7 +33,7 @@ fn contradicted(values: &[String]) -> Vec<&'static str> {
 }
 
 /// The complaints, one per line.
-fn complaints(manifest: &str, more: &[&str]) -> Vec<String> {
+fn score_messages(manifest: &str, more: &[&str]) -> Vec<String> {
     let mut command = Command::new(tools::tool("kube-score").unwrap());
     command
         .args(["score", "--output-format=ci", "--kubernetes-version=v1.34"])
@@ -50,28 +50,29 @@ fn complaints(manifest: &str, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn kube_score_has_nothing_to_say() {
+fn kube_score_reports_nothing() {
     for values in helm::all_values() {
         let args: Vec<&str> = values.iter().map(String::as_str).collect();
         let manifest = helm::manifest(helm::HELMS[0], "rel", "sys", &args).unwrap();
-        let found = complaints(&manifest, &contradicted(&values));
+        let found = score_messages(&manifest, &contradicted(&values));
         assert!(found.is_empty(), "{args:?}:\n{}", found.join("\n"));
     }
     // The critic is awake.
     let manifest = helm::manifest(helm::HELMS[0], "rel", "sys", &[]).unwrap();
     let worse = manifest.replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false");
-    assert_eq!(complaints(&worse, &contradicted(&[])).len(), 3);
+    assert_eq!(score_messages(&worse, &contradicted(&[])).len(), 3);
 }
 
 /// Of kube-linter's checks those that neither kube-score nor Pod Security "restricted" has.
 #[test]
-fn accounts_rights_and_ports_are_of_the_careful_kind() {
+fn accounts_permissions_and_ports_are_minimal() {
     for values in helm::all_values() {
         let args: Vec<&str> = values.iter().map(String::as_str).collect();
         let objects = template("rel", "sys", &args).unwrap();
         let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
         let accounts: BTreeSet<String> = of_kind(&objects, "ServiceAccount").into_iter().map(name).collect();
-        let mut pods: Vec<&Value> = of_kind(&objects, "Deployment").iter().map(|it| &it["spec"]["template"]).collect();
+        let mut pods: Vec<&Value> =
+            of_kind(&objects, "Deployment").iter().map(|deployment| &deployment["spec"]["template"]).collect();
         pods.extend(of_kind(&objects, "Pod"));
         for pod in &pods {
             let account = pod["spec"]["serviceAccountName"].as_str().unwrap();
@@ -81,8 +82,9 @@ fn accounts_rights_and_ports_are_of_the_careful_kind() {
                 assert!(port["containerPort"].as_u64().unwrap() >= 1024, "{port}");
             }
             for variable in container["env"].as_array().into_iter().flatten() {
-                let secret =
-                    ["KEY", "TOKEN", "PASSWORD", "SECRET"].iter().any(|it| variable["name"].to_string().contains(it));
+                let secret = ["KEY", "TOKEN", "PASSWORD", "SECRET"]
+                    .iter()
+                    .any(|word| variable["name"].to_string().contains(word));
                 assert!(!secret, "{variable}: secrets are files");
             }
         }

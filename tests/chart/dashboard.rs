@@ -69,7 +69,9 @@ impl Exported {
 
     fn check_groups(&self, query: &Query) {
         for group in &query.groups {
-            for (label, selector) in group.labels.iter().flat_map(|it| group.selectors(query).map(move |of| (it, of))) {
+            for (label, selector) in
+                group.labels.iter().flat_map(|label| group.selectors(query).map(move |of| (label, of)))
+            {
                 let has = self.series[&selector.series].contains_key(label) || OF_THE_POD.contains(&label.as_str());
                 assert!(has, "{} has no label {label}", selector.series);
             }
@@ -162,7 +164,7 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
 }
 
 #[tokio::test]
-async fn every_series_it_shows_is_exported() {
+async fn every_series_of_the_dashboard_is_exported() {
     let mut exported = Exported::default();
     exported.add(&of_a_gateway().await);
     exported.add(&of_an_operator());
@@ -193,7 +195,7 @@ async fn every_series_it_shows_is_exported() {
 }
 
 #[test]
-fn its_panels_have_places_and_explanations_of_their_own() {
+fn panels_do_not_overlap_and_have_descriptions() {
     let dashboard = dashboard();
     let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
     for panel in dashboard["panels"].as_array().unwrap() {
@@ -211,7 +213,7 @@ fn its_panels_have_places_and_explanations_of_their_own() {
 }
 
 #[test]
-fn the_config_map_holds_it_unchanged() {
+fn the_config_map_contains_the_dashboard_unchanged() {
     let objects = template("rel", "sys", &["--set", "metrics.dashboard.enabled=true"]).unwrap();
     let found = of_kind(&objects, "ConfigMap")[0];
     assert_eq!(found["metadata"]["labels"]["grafana_dashboard"], "1");

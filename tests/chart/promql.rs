@@ -153,7 +153,7 @@ fn tokens(text: &str) -> Vec<Token> {
 }
 
 #[test]
-fn an_expression_is_taken_apart() {
+fn an_expression_is_parsed() {
     let query =
         read(r#"sum by (route, le) (rate(calls_bucket{a="x", b!~"y|z"}[$__rate_interval])) / 1e9 or vector(0)"#);
     assert_eq!(query.selectors.len(), 1, "{query:?}");

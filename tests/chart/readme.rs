@@ -15,13 +15,13 @@ fn made() -> String {
 }
 
 #[test]
-fn it_is_made_from_the_values() {
+fn the_readme_is_generated_from_the_values() {
     let committed = std::fs::read_to_string(helm::chart().join("README.md")).unwrap_or_default();
     assert!(committed.trim_end() == made().trim_end(), "README.md is not up to date; make it anew:\n  {COMMAND}");
 }
 
 #[test]
-fn it_says_something_of_every_value() {
+fn every_value_has_a_description() {
     let text = made();
     let rows: Vec<Vec<&str>> = text
         .lines()

@@ -46,7 +46,7 @@ async fn server() -> &'static ApiServer {
 }
 
 #[tokio::test]
-async fn the_server_takes_every_object_without_a_warning() {
+async fn the_api_server_accepts_every_object_without_warnings() {
     let api = server().await;
     for args in helm::all_values() {
         let namespace = api.namespace("chart").await.unwrap();
@@ -60,7 +60,7 @@ async fn the_server_takes_every_object_without_a_warning() {
 
 /// The Gateway API's own CRD judges the HTTPRoute, its CEL rules too.
 #[tokio::test]
-async fn the_gateway_api_takes_the_http_route_and_refuses_what_is_none() {
+async fn the_gateway_api_accepts_the_http_route_and_rejects_invalid_ones() {
     let api = server().await;
     let namespace = api.namespace("gateway-api").await.unwrap();
     let parent = "dataPlane.httpRoute.enabled=true,dataPlane.httpRoute.parentRefs[0].name=public";
@@ -90,7 +90,7 @@ async fn the_gateway_api_takes_the_http_route_and_refuses_what_is_none() {
 }
 
 #[tokio::test]
-async fn the_pods_are_restricted_ones() {
+async fn pods_pass_pod_security_restricted() {
     let api = server().await;
     let namespace = format!("restricted-{}", api.unique());
     let label = ("pod-security.kubernetes.io/enforce", "restricted");
@@ -119,7 +119,7 @@ async fn the_pods_are_restricted_ones() {
 }
 
 #[tokio::test]
-async fn an_installation_upgrades_and_its_notes_are_true() {
+async fn an_installation_upgrades_and_the_commands_of_its_notes_work() {
     let api = server().await;
     for program in helm::HELMS {
         let namespace = api.namespace("install").await.unwrap();
@@ -133,7 +133,7 @@ async fn an_installation_upgrades_and_its_notes_are_true() {
         let notes = run("install", &[&chart, "--set", &own]);
         let address = format!("serves at http://routeapi.{namespace}.svc\n");
         assert!(notes.contains(&address), "{program}: {notes}");
-        what_the_notes_show_is_taken(api, &namespace, &notes).await;
+        apply_manifest_of_notes(api, &namespace, &notes).await;
 
         run("upgrade", &[&chart, "--set", &own, "--set", "dataPlane.replicas=5"]);
         let replicas = ["-n", &namespace, "get", "deployment", "routeapi", "-o", "jsonpath={.spec.replicas}"];
@@ -146,7 +146,7 @@ async fn an_installation_upgrades_and_its_notes_are_true() {
 }
 
 /// The manifests in the notes are ones that the server takes, and the Secret they name is the operator's.
-async fn what_the_notes_show_is_taken(api: &ApiServer, namespace: &str, notes: &str) {
+async fn apply_manifest_of_notes(api: &ApiServer, namespace: &str, notes: &str) {
     let manifests = notes.split("<<'YAML'\n").nth(1).unwrap().split("\n   YAML").next().unwrap();
     let plain: Vec<&str> = manifests.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect();
     assert_eq!(yaml::read(&plain.join("\n")).unwrap().len(), 3);
@@ -156,7 +156,7 @@ async fn what_the_notes_show_is_taken(api: &ApiServer, namespace: &str, notes: &
 }
 
 #[tokio::test]
-async fn the_notes_name_a_secret_that_is_missing_and_no_other() {
+async fn the_notes_warn_about_missing_secrets_only() {
     let api = server().await;
     let namespace = api.namespace("missing").await.unwrap();
     let chart = helm::chart().display().to_string();
@@ -187,21 +187,21 @@ fn release(api: &ApiServer, verb: &str, name: &str, namespace: &str, values: &st
     helm::helm(args, Some(&api.kubeconfig())).map_err(|refused| refused.to_string())
 }
 
-async fn things_in(api: &ApiServer, namespace: &str) -> String {
+async fn objects_in(api: &ApiServer, namespace: &str) -> String {
     let kinds = "deployments,services,serviceaccounts,roles,secrets";
     let named = api.kubectl(&["-n", namespace, "get", kinds, "-o", "name"]).await.unwrap();
     named.lines().filter(|line| *line != "serviceaccount/default").collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_missing_is_said_before_anything_is_there() {
+async fn a_missing_namespace_fails_before_anything_is_installed() {
     let api = server().await;
     let namespace = api.namespace("early").await.unwrap();
     for value in ["providerNamespaces", "watchNamespaces"] {
         let values = format!("watchNamespaces={{{namespace}}},{value}={{{namespace},nowhere,nor-here}}");
         let said = release(api, "install", "routeapi", &namespace, &values).unwrap_err();
-        assert!(said.contains(&format!("{value}: the cluster has no namespace nowhere, nor-here")), "{said}");
-        assert_eq!(things_in(api, &namespace).await, "", "{value}");
+        assert!(said.contains(&format!("{value}: namespace not found: nowhere, nor-here")), "{said}");
+        assert_eq!(objects_in(api, &namespace).await, "", "{value}");
     }
     // The release's own namespace is made by helm after the check.
     let own = format!("made-{}", api.unique());
@@ -212,23 +212,23 @@ async fn a_namespace_that_is_missing_is_said_before_anything_is_there() {
 }
 
 #[tokio::test]
-async fn a_second_release_has_objects_of_its_own_or_is_refused() {
+async fn releases_that_share_objects_are_rejected() {
     let api = server().await;
     let (first, second) = (api.namespace("first").await.unwrap(), api.namespace("second").await.unwrap());
     let team = api.namespace("team").await.unwrap();
     let watch = |namespaces: &str| format!("watchNamespaces={{{namespaces}}}");
     release(api, "install", "one", &first, &watch(&format!("{first},{team}"))).unwrap();
     let refused = release(api, "install", "two", &second, &watch(&format!("{team},{second}"))).unwrap_err();
-    assert!(refused.contains(&format!("release {first}/one watches {team} too")), "{refused}");
+    assert!(refused.contains(&format!("release {first}/one already watches {team}")), "{refused}");
     let everywhere = release(api, "install", "two", &second, "dataPlane.replicas=1").unwrap_err();
-    assert!(everywhere.contains("too, and both operators would write the same objects"), "{everywhere}");
-    assert_eq!(things_in(api, &second).await, "");
+    assert!(everywhere.contains("and both operators would write to the same objects"), "{everywhere}");
+    assert_eq!(objects_in(api, &second).await, "");
 
     release(api, "install", "two", &second, &watch(&second)).unwrap();
     // A third in the namespace of the first, told apart by labels. It cannot be upgraded to objects of the others.
     let red = |more: &str| format!("selector=team=red,{}{more}", watch(&team));
     let refused = release(api, "install", "three", &first, &red("")).unwrap_err();
-    assert!(refused.contains(&format!("release {first}/one watches {team} too")), "one has no selector: {refused}");
+    assert!(refused.contains(&format!("release {first}/one already watches {team}")), "one has no selector: {refused}");
     let blue = format!("selector=team=blue,{}", watch(&format!("{first},{team}")));
     release(api, "upgrade", "one", &first, &blue).unwrap();
     release(api, "install", "three", &first, &red("")).unwrap();
@@ -236,14 +236,16 @@ async fn a_second_release_has_objects_of_its_own_or_is_refused() {
     for (namespace, leases) in [(&first, 2), (&second, 1)] {
         let get = ["-n", namespace, "get", "deployments", "-l", "app.kubernetes.io/component=operator", "-o", "json"];
         let found: Value = serde_json::from_str(&api.kubectl(&get).await.unwrap()).unwrap();
-        let lease = |it: &Value| helm::arguments(it, &[]).into_iter().find(|arg| arg.starts_with("--lease=")).unwrap();
+        let lease = |deployment: &Value| {
+            helm::arguments(deployment, &[]).into_iter().find(|arg| arg.starts_with("--lease=")).unwrap()
+        };
         let names: std::collections::BTreeSet<_> = found["items"].as_array().unwrap().iter().map(lease).collect();
         assert_eq!(names.len(), leases, "{names:?}");
     }
 }
 
 #[tokio::test]
-async fn crds_of_another_release_are_left_to_it() {
+async fn crds_of_another_release_are_not_taken_over() {
     // A server of its own: who owns CRDs is a fact of the whole cluster.
     let api: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
     let (first, second) = (api.namespace("first").await.unwrap(), api.namespace("second").await.unwrap());

@@ -25,14 +25,16 @@ fn every_helm_renders_the_same() {
         let [by_3, by_4] = helm::HELMS.map(|program| {
             let text = helm::manifest(program, "rel", "sys", &args).unwrap();
             let objects = yaml::read(&text).unwrap().into_iter().map(|document| document.value);
-            objects.map(|it| (format!("{} {}", it["kind"], it["metadata"]), it)).collect::<BTreeMap<_, _>>()
+            objects
+                .map(|object| (format!("{} {}", object["kind"], object["metadata"]), object))
+                .collect::<BTreeMap<_, _>>()
         });
         assert!(by_3.len() > 4 && by_3 == by_4, "{args:?}\n{by_3:#?}\n{by_4:#?}");
     }
 }
 
 #[test]
-fn a_wrong_name_or_type_is_refused_with_its_path() {
+fn an_unknown_name_or_wrong_type_fails_with_its_path() {
     for (value, path, about) in [
         ("dataPlane.replicsa=3", "/dataPlane", "replicsa"),
         ("operater.replicas=3", "", "operater"),
@@ -67,34 +69,40 @@ fn a_wrong_name_or_type_is_refused_with_its_path() {
 }
 
 #[test]
-fn an_account_that_nobody_makes_has_to_be_named() {
+fn an_existing_service_account_needs_a_name() {
     for component in ["operator", "dataPlane"] {
         let refused = template("rel", "sys", &["--set", &format!("{component}.serviceAccount.create=false")]);
         let said = refused.unwrap_err().to_string();
-        assert!(said.contains(&format!("{component}.serviceAccount.name: with serviceAccount.create off")), "{said}");
+        assert!(
+            said.contains(&format!("{component}.serviceAccount.name: required if serviceAccount.create is false")),
+            "{said}"
+        );
     }
 }
 
 #[test]
-fn what_excludes_each_other_is_refused_together() {
+fn pod_and_service_monitors_exclude_each_other() {
     let both = ["--set", "metrics.podMonitor.enabled=true", "--set", "metrics.serviceMonitor.enabled=true"];
     let refused = template("rel", "sys", &both).unwrap_err().to_string();
-    assert!(refused.contains("metrics.podMonitor.enabled and metrics.serviceMonitor.enabled: choose one"), "{refused}");
+    assert!(
+        refused.contains("metrics.podMonitor.enabled and metrics.serviceMonitor.enabled: enable only one"),
+        "{refused}"
+    );
 }
 
 #[test]
-fn a_door_without_what_it_needs_is_refused() {
+fn an_ingress_or_http_route_without_required_values_fails() {
     for (values, said) in [
-        (vec!["dataPlane.ingress.enabled=true"], "dataPlane.ingress.hosts: name at least one"),
+        (vec!["dataPlane.ingress.enabled=true"], "dataPlane.ingress.hosts: set at least one"),
         (
             vec![
                 "dataPlane.ingress.enabled=true",
                 "dataPlane.ingress.hosts[0].host=a",
                 "dataPlane.ingress.servicePort=https",
             ],
-            "set dataPlane.tls.existingSecret",
+            "requires dataPlane.tls.existingSecret",
         ),
-        (vec!["dataPlane.httpRoute.enabled=true"], "dataPlane.httpRoute.parentRefs: name the Gateway"),
+        (vec!["dataPlane.httpRoute.enabled=true"], "dataPlane.httpRoute.parentRefs: set the Gateway"),
     ] {
         let args: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
         let refused = template("rel", "sys", &args).unwrap_err().to_string();
@@ -103,7 +111,7 @@ fn a_door_without_what_it_needs_is_refused() {
 }
 
 #[test]
-fn doors_lead_to_a_port_that_the_service_has() {
+fn an_ingress_and_an_http_route_use_existing_service_ports() {
     for tls in [false, true] {
         let mut args = vec!["--set", "dataPlane.ingress.enabled=true,dataPlane.ingress.hosts[0].host=ai.example.com"];
         args.extend(["--set", "dataPlane.httpRoute.enabled=true,dataPlane.httpRoute.parentRefs[0].name=public"]);
@@ -113,7 +121,8 @@ fn doors_lead_to_a_port_that_the_service_has() {
         let objects = template("rel", "sys", &args).unwrap();
         let services = of_kind(&objects, "Service");
         let port = |service: &Value, field: &str, value: &Value| {
-            let named = services.iter().find(|it| it["metadata"]["name"] == *service).expect("a Service of this name");
+            let named =
+                services.iter().find(|object| object["metadata"]["name"] == *service).expect("a Service of this name");
             named["spec"]["ports"].as_array().unwrap().iter().find(|port| port[field] == *value).cloned()
         };
         let path = &of_kind(&objects, "Ingress")[0]["spec"]["rules"][0]["http"]["paths"][0];
@@ -133,7 +142,8 @@ fn security_contexts_are_replaced_field_by_field() {
         let objects = template("rel", "sys", &["--set-json", &format!("{component}={values}")]).unwrap();
         let name = if component == "operator" { "rel-routeapi-operator" } else { "rel-routeapi" };
         let deployments = of_kind(&objects, "Deployment");
-        let pod = &deployments.iter().find(|it| it["metadata"]["name"] == name).unwrap()["spec"]["template"]["spec"];
+        let pod = &deployments.iter().find(|deployment| deployment["metadata"]["name"] == name).unwrap()["spec"]["template"]
+            ["spec"];
         let expected = serde_json::json!({"runAsNonRoot": true, "runAsUser": 1234, "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"}});
         assert_eq!(pod["securityContext"], expected);
@@ -144,7 +154,7 @@ fn security_contexts_are_replaced_field_by_field() {
 }
 
 #[test]
-fn pods_are_added_for_cpu_that_is_worth_a_pod_and_in_few_steps() {
+fn the_autoscaler_targets_cpu_per_pod_and_scales_in_few_steps() {
     let scaler = |args: &[&str]| {
         let on = [&["--set", "dataPlane.autoscaling.enabled=true"], args].concat();
         of_kind(&template("rel", "sys", &on).unwrap(), "HorizontalPodAutoscaler")[0]["spec"].clone()
@@ -164,7 +174,7 @@ fn pods_are_added_for_cpu_that_is_worth_a_pod_and_in_few_steps() {
 }
 
 #[test]
-fn releases_share_no_name() {
+fn object_names_are_unique_to_the_release() {
     let names = |release: &str, namespace: &str| {
         let objects = template(release, namespace, &["--set", "crds.install=false"]).unwrap();
         let name = |it: &Value| format!("{} {}/{}", it["kind"], it["metadata"]["namespace"], it["metadata"]["name"]);
@@ -192,7 +202,7 @@ const ON_BY_DEFAULT: [&str; 8] = [
 ];
 
 #[test]
-fn every_option_there_is_takes_part_in_these_tests() {
+fn the_tests_cover_every_value() {
     let defaults = leaves(&read("values.yaml"));
     let mut everything = leaves(&read("ci/everything-values.yaml"));
     everything.extend(leaves(&read("ci/service-monitor-values.yaml")));
@@ -210,7 +220,7 @@ fn every_option_there_is_takes_part_in_these_tests() {
 }
 
 #[test]
-fn every_option_changes_what_is_rendered() {
+fn every_value_changes_the_rendered_objects() {
     let defaults = read("values.yaml");
     let mut everything = read("ci/everything-values.yaml");
     for (path, value) in leaves(&read("ci/service-monitor-values.yaml")) {
@@ -245,8 +255,9 @@ fn every_option_changes_what_is_rendered() {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let silent: Vec<String> = std::thread::scope(|scope| {
         let (paths, check) = (&paths, &without_effect);
-        let part =
-            |nth| move || paths.iter().skip(nth).step_by(threads).filter(|it| check(it)).cloned().collect::<Vec<_>>();
+        let part = |nth| {
+            move || paths.iter().skip(nth).step_by(threads).filter(|path| check(path)).cloned().collect::<Vec<_>>()
+        };
         let parts: Vec<_> = (0..threads).map(|nth| scope.spawn(part(nth))).collect();
         parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
     });
@@ -260,7 +271,7 @@ fn rendered(values: &Value) -> Arc<Result<String, String>> {
     let args = ["-f", &file.path().display().to_string()];
     let text = helm::manifest(helm::HELMS[0], "rel", "sys", &args);
     // The file's name, which differs each time, may be part of a refusal.
-    Arc::new(text.map_err(|it| it.to_string().replace(args[1], "FILE")))
+    Arc::new(text.map_err(|error| error.to_string().replace(args[1], "FILE")))
 }
 
 fn at(values: &Value, path: &str) -> Value {
@@ -278,7 +289,7 @@ fn put(values: &mut Value, path: &str, value: Value) {
 }
 
 #[test]
-fn every_switch_takes_its_objects_away() {
+fn every_switch_removes_its_objects() {
     let count = |args: &[&str]| {
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         for object in template("rel", "sys", args).unwrap() {
@@ -302,13 +313,13 @@ fn every_switch_takes_its_objects_away() {
 }
 
 #[test]
-fn selectors_find_the_pods_they_are_meant_for() {
+fn selectors_match_the_right_pods() {
     let mut seen = 0;
     for args in helm::all_values() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let objects = template("rel", "sys", &args).unwrap();
         let mut pods = of_kind(&objects, "Pod");
-        pods.extend(of_kind(&objects, "Deployment").iter().map(|it| &it["spec"]["template"]));
+        pods.extend(of_kind(&objects, "Deployment").iter().map(|deployment| &deployment["spec"]["template"]));
         for object in &objects {
             let selector = match object["kind"].as_str().unwrap() {
                 "Service" => &object["spec"]["selector"],
@@ -324,7 +335,7 @@ fn selectors_find_the_pods_they_are_meant_for() {
 }
 
 #[test]
-fn every_monitor_finds_one_admin_port_of_each_program() {
+fn every_monitor_selects_one_admin_port_of_each_component() {
     for (file, kind) in [("everything-values.yaml", "PodMonitor"), ("service-monitor-values.yaml", "ServiceMonitor")] {
         let objects = template("rel", "sys", &["-f", &helm::values(file)]).unwrap();
         let monitors = of_kind(&objects, kind);
@@ -333,7 +344,10 @@ fn every_monitor_finds_one_admin_port_of_each_program() {
             let spec = &monitor["spec"];
             let selector = &spec["selector"]["matchLabels"];
             let (endpoint, ports) = if kind == "PodMonitor" {
-                let pods = of_kind(&objects, "Deployment").iter().map(|it| &it["spec"]["template"]).collect::<Vec<_>>();
+                let pods = of_kind(&objects, "Deployment")
+                    .iter()
+                    .map(|deployment| &deployment["spec"]["template"])
+                    .collect::<Vec<_>>();
                 let found = matching(selector, &pods);
                 (&spec["podMetricsEndpoints"][0], vec![&found[0]["spec"]["containers"][0]["ports"]])
             } else {
@@ -341,7 +355,7 @@ fn every_monitor_finds_one_admin_port_of_each_program() {
                 (&spec["endpoints"][0], found.iter().map(|service| &service["spec"]["ports"]).collect())
             };
             let named =
-                ports.iter().flat_map(|list| list.as_array().unwrap()).filter(|it| it["name"] == endpoint["port"]);
+                ports.iter().flat_map(|list| list.as_array().unwrap()).filter(|port| port["name"] == endpoint["port"]);
             assert_eq!(named.count(), 1, "{}", monitor["metadata"]["name"]);
             assert_eq!((&endpoint["port"], &endpoint["interval"]), (&"admin".into(), &"15s".into()));
             assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");

@@ -1,4 +1,4 @@
-//! What one namespace can make the operator hold and data planes be sent.
+//! Limits on what one namespace can make the operator store and send to data planes.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -25,7 +25,7 @@ async fn says(tenants: &Tenants, object: &str, condition: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_full_says_so_and_the_next_gets_the_place_of_one_that_goes() {
+async fn a_full_namespace_excludes_objects_until_others_are_deleted() {
     let tenants = Tenants::with("full", &["--namespace-max-objects=4"]).await;
     // The team's token is there already; of the same second, routes would come first.
     let tokens: Api<ApiToken> = Api::namespaced(tenants.cluster.client.clone(), &tenants.a.namespace);
@@ -58,7 +58,7 @@ async fn a_namespace_that_is_full_says_so_and_the_next_gets_the_place_of_one_tha
 }
 
 #[tokio::test]
-async fn what_a_namespace_is_called_and_labelled_is_sent_once_however_many_routes_select_it() {
+async fn namespace_labels_are_sent_once_for_many_routes() {
     let tenants = Tenants::new("selected").await;
     let platform = &tenants.cluster.namespace;
     for at in 0..20 {
@@ -81,8 +81,8 @@ async fn what_a_namespace_is_called_and_labelled_is_sent_once_however_many_route
     let gold = Patch::Merge(json!({"metadata": {"labels": {"tier": "gold"}}}));
     let name = &tenants.a.namespace;
     namespaces.patch(name, &PatchParams::default(), &gold).await.unwrap();
-    let told = |state: &crate::dataplane::State| state.body(Kind::Namespace, name, name).is_some();
-    tenants.gateway.until("the labels of team-a", told).await;
+    let received = |state: &crate::dataplane::State| state.body(Kind::Namespace, name, name).is_some();
+    tenants.gateway.until("the labels of team-a", received).await;
     let state = tenants.gateway.now();
     assert!(state.body(Kind::Namespace, name, name).unwrap().contains(r#""tier":"gold""#));
     println!("figure: resources sent for a namespace that 20 routes select: {}", state.puts - before);

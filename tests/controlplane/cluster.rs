@@ -1,4 +1,4 @@
-//! A namespace with an operator in it.
+//! A namespace, and an operator that watches it.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl Cluster {
             "--gateway-url=http://gateway.test".to_owned(),
             "--ca-propagation=1s".to_owned(),
         ];
-        Flags::parse_from(flags.into_iter().chain(extra.iter().map(|it| (*it).to_owned()))).settings
+        Flags::parse_from(flags.into_iter().chain(extra.iter().map(|flag| (*flag).to_owned()))).settings
     }
 
     /// Starts an operator with the rights that were granted, and waits until it is ready.
@@ -180,9 +180,9 @@ impl Cluster {
 
     pub async fn conditions(&self, kind: &str, name: &str) -> Vec<Condition> {
         let conditions = match kind {
-            "AIRoute" => self.api::<AIRoute>().get(name).await.unwrap().status.map(|it| it.conditions),
-            "AIProvider" => self.api::<AIProvider>().get(name).await.unwrap().status.map(|it| it.conditions),
-            _ => self.api::<ApiToken>().get(name).await.unwrap().status.map(|it| it.conditions),
+            "AIRoute" => self.api::<AIRoute>().get(name).await.unwrap().status.map(|status| status.conditions),
+            "AIProvider" => self.api::<AIProvider>().get(name).await.unwrap().status.map(|status| status.conditions),
+            _ => self.api::<ApiToken>().get(name).await.unwrap().status.map(|status| status.conditions),
         };
         conditions.unwrap_or_default()
     }
@@ -192,7 +192,7 @@ impl Cluster {
         let what = format!("{kind} {name}: {type_}={}/{}", says.0, says.1);
         let read = || async {
             let conditions = self.conditions(kind, name).await;
-            let found = conditions.into_iter().find(|it| it.type_ == type_)?;
+            let found = conditions.into_iter().find(|condition| condition.type_ == type_)?;
             (found.status == says.0 && found.reason == says.1).then_some(found.message)
         };
         wait::until(&what, LIMIT, read).await
@@ -240,7 +240,7 @@ impl Running {
         let forbidden = std::mem::take(&mut self.forbidden);
         let look = || std::future::ready(forbidden.calls().pop());
         let (call, _) = wait::until("a call to be forbidden", LIMIT, look).await;
-        assert!(forbidden.calls().iter().all(|it| *it == call), "{:?}", forbidden.calls());
+        assert!(forbidden.calls().iter().all(|made| *made == call), "{:?}", forbidden.calls());
         call
     }
 

@@ -1,4 +1,4 @@
-//! What the owner of an AIProvider says of its models, and hears of its key.
+//! Model capabilities of an AIProvider, and its condition CredentialsAccepted.
 
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::api::{ListParams, PostParams};
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{cluster::Cluster, dataplane::Manner};
 
 #[tokio::test]
-async fn a_key_that_the_upstream_rejects_shows_on_the_provider_and_goes_away() {
+async fn a_rejected_key_sets_and_clears_credentials_accepted() {
     let cluster = Cluster::new("rejected").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -20,27 +20,33 @@ async fn a_key_that_the_upstream_rejects_shows_on_the_provider_and_goes_away() {
     let spec = json!({"spec": {"type": "OpenAI", "credentials": {"apiKey": {"secretRef": {"name": "key"}}}}});
     cluster.create::<AIProvider>("AIProvider", "openai", spec).await;
     cluster.condition("AIProvider", "openai", "Ready", ("True", "Ready")).await;
-    assert!(cluster.conditions("AIProvider", "openai").await.iter().all(|it| it.type_ != "CredentialsAccepted"));
+    assert!(
+        cluster
+            .conditions("AIProvider", "openai")
+            .await
+            .iter()
+            .all(|condition| condition.type_ != "CredentialsAccepted")
+    );
 
     let provider = ObjectId::new(cluster.namespace.as_str(), "openai");
     let rejected = vec![RejectedKey { provider, status: 401, since: 1_800_000_000 }];
     gateway.say(&FromDataPlane::Credentials { rejected: rejected.clone() });
     let says = ("False", "RejectedByUpstream");
     let (message, took) = cluster.condition("AIProvider", "openai", "CredentialsAccepted", says).await;
-    println!("told {took:?} after the pod: {message}");
+    println!("reported {took:?} after the pod: {message}");
     assert!(message.contains("with status 401") && message.contains(&gateway.pod.name), "{message}");
     cluster.condition("AIProvider", "openai", "Ready", ("True", "Ready")).await;
 
     gateway.say(&FromDataPlane::Credentials { rejected: Vec::new() });
     cluster.condition("AIProvider", "openai", "CredentialsAccepted", ("True", "CredentialsAccepted")).await;
     let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
-    let warnings = events.items.iter().filter(|it| it.reason.as_deref() == Some("RejectedByUpstream"));
+    let warnings = events.items.iter().filter(|event| event.reason.as_deref() == Some("RejectedByUpstream"));
     let warnings: Vec<_> = warnings.map(|event| event.type_.as_deref().unwrap()).collect();
     assert_eq!(warnings, ["Warning"], "one event for one cause");
 }
 
 #[tokio::test]
-async fn what_a_model_takes_reaches_the_data_plane() {
+async fn model_capabilities_reach_the_data_plane() {
     let cluster = Cluster::new("takes").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;

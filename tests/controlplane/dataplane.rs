@@ -1,4 +1,4 @@
-//! A data plane that serves nobody: it speaks the channel, applies transactions and answers them.
+//! A data plane without traffic: it connects to the channel, applies transactions and acknowledges them.
 
 use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -139,10 +139,11 @@ pub async fn open(
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
     let server = ServerName::try_from(name.to_owned()).unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(server, stream).await.map_err(|it| it.to_string())?;
+    let stream =
+        TlsConnector::from(Arc::new(config)).connect(server, stream).await.map_err(|error| error.to_string())?;
     let io = TokioIo::new(stream);
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.map_err(|it| it.to_string())?;
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
     let body = futures_util::stream::poll_fn(move |context| {
         said.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk))))
@@ -168,7 +169,7 @@ fn speak(say: &mpsc::UnboundedSender<Bytes>, frame: &FromDataPlane) {
 async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: watch::Sender<State>, manner: Manner) {
     let mut buffer = Vec::new();
     let mut pending: Option<State> = None;
-    let mut told = state.borrow().catalog.clone();
+    let mut catalog = state.borrow().catalog.clone();
     let mut refused = Vec::new();
     while let Some(Ok(frame)) = hear.frame().await {
         buffer.extend(frame.into_data().unwrap_or_default());
@@ -178,8 +179,8 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                 FromOperator::Begin { base, floor, .. } => {
                     let mut next = state.borrow().clone();
                     match base {
-                        None => (told, refused) = (Catalog::default(), Vec::new()),
-                        Some(base) => assert_eq!(base, told.revision(), "a base that was not told"),
+                        None => (catalog, refused) = (Catalog::default(), Vec::new()),
+                        Some(base) => assert_eq!(base, catalog.revision(), "unknown base revision"),
                     }
                     next.floor = floor;
                     pending = Some(next);
@@ -189,7 +190,7 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                     next.puts += 1;
                     let (key, entry) = (Key { kind: t, id }, Entry::new(body));
                     assert_eq!(entry.version, v);
-                    told.insert(key.clone(), entry.clone());
+                    catalog.insert(key.clone(), entry.clone());
                     refused.retain(|it: &Unreadable| it.key != key);
                     if manner.refuses == Some(key.id.name()) {
                         refused.push(Unreadable { key, message: "this pod is too old for it".to_owned() });
@@ -200,13 +201,13 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                 FromOperator::Del { t, id } => {
                     let next = pending.as_mut().expect("del outside a transaction");
                     let key = Key { kind: t, id };
-                    told.remove(&key).expect("del of something that was never told");
-                    refused.retain(|it| it.key != key);
+                    catalog.remove(&key).expect("del of an unknown entry");
+                    refused.retain(|rejection| rejection.key != key);
                     next.catalog.remove(&key);
                 }
                 FromOperator::Commit { revision } => {
                     let mut next = pending.take().expect("commit outside a transaction");
-                    assert_eq!(told.revision(), revision, "both sides count alike");
+                    assert_eq!(catalog.revision(), revision, "both sides compute the same revision");
                     next.revision = Some(revision.clone());
                     state.send_modify(|held| *held = State { fleet: held.fleet, ..next });
                     // The whole state is judged each time: what was refused before is still lacking.
@@ -222,7 +223,7 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                 FromOperator::Fleet { pods, rank } => state.send_modify(|held| held.fleet = Some((pods, rank))),
                 FromOperator::List {} => {
                     assert!(!manner.old, "it would not know the word");
-                    speak(&say, &FromDataPlane::Held { items: list(&told), more: false });
+                    speak(&say, &FromDataPlane::Held { items: list(&catalog), more: false });
                 }
                 FromOperator::Ping {} => speak(&say, &FromDataPlane::Pong {}),
             }

@@ -1,4 +1,4 @@
-//! What the editor of one namespace can and cannot do to another's.
+//! What an editor of one namespace can and cannot do to other namespaces.
 
 use routeapi_channel::Kind;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::tenants::{Tenants, create};
 const OURS: &str = "routeapi.dev/v1alpha1";
 
 #[tokio::test]
-async fn an_editor_writes_routes_of_its_own_namespace_and_nothing_else_of_ours() {
+async fn an_editor_can_write_only_routes_of_its_own_namespace() {
     let tenants = Tenants::new("editor").await;
     let (a, b) = (&tenants.a, &tenants.b);
     let object = |kind: &str, namespace: &str, spec: Value| {
@@ -33,7 +33,7 @@ async fn an_editor_writes_routes_of_its_own_namespace_and_nothing_else_of_ours()
 }
 
 #[tokio::test]
-async fn an_editor_reads_nothing_of_another_namespace() {
+async fn an_editor_cannot_read_other_namespaces() {
     let tenants = Tenants::new("reader").await;
     let (a, b) = (&tenants.a, &tenants.b);
     let secret = "app-routeapi-token";
@@ -52,7 +52,7 @@ async fn an_editor_reads_nothing_of_another_namespace() {
 }
 
 #[tokio::test]
-async fn an_editor_gives_itself_nothing() {
+async fn an_editor_cannot_extend_its_own_permissions() {
     let tenants = Tenants::new("climber").await;
     let (a, b) = (&tenants.a, &tenants.b);
     let label = json!({"metadata": {"labels": {"routeapi.dev/anything": "true"}}});
@@ -70,7 +70,7 @@ async fn an_editor_gives_itself_nothing() {
 }
 
 #[tokio::test]
-async fn a_viewer_writes_nothing() {
+async fn a_viewer_cannot_write() {
     let tenants = Tenants::new("viewer").await;
     let a = &tenants.a;
     assert_eq!(create(&a.viewer, &a.route("new", "new-model")).await, Err(403));
@@ -80,7 +80,7 @@ async fn a_viewer_writes_nothing() {
 
 /// Whether the API server takes an object or refuses it, the others notice nothing.
 #[tokio::test]
-async fn hostile_routes_change_nothing_for_others() {
+async fn hostile_routes_do_not_affect_other_namespaces() {
     let tenants = Tenants::new("hostile").await;
     let (a, b) = (&tenants.a, &tenants.b);
     let (others, platform) = (tenants.standing(b).await, tenants.platform().await);
@@ -114,26 +114,26 @@ fn hostile(a: &crate::tenants::Tenant, b: &crate::tenants::Tenant) -> Vec<Value>
     let upstream = |at: usize| json!({"name": format!("u{at}"), "providerRef": {"name": format!("nobody-{at}")}});
     vec![
         route(&"n".repeat(253), &|_| {}),
-        route("noted", &|it| it["metadata"]["annotations"] = json!({"note": "x".repeat(250 * 1024)})),
-        route("labelled", &|it| {
-            it["metadata"]["labels"] =
+        route("noted", &|route| route["metadata"]["annotations"] = json!({"note": "x".repeat(250 * 1024)})),
+        route("labelled", &|route| {
+            route["metadata"]["labels"] =
                 json!({"routeapi.dev/import": "true", "app.kubernetes.io/managed-by": "routeapi-operator"});
         }),
-        route("steals", &|it| {
-            it["spec"]["upstreams"][0]["providerRef"] = json!({"name": "theirs", "namespace": b.namespace});
+        route("steals", &|route| {
+            route["spec"]["upstreams"][0]["providerRef"] = json!({"name": "theirs", "namespace": b.namespace});
         }),
-        route("opens", &|it| it["spec"]["allowedTokens"] = json!({"namespaces": {"from": "All"}})),
-        route("selects", &|it| {
-            it["spec"]["allowedTokens"] = json!({"namespaces": {"from": "Selector", "selector": {}}});
+        route("opens", &|route| route["spec"]["allowedTokens"] = json!({"namespaces": {"from": "All"}})),
+        route("selects", &|route| {
+            route["spec"]["allowedTokens"] = json!({"namespaces": {"from": "Selector", "selector": {}}});
         }),
-        route("unicode", &|it| it["spec"]["model"] = json!("m\u{202e}ö\u{0}\u{1f4a9}")),
-        route("dots", &|it| it["spec"]["model"] = json!("x/../../etc")),
-        route("many", &|it| it["spec"]["upstreams"] = (0..16).map(upstream).collect()),
-        route("too-many", &|it| it["spec"]["upstreams"] = (0..2000).map(upstream).collect()),
-        route("owned", &|it| {
-            it["metadata"]["ownerReferences"] = json!([{"apiVersion": OURS, "kind": "ApiToken", "name": "app",
+        route("unicode", &|route| route["spec"]["model"] = json!("m\u{202e}ö\u{0}\u{1f4a9}")),
+        route("dots", &|route| route["spec"]["model"] = json!("x/../../etc")),
+        route("many", &|route| route["spec"]["upstreams"] = (0..16).map(upstream).collect()),
+        route("too-many", &|route| route["spec"]["upstreams"] = (0..2000).map(upstream).collect()),
+        route("owned", &|route| {
+            route["metadata"]["ownerReferences"] = json!([{"apiVersion": OURS, "kind": "ApiToken", "name": "app",
                 "uid": "00000000-0000-4000-8000-000000000000", "controller": true}]);
         }),
-        route("kept", &|it| it["metadata"]["finalizers"] = json!(["attacker.example/never"])),
+        route("kept", &|route| route["metadata"]["finalizers"] = json!(["attacker.example/never"])),
     ]
 }

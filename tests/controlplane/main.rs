@@ -1,8 +1,8 @@
-//! The operator against a real API server: what it accepts, says, mints and pushes, and what it survives. Figures are
-//! printed (`--nocapture`).
+//! The operator against a real API server: validation, status, tokens, configuration streams and failures. Measurements
+//! are printed (`--nocapture`).
 //!
-//! Each test has an operator of its own that watches the test's namespace alone, and data planes that speak the channel
-//! with tokens that the API server bound to their Pods. Operators run with the chart's rights and no others.
+//! Each test has an operator of its own that watches only the test's namespace, and data planes that connect with tokens
+//! that the API server bound to their Pods. Operators have exactly the chart's permissions.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What statuses and events say: every condition in words, a cause once, and whom to ask.
+//! Messages of conditions and events: every condition has one, and one cause leads to one event.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
@@ -14,14 +14,14 @@ use crate::{
 /// Waits until a condition's message holds this.
 async fn says(cluster: &Cluster, (kind, name): (&str, &str), type_: &str, words: &str) -> String {
     let look = || async {
-        let found = cluster.conditions(kind, name).await.into_iter().find(|it| it.type_ == type_)?;
+        let found = cluster.conditions(kind, name).await.into_iter().find(|condition| condition.type_ == type_)?;
         found.message.contains(words).then_some(found.message)
     };
     wait::until(&format!("{kind} {name}: {type_} says {words:?}"), LIMIT, look).await.0
 }
 
 #[tokio::test]
-async fn a_token_whose_models_nobody_serves_is_told_until_a_route_is_there() {
+async fn a_token_reports_models_without_route_until_one_exists() {
     let cluster = Cluster::new("unserved").await;
     let operator = cluster.operator(&[]).await;
     let _gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -42,7 +42,7 @@ async fn a_token_whose_models_nobody_serves_is_told_until_a_route_is_there() {
 }
 
 #[tokio::test]
-async fn a_second_token_of_one_secret_is_told_whose_it_is() {
+async fn a_second_token_of_one_secret_names_its_owner() {
     let cluster = Cluster::new("owner").await;
     let _operator = cluster.operator(&[]).await;
     cluster.token("one", json!({"secretName": "shared"})).await;
@@ -54,7 +54,7 @@ async fn a_second_token_of_one_secret_is_told_whose_it_is() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_ready_counts_its_routes_and_is_one_event() {
+async fn an_unready_provider_counts_its_routes_in_one_event() {
     let cluster = Cluster::new("cause").await;
     let operator = cluster.operator(&[]).await;
     let _gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -74,7 +74,8 @@ async fn a_provider_that_is_not_ready_counts_its_routes_and_is_one_event() {
     cluster.echo_provider("echo").await;
     cluster.route("last", "last", "echo").await;
     let events = || async { cluster.api::<Event>().list(&ListParams::default()).await.unwrap().items };
-    let about = |event: &Event, name: &str| event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(name);
+    let about =
+        |event: &Event, name: &str| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name);
     let look = || async { events().await.iter().any(|event| about(event, "last")).then_some(()) };
     wait::until("an event of the last route", LIMIT, look).await;
     let warnings: Vec<_> = events()

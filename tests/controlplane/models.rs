@@ -1,4 +1,4 @@
-//! What a model id means to whom, on a real API server and with an editor's own credentials: `docs/models.md`.
+//! Which route serves a model ID for which tokens (`docs/models.md`), with an editor's credentials.
 
 use routeapi_channel::Kind;
 use routeapi_crds::v1alpha1::AIRoute;
@@ -20,7 +20,7 @@ use crate::{
 
 const OURS: &str = "routeapi.dev/v1alpha1";
 
-/// Which route answers tokens of a namespace, by what the data plane was told. None: nobody.
+/// The route that serves tokens of a namespace, according to the data plane's configuration.
 fn answers(tenants: &Tenants, namespace: &str, model: &str) -> Option<String> {
     let (snapshot, unreadable) = tenants.gateway.now().catalog.decode();
     assert!(unreadable.is_empty(), "{unreadable:?}");
@@ -53,14 +53,14 @@ async fn accepted(tenants: &Tenants, namespace: &str, name: &str, says: &str) {
     let look = || async {
         let api: kube::Api<AIRoute> = kube::Api::namespaced(tenants.cluster.client.clone(), namespace);
         let conditions = api.get(name).await.ok()?.status?.conditions;
-        let found = conditions.into_iter().find(|it| it.type_ == "Accepted")?;
+        let found = conditions.into_iter().find(|condition| condition.type_ == "Accepted")?;
         format!("{} {}: {}", found.status, found.reason, found.message).contains(says).then_some(())
     };
     wait::until(&format!("AIRoute {namespace}/{name} to say {says:?}"), LIMIT, look).await;
 }
 
 #[tokio::test]
-async fn what_an_editor_writes_reaches_tokens_of_its_own_namespace_only() {
+async fn routes_of_an_editor_serve_tokens_of_its_namespace_only() {
     let tenants = Tenants::new("meaning").await;
     let (a, b) = (&tenants.a, &tenants.b);
     let platform = tenants.cluster.namespace.clone();
@@ -124,7 +124,7 @@ async fn what_an_editor_writes_reaches_tokens_of_its_own_namespace_only() {
 }
 
 #[tokio::test]
-async fn publishers_rank_protect_delegate_and_lose_their_grant() {
+async fn publishers_take_precedence_delegate_and_lose_their_grant() {
     let tenants = Tenants::new("publishers").await;
     let (a, b) = (&tenants.a, &tenants.b);
     let platform = tenants.cluster.namespace.clone();
@@ -181,7 +181,7 @@ async fn publishers_rank_protect_delegate_and_lose_their_grant() {
 
 /// Several routes of one second: which comes first does not depend on who looks.
 #[tokio::test]
-async fn ties_in_creation_time_are_decided_by_name() {
+async fn routes_created_in_the_same_second_are_ordered_by_name() {
     let tenants = Tenants::new("ties").await;
     let platform = tenants.cluster.namespace.clone();
     let names: Vec<String> = (0..6).map(|number| format!("tie-{number}")).collect();

@@ -1,5 +1,5 @@
-//! What the chart's admission policy lets the operator write, tried with its own credentials. Every operator of these tests
-//! runs under the policy, so that the rest of them shows that it is not in its way.
+//! Which writes of the operator the chart's admission policy allows, with the operator's credentials. All operators of
+//! these tests run under the policy, so the other tests show that it allows what is needed.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -83,7 +83,7 @@ async fn token(cluster: &Cluster, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_operator_makes_secrets_of_apitokens_and_its_own_and_no_others() {
+async fn the_operator_can_create_only_secrets_of_apitokens_and_its_own() {
     let cluster = Cluster::new("makes").await;
     let operator = client(&cluster).await;
     let uid = token(&cluster, "app").await;
@@ -156,7 +156,7 @@ async fn the_operator_makes_secrets_of_apitokens_and_its_own_and_no_others() {
 }
 
 #[tokio::test]
-async fn the_operator_takes_over_no_secret_and_lets_none_go() {
+async fn the_operator_cannot_change_owners_of_secrets() {
     let cluster = Cluster::new("takes").await;
     let operator = client(&cluster).await;
     let (uid, other) = (token(&cluster, "app").await, token(&cluster, "other").await);
@@ -185,7 +185,7 @@ async fn the_operator_takes_over_no_secret_and_lets_none_go() {
 }
 
 #[tokio::test]
-async fn the_operator_deletes_no_secret_even_where_it_is_given_the_right() {
+async fn the_operator_cannot_delete_secrets_even_with_the_permission() {
     let cluster = Cluster::new("deletes").await;
     let operator = client(&cluster).await;
     let uid = token(&cluster, "app").await;
@@ -210,7 +210,7 @@ async fn the_operator_deletes_no_secret_even_where_it_is_given_the_right() {
 }
 
 #[tokio::test]
-async fn its_certificates_have_that_name_in_its_own_namespace_only() {
+async fn certificate_secrets_are_allowed_in_its_own_namespace_only() {
     let cluster = Cluster::new("certificates").await;
     let other = cluster.server.namespace("elsewhere").await.unwrap();
     crate::rights::watched(&cluster, &other).await;
@@ -220,7 +220,7 @@ async fn its_certificates_have_that_name_in_its_own_namespace_only() {
 }
 
 #[tokio::test]
-async fn the_policy_itself_is_out_of_the_operators_reach() {
+async fn the_operator_cannot_change_the_policy() {
     let cluster = Cluster::new("reach").await;
     let operator = client(&cluster).await;
     let name = format!("{}-routeapi-operator-secrets", cluster.namespace);

@@ -1,5 +1,5 @@
-//! Everything that an AIProvider refers to is followed with the chart's rights: its absence is told, its coming and its
-//! changes reach data planes without a touch of the AIProvider.
+//! All references of an AIProvider are watched with the chart's permissions: a missing object is reported, and its creation
+//! and changes reach data planes without a change of the AIProvider.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
@@ -40,11 +40,11 @@ async fn holds(plane: &DataPlane, cluster: &Cluster, texts: &[&str]) -> String {
     };
     let mut watched = plane.state.clone();
     let found = tokio::time::timeout(LIMIT, watched.wait_for(|state| said(state).is_some())).await;
-    said(&found.expect("the data plane is told in time").unwrap()).unwrap()
+    said(&found.expect("the data plane receives it in time").unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn every_reference_of_a_provider_is_followed() {
+async fn every_reference_of_a_provider_is_watched() {
     let cluster = Cluster::new("references").await;
     let operator = cluster.operator(&[]).await;
     let plane = cluster.data_plane(&operator, Manner::default()).await;
@@ -61,7 +61,7 @@ async fn every_reference_of_a_provider_is_followed() {
     let _: AIProvider = cluster.create(TYPE, "up", spec).await;
     let made = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
     let identity = json!({"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()});
-    // What is missing is told, one after the other, and goes away by itself.
+    // Missing references are reported one after another, and the report disappears once they exist.
     for (kind, name, data, reason) in [
         ("Secret", "key", json!({"apiKey": "sk-first"}), "SecretNotFound"),
         ("Secret", "own", identity, "SecretNotFound"),
@@ -71,11 +71,11 @@ async fn every_reference_of_a_provider_is_followed() {
         let expected = format!("{kind} {}/{name} does not exist", cluster.namespace);
         let said = || async {
             let conditions = cluster.conditions(TYPE, "up").await;
-            conditions
-                .into_iter()
-                .find(|it| it.type_ == "ResolvedRefs" && it.reason == reason && it.message.contains(&expected))
+            conditions.into_iter().find(|condition| {
+                condition.type_ == "ResolvedRefs" && condition.reason == reason && condition.message.contains(&expected)
+            })
         };
-        routeapi_tests::wait::until("what is missing is told", LIMIT, said).await;
+        routeapi_tests::wait::until("the missing reference", LIMIT, said).await;
         create(&cluster, kind, name, data).await;
     }
     cluster.condition(TYPE, "up", "Ready", ("True", "Ready")).await;

@@ -1,4 +1,5 @@
-//! What the API server refuses to an operator reaches the user, costs the others nothing, and is over once its cause is.
+//! Writes that the API server rejects: the status reports them, other tokens are not affected, and all recover once the
+//! cause is removed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -36,7 +37,7 @@ async fn patch_spec(cluster: &Cluster, name: &str, spec: Value) {
 /// A number of the operator's metrics.
 fn metric(operator: &Running, line: &str) -> u64 {
     let text = operator.operator.as_ref().unwrap().metrics.text().unwrap();
-    let found = text.lines().find_map(|it| it.strip_prefix(line)).unwrap_or("0");
+    let found = text.lines().find_map(|text| text.strip_prefix(line)).unwrap_or("0");
     found.trim().parse().unwrap()
 }
 
@@ -80,7 +81,7 @@ async fn allow(cluster: &Cluster, policy: &str) {
 }
 
 #[tokio::test]
-async fn an_admission_policy_is_quoted_and_one_value_is_tried_again() {
+async fn a_denial_by_an_admission_policy_is_reported_and_retried_with_the_same_key() {
     let cluster = Cluster::new("denied").await;
     let policy = format!("deny-{}", cluster.namespace);
     deny(&cluster, &policy, "app-key").await;
@@ -109,12 +110,12 @@ async fn an_admission_policy_is_quoted_and_one_value_is_tried_again() {
     assert_eq!(token_format::sha256(&value), key[0].sha256, "and it is the value that was published first");
 
     let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
-    let denied = events.items.iter().filter(|it| it.reason.as_deref() == Some("AdmissionDenied"));
+    let denied = events.items.iter().filter(|event| event.reason.as_deref() == Some("AdmissionDenied"));
     assert_eq!(denied.count(), 1, "one event for the cause");
 }
 
 #[tokio::test]
-async fn an_immutable_secret_stops_a_rotation_in_plain_sight() {
+async fn an_immutable_secret_stops_a_rotation_and_is_reported() {
     let cluster = Cluster::new("immutable").await;
     let operator = cluster.operator(&[]).await;
     let _gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -130,7 +131,7 @@ async fn an_immutable_secret_stops_a_rotation_in_plain_sight() {
     let published = publications(&operator);
     let held = keys(&cluster, "app").await;
     let hash = token_format::sha256(&first);
-    assert!(held.iter().any(|it| it.sha256 == hash && it.not_after_time.is_none()), "the old key works: {held:?}");
+    assert!(held.iter().any(|key| key.sha256 == hash && key.not_after_time.is_none()), "the old key works: {held:?}");
     let failed = failures(&operator);
     let look = || std::future::ready((failures(&operator) >= failed + 3).then_some(()));
     wait::until("three more tries", LIMIT, look).await;
@@ -145,7 +146,7 @@ async fn an_immutable_secret_stops_a_rotation_in_plain_sight() {
 }
 
 #[tokio::test]
-async fn a_quota_is_quoted_and_neighbours_recover_together() {
+async fn an_exceeded_quota_is_reported_and_all_tokens_recover() {
     let cluster = Cluster::new("quota").await;
     let operator = cluster.operator(&[]).await.expects_refusals();
     let _gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -196,7 +197,7 @@ async fn a_quota_is_quoted_and_neighbours_recover_together() {
 }
 
 #[tokio::test]
-async fn a_terminating_namespace_is_named() {
+async fn a_terminating_namespace_is_reported() {
     let cluster = Cluster::new("ending").await;
     let operator = cluster.operator(&[]).await.expects_refusals();
     let _gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -212,7 +213,7 @@ async fn a_terminating_namespace_is_named() {
 }
 
 #[tokio::test]
-async fn a_secret_that_finalizers_hold_is_said_to_be_on_its_way_out() {
+async fn a_secret_that_waits_for_finalizers_is_reported() {
     let cluster = Cluster::new("held").await;
     let operator = cluster.operator(&[]).await;
     let _gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -234,7 +235,7 @@ async fn a_secret_that_finalizers_hold_is_said_to_be_on_its_way_out() {
 }
 
 #[tokio::test]
-async fn a_change_of_the_token_is_tried_at_once_however_long_it_has_failed() {
+async fn a_changed_token_is_retried_at_once() {
     let cluster = Cluster::new("touch").await;
     let policy = format!("deny-{}", cluster.namespace);
     deny(&cluster, &policy, "app-key").await;
@@ -256,7 +257,7 @@ async fn a_change_of_the_token_is_tried_at_once_however_long_it_has_failed() {
 }
 
 #[tokio::test]
-async fn an_imported_key_of_a_few_bytes_is_refused() {
+async fn a_short_imported_key_is_rejected() {
     let cluster = Cluster::new("short").await;
     let operator = cluster.operator(&[]).await;
     let _gateway = cluster.data_plane(&operator, Manner::default()).await;

@@ -1,5 +1,5 @@
-//! Two installations in one namespace, told apart by labels as the chart does it: each leads, and neither touches what is
-//! the other's.
+//! Two installations in one namespace, separated by label selectors as in the chart: each has a leader, and neither writes
+//! to objects of the other.
 
 use k8s_openapi::api::core::v1::Secret;
 use routeapi_crds::v1alpha1::ApiToken;
@@ -27,7 +27,7 @@ async fn token(cluster: &Cluster, name: &str) {
 }
 
 #[tokio::test]
-async fn two_installations_share_a_namespace_and_no_object() {
+async fn two_installations_in_one_namespace_share_no_objects() {
     let cluster = Cluster::new("releases").await;
     let (chain, key) = certificate(&cluster.namespace);
     let tls = json!({"stringData": {"tls.crt": chain, "tls.key": key}});

@@ -1,4 +1,4 @@
-//! Restarts, replicas, and who may connect.
+//! Restarts, replicas, and authentication of data planes.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_restarted_operator_sends_nothing_to_a_pod_that_holds_the_state() {
+async fn a_restarted_operator_sends_nothing_to_an_up_to_date_pod() {
     let cluster = Cluster::new("restart").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -50,7 +50,7 @@ async fn a_restarted_operator_sends_nothing_to_a_pod_that_holds_the_state() {
 }
 
 #[tokio::test]
-async fn the_second_replica_takes_over_and_knows_what_the_first_has_told() {
+async fn the_second_replica_takes_over_with_the_acks_of_the_first() {
     let cluster = Cluster::new("replica").await;
     let first = cluster.operator(&["--identity=first"]).await;
     first.leads().await;
@@ -106,7 +106,7 @@ async fn only_data_planes_may_connect() {
 }
 
 #[tokio::test]
-async fn the_ca_is_replaced_while_streams_go_on() {
+async fn the_ca_is_replaced_without_interrupting_streams() {
     let cluster = Cluster::new("ca").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -136,7 +136,7 @@ async fn the_ca_is_replaced_while_streams_go_on() {
 }
 
 #[tokio::test]
-async fn without_the_api_server_streams_go_on_and_known_pods_may_come_back() {
+async fn without_the_api_server_streams_continue_and_known_pods_can_reconnect() {
     let cluster = Cluster::alone("outage").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -171,7 +171,7 @@ async fn without_the_api_server_streams_go_on_and_known_pods_may_come_back() {
 }
 
 #[tokio::test]
-async fn with_crds_that_are_too_old_what_works_is_served_but_the_operator_is_not_ready() {
+async fn with_outdated_crds_the_operator_serves_but_is_not_ready() {
     let cluster = Cluster::alone("older").await;
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/ownedBy";
     let older = json!([{"op": "remove", "path": schema}]).to_string();
@@ -193,11 +193,11 @@ async fn with_crds_that_are_too_old_what_works_is_served_but_the_operator_is_not
         (answer.contains(" 503 ") && answer.ends_with(said)).then_some(())
     };
     wait::until("nothing but the CRDs to stand in the way", LIMIT, says).await;
-    let told = || async {
+    let reported = || async {
         let events = cluster.server.kubectl(&["-n", &cluster.namespace, "describe", "pod", &own.name]).await.unwrap();
         (events.contains("UnfitCRDs") && events.contains("lack AIRoute.spec.ownedBy")).then_some(())
     };
-    wait::until("kubectl describe pod to say so", LIMIT, told).await;
+    wait::until("the event in kubectl describe pod", LIMIT, reported).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
     cluster.echo_provider("echo").await;
     cluster.route("assistant", "assistant", "echo").await;

@@ -1,4 +1,4 @@
-//! The operator's rights: exactly those of the chart, verb by verb. Tests that take one away see what then happens.
+//! The operator's permissions: exactly those of the chart, verb by verb. Tests can remove some of them.
 
 use std::{
     pin::Pin,
@@ -95,7 +95,7 @@ impl Service<Request<Body>> for Noting {
 pub fn without_secret_verb(verb: &str) -> Vec<(&'static str, &'static [&'static str], Vec<&'static str>)> {
     let keep = |resources: &[&str], it: &str| resources != ["secrets"] || it != verb;
     let rule = |(group, resources, verbs): &(&'static str, &'static [&'static str], &'static [&'static str])| {
-        (*group, *resources, verbs.iter().copied().filter(|it| keep(resources, it)).collect())
+        (*group, *resources, verbs.iter().copied().filter(|verb| keep(resources, verb)).collect())
     };
     ALL.iter().map(rule).collect()
 }
@@ -128,7 +128,7 @@ pub async fn grant<V: AsRef<[&'static str]>>(cluster: &Cluster, rules: &[(&str, 
 pub async fn watched(cluster: &Cluster, namespace: &str) {
     bind(cluster, namespace, WATCHED).await;
     for (group, resources, verbs) in WATCHED {
-        for (resource, verb) in resources.iter().flat_map(|it| verbs.iter().map(move |verb| (*it, *verb))) {
+        for (resource, verb) in resources.iter().flat_map(|resource| verbs.iter().map(move |verb| (*resource, *verb))) {
             may(cluster, Some(namespace), (group, resource, verb), true).await;
         }
     }
@@ -154,7 +154,7 @@ fn reference(kind: &str, name: &str) -> Value {
 /// Waits until the API server, which learns of roles by watching, goes by these.
 async fn in_force(cluster: &Cluster, granted: impl Fn(&str, &str, &str) -> bool) {
     for (group, resources, verbs) in ALL {
-        for (resource, verb) in resources.iter().flat_map(|it| verbs.iter().map(move |verb| (*it, *verb))) {
+        for (resource, verb) in resources.iter().flat_map(|resource| verbs.iter().map(move |verb| (*resource, *verb))) {
             may(cluster, Some(&cluster.namespace), (group, resource, verb), granted(group, resource, verb)).await;
         }
     }
@@ -185,7 +185,7 @@ async fn may(cluster: &Cluster, namespace: Option<&str>, (group, resource, verb)
     let api: Api<SubjectAccessReview> = Api::all(cluster.client.clone());
     let look = || async {
         let answer = api.create(&PostParams::default(), &review).await.unwrap();
-        (answer.status.is_some_and(|it| it.allowed) == wanted).then_some(())
+        (answer.status.is_some_and(|status| status.allowed) == wanted).then_some(())
     };
     wait::until(&format!("{verb} {resource} to be granted: {wanted}"), LIMIT, look).await;
 }

@@ -1,4 +1,4 @@
-//! What statuses say, and that one bad object costs the others nothing.
+//! Conditions of routes and providers, and that an invalid object does not affect others.
 
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_kinds_are_accepted_and_explained() {
+async fn the_crds_install_and_kubectl_explains_them() {
     let cluster = Cluster::new("kinds").await;
     let text = cluster.server.kubectl(&["explain", "airoute.spec.fallback"]).await.unwrap();
     assert!(text.contains("upstream") && !text.contains("<empty>"), "{text}");
@@ -37,7 +37,7 @@ async fn a_later_second_than(cluster: &Cluster, route: &str) {
 }
 
 #[tokio::test]
-async fn broken_routes_say_why_while_others_work() {
+async fn invalid_routes_report_reasons_and_do_not_affect_others() {
     let cluster = Cluster::new("broken").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -56,10 +56,15 @@ async fn broken_routes_say_why_while_others_work() {
     let reasons = ["RefNotPermitted", "ProviderNotFound"];
     let look = || async {
         let conditions = cluster.conditions("AIRoute", "trespasser").await;
-        let found = conditions.into_iter().find(|it| it.type_ == "ResolvedRefs" && it.status == "False")?;
+        let found = conditions
+            .into_iter()
+            .find(|condition| condition.type_ == "ResolvedRefs" && condition.status == "False")?;
         reasons.contains(&found.reason.as_str()).then_some(format!("{}: {}", found.reason, found.message))
     };
-    println!("forbidden namespace: {}", wait::until("the trespasser's verdict", LIMIT, look).await.0);
+    println!(
+        "forbidden namespace: {}",
+        wait::until("the condition of the route without permission", LIMIT, look).await.0
+    );
     let (conflict, _) = cluster.condition("AIRoute", "latecomer", "Accepted", ("False", "ModelConflict")).await;
     println!("conflict: {conflict}");
     assert!(conflict.contains("good"), "it names the winner");
@@ -74,14 +79,14 @@ async fn broken_routes_say_why_while_others_work() {
     println!("mended {took:?} after its provider came");
     let look = || async {
         let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
-        events.items.into_iter().find(|it| it.reason.as_deref() == Some("ModelConflict"))
+        events.items.into_iter().find(|event| event.reason.as_deref() == Some("ModelConflict"))
     };
     let (event, _) = wait::until("an event about the conflict", LIMIT, look).await;
     assert_eq!(event.type_.as_deref(), Some("Warning"));
 }
 
 #[tokio::test]
-async fn a_provider_follows_its_secret() {
+async fn a_provider_follows_changes_of_its_secret() {
     let cluster = Cluster::new("secret").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -114,13 +119,13 @@ async fn a_provider_follows_its_secret() {
         let mut missing = events.items.into_iter().filter(about);
         let (event, other) = (missing.next()?, missing.next());
         assert!(other.is_none(), "the same again is no event of its own");
-        event.series.filter(|it| it.count == 2)
+        event.series.filter(|series| series.count == 2)
     };
     wait::until("the event to count two", LIMIT, look).await;
 }
 
 #[tokio::test]
-async fn three_pods_make_three_of_three_and_one_that_refuses_says_why() {
+async fn programmed_counts_pods_and_reports_rejections() {
     let cluster = Cluster::new("fleet").await;
     let operator = cluster.operator(&[]).await;
     let mut gateways = Vec::new();
@@ -130,7 +135,7 @@ async fn three_pods_make_three_of_three_and_one_that_refuses_says_why() {
     for gateway in &gateways {
         gateway.until("its share of limits", |state| state.fleet.is_some_and(|(pods, _)| pods == 3)).await;
     }
-    let mut ranks: Vec<_> = gateways.iter().filter_map(|it| it.now().fleet).map(|(_, rank)| rank).collect();
+    let mut ranks: Vec<_> = gateways.iter().filter_map(|gateway| gateway.now().fleet).map(|(_, rank)| rank).collect();
     ranks.sort_unstable();
     assert_eq!(ranks, [0, 1, 2]);
     cluster.echo_provider("echo").await;
@@ -161,7 +166,7 @@ async fn three_pods_make_three_of_three_and_one_that_refuses_says_why() {
 }
 
 #[tokio::test]
-async fn the_number_of_pods_follows_pods_that_come_and_go() {
+async fn programmed_follows_connecting_and_disconnecting_pods() {
     let cluster = Cluster::new("numbers").await;
     let operator = cluster.operator(&[]).await;
     let _first = cluster.data_plane(&operator, Manner::default()).await;
@@ -176,7 +181,7 @@ async fn the_number_of_pods_follows_pods_that_come_and_go() {
             let routes = cluster.api::<AIRoute>().list(&ListParams::default()).await.unwrap().items;
             let right = |route: &AIRoute| {
                 let status = route.status.as_ref()?;
-                let programmed = status.conditions.iter().find(|it| it.type_ == "Programmed")?;
+                let programmed = status.conditions.iter().find(|condition| condition.type_ == "Programmed")?;
                 let says = programmed.status == "True" && programmed.message.starts_with(summary);
                 (says && status.data_plane.as_ref()?.summary == summary).then_some(())
             };
@@ -188,7 +193,7 @@ async fn the_number_of_pods_follows_pods_that_come_and_go() {
     let metrics = operator.operator.as_ref().unwrap().metrics.clone();
     let written = || {
         let text = metrics.text().unwrap();
-        let line = text.lines().find(|it| it.contains("what=\"status\"") && it.contains("outcome=\"Written\""));
+        let line = text.lines().find(|line| line.contains("what=\"status\"") && line.contains("outcome=\"Written\""));
         line.unwrap().rsplit(' ').next().unwrap().parse::<usize>().unwrap()
     };
     let before = written();

@@ -1,4 +1,4 @@
-//! A token's Secret that somebody deletes or labels is noticed in seconds, although the operator may not watch it.
+//! A deleted or relabelled Secret of a token is noticed within seconds, although the operator does not watch Secrets.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -23,7 +23,8 @@ async fn delete(cluster: &Cluster, secret: &str) -> String {
 /// Waits for another value than this, which is then the only one that works.
 async fn made_anew(cluster: &Cluster, token: &str, secret: &str, than: &str) {
     let look = || async {
-        let value = cluster.secret(secret).await.map(|it| text(&it, "token")).filter(|it| it != than)?;
+        let value =
+            cluster.secret(secret).await.map(|secret| text(&secret, "token")).filter(|secret| secret != than)?;
         let keys = cluster.api::<ApiToken>().get(token).await.unwrap().status.unwrap_or_default().keys;
         (keys.len() == 1 && keys[0].sha256 == token_format::sha256(&value)).then_some(())
     };
@@ -32,7 +33,7 @@ async fn made_anew(cluster: &Cluster, token: &str, secret: &str, than: &str) {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_deleted_or_labelled_is_noticed_without_a_touch() {
+async fn a_deleted_or_relabelled_secret_is_noticed_without_a_change_of_the_token() {
     let cluster = Cluster::new("noticed").await;
     let _operator = cluster.operator(&["--secret-check=200ms", "--resync=10m"]).await;
     cluster.token("app", json!({"secretName": "app-key"})).await;
@@ -54,7 +55,7 @@ async fn a_secret_that_is_deleted_or_labelled_is_noticed_without_a_touch() {
 }
 
 #[tokio::test]
-async fn a_touch_of_the_token_has_its_secret_looked_at() {
+async fn a_change_of_the_token_rechecks_its_secret() {
     let cluster = Cluster::new("touched").await;
     let _operator = cluster.operator(&["--secret-check=0s", "--resync=10m"]).await;
     cluster.token("app", json!({"secretName": "app-key"})).await;

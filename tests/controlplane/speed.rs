@@ -1,4 +1,4 @@
-//! From an object to every data plane that has it: figures.
+//! Time from a change of an object until all data planes have it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{cluster::Cluster, dataplane::Manner};
 const CHANGES: u64 = 100;
 
 #[tokio::test]
-async fn a_changed_route_is_in_force_and_a_deleted_token_gone() {
+async fn changes_and_deletions_reach_data_planes_quickly() {
     let cluster = Cluster::new("speed").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;

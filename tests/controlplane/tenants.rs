@@ -10,14 +10,14 @@
 //!
 //! ```ignore
 //! let tenants = Tenants::new("steal").await;
-//! let before = tenants.standing(&tenants.b).await;            // what team-b has: verdicts, and what pods hold for it
+//! let before = tenants.standing(&tenants.b).await;            // team-b's conditions, and its part of the data planes' configuration
 //! tenants.a.create(tenants.a.route("mine", "assistant")).await.unwrap(); // Err(403) if the API server forbids it
-//! tenants.settled().await;                                    // every object has the operator's verdict on it
+//! tenants.settled().await;                                    // every object has conditions of the operator
 //! assert_eq!(tenants.standing(&tenants.b).await, before);
 //! ```
 //!
 //! `tenants.cluster` is the platform's namespace with the admin's client and all helpers of `cluster.rs`;
-//! `tenants.gateway.now()` is what a data plane was told.
+//! `tenants.gateway.now()` is the configuration that a data plane received.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -110,9 +110,9 @@ impl Tenants {
             for namespace in namespaces {
                 let (client, settled) = (&self.cluster.client, |held: &Held| held.is_settled());
                 let all = [
-                    held::<AIProvider>(client, namespace, |it| it.status.map(|status| status.conditions)).await,
-                    held::<AIRoute>(client, namespace, |it| it.status.map(|status| status.conditions)).await,
-                    held::<ApiToken>(client, namespace, |it| it.status.map(|status| status.conditions)).await,
+                    held::<AIProvider>(client, namespace, |object| object.status.map(|status| status.conditions)).await,
+                    held::<AIRoute>(client, namespace, |object| object.status.map(|status| status.conditions)).await,
+                    held::<ApiToken>(client, namespace, |object| object.status.map(|status| status.conditions)).await,
                 ];
                 if !all.iter().flatten().all(settled) {
                     return None;
@@ -120,7 +120,7 @@ impl Tenants {
             }
             Some(())
         };
-        wait::until("a verdict on every object", LIMIT, look).await;
+        wait::until("conditions of every object", LIMIT, look).await;
     }
 
     /// What a team has.
@@ -136,9 +136,18 @@ impl Tenants {
     async fn standing_in(&self, namespace: &str) -> Standing {
         let client = &self.cluster.client;
         let kinds = [
-            (Kind::Provider, held::<AIProvider>(client, namespace, |it| it.status.map(|it| it.conditions)).await),
-            (Kind::Route, held::<AIRoute>(client, namespace, |it| it.status.map(|it| it.conditions)).await),
-            (Kind::Token, held::<ApiToken>(client, namespace, |it| it.status.map(|it| it.conditions)).await),
+            (
+                Kind::Provider,
+                held::<AIProvider>(client, namespace, |object| object.status.map(|status| status.conditions)).await,
+            ),
+            (
+                Kind::Route,
+                held::<AIRoute>(client, namespace, |object| object.status.map(|status| status.conditions)).await,
+            ),
+            (
+                Kind::Token,
+                held::<ApiToken>(client, namespace, |object| object.status.map(|status| status.conditions)).await,
+            ),
         ];
         let state = self.gateway.now();
         let mut standing = Standing::new();

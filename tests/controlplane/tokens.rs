@@ -1,4 +1,4 @@
-//! Tokens from the object to the Secret, and the ways in which that can be interrupted.
+//! Issuing and rotating the keys of ApiTokens, and interruptions of that.
 
 use std::collections::BTreeSet;
 
@@ -29,12 +29,13 @@ async fn change(cluster: &Cluster, name: &str, spec: Value) {
 
 /// Waits until the Secret holds another value than this.
 async fn other_value(cluster: &Cluster, secret: &str, than: &str) -> String {
-    let look = || async { cluster.secret(secret).await.map(|it| text(&it, "token")).filter(|it| it != than) };
+    let look =
+        || async { cluster.secret(secret).await.map(|secret| text(&secret, "token")).filter(|secret| secret != than) };
     wait::until("another value in the Secret", LIMIT, look).await.0
 }
 
 #[tokio::test]
-async fn a_token_is_minted_into_its_secret_after_data_planes_know_it() {
+async fn a_key_is_published_in_its_secret_after_data_planes_acknowledge_it() {
     let cluster = Cluster::new("mint").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
@@ -74,7 +75,7 @@ async fn a_token_is_minted_into_its_secret_after_data_planes_know_it() {
 }
 
 #[tokio::test]
-async fn rotation_overlaps_and_a_deleted_secret_does_not() {
+async fn a_rotation_overlaps_and_a_deleted_secret_revokes_at_once() {
     let cluster = Cluster::new("rotate").await;
     let operator = cluster.operator(&[]).await;
     cluster.token("app", json!({"secretName": "app-key", "rotation": {"overlap": "1h"}})).await;
@@ -111,7 +112,7 @@ async fn rotation_overlaps_and_a_deleted_secret_does_not() {
 }
 
 #[tokio::test]
-async fn a_crash_between_two_steps_is_repaired() {
+async fn a_crash_between_two_steps_is_recovered() {
     let cluster = Cluster::new("crash").await;
     // The step that cannot be done is the second: the Secret.
     rights::grant(&cluster, &rights::without_secret_verb("create")).await;
@@ -167,7 +168,7 @@ pub fn certificate(namespace: &str) -> &'static (String, String) {
 }
 
 #[tokio::test]
-async fn a_foreign_secret_is_left_alone_and_an_imported_one_taken_over() {
+async fn a_foreign_secret_is_left_alone_and_an_imported_key_is_used() {
     let cluster = Cluster::new("import").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;

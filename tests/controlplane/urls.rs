@@ -1,4 +1,4 @@
-//! One regular expression says what a `baseURL` is, and two programs read it: the API server, and `routeapi check`.
+//! The API server and `routeapi check` evaluate the same regular expression for `baseURL`, with different engines.
 
 use kube::{Api, api::PostParams};
 use routeapi_crds::v1alpha1::AIProvider;
@@ -74,7 +74,7 @@ fn checked(url: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_api_server_and_check_agree_on_what_a_base_url_is() {
+async fn the_api_server_and_check_accept_the_same_base_urls() {
     let cluster = Cluster::new("urls").await;
     let providers: Api<AIProvider> = cluster.api();
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };

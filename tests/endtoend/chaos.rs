@@ -2,7 +2,7 @@
 //! comes back, again and again. No request may fail that had not sent content; nothing may be lost, counted twice or
 //! leaked.
 
-use crate::verdict::{AnswerEnd, judge};
+use crate::answer_end::{AnswerEnd, answer_end};
 use futures_util::{StreamExt as _, stream};
 use routeapi_dataplane::clock;
 use routeapi_tests::client::{Client, Dialect};
@@ -87,12 +87,12 @@ spec:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_dies_costs_no_request_and_no_token() {
+async fn a_killed_upstream_fails_no_request_and_loses_no_usage() {
     chaos("OpenAI", "OpenAI", "chaos").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nor_does_one_whose_requests_go_on_in_another_dialect() {
+async fn a_killed_upstream_with_fallback_to_another_dialect_fails_no_request() {
     chaos("Anthropic", "Gemini", "chaos across dialects").await;
 }
 
@@ -120,7 +120,7 @@ async fn chaos(mortal_type: &str, lasting_type: &str, name: &str) {
                 let answer = client.ask(dialect, "chaos", stream, &format!("request-{number:04}")).await;
                 answered.fetch_add(1, Ordering::Relaxed);
                 let id = answer.header("x-routeapi-request-id").unwrap_or_default().to_owned();
-                Done { number, stream, id, end: judge(dialect, stream, &answer) }
+                Done { number, stream, id, end: answer_end(dialect, stream, &answer) }
             }
         })
         .buffer_unordered(AT_ONCE)
@@ -143,9 +143,10 @@ async fn chaos(mortal_type: &str, lasting_type: &str, name: &str) {
 }
 
 fn endings(name: &str, done: &[Done]) {
-    let failed: Vec<_> = done.iter().filter(|it| matches!(it.end, AnswerEnd::Failed(_))).map(|it| &it.end).collect();
-    let cut = done.iter().filter(|it| it.end == AnswerEnd::CutAfterContent).count();
-    let streams = done.iter().filter(|it| it.stream).count();
+    let failed: Vec<_> =
+        done.iter().filter(|answer| matches!(answer.end, AnswerEnd::Failed(_))).map(|answer| &answer.end).collect();
+    let cut = done.iter().filter(|answer| answer.end == AnswerEnd::CutAfterContent).count();
+    let streams = done.iter().filter(|answer| answer.stream).count();
     println!(
         "figure: {name}: streams = {streams}, cut after content = {cut}, failed before content = {}",
         failed.len()
@@ -174,7 +175,7 @@ fn truth<'a>(upstreams: [(&'a str, &Upstream); 2]) -> Truth<'a> {
 fn reconcile(name: &str, done: &[Done], records: &[Value], upstreams: [(&str, &Upstream); 2]) {
     let truth = truth(upstreams);
     let by_id: BTreeMap<&str, &Value> = records.iter().map(|record| (record["id"].as_str().unwrap(), record)).collect();
-    let lost = done.iter().filter(|it| !by_id.contains_key(it.id.as_str())).count();
+    let lost = done.iter().filter(|answer| !by_id.contains_key(answer.id.as_str())).count();
     let duplicated = records.len() - by_id.len();
     let (mut misstated, mut unrecorded, mut again, mut exact) = (Vec::new(), 0, 0, 0);
     for request in done {
@@ -219,8 +220,9 @@ fn misstatement(attempt: &Value, last: bool, entries: &[Entry], request: &Done) 
     }
     // Anthropic reports the input ahead: an attempt that died before any content has that, and no output.
     let output = attempt["usage"].get("output").and_then(Value::as_u64);
-    let said =
-        |entry: &Entry| count("input") == entry.input_tokens && output.is_none_or(|it| it == entry.output_tokens);
+    let said = |entry: &Entry| {
+        count("input") == entry.input_tokens && output.is_none_or(|tokens| tokens == entry.output_tokens)
+    };
     if attempt["usage_source"] == "reported" && !entries.iter().any(said) {
         return Some("reported, but by nobody");
     }
@@ -242,7 +244,7 @@ async fn nothing_is_left(name: &str, gateway: &Gateway, records: &[Value], upstr
     let token = runtime.token(&Sha256::digest(TOKEN).into()).unwrap();
     let now = clock::now().unix_ms;
     let left: BTreeMap<String, u64> =
-        token.account.remaining(now).into_iter().map(|it| (it.limit.name, it.left)).collect();
+        token.account.remaining(now).into_iter().map(|balance| (balance.limit.name, balance.left)).collect();
     let used: u64 =
         records.iter().flat_map(|record| record["usage"].as_object().unwrap().values()).filter_map(Value::as_u64).sum();
     println!("figure: {name}: tokens recorded = {used}, taken from the limit = {}", TOKENS_CAP - left["volume"]);

@@ -117,7 +117,7 @@ pub fn list(objects: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
 
-/// Requests that go on until told otherwise.
+/// Requests that continue until stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,

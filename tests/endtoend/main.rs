@@ -1,5 +1,5 @@
-//! Everything together: manifests in, answers out, while parts fail. Each file is one promise; lines that begin with
-//! `figure:` are what was measured.
+//! The whole system, from manifests to answers, while parts of it fail. Each file tests one guarantee. Lines that start with
+//! `figure:` are measurements.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +10,7 @@
     reason = "a test stops at the first surprise, with the text of what went wrong"
 )]
 
+mod answer_end;
 mod chaos;
 mod cluster;
 mod outage;
@@ -17,4 +18,3 @@ mod propagation;
 mod rotation;
 mod status;
 mod storm;
-mod verdict;

@@ -1,6 +1,6 @@
-//! The operator is gone: traffic goes on, a gateway that restarts meanwhile serves what it served before, and an operator
-//! that comes back sends nothing that is known already. In a release that watches two namespaces only and reads keys in
-//! one, so with the smallest roles; with an API server of its own, since what is broken here is shared elsewhere.
+//! Without the operator, traffic continues and a restarted gateway serves its last configuration; an operator that returns
+//! does not resend known configuration. The release watches two namespaces and reads keys in one, so that it has the
+//! smallest roles. It has an API server of its own, because the test stops it.
 
 use crate::cluster::{Traffic, list, provide_in, route_to, token, upstream};
 use routeapi_tests::apiserver::ApiServer;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn traffic_does_not_need_the_operator() {
+async fn traffic_continues_without_the_operator() {
     let api: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
     let (app, keys) = (api.namespace("app").await.unwrap(), api.namespace("keys").await.unwrap());
     let watched = format!("watchNamespaces={{{app},{keys}}},providerNamespaces={{{keys}}}");

@@ -13,7 +13,7 @@ const TOKENS: usize = 10;
 const BOUND: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_route_serves_soon() {
+async fn a_changed_route_serves_within_the_limit() {
     let cluster = Cluster::shared().await;
     let _turn = cluster.alone().await;
     let release = &cluster.release;
@@ -51,7 +51,7 @@ async fn a_changed_route_serves_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_token_is_refused_soon() {
+async fn a_deleted_token_is_rejected_within_the_limit() {
     let cluster = Cluster::shared().await;
     let _turn = cluster.alone().await;
     let release = &cluster.release;

@@ -1,4 +1,4 @@
-//! Keys change under traffic, and no request fails: the upstream's key, and the app's own token.
+//! Provider keys and API keys change under traffic, and no request fails.
 
 use crate::cluster::{Cluster, Traffic, key, list, provide, route, token, upstream};
 use k8s_openapi::api::core::v1::Secret;
@@ -16,7 +16,7 @@ fn slow() -> Script {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstreams_key_changes_under_traffic() {
+async fn a_provider_key_changes_under_traffic() {
     let cluster = Cluster::shared().await;
     let _turn = cluster.together().await;
     let release = &cluster.release;

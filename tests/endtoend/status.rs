@@ -1,4 +1,5 @@
-//! What a platform engineer sees: objects that work say so for every pod, broken ones say why, and hurt nobody else.
+//! Conditions as a platform engineer sees them: working objects are Programmed on all pods, and invalid ones have a reason
+//! and affect no others.
 
 use crate::cluster::{Cluster, GATEWAYS, Traffic, list, provide, route, route_to, token, upstream};
 use routeapi_tests::client::{Client, Dialect};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn programmed_means_every_pod_and_the_secret_is_all_an_app_needs() {
+async fn programmed_means_all_pods_and_the_secret_suffices_for_an_app() {
     let cluster = Cluster::shared().await;
     let _turn = cluster.together().await;
     let release = &cluster.release;
@@ -61,7 +62,7 @@ async fn programmed_means_every_pod_and_the_secret_is_all_an_app_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn broken_routes_say_what_is_wrong_and_hurt_nobody() {
+async fn invalid_routes_report_reasons_and_do_not_affect_others() {
     let cluster = Cluster::shared().await;
     let _turn = cluster.together().await;
     let release = &cluster.release;
@@ -98,10 +99,10 @@ async fn broken_routes_say_what_is_wrong_and_hurt_nobody() {
     }
     let events = ["-n", &namespace, "get", "events.events.k8s.io", "-o", "jsonpath={.items[*].reason}"];
     wait::until("events tell of each", LIMIT, || async {
-        let told = release.api().kubectl(&events).await.unwrap();
+        let messages = release.api().kubectl(&events).await.unwrap();
         ["ProviderNotFound", "RefNotPermitted", "ModelConflict"]
             .iter()
-            .all(|reason| told.contains(reason))
+            .all(|reason| messages.contains(reason))
             .then_some(())
     })
     .await;

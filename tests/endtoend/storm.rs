@@ -1,7 +1,7 @@
-//! Two hundred requests at the same moment against limits with room for five: no more than fit are admitted, whatever the
-//! limit counts, and the others are told so in their dialect.
+//! Two hundred requests at the same moment against limits with room for five: no more than five are admitted, for every kind
+//! of limit, and the others get an error in their dialect.
 
-use crate::verdict::{AnswerEnd, judge};
+use crate::answer_end::{AnswerEnd, answer_end};
 use futures_util::future::join_all;
 use routeapi_tests::client::{Answer, Client, Dialect};
 use routeapi_tests::gateway::Gateway;
@@ -60,12 +60,12 @@ fn admitted(answers: &[Answer]) -> usize {
         assert_eq!(answer.status, 429, "{}", answer.text());
         assert!(answer.json()["error"]["message"].is_string(), "{}", answer.text());
     }
-    assert!(good.iter().all(|answer| judge(Dialect::Chat, false, answer) == AnswerEnd::Whole));
+    assert!(good.iter().all(|answer| answer_end(Dialect::Chat, false, answer) == AnswerEnd::Whole));
     good.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cap_of_requests_holds_in_a_storm() {
+async fn a_request_limit_holds_under_concurrent_requests() {
     let (upstream, _gateway, answers) = storm("limits: [{name: calls, per: Month, requests: 5}]", &body()).await;
     let admitted = admitted(&answers);
     println!("figure: storm requests = {STORM}, room = {ROOM}, admitted = {admitted}");
@@ -73,7 +73,7 @@ async fn a_cap_of_requests_holds_in_a_storm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cap_of_concurrency_holds_in_a_storm() {
+async fn a_concurrency_limit_holds_under_concurrent_requests() {
     let (upstream, _gateway, answers) = storm("maxConcurrentRequests: 5", &body()).await;
     let admitted = admitted(&answers);
     let ledger = upstream.ledger();
@@ -95,7 +95,7 @@ async fn a_cap_of_concurrency_holds_in_a_storm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cap_of_tokens_holds_in_a_storm() {
+async fn a_token_limit_holds_under_concurrent_requests() {
     let cap: u64 = 520; // five times 100 tokens of output and at most four of input
     let (upstream, gateway, answers) =
         storm(&format!("limits: [{{name: volume, per: Month, tokens: {cap}}}]"), &body()).await;
@@ -110,7 +110,7 @@ async fn a_cap_of_tokens_holds_in_a_storm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cap_of_money_holds_in_a_storm() {
+async fn a_spend_limit_holds_under_concurrent_requests() {
     // 100 tokens of output cost at most a dollar; a few of input, less than ten cents.
     let (_upstream, gateway, answers) = storm("limits: [{name: budget, per: Month, spendUSD: \"5.2\"}]", &body()).await;
     let admitted = admitted(&answers);

@@ -45,7 +45,7 @@ pub struct Route {
     /// Heartbeats for streaming clients.
     #[serde(default, skip_serializing_if = "Heartbeat::is_default")]
     pub heartbeat: Heartbeat,
-    /// Why upstreams are missing, for whoever runs the gateway; none if all resolved.
+    /// Why upstreams are missing, for operators of the gateway; none if all are resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

@@ -1,4 +1,4 @@
-{{/* Names and labels. One place, so that selectors and references cannot drift apart. */}}
+{{/* Names and labels, shared by objects, selectors and references. */}}
 
 {{- define "routeapi.name" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
@@ -17,7 +17,7 @@
 {{ include "routeapi.fullname" . }}-operator
 {{- end -}}
 
-{{/* Of an object without a namespace. No namespace has a dot, so no two releases share a name. Arguments: context, name. */}}
+{{/* Name of a cluster-scoped object. Namespaces contain no dots, so it is unique to the release. Arguments: context, name. */}}
 {{- define "routeapi.clusterName" -}}
 {{ (index . 0).Release.Namespace }}.{{ index . 1 }}
 {{- end -}}
@@ -28,7 +28,7 @@
 {{- if $account.create -}}
 {{- $account.name | default (index . 2) -}}
 {{- else -}}
-{{- required (printf "%s.serviceAccount.name: with serviceAccount.create off it must name an account that exists" (index . 1)) $account.name -}}
+{{- required (printf "%s.serviceAccount.name: required if serviceAccount.create is false" (index . 1)) $account.name -}}
 {{- end -}}
 {{- end -}}
 
@@ -40,7 +40,7 @@
 {{- include "routeapi.accountName" (list .Values.dataPlane "dataPlane" (include "routeapi.fullname" .)) -}}
 {{- end -}}
 
-{{/* Where pods of this cluster reach the gateway. */}}
+{{/* URL of the gateway within the cluster. */}}
 {{- define "routeapi.serviceUrl" -}}
 {{- $port := int .Values.dataPlane.service.port -}}
 http://{{ include "routeapi.fullname" . }}.{{ .Release.Namespace }}.svc{{ if ne $port 80 }}:{{ $port }}{{ end }}

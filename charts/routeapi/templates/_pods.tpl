@@ -1,9 +1,9 @@
-{{/* What the pods have in common. */}}
+{{/* Parts of pods that both components share. */}}
 
 {{/* Arguments: context, values of the component. */}}
 {{- define "routeapi.podSecurity" -}}
 {{- $security := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
-{{- /* OpenShift gives each namespace users of its own and refuses others. */}}
+{{- /* OpenShift assigns a range of user IDs to each namespace and rejects others. */}}
 {{- if not ((index . 0).Capabilities.APIVersions.Has "security.openshift.io/v1") }}
 {{- range $name := list "runAsUser" "runAsGroup" "fsGroup" }}
 {{- $_ := set $security $name 65532 }}
@@ -18,7 +18,7 @@
 {{- include "routeapi.replaced" (list $security .securityContext) }}
 {{- end -}}
 
-{{/* Arguments: fields, and those that replace them; null takes one away. */}}
+{{/* Merges fields; null removes one. Arguments: default fields, fields that replace them. */}}
 {{- define "routeapi.replaced" -}}
 {{- $fields := index . 0 -}}
 {{- range $name, $field := index . 1 }}
@@ -31,7 +31,7 @@
 {{- toYaml $fields }}
 {{- end -}}
 
-{{/* Where names come from. Arguments: values of the component. */}}
+{{/* DNS settings. Arguments: values of the component. */}}
 {{- define "routeapi.names" -}}
 {{- with .dnsPolicy }}
 dnsPolicy: {{ . }}
@@ -81,7 +81,7 @@ topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: {{ . }}
     whenUnsatisfiable: ScheduleAnyway
-    # An upgrade's pods are spread among themselves: those they replace do not count.
+    # Spreads the pods of each revision separately, so that old pods do not distort an upgrade.
     matchLabelKeys: [pod-template-hash]
     labelSelector:
       matchLabels: {{ include "routeapi.selectorLabels" (list $context $component) | nindent 8 }}
@@ -128,7 +128,7 @@ spec:
 {{- $seconds -}}
 {{- end -}}
 
-{{/* Seconds between SIGTERM and SIGKILL of a data-plane pod, which must be enough for what it was told to do in them. */}}
+{{/* terminationGracePeriodSeconds of data-plane pods, which must cover drain.delay and drain.timeout. */}}
 {{- define "routeapi.dataPlane.gracePeriod" -}}
 {{- $drain := .Values.dataPlane.drain -}}
 {{- $asked := add (include "routeapi.seconds" $drain.delay | int) (include "routeapi.seconds" $drain.timeout | int) -}}
@@ -136,7 +136,7 @@ spec:
 {{- if not $given -}}
 {{- add $asked 15 -}}
 {{- else if lt (int $given) (add $asked 5 | int) -}}
-{{- printf "dataPlane.terminationGracePeriodSeconds is %d: streams that drain.delay and drain.timeout allow would be cut; at least %d, or leave it out" (int $given) (add $asked 5) | fail -}}
+{{- printf "dataPlane.terminationGracePeriodSeconds is %d, which would end streams before drain.delay and drain.timeout have passed: set at least %d, or leave it empty" (int $given) (add $asked 5) | fail -}}
 {{- else -}}
 {{- $given -}}
 {{- end -}}

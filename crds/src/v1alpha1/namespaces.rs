@@ -1,4 +1,4 @@
-//! Which namespaces something is open to.
+//! Allowed namespaces.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A choice of namespaces.
+/// Selects namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
     .message("selector must be set if and only if from is Selector"))]
 pub struct Namespaces {
-    /// Same: this object's own namespace. Selector: those whose labels match. All: every namespace.
+    /// Same: the namespace of this object. Selector: namespaces whose labels match. All: all namespaces.
     #[serde(default)]
     pub from: From,
-    /// Labels that a namespace must carry.
+    /// Selects namespaces by label, for from: Selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// How namespaces are chosen.
+/// How namespaces are selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum From {
-    /// The object's own namespace.
+    /// The namespace of the object.
     #[default]
     Same,
-    /// Those with matching labels.
+    /// Namespaces whose labels match.
     Selector,
-    /// Every namespace.
+    /// All namespaces.
     All,
 }
 
-/// Matches labels; all requirements must hold, and an empty selector matches every namespace.
+/// Selects by label. All requirements must be met; an empty selector matches all namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
-    /// Labels that must have exactly these values.
+    /// Labels with these exact values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels")]
     pub match_labels: BTreeMap<String, String>,
@@ -47,18 +47,18 @@ pub struct LabelSelector {
     pub match_expressions: Vec<Requirement>,
 }
 
-/// One requirement on a label.
+/// A requirement on a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)")
     .message("values must be set if and only if operator is In or NotIn"))]
 pub struct Requirement {
-    /// Label key.
+    /// Key of the label.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// How the label is compared.
+    /// How the label is compared with the values.
     pub operator: Operator,
-    /// What it is compared with.
+    /// Values for In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -68,13 +68,13 @@ pub struct Requirement {
 /// How a label is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
-    /// Its value is one of these.
+    /// The value is one of the values.
     In,
-    /// It is absent or its value is none of these.
+    /// The label is missing, or its value is none of the values.
     NotIn,
-    /// It is there, with any value.
+    /// The label exists, with any value.
     Exists,
-    /// It is absent.
+    /// The label is missing.
     DoesNotExist,
 }
 

@@ -1,7 +1,7 @@
-//! AIProvider: one upstream account or server.
+//! AIProvider: one account at a vendor, or one model server.
 //!
-//! A kind of its own so that address and credential are bound together: who may write routes can point traffic at a
-//! provider but can never send its key elsewhere.
+//! A kind of its own, so that address and credentials stay together: those who write routes can send requests to a provider, but
+//! never its key elsewhere.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -24,7 +24,7 @@ use crate::{
 pub use proxy::{BasicAuth, Proxy, ProxyMode};
 pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
 
-/// Where an upstream is, which wire protocol it speaks, how to authenticate and which routes may use it.
+/// Address, API format, credentials and permissions of one account at a vendor, or one model server.
 #[derive(Clone, Debug, CustomResource, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "routeapi.dev",
@@ -37,8 +37,8 @@ pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
     category = "routeapi",
     selectable = ".spec.type",
     cel,
-    doc = "AIProvider is one upstream account or model server: where it is, which wire protocol it speaks, how to \
-           authenticate, and which namespaces' routes may use it. AIRoutes refer to it by name.",
+    doc = "AIProvider is one account at a vendor, or one model server: its address, API format, credentials and prices, and \
+           the namespaces whose AIRoutes may use it.",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
@@ -56,9 +56,9 @@ pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
     validation = Rule::new(r"!has(self.baseURL) || self.baseURL.matches('^[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&()*+,;=:%/-]*)?$')")
         .message("baseURL must be an absolute http or https URL, such as https://api.openai.com/v1, without user, query or fragment"),
     validation = Rule::new("self.type != 'Echo' || (!has(self.baseURL) && !has(self.credentials) && !has(self.tls) && !has(self.proxy) && !has(self.request))")
-        .message("type Echo takes no baseURL, credentials, tls, proxy or request"),
+        .message("type Echo does not support baseURL, credentials, tls, proxy and request"),
     validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini'])")
-        .message("credentials are required at the vendor's own address; without a key, set baseURL"),
+        .message("credentials are required unless baseURL is set"),
     validation = Rule::new("!has(self.credentials) || !has(self.credentials.aws) || self.type == 'Bedrock'")
         .message("credentials.aws is only for type Bedrock"),
     validation = Rule::new("!has(self.endpoints) || self.type == 'OpenAI'").message("endpoints is only for type OpenAI"),
@@ -70,76 +70,72 @@ pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
         .message("vertexAI must be set if and only if type is VertexAI")
 )]
 pub struct AIProviderSpec {
-    /// Wire protocol and authentication style. OpenAI is also the type of every server with an OpenAI-compatible API
-    /// (vLLM, Ollama, llama.cpp), together with baseURL. Echo is built in, needs neither network nor key and answers
-    /// deterministically. AzureOpenAI, Bedrock and VertexAI are reserved: this version answers them with
-    /// Accepted=False, reason UnsupportedType. Cannot be changed.
+    /// API format and authentication. Use OpenAI with baseURL for servers with an OpenAI-compatible API, such as vLLM, Ollama
+    /// and llama.cpp. Echo is a built-in upstream for tests that needs neither network nor key. AzureOpenAI, Bedrock and
+    /// VertexAI are reserved for later versions; this version sets Accepted=False with reason UnsupportedType. Immutable.
     #[serde(rename = "type")]
     pub type_: ProviderType,
 
-    /// Address, written as the vendor's own SDK takes it: with the version segment for type OpenAI
-    /// (https://api.openai.com/v1, http://vllm.ai.svc:8000/v1), without for all others. Default: the vendor's public
-    /// address. Plain http is accepted only for names and addresses inside the cluster. Refused in a cluster are
-    /// loopback, link-local, multicast and reserved addresses, cloud metadata services, the Kubernetes API server, the
-    /// gateway itself, and the ports of kubelets, etcd and the control plane (2379, 2380, 6443, 10248-10250,
-    /// 10255-10257, 10259). A name that resolves to a refused address is refused when the gateway connects. Redirects
-    /// are not followed.
+    /// Base URL, as in the vendor's SDK: with the version segment for type OpenAI (https://api.openai.com/v1,
+    /// http://vllm.ai.svc:8000/v1), without it for other types. Default: the vendor's public address. Plain http is allowed
+    /// only inside the cluster. In a cluster, these addresses are not allowed: loopback, link-local, multicast and reserved
+    /// addresses, cloud metadata services, the Kubernetes API server, the gateway itself, and the ports of kubelets, etcd and
+    /// the control plane (2379, 2380, 6443, 10248-10250, 10255-10257, 10259). This is checked again for the addresses that a
+    /// name resolves to when the gateway connects. Redirects are not followed.
     #[serde(default, rename = "baseURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 2048))]
     pub base_url: Option<String>,
 
-    /// API surfaces that an OpenAI-type server has. Chat, Responses, Messages and Gemini requests are translated to one of
-    /// ChatCompletions and Responses; requests for the others are passed through to providers that have them. OtherPaths
-    /// lets clients call any other path below baseURL with this provider's key, if the request names a model. Default: all
-    /// except Rerank and OtherPaths at api.openai.com, ChatCompletions and Embeddings at any other baseURL.
+    /// Endpoints that a server of type OpenAI has. Chat Completions, Responses, Messages and Gemini requests are translated to
+    /// ChatCompletions or Responses; requests for other endpoints are passed through to providers that have them. OtherPaths
+    /// lets clients use any other path below baseURL with this provider's key, if the request names a model. Default: all
+    /// except Rerank and OtherPaths for api.openai.com, ChatCompletions and Embeddings for any other baseURL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 10))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub endpoints: Option<Vec<Endpoint>>,
 
-    /// How to authenticate. Leave out for servers that need no credentials.
+    /// Credentials for the upstream. Omit for servers without authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
 
-    /// TLS settings, for servers with a private certificate authority, another host name or client certificates.
+    /// TLS settings, for servers with a private CA, another host name or client certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 
-    /// The egress proxy to reach it through, in place of the data plane's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY;
-    /// or none. Default: as these say.
+    /// Egress proxy for this provider, or none. Default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of the data plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
 
-    /// Headers, query parameters and body defaults that are added to every request.
+    /// Headers, query parameters and body defaults to add to every request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSettings>,
 
-    /// Settings of type AzureOpenAI, which this version does not serve yet.
+    /// Settings of type AzureOpenAI, which this version does not support yet.
     #[serde(default, rename = "azureOpenAI", skip_serializing_if = "Option::is_none")]
     pub azure_openai: Option<AzureOpenAI>,
 
-    /// Settings of type Bedrock, which this version does not serve yet.
+    /// Settings of type Bedrock, which this version does not support yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bedrock: Option<Bedrock>,
 
-    /// Settings of type VertexAI, which this version does not serve yet.
+    /// Settings of type VertexAI, which this version does not support yet.
     #[serde(default, rename = "vertexAI", skip_serializing_if = "Option::is_none")]
     pub vertex_ai: Option<VertexAI>,
 
-    /// Which AIRoutes may use this provider, and so spend its budget. Default: those of its own namespace.
+    /// AIRoutes that may use this provider, and so cause its costs. Default: those in its own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
 
-    /// Prices and capabilities of this provider's models, by the id that is sent to it; an exact id wins, else the longest
-    /// prefix. If the list is not empty, routes of other namespaces may use the models on it and no others: * allows all.
-    /// Such routes can raise a price and narrow what a model can do, not more; routes of this namespace may override price
-    /// and capabilities.
+    /// Prices and capabilities of this provider's models, by the model ID that is sent to it. An exact ID takes precedence, then
+    /// the longest prefix. If the list is not empty, routes in other namespaces may use only these models; * allows all. Such
+    /// routes can only raise prices and remove capabilities; routes in this namespace can override both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["model".into()]))]
     pub models: Vec<ProviderModel>,
 
-    /// Maximum number of concurrent requests, per data-plane pod. Default: no limit.
+    /// Maximum number of concurrent requests per data-plane pod. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
     pub max_concurrent_requests: Option<u32>,
@@ -149,13 +145,13 @@ pub struct AIProviderSpec {
     pub eviction: Option<Eviction>,
 }
 
-/// Exactly one way to authenticate.
+/// Credentials for an upstream; exactly one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.apiKey) != has(self.aws)")
     .message("exactly one of apiKey or aws must be set"))]
 pub struct Credentials {
-    /// A key, sent in the header that the type asks for or in another one.
+    /// An API key, sent in the header of the provider type or in another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyCredential>,
     /// AWS access keys, for type Bedrock.
@@ -167,14 +163,14 @@ pub struct Credentials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeyCredential {
-    /// The Secret that holds the key, in this namespace. A trailing newline is ignored.
+    /// Secret with the key, in this namespace. A trailing newline is ignored.
     pub secret_ref: SecretKeyRef,
-    /// Header to send it in, for gateways in front of a vendor, such as api-key or Ocp-Apim-Subscription-Key. Default:
-    /// Authorization, x-api-key or x-goog-api-key, as the type has it.
+    /// Header for the key, for gateways in front of a vendor, such as api-key or Ocp-Apim-Subscription-Key. Default:
+    /// Authorization, x-api-key or x-goog-api-key, depending on the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = HEADER_NAME))]
     pub header: Option<String>,
-    /// Text in front of the key. Default: "Bearer " in the header Authorization, nothing in others.
+    /// Prefix of the key in the header. Default: "Bearer " for the header Authorization, none for other headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^([!-~][ -~]*)?$"))]
     pub prefix: Option<String>,
@@ -184,26 +180,25 @@ pub struct ApiKeyCredential {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsCredential {
-    /// A Secret in this namespace with the keys accessKeyId, secretAccessKey and, for temporary credentials,
-    /// sessionToken.
+    /// Secret in this namespace with the keys accessKeyId, secretAccessKey and, for temporary credentials, sessionToken.
     pub secret_ref: SecretRef,
 }
 
-/// Trust settings.
+/// TLS settings of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.caCertificateRef) || has(self.serverName) || has(self.clientCertificateRef)")
     .message("at least one of caCertificateRef, serverName and clientCertificateRef must be set"))]
 pub struct Tls {
-    /// PEM certificates to trust instead of the public authorities.
+    /// CA certificates (PEM) to trust instead of the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_certificate_ref: Option<CaCertificateRef>,
-    /// Name to ask for (SNI) and to verify, instead of the host in baseURL.
+    /// Name for SNI and certificate verification, instead of the host in baseURL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub server_name: Option<String>,
-    /// A Secret in this namespace with the keys tls.crt and tls.key, as those of type kubernetes.io/tls have: the
-    /// certificate to show to a server that asks for one. A renewed one is used for new connections.
+    /// Secret in this namespace with the keys tls.crt and tls.key, such as one of type kubernetes.io/tls: the client
+    /// certificate for servers that request one. A renewed certificate is used for new connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate_ref: Option<SecretRef>,
 }
@@ -212,7 +207,7 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureOpenAI {
-    /// The api-version query parameter.
+    /// Value of the query parameter api-version.
     #[schemars(length(min = 1, max = 32))]
     pub api_version: String,
 }
@@ -221,7 +216,7 @@ pub struct AzureOpenAI {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Bedrock {
-    /// AWS region.
+    /// AWS region, such as eu-central-1.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
     pub region: String,
 }
@@ -230,7 +225,7 @@ pub struct Bedrock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VertexAI {
-    /// Google Cloud project id.
+    /// Google Cloud project ID.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
     pub project: String,
     /// Google Cloud location, such as europe-west4 or global.
@@ -238,7 +233,7 @@ pub struct VertexAI {
     pub location: String,
 }
 
-/// Which routes may use a provider.
+/// The AIRoutes that may use a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllowedRoutes {
@@ -247,63 +242,61 @@ pub struct AllowedRoutes {
     pub namespaces: Namespaces,
 }
 
-/// What models of a provider cost and can do.
+/// Price and capabilities of one or more models of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderModel {
-    /// Model id at the provider: exact, or a prefix with one trailing *.
+    /// Model ID at the provider: exact, or a prefix with a trailing *.
     pub model: ModelPattern,
-    /// What it costs. Tokens with a spend limit do not use a model without a price. For one that costs nothing, write 0.
+    /// Price. Tokens with a spend limit cannot use models without a price. For free models set it to 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
-    /// What it can do. A request that needs more skips it. Default: everything.
+    /// Capabilities. Requests that need others skip the model. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub capabilities: Vec<Capability>,
-    /// Maximum output tokens that it accepts, including reasoning. A request for more asks for this instead, with a warning.
-    /// Default: what the built-in table knows, for translated requests; docs/models.md shows it.
+    /// Maximum output tokens, including reasoning. A higher value in a request is lowered to this, with a warning. Default: the
+    /// value in the built-in table (see docs/models.md), for translated requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 10_000_000))]
     pub max_output_tokens: Option<u32>,
-    /// Parameters that it does not support. They are left out of requests, with a warning; translation Strict refuses the
-    /// request instead, and log probabilities are refused unless it is Lenient. The list counts instead of the built-in
-    /// table, so an empty one says that the model takes all of them. Default: what the table knows, for translated
-    /// requests.
+    /// Parameters that the model does not support. They are removed from requests, with a warning. With translation Strict the
+    /// request is refused instead; requests for log probabilities are refused unless translation is Lenient. The list replaces
+    /// the built-in table, so an empty list means that all parameters are supported. Default: the built-in table, for
+    /// translated requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub unsupported: Option<Vec<RequestFeature>>,
 }
 
-/// Passive health checking: an upstream with this many consecutive failures is evicted for this long, in each data-plane
-/// pod by itself.
+/// Outlier detection: an upstream is evicted after a number of consecutive failures. Each data-plane pod decides by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Eviction {
-    /// Number of consecutive failures.
+    /// Number of consecutive failures before the upstream is evicted.
     #[serde(default = "consecutive_failures")]
     #[schemars(with = "i32", range(min = 1, max = 1000))]
     pub consecutive_failures: u32,
-    /// How long it stays evicted.
+    /// Duration of the eviction.
     #[serde(default = "eviction_duration")]
     pub duration: Duration,
 }
 
-/// Observed state.
+/// Observed state of the AIProvider.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AIProviderStatus {
-    /// The generation of the spec that this status is about.
+    /// Generation of the spec to which this status applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Accepted: the spec makes sense. ResolvedRefs: Secret and certificates were found. Programmed: every connected
-    /// data-plane pod has it. Ready: all of these. CredentialsAccepted is False while the upstream rejects the key.
+    /// Accepted: the spec is valid. ResolvedRefs: all Secrets and ConfigMaps were found. Programmed: all connected data-plane
+    /// pods use this generation. Ready: all of these. CredentialsAccepted is False while the upstream rejects the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::schema")]
     pub conditions: Vec<Condition>,
-    /// AIRoutes that name this provider in an upstream, of the namespaces that allowedRoutes admits. They count whether or
-    /// not they serve: an AIProvider that is not ready, or an AIRoute that is not accepted, changes nothing here.
+    /// Number of AIRoutes that refer to this provider, in namespaces that allowedRoutes admits, whether or not they are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_routes: Option<i32>,
 }

@@ -1,5 +1,5 @@
-//! References from one object to another. All but [`ProviderRef`] stay in the namespace of the object that names them,
-//! which is what stops anyone from reading a foreign Secret through one of our kinds.
+//! References from one object to another. All but [`ProviderRef`] stay in the namespace of the object, so that an object
+//! cannot be used to read Secrets of other namespaces.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use super::patterns::{DATA_KEY, LABEL, SUBDOMAIN};
 
-/// One key of a Secret in the same namespace.
+/// A key of a Secret in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
-    /// Key within the Secret.
+    /// Key in the Secret.
     #[serde(default = "api_key")]
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     pub key: String,
 }
 
-/// One key of a ConfigMap in the same namespace.
+/// A key of a ConfigMap in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapKeyRef {
     /// Name of the ConfigMap.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
-    /// Key within it.
+    /// Key in the ConfigMap.
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     pub key: String,
 }
 
-/// A Secret in the same namespace, as a whole.
+/// A Secret in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
@@ -45,35 +45,34 @@ pub struct SecretRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaCertificateRef {
-    /// Where the certificates are kept.
+    /// Kind of the object with the certificates.
     pub kind: CaCertificateKind,
     /// Name of the ConfigMap or Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
-    /// Key within it.
+    /// Key in the ConfigMap or Secret.
     #[serde(default = "ca_crt")]
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     pub key: String,
 }
 
-/// Kinds that can hold certificates.
+/// Kinds of objects with certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CaCertificateKind {
-    /// Usual for certificates, which are public.
+    /// Usual for CA certificates, which are public.
     ConfigMap,
-    /// As written by cert-manager and others.
+    /// As created by cert-manager and others.
     Secret,
 }
 
-/// An AIProvider.
+/// A reference to an AIProvider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderRef {
     /// Name of the AIProvider.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
-    /// Its namespace; the route's own if left out. Another namespace has to agree through `allowedRoutes` of the
-    /// AIProvider.
+    /// Namespace of the AIProvider, whose allowedRoutes must admit the route. Default: the namespace of the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub namespace: Option<String>,

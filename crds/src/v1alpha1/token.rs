@@ -1,7 +1,7 @@
-//! ApiToken: who may call, which models, and how much.
+//! ApiToken: an app's permission to use models, with limits.
 //!
-//! The raw token exists only in a Secret of the token's namespace. Status holds ids and SHA-256 hashes, from which the
-//! data plane is configured: who can write `apitokens/status` can mint a token.
+//! The API key exists only in a Secret in the token's namespace. The status has IDs and SHA-256 hashes, from which the data plane
+//! is configured: any account that may write `apitokens/status` can create a key.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -14,7 +14,7 @@ use crate::{
     value::{Duration, Enforcement, ModelPattern, NanoUsd, Window},
 };
 
-/// What the bearer of this token may do, and where its value is kept.
+/// An app's permission to use models, with limits, and the Secret for its API key.
 #[derive(Clone, Debug, CustomResource, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "routeapi.dev",
@@ -26,8 +26,8 @@ use crate::{
     shortname = "apitok",
     category = "routeapi",
     cel,
-    doc = "ApiToken is a client's key with the models it may use and its limits. The operator writes the key, base URL and \
-           the SDKs' environment names to a Secret in the same namespace; only the key's SHA-256 leaves that namespace.",
+    doc = "ApiToken is an app's permission to use models, with limits. The operator writes an API key, the base URL and the \
+           SDKs' environment variables to a Secret in the same namespace; only the SHA-256 of the key leaves that namespace.",
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
     printcolumn(
         name = "Ready",
@@ -63,185 +63,185 @@ pub struct ApiTokenSpec {
     #[schemars(length(max = 256))]
     pub description: Option<String>,
 
-    /// Model ids that the bearer may name: exact, or a prefix with one trailing * (embed-*, or * for every model). It is
-    /// about the id that the client sends, whatever upstream finally serves it. The AIRoute must allow this namespace too.
+    /// Model IDs that the app may request: exact, or a prefix with a trailing * (embed-*, or * for all models). The AIRoute must
+    /// allow this namespace too. It does not matter which upstream finally serves the request.
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub models: Vec<ModelPattern>,
 
-    /// What the bearer may use per window. All limits apply at once.
+    /// Limits per time window. All of them apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub limits: Vec<Limit>,
 
-    /// Whether the bearer may use upstreams without a known price, whose usage does not count toward spend limits.
-    /// Default: Deny if there is a spendUSD limit, else Allow.
+    /// Whether the app may use upstreams without a price, whose usage does not count toward spend limits. Default: Deny if there
+    /// is a spendUSD limit, otherwise Allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced_models: Option<UnpricedModels>,
 
-    /// Maximum number of concurrent requests, per data-plane pod. Default: no limit.
+    /// Maximum number of concurrent requests per data-plane pod. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
     pub max_concurrent_requests: Option<u32>,
 
-    /// When the token stops working (RFC 3339). Enforced by the data plane's own clock. Default: never.
+    /// Time when the token expires (RFC 3339). Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
 
-    /// Suspended refuses every request until set back to Active.
+    /// Active or Suspended. All requests with a suspended token are refused.
     #[serde(default)]
     pub state: TokenState,
 
-    /// Name of the Secret that the operator writes the token to. Default: the token's name followed by -routeapi-token. A
-    /// Secret of this name that exists already is never overwritten; if its owner labelled it routeapi.dev/import=true, the
-    /// value under its key token is taken over as it is. Cannot be changed.
+    /// Name of the Secret for the API key. Default: the name of the ApiToken with the suffix -routeapi-token. An existing Secret
+    /// is never overwritten; if it has the label routeapi.dev/import=true, the value of its key token is imported as the API
+    /// key. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub secret_name: Option<String>,
 
-    /// What the Secret holds. Plain: token and baseURL. PlainAndEnv: also the environment names that the OpenAI, Anthropic
-    /// and Google SDKs read, so that one envFrom serves an app.
+    /// Keys of the Secret. Plain: token and baseURL. PlainAndEnv: also the environment variables of the OpenAI, Anthropic and
+    /// Google SDKs, so that an app needs a single envFrom.
     #[serde(default)]
     pub secret_keys: SecretKeys,
 
-    /// When the token gets a new value. Default: never.
+    /// When the API key is rotated. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
 }
 
-/// Whether a token works.
+/// Whether a token is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TokenState {
-    /// It works.
+    /// Requests are accepted.
     #[default]
     Active,
-    /// Every request is refused.
+    /// All requests are refused.
     Suspended,
 }
 
-/// What becomes of upstreams that no price is known of.
+/// Whether upstreams without a price are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UnpricedModels {
-    /// They are left out.
+    /// They are skipped.
     Deny,
-    /// They are used, and cost nothing.
+    /// They are used, and their usage costs nothing.
     Allow,
 }
 
-/// What a token's Secret holds.
+/// The keys of a token's Secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SecretKeys {
     /// `token` and `baseURL`.
     Plain,
-    /// Also the SDKs' environment names.
+    /// Also the environment variables of the SDKs.
     #[default]
     PlainAndEnv,
 }
 
-/// At most this much per window: exactly one of requests, tokens and spendUSD.
+/// A limit per time window: exactly one of requests, tokens and spendUSD.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.requests), has(self.tokens), has(self.spendUSD)].filter(x, x).size() == 1")
     .message("exactly one of requests, tokens or spendUSD must be set"),
     validation = Rule::new("!has(self.requests) || !has(self.enforcement) || self.enforcement == 'Settle'")
-    .message("enforcement Strict needs tokens or spendUSD"))]
+    .message("enforcement Strict requires tokens or spendUSD"))]
 pub struct Limit {
-    /// Unique within the token; names the limit in errors and metrics. Counts do not depend on it: a renamed limit, or one
-    /// with another window, counts what the token has used already.
+    /// Name of the limit in errors and metrics, unique within the token. Usage is counted per token, so that a renamed limit, or
+    /// one with another window, includes what was used before.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub name: String,
-    /// The period it counts over. Second, Minute and Hour slide; Day and Month are calendar periods in UTC.
+    /// Time window. Second, Minute and Hour are sliding windows; Day and Month are calendar periods in UTC.
     pub per: Window,
-    /// Requests.
+    /// Maximum number of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub requests: Option<u64>,
-    /// Input and output tokens together.
+    /// Maximum number of input and output tokens together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub tokens: Option<u64>,
-    /// US dollars as a quoted decimal, at the prices of the upstreams that served.
+    /// Maximum spend in US dollars as a quoted decimal, at the prices of the upstreams that served the requests.
     #[serde(default, rename = "spendUSD", skip_serializing_if = "Option::is_none")]
     pub spend_usd: Option<NanoUsd>,
-    /// What happens to a streamed answer that goes beyond what was reserved for its request, because the upstream ignored
-    /// the maximum or the request named none. Settle: it goes on and counts in full. Strict: it is ended with an error, and
-    /// a request that may use more than the whole limit is refused.
+    /// What happens to a streamed response that exceeds its reservation, because the upstream ignores the maximum or the request
+    /// has none. Settle: it continues and counts in full. Strict: it ends with an error, and requests that may use more than
+    /// the whole limit are refused.
     #[serde(default)]
     pub enforcement: Enforcement,
 }
 
-/// When the token gets a new value.
+/// When the API key is rotated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
-    /// How often, at least 10m; 30 days are 720h. Default: only when revision is raised.
+    /// Interval of rotations, at least 10m; 720h are 30 days. Default: only when revision is raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10m')").message("interval must be at least 10m"))]
     pub interval: Option<Duration>,
-    /// How long the previous value keeps working.
+    /// How long the previous key stays valid.
     #[serde(default = "overlap")]
     pub overlap: Duration,
-    /// Raise it to rotate now.
+    /// Raise this number to rotate the key now.
     #[serde(default)]
     #[schemars(with = "i32", range(min = 0, max = 2_147_483_647))]
-    #[x_kube(validation = Rule::new("self >= oldSelf").message("revision can only grow"))]
+    #[x_kube(validation = Rule::new("self >= oldSelf").message("revision can only be increased"))]
     pub revision: u32,
 }
 
-/// Observed state of the token.
+/// Observed state of the ApiToken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiTokenStatus {
-    /// The generation of the spec that this status is about.
+    /// Generation of the spec to which this status applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Accepted: the spec makes sense. SecretReady: the Secret holds the current key. Programmed: every connected
-    /// data-plane pod has it. Ready: all of these, neither expired nor suspended.
+    /// Accepted: the spec is valid. SecretReady: the Secret contains the current API key. Programmed: all connected data-plane
+    /// pods use this generation. Ready: all of these, and the token is neither expired nor suspended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::schema")]
     pub conditions: Vec<Condition>,
-    /// The Secret that holds the token.
+    /// Name of the Secret with the API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub secret_name: Option<String>,
-    /// The keys that stand for this token now; two during a rotation's overlap.
+    /// Valid API keys; two during the overlap of a rotation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub keys: Vec<KeyStatus>,
-    /// When the next rotation is due.
+    /// Time of the next rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation_time: Option<Time>,
-    /// The rotation.revision that was carried out last.
+    /// Value of rotation.revision at the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation_revision: Option<i32>,
 }
 
-/// One secret value that stands for a token.
+/// An API key of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyStatus {
-    /// The id inside the token, sk-<id>-…; twelve digits of the hash for an imported key.
+    /// ID in the key, sk-<id>-…; for imported keys the first twelve digits of the hash.
     #[schemars(length(min = 1, max = 32))]
     pub id: String,
-    /// SHA-256 of the token, hexadecimal.
+    /// SHA-256 of the key, hexadecimal.
     #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: String,
-    /// When it was made or taken over.
+    /// Time when the key was issued or imported.
     pub issued_time: Time,
-    /// When it stops working, after a rotation.
+    /// Time when the key expires after a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after_time: Option<Time>,
 }
 
-/// The Secret of a token that names none.
+/// The default name of a token's Secret.
 pub fn default_secret_name(token: &str) -> String {
     format!("{token}-routeapi-token")
 }
 
 impl ApiTokenSpec {
-    /// Whether upstreams without a price are left out.
+    /// Whether upstreams without a price are skipped.
     pub fn denies_unpriced(&self) -> bool {
         match self.unpriced_models {
             Some(choice) => choice == UnpricedModels::Deny,
@@ -251,7 +251,7 @@ impl ApiTokenSpec {
 }
 
 impl ApiToken {
-    /// The Secret that holds this token's value, named or by default. Empty name only for an object without a name.
+    /// The name of the Secret with this token's API key.
     pub fn secret_name(&self) -> String {
         let name = || default_secret_name(self.metadata.name.as_deref().unwrap_or_default());
         self.spec.secret_name.clone().unwrap_or_else(name)

@@ -1,8 +1,8 @@
-//! Which addresses an upstream may have: one table for URLs (compile) and for what names resolve to (data plane).
+//! Which addresses an upstream may have, both in URLs (compile) and after name resolution (data plane).
 //!
-//! Whoever writes an AIProvider makes the gateway send requests, and whoever owns a DNS zone decides where a name leads.
-//! In a cluster some addresses are therefore refused: the data plane's own pod and node, the clouds' metadata services,
-//! and addresses no server has. IPv6 forms that carry an IPv4 address are judged by the address they carry.
+//! An AIProvider makes the gateway send requests, and the owner of a DNS zone decides what a name resolves to (SSRF). In a
+//! cluster some addresses are therefore forbidden: the data plane's own pod and node, cloud metadata services, and
+//! addresses that no server has. An IPv6 address that embeds an IPv4 address is classified by that address.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-/// What an address leads to, after the IANA special-purpose registries and the cloud vendors' documentation.
+/// Classes of addresses, according to the IANA special-purpose registries and the cloud vendors' documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressClass {
     /// 127.0.0.0/8, ::1: the data plane's own pod.
@@ -19,15 +19,15 @@ pub enum AddressClass {
     Unspecified,
     /// 169.254.0.0/16, fe80::/10: the node and its neighbours.
     LinkLocal,
-    /// A cloud service that hands out credentials to whoever asks from inside.
+    /// A cloud service that gives credentials to every client in the network.
     Metadata,
     /// 224.0.0.0/4, ff00::/8.
     Multicast,
     /// 255.255.255.255.
     Broadcast,
-    /// An IPv4 address inside an IPv6 one through 6to4 or Teredo, which relays decide about.
+    /// 6to4 (2002::/16) and Teredo (2001::/32), where a relay decides which IPv4 address is reached.
     Tunnel,
-    /// Assigned to protocols, deprecated or not assigned: no server is there.
+    /// Assigned to protocols, deprecated or unassigned: never a server.
     Reserved,
     /// 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7: inside a cluster or a private network.
     Private,
@@ -41,21 +41,22 @@ pub enum AddressPolicy {
     /// Private and public ones.
     #[default]
     Cluster,
-    /// Loopback too, and nothing else: for trials on one machine.
+    /// Loopback in addition, for trials on one machine.
     ClusterAndLoopback,
-    /// This machine too, by whichever address: `routeapi run`, where a server on the same machine is the usual first
-    /// upstream. Plain http may go anywhere.
+    /// Loopback and unspecified addresses in addition, and the API server: for `routeapi run`, whose upstreams often run
+    /// on the same machine. Plain http is allowed to any address.
     Workstation,
 }
 
-/// All rules about where an upstream may be: classes of addresses, and what is refused beside in a cluster. Cheap to clone.
+/// The addresses that upstreams may have: a policy for classes, and single hosts that are forbidden in a cluster. Cheap
+/// to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressRules {
     policy: AddressPolicy,
     refused: Arc<Refused>,
 }
 
-/// Single places that are refused in a cluster.
+/// Hosts that are forbidden in a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Refused {
     api_server: Vec<IpAddr>,
@@ -63,21 +64,21 @@ struct Refused {
     gateway_names: Vec<String>,
 }
 
-/// Where an upstream may not be. Displays as in "is a loopback address".
+/// Why an upstream may not have an address. Displays as in "is a loopback address".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ForbiddenPlace {
-    /// By its class.
+    /// Its class is not allowed.
     Class(AddressClass),
     /// The Kubernetes API server.
     ApiServer,
-    /// The gateway itself, which would call itself for ever.
+    /// The gateway itself: an endless loop.
     Gateway,
     /// A port of this component of the Kubernetes control plane or of a node.
     Port(&'static str),
 }
 
-/// Ports of a Kubernetes node and of its control plane, whose clients hold certificates. No model server uses them, but a
-/// process on a node does, and most pods may connect to it.
+/// Ports of Kubernetes nodes and of the control plane. Model servers do not use them, while most pods can connect to
+/// these components.
 const NODE_PORTS: [(u16, &str); 10] = [
     (2379, "etcd"),
     (2380, "etcd"),
@@ -91,14 +92,14 @@ const NODE_PORTS: [(u16, &str); 10] = [
     (10259, "kube-scheduler"),
 ];
 
-/// The host of a URL, read the way every resolver reads it.
+/// The host of a URL, where all resolvers agree on its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
     /// An IPv4 address of four decimal numbers, or an IPv6 address in brackets.
     Address(IpAddr),
     /// A name in lower case, without the dot of the root.
     Name(String),
-    /// Text that some resolvers take for an address, such as `127.1`, `0x7f000001`, `010.0.0.1` or `[fe80::1%eth0]`.
+    /// Text that only some resolvers read as an address, such as `127.1`, `0x7f000001`, `010.0.0.1` or `[fe80::1%eth0]`.
     Ambiguous,
 }
 
@@ -123,7 +124,7 @@ const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042),
 ];
 
-/// Their names.
+/// Names of metadata services: Google, and AWS' instance-data.
 const METADATA_NAMES: [&str; 5] =
     ["metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"];
 
@@ -164,7 +165,7 @@ impl AddressClass {
         if address.is_unspecified() {
             return Self::Unspecified;
         }
-        if let Some(class) = Self::of_carried(address) {
+        if let Some(class) = Self::of_embedded(address) {
             return class;
         }
         let [first, second, ..] = address.segments();
@@ -183,8 +184,8 @@ impl AddressClass {
         }
     }
 
-    /// The class of the IPv4 address that an IPv6 address carries, where that decides.
-    fn of_carried(address: Ipv6Addr) -> Option<Self> {
+    /// The class of the IPv4 address that an IPv6 address embeds, where that determines the class.
+    fn of_embedded(address: Ipv6Addr) -> Option<Self> {
         let [.., a, b, c, d] = address.octets();
         let last = Self::of_v4(Ipv4Addr::new(a, b, c, d));
         match address.segments() {
@@ -200,7 +201,7 @@ impl AddressClass {
     }
 
     /// NAT64 with an operator's own prefix inside 64:ff9b:1::/48. Where the IPv4 address is depends on the prefix's length
-    /// (RFC 6052, 2.2), which the address does not tell, so that no reading may lead to a forbidden place.
+    /// (RFC 6052, 2.2), which is not part of the address; so every possible length must give an allowed address.
     fn of_local_nat64(address: Ipv6Addr) -> Self {
         let [_, _, _, _, _, _, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15] = address.octets();
         // Bits 64 to 71 and those after the IPv4 address are zero.
@@ -211,17 +212,17 @@ impl AddressClass {
             ([b12, b13, b14, b15], b8),                            // /96
         ];
         let possible = readings.into_iter().filter(|(_, zero)| *zero == 0);
-        let carried: Vec<Ipv4Addr> =
+        let embedded: Vec<Ipv4Addr> =
             possible.map(|(octets, _)| Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified()).collect();
-        let mut classes = carried.iter().map(|address| Self::of_v4(*address));
+        let mut classes = embedded.iter().map(|address| Self::of_v4(*address));
         match classes.find(|class| !class.is_ordinary() && *class != Self::Unspecified) {
             Some(forbidden) => forbidden,
-            None if carried.is_empty() => Self::Unspecified,
+            None if embedded.is_empty() => Self::Unspecified,
             None => Self::Public,
         }
     }
 
-    /// Whether servers are expected there.
+    /// Whether servers have such addresses.
     fn is_ordinary(self) -> bool {
         matches!(self, Self::Private | Self::Public)
     }
@@ -264,7 +265,7 @@ impl AddressPolicy {
 }
 
 impl AddressRules {
-    /// Refuses the API server too, which pods reach at this host (`KUBERNETES_SERVICE_HOST`, an address or a name).
+    /// Forbids the API server, which pods reach at this host (`KUBERNETES_SERVICE_HOST`, an address or a name).
     #[must_use]
     pub fn with_api_server(mut self, host: &str) -> Self {
         let refused = Arc::make_mut(&mut self.refused);
@@ -277,7 +278,7 @@ impl AddressRules {
         self
     }
 
-    /// Refuses the gateway's own names too.
+    /// Forbids the gateway's own names.
     #[must_use]
     pub fn with_gateway(mut self, names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
@@ -285,15 +286,15 @@ impl AddressRules {
         self
     }
 
-    /// The classes of addresses.
+    /// The policy for classes of addresses.
     pub fn policy(&self) -> AddressPolicy {
         self.policy
     }
 
-    /// Judges an address: one in a URL, or one that a name resolves to.
+    /// Checks an address from a URL or from name resolution.
     ///
     /// # Errors
-    /// When no upstream may be there.
+    /// If no upstream may have this address.
     pub fn address(&self, address: IpAddr) -> Result<(), ForbiddenPlace> {
         let class = AddressClass::of(address);
         if !self.policy.allows(class) {
@@ -306,7 +307,7 @@ impl AddressRules {
         Ok(())
     }
 
-    /// Judges a name as [`Host::Name`] holds it, by what it says.
+    /// Checks a name in the form of [`Host::Name`], without resolving it.
     ///
     /// # Errors
     /// As [`AddressRules::address`].
@@ -319,26 +320,26 @@ impl AddressRules {
         if let Some(class) = class.filter(|class| !self.policy.allows(*class)) {
             return Err(ForbiddenPlace::Class(class));
         }
-        let held = |names: &[String]| names.iter().any(|held| held == name);
+        let listed = |names: &[String]| names.iter().any(|listed| listed == name);
         if !self.in_cluster() {
             return Ok(());
         }
-        if is_api_server(name) || held(&self.refused.api_server_names) {
+        if is_api_server(name) || listed(&self.refused.api_server_names) {
             return Err(ForbiddenPlace::ApiServer);
         }
-        if held(&self.refused.gateway_names) {
+        if listed(&self.refused.gateway_names) {
             return Err(ForbiddenPlace::Gateway);
         }
         Ok(())
     }
 
-    /// Judges a port, at whatever host: a name may lead to a node too.
+    /// Checks a port, at any host: a name can resolve to a node, too.
     ///
     /// # Errors
     /// As [`AddressRules::address`].
     pub fn port(&self, port: u16) -> Result<(), ForbiddenPlace> {
-        let held = NODE_PORTS.iter().find(|(held, _)| *held == port).filter(|_| self.in_cluster());
-        held.map_or(Ok(()), |(_, component)| Err(ForbiddenPlace::Port(component)))
+        let component = NODE_PORTS.iter().find(|(reserved, _)| *reserved == port).filter(|_| self.in_cluster());
+        component.map_or(Ok(()), |(_, component)| Err(ForbiddenPlace::Port(component)))
     }
 
     fn in_cluster(&self) -> bool {
@@ -363,7 +364,8 @@ impl fmt::Display for ForbiddenPlace {
     }
 }
 
-/// `kubernetes` in the namespace `default`, in whichever cluster domain, as far as search paths complete it.
+/// Whether this is the Service `kubernetes` in the namespace `default`, with any cluster domain or shortened as DNS
+/// search paths allow.
 fn is_api_server(name: &str) -> bool {
     let mut labels = name.split('.');
     match (labels.next(), labels.next(), labels.next()) {
@@ -373,9 +375,9 @@ fn is_api_server(name: &str) -> bool {
     }
 }
 
-/// An address, and the IPv4 addresses that it carries or may carry.
+/// An address, and the IPv4 addresses that it embeds or may embed.
 fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
-    let carried = match address {
+    let embedded = match address {
         IpAddr::V4(_) => Vec::new(),
         IpAddr::V6(address) => {
             let [_, _, b2, b3, b4, b5, b6, b7, _, b9, b10, b11, b12, b13, b14, b15] = address.octets();
@@ -391,7 +393,7 @@ fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
             }
         }
     };
-    std::iter::once(address).chain(carried.into_iter().map(|octets| IpAddr::V4(octets.into())))
+    std::iter::once(address).chain(embedded.into_iter().map(|octets| IpAddr::V4(octets.into())))
 }
 
 impl Host {
@@ -405,7 +407,7 @@ impl Host {
         if let Ok(address) = name.parse() {
             return Self::Address(IpAddr::V4(address));
         }
-        // As the URL standard decides whether a host is meant as an IPv4 address: by its last label.
+        // As in the URL standard, the last label decides whether a host is an IPv4 address.
         let last = name.rsplit('.').next().unwrap_or_default();
         let hexadecimal =
             last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
@@ -460,9 +462,9 @@ mod tests {
         }
     }
 
-    /// The forms in which an IPv6 address carries an IPv4 one whose address decides.
+    /// All forms of IPv6 addresses that embed an IPv4 address.
     #[test]
-    fn carried_addresses_are_judged_like_the_ones_they_carry() {
+    fn embedded_addresses_determine_the_class() {
         for v4 in ["127.0.0.1", "169.254.169.254", "169.254.1.1", "168.63.129.16", "100.100.100.200", "192.0.0.192"] {
             let [a, b, c, d] = v4.parse::<Ipv4Addr>().unwrap().octets();
             let hex = format!("{a:02x}{b:02x}:{c:02x}{d:02x}");
@@ -483,7 +485,7 @@ mod tests {
             }
         }
         for v4 in ["8.8.8.8", "10.0.0.1"] {
-            assert_eq!(class(&format!("64:ff9b::{v4}")), class(v4), "DNS64 answers so in a cluster without IPv4");
+            assert_eq!(class(&format!("64:ff9b::{v4}")), class(v4), "as DNS64 responds in a cluster without IPv4");
         }
         assert_eq!(class("64:ff9b:1::8.8.8.8"), AddressClass::Public);
         assert_eq!(class("64:ff9b:1::"), AddressClass::Unspecified);
@@ -497,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_server_is_refused_by_address_in_every_form() {
+    fn the_api_servers_address_is_forbidden_in_every_form() {
         let cluster = rules(AddressPolicy::Cluster);
         for address in [
             "10.96.0.1",
@@ -520,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_server_is_refused_by_name_in_every_domain() {
+    fn the_api_servers_name_is_forbidden_in_every_domain() {
         let cluster = rules(AddressPolicy::Cluster);
         for name in [
             "kubernetes",
@@ -541,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_is_no_upstream_of_its_own() {
+    fn the_gateways_own_names_are_forbidden() {
         let names = ["routeapi", "Routeapi.ai.svc."].map(str::to_owned);
         let cluster = AddressRules::from(AddressPolicy::Cluster).with_gateway(names);
         for name in ["routeapi", "routeapi.ai.svc"] {
@@ -551,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_of_nodes_are_refused_in_a_cluster() {
+    fn ports_of_nodes_are_forbidden_in_a_cluster() {
         let (cluster, workstation) = (rules(AddressPolicy::Cluster), rules(AddressPolicy::Workstation));
         for port in [2379, 2380, 6443, 10248, 10249, 10250, 10255, 10256, 10257, 10259] {
             assert!(matches!(cluster.port(port), Err(ForbiddenPlace::Port(_))), "{port}");
@@ -564,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_stand_for_addresses_are_judged_like_them() {
+    fn localhost_and_metadata_names_have_classes() {
         let loopback = AddressRules::from(AddressPolicy::ClusterAndLoopback);
         assert_eq!(loopback.name("a.localhost"), Ok(()));
         assert_eq!(rules(AddressPolicy::Cluster).name("localhost"), Err(ForbiddenPlace::Class(AddressClass::Loopback)));
@@ -573,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_allows_servers_and_what_it_names() {
+    fn policies_allow_classes() {
         use AddressPolicy::{Cluster, ClusterAndLoopback, Workstation};
         for (address, allowed) in [
             ("10.0.0.1", [true, true, true]),
@@ -592,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_addresses_names_or_refused() {
+    fn hosts_are_addresses_names_or_ambiguous() {
         for (host, expected) in [
             ("169.254.169.254.", Host::Address(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)))),
             ("[::1]", Host::Address(IpAddr::V6(Ipv6Addr::LOCALHOST))),

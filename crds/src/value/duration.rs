@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_gateway_api_reads_and_writes_it_back() {
+    fn durations_of_gateway_api_round_trip() {
         for (text, millis, canonical) in [
             ("500ms", 500, "500ms"),
             ("1m30s", 90_000, "1m30s"),

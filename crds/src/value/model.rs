@@ -1,20 +1,20 @@
-//! Model ids and the patterns that stand for several of them.
+//! Model IDs and patterns that match several of them.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An exact model id, or a prefix written with one trailing `*`. `*` alone stands for every model.
+/// An exact model id, or a prefix written with one trailing `*`. `*` alone matches every model.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ModelPattern {
-    /// This id and no other.
+    /// Exactly this ID.
     Exact(String),
-    /// Every id that starts with this text (which may be empty).
+    /// Every ID that starts with this text (which may be empty).
     Prefix(String),
 }
 
-/// The text is neither a model id nor a prefix of one followed by `*`.
+/// The text is neither a model ID nor a prefix of one followed by `*`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a model id or a prefix ending in '*'")]
 pub struct InvalidModelPattern(pub String);

@@ -1,24 +1,24 @@
-//! Closed vocabularies. A new word is a new enum variant, so every `match` says what it does about it.
+//! Enumerations. A new value is a new variant, so that every `match` has to handle it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Wire protocol and authentication style of an upstream.
+/// API format and authentication of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ProviderType {
-    /// OpenAI itself, or any server that speaks its HTTP API (vLLM, Ollama, llama.cpp, …) at its own `baseURL`.
+    /// OpenAI, or a server with an OpenAI-compatible API (vLLM, Ollama, llama.cpp, …) at its own `baseURL`.
     OpenAI,
     /// Anthropic's Messages API.
     Anthropic,
     /// Google's Gemini API (AI Studio).
     Gemini,
-    /// Gemini and partner models on Google Cloud.
+    /// Gemini and partner models on Google Cloud Vertex AI.
     VertexAI,
-    /// OpenAI models deployed in Azure.
+    /// OpenAI models on Azure.
     AzureOpenAI,
     /// Models on AWS Bedrock.
     Bedrock,
-    /// A built-in upstream that answers deterministically and needs neither network nor key.
+    /// A built-in upstream for tests that needs neither network nor key.
     Echo,
 }
 
@@ -47,34 +47,34 @@ pub enum Endpoint {
     OtherPaths,
 }
 
-/// What an upstream model can do. A request that needs more skips the upstream.
+/// A capability of a model. Requests that need others skip the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Capability {
-    /// Answers as a stream of events.
+    /// Streaming responses.
     Streaming,
     /// Function calling.
     Tools,
-    /// Several function calls in one turn.
+    /// Several function calls in one response.
     ParallelTools,
-    /// Any JSON object as the answer.
+    /// Responses that are any JSON object.
     JSONMode,
-    /// An answer that follows a JSON Schema.
+    /// Responses that follow a JSON Schema.
     JSONSchema,
-    /// Images in.
+    /// Image input.
     Vision,
-    /// Audio in or out.
+    /// Audio input or output.
     Audio,
-    /// Documents (PDF) in.
+    /// Document (PDF) input.
     Documents,
-    /// Reasoning controls.
+    /// Parameters for reasoning.
     Reasoning,
     /// Embeddings.
     Embeddings,
-    /// Explicit prompt-cache marks.
+    /// Explicit cache markers in prompts.
     PromptCaching,
 }
 
-/// Something that a request asks for and a model or its server may not take. It is left out of requests, with a warning.
+/// A parameter that a model or its server may not support. It is removed from requests, with a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RequestFeature {
     /// `temperature`
@@ -93,34 +93,34 @@ pub enum RequestFeature {
     LogProbs,
     /// `stop`, `stop_sequences`
     Stop,
-    /// How hard to think: `reasoning_effort`, `thinking`, `thinkingConfig`.
+    /// `reasoning_effort`, `thinking`, `thinkingConfig`
     ReasoningEffort,
     /// `parallel_tool_calls`, `disable_parallel_tool_use`
     ParallelToolCalls,
-    /// `strict` of tools and of JSON Schemas.
+    /// `strict` of tools and JSON Schemas
     StrictSchemas,
-    /// `stream_options`, through which OpenAI-compatible servers are asked for usage.
+    /// `stream_options`, which requests usage from OpenAI-compatible servers
     StreamOptions,
     /// `service_tier`
     ServiceTier,
-    /// The end user's id: `user`, `metadata.user_id`.
+    /// ID of the end user: `user`, `metadata.user_id`
     User,
 }
 
-/// A kind of failure after which the next upstream is tried.
+/// A failure that triggers fallback to the next upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FallbackCondition {
-    /// The connection could not be made, or broke before the answer's head arrived.
+    /// The connection could not be established, or was closed before the response headers.
     ConnectFailure,
-    /// A timeout passed, including no content within `firstContent`.
+    /// A timeout, including no content within `firstContent`.
     Timeout,
-    /// Status 429, or a vendor's way of saying so.
+    /// Status 429, or a vendor's equivalent.
     RateLimited,
-    /// Status 500 and above, including 529, or an error event before any content.
+    /// Status 500 or higher, or an error event before any content.
     ServerError,
     /// Status 401 or 403 from the upstream.
     AuthFailure,
-    /// Status 404, or an error that says the model does not exist.
+    /// Status 404, or an error that the model does not exist.
     ModelNotFound,
     /// The upstream refused the prompt for safety reasons.
     ContentFiltered,
@@ -128,69 +128,69 @@ pub enum FallbackCondition {
     ContextLengthExceeded,
 }
 
-/// What happens to request fields that an upstream's protocol cannot express.
+/// What happens to request fields that the upstream's API format does not support.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Translation {
-    /// Hints are dropped with a warning header; what changes the meaning of the request is refused.
+    /// Hints are dropped with a warning; requests whose meaning would change are refused.
     #[default]
     Default,
-    /// Every drop is refused.
+    /// All such requests are refused.
     Strict,
-    /// Drops become warnings wherever the request can still be formed.
+    /// Fields are dropped with a warning whenever the remaining request is valid.
     Lenient,
 }
 
-/// Which upstream of one priority is tried first.
+/// How requests are distributed among upstreams of the same priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum LoadBalancing {
-    /// One at random, by weight.
+    /// Random, by weight.
     #[default]
     Weighted,
-    /// Of two drawn by weight, the one with fewer requests in flight for its weight.
+    /// Of two upstreams chosen by weight, the one with fewer requests in flight relative to its weight.
     LeastRequest,
-    /// Of two drawn by weight, the one that is expected to answer sooner: by the time to its first content of late, times
-    /// its requests in flight.
+    /// Of two upstreams chosen by weight, the one with the lower expected latency: its recent time to first content times its
+    /// requests in flight.
     LowestLatency,
 }
 
 impl LoadBalancing {
-    /// Whether this is what a route does that says nothing.
+    /// Whether this is the default of a route.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// When a streaming client is sent heartbeats.
+/// When heartbeats are sent to a streaming client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum HeartbeatMode {
-    /// Whenever it has heard nothing for an interval, also before an upstream has answered: then status 200 and the
-    /// headers go out with the first heartbeat, and a failure of every upstream is an error event in the stream.
+    /// After each interval without data, also before an upstream has responded: then status 200 and the headers are sent with the
+    /// first heartbeat, and a failure of all upstreams is an error event in the stream.
     #[default]
     Always,
-    /// Only once an answer has begun. Until then the client waits for the true status.
+    /// Only after the first content. Until then the client waits for the final status.
     AfterContent,
-    /// Not at all.
+    /// No heartbeats.
     Never,
 }
 
-/// What happens to a streamed answer that goes beyond what was reserved for its request.
+/// What happens to a streamed response that exceeds its reservation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Enforcement {
-    /// It goes on; what was used is counted when it ends.
+    /// It continues; its usage is counted when it ends.
     #[default]
     Settle,
-    /// It is ended with an error in the client's protocol.
+    /// It ends with an error in the client's API format.
     Strict,
 }
 
 impl Enforcement {
-    /// Whether this is what a limit does that says nothing.
+    /// Whether this is the default of a limit.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The period a limit counts over. `Day` and `Month` are calendar windows in UTC; the shorter ones slide.
+/// Time window of a limit. `Day` and `Month` are calendar periods in UTC; the shorter ones are sliding windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Window {
     /// Any one second.
@@ -201,6 +201,6 @@ pub enum Window {
     Hour,
     /// 00:00 to 24:00 UTC.
     Day,
-    /// The first of the month to the last, UTC.
+    /// From the first to the last day of a month, UTC.
     Month,
 }

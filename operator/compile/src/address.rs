@@ -30,7 +30,7 @@ pub(crate) struct Address {
     location: Location,
 }
 
-/// Whether requests leave the cluster on their way to a host, as far as its name tells.
+/// Whether requests leave the cluster on their way to a host, judging by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Location {
     /// Inside the cluster or a private network.
@@ -94,7 +94,7 @@ pub(crate) fn parse(base_url: &str, options: &Options) -> Result<Address, String
     Ok(Address { has_path, url: base_url.trim_end_matches('/').to_owned(), host, plain, location })
 }
 
-/// Why an address is refused, where its class alone does not say it.
+/// Why an address is forbidden, where its class alone does not explain it.
 fn consequence(forbidden: ForbiddenPlace) -> &'static str {
     match forbidden {
         ForbiddenPlace::Class(AddressClass::Loopback | AddressClass::Unspecified) => {

@@ -1,7 +1,7 @@
 //! PEM certificates of a bundle, and a client's certificate with its key.
 //!
 //! Only certificates are sent to data planes, even if a bundle also contains a private key. They are parsed here as the data
-//! plane parses them, so that a condition says what is wrong before a pod does.
+//! plane parses them, so that a condition reports an error before a pod does.
 
 use rustls::{
     CertificateError, Error, InconsistentKeys, RootCertStore,

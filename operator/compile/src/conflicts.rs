@@ -3,7 +3,7 @@
 //! Two questions are kept apart. Tokens of a route's own namespace see the routes of that namespace first: of two equal
 //! patterns the older route has it, `gpt-*` and `gpt-4o` live side by side. Tokens of other namespaces see what
 //! publishers publish to them: there a pattern also protects the IDs under it from newer routes of other namespaces,
-//! unless it delegates to them. A route without a usable upstream protects nothing and shadows nobody.
+//! unless it delegates to them. A route without a usable upstream protects nothing and shadows no other route.
 //!
 //! Precedence is rank of the namespace, then age, then name, and is decided here alone: a data plane finds the exact ID or
 //! the longest prefix among what each route has claimed.

@@ -4,7 +4,7 @@
 //! what they read from files, and the golden files show both sides. Equal objects give an equal [`Compiled`], in whatever
 //! order they come.
 //!
-//! It never fails as a whole: an object that is not usable gets a verdict that says why, with the field path, and affects no
+//! It never fails as a whole: an object that is not usable gets a verdict with the reason and the field path, and affects no
 //! other object. It does not decide anything about time (expiry, rotation), Secrets of tokens, or whether data planes
 //! accept the result.
 

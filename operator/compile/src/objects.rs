@@ -1,4 +1,4 @@
-//! The input: every relevant object, shared with whoever watches it.
+//! The input: every relevant object, shared with the watcher.
 //!
 //! The operator passes the `Arc`s of its stores, so building an [`Objects`] copies nothing. Local commands fill it from files
 //! with [`crate::Manifests`].
@@ -89,7 +89,7 @@ impl fmt::Debug for Data {
     }
 }
 
-/// The ID of an object. None for one that is being deleted: it counts as gone, so that a token whose deletion is blocked by a
+/// The ID of an object. None for one that is being deleted: it is treated as already deleted, so that a token whose deletion is blocked by a
 /// finalizer is revoked all the same.
 pub(crate) fn live(metadata: &ObjectMeta) -> Option<ObjectId> {
     if metadata.deletion_timestamp.is_some() {

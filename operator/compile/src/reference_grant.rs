@@ -77,7 +77,7 @@ pub(crate) fn resolve<'a>(
 fn missing(grants: ReferenceGrants<'_>, id: &ObjectId, namespace: &str, field: &str) -> Unresolved {
     let ReferenceGrants { providers, partial, .. } = grants;
     let foreign = id.namespace() != namespace;
-    // Objects that were refused before come from manifests, and whoever has those may see them all.
+    // Rejected objects come from manifests, whose reader can see all of them anyway.
     if providers.is_refused(id) || (!foreign && providers.is_unread(id)) {
         let message = format!("{field}: AIProvider {id} exists but is invalid; correct it first");
         return SpecError::new(Reason::ProviderNotReady, message).into();

@@ -143,7 +143,7 @@ fn limits(spec: &ApiTokenSpec) -> Result<Vec<Limit>, SpecError> {
         let quantity = quantity(limit)
             .ok_or_else(|| invalid(": exactly one of requests, tokens or spendUSD must be set".to_owned()))?;
         if limit.requests.is_some() && limit.enforcement == Enforcement::Strict {
-            return Err(invalid(".enforcement: Strict needs tokens or spendUSD".to_owned()));
+            return Err(invalid(".enforcement: Strict requires tokens or spendUSD".to_owned()));
         }
         limits.push(Limit { name: limit.name.clone(), per: limit.per, quantity, enforcement: limit.enforcement });
     }

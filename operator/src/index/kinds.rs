@@ -35,7 +35,7 @@ pub trait Indexed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
     }
     /// Whether both versions compile to the same.
     fn same(one: &Self::Stored, other: &Self::Stored) -> bool;
-    /// Whether somebody else than the operator updated the object without changing its spec: an annotation, for instance.
+    /// Whether another client than the operator updated the object without changing its spec: an annotation, for instance.
     fn touched(_: &Self::Stored, _: &Self::Stored) -> bool {
         false
     }
@@ -47,7 +47,7 @@ pub trait Indexed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
 /// labels are unknown: no selector matches it.
 const MAX_LABELS: usize = 32 << 10;
 
-/// Of the three kinds spec and status are stored, and the metadata that somebody reads. The API server raises the generation
+/// Of the three kinds spec and status are stored, and the metadata that is used. The API server raises the generation
 /// with every change of a spec, and only then.
 macro_rules! our_kind {
     ($kind:ty, $variant:expr, $plural:literal, $table:ident, $also:expr) => {
@@ -149,7 +149,7 @@ impl Indexed for Namespace {
     }
 }
 
-/// The fields that somebody reads. Drops what users can fill without limit: annotations, labels, finalizers, managed fields.
+/// The fields that are used. Drops what users can fill without limit: annotations, labels, finalizers, managed fields.
 fn slim(metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: metadata.name,

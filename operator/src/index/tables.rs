@@ -11,7 +11,7 @@ use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 
 use super::usage::{NamespaceLimits, NamespaceUsage, Rebalanced};
 
-/// Objects over the limit whose status says so, per namespace: each costs a write, and the first ones show what to do. The
+/// Objects over the limit whose status reports it, per namespace: each costs a write, and the first ones show what to do. The
 /// status of the others stays as it is.
 pub const MAX_REPORTED: usize = 1000;
 

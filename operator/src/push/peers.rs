@@ -1,7 +1,7 @@
 //! Reads the acknowledgements of the operator's other replicas, once a second.
 //!
 //! Replicas are found by resolving a headless Service, and read over the same port and with the same CA and kind of token as
-//! data planes use. A replica that does not respond for a few seconds is considered gone, and so are its pods, which then
+//! data planes use. A replica that does not respond for a few seconds is considered down, and so are its pods, which then
 //! reconnect elsewhere. Reading from itself is harmless: the pods are the same.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -31,7 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a replica may take to respond.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Consecutive failures after which a replica is considered gone.
+/// Consecutive failures after which a replica is considered down: a single failure may be a restart or packet loss.
 const MAX_FAILURES: u32 = 5;
 
 /// Maximum size of a response in bytes: a thousand pods with many rejected resources.

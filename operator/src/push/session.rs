@@ -40,7 +40,7 @@ use resume::{HANDSHAKE_TIMEOUT, starting_state};
 /// How often a ping is sent. Well below the idle timeouts of load balancers and service meshes.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A pod that sends nothing for this long, which is three pings without a pong, is considered gone.
+/// A pod that sends nothing for this long, which is three pings without a pong, is considered disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How long a pod may take to acknowledge a transaction.

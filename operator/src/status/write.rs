@@ -25,7 +25,7 @@ pub const API_VERSION: &str = "routeapi.dev/v1alpha1";
 /// How long the API server may take, admission webhooks included, which may take 10 s by default.
 const STATUS_WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The condition types that the operator owns; others belong to somebody else.
+/// Condition types that the operator owns; others are left to other controllers.
 const OWNED_CONDITIONS: [ConditionType; 6] = [
     ConditionType::Accepted,
     ConditionType::ResolvedRefs,

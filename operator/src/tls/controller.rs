@@ -4,7 +4,7 @@
 //! the certificate is served and `ca.crt` is published, and nothing is issued here.
 //!
 //! To replace the CA immediately: `kubectl annotate secret <name> routeapi.dev/rotate-ca=now`. A Secret that cannot be read is
-//! reported and left alone: deleting it creates everything anew, but pods cannot connect until they have the new bundle.
+//! reported and left alone: deleting it makes the operator create new ones, but pods cannot connect until they have the new bundle.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 

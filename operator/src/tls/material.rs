@@ -23,7 +23,7 @@ use x509_parser::pem::parse_x509_pem;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Longer than installations live: replacing a CA needs every pod to get the new bundle.
 const CA_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
-/// As public CAs do; a renewal affects nobody.
+/// As public CAs do; a renewal interrupts no connection.
 const LEAF_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Clocks of nodes differ, by hours if one is set wrong: with a certificate that is not valid yet, a data plane could not connect.

@@ -21,7 +21,7 @@ pub enum TokenError {
     NoRandomness(getrandom::Error),
 }
 
-/// Calls the API server, with a timeout. `what` says what for, as in "creating the Secret".
+/// Calls the API server, with a timeout. `what` names the purpose, as in "creating the Secret".
 ///
 /// # Errors
 /// When the call fails or times out.

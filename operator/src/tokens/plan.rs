@@ -1,7 +1,7 @@
 //! Decides what a token's Secret and `status.keys` should contain. Pure.
 //!
 //! The Secret determines the current key; data planes use `status.keys`. So the value of a managed Secret is always among the
-//! keys, keys that were issued after it are left over from a crash (nobody has seen their values), and keys that were issued
+//! keys, keys that were issued after it are left over from a crash (their values were never published), and keys that were issued
 //! before it end after the overlap.
 //!
 //! An invalid imported value is not a key. A Secret that is being deleted changes nothing yet. If a Secret was deleted or its

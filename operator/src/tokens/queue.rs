@@ -28,7 +28,7 @@ const RETRY: Backoff = Backoff { first: Duration::from_millis(500), max: Duratio
 /// Retries of a token that has failed for [`LONG_FAILURE`].
 const LATE_RETRY: Backoff = Backoff { max: Duration::from_secs(15), ..RETRY };
 
-/// By then somebody has to do something, and a few more seconds do not matter.
+/// A failure of that duration needs a person to fix it, so a few more seconds do not matter.
 const LONG_FAILURE: Duration = Duration::from_secs(300);
 
 /// Minimum time between retries of all failing tokens together: a namespace full of them costs 20 calls per second.
@@ -76,7 +76,7 @@ impl Queue {
         }
     }
 
-    /// A token succeeded. If it had failed before, the cause may be gone for others too: failing tokens of the same namespace are
+    /// A token succeeded. If it had failed before, the cause may have been fixed for others too: failing tokens of the same namespace are
     /// due now.
     pub fn succeeded(&mut self, id: &ObjectId, now: Instant) {
         if self.failing.remove(id).is_none() {

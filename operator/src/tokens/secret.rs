@@ -1,7 +1,7 @@
 //! The Secret from which an app reads its API key: its content, and how it is read and written.
 //!
 //! Only a Secret that the ApiToken owns (by controller reference and UID) is ever written. It is created with `create`, which
-//! fails if there is one already, and changed with a patch that names the version that was read. Keys that somebody else added
+//! fails if there is one already, and changed with a patch that names the version that was read. Keys that other clients added
 //! stay.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-{{/* What PodMonitors and ServiceMonitors have in common. Arguments: context, component, values of the monitor. */}}
+{{/* Endpoint of PodMonitors and ServiceMonitors. Arguments: context, component, values of the monitor. */}}
 {{- define "routeapi.monitor.metadata" -}}
 {{- $context := index . 0 -}}
 {{- $component := index . 1 -}}

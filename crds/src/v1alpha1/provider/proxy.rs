@@ -1,4 +1,4 @@
-//! How connections to an upstream leave the network.
+//! Egress proxies.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -11,19 +11,18 @@ use super::super::reference::SecretRef;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(self.mode == 'Connect') == has(self.url)")
-        .message("url must be set for mode Connect and left out for mode Direct"),
-    validation = Rule::new("!has(self.basicAuth) || has(self.url)").message("basicAuth needs url"),
+        .message("url is required for mode Connect and not allowed for mode Direct"),
+    validation = Rule::new("!has(self.basicAuth) || has(self.url)").message("basicAuth requires url"),
     // A rule, since a pattern's failure repeats the value.
     validation = Rule::new("!has(self.url) || !self.url.contains('@')")
-        .message("url must not hold credentials: keep them in a Secret and name it in basicAuth")
+        .message("url must not contain credentials: put them into a Secret and refer to it in basicAuth")
 )]
 pub struct Proxy {
-    /// Connect: ask the proxy at url for a tunnel (HTTP CONNECT) to the upstream. Direct: use no proxy, whatever the data
-    /// plane's HTTPS_PROXY says.
+    /// Connect: tunnel through the proxy at url (HTTP CONNECT). Direct: use no proxy, even if the data plane has HTTPS_PROXY.
     #[serde(default)]
     pub mode: ProxyMode,
-    /// Address of the proxy, http or https, such as http://proxy.corp.example:3128. Credentials do not belong here. The
-    /// proxy resolves the upstream's host name.
+    /// URL of the proxy, http or https, such as http://proxy.corp.example:3128, without credentials. The proxy resolves the host
+    /// name of the upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 512), regex(pattern = r"^https?://[^/?#\s]+/?$"))]
     pub url: Option<String>,
@@ -32,13 +31,13 @@ pub struct Proxy {
     pub basic_auth: Option<BasicAuth>,
 }
 
-/// Whether there is a proxy.
+/// Whether to use a proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ProxyMode {
-    /// Through a tunnel that an HTTP proxy makes.
+    /// A tunnel through an HTTP proxy.
     #[default]
     Connect,
-    /// Without a proxy.
+    /// No proxy.
     Direct,
 }
 
@@ -46,6 +45,6 @@ pub enum ProxyMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BasicAuth {
-    /// A Secret in this namespace with the keys username and password, as those of type kubernetes.io/basic-auth have.
+    /// Secret in this namespace with the keys username and password, such as one of type kubernetes.io/basic-auth.
     pub secret_ref: SecretRef,
 }

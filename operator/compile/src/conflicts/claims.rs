@@ -1,4 +1,4 @@
-//! The claims of AIRoutes on model IDs, and who holds which so far.
+//! The claims of AIRoutes on model IDs, and which route has which ID so far.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(crate) struct Claimed {
     pub models: Vec<ModelPattern>,
     /// Patterns for tokens of other namespaces.
     pub published: Vec<Published>,
-    /// Part of the `Accepted` message; empty if it got every claim and overlaps with nobody.
+    /// Part of the `Accepted` message; empty if it got every claim and overlaps with no other route.
     pub note: String,
     /// Whether `allowedTokens` names other namespaces although its own namespace may not publish.
     pub not_granted: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Claimed {
 /// The outcome of one claim, either among routes of the same namespace or among publishers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClaimOutcome {
-    /// The route is open to nobody there.
+    /// The route is not available to any token there.
     NotApplicable,
     Won,
     /// Another route has it for some of the namespaces.
@@ -64,11 +64,11 @@ pub(super) struct PublishedClaim {
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub sentences: Vec<String>,
-    /// Whether they say already that another route claims what this one has.
+    /// Whether a note already mentions another route that claims the same.
     pub contested: bool,
 }
 
-/// Who holds what so far.
+/// Which route has which model ID or prefix so far.
 pub(super) struct ModelClaims<'a> {
     pub claimants: &'a [Claimant<'a>],
     /// Position of each claimant in the order of precedence.

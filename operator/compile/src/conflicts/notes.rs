@@ -1,4 +1,4 @@
-//! What the `Accepted` conditions of both sides say about a claim. Names of objects stay within their namespace: beyond
+//! The notes about a claim in the `Accepted` conditions of both routes. Names of objects stay within their namespace: beyond
 //! it a reader learns that there is another AIRoute, not which.
 
 use routeapi_crds::{condition::Reason, value::ModelPattern};

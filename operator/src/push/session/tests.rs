@@ -29,7 +29,7 @@ struct Pod {
     ended: JoinHandle<SessionEnd>,
 }
 
-/// As data planes of the first version said it.
+/// A frame as data planes of the first version sent it.
 fn hello(revision: Option<Revision>, held: Vec<Held>) -> Hello {
     let (pod, instance) = ("p".to_owned(), "i".to_owned());
     Hello { v: 1, pod, instance, revision, held, features: vec![], floor: BTreeMap::default() }

@@ -193,7 +193,7 @@ fn a_terminating_secret_keeps_its_key() {
     assert_eq!(plan.keys, Keys::of(&token));
 }
 
-/// Issued in the same second, so that times do not tell which came first.
+/// Issued in the same second, so that their times do not determine the order.
 #[test]
 fn a_retried_rotation_writes_the_same_keys() {
     let first_try = [key(1, 0, None), key(2, 0, None)];

@@ -1,21 +1,21 @@
-//! How an answer ended, as the SDK of its dialect would see it.
+//! How an answer ended, from the point of view of the dialect's SDK.
 
 use routeapi_tests::client::{Answer, Dialect};
 use serde_json::Value;
 
-/// An ending.
+/// How an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerEnd {
-    /// With everything that belongs to it.
+    /// Complete.
     Whole,
     /// After some content, with the dialect's error.
     CutAfterContent,
-    /// In any other way, which is never right.
+    /// In any other way, which is always an error.
     Failed(String),
 }
 
-/// Judges an answer.
-pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> AnswerEnd {
+/// Determines how an answer ended.
+pub fn answer_end(dialect: Dialect, stream: bool, answer: &Answer) -> AnswerEnd {
     let failed =
         |what: &str| AnswerEnd::Failed(format!("{what}: {} {:?} {}", answer.status, answer.broken, answer.text()));
     if answer.status != 200 {
@@ -26,10 +26,10 @@ pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> AnswerEnd {
     }
     if !stream {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        return if said(dialect, &body) { AnswerEnd::Whole } else { failed("no content") };
+        return if has_content(dialect, &body) { AnswerEnd::Whole } else { failed("no content") };
     }
     let events = answer.events();
-    let contents = events.iter().filter(|event| said(dialect, event)).count();
+    let contents = events.iter().filter(|event| has_content(dialect, event)).count();
     let last = events.last().cloned().unwrap_or_default();
     let ended_well = match dialect {
         Dialect::Chat => answer.text().ends_with("data: [DONE]\n\n"),
@@ -49,7 +49,7 @@ pub fn judge(dialect: Dialect, stream: bool, answer: &Answer) -> AnswerEnd {
 }
 
 /// Whether a whole answer or an event carries text.
-fn said(dialect: Dialect, value: &Value) -> bool {
+fn has_content(dialect: Dialect, value: &Value) -> bool {
     let text = match dialect {
         Dialect::Chat => {
             let choice = &value["choices"][0];

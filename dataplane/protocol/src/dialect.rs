@@ -42,6 +42,19 @@ pub enum Operation {
     Direct(Direct),
 }
 
+/// What an operation gives. Requests are translated between operations of one kind only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OperationKind {
+    /// What a model writes.
+    Generate,
+    /// Vectors.
+    Embed,
+    /// How many tokens a prompt has.
+    CountTokens,
+    /// What is passed on and never translated.
+    Direct(Direct),
+}
+
 impl Operation {
     /// The vendor it belongs to.
     pub const fn family(self) -> Family {
@@ -61,46 +74,40 @@ impl Operation {
         matches!(self.family(), Family::Gemini)
     }
 
+    /// What it gives.
+    pub const fn kind(self) -> OperationKind {
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent => OperationKind::Generate,
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => OperationKind::Embed,
+            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => OperationKind::CountTokens,
+            Self::Direct(direct) => OperationKind::Direct(direct),
+        }
+    }
+
     /// Whether an answer can arrive as events.
     pub const fn streams(self) -> bool {
-        match self {
-            Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent => true,
-            Self::Direct(direct) => direct.streams(),
-            Self::ResponsesInputTokens
-            | Self::Embeddings
-            | Self::MessagesCountTokens
-            | Self::EmbedContent
-            | Self::BatchEmbedContents
-            | Self::CountTokens => false,
+        match self.kind() {
+            OperationKind::Generate => true,
+            OperationKind::Direct(direct) => direct.streams(),
+            OperationKind::Embed | OperationKind::CountTokens => false,
         }
     }
 
     /// Whether its answers are made of tokens that somebody pays for.
     pub const fn bills_output(self) -> bool {
-        match self {
-            Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent => true,
-            Self::Direct(direct) => direct.bills_output(),
-            Self::ResponsesInputTokens
-            | Self::Embeddings
-            | Self::MessagesCountTokens
-            | Self::EmbedContent
-            | Self::BatchEmbedContents
-            | Self::CountTokens => false,
+        match self.kind() {
+            OperationKind::Generate => true,
+            OperationKind::Direct(direct) => direct.bills_output(),
+            OperationKind::Embed | OperationKind::CountTokens => false,
         }
     }
 
     /// Whether vendors charge nothing for it.
     pub const fn is_free(self) -> bool {
-        match self {
-            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => true,
-            Self::Direct(direct) => direct.is_free(),
-            Self::ChatCompletions
-            | Self::Responses
-            | Self::Messages
-            | Self::GenerateContent
-            | Self::Embeddings
-            | Self::EmbedContent
-            | Self::BatchEmbedContents => false,
+        match self.kind() {
+            OperationKind::CountTokens => true,
+            OperationKind::Direct(direct) => direct.is_free(),
+            OperationKind::Generate | OperationKind::Embed => false,
         }
     }
 

@@ -7,63 +7,35 @@
 //!
 //! It refuses what a real upstream would: bodies that are not legal, with 400 in the dialect's shape.
 
+mod answer;
 mod ask;
+mod context;
 mod responses;
 mod say;
 mod vectors;
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
+pub use answer::EchoAnswer;
+
+use self::{
+    answer::{CREATED, JSON, whole},
+    ask::Ask,
+    context::Context,
+    say::Say,
+};
 use crate::{
     codec::{ClientCodec, Head, Malformed, ResponseContext, client_codec},
     dialect::Operation,
-    estimate,
-    inbound::{self, Inbound},
     ir::{Candidate, Event, Response, Usage},
     problem::{Problem, ProblemKind, render},
-    scan::Scan,
     wire::{Wire, json_array::ArrayWriter},
 };
 
-use ask::Ask;
-use say::Say;
-
-/// An answer of the Echo upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EchoAnswer {
-    /// HTTP status.
-    pub status: u16,
-    /// Content type.
-    pub content_type: &'static str,
-    /// The body, one piece per event where it is a stream.
-    pub chunks: Vec<Bytes>,
-}
-
-/// When every answer was made: seconds since 1970 of the first moment of 2026.
-const CREATED: i64 = 1_767_225_600;
-
-const JSON: &str = "application/json";
-
 /// Most answers to one request (`n`, `candidateCount`).
 const MOST_CANDIDATES: u32 = 8;
-
-/// Longest body that is read as a tree (Responses, embeddings), in bytes: a tree takes up to a hundred times its text.
-const MAX_TREE_BODY: usize = 1 << 20;
-
-/// What is known of a request before it is read.
-struct Context<'a> {
-    operation: Operation,
-    wire: Wire,
-    model: String,
-    /// Names this request and no other.
-    id: String,
-    body: &'a [u8],
-    input_tokens: u64,
-}
 
 /// Answers a request. `path` is the one of [`crate::request::Prepared`], with its query.
 pub fn answer(operation: Operation, wire: Wire, path: &str, body: &[u8]) -> EchoAnswer {
@@ -76,24 +48,7 @@ pub fn answer(operation: Operation, wire: Wire, path: &str, body: &[u8]) -> Echo
     })
 }
 
-impl<'a> Context<'a> {
-    fn new(operation: Operation, wire: Wire, path: &str, body: &'a [u8]) -> Result<Self, Malformed> {
-        let model = if operation.model_in_path() {
-            let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-            match inbound::route("POST", path, query) {
-                Ok(Inbound::Call(matched)) => matched.model,
-                _ => None,
-            }
-        } else {
-            let scan = Scan::read(body).map_err(|error| wrong(None, &error.to_string()))?;
-            scan.last(body, "model").and_then(|model| model.text(body)).map(Cow::into_owned)
-        };
-        let model = model.ok_or_else(|| wrong(Some("model"), "`model` is required"))?;
-        let id = hex::encode(Sha256::digest(body)).chars().take(24).collect();
-        let input_tokens = estimate::input(operation, body).reserved.max(1);
-        Ok(Self { operation, wire, model, id, body, input_tokens })
-    }
-
+impl Context<'_> {
     fn answer(&self) -> Result<EchoAnswer, Malformed> {
         match self.operation {
             Operation::Embeddings => vectors::openai(self).map(whole),
@@ -142,11 +97,6 @@ impl<'a> Context<'a> {
         Ok(EchoAnswer { status: 200, content_type: JSON, chunks: vec![body.into()] })
     }
 
-    fn usage(&self, say: &Say, count: u32) -> Usage {
-        let output = estimate::output_tokens(say.chars()).max(1).saturating_mul(u64::from(count));
-        Usage { input: Some(self.input_tokens), output: Some(output), ..Usage::default() }
-    }
-
     fn events(&self, say: &Say, count: u32, usage: Usage) -> Vec<Event> {
         let usage_so_far = Some(Usage { output: None, ..usage });
         let model = Some(self.model.clone());
@@ -185,23 +135,6 @@ impl<'a> Context<'a> {
         let content_type = if array.is_some() { JSON } else { "text/event-stream" };
         EchoAnswer { status: 200, content_type, chunks }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the value ends here")]
-fn whole(body: Value) -> EchoAnswer {
-    EchoAnswer { status: 200, content_type: JSON, chunks: vec![body.to_string().into()] }
-}
-
-/// A body as a tree.
-fn tree(body: &[u8]) -> Result<Value, Malformed> {
-    if body.len() > MAX_TREE_BODY {
-        return Err(wrong(None, &format!("the Echo upstream reads at most {MAX_TREE_BODY} bytes of such a request")));
-    }
-    serde_json::from_slice(body).map_err(|error| wrong(None, &error.to_string()))
-}
-
-fn wrong(field: Option<&str>, message: &str) -> Malformed {
-    Malformed { field: field.map(str::to_owned), message: message.to_owned() }
 }
 
 #[cfg(test)]

@@ -32,4 +32,5 @@ pub mod response_translation;
 pub mod scan;
 pub mod splice;
 mod tap;
+mod usage;
 pub mod wire;

@@ -7,20 +7,12 @@ mod chat;
 mod gemini;
 mod json_scan;
 mod messages;
+mod outline;
 mod responses;
-pub(crate) mod usage;
 pub(crate) mod whole;
 
-use serde_json::Value;
-
-use crate::{
-    dialect::{Family, Operation},
-    direct::Direct,
-    problem::understand,
-    response_stats::ResponseStats,
-    scan::{Scan, Value as ScanValue},
-    wire::sse::Frame,
-};
+use self::outline::Outline;
+use crate::{dialect::Operation, direct::Direct, response_stats::ResponseStats, wire::sse::Frame};
 
 /// Watches one answer's events.
 #[derive(Debug)]
@@ -34,6 +26,7 @@ pub(crate) enum Tap {
 }
 
 impl Tap {
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub(crate) fn new(operation: Operation) -> Self {
         match operation {
             // A legacy completion's events differ in where the text is, which the tap does not ask.
@@ -41,7 +34,13 @@ impl Tap {
             Operation::Responses => Self::Responses(responses::Responses::default()),
             Operation::Messages => Self::Messages,
             Operation::GenerateContent => Self::Gemini(gemini::Gemini::default()),
-            _ => Self::Blind,
+            Operation::ResponsesInputTokens
+            | Operation::Embeddings
+            | Operation::MessagesCountTokens
+            | Operation::EmbedContent
+            | Operation::BatchEmbedContents
+            | Operation::CountTokens
+            | Operation::Direct(_) => Self::Blind,
         }
     }
 
@@ -76,37 +75,6 @@ impl Tap {
     }
 }
 
-/// A document of which only small members are looked at: content may be long, and a tree of it would take many times
-/// its bytes.
-struct Outline<'a> {
-    text: &'a [u8],
-    scan: Scan,
-}
-
-impl<'a> Outline<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        let text = text.as_bytes();
-        Some(Self { text, scan: Scan::read(text).ok()? })
-    }
-
-    fn get(&self, name: &str) -> Option<&ScanValue> {
-        self.scan.last(self.text, name)
-    }
-
-    /// A member as a tree, if it is small.
-    fn small(&self, name: &str) -> Option<Value> {
-        self.get(name)?.small(self.text)
-    }
-
-    /// Small members of an object in it, as an object.
-    fn some<const N: usize>(&self, object: Option<&ScanValue>, names: [&str; N]) -> Value {
-        let found = object.map_or([const { None }; N], |object| object.named(self.text, names));
-        let members =
-            names.iter().zip(found).filter_map(|(name, value)| Some(((*name).to_owned(), value?.small(self.text)?)));
-        Value::Object(members.collect())
-    }
-}
-
 /// Whether an event is an error as its dialect writes one.
 pub(crate) fn names_error(operation: Operation, frame: Frame<'_>) -> bool {
     let Some(body) = Outline::read(frame.data) else { return false };
@@ -115,25 +83,6 @@ pub(crate) fn names_error(operation: Operation, frame: Frame<'_>) -> bool {
         Operation::Responses => says("type"),
         _ => says("error"),
     }
-}
-
-/// Notes an error without an envelope: none of an answer's members (`answers`), and words of what failed.
-fn failed_bare(family: Family, data: &[u8], answers: bool, seen: &mut ResponseStats) {
-    if !answers && let Some(problem) = understand::bare(family, data) {
-        seen.error.get_or_insert(problem);
-    }
-}
-
-/// Notes an error that came inside an answer.
-fn failed(family: Family, body: &Value, seen: &mut ResponseStats) {
-    seen.error.get_or_insert_with(|| understand::event(family, body));
-}
-
-/// Notes id and model of the answer, once.
-fn identified(id: Option<&Value>, model: Option<&Value>, seen: &mut ResponseStats) {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-    seen.response_id = seen.response_id.take().or_else(|| text(id));
-    seen.response_model = seen.response_model.take().or_else(|| text(model));
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use http::{
 use routeapi_crds::value::ProviderType;
 use routeapi_metering::{Exceeded, ExceededKind, Outcome};
 use routeapi_protocol::{
-    dialect::{Family, Operation},
+    dialect::{Family, Operation, OperationKind},
     direct::Direct,
     problem::{Problem, ProblemKind, render},
 };
@@ -225,7 +225,7 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::RouteBroken { .. } => (ProblemKind::Upstream, ROUTE_NOT_READY),
         Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
         // Clients that count tokens fall back to their own estimate on 404 (docs/protocols/embeddings-and-counting.md).
-        Refusal::NoLane { operation, .. } if operation.gen_ai_operation() == "count_tokens" => {
+        Refusal::NoLane { operation, .. } if operation.kind() == OperationKind::CountTokens => {
             (ProblemKind::NotFound, "no_lane")
         }
         Refusal::NoLane { operation: Operation::Direct(Direct::Unlisted), .. } => (ProblemKind::NotFound, "no_lane"),

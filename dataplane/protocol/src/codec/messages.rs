@@ -10,6 +10,8 @@ mod context;
 mod conversation;
 mod finish;
 pub(crate) mod models;
+mod piece;
+mod problem;
 mod reasoning_state;
 mod request_decode;
 mod request_encode;
@@ -21,6 +23,7 @@ mod tools_encode;
 mod usage;
 
 pub(crate) use finish::of as finish_reason;
+pub(crate) use problem::began_again;
 
 use crate::{
     codec::{
@@ -28,14 +31,9 @@ use crate::{
     },
     dialect::Operation,
     ir::{Request, Response},
-    problem::{Problem, ProblemKind},
+    problem::Problem,
     report::Report,
 };
-
-/// A second beginning is another answer: the one before was cut off, whatever comes now.
-pub(crate) fn began_again() -> Problem {
-    Problem::new(ProblemKind::Upstream, "the upstream began its answer a second time")
-}
 
 /// What a signature that carries another vendor's state begins with; no vendor issues one like it.
 pub const SIGNATURE_TAG: &[u8] = reasoning_state::TAG.as_bytes();

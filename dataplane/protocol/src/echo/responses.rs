@@ -4,10 +4,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    CREATED, Context, EchoAnswer,
+    answer::{CREATED, EchoAnswer, whole},
     ask::{Ask, Offered},
+    context::{Context, tree, wrong},
     say::{Say, What, call_id},
-    tree, whole, wrong,
 };
 use crate::{
     codec::Malformed,

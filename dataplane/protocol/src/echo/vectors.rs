@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Context, tree, wrong};
+use super::context::{Context, tree, wrong};
 use crate::{codec::Malformed, estimate::BYTES_PER_TOKEN};
 
 /// Members of a vector where the client does not say.

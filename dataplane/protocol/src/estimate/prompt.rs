@@ -1,8 +1,11 @@
 //! What of a body a model reads: one walk over its strings, which knows where a member's name, a prompt's text and JSON
 //! that is shown to the model stand. The body is JSON already; of other bytes some figure comes out.
 
-use super::{BYTES_PER_TOKEN, INTRODUCTIONS, media_tokens};
-use crate::{dialect::Operation, direct::Direct};
+use super::media::{BYTES_PER_TOKEN, INTRODUCTIONS, media_tokens};
+use crate::{
+    dialect::{Operation, OperationKind},
+    direct::Direct,
+};
 
 /// Tokens that a chat's format adds to a message (OpenAI's cookbook: 3 a message; others are alike).
 const PER_MESSAGE: u64 = 3;
@@ -114,7 +117,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(operation: Operation) -> Self {
         let takes_tokens =
-            operation.gen_ai_operation() == "embeddings" || operation == Operation::Direct(Direct::Completions);
+            operation.kind() == OperationKind::Embed || operation == Operation::Direct(Direct::Completions);
         let ranks = matches!(operation, Operation::Direct(Direct::Rerank | Direct::Score));
         Self { read: Read::default(), takes_tokens, ranks, depth: 0, part: Part::Settings, name: b"", object: None }
     }

@@ -21,7 +21,7 @@ use crate::{
     },
     problem::{Problem, understand},
     response_stats::ResponseStats,
-    tap::usage,
+    usage,
 };
 
 /// A JSON document of more bytes than this is an answer, whatever its end says.
@@ -155,8 +155,9 @@ impl RawStream {
                 events.last || (self.operation == Operation::Direct(Direct::Unlisted) && events.is_between())
             }
             Shape::Document(document) => {
-                if let Some(counts) = document.get("usage").or_else(|| document.get("meta")) {
-                    usage::direct(&counts, &mut self.seen);
+                let counts = document.get("usage").or_else(|| document.get("meta"));
+                if let Some(used) = counts.as_ref().and_then(usage::direct) {
+                    self.seen.count(used);
                 }
                 self.seen.delivered(document.length("text").saturating_sub(QUOTES));
                 document.is_closed()
@@ -275,8 +276,8 @@ impl Events {
             seen.error.get_or_insert_with(|| understand::event(Family::OpenAi, &body));
             return;
         }
-        if let Some(counts) = members.get("usage") {
-            usage::direct(&counts, seen);
+        if let Some(used) = members.get("usage").as_ref().and_then(usage::direct) {
+            seen.count(used);
         }
         seen.delivered(members.length("delta").saturating_sub(QUOTES));
         seen.content = true;

@@ -22,6 +22,7 @@ pub(crate) struct Past<'a> {
 }
 
 /// The terminal error.
+#[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn error(operation: Operation, framing: Framing, problem: &Problem, past: &Past<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     match (operation, framing) {
@@ -37,7 +38,17 @@ pub(crate) fn error(operation: Operation, framing: Framing, problem: &Problem, p
         (Operation::GenerateContent, _) => {
             sse::write(&mut out, None, format!("{{\"error\":{}}}", render::gemini_error(problem)).as_bytes());
         }
-        _ => sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes()),
+        (
+            Operation::ChatCompletions
+            | Operation::ResponsesInputTokens
+            | Operation::Embeddings
+            | Operation::MessagesCountTokens
+            | Operation::EmbedContent
+            | Operation::BatchEmbedContents
+            | Operation::CountTokens
+            | Operation::Direct(_),
+            _,
+        ) => sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes()),
     }
     out
 }
@@ -72,6 +83,7 @@ fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
 }
 
 /// What keeps an idle connection open (docs/protocols/streaming.md); nothing where nothing is legal.
+#[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>) -> Vec<u8> {
     match (operation, framing) {
         (Operation::ChatCompletions, _) if past.seen.finish.is_none() => {
@@ -93,6 +105,16 @@ pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>)
         (Operation::Responses, _) | (Operation::Direct(_), Framing::Sse) => b": keepalive\n\n".to_vec(),
         (Operation::Messages, _) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
         (Operation::GenerateContent, _) => b"\n".to_vec(),
-        _ => Vec::new(),
+        (
+            Operation::ChatCompletions
+            | Operation::ResponsesInputTokens
+            | Operation::Embeddings
+            | Operation::MessagesCountTokens
+            | Operation::EmbedContent
+            | Operation::BatchEmbedContents
+            | Operation::CountTokens
+            | Operation::Direct(_),
+            _,
+        ) => Vec::new(),
     }
 }

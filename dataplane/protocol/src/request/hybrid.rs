@@ -185,7 +185,7 @@ impl<'a> Settings<'a> {
             Some(Format::Other(raw)) => out.put_json("response_format", raw.get()),
             Some(Format::Schema(members)) => out.object("response_format", |format| {
                 format.put("type", "json_schema");
-                format.object("json_schema", |schema| put_all(schema, members));
+                format.object("json_schema", |schema| input::put_all(schema, members));
             }),
             None => {}
         }
@@ -230,7 +230,7 @@ fn tool(raw: &RawValue) -> Result<Option<String>, Malformed> {
     Ok(Some(write::text(|out| {
         out.put("type", &kind);
         out.object(&kind, |inner| {
-            put_all(inner, &members);
+            input::put_all(inner, &members);
             if let Some(grammar) = &grammar {
                 inner.put_json("format", grammar);
             }
@@ -248,7 +248,7 @@ fn grammar_of(raw: &RawValue) -> Result<String, Malformed> {
     let members: Vec<_> = format.rest().collect();
     Ok(write::text(|out| {
         out.put("type", "grammar");
-        out.object("grammar", |grammar| put_all(grammar, &members));
+        out.object("grammar", |grammar| input::put_all(grammar, &members));
     }))
 }
 
@@ -309,12 +309,6 @@ fn allowed(mut choice: Object<'_>, lost: &mut Lost) -> Result<Option<String>, Ma
         })
     };
     Ok((!tools.is_empty()).then(|| text(&tools)))
-}
-
-fn put_all(out: &mut Members<'_>, members: &[(Cow<'_, str>, &RawValue)]) {
-    for (name, raw) in members {
-        out.put_json(name, raw.get());
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::parsed::ParsedRequest;
 use crate::{
-    dialect::Operation,
+    dialect::{Operation, OperationKind},
     framing::Framing,
     scan::{Kind, Value},
 };
@@ -40,7 +40,7 @@ pub struct Needs {
 impl ParsedRequest {
     /// What an upstream must be able to do to serve this.
     pub fn needs(&self) -> Needs {
-        let embeddings = matches!(self.operation().gen_ai_operation(), "embeddings");
+        let embeddings = self.operation().kind() == OperationKind::Embed;
         let streaming = self.framing() != Framing::Whole;
         let mut look = Look { request: self, needs: Needs { streaming, embeddings, ..Needs::default() } };
         match self.operation() {

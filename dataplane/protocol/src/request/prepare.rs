@@ -298,13 +298,20 @@ impl Prepared {
 }
 
 /// The dialects to translate to, least loss first. Responses expresses reasoning that Chat cannot replay.
+#[deny(clippy::wildcard_enum_match_arm)]
 const fn preferred(from: Operation) -> &'static [Operation] {
     match from {
         Operation::ChatCompletions => &[Operation::Responses, Operation::Messages, Operation::GenerateContent],
         Operation::Responses => &[Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent],
         Operation::Messages => &[Operation::Responses, Operation::ChatCompletions, Operation::GenerateContent],
         Operation::GenerateContent => &[Operation::Responses, Operation::ChatCompletions, Operation::Messages],
-        _ => &[],
+        Operation::ResponsesInputTokens
+        | Operation::Embeddings
+        | Operation::MessagesCountTokens
+        | Operation::EmbedContent
+        | Operation::BatchEmbedContents
+        | Operation::CountTokens
+        | Operation::Direct(_) => &[],
     }
 }
 

@@ -1,7 +1,11 @@
 //! The grammar: from the bytes of a value to its kind and its end, with one recursion per level of nesting. What is no JSON
 //! is named with its position.
 
-use super::{Fault, Kind, MAX_DEPTH, Member, NotJson, Value};
+use super::{
+    bounds::MAX_DEPTH,
+    fault::{Fault, NotJson},
+    value::{Kind, Member, Value},
+};
 
 /// A place in a body.
 pub(super) struct Reader<'a> {

@@ -3,11 +3,17 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, ScanValue, failed, failed_bare, identified,
     json_scan::{self, Begins},
+    outline::{Outline, failed, failed_bare, identified},
+};
+use crate::{
+    codec::chat,
+    dialect::Family,
+    problem::understand::is_error,
+    response_stats::ResponseStats,
+    scan::{Kind, Value as ScanValue},
     usage,
 };
-use crate::{codec::chat, dialect::Family, problem::understand::is_error, response_stats::ResponseStats, scan::Kind};
 
 #[derive(Debug, Default)]
 pub(crate) struct Chat {

@@ -4,10 +4,15 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::{Outline, ScanValue, failed, failed_bare, identified, usage};
+use super::outline::{Outline, failed, failed_bare, identified};
 use crate::{
-    codec::gemini, dialect::Family, ir::FinishReason, problem::understand::is_error, response_stats::ResponseStats,
-    scan::Kind,
+    codec::gemini,
+    dialect::Family,
+    ir::FinishReason,
+    problem::understand::is_error,
+    response_stats::ResponseStats,
+    scan::{Kind, Value as ScanValue},
+    usage,
 };
 
 #[derive(Debug, Default)]

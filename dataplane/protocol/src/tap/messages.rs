@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, failed, failed_bare, identified,
     json_scan::{self, Begins},
-    usage,
+    outline::{Outline, failed, failed_bare, identified},
 };
 use crate::{
     codec::{
@@ -15,6 +14,7 @@ use crate::{
     dialect::Family,
     problem::understand::{self, is_error},
     response_stats::ResponseStats,
+    usage,
     wire::sse::Frame,
 };
 

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outline, ScanValue, failed, identified,
     json_scan::{self, Begins},
-    usage,
+    outline::{Outline, failed, identified},
 };
-use crate::{dialect::Family, ir::FinishReason, response_stats::ResponseStats, wire::sse::Frame};
+use crate::{
+    dialect::Family, ir::FinishReason, response_stats::ResponseStats, scan::Value as ScanValue, usage, wire::sse::Frame,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Responses {

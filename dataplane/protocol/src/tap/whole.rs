@@ -2,13 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{Outline, ScanValue, chat, failed, gemini, identified, messages, responses, usage};
+use super::{
+    chat, gemini, messages,
+    outline::{Outline, failed, identified},
+    responses,
+};
 use crate::{
     dialect::{Family, Operation},
     direct::{Direct, Gives},
     problem::understand::is_error,
     response_stats::ResponseStats,
-    scan::Kind,
+    scan::{Kind, Value as ScanValue},
+    usage,
 };
 
 /// Looks at a whole answer; none if it is no answer of its operation: an empty body, a page of HTML, JSON that was cut
@@ -71,7 +76,9 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
         Operation::Direct(_) => {
             identified(None, member("model").as_ref(), &mut seen);
             for counts in ["usage", "meta"].into_iter().filter_map(member) {
-                usage::direct(&counts, &mut seen);
+                if let Some(used) = usage::direct(&counts) {
+                    seen.count(used);
+                }
             }
         }
         // Counting costs nothing, so its answer is no usage.

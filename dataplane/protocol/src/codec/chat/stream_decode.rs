@@ -4,13 +4,14 @@
 //! before the name, several calls may share one index, usage may ride anywhere. `Finish` is held until `[DONE]` or the
 //! end, because usage may follow it. An end with a choice unfinished and no `[DONE]` is a truncation.
 
+mod blocks;
 mod calls;
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use self::calls::Calls;
+use self::{blocks::Blocks, calls::Calls};
 use super::{
     annotations, finish, problem,
     reasoning_state::{self, Detail},
@@ -38,10 +39,6 @@ pub struct Decoder {
     blocks: Blocks,
     choices: BTreeMap<u32, Answer>,
 }
-
-/// Numbers blocks.
-#[derive(Debug, Default)]
-struct Blocks(u32);
 
 /// One choice so far.
 #[derive(Debug, Default)]
@@ -388,13 +385,5 @@ impl Growing<'_> {
         self.close_words();
         let mut place = calls::Place { blocks: self.blocks, candidate: self.index, out: self.out };
         self.answer.calls.close(self.seed, &mut place)
-    }
-}
-
-impl Blocks {
-    fn next(&mut self) -> u32 {
-        let block = self.0;
-        self.0 = self.0.saturating_add(1);
-        block
     }
 }

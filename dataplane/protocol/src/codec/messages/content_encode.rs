@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     citations,
     context::Context,
-    conversation::{Piece, says_nothing},
+    piece::{Piece, says_nothing},
 };
 use crate::{
     codec::{

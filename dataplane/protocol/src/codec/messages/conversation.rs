@@ -8,10 +8,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{content_encode::fits, context::Context};
+use super::{
+    content_encode::fits,
+    context::Context,
+    piece::{Message, Piece},
+};
 use crate::{
     codec::field::Name,
-    ir::{Block, Request, Role, Text, ToolResult, Turn},
+    ir::{Block, Request, Role, ToolResult, Turn},
 };
 
 /// Stands before a system message that has to be written as the user's.
@@ -20,28 +24,6 @@ const OPERATOR: &str = "[Message from the operator of this application, not from
 const ORPHAN: &str = "[Result of a tool call that is no longer part of this conversation]";
 /// What the user says where the client sent no turn at all. White space alone is refused.
 const NOTHING_SAID: &str = ".";
-
-/// One message.
-#[derive(Debug)]
-pub struct Message<'a> {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub pieces: Vec<Piece<'a>>,
-}
-
-/// A part of a message.
-#[derive(Clone, Copy, Debug)]
-pub enum Piece<'a> {
-    /// A block of the client's.
-    Block(&'a Block),
-    /// Words of ours.
-    Words(&'static str),
-    /// A call that nobody answered.
-    Unanswered(&'a str),
-    /// The beginning of the answer, which may not end in white space.
-    Prefill(&'a str),
-}
 
 /// Arranges the conversation, stating what it changes.
 pub fn arrange<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<Message<'a>> {
@@ -196,33 +178,4 @@ fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>
 fn orphan<'a>(result: &'a ToolResult, others: &mut Vec<Piece<'a>>, context: &mut Context<'_>) {
     others.push(Piece::Words(ORPHAN));
     others.extend(result.content.iter().filter(|block| fits(block, context)).map(Piece::Block));
-}
-
-// === impl Message ===
-
-impl<'a> Message<'a> {
-    const fn silent() -> Self {
-        Self { role: Role::User, pieces: Vec::new() }
-    }
-
-    /// The client's own blocks.
-    pub fn blocks(&self) -> impl Iterator<Item = &'a Block> {
-        self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Block(block) => Some(*block),
-            Piece::Words(_) | Piece::Unanswered(_) | Piece::Prefill(_) => None,
-        })
-    }
-
-    /// The ids of the calls in it.
-    fn calls(&self) -> impl Iterator<Item = &'a str> {
-        self.blocks().filter_map(|block| match block {
-            Block::ToolCall(call) => Some(call.id.as_str()),
-            _ => None,
-        })
-    }
-}
-
-/// Whether a text says nothing. Anthropic refuses blocks of white space.
-pub fn says_nothing(text: &Text) -> bool {
-    text.text.trim().is_empty()
 }

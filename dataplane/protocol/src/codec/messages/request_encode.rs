@@ -7,8 +7,9 @@
 use super::{
     content_encode::{self, piece},
     context::Context,
-    conversation::{Message, allows_manual_thinking, arrange},
+    conversation::{allows_manual_thinking, arrange},
     models,
+    piece::Message,
     thinking::{self, Mode, Plan},
     tools_encode::{self, offered},
 };

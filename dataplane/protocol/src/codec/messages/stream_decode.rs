@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{citations, finish, usage::WireUsage};
+use super::{citations, finish, problem, usage::WireUsage};
 use crate::{
     codec::{StreamDecoder, arguments, chat, ids::invented_call_id, json::loose},
     dialect::Family,
@@ -167,7 +167,7 @@ impl StreamDecoder for Decoder {
 impl Decoder {
     fn event(&mut self, wire: Wire<'_>, data: &str, out: &mut Vec<Event>) {
         match wire.r#type.as_str() {
-            "message_start" if self.started => self.fail(super::began_again(), out),
+            "message_start" if self.started => self.fail(problem::began_again(), out),
             "message_start" => self.start(wire.message, out),
             "content_block_start" => self.block_start(wire.index.unwrap_or_default(), wire.content_block, out),
             "content_block_delta" => self.delta(wire.index.unwrap_or_default(), wire.delta.unwrap_or_default(), out),

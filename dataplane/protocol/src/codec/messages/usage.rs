@@ -6,43 +6,17 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::{
-    codec::json::{count::Count, write::Members},
-    ir::Usage,
-    tap,
-};
+use crate::{codec::json::write::Members, ir::Usage, usage};
 
 /// `usage` as it stands on the wire, whole or in a stream event. Unknown members are no concern of ours, and what cannot
 /// be read was not said.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WireUsage(Usage);
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Counts {
-    input_tokens: Count,
-    cache_read_input_tokens: Count,
-    cache_creation_input_tokens: Count,
-    output_tokens: Count,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-struct OutputDetails {
-    thinking_tokens: Count,
-}
-
 impl<'de> Deserialize<'de> for WireUsage {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(from)?;
-        // Passes that are billed beside the answer (compaction, advisors) are rare; their counts are added up.
-        // So are servers that count in OpenAI's words.
-        if raw.get().contains("\"iterations\"") || raw.get().contains("\"prompt_tokens\"") {
-            let all = serde_json::from_str(raw.get()).map(|usage| tap::usage::anthropic(&usage));
-            return Ok(Self(all.unwrap_or_default()));
-        }
-        Ok(Self(serde_json::from_str::<Counts>(raw.get()).unwrap_or_default().into()))
+        Ok(Self(usage::read(raw, usage::anthropic).unwrap_or_default()))
     }
 }
 
@@ -60,19 +34,6 @@ pub fn write(usage: Usage, to: &mut Members<'_>) {
 impl From<WireUsage> for Usage {
     fn from(WireUsage(usage): WireUsage) -> Self {
         usage
-    }
-}
-
-impl From<Counts> for Usage {
-    fn from(wire: Counts) -> Self {
-        let reasoning = wire.output_tokens_details.and_then(|details| details.thinking_tokens.0);
-        Self {
-            input: wire.input_tokens.0,
-            cache_read: wire.cache_read_input_tokens.0,
-            cache_write: wire.cache_creation_input_tokens.0,
-            output: wire.output_tokens.0.map(|all| all.saturating_sub(reasoning.unwrap_or(0))),
-            reasoning,
-        }
     }
 }
 

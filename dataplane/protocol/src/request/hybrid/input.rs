@@ -1,5 +1,7 @@
 //! `input` → Chat's messages. Calls that follow each other, or an assistant's text, belong to one assistant message.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::lost::Lost;
@@ -7,7 +9,7 @@ use crate::codec::{
     Malformed,
     json::{
         read::{Object, Spelling, elements, malformed},
-        write::{self, Elements},
+        write::{self, Elements, Members},
     },
 };
 
@@ -139,7 +141,7 @@ fn part(raw: &RawValue) -> Result<String, Malformed> {
         let members: Vec<_> = part.rest().collect();
         return Ok(write::text(|out| {
             out.put("type", target);
-            out.object(member, |file| super::put_all(file, &members));
+            out.object(member, |file| put_all(file, &members));
         }));
     }
     let text: String = part.need("text")?;
@@ -168,5 +170,12 @@ impl Turn {
                 out.put_json("content", content);
             }
         });
+    }
+}
+
+/// Puts members down as they came.
+pub(super) fn put_all(out: &mut Members<'_>, members: &[(Cow<'_, str>, &RawValue)]) {
+    for (name, raw) in members {
+        out.put_json(name, raw.get());
     }
 }

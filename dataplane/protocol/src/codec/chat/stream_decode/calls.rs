@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::Blocks;
+use super::blocks::Blocks;
 use crate::{
     codec::{
         arguments,

@@ -1,8 +1,15 @@
 //! Token counts of each dialect as disjoint counts (docs/protocols/usage.md). Every subtraction stops at zero.
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use crate::{codec::json::count::count, ir::Usage, response_stats::ResponseStats};
+use crate::{codec::json::count::count, ir::Usage, scan::MAX_TREE};
+
+/// Reads counts as they stand in an answer; none where they are no object, or larger than counts are.
+pub(crate) fn read(raw: &RawValue, dialect: fn(&Value) -> Usage) -> Option<Usage> {
+    let text = Some(raw.get()).filter(|text| text.len() <= MAX_TREE)?;
+    let counts: Value = serde_json::from_str(text).ok()?;
+    counts.is_object().then(|| dialect(&counts))
+}
 
 /// Chat's, Responses' and the embeddings' spelling; input includes cached tokens, output includes reasoning.
 pub(crate) fn openai(usage: &Value) -> Usage {
@@ -26,7 +33,7 @@ pub(crate) fn openai(usage: &Value) -> Usage {
 }
 
 /// Output without reasoning. OpenAI counts reasoning in the output; xAI and others count it beside, which the total tells.
-pub(crate) fn visible_output(output: u64, reasoning: Option<u64>, input: Option<u64>, total: Option<u64>) -> u64 {
+fn visible_output(output: u64, reasoning: Option<u64>, input: Option<u64>, total: Option<u64>) -> u64 {
     let Some(reasoning) = reasoning.filter(|reasoning| *reasoning > 0) else { return output };
     let apart = input.unwrap_or(0).saturating_add(output).saturating_add(reasoning);
     if total == Some(apart) { output } else { output.saturating_sub(reasoning) }
@@ -84,36 +91,38 @@ fn one_pass(usage: &Value) -> Usage {
     }
 }
 
-/// Google's; input includes the cache, and thoughts stand beside candidates, but some backends count them in both.
+/// Google's, in either of protobuf's spellings; input includes the cache, and thoughts stand beside candidates, but some
+/// backends count them in both, which the total tells.
 pub(crate) fn gemini(usage: &Value) -> Usage {
-    let count = |name: &str| usage.get(name).and_then(count);
-    let (prompt, tools) = (count("promptTokenCount"), count("toolUsePromptTokenCount"));
-    let (cache_read, thoughts) = (count("cachedContentTokenCount"), count("thoughtsTokenCount"));
-    let candidates = count("candidatesTokenCount");
-    let without_thoughts =
-        prompt.unwrap_or(0).saturating_add(tools.unwrap_or(0)).saturating_add(candidates.unwrap_or(0));
-    let inclusive = thoughts.is_some_and(|thoughts| thoughts > 0) && count("totalTokenCount") == Some(without_thoughts);
+    let count = |camel: &str, snake: &str| usage.get(camel).or_else(|| usage.get(snake)).and_then(count);
+    let prompt = count("promptTokenCount", "prompt_token_count");
+    let tools = count("toolUsePromptTokenCount", "tool_use_prompt_token_count");
+    let cache_read = count("cachedContentTokenCount", "cached_content_token_count");
+    let thoughts = count("thoughtsTokenCount", "thoughts_token_count");
+    let candidates = count("candidatesTokenCount", "candidates_token_count");
+    let total = count("totalTokenCount", "total_token_count");
+    let thought = thoughts.unwrap_or(0);
+    let without_thoughts = [prompt, tools, candidates].into_iter().flatten().fold(0_u64, u64::saturating_add);
+    let inclusive = thought > 0 && candidates.is_some_and(|all| all >= thought) && total == Some(without_thoughts);
     Usage {
         input: prompt.map(|all| all.saturating_sub(cache_read.unwrap_or(0)).saturating_add(tools.unwrap_or(0))),
         cache_read,
         cache_write: None,
-        output: candidates.map(|all| if inclusive { all.saturating_sub(thoughts.unwrap_or(0)) } else { all }),
+        output: candidates.map(|all| if inclusive { all.saturating_sub(thought) } else { all }),
         reasoning: thoughts,
     }
 }
 
-/// Notes the counts of OpenAI's other endpoints and of servers that rank: `usage`, or what Cohere puts into
+/// The counts of OpenAI's other endpoints and of servers that rank: `usage`, or what Cohere puts into
 /// `meta.tokens`. Counts of something else than tokens (seconds, search units) are none.
-pub(crate) fn direct(counts: &Value, seen: &mut ResponseStats) {
+pub(crate) fn direct(counts: &Value) -> Option<Usage> {
     let counts = counts.get("tokens").unwrap_or(counts);
     let mut used = openai(counts);
     if used.input.is_none() && used.output.is_none() {
         // Servers that rank say nothing but a total.
         used.input = counts.get("total_tokens").and_then(count);
     }
-    if used.input.is_some() || used.output.is_some() {
-        seen.count(used);
-    }
+    (used.input.is_some() || used.output.is_some()).then_some(used)
 }
 
 #[cfg(test)]
@@ -170,11 +179,7 @@ mod tests {
 
     #[test]
     fn servers_that_rank_count_a_total_or_elsewhere() {
-        let input = |counts: Value| {
-            let mut seen = ResponseStats::default();
-            direct(&counts, &mut seen);
-            seen.usage.and_then(|usage| usage.input)
-        };
+        let input = |counts: Value| direct(&counts).and_then(|usage| usage.input);
         assert_eq!(input(json!({"total_tokens": 12})), Some(12));
         assert_eq!(input(json!({"prompt_tokens": 5, "total_tokens": 12})), Some(5));
         assert_eq!(input(json!({"tokens": {"input_tokens": 8}, "billed_units": {"search_units": 1}})), Some(8));

@@ -22,7 +22,7 @@ fn everything_is_bounded() {
 }
 
 #[test]
-fn every_field_of_a_spec_says_what_it_is() {
+fn every_field_of_a_spec_has_a_description() {
     let mut silent = Vec::new();
     for kind in ["AIProvider", "AIRoute", "ApiToken"] {
         describe(&schema::open_api(kind).unwrap()["properties"]["spec"], &format!("{kind}.spec"), &mut silent);

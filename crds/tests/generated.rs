@@ -1,11 +1,11 @@
-//! The committed `crds/*.yaml` are what the types say.
+//! The committed `crds/*.yaml` are generated from the types.
 
 use std::{env, fs, path::Path};
 
 use routeapi_crds::schema;
 
 #[test]
-fn the_committed_files_are_what_the_types_say() {
+fn committed_files_equal_the_generated_definitions() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     for definition in schema::all() {
         let path = directory.join(schema::file_name(&definition));

@@ -94,7 +94,7 @@ fn providers() {
         (&with_key("type: OpenAI, proxy: {url: 'http://proxy:3128', basicAuth: {secretRef: {name: s}}}"), ""),
         (&with_key("type: OpenAI, proxy: {mode: Direct}"), ""),
         (&with_key("type: OpenAI, proxy: {url: 'http://u:p@proxy:3128'}"), "url must not contain credentials"),
-        (&with_key("type: OpenAI, proxy: {}"), "url must be set for mode Connect"),
+        (&with_key("type: OpenAI, proxy: {}"), "url is required for mode Connect"),
         (&with_key("type: OpenAI, proxy: {mode: Direct, url: 'http://proxy:3128'}"), "not allowed for mode Direct"),
         (&with_key("type: OpenAI, proxy: {mode: Direct, basicAuth: {secretRef: {name: s}}}"), "basicAuth requires url"),
         (&with_key("type: OpenAI, request: {}"), "at least one of headers, queryParameters, bodyDefaults"),

@@ -19,7 +19,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use routeapi_process::{Filter, Format, Log};
+use routeapi_process::{Filter, Format, Log, usage_error_line};
 
 /// One endpoint and one API key for every model vendor: translates API formats, falls back, limits and meters.
 #[derive(Debug, Parser)]
@@ -130,18 +130,11 @@ impl Command {
 /// else there, so that the last line says it.
 pub fn refuse(error: &clap::Error) -> ExitCode {
     let said = match error.use_stderr() && !io::stderr().is_terminal() {
-        true => writeln!(io::stderr(), "{}", one_line(&error.to_string())),
+        true => writeln!(io::stderr(), "{}", usage_error_line(&error.to_string())),
         false => error.print(),
     };
     drop(said); // nobody reads it
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-/// Without the usage, which `--help` tells.
-fn one_line(text: &str) -> String {
-    let said = text.split("\n\nUsage:").next().unwrap_or_default();
-    let said = said.split("\n\nFor more information").next().unwrap_or_default();
-    said.split_whitespace().collect::<Vec<_>>().join(" ").replace(" tip: ", "; ")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -163,7 +156,7 @@ mod tests {
 
     #[test]
     fn invalid_flag_is_reported_in_one_line() {
-        let told = |args: &[&str]| one_line(&Cli::try_parse_from(args).unwrap_err().to_string());
+        let told = |args: &[&str]| usage_error_line(&Cli::try_parse_from(args).unwrap_err().to_string());
         let serve = ["routeapi", "serve", "--operator=https://o", "--operator-ca=ca"];
         assert_eq!(
             told(&[&serve[..], &["--drain-timeuot=5s"]].concat()),

@@ -34,7 +34,8 @@ use crate::{
     watch,
 };
 
-/// How long streams and the lease may take to end: less than what `main` grants, and than the grace period in the chart.
+/// How long streams and the lease may take to end: less than `SHUTDOWN_DEADLINE` in `main`, and than the chart's grace
+/// period of 30 s.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A running operator. Dropping it stops it immediately, as a crash would: the lease is not released.

@@ -3,8 +3,8 @@
 //! Statuses are applied server-side with one field manager per task, and name the UID of the object, so that an object that
 //! was recreated in between does not get the status of its predecessor.
 
-/// Of conditions, and of everything that is not a status.
+/// Field manager of conditions, and of everything that is not a status.
 pub const FIELD_MANAGER: &str = "routeapi-operator";
 
-/// Of the keys in an ApiToken's status.
+/// Field manager of the keys in an ApiToken's status.
 pub const KEYS_FIELD_MANAGER: &str = "routeapi-operator-keys";

@@ -1,4 +1,5 @@
-//! Watches the three kinds, compiles them, pushes snapshots to data planes, issues tokens, writes status.
+//! Watches AIProviders, AIRoutes and ApiTokens, streams their configuration to data planes, issues API keys and writes
+//! status.
 //!
 //! Configuration flows `watch → index → publish → push` on every replica; acknowledgements come back to `push::ack`. Only the
 //! holder of the lease writes (`tokens`, `status`, certificates). [`app`] wires it up.

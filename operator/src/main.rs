@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use routeapi_crds::schema;
 use routeapi_operator::{app, settings::Settings, telemetry};
-use routeapi_process::{Filter, exit_after};
+use routeapi_process::{Filter, exit_after, usage_error_line};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -65,23 +65,15 @@ fn exit_code(done: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Prints what is wrong with the command line, or its help. In a pod's log an error is one line, so that the last line of the
-/// log says it.
+/// Prints an error in the command line, or the help. In a pod's log an error is one line.
 fn print_usage_error(error: &clap::Error) -> ExitCode {
     let printed = if error.use_stderr() && !io::stderr().is_terminal() {
-        writeln!(io::stderr(), "{}", one_line(&error.to_string()))
+        writeln!(io::stderr(), "{}", usage_error_line(&error.to_string()))
     } else {
         error.print()
     };
     drop(printed); // nobody reads it
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-/// Without the usage, which `--help` shows.
-fn one_line(text: &str) -> String {
-    let error = text.split("\n\nUsage:").next().unwrap_or_default();
-    let error = error.split("\n\nFor more information").next().unwrap_or_default();
-    error.split_whitespace().collect::<Vec<_>>().join(" ").replace(" tip: ", "; ")
 }
 
 /// Runs until a signal. An error is the last line of the log, as plain text.
@@ -170,7 +162,7 @@ mod tests {
     fn a_usage_error_is_one_line() {
         let error = Cli::try_parse_from(["routeapi-operator", "run", "--gatway-url=http://x"]).err().unwrap();
         assert_eq!(
-            one_line(&error.to_string()),
+            usage_error_line(&error.to_string()),
             "error: unexpected argument '--gatway-url' found; a similar argument exists: '--gateway-url'"
         );
     }

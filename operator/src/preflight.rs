@@ -21,13 +21,13 @@ use tracing::{error, info};
 
 use event_recorder::EventRecorder;
 
-/// How often CRDs that do not fit are checked again: an upgrade applies them about now.
+/// How often outdated CRDs are checked again. During an upgrade they are applied within seconds.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Maximum number of fields that a message names.
+/// Maximum number of fields that a message names, so that it stays readable. More are missing only if a CRD is very old.
 const MAX_NAMED: usize = 5;
 
-/// How long the API server may take to send its OpenAPI document.
+/// How long the API server may take to send its OpenAPI document, which it computes after a change of CRDs.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Checks until the CRDs fit. `problem` has the reason while they do not.

@@ -74,7 +74,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Of the TLS handshake.
+    /// Limit for the TLS handshake.
     pub handshake: Duration,
     /// From the handshake to the first request with a valid token.
     pub token: Duration,

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_says_when_to_try_again() {
+    async fn an_empty_bucket_returns_the_time_until_the_next() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(RATE, start);
         assert_eq!(bucket.take(RATE, 2, start), Ok(()));

@@ -33,7 +33,8 @@ const MAX_CONCURRENT_TOKENS: usize = 8;
 /// Reads of metadata of Secrets that run at the same time. At 20 per second they rarely overlap.
 const MAX_CONCURRENT_POLLS: usize = 4;
 
-/// Consecutive failures after which one is reported that usually goes away by itself.
+/// Consecutive failures after which a transient error (a conflict, a timeout) is reported: with [`queue`]'s back-off, after
+/// about two seconds.
 const REPORT_AFTER: u32 = 3;
 
 /// UID and generation of a token; none if there is no such token.

@@ -65,7 +65,7 @@ mod tests {
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
     #[test]
-    fn any_address_takes_both_families() {
+    fn any_address_accepts_both_families() {
         let listener = bind(ANY).unwrap();
         let port = listener.local_addr().unwrap().port();
         let _ipv4 = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();

@@ -10,9 +10,11 @@ mod bind;
 mod exit;
 mod listen;
 mod log;
+mod usage;
 
 pub use background::{Background, Bounds, Entry};
 pub use bind::bind;
 pub use exit::exit_after;
 pub use listen::{DefaultHost, listen};
 pub use log::{Filter, Format, InvalidFilter, Log, LostLines, start};
+pub use usage::usage_error_line;

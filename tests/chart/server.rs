@@ -145,7 +145,7 @@ async fn an_installation_upgrades_and_the_commands_of_its_notes_work() {
     }
 }
 
-/// The manifests in the notes are ones that the server takes, and the Secret they name is the operator's.
+/// Applies the manifests in the notes (dry run), and checks the name of the token's Secret.
 async fn apply_manifest_of_notes(api: &ApiServer, namespace: &str, notes: &str) {
     let manifests = notes.split("<<'YAML'\n").nth(1).unwrap().split("\n   YAML").next().unwrap();
     let plain: Vec<&str> = manifests.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect();
@@ -166,10 +166,10 @@ async fn the_notes_warn_about_missing_secrets_only() {
         let fixed = [verb, "routeapi", &chart, "--namespace", &namespace, "--set", &own];
         helm::helm(fixed.iter().chain(&names), Some(&api.kubeconfig())).unwrap()
     };
-    let waiting =
-        |name: &str, value: &str| format!("WAITING for Secret {name} in namespace {namespace}, which {value} names");
+    let warning =
+        |name: &str, value: &str| format!("WARNING: Secret {name} ({value}) not found in namespace {namespace}");
     let (serving, config) =
-        (waiting("serving", "dataPlane.tls.existingSecret"), waiting("config", "operator.tlsExistingSecret"));
+        (warning("serving", "dataPlane.tls.existingSecret"), warning("config", "operator.tlsExistingSecret"));
     let first = notes("install");
     assert!(first.contains(&serving) && first.contains(&config), "{first}");
     api.kubectl(&["-n", &namespace, "create", "secret", "generic", "serving"]).await.unwrap();
@@ -177,10 +177,10 @@ async fn the_notes_warn_about_missing_secrets_only() {
     assert!(!second.contains(&serving) && second.contains(&config), "{second}");
     api.kubectl(&["-n", &namespace, "create", "secret", "generic", "config"]).await.unwrap();
     let third = notes("upgrade");
-    assert!(!third.contains("WAITING"), "{third}");
+    assert!(!third.contains("WARNING"), "{third}");
 }
 
-/// Installs or upgrades a release; what helm says, and whether it did it.
+/// Installs or upgrades a release, and returns Helm's output or error.
 fn release(api: &ApiServer, verb: &str, name: &str, namespace: &str, values: &str) -> Result<String, String> {
     let chart = helm::chart().display().to_string();
     let args = [verb, name, &chart, "--namespace", namespace, "--set", "crds.install=false", "--set", values];

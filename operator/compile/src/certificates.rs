@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_bundle_is_an_error_that_says_why() {
+    fn an_unusable_bundle_is_an_error() {
         let error = |bundle: &str| ca_bundle(bundle.as_bytes()).unwrap_err();
         assert_eq!(error(""), "contains no PEM certificate");
         assert_eq!(error(&format!("{BEGIN}\nMAEH")), "contains a truncated certificate (no END line)");

@@ -21,10 +21,10 @@ pub struct Manifests {
     seen: BTreeSet<(String, ObjectId)>,
 }
 
-/// What became of a manifest.
+/// The result of reading a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It was added.
+    /// A valid object was added.
     Object {
         /// Its kind.
         kind: String,
@@ -41,15 +41,15 @@ pub enum Added {
 /// A manifest that cannot be added.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not a Kubernetes object at all.
+    /// A required member of every Kubernetes object is missing.
     #[error("{0} is missing: every object needs apiVersion, kind and metadata.name")]
     Missing(&'static str),
-    /// A kind of our group that this version does not know.
+    /// A kind of RouteAPI's API group that this version does not support.
     #[error("{api_version} {kind} is not supported by this version")]
     UnknownKind {
-        /// As written.
+        /// `apiVersion` of the manifest.
         api_version: String,
-        /// As written.
+        /// `kind` of the manifest.
         kind: String,
     },
     /// A field has the wrong type or an impossible value.
@@ -59,7 +59,7 @@ pub enum ManifestError {
         kind: String,
         /// Its namespace and name.
         id: ObjectId,
-        /// What is wrong.
+        /// Error with the path of the field.
         message: String,
     },
     /// An object of this kind and name was added before.
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_cannot_be_added_is_an_error_that_says_why() {
+    fn an_invalid_manifest_is_an_error() {
         let mut manifests = Manifests::default();
         let ours = |kind: &str, spec: Value| json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec});
         let mut error = |value: Value| manifests.add(&value).unwrap_err().to_string();

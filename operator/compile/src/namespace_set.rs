@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 pub(crate) enum NamespaceSet {
     /// Every namespace, existing or not, except these.
     AllExcept(BTreeSet<String>),
-    /// These.
+    /// The namespaces with these names.
     Only(BTreeSet<String>),
 }
 

@@ -19,12 +19,12 @@ pub struct Verdict {
 /// The status fields of each kind other than conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Of an AIProvider.
+    /// Fields of an AIProvider's status.
     Provider {
         /// Number of AIRoutes that refer to this provider and that it admits, whether or not they are ready.
         attached_routes: i32,
     },
-    /// Of an AIRoute.
+    /// Fields of an AIRoute's status.
     Route {
         /// Every upstream in the order written.
         upstreams: Vec<UpstreamStatus>,

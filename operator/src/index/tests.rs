@@ -131,7 +131,7 @@ fn stored(index: &Index) -> Vec<String> {
 }
 
 #[test]
-fn metadata_that_nobody_reads_is_dropped() {
+fn unused_metadata_is_dropped() {
     let index = Index::new([]);
     let mut large = route("a", 1, "m");
     large.metadata.annotations = Some([("note".to_owned(), "x".repeat(250 << 10))].into());

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::{service_account, settings::Settings};
 
-/// An event is not worth waiting for longer.
+/// How long writing an event may delay the next check.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum length of an event's note in the API, in characters.

@@ -10,7 +10,8 @@ use std::{
 
 use routeapi_channel::{Catalog, Revision};
 
-/// Maximum number of states: data planes are rarely more than a few behind.
+/// Maximum number of states. A data plane that is further behind lists its state instead; most reconnect within seconds,
+/// and so are only a few states behind.
 const MAX_STATES: usize = 64;
 
 /// Maximum number of resources in all states but the newest: about 20 MiB of names and versions.

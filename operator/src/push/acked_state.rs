@@ -25,9 +25,9 @@ pub struct AckedState {
 
 #[derive(Clone, Debug)]
 enum State {
-    /// As the pod has listed it.
+    /// Versions as listed by the pod.
     Listed(BTreeMap<Key, Version>),
-    /// As it was sent.
+    /// Catalog that was sent and acknowledged.
     Sent(Arc<Catalog>),
 }
 

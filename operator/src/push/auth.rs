@@ -26,7 +26,8 @@ use super::{
 };
 use crate::{service_account::claims, settings::Account};
 
-/// How long the API server may take for a review, and the wait after a failed one.
+/// How long the API server may take for a review, and the wait after a failed one. A review takes milliseconds; a longer
+/// wait means that the API server is unavailable.
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The interval between reviews of an open stream's token, whatever expiry it has: a wrong clock must neither cause a review per
@@ -34,7 +35,8 @@ const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_REVIEW_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_REVIEW_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How long a confirmed token is cached if it has no lifetime, and at most.
+/// How long a confirmed token is cached: without an expiry as long as the shortest lifetime that Kubernetes issues, else
+/// until it expires, but at most a day.
 const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(600);
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 

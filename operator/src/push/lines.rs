@@ -12,13 +12,13 @@ use http_body_util::BodyExt;
 use routeapi_channel::frame::{self, FromDataPlane, Line, MAX_LINE};
 use tokio::{sync::mpsc, time};
 
-/// Maximum number of chunks that wait for a slow pod: 512 KiB.
+/// Maximum number of chunks queued for a slow pod: 512 KiB, so that a thousand slow pods take at most 512 MiB.
 const MAX_QUEUED_CHUNKS: usize = 8;
 
-/// Lines are collected into chunks of this many bytes.
+/// Lines are collected into chunks of about this many bytes, so that a large transaction needs few writes.
 const CHUNK_SIZE: usize = 64 << 10;
 
-/// How long a pod may take to accept a chunk.
+/// How long a pod may take to accept a chunk: enough for a saturated node, and short enough to notice a pod that hangs.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads lines from a data plane.

@@ -43,7 +43,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A pod that sends nothing for this long, which is three pings without a pong, is considered disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// How long a pod may take to acknowledge a transaction.
+/// How long a pod may take to acknowledge a transaction. The largest configuration takes a few seconds; a pod that takes
+/// longer hangs, and its stream is closed.
 const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Rejected resources of one acknowledgement whose message is stored. Of others only the resource is, so that a pod that rejects

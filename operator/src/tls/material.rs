@@ -53,7 +53,7 @@ pub struct Material {
     pub key: Secret,
 }
 
-/// The requirements.
+/// Requirements on certificates and on the rotation of CAs.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// DNS names of the serving certificate.

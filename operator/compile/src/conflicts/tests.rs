@@ -165,7 +165,7 @@ fn a_namespace_without_a_grant_affects_its_own_tokens_only() {
 }
 
 #[test]
-fn a_route_without_a_usable_upstream_shadows_nobody() {
+fn a_route_without_a_usable_upstream_shadows_no_other() {
     check(
         "one's own that is broken",
         &[route("release/gpt", 5, &["gpt-*"], "all"), route("team-a/r", 0, &["gpt-4o"], "own").with("broken")],

@@ -58,7 +58,7 @@ const CREDENTIAL_HEADERS: [&str; 9] = [
     "x-goog-api-key",
 ];
 
-/// The same in a query.
+/// The same for query parameters.
 const CREDENTIAL_PARAMETERS: [&str; 8] =
     ["access_token", "api-key", "api_key", "apikey", "code", "key", "subscription-key", "token"];
 

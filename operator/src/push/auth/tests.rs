@@ -100,7 +100,7 @@ fn expiry_and_lifetime_are_read_from_the_token() {
 }
 
 #[test]
-fn the_review_interval_is_limited_whatever_the_clock_says() {
+fn the_review_interval_is_limited_with_a_wrong_clock() {
     let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     let after = |now: u64| next_review(Some(end), SystemTime::UNIX_EPOCH + Duration::from_secs(now)).as_secs();
     assert_eq!(after(1_000_000 - 300), 301, "just after its end");

@@ -19,7 +19,8 @@ use crate::{
     },
 };
 
-/// How long a pod may take to send hello, and each part of its list.
+/// How long a pod may take to send hello, and each part of its list. It takes milliseconds; the limit ends connections that
+/// send nothing.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pods that may list their state at the same time; a list of [`MAX_LISTED`] resources takes about 40 MiB.

@@ -23,8 +23,8 @@ use crate::{
 
 /// The pod's end of a stream.
 struct Pod {
-    say: mpsc::UnboundedSender<Bytes>,
-    hear: Outgoing,
+    to_operator: mpsc::UnboundedSender<Bytes>,
+    from_operator: Outgoing,
     buffer: Vec<u8>,
     ended: JoinHandle<SessionEnd>,
 }
@@ -55,61 +55,61 @@ impl Operator {
     }
 
     fn connect(&self, uid: &str) -> Pod {
-        let (say, mut received) = mpsc::unbounded_channel::<Bytes>();
+        let (to_operator, mut received) = mpsc::unbounded_channel::<Bytes>();
         let stream = futures_util::stream::poll_fn(move |context| {
             received.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk))))
         });
-        let (outbox, hear) = Outbox::new();
+        let (outbox, from_operator) = Outbox::new();
         let pod = PodName { namespace: "ai".into(), name: uid.into() };
         let peer = Peer { uid: uid.into(), pod };
         let context = self.context.clone();
         let ended = tokio::spawn(async move {
             run(|_| peer, context, StreamBody::new(stream), outbox, std::future::pending()).await
         });
-        Pod { say, hear, buffer: Vec::new(), ended }
+        Pod { to_operator, from_operator, buffer: Vec::new(), ended }
     }
 }
 
 impl Pod {
-    fn say(&self, frame: &FromDataPlane) {
+    fn send(&self, frame: &FromDataPlane) {
         self.line(&serde_json::to_string(frame).unwrap());
     }
 
     fn line(&self, line: &str) {
-        self.say.send(format!("{line}\n").into()).unwrap();
+        self.to_operator.send(format!("{line}\n").into()).unwrap();
     }
 
     fn hello(&self, revision: Option<Revision>, held: Vec<Held>) {
-        self.say(&FromDataPlane::Hello(hello(revision, held)));
+        self.send(&FromDataPlane::Hello(hello(revision, held)));
     }
 
-    async fn hear(&mut self) -> FromOperator {
+    async fn receive(&mut self) -> FromOperator {
         loop {
             if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<_> = self.buffer.drain(..=at).collect();
                 return serde_json::from_slice(&line).unwrap();
             }
-            let frame = self.hear.frame().await.expect("the session goes on").unwrap();
+            let frame = self.from_operator.frame().await.expect("the session continues").unwrap();
             self.buffer.extend(frame.into_data().unwrap());
         }
     }
 
     /// (base, names put, names deleted, revision)
     async fn transaction(&mut self) -> (Option<Revision>, Vec<String>, Vec<String>, Revision) {
-        let mut frame = self.hear().await;
+        let mut frame = self.receive().await;
         while matches!(frame, FromOperator::Fleet { .. } | FromOperator::Ping {}) {
-            frame = self.hear().await;
+            frame = self.receive().await;
         }
         let FromOperator::Begin { revision, base, count, .. } = frame else { panic!("not a begin: {frame:?}") };
         let (mut put, mut del) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            match self.hear().await {
+            match self.receive().await {
                 FromOperator::Put { id, .. } => put.push(id.name().to_owned()),
                 FromOperator::Del { id, .. } => del.push(id.name().to_owned()),
                 other => panic!("neither put nor del: {other:?}"),
             }
         }
-        let FromOperator::Commit { revision: committed } = self.hear().await else { panic!("not a commit") };
+        let FromOperator::Commit { revision: committed } = self.receive().await else { panic!("not a commit") };
         assert_eq!(committed, revision);
         (base, put, del, revision)
     }
@@ -145,8 +145,8 @@ async fn a_new_pod_gets_everything_and_then_differences() {
     pod.hello(None, vec![]);
     let (base, put, del, revision) = pod.transaction().await;
     assert_eq!((base, put, del), (None, vec!["a".to_owned(), "b".to_owned()], vec![]));
-    pod.say(&FromDataPlane::Ack { revision: revision.clone() });
-    assert!(matches!(pod.hear().await, FromOperator::Fleet { pods: 1, rank: 0 }), "after the first commit");
+    pod.send(&FromDataPlane::Ack { revision: revision.clone() });
+    assert!(matches!(pod.receive().await, FromOperator::Fleet { pods: 1, rank: 0 }), "after the first commit");
     assert_eq!(operator.context.acks.local_reports()[0].revision, Some(revision.clone()));
 
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("c", 1)]))));
@@ -176,7 +176,7 @@ async fn states_published_during_a_transaction_are_merged() {
     for number in 2..50 {
         operator.publications.send_replace(Some(Arc::new(state(&[("a", number), ("b", number)]))));
     }
-    pod.say(&FromDataPlane::Ack { revision: first });
+    pod.send(&FromDataPlane::Ack { revision: first });
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["a", "b"]);
     assert_eq!(revision, state(&[("a", 49), ("b", 49)]).revision, "the newest, not the next");
@@ -189,22 +189,22 @@ async fn a_rejection_is_recorded_until_another_version_is_acknowledged() {
     pod.hello(None, vec![]);
     let (.., revision) = pod.transaction().await;
     let error = routeapi_channel::catalog::Unreadable { key: key("a"), message: "unknown field".into() };
-    pod.say(&FromDataPlane::Nack { revision, errors: vec![error.clone()], more: false });
-    assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
+    pod.send(&FromDataPlane::Nack { revision, errors: vec![error.clone()], more: false });
+    assert!(matches!(pod.receive().await, FromOperator::Fleet { .. }));
     let recorded = &operator.context.acks.local_reports()[0].refused;
     assert_eq!((recorded.len(), recorded[0].message.as_str()), (1, "unknown field"));
 
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 1), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["b"], "the refused version is not sent again");
-    pod.say(&FromDataPlane::Nack { revision, errors: vec![error], more: false });
+    pod.send(&FromDataPlane::Nack { revision, errors: vec![error], more: false });
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("b", 2)]))));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["a"]);
     assert_eq!(operator.context.acks.local_reports()[0].refused.len(), 1, "an answer names all that is lacking");
     let mut changed = operator.context.acks.changed();
     changed.mark_unchanged();
-    pod.say(&FromDataPlane::Ack { revision });
+    pod.send(&FromDataPlane::Ack { revision });
     changed.changed().await.unwrap();
     assert!(operator.context.acks.local_reports()[0].refused.is_empty());
 }
@@ -223,17 +223,17 @@ async fn nothing_is_sent_before_there_is_a_state() {
 async fn protocol_violations_end_the_session() {
     let operator = Operator::new(Some(state(&[])));
     let pod = operator.connect("1");
-    pod.say(&FromDataPlane::Pong {});
+    pod.send(&FromDataPlane::Pong {});
     assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "no hello");
 
     let pod = operator.connect("2");
-    pod.say(&FromDataPlane::Hello(Hello { v: 99, ..hello(None, vec![]) }));
+    pod.send(&FromDataPlane::Hello(Hello { v: 99, ..hello(None, vec![]) }));
     assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "another version");
 
     let mut pod = operator.connect("3");
     pod.hello(None, vec![]);
     pod.transaction().await;
-    pod.say(&FromDataPlane::Ack { revision: state(&[("x", 1)]).revision });
+    pod.send(&FromDataPlane::Ack { revision: state(&[("x", 1)]).revision });
     assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "an answer to nothing");
     assert!(operator.context.acks.local_reports().is_empty(), "and its place is free");
 }
@@ -246,8 +246,8 @@ async fn a_pod_that_sends_nothing_times_out() {
     let mut talking = operator.connect("2");
     talking.hello(None, vec![]);
     for _ in 0..10 {
-        assert!(matches!(talking.hear().await, FromOperator::Ping {}));
-        talking.say(&FromDataPlane::Pong {});
+        assert!(matches!(talking.receive().await, FromOperator::Ping {}));
+        talking.send(&FromDataPlane::Pong {});
     }
     assert!(matches!(silent.ended.await.unwrap(), SessionEnd::TimedOut));
     assert!(!talking.ended.is_finished());
@@ -258,7 +258,7 @@ async fn an_older_stream_of_a_pod_ends_when_a_newer_one_opens() {
     let operator = Operator::new(None);
     let mut older = operator.connect("1");
     older.hello(None, vec![]);
-    assert!(matches!(older.hear().await, FromOperator::Ping {}));
+    assert!(matches!(older.receive().await, FromOperator::Ping {}));
     let newer = operator.connect("1");
     newer.hello(None, vec![]);
     assert!(matches!(older.ended.await.unwrap(), SessionEnd::Superseded));
@@ -273,7 +273,7 @@ async fn shutdown_ends_the_response_gracefully() {
     pod.transaction().await;
     operator.context.shutdown.cancel();
     assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Shutdown));
-    assert!(pod.hear.frame().await.is_none(), "an end, not an error");
+    assert!(pod.from_operator.frame().await.is_none(), "an end, not an error");
 }
 
 fn listed(catalog: &Catalog) -> Vec<Held> {
@@ -292,7 +292,7 @@ async fn a_known_revision_is_not_listed() {
     let operator = Operator::new(Some(new));
     operator.context.history.push(revision.clone(), Arc::clone(&old.catalog), Arc::default());
     let mut pod = operator.connect("1");
-    pod.say(&modern(Some(revision.clone())));
+    pod.send(&modern(Some(revision.clone())));
     let (base, put, ..) = pod.transaction().await;
     assert_eq!((base, put), (Some(revision), vec!["b".to_owned()]));
 }
@@ -302,12 +302,12 @@ async fn an_unknown_revision_is_listed_in_parts() {
     let old = state(&[("a", 1), ("b", 1), ("c", 1)]);
     let operator = Operator::new(Some(state(&[("a", 1), ("b", 2), ("d", 1)])));
     let mut pod = operator.connect("1");
-    pod.say(&modern(Some(old.revision.clone())));
-    assert!(matches!(pod.hear().await, FromOperator::List {}));
+    pod.send(&modern(Some(old.revision.clone())));
+    assert!(matches!(pod.receive().await, FromOperator::List {}));
     let items = listed(&old.catalog);
     let (first, rest) = items.split_at(1);
-    pod.say(&FromDataPlane::Held { items: first.to_vec(), more: true });
-    pod.say(&FromDataPlane::Held { items: rest.to_vec(), more: false });
+    pod.send(&FromDataPlane::Held { items: first.to_vec(), more: true });
+    pod.send(&FromDataPlane::Held { items: rest.to_vec(), more: false });
     let (base, put, del, _) = pod.transaction().await;
     assert_eq!(base, Some(old.revision));
     assert_eq!((put, del), (vec!["b".to_owned(), "d".to_owned()], vec!["c".to_owned()]));
@@ -318,7 +318,7 @@ async fn without_a_permit_to_list_everything_is_sent() {
     let operator = Operator::new(Some(state(&[("a", 1)])));
     let _taken = Arc::clone(&operator.context.lists).acquire_many_owned(4).await.unwrap();
     let mut pod = operator.connect("1");
-    pod.say(&modern(Some(state(&[("x", 1)]).revision)));
+    pod.send(&modern(Some(state(&[("x", 1)]).revision)));
     let (base, put, ..) = pod.transaction().await;
     assert_eq!((base, put), (None, vec!["a".to_owned()]));
 }
@@ -327,13 +327,13 @@ async fn without_a_permit_to_list_everything_is_sent() {
 async fn an_oversized_list_ends_the_session() {
     let operator = Operator::new(Some(state(&[])));
     let mut pod = operator.connect("1");
-    pod.say(&modern(Some(state(&[("x", 1)]).revision)));
-    assert!(matches!(pod.hear().await, FromOperator::List {}));
+    pod.send(&modern(Some(state(&[("x", 1)]).revision)));
+    assert!(matches!(pod.receive().await, FromOperator::List {}));
     let version = routeapi_channel::Entry::new(serde_json::value::to_raw_value(&1).unwrap().into()).version;
     let item = |at: usize| Held { key: key(&at.to_string()), v: version.clone() };
     for part in 0..=MAX_LISTED / frame::PART {
         let items = (0..frame::PART).map(|at| item(part * frame::PART + at)).collect();
-        pod.say(&FromDataPlane::Held { items, more: true });
+        pod.send(&FromDataPlane::Held { items, more: true });
     }
     assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)));
 }
@@ -342,19 +342,19 @@ async fn an_oversized_list_ends_the_session() {
 async fn a_nack_in_parts_is_one_acknowledgement() {
     let operator = Operator::new(Some(state(&[("a", 1), ("b", 1), ("c", 1)])));
     let mut pod = operator.connect("1");
-    pod.say(&modern(None));
+    pod.send(&modern(None));
     let (.., revision) = pod.transaction().await;
     let error = |name| routeapi_channel::catalog::Unreadable { key: key(name), message: "no".repeat(4096) };
-    pod.say(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("a")], more: true });
-    pod.say(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("b")], more: false });
-    assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
+    pod.send(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("a")], more: true });
+    pod.send(&FromDataPlane::Nack { revision: revision.clone(), errors: vec![error("b")], more: false });
+    assert!(matches!(pod.receive().await, FromOperator::Fleet { .. }));
     let recorded = &operator.context.acks.local_reports()[0];
     assert_eq!((recorded.revision.as_ref(), recorded.refused.len()), (Some(&revision), 2));
     assert!(recorded.refused[0].message.len() <= frame::MAX_REFUSAL);
 
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2)]))));
     let (.., revision) = pod.transaction().await;
-    pod.say(&FromDataPlane::Nack { revision, errors: vec![error("a"), error("x")], more: true });
+    pod.send(&FromDataPlane::Nack { revision, errors: vec![error("a"), error("x")], more: true });
     assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)), "more than it was sent");
 }
 
@@ -380,14 +380,16 @@ async fn a_version_1_data_plane_gets_names_instead_of_selectors() {
     operator.context.history.push(catalog.revision(), catalog, publication.selectorless_revision());
     let mut pod = operator.connect("1");
     pod.hello(None, vec![]);
-    assert!(matches!(pod.hear().await, FromOperator::Begin { count: 3, .. }));
-    let FromOperator::Put { id, body, .. } = pod.hear().await else { panic!("not a put") };
+    assert!(matches!(pod.receive().await, FromOperator::Begin { count: 3, .. }));
+    let FromOperator::Put { id, body, .. } = pod.receive().await else { panic!("not a put") };
     let route: serde_json::Value = serde_json::from_str(body.get()).unwrap();
     assert_eq!((id.name(), &route["allowedNamespaces"]), ("gold", &serde_json::json!({"only": ["shop"]})));
-    let (FromOperator::Put { .. }, FromOperator::Put { .. }) = (pod.hear().await, pod.hear().await) else { panic!() };
-    let FromOperator::Commit { revision } = pod.hear().await else { panic!("not a commit") };
-    pod.say(&FromDataPlane::Ack { revision });
-    assert!(matches!(pod.hear().await, FromOperator::Fleet { .. }));
+    let (FromOperator::Put { .. }, FromOperator::Put { .. }) = (pod.receive().await, pod.receive().await) else {
+        panic!()
+    };
+    let FromOperator::Commit { revision } = pod.receive().await else { panic!("not a commit") };
+    pod.send(&FromDataPlane::Ack { revision });
+    assert!(matches!(pod.receive().await, FromOperator::Fleet { .. }));
     let history = operator.context.history.clone();
     let summary = operator.context.acks.summary(|revision| history.resolve(revision));
     let version = &publication.catalog.get(&key).unwrap().version;
@@ -398,10 +400,10 @@ async fn a_version_1_data_plane_gets_names_instead_of_selectors() {
 async fn a_new_namespace_changes_no_route() {
     let operator = Operator::new(Some(selecting()));
     let mut pod = operator.connect("1");
-    pod.say(&modern(None));
+    pod.send(&modern(None));
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["gold", "b", "a", "shop"]);
-    pod.say(&FromDataPlane::Ack { revision });
+    pod.send(&FromDataPlane::Ack { revision });
     let mut snapshot = selecting().compiled.snapshot;
     let labels = [("tier".to_owned(), "gold".to_owned())].into();
     let namespace = routeapi_channel::snapshot::Namespace { labels, unknown: false };
@@ -417,17 +419,17 @@ async fn rejected_keys_are_recorded_up_to_a_limit() {
     let mut pod = operator.connect("1");
     pod.hello(None, vec![]);
     let (.., revision) = pod.transaction().await;
-    pod.say(&FromDataPlane::Ack { revision });
+    pod.send(&FromDataPlane::Ack { revision });
     let vendor = ObjectId::new("ai", "vendor");
     let key = frame::RejectedKey { provider: vendor.clone(), status: 401, since: 7 };
     let mut changed = operator.context.acks.changed();
-    pod.say(&FromDataPlane::Credentials { rejected: vec![key.clone()] });
+    pod.send(&FromDataPlane::Credentials { rejected: vec![key.clone()] });
     let rejection = || operator.context.acks.summary(|_| None).key_rejection(&vendor);
     while rejection().is_none() {
         changed.changed().await.unwrap();
     }
     assert_eq!(rejection().map(|rejection| (rejection.status, rejection.since)), Some((401, 7)));
-    pod.say(&FromDataPlane::Credentials { rejected: vec![key; frame::PART + 1] });
+    pod.send(&FromDataPlane::Credentials { rejected: vec![key; frame::PART + 1] });
     assert!(matches!(pod.ended.await.unwrap(), SessionEnd::Protocol(_)));
     assert_eq!(rejection(), None, "it is not connected any more");
 }
@@ -442,7 +444,7 @@ async fn unknown_frames_and_kinds_of_a_newer_data_plane_do_no_harm() {
     pod.hello(Some(state(&[("z", 1)]).revision), held);
     let (_, put, del, revision) = pod.transaction().await;
     assert_eq!((put, del), (vec![], vec!["q".to_owned()]), "what it does not know is taken away");
-    pod.say(&FromDataPlane::Ack { revision });
+    pod.send(&FromDataPlane::Ack { revision });
     pod.line(r#"{"weather":{"rain":false}}"#);
     let next = state(&[("a", 2)]);
     operator.publications.send_replace(Some(Arc::new(next)));

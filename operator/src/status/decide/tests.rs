@@ -88,7 +88,7 @@ fn additional_pods_do_not_change_the_status() {
 }
 
 #[test]
-fn a_pod_that_is_away_for_a_moment_delays_good_news_and_takes_none_back() {
+fn a_recently_disconnected_pod_delays_programmed_and_never_resets_it() {
     let verdict = good();
     let recently_disconnected =
         || Some(Progress { acknowledged: 2, connected: 2, recently_disconnected: 1, ..nowhere() });

@@ -32,3 +32,8 @@ pub fn now() -> Now {
 pub fn mono() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+/// Whole milliseconds from one moment to a later one; 0 if it is not later.
+pub fn millis(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+}

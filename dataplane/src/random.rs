@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use crate::clock;
 
 /// Fresh bits. Should the system ever fail to give some, the clock still makes ids that differ.
-pub fn bits() -> [u64; 3] {
-    let mut bytes = [0; 24];
+pub fn bits() -> [u64; 2] {
+    let mut bytes = [0; 16];
     if getrandom::fill(&mut bytes).is_err() {
         let fallback = clock::now().unix_ms.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        return [fallback, fallback.rotate_left(21), fallback.rotate_left(42)];
+        return [fallback, fallback.rotate_left(21)];
     }
     let (bits, _) = bytes.as_chunks::<8>();
     std::array::from_fn(|at| bits.get(at).map_or(0, |word| u64::from_ne_bytes(*word)))
@@ -46,8 +46,8 @@ mod tests {
 
     #[test]
     fn request_ids_differ() {
-        let [a, b, c] = bits();
-        assert!(a != b && b != c && bits() != [a, b, c]);
+        let [a, b] = bits();
+        assert!(a != b && bits() != [a, b]);
         assert_eq!(request_id(1, 2), "00000000000000010000000000000002");
     }
 }

@@ -1,33 +1,60 @@
 //! A request's way. [`handle`] is the whole of it: a line per phase, a file per phase, in calling order; nothing later
 //! calls back to anything earlier.
 //!
-//! What can still be told changes on the way. Until `identify` a request can only be refused; from then on its caller is
-//! named in the record; from `admit` on a settlement is owed; once `relay` has begun the status stands and errors become
-//! events of the client's dialect. The [`settle::Guard`] goes along from the first line to the end of the body.
+//! | phase | decides |
+//! |---|---|
+//! | [`route`] | which operation, and in whose dialect the answer is |
+//! | [`identify`] | who calls |
+//! | [`read`] | what the client asks for |
+//! | [`admit`] | whether it may, and reserves what it may use |
+//! | [`plan`] | which upstreams, in which order |
+//! | [`attempt`] | which of them serves |
+//! | [`relay`] | how the answer reaches the client |
+//!
+//! [`respond`] turns a refusal of any of them into status and body. What can still be reported changes on the way: until
+//! `identify` a request can only be refused; from then on its caller is named in the record; from `admit` on a settlement
+//! is owed; once `relay` has begun the status stands and errors become events of the client's dialect. The
+//! [`settle::Guard`] goes along from the first line to the end of the body.
 //!
 //! `relay` begins with an upstream's answer, or earlier: a streaming client that has heard nothing for a heartbeat
-//! interval gets its head, and the attempts go on inside the response body ([`wait`]).
+//! interval gets its head, and the attempts go on inside the response body ([`wait`]). The other files are what several
+//! phases use: nouns ([`answer`], [`failure`], [`refusal`], [`outcome`], [`caller`], …) and what is asked again before
+//! each attempt ([`access`], [`capabilities`], [`config_view`]).
 
+mod access;
 mod admit;
+mod answer;
 mod attempt;
+mod caller;
+mod capabilities;
 mod client;
+mod common_headers;
 mod config_view;
 mod context;
+mod deadline;
+mod deliveries;
+mod failure;
+mod gateway;
 mod identify;
 mod memory;
 mod models;
 mod offload;
+mod outbound;
+mod outcome;
+mod overdue;
 mod plan;
 mod printable;
 mod read;
 mod refusal;
 mod relay;
 mod respond;
+mod response_headers;
 mod route;
 mod settle;
 mod wait;
+mod warnings;
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -36,95 +63,26 @@ use http_body::Body;
 use routeapi_protocol::inbound::{Inbound, MatchedPath};
 
 pub(crate) use admit::most_output;
+pub use capabilities::lacking;
 pub use client::RecordClient;
+pub use deliveries::Deliveries;
+pub use gateway::{Gateway, RequestSettings};
 pub use offload::Offload;
-pub use plan::lacking;
-pub use relay::{BodyError, Deliveries, ResponseBody, end_overdue};
+pub use overdue::end_overdue;
+pub use relay::{BodyError, ResponseBody};
 
 use self::{
+    answer::Answer,
     attempt::PlannedRequest,
     client::Client,
     config_view::ConfigView,
     context::Context,
+    deadline::deadline_in,
     refusal::Refusal,
     settle::Guard,
     wait::{Attempts, EarlyHead},
 };
-use crate::{
-    clock,
-    config::{runtime::Runtime, store::Store},
-    server::{Drain, TrustedProxies},
-    telemetry::{Metrics, RecordSink},
-};
-
-/// What requests share.
-pub struct Gateway {
-    /// The configuration in force.
-    pub config: Arc<Store>,
-    /// Series about requests.
-    pub metrics: Arc<Metrics>,
-    /// Where finished requests are told.
-    pub records: Arc<dyn RecordSink>,
-    /// Whether the process is ending.
-    pub drain: Drain,
-    /// Threads for large requests and answers.
-    pub offload: Offload,
-    /// Answers that are being handed over; [`end_overdue`] looks after them.
-    pub deliveries: Deliveries,
-    /// Limits and timeouts.
-    pub settings: RequestSettings,
-}
-
-/// Limits and timeouts of the process, not of a route.
-#[derive(Clone, Debug)]
-pub struct RequestSettings {
-    /// Largest request body, before and after decompression.
-    pub max_body_bytes: usize,
-    /// Longest wait for the next piece of a request body.
-    pub body_frame_idle: Duration,
-    /// Longest time from a request's head to the end of its body.
-    pub body_total: Duration,
-    /// How long a client may take nothing of its answer. Then the request ends, and its connection (HTTP/2: its stream)
-    /// is closed.
-    pub client_write: Duration,
-    /// Largest answer in one piece, which is held whole before any of it is handed over.
-    pub max_answer_bytes: usize,
-    /// Most bytes of a stream that are held back while no content has come.
-    pub max_held_bytes: usize,
-    /// Most bytes of request bodies, whole answers and beginnings of streams that the process holds at once; what
-    /// exceeds it is answered with 503.
-    pub max_buffered_bytes: usize,
-    /// How long a streaming client hears nothing before a heartbeat keeps its connection open, where its route does not
-    /// say; none for no heartbeats.
-    pub heartbeat: Option<Duration>,
-    /// Output tokens that are assumed, and asked for where a dialect demands a number, if the client sets no bound.
-    pub assumed_output_tokens: u64,
-    /// Proxies whose word about a client's address is taken for the record.
-    pub trusted_proxies: TrustedProxies,
-    /// What is recorded of clients.
-    pub record_client: RecordClient,
-    /// Whether the times of each route are exported as histograms.
-    pub route_histograms: bool,
-}
-
-impl Default for RequestSettings {
-    fn default() -> Self {
-        Self {
-            max_body_bytes: 32 << 20,
-            body_frame_idle: Duration::from_secs(30),
-            body_total: Duration::from_secs(60),
-            client_write: Duration::from_secs(60),
-            max_answer_bytes: 64 << 20,
-            max_held_bytes: 1 << 20,
-            max_buffered_bytes: 256 << 20,
-            heartbeat: Some(Duration::from_secs(15)),
-            assumed_output_tokens: 4_096,
-            trusted_proxies: TrustedProxies::default(),
-            record_client: RecordClient::default(),
-            route_histograms: false,
-        }
-    }
-}
+use crate::{clock, config::runtime::Runtime};
 
 /// Who answers.
 enum Handled {
@@ -146,11 +104,11 @@ where
     let serving = Box::pin(serve(gateway, request, &mut guard));
     match AssertUnwindSafe(serving).catch_unwind().await {
         Ok(Ok(Handled::Upstream(planned))) => Box::pin(answer(*planned, guard)).await,
-        Ok(Ok(Handled::Local(body))) => respond::local(body, guard),
-        Ok(Err(refusal)) => respond::refuse(refusal, guard),
+        Ok(Ok(Handled::Local(body))) => local(body, guard),
+        Ok(Err(refusal)) => refuse(refusal, guard),
         Err(_) => {
             gateway.metrics.panics().inc();
-            respond::refuse(Refusal::Panicked, guard)
+            refuse(Refusal::Panicked, guard)
         }
     }
 }
@@ -162,15 +120,15 @@ where
     let runtime = gateway.config.current();
     let (head, body) = request.into_parts();
     let (family, inbound) = route::route(&head);
-    guard.set_family(family);
+    guard.facts.set_family(family);
     let inbound = inbound?;
     match inbound {
         Inbound::Probe => {
-            guard.mark_as_probe();
+            guard.facts.mark_as_probe();
             return Ok(Handled::Local(Vec::new()));
         }
         Inbound::Health => {
-            guard.mark_as_probe();
+            guard.facts.mark_as_probe();
             return healthy(gateway, &runtime);
         }
         Inbound::Call(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } => {}
@@ -179,10 +137,10 @@ where
         return Err(Refusal::NoSuchPath { meant: None });
     }
     if let Inbound::Call(matched) = &inbound {
-        guard.set_operation(matched.operation);
+        guard.facts.set_operation(matched.operation);
     }
     let caller = identify::identify(&runtime, &head, guard.context().now)?;
-    guard.set_caller(&caller);
+    guard.facts.set_caller(&caller);
     match inbound {
         Inbound::Call(matched) => {
             let planned = plan(ConfigView::new(runtime, caller), matched, (head, body), guard).await?;
@@ -220,11 +178,12 @@ where
     guard.set_request(&read.request);
     // The body may have been long in coming.
     view.refresh(&gateway)?;
-    guard.set_caller(view.caller());
+    guard.facts.set_caller(view.caller());
     let admission = admit::admit(view.runtime(), view.caller(), &read.request, &gateway.settings, clock::now())?;
     guard.set_admission(&admission.route, admission.reservation);
     let requested_model = (read.request.model(), read.needs);
-    let plan = plan::plan(&admission.route, requested_model, &view.caller().token, guard.tenant(), guard.context())?;
+    let plan =
+        plan::plan(&admission.route, requested_model, &view.caller().token, guard.facts.tenant(), guard.context())?;
     Ok(PlannedRequest { plan, read, client_headers: head.headers, view })
 }
 
@@ -241,8 +200,18 @@ async fn answer(planned: PlannedRequest, guard: Guard) -> Response<ResponseBody>
     };
     match result {
         (guard, Ok(answer)) => relay::relay(answer, guard),
-        (guard, Err(refusal)) => respond::refuse(refusal, guard),
+        (guard, Err(refusal)) => refuse(refusal, guard),
     }
+}
+
+/// Hands over what the gateway says itself.
+fn local(body: Vec<u8>, guard: Guard) -> Response<ResponseBody> {
+    let deadline = deadline_in(guard.context().now.mono, guard.gateway().settings.client_write);
+    relay::relay(Answer::local(body, deadline), guard)
+}
+
+fn refuse(refusal: Refusal, guard: Guard) -> Response<ResponseBody> {
+    respond::refuse(refusal, guard).map(ResponseBody::full)
 }
 
 #[cfg(test)]

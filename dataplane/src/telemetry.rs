@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod metrics;
 pub mod record;
+pub mod semconv;
 pub mod traffic;
 
 pub use access_log::AccessLog;

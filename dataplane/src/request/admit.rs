@@ -8,7 +8,7 @@ use std::sync::Arc;
 use routeapi_metering::Estimate;
 use routeapi_protocol::request::ParsedRequest;
 
-use super::{RequestSettings, identify::Caller, printable::is_invisible, refusal::Refusal};
+use super::{access::permitted, caller::Caller, gateway::RequestSettings, refusal::Refusal};
 use crate::{
     clock::Now,
     config::runtime::{Route, Runtime},
@@ -38,20 +38,6 @@ pub(super) fn admit(
     Ok(Admission { route: Arc::clone(route), reservation })
 }
 
-/// The route of a model that this caller may use.
-pub(super) fn permitted<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) -> Result<&'a Arc<Route>, Refusal> {
-    let route = visible(runtime, caller, model)?;
-    if !caller.token.may_name(model) {
-        return Err(Refusal::ModelNotAllowed { model: clip(model), token: caller.token.id.to_string() });
-    }
-    Ok(route)
-}
-
-/// The route that answers a model for this caller's namespace.
-pub(super) fn visible<'a>(runtime: &'a Runtime, caller: &Caller, model: &str) -> Result<&'a Arc<Route>, Refusal> {
-    runtime.route(caller.token.id.namespace(), model).ok_or_else(|| Refusal::UnknownModel { model: clip(model) })
-}
-
 /// The most that the call is expected to use, at the dearest of the route's upstreams. Where the client sets no bound on
 /// the answer, a usual length is assumed: the true one is settled afterwards.
 fn worst_case(route: &Route, request: &ParsedRequest, settings: &RequestSettings) -> Estimate {
@@ -69,9 +55,4 @@ fn worst_case(route: &Route, request: &ParsedRequest, settings: &RequestSettings
 /// The most output tokens that the call is expected to use. Embeddings, counts and the like have none.
 pub(crate) fn most_output(request: &ParsedRequest, settings: &RequestSettings) -> u64 {
     if request.operation().bills_output() { request.allowance().tokens(settings.assumed_output_tokens) } else { 0 }
-}
-
-/// A client's model id for messages: bounded, since it may be anything.
-pub(super) fn clip(model: &str) -> String {
-    model.chars().filter(|letter| !is_invisible(*letter)).take(128).collect()
 }

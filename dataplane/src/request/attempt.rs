@@ -9,8 +9,6 @@
 //! - Before each attempt the caller, the route and the upstream are looked up again: what was taken away meanwhile is
 //!   not used, and a key that was rotated is the new one.
 
-mod failure;
-pub(super) mod outbound;
 mod single;
 
 use std::{
@@ -19,8 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use routeapi_crds::value::{FallbackCondition, ProviderType};
 use routeapi_protocol::{
     codec::Malformed,
@@ -28,19 +25,21 @@ use routeapi_protocol::{
     direct::Direct,
     report,
     request::{Destination, Prepared, Unprepared},
-    response_translation::ResponseStream,
 };
 use tokio::time::sleep_until;
 
-pub(super) use failure::{Cause, Failure, RawError, is_problem_of_upstream, kind_code};
-
-use self::{failure::TryAnother, single::SingleAttempt};
+use self::single::SingleAttempt;
 use super::{
-    Gateway, admit,
+    access,
+    answer::Answer,
+    capabilities,
     config_view::ConfigView,
-    memory::{BuffersFull, MemoryPermit, UnfinishedEvent},
+    failure::{Cause, Failure, TryAnother},
+    gateway::Gateway,
+    memory::{BuffersFull, MemoryPermit},
     offload::DeadlinePassed,
-    plan::{self, Plan},
+    outbound,
+    plan::Plan,
     read::{FormRest, ReadRequest},
     refusal::Refusal,
     settle::Guard,
@@ -48,59 +47,11 @@ use super::{
 use crate::{
     clock,
     config::runtime::{Provider, Route, Upstream},
-    state::{Availability, ConcurrencyPermit, InFlight},
-    upstream::UpstreamBody,
+    state::Availability,
 };
 
 /// How often a request is prepared anew for an upstream whose configuration changes meanwhile.
 const MAX_PREPARATIONS: usize = 3;
-
-/// An upstream's answer that can be handed to the client.
-pub(super) struct Answer {
-    /// Who answered.
-    pub upstream: Arc<Upstream>,
-    /// Its status, 2xx.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Whether they are in the client's dialect.
-    pub same_dialect: bool,
-    /// End of the whole request.
-    pub deadline: Instant,
-    /// What it said.
-    pub body: AnswerBody,
-    /// Held until the body has ended.
-    pub permits: UpstreamPermits,
-}
-
-/// What a request holds at an upstream: one of the provider's permits, and one request in flight.
-pub(super) type UpstreamPermits = (ConcurrencyPermit, InFlight);
-
-/// What an upstream said, in the client's dialect.
-pub(super) enum AnswerBody {
-    /// All of it.
-    Whole {
-        /// The body.
-        bytes: Bytes,
-        /// Its new content type, if the body is not the upstream's own.
-        changed: Option<&'static str>,
-        /// For as long as it is held.
-        memory: MemoryPermit,
-    },
-    /// The beginning, with real content or the end in it, and what follows.
-    Stream {
-        /// What is ready for the client.
-        held: Bytes,
-        /// Turns what follows into the client's dialect.
-        stream: ResponseStream,
-        /// What follows; none if the upstream has ended its answer.
-        rest: Option<UpstreamBody>,
-        /// What the stream holds of an event.
-        unfinished: UnfinishedEvent,
-        /// Of the stream; none for the upstream's own.
-        content_type: Option<&'static str>,
-    },
-}
 
 /// A call that upstreams are to be tried for.
 pub(super) struct PlannedRequest {
@@ -195,7 +146,7 @@ impl<'a> FallbackLoop<'a> {
         let Some((upstream, prepared)) = self.prepare_current(planned, guard).await? else {
             return Ok(None);
         };
-        match upstream.health.availability(clock::now().mono, guard.tenant()) {
+        match upstream.health.availability(clock::now().mono, guard.facts.tenant()) {
             Availability::CoolingDown(until) => {
                 self.cooling_down.push(CoolingDown { upstream, until, was_tried: false });
                 return Ok(None);
@@ -257,8 +208,8 @@ impl<'a> FallbackLoop<'a> {
     fn current(&mut self, planned: &Arc<Upstream>, guard: &mut Guard) -> Result<Option<Arc<Upstream>>, Refusal> {
         if self.view.refresh(self.gateway)? {
             let caller = self.view.caller();
-            guard.set_caller(caller);
-            self.route = Arc::clone(admit::permitted(self.view.runtime(), caller, self.read.request.model())?);
+            guard.facts.set_caller(caller);
+            self.route = Arc::clone(access::permitted(self.view.runtime(), caller, self.read.request.model())?);
         }
         if Arc::ptr_eq(&self.route, &self.plan.route) {
             return Ok(Some(Arc::clone(planned)));
@@ -267,7 +218,7 @@ impl<'a> FallbackLoop<'a> {
         let is_same = self.route.id == self.plan.route.id;
         let (requested_model, token) = (self.read.request.model(), &self.view.caller().token);
         let serves = |upstream: &&Arc<Upstream>| {
-            upstream.name == planned.name && plan::serves(upstream, requested_model, self.read.needs, token)
+            upstream.name == planned.name && capabilities::serves(upstream, requested_model, self.read.needs, token)
         };
         Ok(self.route.upstreams.iter().find(serves).filter(|_| is_same).cloned())
     }
@@ -285,7 +236,7 @@ impl<'a> FallbackLoop<'a> {
             && asks_usage
             && self.plan.route.budget.try_retry()
         {
-            guard.fail_attempt(failure.code(), clock::mono());
+            guard.attempts.fail(failure.code(), clock::mono());
             outcome = match self.prepare(upstream, false).await? {
                 Some(prepared) => self.attempt_once(upstream, prepared, guard).await?,
                 None => outcome,
@@ -339,7 +290,7 @@ impl<'a> FallbackLoop<'a> {
         if outcome.is_err()
             && let Some(refusal) = one.rest.and_then(FormRest::broken)
         {
-            guard.fail_attempt("body_broken", clock::mono());
+            guard.attempts.fail("body_broken", clock::mono());
             return Err(refusal);
         }
         Ok(outcome)
@@ -361,10 +312,10 @@ impl<'a> FallbackLoop<'a> {
         let now = clock::now().mono;
         if failure.cause != Cause::UpstreamBusy {
             self.attempts += 1;
-            guard.fail_attempt(failure.code(), now);
+            guard.attempts.fail(failure.code(), now);
             let is_lost = self.read.rest.as_ref().is_some_and(|rest| rest.tail.is_lost());
             if !((guard.is_held_back() || is_lost) && failure.is_upstream_fault()) {
-                failure.report_to_health(upstream, now, guard.tenant(), self.plan.upstreams.len() == 1);
+                failure.report_to_health(upstream, now, guard.facts.tenant(), self.plan.upstreams.len() == 1);
             }
         }
         tracing::debug!(upstream = failure.upstream, cause = failure.code(), "an attempt failed");

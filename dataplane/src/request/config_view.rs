@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::{
-    Gateway,
-    identify::{self, Caller},
+    caller::{self, Caller},
+    gateway::Gateway,
     refusal::Refusal,
 };
 use crate::{clock, config::runtime::Runtime};
@@ -41,10 +41,10 @@ impl ConfigView {
         let current = gateway.config.current();
         let is_new = !Arc::ptr_eq(&current, &self.runtime);
         if is_new {
-            self.caller = identify::find_again(&current, &self.caller)?;
+            self.caller = caller::find_again(&current, &self.caller)?;
             self.runtime = current;
         }
-        identify::check(&self.caller.token, clock::now())?;
+        caller::check(&self.caller.token, clock::now())?;
         Ok(is_new)
     }
 }

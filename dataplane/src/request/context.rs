@@ -28,8 +28,6 @@ pub(super) struct Context {
     pub version: Version,
     /// The trace to continue, if the client is in one.
     pub trace: Option<Trace>,
-    /// Random bits for choices that need not be secret.
-    pub seed: u64,
 }
 
 /// W3C trace context of this hop: the client's trace, a span of our own.
@@ -45,7 +43,7 @@ pub(super) struct Trace {
 
 impl Context {
     pub(super) fn read<B>(now: Now, peer: SocketAddr, request: &Request<B>) -> Self {
-        let [id, span, seed] = random::bits();
+        let [id, span] = random::bits();
         Self {
             id: random::request_id(id, span),
             now,
@@ -54,7 +52,6 @@ impl Context {
             path: clip(request.uri().path()),
             version: request.version(),
             trace: Trace::read(request.headers(), span),
-            seed,
         }
     }
 }

@@ -7,29 +7,18 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use percent_encoding::percent_decode_str;
 use routeapi_channel::token_format::{self, Reading};
 use sha2::{Digest, Sha256};
 
-use super::refusal::Refusal;
-use crate::{
-    clock::Now,
-    config::runtime::{Runtime, Token},
+use super::{
+    caller::{Caller, Digest256, check},
+    refusal::Refusal,
 };
+use crate::{clock::Now, config::runtime::Runtime};
 
 /// Headers that hold a bare token, in the order they are looked at after `Authorization`.
 const HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
-
-/// SHA-256 of a presented value.
-pub(super) type Digest256 = [u8; 32];
-
-/// Someone known.
-#[derive(Clone)]
-pub(super) struct Caller {
-    /// The ApiToken.
-    pub token: Arc<Token>,
-    /// What was presented; asks later whether the token still stands.
-    pub digest: Digest256,
-}
 
 /// Finds out who is calling.
 pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Caller, Refusal> {
@@ -43,40 +32,6 @@ pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Call
         }
     }
     Err(first.unwrap_or(Refusal::NoToken))
-}
-
-/// The same caller in another configuration.
-///
-/// # Errors
-/// When its key is gone, or belongs to another token now.
-pub(super) fn find_again(runtime: &Runtime, caller: &Caller) -> Result<Caller, Refusal> {
-    let token = runtime.token(&caller.digest).filter(|token| token.id == caller.token.id);
-    let token = token.ok_or(Refusal::UnknownToken)?;
-    Ok(Caller { token: Arc::clone(token), digest: caller.digest })
-}
-
-/// Whether a token may be used now.
-pub(super) fn check(token: &Token, now: Now) -> Result<(), Refusal> {
-    let name = || token.id.to_string();
-    if token.suspended {
-        return Err(Refusal::TokenSuspended { token: name() });
-    }
-    if let Some(since) = token.expires.filter(|&at| at <= now.unix_seconds()) {
-        return Err(Refusal::TokenExpired { token: name(), since });
-    }
-    if token.key_not_after.is_some_and(|at| at <= now.unix_seconds()) {
-        return Err(Refusal::KeyRotatedOut { token: name() });
-    }
-    Ok(())
-}
-
-/// Whether a token that was fine when its request began has been taken away since. That its time has run out meanwhile
-/// does not count: what began in time may end.
-pub(super) fn revoked(runtime: &Runtime, caller: &Caller) -> Option<Refusal> {
-    match runtime.token(&caller.digest) {
-        None => Some(Refusal::UnknownToken),
-        Some(token) => token.suspended.then(|| Refusal::TokenSuspended { token: token.id.to_string() }),
-    }
 }
 
 fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> {
@@ -106,22 +61,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(value)
 }
 
-/// A query parameter with percent-encoding undone; what is not UTF-8 then is no token.
+/// A query parameter with percent-encoding undone; what is not UTF-8 then is no token. `+` stays what it is: keys may hold
+/// it, and those who write them into URLs by hand do not encode it.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let raw = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    if !raw.contains('%') {
-        return Some(Cow::Borrowed(raw));
-    }
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let escaped = (byte == b'%').then(|| tail.split_at_checked(2)).flatten();
-        let decoded = escaped.and_then(|(digits, after)| Some((hex::decode(digits).ok()?.pop()?, after)));
-        let (byte, after) = decoded.unwrap_or((byte, tail));
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    percent_decode_str(raw).decode_utf8().ok()
 }
 
 #[cfg(test)]
@@ -146,7 +90,7 @@ mod tests {
             ("/", &[("authorization", "bearer  a ")], &["a"]),
             ("/", &[("authorization", "Basic a"), ("x-api-key", "b")], &["b"]),
             ("/", &[("x-goog-api-key", "c"), ("api-key", "d")], &["c", "d"]),
-            ("/?alt=sse&key=e%2Df", &[], &["e-f"]),
+            ("/?alt=sse&key=e%2Df+g%", &[], &["e-f+g%"]),
             ("/?monkey=x&key=", &[], &[]),
             ("/?key=g", &[("authorization", "Bearer h")], &["h", "g"]),
         ];

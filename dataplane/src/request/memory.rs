@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::gauge::Gauge;
 use routeapi_protocol::response_translation::ResponseStream;
 
-use super::Gateway;
+use super::gateway::Gateway;
 use crate::state::Account;
 
 /// A part of what may be held, given back when dropped.

@@ -7,7 +7,7 @@ use routeapi_protocol::{
     models::{self, ModelEntry, Paging},
 };
 
-use super::{admit, identify::Caller, refusal::Refusal};
+use super::{access, caller::Caller, printable::clip_model, refusal::Refusal};
 use crate::config::runtime::{Route, Runtime};
 
 /// Who owns a model where the route names nobody.
@@ -23,9 +23,9 @@ pub(super) fn list(runtime: &Runtime, caller: &Caller, kind: ModelList, head: &P
 
 /// One of them.
 pub(super) fn get(runtime: &Runtime, caller: &Caller, kind: ModelList, id: &str) -> Result<Vec<u8>, Refusal> {
-    let route = admit::visible(runtime, caller, id)?;
+    let route = access::visible(runtime, caller, id)?;
     if !route.serves() || !caller.token.may_name(id) {
-        return Err(Refusal::UnknownModel { model: admit::clip(id) });
+        return Err(Refusal::UnknownModel { model: clip_model(id) });
     }
     Ok(models::get(kind, entry(route, id)))
 }

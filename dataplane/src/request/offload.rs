@@ -7,13 +7,7 @@
 //! begun cannot be stopped; it ends soon, since its input is bounded and its work linear, and what it holds is kept until
 //! then.
 
-use std::{
-    num::NonZero,
-    panic::resume_unwind,
-    sync::Arc,
-    thread::available_parallelism,
-    time::{Duration, Instant},
-};
+use std::{num::NonZero, panic::resume_unwind, sync::Arc, thread::available_parallelism, time::Instant};
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
 
@@ -77,18 +71,15 @@ impl Offload {
     }
 }
 
-/// A deadline `timeout` from now.
-pub(super) fn deadline_in(now: Instant, timeout: Duration) -> Instant {
-    // Beyond the clock's range there is none; a day does.
-    now.checked_add(timeout).or_else(|| now.checked_add(Duration::from_secs(86_400))).unwrap_or(now)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::{Condvar, Mutex, PoisonError};
+    use std::{
+        sync::{Condvar, Mutex, PoisonError},
+        time::Duration,
+    };
 
     use super::*;
-    use crate::clock;
+    use crate::{clock, request::deadline::deadline_in};
 
     /// Work that waits until it is let go.
     #[derive(Clone, Default)]

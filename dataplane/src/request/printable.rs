@@ -1,4 +1,7 @@
-//! Words of clients, made fit for a line that people read.
+//! Texts of clients, made fit for a line that people read.
+
+/// Most characters of a model id that are shown; vendors' own have up to 64.
+const MAX_MODEL_CHARS: usize = 128;
 
 /// The text with everything replaced that moves a terminal, breaks a line or turns the order of letters, and at most
 /// `max` characters long; `…` behind them says that there were more.
@@ -14,13 +17,18 @@ pub(super) fn printable(text: &str, max: usize) -> String {
 
 /// Control characters, line and paragraph separators, marks of direction and letters without width: none of them shows, and
 /// each can make a line look like another one.
-pub(super) fn is_invisible(letter: char) -> bool {
+fn is_invisible(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
                 | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )
+}
+
+/// A client's model id for messages and records: bounded, since it may be anything.
+pub(super) fn clip_model(model: &str) -> String {
+    model.chars().filter(|letter| !is_invisible(*letter)).take(MAX_MODEL_CHARS).collect()
 }
 
 #[cfg(test)]

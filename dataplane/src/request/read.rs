@@ -6,10 +6,7 @@
 //! The cap holds before and after decompression, so a small body that inflates without end is stopped at the cap.
 //! A body that declares too much is refused before a byte of it is read.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{
@@ -29,11 +26,12 @@ use routeapi_protocol::{
 use tokio::time::timeout_at;
 
 use super::{
-    Gateway, RequestSettings,
-    attempt::outbound,
     config_view::ConfigView,
+    deadline::{RECHECK_INTERVAL, deadline_in},
+    gateway::{Gateway, RequestSettings},
     memory::{BufferedBody, BuffersFull, MemoryPermit},
-    offload::{DeadlinePassed, deadline_in},
+    offload::DeadlinePassed,
+    outbound,
     refusal::Refusal,
 };
 use crate::clock;
@@ -45,9 +43,6 @@ pub(super) use self::form::FormRest;
 
 use self::decompress::Encoding;
 pub(super) use self::decompress::READ_ENCODINGS;
-
-/// How often the caller is looked at again while nothing of the body comes.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How much larger than its compressed form a body is taken to be when it is decided where to inflate it.
 const ASSUMED_INFLATION: usize = 64;

@@ -8,7 +8,7 @@ use routeapi_protocol::{
     codec::Malformed, dialect::Operation, direct::Direct, inbound::Unserved, report::Refusal as Field,
 };
 
-use super::attempt::Failure;
+use super::failure::Failure;
 
 /// What a client is told when no more bytes may be held.
 pub(super) const BUFFERS_FULL: &str = "the gateway's buffer limit is reached; try again in a moment";

@@ -1,57 +1,83 @@
-//! An upstream's answer → the client's response. From here on the status stands, so a failure becomes the dialect's own
-//! terminal error inside the stream. No prices, no retries.
+//! An answer → the client's response. From here on the status stands, so a failure becomes the dialect's own terminal
+//! error inside the stream. No prices, no retries.
 
 mod body;
+mod content;
 mod delivery;
-pub(super) mod headers;
+mod end_reason;
+mod ready_bytes;
+mod stream;
 mod waiting;
 mod watch;
+mod whole;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Response};
 
-pub use body::{BodyError, ResponseBody};
-pub use delivery::{Deliveries, end_overdue};
+pub use body::ResponseBody;
+pub use ready_bytes::BodyError;
 
-use self::{
-    body::{Pieces, ReadyBytes, StreamBody, WholeBody},
-    delivery::DeliveryContent,
-    waiting::WaitingBody,
-    watch::Watch,
-};
+use self::{content::DeliveryContent, waiting::WaitingBody, watch::Watch};
 use super::{
-    attempt::{Answer, AnswerBody},
-    respond::{self, CommonHeaders},
-    settle::{Guard, RequestOutcome},
+    answer::{Answer, AnswerBody, Source},
+    common_headers::CommonHeaders,
+    outcome::RequestOutcome,
+    response_headers,
+    settle::Guard,
     wait::{Attempts, EarlyHead},
+    warnings,
 };
 
-/// Hands an answer over. The guard goes with the body and settles at its end.
+/// Hands an answer over. The guard goes with an upstream's and settles at its end; the gateway's own counts as delivered.
 pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> {
-    let mut headers = headers::passed(&answer.headers, answer.same_dialect);
-    headers::name_upstream(&mut headers, &answer.upstream.name);
-    if let Some(value) = respond::warnings_header(guard.warnings()) {
+    let mut headers = answer_headers(&answer);
+    if let Some(value) = warnings::header(guard.attempts.warnings()) {
         headers.insert("x-routeapi-warnings", value);
-    }
-    match &answer.body {
-        AnswerBody::Whole { changed: Some(content_type), .. } => headers::rewritten(&mut headers, content_type),
-        AnswerBody::Whole { changed: None, .. } => {}
-        AnswerBody::Stream { content_type, .. } => {
-            if let Some(content_type) = content_type {
-                headers::rewritten(&mut headers, content_type);
-            }
-            headers::unbuffered(&mut headers);
-        }
     }
     CommonHeaders::of(&guard).insert_into(&mut headers);
     let status = answer.status;
-    guard.set_status(status.as_u16());
-    let gateway = Arc::clone(guard.gateway());
-    let mut response = Response::new(ResponseBody::delivered(delivered(answer, guard), &gateway));
+    guard.facts.set_status(status.as_u16());
+    let body = match answer {
+        Answer { source: Source::Gateway, body: AnswerBody::Whole { bytes, .. }, .. } => {
+            guard.facts.add_sent(bytes.len());
+            guard.finish(RequestOutcome::COMPLETED);
+            ResponseBody::full(bytes)
+        }
+        answer => {
+            let gateway = Arc::clone(guard.gateway());
+            ResponseBody::delivered(DeliveryContent::of(answer, guard), &gateway)
+        }
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// What of the source's headers the client gets, and what says where the answer is from.
+fn answer_headers(answer: &Answer) -> HeaderMap {
+    let mut headers = match &answer.source {
+        Source::Upstream { upstream, same_dialect, .. } => {
+            let mut headers = response_headers::passed(&answer.headers, *same_dialect);
+            response_headers::name_upstream(&mut headers, &upstream.name);
+            headers
+        }
+        Source::Gateway => answer.headers.clone(),
+    };
+    match &answer.body {
+        AnswerBody::Whole { changed: Some(content_type), .. } => {
+            response_headers::rewritten(&mut headers, content_type)
+        }
+        AnswerBody::Whole { changed: None, .. } => {}
+        AnswerBody::Stream { content_type, .. } => {
+            if let Some(content_type) = content_type {
+                response_headers::rewritten(&mut headers, content_type);
+            }
+            response_headers::unbuffered(&mut headers);
+        }
+    }
+    headers
 }
 
 /// Gives a client its head before an upstream has answered; the attempts go on in the body, and the guard with them.
@@ -59,8 +85,8 @@ pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> 
 pub(super) fn wait(attempts: Attempts, early: EarlyHead) -> Response<ResponseBody> {
     let EarlyHead { after, common_headers, pending, caller, deadline } = early;
     let mut headers = HeaderMap::new();
-    headers::rewritten(&mut headers, pending.content_type());
-    headers::unbuffered(&mut headers);
+    response_headers::rewritten(&mut headers, pending.content_type());
+    response_headers::unbuffered(&mut headers);
     let gateway = Arc::clone(common_headers.gateway());
     common_headers.insert_into(&mut headers);
     gateway.metrics.answered_early();
@@ -69,23 +95,4 @@ pub(super) fn wait(attempts: Attempts, early: EarlyHead) -> Response<ResponseBod
     let mut response = Response::new(ResponseBody::delivered(body, &gateway));
     *response.headers_mut() = headers;
     response
-}
-
-/// What of an answer goes out behind its head.
-fn delivered(answer: Answer, mut guard: Guard) -> DeliveryContent {
-    match answer.body {
-        AnswerBody::Whole { bytes, .. } if bytes.is_empty() => {
-            guard.finish(RequestOutcome::COMPLETED);
-            DeliveryContent::Done
-        }
-        AnswerBody::Whole { bytes, memory, .. } => {
-            DeliveryContent::Whole(Box::new(WholeBody::new(bytes, answer.deadline, guard, memory)))
-        }
-        AnswerBody::Stream { held, stream, rest, unfinished, .. } => {
-            let idle = answer.upstream.timeouts.stream_idle;
-            let watch = Watch::new(guard.gateway(), guard.heartbeat(), answer.deadline).idle_after(idle);
-            let pieces = Pieces { ready: ReadyBytes::new(held), stream, rest, unfinished, permits: answer.permits };
-            DeliveryContent::Stream(Box::new(StreamBody::new(pieces, watch, guard)))
-        }
-    }
 }

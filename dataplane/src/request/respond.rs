@@ -1,16 +1,10 @@
-//! The only place that turns a refusal into status and body in the client's dialect, and that adds the gateway's
-//! own headers to every response. Matches are exhaustive: a new refusal does not compile until it is classified here.
-
-mod warnings;
-
-use std::sync::Arc;
+//! The only place that turns a refusal into status and body in the client's dialect. Matches are exhaustive: a new refusal does not compile until it is classified here.
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
 };
-use routeapi_crds::value::ProviderType;
 use routeapi_metering::{Exceeded, ExceededKind, Outcome};
 use routeapi_protocol::{
     dialect::{Family, Operation, OperationKind},
@@ -18,120 +12,52 @@ use routeapi_protocol::{
     problem::{Problem, ProblemKind, render},
 };
 
-pub(super) use warnings::{header as warnings_header, list as warning_list};
-
 use super::{
-    Gateway, ResponseBody,
-    attempt::{Cause, Failure, RawError, kind_code},
-    context::Context,
+    common_headers::{CommonHeaders, REQUEST_LIMIT_HEADERS, TOKEN_LIMIT_HEADERS},
+    failure::{Cause, Failure, RawError},
+    outcome::RequestOutcome,
     read::READ_ENCODINGS,
     refusal::Refusal,
-    relay,
-    settle::{Guard, RequestOutcome},
+    response_headers,
+    settle::Guard,
 };
-use crate::state::{Headroom, Room};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// A limit, what is left of it, and when it is whole again: the names that OpenAI's SDKs and tools read.
-const REQUEST_HEADERS: [&str; 3] =
-    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-const TOKEN_HEADERS: [&str; 3] =
-    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 /// What programs read where a route has no upstream to ask: an object has to be corrected, waiting does not help.
 const ROUTE_NOT_READY: &str = "route_not_ready";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
 
 /// Answers a refusal and settles the request.
-pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<ResponseBody> {
+pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<Bytes> {
     let message = refusal.to_string();
-    guard.explain(&refusal.log_message());
+    guard.facts.explain(&refusal.log_message());
     let outcome = outcome(&refusal);
     let raw = if let Refusal::Upstream(failure) = &mut refusal { failure.take_raw() } else { None };
     let mut response = match raw {
         Some(raw) => passthrough_error(raw),
-        None => render_refusal(&refusal, message, &guard),
+        None => render_refusal(&refusal, message, guard.facts.family(), &guard.context().id),
     };
     refusal_headers(&refusal, response.headers_mut());
-    if is_retried_by_sdks(response.status()) && is_retry_useless(&refusal, guard.attempt_count()) {
+    if is_retried_by_sdks(response.status()) && is_retry_useless(&refusal, guard.attempts.count()) {
         response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
     }
     CommonHeaders::of(&guard).insert_into(response.headers_mut());
-    guard.set_status(response.status().as_u16());
-    guard.add_sent(response.body().len());
+    guard.facts.set_status(response.status().as_u16());
+    guard.facts.add_sent(response.body().len());
     guard.finish(outcome);
-    response.map(ResponseBody::full)
-}
-
-/// An answer of the gateway itself.
-pub(super) fn local(body: Vec<u8>, mut guard: Guard) -> Response<ResponseBody> {
-    let mut response = Response::new(Bytes::from(body));
-    if !response.body().is_empty() {
-        response.headers_mut().insert(CONTENT_TYPE, JSON);
-    }
-    CommonHeaders::of(&guard).insert_into(response.headers_mut());
-    guard.set_status(response.status().as_u16());
-    guard.add_sent(response.body().len());
-    guard.finish(RequestOutcome::COMPLETED);
-    response.map(ResponseBody::full)
-}
-
-/// What every response carries: the request's id under our name and the dialect's, what the token has left, and the wish
-/// to close when draining.
-pub(super) struct CommonHeaders {
-    gateway: Arc<Gateway>,
-    context: Arc<Context>,
-    family: Family,
-    headroom: Option<Headroom>,
-}
-
-impl CommonHeaders {
-    /// For the response of this guard's request.
-    pub(super) fn of(guard: &Guard) -> Self {
-        Self {
-            gateway: Arc::clone(guard.gateway()),
-            context: Arc::clone(guard.context()),
-            family: guard.family(),
-            headroom: guard.headroom(),
-        }
-    }
-
-    pub(super) fn gateway(&self) -> &Arc<Gateway> {
-        &self.gateway
-    }
-
-    pub(super) fn insert_into(self, headers: &mut HeaderMap) {
-        if let Ok(id) = HeaderValue::from_str(&self.context.id) {
-            let dialects = match self.family {
-                Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
-                Family::Anthropic => Some(HeaderName::from_static("request-id")),
-                Family::Gemini => None,
-            };
-            // An upstream's own id, passed through, is the one its support asks for.
-            if let Some(name) = dialects.filter(|name| !headers.contains_key(name)) {
-                headers.insert(name, id.clone());
-            }
-            headers.insert(REQUEST_ID, id);
-        }
-        if let Some(headroom) = self.headroom {
-            headroom_headers(headroom, headers);
-        }
-        if self.context.version < Version::HTTP_2 && self.gateway.drain.is_closing() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-    }
+    response
 }
 
 /// An upstream's error as it came.
 fn passthrough_error(raw: RawError) -> Response<Bytes> {
     let mut response = Response::new(raw.body);
     *response.status_mut() = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    *response.headers_mut() = relay::headers::passed(&raw.headers, true);
+    *response.headers_mut() = response_headers::passed(&raw.headers, true);
     response
 }
 
-fn render_refusal(refusal: &Refusal, message: String, guard: &Guard) -> Response<Bytes> {
+fn render_refusal(refusal: &Refusal, message: String, family: Family, id: &str) -> Response<Bytes> {
     let problem = problem(refusal, message);
-    let (status, body) = render(guard.family(), &problem, &guard.context().id);
+    let (status, body) = render(family, &problem, id);
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -356,8 +282,8 @@ fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
         headers.insert("x-routeapi-limit", name);
     }
     let names = match exceeded.kind {
-        ExceededKind::Requests => REQUEST_HEADERS,
-        ExceededKind::Tokens => TOKEN_HEADERS,
+        ExceededKind::Requests => REQUEST_LIMIT_HEADERS,
+        ExceededKind::Tokens => TOKEN_LIMIT_HEADERS,
         ExceededKind::Spend | ExceededKind::Concurrency => return,
     };
     let [limit, remaining, reset] = names;
@@ -370,17 +296,6 @@ fn limit_headers(exceeded: &Exceeded, headers: &mut HeaderMap) {
     }
 }
 
-/// What the token may still use, as OpenAI says it: of each kind, the limit with the least room.
-fn headroom_headers(headroom: Headroom, headers: &mut HeaderMap) {
-    let [requests, tokens] = [&REQUEST_HEADERS, &TOKEN_HEADERS];
-    for ([limit, remaining, _], room) in [(requests, headroom.requests), (tokens, headroom.tokens)] {
-        if let Some(Room { cap, left }) = room {
-            headers.insert(*limit, HeaderValue::from(cap));
-            headers.insert(*remaining, HeaderValue::from(left));
-        }
-    }
-}
-
 /// How a stream that no upstream answered says why, and how its request ended.
 pub(super) fn unanswered_stream_error(refusal: &Refusal) -> (Problem, RequestOutcome) {
     (problem(refusal, refusal.to_string()), outcome(refusal))
@@ -389,22 +304,4 @@ pub(super) fn unanswered_stream_error(refusal: &Refusal) -> (Problem, RequestOut
 /// How a stream that is cut says why: the problem, and its word.
 pub(super) fn stream_error(refusal: &Refusal) -> (Problem, &'static str) {
     (problem(refusal, refusal.to_string()), classify(refusal).1)
-}
-
-/// A problem's word in records and metrics.
-pub(super) fn problem_code(problem: &Problem) -> &'static str {
-    kind_code(problem.kind)
-}
-
-/// `gen_ai.provider.name` (OpenTelemetry GenAI semantic conventions, well-known values; `echo` is ours).
-pub(super) const fn provider_name(kind: ProviderType) -> &'static str {
-    match kind {
-        ProviderType::OpenAI => "openai",
-        ProviderType::Anthropic => "anthropic",
-        ProviderType::Gemini => "gcp.gemini",
-        ProviderType::VertexAI => "gcp.vertex_ai",
-        ProviderType::AzureOpenAI => "azure.ai.openai",
-        ProviderType::Bedrock => "aws.bedrock",
-        ProviderType::Echo => "echo",
-    }
 }

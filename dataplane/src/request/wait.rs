@@ -20,10 +20,11 @@ use futures_util::FutureExt;
 use routeapi_protocol::pending::PendingStream;
 
 use super::{
-    attempt::{self, Answer, PlannedRequest},
-    identify::Caller,
+    answer::Answer,
+    attempt::{self, PlannedRequest},
+    caller::Caller,
+    common_headers::CommonHeaders,
     refusal::Refusal,
-    respond::CommonHeaders,
     settle::Guard,
 };
 

@@ -55,7 +55,7 @@ pub(super) fn replacement_for(written: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn id() -> String {
-    let [high, low, _] = random::bits();
+    let [high, low] = random::bits();
     random::request_id(high, low)
 }
 

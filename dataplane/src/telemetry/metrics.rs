@@ -4,7 +4,7 @@
 //! Labels are closed sets or names from the configuration, never anything a client can choose: a model id under a
 //! wildcard route is counted under the route's name.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
@@ -198,9 +198,9 @@ impl Metrics {
     /// Counts a finished request. Called once per request, by its guard.
     pub(crate) fn ended(&self, record: &UsageRecord, facts: Option<RequestFacts<'_>>) {
         self.in_flight.dec();
-        let error_type = record.error.unwrap_or("");
+        let error_type = label(record.error.as_ref()).unwrap_or("");
         let labels = RequestLabels {
-            operation: record.operation.unwrap_or("none"),
+            operation: label(record.operation.as_ref()).unwrap_or("none"),
             status: known(record.status),
             outcome: EnumLabel(record.outcome),
             error_type,
@@ -227,7 +227,12 @@ impl Metrics {
             if let Some(upstream) = route.as_ref().and_then(|route| route.upstream(&attempt.upstream)) {
                 let ended_well = if record.outcome == Outcome::ClientCancelled { "client_cancelled" } else { "ok" };
                 let (input, output) = (attempt.usage.total_input(), attempt.usage.total_output());
-                upstream.attempted(attempt.error.unwrap_or(ended_well), input, output, attempt.cost_nano_usd);
+                upstream.attempted(
+                    label(attempt.error.as_ref()).unwrap_or(ended_well),
+                    input,
+                    output,
+                    attempt.cost_nano_usd,
+                );
             }
         }
     }
@@ -253,6 +258,14 @@ impl Metrics {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds stay far below 2^53")]
+/// A code as a label. Those of this process are borrowed; one that was read back from a spool belongs to no closed set.
+fn label(code: Option<&Cow<'static, str>>) -> Option<&'static str> {
+    code.map(|code| match code {
+        Cow::Borrowed(code) => code,
+        Cow::Owned(_) => "other",
+    })
+}
+
 fn seconds(millis: u64) -> f64 {
     millis as f64 / 1_000.0
 }

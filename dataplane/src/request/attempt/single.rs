@@ -26,18 +26,16 @@ use routeapi_protocol::{
 };
 use tokio::{task::coop::consume_budget, time::timeout_at};
 
-use super::{
-    Answer, AnswerBody, UpstreamPermits,
-    failure::{Cause, Failure, RawError},
-    outbound,
-};
 use crate::{
     clock,
     config::runtime::Upstream,
     request::{
-        RequestSettings,
+        answer::{Answer, AnswerBody, Source, UpstreamPermits},
+        failure::{Cause, Failure, RawError},
+        gateway::RequestSettings,
         memory::{BufferedBody, BuffersFull, MemoryPermit, UnfinishedEvent},
         offload::DeadlinePassed,
+        outbound,
         read::FormRest,
         refusal::BUFFERS_FULL,
         settle::Guard,
@@ -83,7 +81,7 @@ impl SingleAttempt<'_> {
         };
         let now = clock::now();
         let model = self.upstream.model.as_deref().unwrap_or(self.request.model());
-        let sent = guard.begin_attempt(self.upstream, model, prepared.warnings, now.mono);
+        let sent = guard.attempts.begin(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
         let same_dialect = prepared.translation.is_passthrough().then(|| prepared.translation.operation().family());
         let outbound = OutboundRequest {
@@ -108,7 +106,7 @@ impl SingleAttempt<'_> {
             permits: (permit, self.upstream.load.begin(now.mono)),
         };
         let (response, content_by) = self.send(&outbound).await?;
-        guard.attempt_status(response.status().as_u16());
+        guard.attempts.set_status(response.status().as_u16());
         if !response.status().is_success() {
             return Err(self
                 .error_answer(response, &awaited.translation, MemoryPermit::new(guard.gateway(), self.account))
@@ -236,12 +234,12 @@ impl SingleAttempt<'_> {
                 Err(failure)
             }
             Ok(whole) => {
-                guard.observe(&whole.stats);
+                guard.attempts.observe(&whole.stats);
                 self.check_filtered(&whole.stats)?;
-                guard.mark_whole_answer();
+                guard.attempts.mark_whole_answer();
                 memory.resize(whole.body.len()).map_err(|full| self.buffers_full(full))?;
                 let changed = whole.changed.then_some(whole.content_type);
-                let body = AnswerBody::Whole { bytes: whole.body, changed, memory };
+                let body = AnswerBody::Whole { bytes: whole.body, changed, memory: Some(memory) };
                 Ok(self.answer(head.status, head.headers, same_dialect, body, permits))
             }
         }
@@ -306,7 +304,7 @@ impl SingleAttempt<'_> {
     /// Whether the stream can be handed over now.
     fn may_hand_over(&self, stream: &ResponseStream, ended: bool, guard: &mut Guard) -> Result<bool, Box<Failure>> {
         let stats = stream.stats();
-        guard.observe(stats);
+        guard.attempts.observe(stats);
         if let Some(problem) = &stats.error {
             // A stream that stopped early says so as an error as well, but the upstream did not.
             let cause = match (ended, stats.content) {
@@ -385,15 +383,8 @@ impl SingleAttempt<'_> {
         mut permits: UpstreamPermits,
     ) -> Answer {
         permits.1.answered(clock::mono());
-        Answer {
-            upstream: Arc::clone(self.upstream),
-            status,
-            headers,
-            same_dialect,
-            deadline: self.deadline,
-            body,
-            permits,
-        }
+        let source = Source::Upstream { upstream: Arc::clone(self.upstream), same_dialect, permits };
+        Answer { source, status, headers, deadline: self.deadline, body }
     }
 
     /// A timer ran out: the request's own, or the upstream's.

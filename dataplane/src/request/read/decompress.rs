@@ -7,7 +7,10 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use super::{BuffersFull, MemoryPermit, Refusal};
+use crate::request::{
+    memory::{BuffersFull, MemoryPermit},
+    refusal::Refusal,
+};
 
 /// Largest zstd window, as a power of two: 8 MiB, what RFC 9659 lets senders use in HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;

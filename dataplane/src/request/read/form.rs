@@ -7,13 +7,11 @@
 //!
 //! A form whose files stand in front of its model is held up to the model, within the bounds of every body.
 
+mod flow;
 mod incoming;
 mod parts;
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
@@ -24,13 +22,14 @@ use routeapi_protocol::{codec::Malformed, request::Form};
 use tokio::time::timeout;
 
 use self::{
+    flow::{Flow, illegal},
     incoming::Incoming,
     parts::{Parts, Piece},
 };
-use super::RECHECK_INTERVAL;
 use crate::{
     request::{
-        RequestSettings,
+        deadline::RECHECK_INTERVAL,
+        gateway::RequestSettings,
         memory::{BuffersFull, MemoryPermit},
         refusal::Refusal,
     },
@@ -48,9 +47,6 @@ const MAX_FIELD_BYTES: usize = 256 << 10;
 
 /// Longest value of the model's field that is looked at, in bytes; a longer one is no model's id.
 const MAX_MODEL_BYTES: usize = 2 << 10;
-
-/// Longest text of an error, in characters.
-const MAX_MESSAGE_CHARS: usize = 256;
 
 /// The model's field.
 const MODEL_FIELD: &str = "model";
@@ -71,19 +67,6 @@ pub(in crate::request) struct FormRest {
     pub tail: Tail,
 }
 
-/// What both ends of a form know.
-#[derive(Debug, Default)]
-struct Flow {
-    /// Bytes of the client's body that were read as parts.
-    read: AtomicU64,
-    /// How many pieces they are.
-    pieces: AtomicU64,
-    /// Why the client's side ended early.
-    broken: Mutex<Option<Refusal>>,
-    /// To be set then, so that nothing that follows from it is said of an upstream.
-    blameless: OnceLock<Arc<AtomicBool>>,
-}
-
 // === impl FormRest ===
 
 impl FormRest {
@@ -95,27 +78,6 @@ impl FormRest {
     /// Why the client's side ended early, if it did. Told once.
     pub(in crate::request) fn broken(&self) -> Option<Refusal> {
         self.flow.take_broken()
-    }
-}
-
-// === impl Flow ===
-
-impl Flow {
-    fn took(&self, bytes: usize) {
-        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.pieces.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn break_off(&self, refusal: Refusal) -> BrokenOff {
-        if let Some(blameless) = self.blameless.get() {
-            blameless.store(true, Ordering::Relaxed);
-        }
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
-        BrokenOff
-    }
-
-    fn take_broken(&self) -> Option<Refusal> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -274,12 +236,6 @@ const MODEL_TWICE: &str = "`model` is given twice";
 
 fn wrong_model(message: &str) -> Refusal {
     Refusal::Malformed(Malformed { field: Some(MODEL_FIELD.to_owned()), message: message.to_owned() })
-}
-
-fn illegal(why: &str) -> Refusal {
-    let why: String = why.chars().filter(|letter| !letter.is_control()).take(MAX_MESSAGE_CHARS).collect();
-    let message = format!("the request body is not legal multipart/form-data: {why}");
-    Refusal::Malformed(Malformed { field: None, message })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! An answer that is being handed over. Two look after it: the server, which pulls it while its client has room, and
-//! [`end_overdue`], which ends it when its time is over while nobody pulls.
+//! [`end_overdue`](crate::request::end_overdue), which ends it when its time is over while nobody pulls.
 //!
 //! A client that stops reading stops the server, and with it every timer that lives in the body. So a sweep over
 //! all answers under way, once a second, holds the request's deadline, a withdrawn token and the shutdown deadline against
@@ -9,7 +9,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -18,23 +18,22 @@ use futures_util::future::AbortHandle;
 use routeapi_metering::Outcome;
 
 use super::{
-    body::{BodyError, ReadyBytes, StreamBody, WholeBody},
-    waiting::{Step, WaitingBody},
+    content::DeliveryContent,
+    end_reason::EndReason,
+    ready_bytes::{BodyError, ReadyBytes},
 };
-use crate::{clock, config::runtime::Runtime, request::Gateway, request::settle::RequestOutcome, server::abort};
-
-/// Longest time between two sweeps.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Answers that are looked at before other work of the thread gets its turn.
-const SWEEP_BATCH: usize = 256;
+use crate::{
+    clock,
+    request::{
+        deliveries::{Overdue, Sweep},
+        gateway::Gateway,
+        outcome::RequestOutcome,
+    },
+    server::abort,
+};
 
 /// A client that takes nothing for so long may be why its upstream gives up.
 const SLOW_CLIENT_AFTER: Duration = Duration::from_secs(1);
-
-/// Every answer under way. Those that have ended are dropped by the next sweep.
-#[derive(Default)]
-pub struct Deliveries(Mutex<Vec<Weak<Delivery>>>);
 
 /// One answer under way.
 pub(super) struct Delivery(Mutex<State>);
@@ -48,16 +47,6 @@ struct State {
     abort: Option<AbortHandle>,
 }
 
-pub(super) enum DeliveryContent {
-    /// No upstream has answered yet.
-    Waiting(Box<WaitingBody>),
-    Stream(Box<StreamBody>),
-    Whole(Box<WholeBody>),
-    /// Ended from outside: what the client is still to get.
-    Terminated(ReadyBytes),
-    Done,
-}
-
 /// Whose turn it is.
 #[derive(Clone, Copy)]
 enum Turn {
@@ -65,17 +54,6 @@ enum Turn {
     Client(Instant),
     /// The upstream's, but a timer of the body wakes the server by then.
     Upstream(Instant),
-}
-
-/// Why an answer ends from outside.
-#[derive(Clone, Copy)]
-pub(super) enum EndReason<'a> {
-    /// The shutdown deadline has passed.
-    Shutdown,
-    /// The request's deadline has passed.
-    Deadline,
-    /// The configuration is another one: is the token still in it?
-    Changed(&'a Runtime),
 }
 
 // === impl Delivery ===
@@ -86,7 +64,8 @@ impl Delivery {
         let state =
             State { content, turn: Turn::Client(clock::mono()), waker: Waker::noop().clone(), abort: abort::current() };
         let delivery = Arc::new(Self(Mutex::new(state)));
-        gateway.deliveries.lock().push(Arc::downgrade(&delivery));
+        let watched: Weak<Self> = Arc::downgrade(&delivery);
+        gateway.deliveries.add(watched);
         delivery
     }
 
@@ -134,17 +113,22 @@ impl Delivery {
         }
     }
 
-    /// Ends it if its time is over.
-    fn end_if_overdue(&self, now: Instant, gateway: &Gateway, changed: Option<&Runtime>) {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Overdue for Delivery {
+    fn end_if_overdue(&self, sweep: &Sweep<'_>) {
         // Whoever holds the lock is just handing over the next piece.
         let Ok(mut state) = self.0.try_lock() else { return };
         let state = &mut *state;
-        let ready = if gateway.drain.is_expired() {
+        let ready = if sweep.is_shut_down {
             state.content.terminate(EndReason::Shutdown)
-        } else if state.content.deadline().is_some_and(|deadline| now >= deadline) {
+        } else if state.content.deadline().is_some_and(|deadline| sweep.now >= deadline) {
             state.content.terminate(EndReason::Deadline)
         } else {
-            changed.and_then(|runtime| state.content.terminate(EndReason::Changed(runtime)))
+            sweep.changed.and_then(|runtime| state.content.terminate(EndReason::Changed(runtime)))
         };
         if let Some(ready) = ready {
             state.content = DeliveryContent::Terminated(ready);
@@ -152,7 +136,7 @@ impl Delivery {
             state.waker.wake_by_ref();
         }
         let (Turn::Client(since) | Turn::Upstream(since)) = state.turn;
-        if now.saturating_duration_since(since) < gateway.settings.client_write {
+        if sweep.now.saturating_duration_since(since) < sweep.client_write {
             return;
         }
         let stalled = RequestOutcome::new(Outcome::ClientCancelled, "client_stalled");
@@ -162,120 +146,4 @@ impl Delivery {
             abort.abort();
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl DeliveryContent ===
-
-impl DeliveryContent {
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        match self {
-            Self::Waiting(body) => match ready!(body.poll(context)) {
-                Step::Heartbeat(bytes) => Poll::Ready(Some(Ok(bytes))),
-                Step::Over(content) => {
-                    *self = content;
-                    self.next(context)
-                }
-            },
-            Self::Stream(body) => body.next(context),
-            Self::Whole(body) => Poll::Ready(body.next().map(Ok)),
-            Self::Terminated(ready) => Poll::Ready(ready.next()),
-            Self::Done => Poll::Ready(None),
-        }
-    }
-
-    /// The client lets it wait.
-    fn held_back(&self) {
-        match self {
-            Self::Waiting(body) => body.held_back(),
-            Self::Stream(body) => body.held_back(),
-            Self::Whole(_) | Self::Terminated(_) | Self::Done => {}
-        }
-    }
-
-    /// Settles its request, unless that was done.
-    fn finish(&mut self, message: &str, outcome: RequestOutcome) {
-        match self {
-            Self::Waiting(body) => body.finish(message, outcome),
-            Self::Stream(body) => body.guard().finish_with(message, outcome),
-            Self::Whole(body) => body.guard().finish_with(message, outcome),
-            Self::Terminated(_) | Self::Done => {}
-        }
-    }
-
-    fn panicked(&mut self) {
-        match self {
-            Self::Waiting(body) => body.panicked(),
-            Self::Stream(body) => body.guard().panicked(),
-            Self::Whole(body) => body.guard().panicked(),
-            Self::Terminated(_) | Self::Done => {}
-        }
-    }
-
-    /// When a timer wakes whoever pulls, while the upstream is silent.
-    fn wakes_at(&self) -> Option<Instant> {
-        match self {
-            Self::Waiting(body) => Some(body.wakes_at()),
-            Self::Stream(body) => Some(body.wakes_at()),
-            Self::Whole(_) | Self::Terminated(_) | Self::Done => None,
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Waiting(body) => Some(body.deadline()),
-            Self::Stream(body) => Some(body.deadline()),
-            Self::Whole(body) => Some(body.deadline()),
-            Self::Terminated(_) | Self::Done => None,
-        }
-    }
-
-    /// Ends the answer, if that is a reason to; gives what the client is still to get.
-    fn terminate(&mut self, why: EndReason<'_>) -> Option<ReadyBytes> {
-        match self {
-            Self::Waiting(body) => body.terminate(why),
-            Self::Stream(body) => body.terminate(why),
-            Self::Whole(body) => body.terminate(why),
-            Self::Terminated(_) | Self::Done => None,
-        }
-    }
-}
-
-// === impl Deliveries ===
-
-impl Deliveries {
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Delivery>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Ends answers whose time is over while nobody pulls them. Runs for as long as the process.
-pub async fn end_overdue(gateway: Arc<Gateway>) {
-    let every = (gateway.settings.client_write / 4).clamp(Duration::from_millis(10), SWEEP_INTERVAL);
-    let mut known = gateway.config.current();
-    loop {
-        tokio::time::sleep(every).await;
-        let current = gateway.config.current();
-        let is_new = !Arc::ptr_eq(&current, &known);
-        sweep(&gateway, is_new.then_some(&*current)).await;
-        known = current;
-    }
-}
-
-async fn sweep(gateway: &Gateway, changed: Option<&Runtime>) {
-    let mut deliveries = std::mem::take(&mut *gateway.deliveries.lock());
-    let now = clock::mono();
-    for step in deliveries.chunks(SWEEP_BATCH) {
-        for delivery in step.iter().filter_map(Weak::upgrade) {
-            delivery.end_if_overdue(now, gateway, changed);
-        }
-        tokio::task::yield_now().await;
-    }
-    deliveries.retain(|delivery| delivery.strong_count() > 0);
-    let mut new = gateway.deliveries.lock();
-    deliveries.append(&mut new);
-    *new = deliveries;
 }

@@ -14,17 +14,11 @@ use bytes::Bytes;
 use routeapi_protocol::{pending::PendingStream, problem::Problem};
 
 use super::{
-    body::{ReadyBytes, end_outcome, request_timed_out, shutting_down},
-    delivered,
-    delivery::{DeliveryContent, EndReason},
+    end_reason::{EndReason, end_outcome, request_timed_out, shutting_down},
+    ready_bytes::ReadyBytes,
     watch::{Event, Watch},
 };
-use crate::request::{
-    identify::Caller,
-    respond,
-    settle::{Guard, RequestOutcome},
-    wait::Attempts,
-};
+use crate::request::{answer::Answer, caller::Caller, outcome::RequestOutcome, respond, settle::Guard, wait::Attempts};
 
 /// The status that went out with the head.
 const STATUS: u16 = 200;
@@ -43,8 +37,10 @@ pub(super) struct WaitingBody {
 pub(super) enum Step {
     /// Keeps the connection open.
     Heartbeat(Bytes),
-    /// The wait is over, and this is what follows.
-    Over(DeliveryContent),
+    /// An upstream has answered, or the gateway for it.
+    Answered(Box<(Answer, Guard)>),
+    /// The wait is over without an answer; this is what the client still gets.
+    Ended(ReadyBytes),
 }
 
 impl WaitingBody {
@@ -55,13 +51,13 @@ impl WaitingBody {
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if let Poll::Ready((guard, outcome)) = self.attempts.poll(context) {
             let guard = self.with_sent_bytes(guard);
-            return Poll::Ready(Step::Over(match outcome {
-                Ok(answer) => delivered(answer, guard),
+            return Poll::Ready(match outcome {
+                Ok(answer) => Step::Answered(Box::new((answer, guard))),
                 Err(refusal) => {
                     let (problem, outcome) = respond::unanswered_stream_error(&refusal);
-                    self.finish_with_error(&problem, guard, &refusal.log_message(), outcome)
+                    Step::Ended(self.finish_with_error(&problem, guard, &refusal.log_message(), outcome))
                 }
-            }));
+            });
         }
         // The first goes out with the head: it shows what the connection passes through that something comes.
         if self.sent == 0 {
@@ -69,8 +65,8 @@ impl WaitingBody {
         }
         self.watch.poll(context).map(|event| match event {
             Event::HeartbeatDue => self.heartbeat(),
-            Event::Shutdown => Step::Over(self.end(&shutting_down())),
-            Event::Idle(_) | Event::DeadlinePassed => Step::Over(self.end(&request_timed_out())),
+            Event::Shutdown => Step::Ended(self.end(&shutting_down())),
+            Event::Idle(_) | Event::DeadlinePassed => Step::Ended(self.end(&request_timed_out())),
         })
     }
 
@@ -116,13 +112,13 @@ impl WaitingBody {
         Step::Heartbeat(bytes)
     }
 
-    fn end(&mut self, (problem, outcome): &(Problem, RequestOutcome)) -> DeliveryContent {
+    fn end(&mut self, (problem, outcome): &(Problem, RequestOutcome)) -> ReadyBytes {
         match self.attempts.stop() {
             Some(guard) => {
                 let guard = self.with_sent_bytes(guard);
                 self.finish_with_error(problem, guard, &problem.message, *outcome)
             }
-            None => DeliveryContent::Done,
+            None => ReadyBytes::last(Bytes::new()),
         }
     }
 
@@ -133,17 +129,17 @@ impl WaitingBody {
         mut guard: Guard,
         message: &str,
         outcome: RequestOutcome,
-    ) -> DeliveryContent {
+    ) -> ReadyBytes {
         let last = self.pending.fail(problem);
-        guard.add_sent(last.len());
+        guard.facts.add_sent(last.len());
         guard.finish_with(message, outcome);
-        DeliveryContent::Terminated(ReadyBytes::last(last))
+        ReadyBytes::last(last)
     }
 
     /// The guard, with what has gone out without it.
     fn with_sent_bytes(&self, mut guard: Guard) -> Guard {
-        guard.set_status(STATUS);
-        guard.add_sent(self.sent);
+        guard.facts.set_status(STATUS);
+        guard.facts.add_sent(self.sent);
         guard
     }
 }

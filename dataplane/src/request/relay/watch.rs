@@ -18,7 +18,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use crate::{
     clock,
     config::runtime::Runtime,
-    request::{Gateway, identify, refusal::Refusal, settle::Guard},
+    request::{caller, gateway::Gateway, refusal::Refusal, settle::Guard},
 };
 
 /// Watches one stream.
@@ -147,7 +147,7 @@ impl Watch {
             return None;
         }
         self.known = current;
-        identify::revoked(&self.known, guard.caller()?)
+        caller::revoked(&self.known, guard.facts.caller()?)
     }
 
     /// What ends a stream whose upstream is never silent.

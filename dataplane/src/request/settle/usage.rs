@@ -52,7 +52,7 @@ impl UsageBounds {
 
 /// What was seen of an answer so far: small enough to copy after each piece, so that it survives the reader being dropped.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::request) struct AttemptStats {
+pub(super) struct AttemptStats {
     /// Real content has come.
     pub content: bool,
     /// The answer's own end has come.

@@ -15,10 +15,10 @@ use futures_util::Stream;
 use http_body::Body;
 use tokio::time::{Sleep, sleep_until};
 
-use super::{Flow, illegal};
+use super::flow::{Flow, illegal};
 use crate::{
     clock,
-    request::{RequestSettings, offload::deadline_in, refusal::Refusal},
+    request::{deadline::deadline_in, gateway::RequestSettings, refusal::Refusal},
     upstream::BrokenOff,
 };
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_DISPOSITION};
 use multer::{Field, Multipart};
 
-use super::{Flow, illegal};
+use super::flow::{Flow, illegal};
 use crate::{random, request::refusal::Refusal, upstream::BrokenOff};
 
 /// Most parts of a form: OpenAI takes 16 pictures and some twenty fields.
@@ -56,7 +56,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn new(form: Multipart<'static>, flow: Arc<Flow>) -> Self {
-        let [high, low, _] = random::bits();
+        let [high, low] = random::bits();
         Self { form, field: None, flow, boundary: format!("routeapi-{high:016x}{low:016x}"), count: 0 }
     }
 

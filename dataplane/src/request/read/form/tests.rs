@@ -1,4 +1,8 @@
-use std::{convert::Infallible, sync::atomic::AtomicUsize, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use http::HeaderValue;

@@ -1,4 +1,5 @@
-//! One failed attempt: what happened, whether another upstream may be tried, and what it says about the upstream's health.
+//! One failed attempt: what happened, whether another upstream may be tried, and what it says about the upstream's
+//! health.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,12 @@ const MAX_COOL_DOWN: Duration = Duration::from_secs(3_600);
 
 /// An attempt that did not serve.
 #[derive(Debug)]
-pub(in crate::request) struct Failure {
+pub(super) struct Failure {
     /// The upstream's name in its route.
     pub upstream: String,
     /// What happened.
     pub cause: Cause,
-    /// In words for the client.
+    /// What the client is told.
     pub problem: Problem,
     /// The upstream's error as it came, where the client speaks the same dialect.
     pub raw: Option<RawError>,
@@ -32,7 +33,7 @@ pub(in crate::request) struct Failure {
 
 /// An upstream's error answer, untouched.
 #[derive(Debug)]
-pub(in crate::request) struct RawError {
+pub(super) struct RawError {
     /// Its status.
     pub status: u16,
     /// Its headers.
@@ -43,7 +44,7 @@ pub(in crate::request) struct RawError {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::request) enum Cause {
+pub(super) enum Cause {
     /// No connection: nothing was sent.
     ConnectFailed,
     /// No connection in time: nothing was sent.
@@ -89,7 +90,7 @@ pub(super) enum TryAnother {
     Never,
 }
 
-/// What a failure says about its upstream. `docs/fallback.md` shows the whole table.
+/// What a failure says about its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
     /// It failed: counts towards its eviction, for this tenant or, together with failures of others, for everybody.
@@ -98,6 +99,28 @@ pub(super) enum Blame {
     Account,
     /// Nothing: the cause is, or may be, what the client wrote or did, or the gateway itself.
     Nobody,
+}
+
+/// All that follows from a failure. `docs/fallback.md` shows the whole table.
+struct Facts {
+    code: &'static str,
+    try_another: TryAnother,
+    blame: Blame,
+    weight: u8,
+    spends_retry_budget: bool,
+    log: LogText,
+}
+
+/// What a log says of a failure.
+enum LogText {
+    /// The problem's message, which is the gateway's own.
+    Message,
+    /// Which status an error had.
+    ErrorAnswer,
+    /// That the answer broke off.
+    Truncated,
+    /// That the answer cannot be read.
+    Unreadable,
 }
 
 // === impl Failure ===
@@ -168,7 +191,7 @@ impl Failure {
 
     /// What the client is told. A key that the vendor rejects is the provider's, not the client's: passed on, its 401 would
     /// send apps looking for a fault in their own token.
-    pub(in crate::request) fn client_problem(&self) -> Problem {
+    pub(super) fn client_problem(&self) -> Problem {
         if !self.is_gateway_key_rejected() {
             return self.problem.clone();
         }
@@ -180,7 +203,7 @@ impl Failure {
     }
 
     /// The upstream's error as it came, if the client may have it.
-    pub(in crate::request) fn take_raw(&mut self) -> Option<RawError> {
+    pub(super) fn take_raw(&mut self) -> Option<RawError> {
         self.raw.take().filter(|_| !self.is_gateway_key_rejected())
     }
 
@@ -191,157 +214,122 @@ impl Failure {
 
     /// Whether another upstream may be tried.
     pub(super) fn try_another(&self) -> TryAnother {
-        match self.cause {
-            // Another upstream may take the same model id under a name that can be sent.
-            Cause::UpstreamBusy | Cause::RequestUnformed => TryAnother::Always,
-            // Nothing was processed, and another may have a connection that is open.
-            Cause::NoFreeStream | Cause::NoDescriptors => TryAnother::Always,
-            Cause::RequestTimeout | Cause::BuffersFull | Cause::AnswerTooLarge => TryAnother::Never,
-            Cause::ConnectFailed | Cause::ConnectTimeout | Cause::ConnectionClosed => {
-                TryAnother::If(FallbackCondition::ConnectFailure)
-            }
-            Cause::FirstContentTimeout => TryAnother::If(FallbackCondition::Timeout),
-            Cause::Truncated | Cause::UnreadableAnswer | Cause::Redirected => {
-                TryAnother::If(FallbackCondition::ServerError)
-            }
-            Cause::ErrorAnswer | Cause::LateErrorEvent => self.try_another_after_answer(),
-        }
+        self.facts().try_another
     }
 
-    fn try_another_after_answer(&self) -> TryAnother {
-        match self.problem.kind {
-            ProblemKind::RateLimited | ProblemKind::QuotaExceeded => TryAnother::If(FallbackCondition::RateLimited),
-            ProblemKind::Authentication | ProblemKind::Permission => TryAnother::If(FallbackCondition::AuthFailure),
-            ProblemKind::ModelNotFound | ProblemKind::NotFound => TryAnother::If(FallbackCondition::ModelNotFound),
-            ProblemKind::ContentFiltered => TryAnother::If(FallbackCondition::ContentFiltered),
-            ProblemKind::ContextLength => TryAnother::If(FallbackCondition::ContextLengthExceeded),
-            ProblemKind::Overloaded | ProblemKind::Upstream | ProblemKind::Internal => {
-                TryAnother::If(FallbackCondition::ServerError)
-            }
-            ProblemKind::Timeout if self.problem.status >= 500 => TryAnother::If(FallbackCondition::ServerError),
-            ProblemKind::Timeout => TryAnother::If(FallbackCondition::Timeout),
-            ProblemKind::InvalidRequest | ProblemKind::TooLarge => TryAnother::Never,
-        }
-    }
-
-    /// Whether going on takes from the retry budget: an answer that was made, and will be billed, is made again. An
-    /// upstream that refused, vanished or stays silent is bounded by its eviction instead, so that all requests that
-    /// were with it in that moment can be saved.
+    /// Whether trying another upstream takes from the retry budget: an answer that was made, and will be billed, is made
+    /// again. An upstream that refused, vanished or stays silent is bounded by its eviction instead, so that all requests
+    /// that were with it in that moment can be saved.
     pub(super) fn spends_retry_budget(&self) -> bool {
-        match self.cause {
-            Cause::UnreadableAnswer | Cause::AnswerTooLarge | Cause::LateErrorEvent => true,
-            Cause::ConnectFailed
-            | Cause::ConnectTimeout
-            | Cause::ConnectionClosed
-            | Cause::RequestUnformed
-            | Cause::UpstreamBusy
-            | Cause::NoFreeStream
-            | Cause::NoDescriptors
-            | Cause::FirstContentTimeout
-            | Cause::RequestTimeout
-            | Cause::BuffersFull
-            | Cause::Truncated
-            | Cause::Redirected
-            | Cause::ErrorAnswer => false,
-        }
-    }
-
-    /// What a log may say of it: an upstream's own words can quote the prompt or a part of a key, so they stay out.
-    pub(in crate::request) fn log_message(&self) -> String {
-        match self.cause {
-            Cause::ErrorAnswer | Cause::LateErrorEvent => {
-                format!("upstream {} answered with an error, status {}", self.upstream, self.problem.status)
-            }
-            // What came at the end may have been an error event without a blank line behind it.
-            Cause::Truncated => {
-                format!(
-                    "upstream {} broke off its answer, or ended it with an error, before any content",
-                    self.upstream
-                )
-            }
-            Cause::UnreadableAnswer => format!("the answer of upstream {} cannot be read", self.upstream),
-            Cause::ConnectFailed
-            | Cause::ConnectTimeout
-            | Cause::ConnectionClosed
-            | Cause::RequestUnformed
-            | Cause::UpstreamBusy
-            | Cause::NoFreeStream
-            | Cause::NoDescriptors
-            | Cause::FirstContentTimeout
-            | Cause::RequestTimeout
-            | Cause::BuffersFull
-            | Cause::Redirected
-            | Cause::AnswerTooLarge => self.problem.message.to_string(),
-        }
+        self.facts().spends_retry_budget
     }
 
     /// How much this failure tells the client: an upstream's own words more than a timeout, that more than "not reached".
     pub(super) fn weight(&self) -> u8 {
-        match self.cause {
-            Cause::ErrorAnswer | Cause::LateErrorEvent | Cause::Redirected => 3,
-            Cause::FirstContentTimeout
-            | Cause::RequestTimeout
-            | Cause::BuffersFull
-            | Cause::Truncated
-            | Cause::UnreadableAnswer
-            | Cause::AnswerTooLarge => 2,
-            Cause::ConnectFailed | Cause::ConnectTimeout | Cause::ConnectionClosed | Cause::RequestUnformed => 1,
-            Cause::UpstreamBusy | Cause::NoFreeStream | Cause::NoDescriptors => 0,
-        }
+        self.facts().weight
     }
 
-    /// A word for records and metrics.
-    pub(in crate::request) fn code(&self) -> &'static str {
-        match self.cause {
-            Cause::ConnectFailed => "connect_failed",
-            Cause::ConnectTimeout => "connect_timeout",
-            Cause::ConnectionClosed => "connection_closed",
-            Cause::RequestUnformed => "request_unformed",
-            Cause::UpstreamBusy => "upstream_busy",
-            Cause::NoFreeStream => "no_free_stream",
-            Cause::NoDescriptors => "no_descriptors",
-            Cause::FirstContentTimeout => "first_content_timeout",
-            Cause::RequestTimeout => "request_timeout",
-            Cause::BuffersFull => "buffers_full",
-            Cause::Truncated => "truncated",
-            Cause::UnreadableAnswer => "unreadable_answer",
-            Cause::AnswerTooLarge => "answer_too_large",
-            Cause::Redirected => "redirected",
-            Cause::ErrorAnswer | Cause::LateErrorEvent => kind_code(self.problem.kind),
-        }
+    /// Its code in records and metrics.
+    pub(super) fn code(&self) -> &'static str {
+        self.facts().code
     }
 
     /// Whom this failure is held against.
     pub(super) fn blame(&self) -> Blame {
-        match self.cause {
-            Cause::ConnectFailed
-            | Cause::ConnectTimeout
-            | Cause::ConnectionClosed
-            | Cause::FirstContentTimeout
-            | Cause::Truncated
-            | Cause::Redirected
-            | Cause::UnreadableAnswer => Blame::Upstream,
-            Cause::RequestUnformed
-            | Cause::UpstreamBusy
-            | Cause::NoFreeStream
-            | Cause::NoDescriptors
-            | Cause::RequestTimeout
-            | Cause::BuffersFull
-            | Cause::AnswerTooLarge => Blame::Nobody,
-            Cause::ErrorAnswer | Cause::LateErrorEvent => match self.problem.kind {
-                ProblemKind::RateLimited if self.exceeds_account_limit() => Blame::Nobody,
-                ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Blame::Account,
-                // 408: the upstream did not get the request in time.
-                ProblemKind::Timeout if self.problem.status < 500 => Blame::Nobody,
-                kind if is_problem_of_upstream(kind) => Blame::Upstream,
-                _ => Blame::Nobody,
-            },
-        }
+        self.facts().blame
     }
 
     /// Whether the upstream itself is held to have failed.
     pub(super) fn is_upstream_fault(&self) -> bool {
         self.blame() == Blame::Upstream
+    }
+
+    /// What a log may say of it: an upstream's own words can quote the prompt or a part of a key, so they stay out.
+    pub(super) fn log_message(&self) -> String {
+        let upstream = &self.upstream;
+        match self.facts().log {
+            LogText::Message => self.problem.message.to_string(),
+            LogText::ErrorAnswer => {
+                format!("upstream {upstream} answered with an error, status {}", self.problem.status)
+            }
+            LogText::Truncated => {
+                format!("upstream {upstream} broke off its answer, or ended it with an error, before any content")
+            }
+            LogText::Unreadable => format!("the answer of upstream {upstream} cannot be read"),
+        }
+    }
+
+    /// All that follows from its cause: one line each.
+    fn facts(&self) -> Facts {
+        use FallbackCondition::{ConnectFailure, ServerError};
+        use TryAnother::{Always, If, Never};
+        let cause = |code, try_another, blame, weight| Facts {
+            code,
+            try_another,
+            blame,
+            weight,
+            spends_retry_budget: false,
+            log: LogText::Message,
+        };
+        match self.cause {
+            Cause::ConnectFailed => cause("connect_failed", If(ConnectFailure), Blame::Upstream, 1),
+            Cause::ConnectTimeout => cause("connect_timeout", If(ConnectFailure), Blame::Upstream, 1),
+            Cause::ConnectionClosed => cause("connection_closed", If(ConnectFailure), Blame::Upstream, 1),
+            // Another upstream may take the same model id under a name that can be sent.
+            Cause::RequestUnformed => cause("request_unformed", Always, Blame::Nobody, 1),
+            Cause::UpstreamBusy => cause("upstream_busy", Always, Blame::Nobody, 0),
+            // Nothing was processed, and another may have a connection that is open.
+            Cause::NoFreeStream => cause("no_free_stream", Always, Blame::Nobody, 0),
+            Cause::NoDescriptors => cause("no_descriptors", Always, Blame::Nobody, 0),
+            Cause::FirstContentTimeout => {
+                cause("first_content_timeout", If(FallbackCondition::Timeout), Blame::Upstream, 2)
+            }
+            Cause::RequestTimeout => cause("request_timeout", Never, Blame::Nobody, 2),
+            Cause::BuffersFull => cause("buffers_full", Never, Blame::Nobody, 2),
+            // What came at the end may have been an error event without a blank line behind it.
+            Cause::Truncated => {
+                Facts { log: LogText::Truncated, ..cause("truncated", If(ServerError), Blame::Upstream, 2) }
+            }
+            Cause::UnreadableAnswer => Facts {
+                spends_retry_budget: true,
+                log: LogText::Unreadable,
+                ..cause("unreadable_answer", If(ServerError), Blame::Upstream, 2)
+            },
+            Cause::AnswerTooLarge => {
+                Facts { spends_retry_budget: true, ..cause("answer_too_large", Never, Blame::Nobody, 2) }
+            }
+            Cause::Redirected => cause("redirected", If(ServerError), Blame::Upstream, 3),
+            Cause::ErrorAnswer => self.facts_of_answer(),
+            Cause::LateErrorEvent => Facts { spends_retry_budget: true, ..self.facts_of_answer() },
+        }
+    }
+
+    /// The same for an upstream's error, which says itself what happened.
+    fn facts_of_answer(&self) -> Facts {
+        let kind = self.problem.kind;
+        let is_server_error = self.problem.status >= 500;
+        let try_another = match kind {
+            ProblemKind::RateLimited | ProblemKind::QuotaExceeded => TryAnother::If(FallbackCondition::RateLimited),
+            ProblemKind::Authentication | ProblemKind::Permission => TryAnother::If(FallbackCondition::AuthFailure),
+            ProblemKind::ModelNotFound | ProblemKind::NotFound => TryAnother::If(FallbackCondition::ModelNotFound),
+            ProblemKind::ContentFiltered => TryAnother::If(FallbackCondition::ContentFiltered),
+            ProblemKind::ContextLength => TryAnother::If(FallbackCondition::ContextLengthExceeded),
+            ProblemKind::Timeout if !is_server_error => TryAnother::If(FallbackCondition::Timeout),
+            ProblemKind::Overloaded | ProblemKind::Upstream | ProblemKind::Internal | ProblemKind::Timeout => {
+                TryAnother::If(FallbackCondition::ServerError)
+            }
+            ProblemKind::InvalidRequest | ProblemKind::TooLarge => TryAnother::Never,
+        };
+        let blame = match kind {
+            ProblemKind::RateLimited if self.exceeds_account_limit() => Blame::Nobody,
+            ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Blame::Account,
+            // 408: the upstream did not get the request in time.
+            ProblemKind::Timeout if !is_server_error => Blame::Nobody,
+            kind if is_problem_of_upstream(kind) => Blame::Upstream,
+            _ => Blame::Nobody,
+        };
+        let code = kind_code(kind);
+        Facts { code, try_another, blame, weight: 3, spends_retry_budget: false, log: LogText::ErrorAnswer }
     }
 
     /// Whether this one request is larger than all that the account may use in a minute. Vendors answer it as a rate
@@ -388,7 +376,7 @@ fn host_and_port(url: &http::Uri) -> Option<String> {
 
 /// Whether an upstream that reports a problem of this kind is itself at fault: not the request, and not a limit. A
 /// rejected key concerns every request.
-pub(in crate::request) const fn is_problem_of_upstream(kind: ProblemKind) -> bool {
+pub(super) const fn is_problem_of_upstream(kind: ProblemKind) -> bool {
     match kind {
         ProblemKind::Authentication
         | ProblemKind::Overloaded
@@ -408,7 +396,7 @@ pub(in crate::request) const fn is_problem_of_upstream(kind: ProblemKind) -> boo
 }
 
 /// A problem's kind as a word for records and metrics.
-pub(in crate::request) const fn kind_code(kind: ProblemKind) -> &'static str {
+pub(super) const fn kind_code(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::InvalidRequest => "invalid_request",
         ProblemKind::Authentication => "upstream_authentication",

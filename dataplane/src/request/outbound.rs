@@ -9,7 +9,7 @@ use routeapi_protocol::dialect::Family;
 use crate::{request::context::Trace, upstream::Additions};
 
 /// Most bytes that the values of a client's passed headers may have together: far more than all known beta flags.
-pub(in crate::request) const MAX_PASSED_BYTES: usize = 8 << 10;
+pub(super) const MAX_PASSED_BYTES: usize = 8 << 10;
 
 /// Headers for the upstream.
 pub(super) fn headers(
@@ -62,7 +62,7 @@ pub(super) fn headers(
 ///   `x-goog-user-project` choose what of the provider's account is billed;
 /// - `x-goog-authenticated-user-*` and `x-goog-iap-jwt-assertion` are identities, set by a proxy in front;
 /// - `x-goog-api-client`, `x-stainless-*` and the like are telemetry about the client's program.
-pub(in crate::request) const fn passed(family: Family) -> &'static [&'static str] {
+pub(super) const fn passed(family: Family) -> &'static [&'static str] {
     match family {
         // Beta features; Codex's choice of features and its turns' state, which it expects back from the same server.
         Family::OpenAi => &["openai-beta", "x-codex-beta-features", "x-codex-turn-state", "x-codex-turn-metadata"],
@@ -81,7 +81,7 @@ pub(super) fn first_forwarded_too_long<'a>(additions: &'a Additions, client: &He
 }
 
 /// The first of the client's headers with which the passed ones are longer than [`MAX_PASSED_BYTES`] together.
-pub(in crate::request) fn first_too_long(family: Family, client: &HeaderMap) -> Option<&'static str> {
+pub(super) fn first_too_long(family: Family, client: &HeaderMap) -> Option<&'static str> {
     first_beyond(passed(family).iter().copied(), client)
 }
 

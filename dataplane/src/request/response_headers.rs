@@ -43,7 +43,7 @@ const PASSED_HEADERS: [&str; 29] = [
 ];
 
 /// The headers that pass.
-pub(in crate::request) fn passed(upstream: &HeaderMap, same_dialect: bool) -> HeaderMap {
+pub(super) fn passed(upstream: &HeaderMap, same_dialect: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if !same_dialect {
         return headers;
@@ -61,7 +61,8 @@ pub(in crate::request) fn passed(upstream: &HeaderMap, same_dialect: bool) -> He
 fn is_wait(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| {
         let text = text.trim();
-        text.parse::<f64>().is_ok_and(|seconds| seconds.is_finite() && seconds >= 0.0) || text.ends_with("GMT")
+        let is_seconds = text.parse::<f64>().is_ok_and(|seconds| seconds.is_finite() && seconds >= 0.0);
+        is_seconds || httpdate::parse_http_date(text).is_ok()
     })
 }
 
@@ -101,7 +102,7 @@ mod tests {
         for value in ["0", "7", "1.5", "Tue, 14 Nov 2023 22:13:30 GMT"] {
             assert!(passes(value), "{value}");
         }
-        for value in ["-1", "abc", "", "NaN", "inf"] {
+        for value in ["-1", "abc", "", "NaN", "inf", "soon GMT", "Tue, 14 Nov 2023 25:13:30 GMT"] {
             assert!(!passes(value), "{value}");
         }
     }

@@ -13,13 +13,13 @@ const MAX_HEADER_BYTES: usize = 2_048;
 const MAX_VALUE_CHARS: usize = 96;
 
 /// All warnings as one header value; none if there are none.
-pub(in crate::request) fn header(warnings: &[Warning]) -> Option<HeaderValue> {
+pub(super) fn header(warnings: &[Warning]) -> Option<HeaderValue> {
     let text = list(warnings).join(", ");
     if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
 }
 
 /// All warnings, each as one word, in at most [`MAX_HEADER_BYTES`] bytes and a count of what did not fit.
-pub(in crate::request) fn list(warnings: &[Warning]) -> Vec<String> {
+pub(super) fn list(warnings: &[Warning]) -> Vec<String> {
     let (mut list, mut length, mut more) = (Vec::new(), 0_usize, 0_u64);
     for warning in warnings {
         if let Warning::More { count } = warning {

@@ -22,7 +22,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::source::Configure;
-pub use self::source::{Files, OnReload, Source};
+pub use self::{
+    shutdown::ShutdownTimeouts,
+    source::{Files, OnReload, Source},
+};
 use crate::{
     admin::{Admin, Watchdog},
     clock,
@@ -67,17 +70,6 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Where the access log goes; none for nowhere.
     pub access_log: Option<Box<dyn io::Write + Send>>,
-}
-
-/// How long each stage of the end lasts.
-#[derive(Clone, Copy, Debug)]
-pub struct ShutdownTimeouts {
-    /// From the signal until no new connections are taken: load balancers need it to notice.
-    pub delay: Duration,
-    /// From then until streams that still run are ended.
-    pub timeout: Duration,
-    /// Whether SIGTERM and SIGINT end the process; a second one at once.
-    pub on_signals: bool,
 }
 
 /// Why a process does not start.

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod tls;
 pub mod trusted_proxies;
 
+mod activity;
 mod error_response;
 mod framing;
 mod guarded;
@@ -22,6 +23,7 @@ mod host;
 mod linger;
 mod opening;
 mod proxy_protocol;
+mod share;
 mod write_timeout;
 
 use std::{future::Future, net::SocketAddr};

@@ -10,8 +10,18 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::ShutdownTimeouts;
 use crate::server::Drain;
+
+/// How long each stage of the end lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct ShutdownTimeouts {
+    /// From the signal until no new connections are taken: load balancers need it to notice.
+    pub delay: Duration,
+    /// From then until streams that still run are ended.
+    pub timeout: Duration,
+    /// Whether SIGTERM and SIGINT end the process; a second one at once.
+    pub on_signals: bool,
+}
 
 /// For the terminal errors of streams that were ended to reach their clients.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -4,7 +4,6 @@ use std::{path::Path, sync::Arc};
 
 use routeapi_channel::Catalog;
 
-use super::StartError;
 use crate::{
     config::{
         install::Installer,
@@ -46,7 +45,10 @@ pub(super) enum Configure {
 
 impl Configure {
     /// Puts the source's first state in force.
-    pub(super) fn first(source: Source, installer: &Installer) -> Result<Self, StartError> {
+    ///
+    /// # Errors
+    /// When a snapshot does not serialise, which none does.
+    pub(super) fn first(source: Source, installer: &Installer) -> Result<Self, serde_json::Error> {
         match source {
             Source::Files(files) => {
                 install_files(installer, &files.loaded)?;
@@ -87,7 +89,7 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn install_files(installer: &Installer, loaded: &Loaded) -> Result<(), StartError> {
+fn install_files(installer: &Installer, loaded: &Loaded) -> Result<(), serde_json::Error> {
     let catalog = Catalog::of(&loaded.compiled.snapshot)?;
     for problem in installer.install(&catalog, &catalog.revision(), Origin::Files) {
         tracing::error!(%problem, "a resource is refused");

@@ -25,6 +25,7 @@ use routeapi_crds::condition::Status;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+pub use self::expand::Environment;
 use self::{
     admission::Admission,
     files::{Fingerprint, Manifest, Sources, Text},
@@ -32,9 +33,6 @@ use self::{
     shrink::ObjectCounts,
     values::{LocalToken, Values},
 };
-
-/// Reads environment variables; a closure in tests.
-pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
 /// SHA-256 of everything that was read, and of what could not be.
 type Digest = [u8; 32];

@@ -1,14 +1,10 @@
-//! The immutable tables that a request reads: every reference is a pointer, every text is parsed, nothing is looked up
+//! The immutable objects that a request reads: every reference is a pointer, every text is parsed, nothing is looked up
 //! twice. Built by [`super::compile`], swapped as a whole.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use routeapi_channel::{
-    ObjectId, Revision,
+    ObjectId,
     snapshot::{AllowedNamespaces, Namespace},
 };
 use routeapi_crds::value::{Capability, FallbackCondition, LoadBalancing, ModelPattern, ProviderType};
@@ -20,23 +16,12 @@ use routeapi_protocol::{
     report::Mode,
 };
 
-use super::{names::Names, patterns::Patterns, terms::ModelOffers};
+pub use super::tables::Runtime;
+use super::{offers::ModelOffers, patterns::Patterns};
 use crate::{
     state::{Account, ConcurrencyLimit, Health, Learned, Load, RejectedKeys, RetryBudget},
     upstream::Client,
 };
-
-/// One state of the configuration, compiled.
-#[derive(Debug, Default)]
-pub struct Runtime {
-    /// The state's name; none before the first configuration.
-    pub revision: Option<Revision>,
-    /// Whether any provider takes paths that the gateway does not know.
-    pub has_other_paths: bool,
-    pub(super) names: Names,
-    pub(super) routes: Vec<Arc<Route>>,
-    pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,
-}
 
 /// What a model id means.
 #[derive(Debug)]
@@ -199,30 +184,6 @@ impl Provider {
         } else if (200..300).contains(&status) && self.rejected_keys.accepted(&self.id, key) {
             tracing::info!(provider = %self.id, "the upstream accepts the key of this AIProvider again");
         }
-    }
-}
-
-// === impl Runtime ===
-
-impl Runtime {
-    /// The route that answers this model id for tokens of this namespace.
-    pub fn route(&self, namespace: &str, model: &str) -> Option<&Arc<Route>> {
-        self.names.find(namespace, model)
-    }
-
-    /// The exact model ids that tokens of this namespace find, with the route that answers each.
-    pub fn models(&self, namespace: &str) -> BTreeMap<&str, &Arc<Route>> {
-        self.names.exact(namespace)
-    }
-
-    /// Every route, by id.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.routes.iter()
-    }
-
-    /// The token that a presented value's SHA-256 stands for.
-    pub fn token(&self, sha256: &[u8; 32]) -> Option<&Arc<Token>> {
-        self.tokens.get(sha256)
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 pub(super) use pending::Charge;
 
 use self::pending::Pending;
-use super::Limits;
+use super::{Limits, share::share};
 
 /// Connections beyond the limit that are held for a moment, so that their clients read why they are turned away.
 const MAX_TURNED_AWAY: usize = 64;
@@ -208,12 +208,6 @@ impl Count {
 fn take(used: &AtomicUsize, max: usize) -> bool {
     let next = |used: usize| (used < max).then_some(used + 1);
     used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
-}
-
-/// `part` of `whole`, applied to `of`; at least one.
-pub(super) fn share(of: usize, part: usize, whole: usize) -> usize {
-    let scaled = (of as u128 * part as u128).checked_div(whole as u128).unwrap_or(0);
-    usize::try_from(scaled).unwrap_or(of).clamp(1, of.max(1))
 }
 
 /// Whom an address stands for.

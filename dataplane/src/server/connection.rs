@@ -8,10 +8,7 @@ use std::{
     future::pending,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,6 +29,7 @@ use tokio::{
 
 use super::{
     Handle, Limits, Server,
+    activity::Activity,
     capacity::{ConnectionPermit, RequestPermit},
     error_response,
     guarded::{FramingFacts, GuardedStream},
@@ -54,14 +52,6 @@ struct Connection<H> {
     activity: Arc<Activity>,
     /// When it takes no more requests.
     retire_at: Option<Instant>,
-}
-
-/// What goes on in one connection.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    requests: AtomicU64,
-    in_flight: AtomicUsize,
-    is_http2: AtomicBool,
 }
 
 /// A response body that is counted until it ends.
@@ -243,13 +233,6 @@ fn head_bytes(request: &Request<Incoming>) -> usize {
 
 fn refuse<B>(status: StatusCode, message: &str) -> Response<Either<B, Full<Bytes>>> {
     error_response::response(status, message).map(Either::Right)
-}
-
-impl Activity {
-    /// Whether a request is in flight.
-    pub(super) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0
-    }
 }
 
 impl InFlight {

@@ -27,9 +27,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{
-    Limits, Metrics, capacity::Charge, connection::Activity, error_response, framing::Framing, linger::Linger,
-};
+use super::{Limits, Metrics, activity::Activity, capacity::Charge, error_response, framing::Framing, linger::Linger};
 
 const HEADER_TIMEOUT: &str = "the request's header section took too long";
 const TOO_MUCH_UNFINISHED: &str = "the gateway's limit for unfinished requests is reached";

@@ -2,9 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{TrustedProxies, cors::Cors};
+use super::{TrustedProxies, cors::Cors, share::share};
 
-use super::capacity::share;
 use crate::descriptors;
 
 /// Limits of a listener.

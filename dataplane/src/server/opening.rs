@@ -117,7 +117,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::server::{Capacity, Limits, Metrics, connection::Activity};
+    use crate::server::{Capacity, Limits, Metrics, activity::Activity};
 
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 

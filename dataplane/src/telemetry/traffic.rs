@@ -20,7 +20,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::metrics::DURATIONS;
+use super::buckets::DURATIONS;
 
 /// Counters of every route and upstream in force.
 #[derive(Debug, Default)]

@@ -21,8 +21,8 @@ use routeapi_protocol::{
 use crate::{
     config::{
         compile::{features, price, unreadable},
+        offers::{ModelOffer, ModelOffers},
         runtime::Provider,
-        terms::{ModelOffer, ModelOffers},
     },
     state::{Eviction, SharedState},
     upstream::{Additions, AddressRules, BaseUrl, ClientIdentity, Credential, Proxy, ProxyChoice, Trust},

@@ -6,7 +6,8 @@
 
 use serde_json::Value;
 
-use super::Environment;
+/// Reads environment variables; a closure in tests.
+pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
 /// What came of a Secret.
 #[derive(Debug, Default, PartialEq, Eq)]

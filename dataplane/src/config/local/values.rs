@@ -134,8 +134,8 @@ mod tests {
     fn guessable_key_is_refused() {
         let (given, problems) = assign("0123456789abcde\n");
         assert!(given.is_empty());
-        let problem = "default/app: Secret default/mine: token: has 15 bytes, and a key needs at least 16: shorter ones can \
-                       be guessed";
+        let problem = "default/app: Secret default/mine: token: has 15 bytes; at least 16 are required, \
+                       because shorter keys can be guessed";
         assert_eq!(problems, [problem]);
     }
 

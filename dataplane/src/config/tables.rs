@@ -1,0 +1,47 @@
+//! One state of the configuration: every route by the model ids it answers, every token by its hash.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use routeapi_channel::Revision;
+
+use super::{
+    names::Names,
+    runtime::{Route, Token},
+};
+
+/// One state of the configuration, compiled.
+#[derive(Debug, Default)]
+pub struct Runtime {
+    /// The state's name; none before the first configuration.
+    pub revision: Option<Revision>,
+    /// Whether any provider takes paths that the gateway does not know.
+    pub has_other_paths: bool,
+    pub(super) names: Names,
+    pub(super) routes: Vec<Arc<Route>>,
+    pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,
+}
+
+impl Runtime {
+    /// The route that answers this model id for tokens of this namespace.
+    pub fn route(&self, namespace: &str, model: &str) -> Option<&Arc<Route>> {
+        self.names.find(namespace, model)
+    }
+
+    /// The exact model ids that tokens of this namespace find, with the route that answers each.
+    pub fn models(&self, namespace: &str) -> BTreeMap<&str, &Arc<Route>> {
+        self.names.exact(namespace)
+    }
+
+    /// Every route, by id.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
+    }
+
+    /// The token that a presented value's SHA-256 stands for.
+    pub fn token(&self, sha256: &[u8; 32]) -> Option<&Arc<Token>> {
+        self.tokens.get(sha256)
+    }
+}

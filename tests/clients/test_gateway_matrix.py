@@ -105,6 +105,19 @@ def test_tool_schema_keeps_false_and_zero(driver, upstream):
     assert '"default":false' in body and '"minimum":0' in body, body
 
 
+@pairs([("openai-chat", "gemini"), ("gemini", "openai")])
+def test_embeddings(driver, upstream, behind):
+    vectors, tokens = driver.embed(["first text", "second"])
+    assert len(vectors) == 2 and vectors[0] != vectors[1]
+    # Python's OpenAI SDK asks for base64 and decodes it to 32-bit floats.
+    [again], _ = driver.embed(["first text"])
+    assert again == pytest.approx(vectors[0])
+    if tokens is not None:
+        assert tokens > 0
+    sent = upstream.last()
+    assert f"upstream-{behind}" in (sent["path"] if behind == "gemini" else sent["json"]["model"])
+
+
 @WAYS
 def test_image(driver, upstream, stream):
     driver.user("What is this?", images=[("image/png", PNG)])

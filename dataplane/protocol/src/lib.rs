@@ -14,6 +14,7 @@ pub mod defaults;
 pub mod dialect;
 pub mod direct;
 pub mod echo;
+mod embed;
 pub mod estimate;
 pub mod framing;
 pub mod host;

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use crate::{
     codec::ResponseContext,
     dialect::Operation,
+    embed::Reply,
     framing::Framing,
     lane::{
+        embed,
         generate::{self, stream::GenerateStream},
         parts::{Answer, Lane, in_clients_words, unreadable},
         passthrough::{self, stream::PassthroughStream},
@@ -61,7 +63,7 @@ impl ResponseTranslation {
     pub fn is_passthrough(&self) -> bool {
         match self.lane {
             Lane::Passthrough { .. } | Lane::Raw => true,
-            Lane::Generate { .. } => false,
+            Lane::Generate { .. } | Lane::Embed { .. } => false,
         }
     }
 
@@ -106,6 +108,10 @@ impl ResponseTranslation {
                 let context = ResponseContext { custom_tools: Arc::clone(custom_tools), ..context.clone() };
                 generate::whole::answer(*codecs, (self.upstream, self.client), names, &context, &body)
             }
+            Lane::Embed { texts, base64 } => {
+                let reply = Reply { model: &context.model, texts: *texts, base64: *base64 };
+                embed::answer((self.upstream, self.client), &reply, &body)
+            }
         }
     }
 
@@ -129,7 +135,10 @@ impl ResponseTranslation {
                 let lane = PassthroughStream::new(self.upstream, self.framing, context, *hide_usage);
                 StreamLane::Passthrough(Box::new(lane))
             }
-            Lane::Raw => StreamLane::Raw(Box::new(RawStream::new(self.upstream, context, content_type))),
+            // Vectors never stream; whoever asks for pieces of them gets the bytes as they come.
+            Lane::Raw | Lane::Embed { .. } => {
+                StreamLane::Raw(Box::new(RawStream::new(self.upstream, context, content_type)))
+            }
             Lane::Generate { codecs, names, custom_tools } => {
                 context.custom_tools = Arc::clone(custom_tools);
                 let ends = (self.upstream, self.client);

@@ -24,6 +24,8 @@ pub(crate) enum Lane {
     Raw,
     /// Generated content, through the neutral representation, with the client's tool names restored.
     Generate { codecs: Codecs, names: Arc<NameMap>, custom_tools: Arc<HashSet<String>> },
+    /// Vectors for so many texts, in base64 or as numbers.
+    Embed { texts: usize, base64: bool },
 }
 
 /// A whole answer for the client.

@@ -15,6 +15,7 @@ use crate::{
     codec::{Malformed, Target, chat::limit_name},
     dialect::Operation,
     direct::{Direct, Gives},
+    embed,
     framing::Framing,
     host::{Asked, Host, Place},
     ir::{Request, ToolKind},
@@ -48,6 +49,9 @@ impl ParsedRequest {
     fn prepare_asking(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
         if to.operations.contains(&self.operation()) {
             return self.pass(to, mode, asks);
+        }
+        if let Some(upstream) = embed::upstream(self.operation()).filter(|upstream| to.operations.contains(upstream)) {
+            return self.translate_embedding(upstream, to, mode);
         }
         let spoken = preferred(self.operation()).iter().filter(|operation| to.operations.contains(operation));
         for operation in spoken {
@@ -156,6 +160,41 @@ impl ParsedRequest {
             asks_usage,
             translation,
         })
+    }
+
+    fn translate_embedding(
+        &self,
+        upstream: Operation,
+        to: Destination<'_>,
+        mode: Mode,
+    ) -> Result<Prepared, Unprepared> {
+        let mut report = Report::new(mode);
+        self.report_lost(&mut report);
+        check_objects(&self.scan)?;
+        let request = embed::read(self.operation(), &self.body, &mut report)?;
+        let place = self.place(upstream, to, Framing::Whole, false)?;
+        let model = to.model.unwrap_or(&self.model);
+        let name = if place.model_in_path { to.host.resource_name(model) } else { model.to_owned() };
+        let body = embed::write(upstream, &request, &name, &mut report);
+        let lane = Lane::Embed { texts: request.texts.len(), base64: request.base64 };
+        let warnings = report.finish()?;
+        if body.len() > most_bytes(self.body.len(), to.max_body) {
+            return Err(Unprepared::Refused(Refusal {
+                field: "input".into(),
+                why: "becomes too large in the upstream's format".into(),
+            }));
+        }
+        let translation = ResponseTranslation {
+            client: self.operation(),
+            upstream,
+            framing: Framing::Whole,
+            wire: place.wire,
+            include_usage: false,
+            candidates: 1,
+            lane,
+        };
+        let (path, headers) = (place.path, place.headers);
+        Ok(Prepared { path, headers, body: body.into(), form: None, warnings, asks_usage: false, translation })
     }
 
     fn decode(&self, codecs: Codecs, body: &[u8]) -> Result<Request, Malformed> {

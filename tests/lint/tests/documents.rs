@@ -59,7 +59,8 @@ fn every_file_that_a_document_names_exists() {
 
 #[test]
 fn paths_and_links_are_found() {
-    let text = "See `crds/src/{lib,nothing}.rs`, `cargo test`, `a/b`, [here](a/install.md#x) and [there](https://x.example).";
+    let text =
+        "See `crds/src/{lib,nothing}.rs`, `cargo test`, `a/b`, [here](a/install.md#x) and [there](https://x.example).";
     assert_eq!(paths(text, &repository()), ["crds/src/lib.rs", "crds/src/nothing.rs"]);
     assert_eq!(links(text), ["a/install.md#x"]);
 }

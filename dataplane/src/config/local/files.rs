@@ -114,7 +114,7 @@ impl Sources {
             }
             match self.list(path) {
                 Ok(files) if files.is_empty() => {
-                    problems.push(ManifestProblem::in_file(path, 1, self.nothing_in(path)))
+                    problems.push(ManifestProblem::in_file(path, 1, self.nothing_in(path)));
                 }
                 Ok(files) => texts.extend(files.into_iter().map(|file| {
                     let text = fs::File::open(&file).and_then(limited).map_err(|error| error.to_string());

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const DOCUMENTS: [&str; 5] = ["README.md", "CONTRIBUTING.md", "PROFILING.md", "SECURITY.md", "docs/glossary.md"];
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "PROFILING.md", "SECURITY.md", "docs/glossary.md"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

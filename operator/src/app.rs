@@ -60,9 +60,9 @@ pub struct Operator {
 /// # Errors
 /// When a port cannot be bound.
 pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operator> {
-    let bind = |what: &str, at: SocketAddr| {
+    let bind = |flag: &str, at: SocketAddr| {
         let listener = routeapi_process::bind(at).and_then(TcpListener::from_std);
-        listener.with_context(|| format!("{what} {at}"))
+        listener.with_context(|| format!("cannot listen on {at} ({flag})"))
     };
     let push_listener = bind("--listen", settings.listen)?;
     let admin_listener = bind("--admin", settings.admin)?;

@@ -37,16 +37,16 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples, in a checkout of the repository:
-  # A gateway on this machine, without network or keys
+  # Run a gateway on this machine, without network or keys
   routeapi run -f examples/quickstart.yaml
-  # Validate manifests before a cluster sees them
+  # Validate manifests before you apply them
   routeapi check -f examples/multi-vendor
-  # What would be sent where, and what it may cost
+  # Show what would be sent where, and what it may cost
   routeapi explain -f examples/multi-vendor --as chat examples/requests/chat.json
-  # Whether a running gateway can be reached and answers as apps expect
+  # Check that a running gateway is reachable and answers as apps expect
   routeapi selftest --gateway http://localhost:8080";
 
-/// Form of log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     /// Text on a terminal, JSON otherwise.
@@ -59,17 +59,17 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a gateway on this machine from the manifests a cluster takes.
+    /// Run a gateway on this machine, from the same manifests as in a cluster.
     Run(run::Args),
-    /// Run a gateway in a pod, configured by the operator's stream.
+    /// Run a gateway in a pod, configured by the operator.
     Serve(Box<serve::Args>),
     /// Validate manifests.
     Check(check::Args),
-    /// Show the configuration that manifests compile to, secrets redacted.
+    /// Print the configuration that manifests compile to, with secrets redacted.
     Render(render::Args),
-    /// Show what would become of one request. Sends nothing.
+    /// Show how one request would be routed, translated and priced. Sends nothing.
     Explain(explain::Args),
-    /// Test a running gateway as an app would use it, and say what to look at if something is wrong.
+    /// Test a running gateway the way an app uses it, and suggest what to check if something fails.
     Selftest(selftest::Args),
 }
 
@@ -79,7 +79,7 @@ impl Cli {
         let log = match self.start_log() {
             Ok(log) => log,
             Err(error) => {
-                let _ = writeln!(io::stderr(), "error: no log can be written: {error}"); // nobody reads it
+                let _ = writeln!(io::stderr(), "error: cannot start logging: {error}"); // nobody reads it
                 return ExitCode::FAILURE;
             }
         };

@@ -54,7 +54,7 @@ pub(super) async fn run(
         () = drain_gracefully(shutdown, drain, connections) => CLOSE_TIMEOUT,
         () = drain.expired() => CLOSE_TIMEOUT,
         () = signals.next() => {
-            tracing::warn!("a second signal: ending at once");
+            tracing::warn!("second signal: exiting at once");
             exit_after(FORCED_EXIT_TIMEOUT);
             FORCED_CLOSE_TIMEOUT
         }
@@ -62,23 +62,23 @@ pub(super) async fn run(
     drain.expire();
     connections.close();
     if timeout(close_timeout, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "connections are cut");
+        tracing::warn!(connections = connections.len(), "closing connections that are still open");
     }
 }
 
 async fn drain_gracefully(shutdown: ShutdownTimeouts, drain: &Drain, connections: &TaskTracker) {
-    tracing::info!(delay_ms = shutdown.delay.as_millis(), "ending: not ready any more, still accepting");
+    tracing::info!(delay_ms = shutdown.delay.as_millis(), "shutting down: not ready, still accepting connections");
     drain.start();
     tokio::time::sleep(shutdown.delay).await;
     tracing::info!(
         open = connections.len(),
         timeout_ms = shutdown.timeout.as_millis(),
-        "no new connections; waiting for answers to finish"
+        "no longer accepting connections; waiting for answers to finish"
     );
     drain.close();
     connections.close();
     if timeout(shutdown.timeout, connections.wait()).await.is_err() {
-        tracing::warn!(open = connections.len(), "the deadline has passed: ending the streams that still run");
+        tracing::warn!(open = connections.len(), "drain timeout: ending the streams that are left");
     }
 }
 
@@ -88,9 +88,10 @@ struct Signals(Vec<tokio::signal::unix::Signal>);
 impl Signals {
     fn new(wanted: bool) -> Self {
         let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
-        let caught = kinds.into_iter().filter(|_| wanted).filter_map(|kind| {
-            signal(kind).inspect_err(|error| tracing::warn!(%error, "a signal cannot be caught")).ok()
-        });
+        let caught = kinds
+            .into_iter()
+            .filter(|_| wanted)
+            .filter_map(|kind| signal(kind).inspect_err(|error| tracing::warn!(%error, "cannot handle a signal")).ok());
         Self(caught.collect())
     }
 

@@ -74,7 +74,7 @@ impl Configure {
                     if let Ok(loaded) = result
                         && let Err(error) = install_files(&installer, loaded)
                     {
-                        return tracing::error!(%error, "the changed manifests cannot be put in force");
+                        return tracing::error!(%error, "the changed manifests cannot be applied");
                     }
                     on_reload(result);
                 };
@@ -92,7 +92,7 @@ fn environment(name: &str) -> Option<String> {
 fn install_files(installer: &Installer, loaded: &Loaded) -> Result<(), serde_json::Error> {
     let catalog = Catalog::of(&loaded.compiled.snapshot)?;
     for problem in installer.install(&catalog, &catalog.revision(), Origin::Files) {
-        tracing::error!(%problem, "a resource is refused");
+        tracing::error!(%problem, "resource rejected");
     }
     Ok(())
 }

@@ -17,9 +17,9 @@ Examples:
   cat examples/quickstart.yaml | routeapi check -f -
   routeapi check -f examples/multi-vendor --complete
 
-Each line names file, line, object and field; `warning` is accepted and probably not meant, `assumed` is needed and not in
-these manifests. Keys are: no environment variable has to be set. Exit code 1 if anything is wrong, or if there is nothing
-to check.";
+Each line names file, line, object and field. `warning` marks what is accepted but probably a mistake, `assumed` what is
+needed but not in these manifests. Environment variables do not have to be set. The exit code is 1 if anything is wrong,
+or if there is nothing to check.";
 
 /// What `check` takes.
 #[derive(Debug, ClapArgs)]
@@ -42,9 +42,9 @@ pub(super) fn check(args: &Args) -> anyhow::Result<ExitCode> {
 fn summary(loaded: &Loaded) -> String {
     let counts: Vec<String> = loaded.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     match (loaded.problems.len(), loaded.assumptions.is_empty()) {
-        (0, _) if counts.is_empty() => "nothing to check, as --allow-empty permits".to_owned(),
+        (0, _) if counts.is_empty() => "nothing to check (accepted because of --allow-empty)".to_owned(),
         (0, true) => format!("ok: {}", counts.join(", ")),
-        (0, false) => format!("ok, provided that what is assumed holds: {}", counts.join(", ")),
+        (0, false) => format!("ok, if the assumptions hold: {}", counts.join(", ")),
         (1, _) => format!("1 problem in {}", places(&loaded.problems)),
         (problems, _) => format!("{problems} problems in {}", places(&loaded.problems)),
     }

@@ -42,7 +42,7 @@ Examples:
   routeapi explain -f examples/multi-vendor --as gemini --model assistant --stream examples/requests/gemini.json
   echo '{\"model\":\"hello\",\"messages\":[]}' | routeapi explain -f examples/quickstart.yaml --as chat -
 
-Needs no environment variable, and no Secret: keys are not shown.";
+Environment variables and Secrets are not needed; keys are never shown.";
 
 /// What `explain` takes.
 #[derive(Debug, ClapArgs)]
@@ -56,11 +56,10 @@ pub(super) struct Args {
     /// The model; needed for gemini, whose requests name it in the path.
     #[arg(long, value_name = "ID", required_if_eq("api", "gemini"))]
     model: Option<String>,
-    /// The namespace of the token that calls. Needed only if the model means different things to the namespaces that the
-    /// manifests hold tokens of.
+    /// Namespace of the calling token. Needed only if the model id leads to different routes in different namespaces.
     #[arg(long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Ask for a stream, as gemini does in the path. Elsewhere the request itself says so.
+    /// Request a stream; only for gemini, where the path says so. For other APIs the request body does.
     #[arg(long)]
     stream: bool,
     /// The request's body, or - for standard input.
@@ -105,7 +104,7 @@ struct Explained<'a> {
 /// Explains.
 pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     if args.manifests.is_stdin() && args.file.as_os_str() == "-" {
-        bail!("standard input cannot be both: name a file for the manifests or for the request");
+        bail!("manifests and request cannot both come from standard input; use a file for one of them");
     }
     let loaded = args.manifests.load()?;
     manifests::remarks(&mut io::stderr().lock(), &loaded)?;
@@ -159,7 +158,7 @@ fn read(args: &Args) -> anyhow::Result<ParsedRequest> {
         Inbound::Call(matched) => ParsedRequest::read(matched, Head::default(), Bytes::from(body))
             .map_err(|error| anyhow::anyhow!("{name}: {error}")),
         Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe | Inbound::Health => {
-            bail!("{path} is no call for a model")
+            bail!("{path} is not a request to a model")
         }
     }
 }
@@ -192,7 +191,7 @@ fn as_whom<'a>(
         None => bail!("no AIRoute serves model {model:?}"),
         Some((_, (_, route))) if found.is_empty() => Ok((None, route)),
         Some(_) => bail!(
-            "model {model:?} means different things to different namespaces; say --namespace with one of: {}",
+            "model {model:?} leads to different routes in different namespaces; set --namespace to one of: {}",
             choices.join(", ")
         ),
     }
@@ -223,12 +222,12 @@ impl Explained<'_> {
         writeln!(
             out,
             "tokens      {}",
-            if callers.is_empty() { "none may call it".to_owned() } else { callers.join(", ") }
+            if callers.is_empty() { "none may use this model".to_owned() } else { callers.join(", ") }
         )?;
         let bound = if request.allowance().max_output.is_some() {
-            "the client's bound"
+            "the client's limit"
         } else {
-            "assumed, the client sets no bound"
+            "assumed; the client sets no limit"
         };
         writeln!(out, "input       about {} tokens (estimated)", request.estimated_input_tokens())?;
         match request.operation().bills_output() {
@@ -248,16 +247,16 @@ impl Explained<'_> {
         for (index, upstream) in self.route.upstreams.iter().enumerate() {
             writeln!(out, "\n{}. {}", index + 1, self.title(upstream))?;
             if upstream.weight == 0 {
-                writeln!(out, "   left out: weight 0 takes no part")?;
+                writeln!(out, "   skipped: weight 0")?;
                 continue;
             }
             let Some(terms) = upstream.terms(self.request.model()) else {
-                writeln!(out, "   left out: the provider's models list does not hold this model")?;
+                writeln!(out, "   skipped: the models list of its AIProvider does not contain this model")?;
                 continue;
             };
             let lacks = lacking(&terms, self.request);
             if !lacks.is_empty() {
-                writeln!(out, "   left out: its capabilities lack {lacks}")?;
+                writeln!(out, "   skipped: lacks the capabilities {lacks}")?;
                 continue;
             }
             limits(out, &terms)?;
@@ -278,15 +277,15 @@ impl Explained<'_> {
                     request(out, upstream, &prepared)?;
                     dearest = dearest.max(self.price(out, &terms)?);
                 }
-                Err(Unprepared::Refused(refusal)) => writeln!(out, "   refused   {refusal}")?,
+                Err(Unprepared::Refused(refusal)) => writeln!(out, "   rejected  {refusal}")?,
                 Err(error @ (Unprepared::Unreachable | Unprepared::Malformed(_) | Unprepared::UnsafeModel(_))) => {
-                    writeln!(out, "   refused   {error}")?;
+                    writeln!(out, "   rejected  {error}")?;
                 }
             }
         }
         writeln!(out)?;
         match (reachable, dearest) {
-            (false, _) => writeln!(out, "no upstream would take this request")?,
+            (false, _) => writeln!(out, "no upstream can serve this request")?,
             (true, Some(most)) => writeln!(out, "worst case  {} for the upstream that serves", dollars(most))?,
             (true, None) => writeln!(out, "worst case  unknown: no price is set")?,
         }
@@ -298,18 +297,21 @@ impl Explained<'_> {
         let total: u32 = peers.map(|it| it.weight).sum();
         let share = (u64::from(upstream.weight) * 100).checked_div(u64::from(total)).unwrap_or(0);
         let Upstream { name, provider, priority, .. } = upstream;
-        format!("{name}: AIProvider {} ({:?}), priority {priority}, {share} % of it", provider.id, provider.type_)
+        format!(
+            "{name}: AIProvider {} ({:?}), priority {priority}, {share} % of its traffic",
+            provider.id, provider.type_
+        )
     }
 
     fn price(&self, out: &mut impl Write, terms: &Terms<'_>) -> io::Result<Option<Nanos>> {
         let most = terms.price.map(|price| price.worst_case(self.request.estimated_input_tokens(), self.output));
         match most {
             Some(most) => writeln!(out, "   price     at most {}", dollars(most))?,
-            None if terms.priced => writeln!(out, "   price     nothing")?,
+            None if terms.priced => writeln!(out, "   price     free")?,
             None => writeln!(out, "   price     unknown: no price is set")?,
         }
         if !terms.priced {
-            writeln!(out, "   left out for tokens with a spend limit, unless they say unpricedModels: Allow")?;
+            writeln!(out, "   skipped for tokens with a spend limit, unless they set unpricedModels: Allow")?;
         }
         Ok(most)
     }

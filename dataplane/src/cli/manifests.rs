@@ -14,19 +14,19 @@ use crate::config::local::{Loaded, Loader, problem::ManifestProblem, values::Val
 #[derive(Debug, Args)]
 pub(super) struct Manifests {
     /// Manifests (YAML or JSON) with AIProviders, AIRoutes, ApiTokens, Secrets and ConfigMaps: files, directories, or -
-    /// for standard input. `${NAME}` in a Secret's stringData becomes that environment variable.
+    /// for standard input. `${NAME}` in a Secret's stringData is replaced by that environment variable.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
-    /// Read the subdirectories of directories too.
+    /// Also read subdirectories.
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// Accept manifests that hold no object, or from which all objects of a kind have gone. Otherwise that is an error,
-    /// and `run` keeps what is in force: an editor that truncates a file for a moment would revoke every token.
+    /// Accept manifests without any object, or from which all objects of a kind were removed. Otherwise that is an error,
+    /// and `run` keeps the previous configuration: an editor that briefly truncates a file would revoke every token.
     #[arg(long)]
     allow_empty: bool,
 
-    /// Apply a cluster's rule for who may publish models to other namespaces: these namespaces, the release's first, and
-    /// those with the label routeapi.dev/publish-models. Without it, every namespace may.
+    /// Namespaces that may publish models to other namespaces, as in a cluster: the release's namespace first. Namespaces
+    /// with the label routeapi.dev/publish-models may as well. Default: every namespace may.
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     publish_namespaces: Vec<String>,
 }
@@ -36,8 +36,8 @@ pub(super) struct Manifests {
 pub(super) struct Look {
     #[command(flatten)]
     manifests: Manifests,
-    /// Report everything that the manifests refer to and do not hold, as `run` does. Without it, Secrets, ConfigMaps,
-    /// AIProviders and namespace labels that are not there are assumed to be elsewhere, and what is assumed is printed.
+    /// Report everything that the manifests refer to but do not contain, as `run` does. Without it, missing Secrets,
+    /// ConfigMaps, AIProviders and namespace labels are assumed to exist, and each assumption is printed.
     #[arg(long)]
     complete: bool,
 }

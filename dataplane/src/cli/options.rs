@@ -19,70 +19,68 @@ use crate::{
 /// What clients may do.
 #[derive(Debug, Args)]
 pub(super) struct Clients {
-    /// Client connections at once; more are answered with 503.
+    /// Maximum concurrent client connections; further ones get 503.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
     max_connections: usize,
-    /// Client connections at once from one IPv4 address or IPv6 /64; more are answered with 503. Those from
-    /// --trusted-proxies do not count; set it to --max-connections where all clients arrive through one NAT. Default: half
-    /// of --max-connections.
+    /// Maximum concurrent client connections from one IPv4 address or IPv6 /64; further ones get 503. Connections from
+    /// --trusted-proxies do not count. Set it to --max-connections if all clients arrive through one NAT. Default: half of
+    /// --max-connections.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_connections_per_client: Option<usize>,
-    /// Bytes of unfinished request header sections that are held at once, all together; beyond it the oldest are given
-    /// up.
+    /// Maximum bytes of incomplete request headers, of all connections together; beyond it, the oldest are dropped.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().pending_bytes, value_parser = at_least_one)]
     max_unfinished_header_bytes: usize,
     /// Largest request body in bytes, before and after decompression.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_body_bytes, value_parser = at_least_one)]
     max_body_bytes: usize,
-    /// Largest answer in one piece (not a stream) in bytes; what is larger is answered with 502.
+    /// Largest non-streaming answer in bytes; for larger ones the client gets 502.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_answer_bytes, value_parser = at_least_one)]
     max_answer_bytes: usize,
-    /// Bytes of request bodies and whole answers that are held at once, all together; what exceeds it is answered with
-    /// 503. Set it to about half of the memory limit.
+    /// Maximum bytes of request bodies and non-streaming answers that are buffered, of all requests together; beyond it,
+    /// requests get 503. Set it to about half of the memory limit.
     #[arg(long, value_name = "BYTES", default_value_t = RequestSettings::default().max_buffered_bytes, value_parser = at_least_one)]
     max_buffered_bytes: usize,
-    /// How long a streaming client hears nothing before it gets a heartbeat, where its AIRoute sets no interval; 0s for
-    /// never.
+    /// Send a heartbeat to a streaming client after this long without output, unless its AIRoute sets an interval; 0s
+    /// disables heartbeats.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     heartbeat: Duration,
-    /// Longest time from a request's head to the end of its body; then it is answered with 408.
+    /// Time limit from a request's headers to the end of its body; beyond it, the client gets 408.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = some_time)]
     request_body_timeout: Duration,
-    /// How long a client may take nothing of its answer; then the request ends and its connection is closed.
+    /// How long a client may stop reading its answer before the request ends and its connection is closed.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = some_time)]
     client_write_timeout: Duration,
-    /// Address ranges of the proxies and load balancers in front, such as 10.0.0.0/8, separated by commas. From these, the
-    /// client's address in X-Forwarded-For or Forwarded goes into the access log. Default: none, so that nobody's word is
-    /// taken for it.
+    /// Address ranges of the proxies and load balancers in front, such as 10.0.0.0/8, separated by commas. Only from these
+    /// is the client address in X-Forwarded-For or Forwarded trusted for the access log. Default: none.
     #[arg(long, value_name = "CIDR", env = "ROUTEAPI_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     trusted_proxies: List<Range>,
-    /// Read a PROXY protocol header (version 1 or 2) at the beginning of each connection to the traffic ports; with
-    /// --trusted-proxies, of connections from these only. A connection without one is closed.
+    /// Expect a PROXY protocol header (version 1 or 2) on each connection to the traffic ports; with --trusted-proxies, only
+    /// on connections from these. Connections without one are closed.
     #[arg(long, env = "ROUTEAPI_PROXY_PROTOCOL", value_parser = switch)]
     proxy_protocol: bool,
-    /// What the access log says of clients: address, user-agent, end-user, separated by commas, or none.
+    /// Client details in the access log: address, user-agent, end-user, separated by commas, or none.
     #[arg(long, value_name = "FACTS", env = "ROUTEAPI_RECORD_CLIENT", default_value = "address,user-agent,end-user")]
     record_client: RecordClient,
-    /// Let pages of this origin call from a browser, such as https://chat.example.com: for several, separated by commas,
-    /// or * for all. A page needs a token like everybody else. Default: none, so that browsers refuse to.
+    /// Origins of web pages that may send requests from a browser, such as https://chat.example.com, separated by commas, or
+    /// * for all. Pages need a token as well. Default: none; browsers then block such requests.
     #[arg(long, value_name = "ORIGIN", env = "ROUTEAPI_CORS_ORIGINS", default_value = "", hide_default_value = true)]
     cors_origins: List<Origin>,
-    /// How long to keep a client connection that has no request. Longer than the idle timeout of the load balancer in
-    /// front, which could otherwise send a request at the moment the connection closes.
+    /// Close a client connection after this long without a request. Has to be longer than the idle timeout of the load
+    /// balancer in front, which could otherwise send a request at the moment the connection closes.
     #[arg(long, value_name = "DURATION", default_value = "620s", value_parser = some_time)]
     client_idle_timeout: Duration,
-    /// How long a client connection takes new requests, so that load spreads to pods that were added: then HTTP/1 clients
-    /// get connection: close with an answer, HTTP/2 clients a GOAWAY. Answers under way finish. 0s for no bound.
+    /// Ask clients to reconnect after this long, so that load spreads to new pods: HTTP/1 clients get `connection: close`
+    /// with an answer, HTTP/2 clients a GOAWAY. Answers in progress finish. 0s for no limit.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     client_max_connection_age: Duration,
-    /// How long to keep a connection to an upstream that has no request. Shorter than the idle timeout of whatever is at
-    /// the other end.
+    /// Close a connection to an upstream after this long without a request. Has to be shorter than the idle timeout of
+    /// whatever is at the other end.
     #[arg(long, value_name = "DURATION", default_value = "50s", value_parser = duration)]
     upstream_idle_timeout: Duration,
-    /// How long a connection to an upstream takes new requests, so that changes in DNS are followed. 0s for no bound.
+    /// Replace a connection to an upstream after this long, so that changes in DNS take effect. 0s for no limit.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     upstream_max_connection_age: Duration,
-    /// Export the times of each route as histograms too: 44 series more for each route that is used.
+    /// Also export latency histograms of each route: 44 more series for each route in use.
     #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS", value_parser = switch)]
     route_histograms: bool,
     /// Threads for traffic. Default: one per core.
@@ -162,7 +160,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, value::InvalidDuration> {
 /// A duration that must not be zero: a timeout of nothing ends everything at once.
 fn some_time(text: &str) -> Result<Duration, String> {
     match duration(text) {
-        Ok(time) if time.is_zero() => Err("it has to be longer than 0s".to_owned()),
+        Ok(time) if time.is_zero() => Err("must be longer than 0s".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }
@@ -171,9 +169,9 @@ fn some_time(text: &str) -> Result<Duration, String> {
 /// A bound: with 0 nothing would be served, and nothing would say why.
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("it has to be at least 1".to_owned()),
+        Ok(0) => Err("must be at least 1".to_owned()),
         Ok(number) => Ok(number),
-        Err(_) => Err("it is not a whole number".to_owned()),
+        Err(_) => Err("must be a whole number".to_owned()),
     }
 }
 
@@ -182,7 +180,7 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "" | "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("it is neither true nor false".to_owned()),
+        _ => Err("must be true or false".to_owned()),
     }
 }
 
@@ -210,7 +208,7 @@ mod tests {
         ] {
             let read = |value| Line::try_parse_from(["routeapi".to_owned(), format!("--{name}={value}")]);
             assert!(read("1").is_ok(), "{name}");
-            for (value, why) in [("0", "it has to be at least 1"), ("10MB", "it is not a whole number")] {
+            for (value, why) in [("0", "must be at least 1"), ("10MB", "must be a whole number")] {
                 let error = read(value).unwrap_err().to_string();
                 assert!(error.contains(why) && error.contains(name), "{error}");
             }
@@ -218,7 +216,7 @@ mod tests {
         for name in ["request-body-timeout", "client-write-timeout", "client-idle-timeout"] {
             let read = |value| Line::try_parse_from(["routeapi".to_owned(), format!("--{name}={value}")]);
             assert!(read("1s").is_ok(), "{name}");
-            assert!(read("0s").unwrap_err().to_string().contains("it has to be longer than 0s"), "{name}");
+            assert!(read("0s").unwrap_err().to_string().contains("must be longer than 0s"), "{name}");
             assert!(read("5").unwrap_err().to_string().contains("500ms"), "{name}: says how to write it");
         }
         assert!(Line::try_parse_from(["routeapi", "--client-max-connection-age=0s", "--heartbeat=0s"]).is_ok());

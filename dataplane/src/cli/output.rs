@@ -29,8 +29,8 @@ pub(super) fn welcome(out: &mut impl Write, gateway: SocketAddr, admin: SocketAd
             }
             requests(&base, value, &model).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
         }
-        None if loaded.tokens.is_empty() => writeln!(out, "\nno ApiToken: nobody can call yet")?,
-        None => writeln!(out, "\nno ApiToken may use any model by its exact name: there is nothing to try")?,
+        None if loaded.tokens.is_empty() => writeln!(out, "\nno ApiToken yet: every request will be rejected")?,
+        None => writeln!(out, "\nno ApiToken may use a model with an exact name, so there is no example to show")?,
     }
     out.flush()
 }
@@ -44,8 +44,8 @@ pub(super) fn tokens(out: &mut impl Write, tokens: &[LocalToken]) -> io::Result<
     writeln!(out, "\ntokens:")?;
     for token in tokens {
         match token.made {
-            true => writeln!(out, "  {}  {}  (made now)", token.id, token.value.expose())?,
-            false => writeln!(out, "  {}  (the value in its Secret)", token.id)?,
+            true => writeln!(out, "  {}  {}  (generated)", token.id, token.value.expose())?,
+            false => writeln!(out, "  {}  (from its Secret)", token.id)?,
         }
     }
     out.flush()
@@ -151,7 +151,7 @@ spec: {models: ['*']}
         let (text, loaded) = welcome_of(&format!("{ECHO}{secret}"));
         assert!(!loaded.tokens[0].made);
         assert!(!text.contains("canary"), "{text}");
-        assert!(text.contains("\n  default/app  (the value in its Secret)\n"), "{text}");
+        assert!(text.contains("\n  default/app  (from its Secret)\n"), "{text}");
         assert!(text.contains("-H \"authorization: Bearer $TOKEN\""), "{text}");
     }
 
@@ -160,7 +160,7 @@ spec: {models: ['*']}
         let brought = "apiVersion: routeapi.dev/v1alpha1\nkind: ApiToken\nmetadata: {name: a-brought}\nspec: {models: ['*'], secretName: s}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: canary-value-of-a-token}\n";
         let (text, loaded) = welcome_of(&format!("{ECHO}{brought}"));
         let made = loaded.tokens.iter().find(|token| token.made).unwrap().value.expose();
-        assert!(text.contains(&format!("default/app  {made}  (made now)")), "{text}");
+        assert!(text.contains(&format!("default/app  {made}  (generated)")), "{text}");
         assert!(text.contains(&format!("-H \"x-api-key: {made}\"")), "{text}");
         assert!(!text.contains("canary"), "{text}");
     }

@@ -15,8 +15,9 @@ Examples:
   routeapi render -f examples/quickstart.yaml
   routeapi render -f examples/multi-vendor --complete
 
-Prints what a data plane would be told, upstream keys redacted. What has problems is left out, as in a cluster, and the
-exit code is 1. A token without a Secret shows the hash of a placeholder. Needs no environment variable.";
+Prints the configuration that a data plane would receive, with upstream keys redacted. Objects with problems are left
+out, as in a cluster, and the exit code is 1. A token without a Secret has the hash of a placeholder. Environment
+variables do not have to be set.";
 
 /// What `render` takes.
 #[derive(Debug, ClapArgs)]

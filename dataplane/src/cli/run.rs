@@ -28,9 +28,10 @@ Examples:
     routeapi run -f examples/multi-vendor --listen 8081 --admin 9091
   cat examples/quickstart.yaml | routeapi run -f -
 
-Manifests are read again when they change; a broken edit, or one that leaves a file empty or no token, changes nothing
-and says why (see --allow-empty). Upstreams on this machine, such as http://localhost:11434/v1, are allowed. A token's
-value comes from the key `token` of its Secret; without one it is made and printed. Values from Secrets are not printed.
+Manifests are reloaded when they change. An invalid edit, or one that empties a file or removes all tokens, changes
+nothing and prints why (see --allow-empty). Upstreams on this machine, such as http://localhost:11434/v1, are allowed. A
+token's value comes from the key `token` of its Secret; without one, it is generated and printed. Values from Secrets are
+never printed.
 HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR apply to upstreams.";
 
 /// What `run` takes.
@@ -39,10 +40,10 @@ HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR app
 pub(super) struct Args {
     #[command(flatten)]
     manifests: Manifests,
-    /// Where to serve: an address and a port, or a port of this machine.
+    /// Address to serve on: ADDRESS:PORT, or a port of this machine.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = on_this_machine)]
     listen: SocketAddr,
-    /// Where to serve /metrics, /livez, /readyz and /config.
+    /// Address of /metrics, /livez, /readyz and /config.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = on_this_machine)]
     admin: SocketAddr,
     /// Write one JSON line per request to standard error.
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
     let (log, output) = (log.clone(), Arc::clone(&out));
     let on_reload = move |result: Result<&Loaded, &[ManifestProblem]>| {
         if let Err(error) = reloaded(result, &mut known, &output, &log) {
-            tracing::warn!(%error, "what changed cannot be shown");
+            tracing::warn!(%error, "cannot print what changed");
         }
     };
     let running = App::start(Settings {
@@ -114,7 +115,10 @@ fn reloaded(
             out.offer(text);
         }
         Err(problems) => {
-            tracing::error!(problems = problems.len(), "the changed manifests are refused; what ran keeps running");
+            tracing::error!(
+                problems = problems.len(),
+                "the changed manifests are rejected; the previous configuration stays in force"
+            );
             manifests::print(&mut text, "error", problems)?;
             log.write(text);
         }

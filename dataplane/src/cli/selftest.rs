@@ -30,26 +30,26 @@ Examples:
   routeapi selftest --gateway http://routeapi.ai-platform.svc
   routeapi selftest --gateway http://localhost:8080/v1 --timeout 10s
 
-Needs no key; with one (--token or OPENAI_API_KEY), it also says which models the key may use. Exit code 1 if anything is wrong, after what to look
-at.";
+Needs no key; with one (--token or OPENAI_API_KEY), it also lists the models that the key may use. The exit code is 1 if
+anything is wrong; the output ends with what to check.";
 
 /// What `selftest` takes.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Base URL as an app has it, with or without /v1.
+    /// Base URL as apps use it, with or without /v1.
     #[arg(long, value_name = "URL")]
     gateway: Uri,
-    /// How long to try again while nothing takes connections there.
+    /// How long to retry while no connection can be made.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     wait: Duration,
-    /// How long everything may take, from the start to the last answer.
+    /// Time limit of the whole test.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
-    /// An app's key, to list its models with.
+    /// An app's API key, to list its models.
     #[arg(long, value_name = "KEY", env = "OPENAI_API_KEY", hide_env_values = true)]
     token: Option<String>,
-    /// PEM certificates to trust instead of the public ones, for an https URL.
+    /// PEM certificates to trust instead of the public authorities, for an https URL.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -74,7 +74,7 @@ pub(super) fn selftest(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// A line per question, and at the end what to look at. Whether all is well.
 async fn examine(gateway: &Gateway, token: Option<&str>, from: Vantage, out: &mut impl Write) -> io::Result<bool> {
-    let reached = gateway.reach().await.map(|address| format!("{gateway} is reached at {address}"));
+    let reached = gateway.reach().await.map(|address| format!("{gateway} is reachable at {address}"));
     let mut wrongs = Vec::new();
     let unreached = reached.is_err();
     tell(out, reached, &mut wrongs)?;
@@ -91,7 +91,7 @@ async fn examine(gateway: &Gateway, token: Option<&str>, from: Vantage, out: &mu
     let mut seen = std::collections::BTreeSet::new();
     advice.retain(|line| seen.insert(line.clone()));
     if !advice.is_empty() {
-        writeln!(out, "\nlook at:")?;
+        writeln!(out, "\nwhat to check:")?;
         advice.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     }
     out.flush()?;
@@ -102,7 +102,7 @@ fn tell(out: &mut impl Write, outcome: Result<String, Wrong>, wrongs: &mut Vec<W
     match outcome {
         Ok(right) => writeln!(out, "ok     {right}"),
         Err(wrong) => {
-            writeln!(out, "wrong  {wrong}")?;
+            writeln!(out, "failed {wrong}")?;
             wrongs.push(wrong);
             Ok(())
         }
@@ -113,7 +113,7 @@ async fn no_key(gateway: &Gateway, family: Family) -> Result<String, Wrong> {
     let question = Question::models(family, None);
     let answer = gateway.ask(&question).await?;
     let id = expect::refused(family, &question, &answer)?;
-    Ok(format!("{question} without a key: refused as {} does, request {id}", expect::vendor(family)))
+    Ok(format!("{question} without a key: rejected in the format of {}, request {id}", expect::vendor(family)))
 }
 
 /// A gateway that has no configuration yet knows no key, and says that instead of "wrong key".
@@ -121,7 +121,7 @@ async fn made_up_key(gateway: &Gateway) -> Result<String, Wrong> {
     let question = Question::models(Family::OpenAi, Some(MADE_UP));
     let answer = gateway.ask(&question).await?;
     expect::configured(&question, &answer)?;
-    Ok("a made-up key is refused: the gateway has its configuration".to_owned())
+    Ok("an unknown key is rejected: the gateway has a configuration".to_owned())
 }
 
 async fn models(gateway: &Gateway, token: &str) -> Result<String, Wrong> {
@@ -129,8 +129,8 @@ async fn models(gateway: &Gateway, token: &str) -> Result<String, Wrong> {
     let answer = gateway.ask(&question).await?;
     let models = expect::models(&question, &answer)?;
     Ok(match models.as_slice() {
-        [] => "the key is known, and no model is listed for it: its models and the routes that its namespace may use have \
-               none in common"
+        [] => "the key is valid, but may use no model: no AIRoute that is open to its namespace serves a model in the key's \
+               list"
             .to_owned(),
         [one] => format!("the key may use 1 model: {one}"),
         more => format!("the key may use {} models: {}", more.len(), expect::some_of(more)),

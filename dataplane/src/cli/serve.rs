@@ -21,61 +21,61 @@ Examples:
   routeapi serve --operator https://routeapi-operator.routeapi-system.svc:8443 \\
     --operator-ca /var/run/secrets/routeapi/ca/ca.crt --state-dir /var/run/routeapi
 
-Ready once a configuration is in force: the operator's, or the one that was in force before a restart. On SIGTERM it
-stops being ready, serves on for --drain-delay, then takes no new connections, and after --drain-timeout ends the
-streams that still run with an error of their own dialect. The pod's grace period has to be longer than both and 5 s:
-after that the process ends whatever waits, such as a log that nobody reads. A second signal ends it within a second.
+Ready once it has a configuration: the operator's, or the last one from before a restart. On SIGTERM it becomes unready,
+keeps serving for --drain-delay, then stops accepting connections; after --drain-timeout it ends the streams that are
+left with an error in the format of their API. The pod's grace period has to be longer than both and 5 s together, after
+which the process exits in any case. A second signal ends it within a second.
 
-Upstreams are reached through the proxies that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, unless the AIProvider
-says otherwise; the operator never is. SSL_CERT_FILE and SSL_CERT_DIR name certificate authorities to trust beside the
+Connections to upstreams use the proxies in HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, unless the AIProvider says
+otherwise; connections to the operator never do. SSL_CERT_FILE and SSL_CERT_DIR add certificate authorities to the
 built-in ones.";
 
 /// What `serve` takes.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The operator's stream, https://HOST:PORT.
+    /// URL of the operator, https://HOST:PORT.
     #[arg(long, value_name = "URL", env = "ROUTEAPI_OPERATOR")]
     operator: Uri,
-    /// PEM certificates of the operator's CA; read again for each connection.
+    /// PEM certificates of the operator's CA; reread for each connection.
     #[arg(long, value_name = "FILE", env = "ROUTEAPI_OPERATOR_CA")]
     operator_ca: PathBuf,
-    /// ServiceAccount token with audience routeapi-config; read again for each connection.
+    /// ServiceAccount token for the audience routeapi-config; reread for each connection.
     #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/routeapi/token", env = "ROUTEAPI_TOKEN_FILE")]
     token_file: PathBuf,
-    /// Keep the last good configuration here, to serve after a restart without the operator. It holds upstream keys:
-    /// use a memory-backed volume that dies with the pod.
+    /// Directory for the last good configuration, so that a restarted container can serve without the operator. It holds
+    /// upstream keys: use a memory-backed volume that is deleted with the pod.
     #[arg(long, value_name = "DIR", env = "ROUTEAPI_STATE_DIR")]
     state_dir: Option<PathBuf>,
     /// This pod's name, for messages.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "routeapi")]
     pod_name: String,
-    /// Where to serve. [::] takes IPv4 too, and is 0.0.0.0 on a host without IPv6.
+    /// Address to serve on. [::] includes IPv4, and means 0.0.0.0 on a host without IPv6.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080", value_parser = on_any_address)]
     listen: SocketAddr,
-    /// Where to serve TLS, if --tls-cert and --tls-key are given.
+    /// Address to serve TLS on, if --tls-cert and --tls-key are given.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8443", value_parser = on_any_address)]
     listen_tls: SocketAddr,
-    /// PEM certificate chain; replaced while running when the file changes.
+    /// PEM certificate chain; reloaded when the file changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// PEM private key of --tls-cert.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Where to serve /metrics, /livez, /readyz and /config.
+    /// Address of /metrics, /livez, /readyz and /config.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9090", value_parser = on_any_address)]
     admin: SocketAddr,
-    /// From SIGTERM until no new connections are taken.
+    /// How long to keep accepting connections after SIGTERM, until load balancers have noticed.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     drain_delay: Duration,
-    /// From then until streams that still run are ended.
+    /// How long answers in progress may take after that.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     drain_timeout: Duration,
-    /// Connect to upstreams at loopback addresses too. Those lead into this pod, so this is for trials on one machine; the
-    /// operator has to be told the same. Every other address that is refused in a cluster stays refused.
+    /// Allow upstreams at loopback addresses, which lead into this pod: for trials on one machine. The operator needs the
+    /// same setting. All other addresses that are refused in a cluster stay refused.
     #[arg(long, env = "ROUTEAPI_ALLOW_LOOPBACK_UPSTREAMS", value_parser = switch)]
     allow_loopback_upstreams: bool,
-    /// Host of the API server, to which no upstream may lead. Kubernetes sets this variable in every pod.
+    /// Host of the Kubernetes API server, which is refused as an upstream. Kubernetes sets this variable in every pod.
     #[arg(long, value_name = "HOST", env = "KUBERNETES_SERVICE_HOST")]
     api_server_host: Option<String>,
     /// Write no access log (one JSON line per request on standard output).

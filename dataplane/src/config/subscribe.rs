@@ -68,13 +68,13 @@ enum StreamError {
     Closed,
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("nothing came for {} s", READ_TIMEOUT.as_secs())]
+    #[error("nothing received for {} s", READ_TIMEOUT.as_secs())]
     Silent,
     #[error("the stream broke: {0}")]
     Broken(#[from] hyper::Error),
     #[error(transparent)]
     Line(#[from] TooLong),
-    #[error("a line is no frame: {0}")]
+    #[error("cannot parse a frame: {0}")]
     Frame(#[from] serde_json::Error),
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
@@ -150,7 +150,7 @@ async fn run_stream(
                     return Err(StreamError::Silent);
                 }
                 if let Some(target) = session.due(Instant::now().into_std()) {
-                    tracing::warn!(revision = %target.revision, "an older state has stayed the newest; taking it");
+                    tracing::warn!(revision = %target.revision, "no newer state has arrived; applying the older one");
                     install(settings, installer, session, target, &to_operator).await?;
                 }
                 continue;
@@ -161,7 +161,7 @@ async fn run_stream(
             let frame: FromOperator = match frame::read(&line)? {
                 Line::Frame(frame) => frame,
                 Line::Unknown(name) => {
-                    tracing::debug!(name, "the operator says something that this version does not know");
+                    tracing::debug!(name, "ignoring a frame that this version does not know");
                     continue;
                 }
             };
@@ -174,7 +174,9 @@ async fn run_stream(
                 }
                 Effect::Share(share) => installer.share(share),
                 Effect::Deferred(_) => {
-                    tracing::warn!("the operator replica is behind the state in force; waiting for a newer one");
+                    tracing::warn!(
+                        "the operator replica lags behind the configuration in force; waiting for a newer state"
+                    );
                 }
             }
         }
@@ -208,7 +210,7 @@ async fn install(
 ) -> Result<(), StreamError> {
     let refused = installer.install(&target.catalog, &target.revision, Origin::Operator);
     for problem in &refused {
-        tracing::error!(%problem, "a resource is refused, its previous version stays");
+        tracing::error!(%problem, "resource rejected; its previous version stays in force");
     }
     tracing::info!(revision = %target.revision, resources = target.catalog.len(), refused = refused.len(), "configuration in force");
     let in_force = installer.catalog();

@@ -126,8 +126,8 @@ fn turn_away_socket<H>(
 
 fn capacity_message(full: AtCapacity) -> &'static str {
     match full {
-        AtCapacity::All => "the gateway has as many connections as it may",
-        AtCapacity::Client => "the gateway has as many connections from this address as it may",
+        AtCapacity::All => "too many connections (--max-connections)",
+        AtCapacity::Client => "too many connections from this address (--max-connections-per-client)",
     }
 }
 

@@ -122,7 +122,7 @@ impl Limits {
             connections,
             wanted = self.connections,
             descriptors,
-            "fewer connections at once than asked for: the limit of file descriptors does not allow more"
+            "the file descriptor limit allows fewer connections than --max-connections"
         );
         let share = share(connections, self.connections_per_client, self.connections);
         Self { connections, connections_per_client: share, requests: self.requests.min(connections), ..self }

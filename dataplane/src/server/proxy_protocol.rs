@@ -165,7 +165,7 @@ pub(super) fn log(peer: SocketAddr, error: &ProxyHeaderError, now: Instant) {
     if let Some(skipped) = due {
         tracing::warn!(
             %peer, %error, left_out = skipped,
-            "connection closed: --proxy-protocol is set and it began without a legal PROXY header"
+            "connection closed: --proxy-protocol is set, and it did not begin with a valid PROXY header"
         );
     }
 }

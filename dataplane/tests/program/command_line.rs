@@ -97,7 +97,7 @@ fn a_part_of_a_whole_is_ok_provided_that_the_rest_is_there() {
     let (text, code) = check(&(provider.clone() + ROUTE), &[]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("assumed: stdin:1: AIProvider ai/up: Secret ai/k exists"), "{text}");
-    assert!(text.ends_with("\nok, provided that what is assumed holds: 1 AIProvider, 1 AIRoute\n"), "{text}");
+    assert!(text.ends_with("\nok, if the assumptions hold: 1 AIProvider, 1 AIRoute\n"), "{text}");
 
     let (text, code) = check(ROUTE, &[]);
     assert_eq!(code, 0, "{text}");
@@ -229,7 +229,7 @@ fn wrong_flags_are_refused_with_what_would_be_right() {
     let (text, code) = told(&["explain", "-f", "examples/quickstart.yaml", "--as", "chat", "absent.json"], "");
     assert_eq!((text.as_str(), code), ("error: absent.json: No such file or directory (os error 2)\n", 1));
     let (text, code) = told(&["explain", "-f", "-", "--as", "chat", "-"], "");
-    assert!(code == 1 && text.contains("cannot be both"), "{text}");
+    assert!(code == 1 && text.contains("cannot both come from standard input"), "{text}");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn an_explanation_says_what_is_counted_and_which_field_is_missing() {
     let files = Files::new(&translated);
     let path = files.path.to_str().unwrap();
     let (text, code) = told(&["explain", "-f", path, "--as", "gemini", "--model", "m", "-"], r#"{"foo": 1}"#);
-    assert!(code == 1 && text.contains("refused   contents: is required"), "{text}");
+    assert!(code == 1 && text.contains("rejected  contents: is required"), "{text}");
 }
 
 #[test]

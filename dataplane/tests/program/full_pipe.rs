@@ -137,7 +137,7 @@ fn a_second_signal_ends_at_once() {
     program.signal();
     program.ended();
     let log = said(program);
-    assert!(log.contains("a second signal: ending at once"), "{log}");
+    assert!(log.contains("second signal: exiting at once"), "{log}");
     assert!(!log.contains("the deadline has passed"), "{log}");
 }
 

@@ -43,7 +43,7 @@ pub(super) fn configured(question: &Question, answer: &Answer) -> Result<(), Wro
     match answer.status {
         StatusCode::UNAUTHORIZED => Ok(()),
         StatusCode::SERVICE_UNAVAILABLE => Err(Wrong::Unconfigured { says: message(answer) }),
-        _ => Err(unexpected(question, answer, "401 for a made-up key")),
+        _ => Err(unexpected(question, answer, "401 for an unknown key")),
     }
 }
 

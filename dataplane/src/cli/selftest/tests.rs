@@ -89,20 +89,21 @@ async fn working_gateway_passes_every_check() {
     let (running, key) = gateway();
     let (well, text) = told(&format!("http://{}/v1", running.gateway), ANSWER_TIMEOUT, Some(&key)).await;
     assert!(well && text.lines().count() == 6 && text.lines().all(|line| line.starts_with("ok ")), "{text}");
-    for part in ["OpenAI does", "Anthropic does", "Gemini does", "has its configuration", "1 model: hello"] {
+    for part in ["format of OpenAI", "format of Anthropic", "format of Gemini", "has a configuration", "1 model: hello"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains(&key));
 
     let (well, text) = told(&format!("http://{}", running.gateway), ANSWER_TIMEOUT, Some("sk-nobodys")).await;
-    assert!(!well && text.contains("wrong  the key is refused") && text.contains("kubectl get apitokens"), "{text}");
+    assert!(!well && text.contains("failed the key is rejected") && text.contains("kubectl get apitokens"), "{text}");
 }
 
 #[tokio::test]
 async fn other_server_at_the_address_is_detected() {
     let address = stranger("200 OK", "content-type: text/html\r\n", "<h1>\nWelcome</h1>");
     let (well, text) = told(&format!("http://{address}"), ANSWER_TIMEOUT, None).await;
-    assert!(!well && text.contains("this is not RouteAPI. It says: <h1> Welcome</h1>"), "{text}");
+    assert!(!well && text.contains("so this is not RouteAPI: <h1> Welcome</h1>"), "{text}");
     assert_eq!(text.matches("endpointslices").count(), 1, "advice is given once: {text}");
 }
 
@@ -112,11 +113,14 @@ async fn error_shape_is_checked_per_dialect() {
     let address = stranger("401 Unauthorized", "x-routeapi-request-id: r1\r\n", body);
     let (well, text) = told(&format!("http://{address}"), ANSWER_TIMEOUT, None).await;
     assert!(
-        !well && text.contains("ok     GET /v1/models without a key: refused as OpenAI does, request r1"),
+        !well && text.contains("ok     GET /v1/models without a key: rejected in the format of OpenAI, request r1"),
         "{text}"
     );
-    assert!(text.contains("GET /v1/models with anthropic-version: the error is not in Anthropic's shape"), "{text}");
-    assert!(text.contains("GET /v1beta/models: the error is not in Gemini's shape"), "{text}");
+    assert!(
+        text.contains("GET /v1/models with anthropic-version: the error is not in the format of Anthropic"),
+        "{text}"
+    );
+    assert!(text.contains("GET /v1beta/models: the error is not in the format of Gemini"), "{text}");
 }
 
 #[tokio::test]
@@ -134,7 +138,7 @@ async fn unreachable_gateway_is_retried_then_reported() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let (well, text) = told(&format!("http://{address}"), Duration::ZERO, None).await;
-    assert!(!well && text.starts_with(&format!("wrong  {address} takes no connections")), "{text}");
+    assert!(!well && text.starts_with(&format!("failed cannot connect to {address}")), "{text}");
     assert!(text.contains("kubectl get pods -A -l app.kubernetes.io/part-of=routeapi"), "{text}");
 
     // A Service may need a moment: what comes up after the first attempt was refused is found.

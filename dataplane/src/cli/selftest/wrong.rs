@@ -1,4 +1,4 @@
-//! What may be wrong, in words, and what to look at then.
+//! What can fail, and what to check then.
 
 use http::StatusCode;
 
@@ -9,25 +9,25 @@ pub(super) enum Wrong {
     #[error("{host} does not resolve: {error}")]
     Nameless { host: String, error: String },
     /// Nothing takes connections there.
-    #[error("{gateway} takes no connections: {error}")]
+    #[error("cannot connect to {gateway}: {error}")]
     Unreached { gateway: String, error: String },
     /// A connection, but no answer.
     #[error("{question}: no answer: {what}")]
     Silent { question: String, what: String },
     /// Something else answers.
-    #[error("{question}: answered {status} without x-routeapi-request-id: this is not RouteAPI. It says: {body}")]
+    #[error("{question}: answered {status} without x-routeapi-request-id, so this is not RouteAPI: {body}")]
     Stranger { question: String, status: StatusCode, body: String },
     /// The right one, but not as it should.
     #[error("{question}: answered {status} where {wanted} was expected: {body}")]
     Unexpected { question: String, wanted: &'static str, status: StatusCode, body: String },
     /// The right one, in another dialect.
-    #[error("{question}: the error is not in {vendor}'s shape: {body}")]
+    #[error("{question}: the error is not in the format of {vendor}: {body}")]
     Shape { question: String, vendor: &'static str, body: String },
     /// It was told nothing yet.
     #[error("the gateway runs but has no configuration: {says}")]
     Unconfigured { says: String },
     /// The key is not good.
-    #[error("the key is refused: {says}")]
+    #[error("the key is rejected: {says}")]
     Key { says: String },
 }
 
@@ -68,12 +68,14 @@ impl Wrong {
                 "whether `routeapi run -f ...` is running: it prints \"listening on http://...\", and --listen sets the port",
                 "for a gateway in a cluster, whether `kubectl port-forward` is running",
             ],
-            Self::Stranger { .. } => &["the port: another program listens there; `routeapi run` prints its own"],
+            Self::Stranger { .. } => {
+                &["the port: another program listens on it; `routeapi run` prints the port it uses"]
+            }
             Self::Unexpected { .. } | Self::Shape { .. } | Self::Unconfigured { .. } => {
                 &["the output of `routeapi run`, or of the gateway behind `kubectl port-forward`"]
             }
             Self::Key { .. } => &[
-                "the tokens that `routeapi run` printed: one that was made there is another one after each start",
+                "the tokens that `routeapi run` printed: generated ones change with each start",
                 "the value in the token's Secret, if it has one",
             ],
         };
@@ -101,7 +103,7 @@ impl Wrong {
             }
             Self::Stranger { .. } => vec![
                 format!("{service}   # the gateway's address"),
-                "the URL that this was given, and proxies on the way".to_owned(),
+                "the URL in --gateway, and proxies on the way".to_owned(),
             ],
             Self::Unexpected { .. } | Self::Shape { .. } => vec![pods, log("data-plane")],
             Self::Unconfigured { .. } => {
@@ -120,7 +122,7 @@ fn from_outside(host: &str) -> Vec<String> {
     let service = host.split('.').next().unwrap_or_default();
     let namespace = namespace(host).unwrap_or_default();
     vec![
-        "where this runs: names of Services resolve inside the cluster only".to_owned(),
+        "where you run this: names of Services resolve only inside the cluster".to_owned(),
         format!("kubectl port-forward -n {namespace} service/{service} 8080:80, and --gateway http://localhost:8080"),
         format!("helm test RELEASE -n {namespace}, which runs this command in a pod"),
     ]

@@ -72,7 +72,7 @@ async fn reload(loader: &Arc<Mutex<Loader>>, environment: Environment<'static>) 
     match tokio::task::spawn_blocking(reading).await {
         Ok(found) => found,
         Err(error) => {
-            tracing::error!(%error, "the manifests cannot be followed any more; what runs keeps running");
+            tracing::error!(%error, "cannot watch the manifests any more; the configuration in force stays");
             future::pending().await
         }
     }

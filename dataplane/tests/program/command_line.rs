@@ -105,7 +105,7 @@ fn a_part_of_a_whole_is_ok_provided_that_the_rest_is_there() {
 
     // A name that is none of those that are there is shown beside them.
     let (text, code) = check(&(PROVIDER.replace("up", "upp") + "spec: {type: Echo}\n" + ROUTE), &[]);
-    assert!(code == 0 && text.contains("here are upp)"), "{text}");
+    assert!(code == 0 && text.contains("did you mean upp?"), "{text}");
 
     let (text, code) = check(&(provider + ROUTE), &["--complete"]);
     assert_eq!(code, 1, "{text}");

@@ -395,7 +395,7 @@ pub(super) const fn is_problem_of_upstream(kind: ProblemKind) -> bool {
     }
 }
 
-/// A problem's kind as a word for records and metrics.
+/// A problem's kind as a code for records and metrics.
 pub(super) const fn kind_code(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::InvalidRequest => "invalid_request",

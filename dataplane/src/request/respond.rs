@@ -116,7 +116,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
     problem
 }
 
-/// The kind of problem that a refusal is, and its word in records and metrics.
+/// The kind of problem that a refusal is, and its code in records and metrics.
 fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
     match refusal {
         Refusal::NoSuchPath { .. } => (ProblemKind::NotFound, "no_such_path"),
@@ -301,7 +301,7 @@ pub(super) fn unanswered_stream_error(refusal: &Refusal) -> (Problem, RequestOut
     (problem(refusal, refusal.to_string()), outcome(refusal))
 }
 
-/// How a stream that is cut says why: the problem, and its word.
+/// How a stream that is ended early says why: the problem, and its code.
 pub(super) fn stream_error(refusal: &Refusal) -> (Problem, &'static str) {
     (problem(refusal, refusal.to_string()), classify(refusal).1)
 }

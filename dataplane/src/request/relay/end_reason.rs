@@ -42,8 +42,8 @@ pub(super) fn end_outcome(why: EndReason<'_>, caller: Option<&Caller>) -> Option
         EndReason::Deadline => Some(request_timed_out()),
         EndReason::Changed(runtime) => {
             let refusal = caller::revoked(runtime, caller?)?;
-            let (problem, word) = respond::stream_error(&refusal);
-            Some((problem, RequestOutcome::new(Outcome::LimitStopped, word)))
+            let (problem, code) = respond::stream_error(&refusal);
+            Some((problem, RequestOutcome::new(Outcome::LimitStopped, code)))
         }
     }
 }

@@ -141,8 +141,8 @@ impl StreamBody {
     fn take(&mut self, data: Bytes) -> Result<(), BodyError> {
         self.watch.heard();
         if let Some(refusal) = self.watch.revoked(&self.guard) {
-            let (problem, word) = respond::stream_error(&refusal);
-            return self.stop(&problem, RequestOutcome::new(Outcome::LimitStopped, word));
+            let (problem, code) = respond::stream_error(&refusal);
+            return self.stop(&problem, RequestOutcome::new(Outcome::LimitStopped, code));
         }
         if let Some(event) = self.watch.deadline_event() {
             return self.on_event(event);
@@ -159,8 +159,8 @@ impl StreamBody {
         match self.guard.exceeded_limit() {
             Some(exceeded) => {
                 // What was paid for still goes out.
-                let (problem, word) = respond::stream_error(&Refusal::LimitReached(exceeded));
-                self.stop(&problem, RequestOutcome::new(Outcome::LimitStopped, word))
+                let (problem, code) = respond::stream_error(&Refusal::LimitReached(exceeded));
+                self.stop(&problem, RequestOutcome::new(Outcome::LimitStopped, code))
             }
             None => Ok(()),
         }

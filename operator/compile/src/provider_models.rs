@@ -96,12 +96,9 @@ pub(crate) fn smaller_output(provider: &Provider, upstream: &v1alpha1::Upstream)
 }
 
 pub(crate) fn build_price(price: &v1alpha1::Price) -> Price {
-    Price {
-        input_per_million: price.input_per_million,
-        output_per_million: price.output_per_million,
-        cached_input_per_million: price.cached_input_per_million,
-        cache_write_per_million: price.cache_write_per_million,
-    }
+    let v1alpha1::Price { input_per_million, output_per_million, cached_input_per_million, cache_write_per_million } =
+        *price;
+    Price { input_per_million, output_per_million, cached_input_per_million, cache_write_per_million }
 }
 
 /// The entry of a model: by its exact ID, else by the longest prefix.

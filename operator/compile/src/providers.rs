@@ -213,10 +213,30 @@ fn tls(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Tls>
 }
 
 fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Provider {
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let AIProviderSpec {
+        type_,
+        base_url: _,
+        endpoints: _,
+        // In `found`.
+        credentials: _,
+        tls: _,
+        proxy: _,
+        request: _,
+        // Of types that `check` refuses.
+        azure_openai: _,
+        bedrock: _,
+        vertex_ai: _,
+        // Of routes, not of the data plane's business.
+        allowed_routes: _,
+        models: _,
+        max_concurrent_requests,
+        eviction,
+    } = spec;
     let Resolved { credential, tls, proxy, request } = found;
-    let eviction = spec.eviction.clone().unwrap_or_default();
+    let v1alpha1::Eviction { consecutive_failures, duration } = eviction.clone().unwrap_or_default();
     Provider {
-        type_: spec.type_,
+        type_: *type_,
         endpoints: endpoints(spec, address.as_ref()),
         base_url: address.map(|address| address.url).unwrap_or_default(),
         credential,
@@ -224,8 +244,8 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
         proxy,
         request,
         models: provider_models::build(spec),
-        max_concurrent_requests: spec.max_concurrent_requests,
-        eviction: Eviction { consecutive_failures: eviction.consecutive_failures, duration: eviction.duration },
+        max_concurrent_requests: *max_concurrent_requests,
+        eviction: Eviction { consecutive_failures, duration },
     }
 }
 

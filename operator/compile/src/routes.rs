@@ -236,27 +236,40 @@ fn build(
     upstreams: Upstreams,
     allowed: AllowedNamespaces,
 ) -> Route {
-    let fallback = spec.fallback.clone().unwrap_or_default();
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let AIRouteSpec {
+        // In `claimed`.
+        model: _,
+        aliases: _,
+        delegates: _,
+        owned_by,
+        visibility,
+        // In `allowed`.
+        allowed_tokens: _,
+        // In `upstreams`.
+        upstreams: _,
+        timeouts: _,
+        load_balancer,
+        fallback,
+        heartbeat,
+        translation,
+    } = spec;
+    let v1alpha1::Fallback { conditions, max_attempts, max_retry_after } = fallback.clone().unwrap_or_default();
+    let v1alpha1::LoadBalancer { type_: load_balancing } = load_balancer.unwrap_or_default();
+    let heartbeat = heartbeat.map(|v1alpha1::Heartbeat { mode, interval }| Heartbeat { mode, interval });
     Route {
         models: claimed.models,
         published: claimed.published,
-        owned_by: spec.owned_by.clone(),
-        listed: spec.visibility == Visibility::Listed,
+        owned_by: owned_by.clone(),
+        listed: *visibility == Visibility::Listed,
         created,
         allowed_namespaces: allowed,
-        translation: spec.translation,
+        translation: *translation,
         problem: upstreams.message(),
         upstreams: upstreams.usable,
-        load_balancing: spec.load_balancer.unwrap_or_default().type_,
-        fallback: Fallback {
-            conditions: fallback.conditions.into_iter().collect(),
-            max_attempts: fallback.max_attempts,
-            max_retry_after: fallback.max_retry_after,
-        },
-        heartbeat: spec.heartbeat.map_or_else(Heartbeat::default, |heartbeat| Heartbeat {
-            mode: heartbeat.mode,
-            interval: heartbeat.interval,
-        }),
+        load_balancing,
+        fallback: Fallback { conditions: conditions.into_iter().collect(), max_attempts, max_retry_after },
+        heartbeat: heartbeat.unwrap_or_default(),
     }
 }
 

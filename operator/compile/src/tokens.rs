@@ -62,18 +62,38 @@ pub(crate) fn compile<'a>(
                 }],
                 detail: Detail::Token { expires, suspended },
             };
-            let token = compiled.ok().map(|(limits, keys)| Token {
-                keys: keys.owned,
-                models: object.spec.models.clone(),
-                limits,
-                deny_unpriced,
-                max_concurrent_requests: object.spec.max_concurrent_requests,
-                expires,
-                suspended,
-            });
+            let token = compiled.ok().map(|(limits, keys)| build(&object.spec, limits, keys));
             (id, token, verdict)
         })
         .collect()
+}
+
+fn build(spec: &ApiTokenSpec, limits: Vec<Limit>, keys: Keys) -> Token {
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let ApiTokenSpec {
+        models,
+        // In `limits`.
+        limits: _,
+        // In `denies_unpriced`.
+        unpriced_models: _,
+        max_concurrent_requests,
+        expiration_time,
+        state,
+        // For people, and for whoever makes the keys.
+        description: _,
+        secret_name: _,
+        secret_keys: _,
+        rotation: _,
+    } = spec;
+    Token {
+        keys: keys.owned,
+        models: models.clone(),
+        limits,
+        deny_unpriced: spec.denies_unpriced(),
+        max_concurrent_requests: *max_concurrent_requests,
+        expires: expiration_time.as_ref().map(seconds),
+        suspended: *state == TokenState::Suspended,
+    }
 }
 
 /// The keys that belong to a token.

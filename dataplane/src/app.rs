@@ -4,6 +4,7 @@
 //! Two runtimes on two threads: one with a worker per core for traffic, one single-threaded for the admin listener and
 //! the source of configuration, so that neither keeps the other waiting.
 
+mod settling;
 mod shutdown;
 mod source;
 
@@ -21,7 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::source::Configure;
+use self::{settling::Settling, source::Configure};
 pub use self::{
     shutdown::ShutdownTimeouts,
     source::{Files, OnReload, Source},
@@ -35,6 +36,7 @@ use crate::{
         store::{Link, Store},
     },
     descriptors::{self, Descriptors},
+    limits::LimitStore,
     request::{self, Gateway, RequestSettings, ResponseBody},
     server::{
         self, Capacity, Drain, Handle, Limits, Server, accept,
@@ -64,6 +66,8 @@ pub struct Settings {
     pub egress: Egress,
     /// How long connections to upstreams are kept.
     pub upstreams: ConnectionLifetimes,
+    /// In which the limits of tokens are counted together with other processes; none for in this one, each pod its share.
+    pub limit_store: Option<Arc<dyn LimitStore>>,
     /// How to end.
     pub shutdown: ShutdownTimeouts,
     /// Threads for traffic; none for one per core.
@@ -159,7 +163,9 @@ impl App {
         let spawner = Spawner::new(metrics.panics());
         let upstream_metrics = upstream::Metrics::new(descriptors.clone());
         upstream_metrics.register(&mut registry);
+        let limit_backend = settling::backend(settings.limit_store);
         let state = SharedState::new(addresses(&settings.source))
+            .with_limit_backend(limit_backend.clone())
             .with_traffic(traffic)
             .with_egress(settings.egress)
             .with_connections(settings.upstreams, upstream_metrics, spawner.clone());
@@ -208,11 +214,13 @@ impl App {
         serve(&traffic, &shared, Requests(Arc::clone(&gateway)), plain, gateway_tls)?;
         // Where the connections are driven.
         traffic.spawn(async move { state.clients().sweep().await });
+        let settling = Settling::start(&limit_backend, &traffic, &shared.spawner);
         let admin_listener = listener(&control, admin_listener)?;
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
             control.block_on(run_control(&shared, admin, admin_listener, source, stop, settings.shutdown));
             // Whatever is left after the last words is cut here; the records of cut requests are written by their guards.
             traffic.shutdown_timeout(Duration::from_millis(500));
+            settling.finish(&control);
             control.shutdown_background();
             // The last holder of the access log writes what is queued.
             drop(gateway);

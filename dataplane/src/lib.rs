@@ -13,6 +13,7 @@ pub mod config;
 pub mod descriptors;
 pub mod file_watch;
 pub mod keepalive;
+pub mod limits;
 pub mod random;
 pub mod request;
 pub mod server;

@@ -179,7 +179,8 @@ where
     // The body may have been long in coming.
     view.refresh(&gateway)?;
     guard.facts.set_caller(view.caller());
-    let admission = admit::admit(view.runtime(), view.caller(), &read.request, &gateway.settings, clock::now())?;
+    let admitting = admit::admit(view.runtime(), view.caller(), &read.request, &gateway.settings, clock::now());
+    let admission = admitting.await?;
     guard.set_admission(&admission.route, admission.reservation);
     let requested_model = (read.request.model(), read.needs);
     let plan =

@@ -1,7 +1,7 @@
 //! State that outlives a configuration: counters, health and connections are kept by name, so that a new snapshot
 //! forgives no limit, forgets no failure and closes no pooled connection.
 
-mod account;
+mod changes;
 mod concurrency_limit;
 mod health;
 mod learned;
@@ -12,12 +12,12 @@ mod retry_budget;
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use routeapi_channel::ObjectId;
 
-pub use account::{Account, Headroom, Remaining, Reservation, Room};
+pub use changes::{Draft, StateChanges, View};
 pub use concurrency_limit::{ConcurrencyLimit, ConcurrencyPermit};
 pub use health::{Availability, Eviction, Health};
 pub use learned::Learned;
@@ -25,22 +25,30 @@ pub use load::{InFlight, Load};
 pub use rejected_keys::{KeyRejection, RejectedKeys};
 pub use retry_budget::RetryBudget;
 
-use crate::spawn::Spawner;
-use crate::telemetry::Traffic;
-use crate::upstream::{self, AddressRules, Clients, ConnectionLifetimes, Egress};
+use crate::{
+    limits::{Account, LimitBackend},
+    spawn::Spawner,
+    telemetry::Traffic,
+    upstream::{self, AddressRules, Clients, ConnectionLifetimes, Credentials, Egress},
+};
 
 /// One upstream model as health sees it: two routes that use the same model of the same account share its fate.
 pub type HealthKey = (ObjectId, Option<String>);
 
+/// A provider, and a hash of all that is said of it but its key.
+type CredentialsKey = (ObjectId, u64);
+
 /// Everything that is shared by one configuration and the next.
 #[derive(Debug)]
 pub struct SharedState {
+    limit_backend: LimitBackend,
     accounts: Registry<ObjectId, Account>,
     health: Registry<HealthKey, Health>,
     loads: Registry<HealthKey, Load>,
     learned: Registry<HealthKey, Learned>,
     concurrency: Registry<ObjectId, ConcurrencyLimit>,
     budgets: Registry<ObjectId, RetryBudget>,
+    credentials: Registry<CredentialsKey, Credentials>,
     rejected_keys: Arc<RejectedKeys>,
     clients: Clients,
     traffic: Arc<Traffic>,
@@ -50,16 +58,25 @@ impl SharedState {
     /// Nothing used, nothing failed, nothing connected.
     pub fn new(addresses: impl Into<AddressRules>) -> Self {
         Self {
+            limit_backend: LimitBackend::default(),
             accounts: Registry::default(),
             health: Registry::default(),
             loads: Registry::default(),
             learned: Registry::default(),
             concurrency: Registry::default(),
             budgets: Registry::default(),
+            credentials: Registry::default(),
             rejected_keys: Arc::default(),
             clients: Clients::new(addresses),
             traffic: Arc::default(),
         }
+    }
+
+    /// Counts the limits of tokens there.
+    #[must_use]
+    pub fn with_limit_backend(mut self, limit_backend: LimitBackend) -> Self {
+        self.limit_backend = limit_backend;
+        self
     }
 
     /// Counts by route and upstream here.
@@ -93,39 +110,9 @@ impl SharedState {
         &self.traffic
     }
 
-    /// The account of a token.
-    pub fn account(&self, token: &ObjectId) -> Arc<Account> {
-        self.accounts.get(token)
-    }
-
-    /// The health of an upstream model.
-    pub fn health(&self, key: &HealthKey) -> Arc<Health> {
-        self.health.get(key)
-    }
-
-    /// What an upstream model has to do.
-    pub fn load(&self, key: &HealthKey) -> Arc<Load> {
-        self.loads.get(key)
-    }
-
-    /// What was learned of an upstream model.
-    pub fn learned(&self, key: &HealthKey) -> Arc<Learned> {
-        self.learned.get(key)
-    }
-
     /// Which providers' keys are rejected.
     pub fn rejected_keys(&self) -> &Arc<RejectedKeys> {
         &self.rejected_keys
-    }
-
-    /// The concurrency limit of a provider.
-    pub fn concurrency(&self, provider: &ObjectId) -> Arc<ConcurrencyLimit> {
-        self.concurrency.get(provider)
-    }
-
-    /// The retry budget of a route.
-    pub fn budget(&self, route: &ObjectId) -> Arc<RetryBudget> {
-        self.budgets.get(route)
     }
 
     /// Connections to upstreams.
@@ -134,18 +121,19 @@ impl SharedState {
     }
 
     /// Drops what no configuration refers to any more.
-    pub fn prune(&self) {
+    fn prune(&self) {
         self.accounts.prune();
         self.health.prune();
         self.loads.prune();
         self.learned.prune();
         self.concurrency.prune();
         self.budgets.prune();
+        self.credentials.prune();
         self.clients.prune();
     }
 }
 
-/// Values by name, made on first use. A lock is taken while a configuration is compiled, never by a request.
+/// Values by name. A lock is taken while a configuration is compiled or put in force, never by a request.
 #[derive(Debug)]
 struct Registry<K, V>(Mutex<HashMap<K, Arc<V>>>);
 
@@ -155,33 +143,20 @@ impl<K, V> Default for Registry<K, V> {
     }
 }
 
-impl<K: Hash + Eq + Clone, V: Default> Registry<K, V> {
-    fn get(&self, key: &K) -> Arc<V> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.entry(key.clone()).or_default().clone()
+impl<K: Hash + Eq, V> Registry<K, V> {
+    fn get(&self, key: &K) -> Option<Arc<V>> {
+        self.lock().get(key).cloned()
+    }
+
+    fn insert(&self, key: K, value: Arc<V>) {
+        self.lock().insert(key, value);
     }
 
     fn prune(&self) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|_, value| Arc::strong_count(value) > 1);
+        self.lock().retain(|_, value| Arc::strong_count(value) > 1);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upstream::AddressPolicy;
-
-    #[test]
-    fn state_in_use_is_kept_and_unused_state_is_pruned() {
-        let state = SharedState::new(AddressPolicy::Workstation);
-        let key = (ObjectId::new("a", "b"), None);
-        let held = state.health(&key);
-        state.prune();
-        assert!(Arc::ptr_eq(&held, &state.health(&key)));
-        let weak = Arc::downgrade(&held);
-        drop(held);
-        state.prune();
-        assert!(weak.upgrade().is_none());
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<V>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

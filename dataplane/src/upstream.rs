@@ -1,12 +1,13 @@
 //! Talking to upstreams: one HTTP request and where it goes. No translation, no retry loop, no policy.
 
 mod additions;
+mod authorization;
 pub mod balance;
 mod body;
 mod client;
 mod clients;
 mod connect;
-mod credential;
+mod credentials;
 mod echo;
 mod egress;
 mod inflate;
@@ -18,10 +19,11 @@ mod sent;
 mod tunnel;
 
 pub use additions::{Additions, InvalidAdditions};
+pub use authorization::{Authorization, InvalidKey, Payload, Stale};
 pub use body::{BrokenOff, OutboundBody, Tail};
 pub use client::{BaseUrl, Client, ConnectedClient, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
-pub use clients::{ClientIdentity, Clients, Trust};
-pub use credential::{Credential, InvalidCredential};
+pub use clients::{ClientIdentity, Clients, NewConnections, Trust, UnusableConnection};
+pub use credentials::Credentials;
 pub use egress::{Egress, InvalidEgress};
 pub use inflate::Inflated;
 pub use metrics::Metrics;

@@ -20,8 +20,8 @@ pub fn run() -> anyhow::Result<()> {
     for routes in [10, 1_000, 5_000] {
         let snapshot: Snapshot = serde_json::from_value(state(routes))?;
         let revision = Catalog::of(&snapshot)?.revision();
-        let (runtime, refused) =
-            compile::compile(&snapshot, &revision, &SharedState::new(AddressPolicy::Workstation), Share::default());
+        let state = SharedState::new(AddressPolicy::Workstation);
+        let (runtime, _changes, refused) = compile::compile(&snapshot, &revision, state.view(), Share::default());
         ensure!(refused.is_empty(), "{refused:?}");
         let found = format!("team-{}-gpt-4o-mini", routes - 1);
         let nanos = |model: &str| {

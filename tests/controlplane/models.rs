@@ -26,8 +26,8 @@ fn answers(tenants: &Tenants, namespace: &str, model: &str) -> Option<String> {
     assert!(unreadable.is_empty(), "{unreadable:?}");
     let revision = routeapi_channel::Catalog::of(&snapshot).unwrap().revision();
     let state = SharedState::new(AddressPolicy::Workstation);
-    let (runtime, refused): (Runtime, _) =
-        compile::compile(&snapshot, &revision, &state, routeapi_metering::Share::default());
+    let (runtime, _changes, refused): (Runtime, _, _) =
+        compile::compile(&snapshot, &revision, state.view(), routeapi_metering::Share::default());
     assert!(refused.is_empty(), "{refused:?}");
     let serves = |route: &&std::sync::Arc<Route>| route.serves();
     runtime.route(namespace, model).filter(serves).map(|route| route.id.to_string())

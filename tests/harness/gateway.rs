@@ -7,6 +7,7 @@ use http::Uri;
 use routeapi_dataplane::app::{App, Files, Running, Settings, ShutdownTimeouts, Source};
 use routeapi_dataplane::config::local::{Loaded, Loader, problem::ManifestProblem, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
+use routeapi_dataplane::limits::LimitStore;
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
 use routeapi_dataplane::upstream::{AddressPolicy, ConnectionLifetimes, Egress};
@@ -53,6 +54,8 @@ pub struct Setup {
     pub egress: Egress,
     /// How long connections to upstreams are kept.
     pub upstreams: ConnectionLifetimes,
+    /// Where limits are counted together with other gateways.
+    pub limit_store: Option<Arc<dyn LimitStore>>,
 }
 
 impl Gateway {
@@ -100,13 +103,14 @@ impl Gateway {
     }
 
     fn start(source: Source, setup: Setup) -> Self {
-        let Setup { requests, limits, egress, upstreams } = setup;
+        let Setup { requests, limits, egress, upstreams, limit_store } = setup;
         let records = Lines::default();
         let running = App::start(Settings {
             limits,
             requests,
             egress,
             upstreams,
+            limit_store,
             workers: Some(2),
             access_log: Some(Box::new(records.clone())),
             ..settings(source)
@@ -194,6 +198,7 @@ pub fn settings(source: Source) -> Settings {
         requests: RequestSettings::default(),
         egress: Egress::default(),
         upstreams: ConnectionLifetimes::default(),
+        limit_store: None,
         shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
         workers: Some(1),
         access_log: None,

@@ -8,6 +8,7 @@
 //!   `routeapi` have these too.
 //! - [`client`]: a plain HTTP client that tells how answers ended.
 //! - [`gateway`]: the real gateway in this process.
+//! - [`limit_store`]: limits that several gateways count together.
 //! - [`operator`]: a release of the chart with the real operator, and gateways in the place of its pods.
 //! - [`fake_operator`]: the other side of the configuration stream, by hand.
 //! - [`helm`]: helm, run for real on this repository's chart.
@@ -28,6 +29,7 @@ pub mod fake_operator;
 pub mod files;
 pub mod gateway;
 pub mod helm;
+pub mod limit_store;
 pub mod operator;
 pub mod process;
 pub mod proxy;

@@ -148,6 +148,11 @@ impl Gateway {
         format!("{} {:?}", self.0.config().await, self.0.records())
     }
 
+    /// Ends it as SIGTERM does, and waits until it is gone.
+    pub async fn stop(self) {
+        self.0.stop().await;
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }

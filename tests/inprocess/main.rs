@@ -23,6 +23,8 @@ mod egress;
 mod errors;
 mod fallback;
 mod forms;
+mod keys;
+mod limit_store;
 mod limits;
 mod meanwhile;
 mod metering;

@@ -65,8 +65,12 @@ pub struct Actual {
 #[must_use = "a reservation that is not handed back is held for ever"]
 pub struct Ticket {
     estimate: Estimate,
-    bounds: Vec<Bound>,
+    bounds: Bounds,
 }
+
+/// What one request may use of each strict limit: what was reserved for it, wherever that was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds(Vec<Bound>);
 
 /// What one request may use of a strict limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,9 +232,28 @@ impl History {
 // === impl Ticket ===
 
 impl Ticket {
-    /// Whether a strict limit watches this request's answer.
-    pub fn is_bounded(&self) -> bool {
-        !self.bounds.is_empty()
+    /// What the request may use of each strict limit.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+}
+
+// === impl Bounds ===
+
+impl Bounds {
+    /// Of the strict ones among these limits, for a request that reserves this.
+    pub fn new<'a>(limits: impl IntoIterator<Item = &'a Limit>, estimate: Estimate) -> Self {
+        let strict = limits.into_iter().filter(|limit| limit.is_strict).map(|limit| Bound {
+            limit: limit.name.clone(),
+            quantity: limit.quantity,
+            reserved: limit.quantity.of_estimate(estimate),
+        });
+        Self(strict.collect())
+    }
+
+    /// Whether no strict limit watches this request's answer.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The strict limit of which a request has used more than it reserved.
@@ -238,7 +261,7 @@ impl Ticket {
     /// # Errors
     /// That limit.
     pub fn check(&self, used: Actual) -> Result<(), Exceeded> {
-        match self.bounds.iter().find(|bound| bound.quantity.of_actual(used) > bound.reserved) {
+        match self.0.iter().find(|bound| bound.quantity.of_actual(used) > bound.reserved) {
             None => Ok(()),
             Some(Bound { limit, quantity, reserved }) => Err(Exceeded {
                 limit: limit.clone(),
@@ -330,13 +353,7 @@ impl Account {
         self.in_flight = self.in_flight.saturating_add(1);
         self.reserved.tokens = self.reserved.tokens.saturating_add(estimate.tokens);
         self.reserved.spend = self.reserved.spend.saturating_add(estimate.spend);
-        let strict = self.counters.iter().map(|counter| &counter.limit).filter(|limit| limit.is_strict);
-        let bounds = strict.map(|limit| Bound {
-            limit: limit.name.clone(),
-            quantity: limit.quantity,
-            reserved: limit.quantity.of_estimate(estimate),
-        });
-        Ok(Ticket { estimate, bounds: bounds.collect() })
+        Ok(Ticket { estimate, bounds: Bounds::new(self.counters.iter().map(|counter| &counter.limit), estimate) })
     }
 
     /// Replaces a reservation by what was really used, which may be more.

@@ -9,7 +9,7 @@ mod record;
 mod usage;
 mod window;
 
-pub use account::{Account, Actual, Estimate, Exceeded, ExceededKind, Limit, Quantity, Share, Ticket};
+pub use account::{Account, Actual, Bounds, Estimate, Exceeded, ExceededKind, Limit, Quantity, Share, Ticket};
 pub use price::{Nanos, Price};
 pub use record::{AttemptRecord, Outcome, UsageRecord, UsageSource};
 pub use usage::Usage;

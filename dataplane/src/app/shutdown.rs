@@ -29,7 +29,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same after a second signal.
 const FORCED_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// For what comes after the last words: records of cut requests, the logs. Whatever waits longer is cut by the exit.
+/// For what comes after the last words: records of cut requests, settling, the logs. Whatever waits longer is cut by the
+/// exit.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(2_750);
 
 /// How long the process goes on after a second signal at most.

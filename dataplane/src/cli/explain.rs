@@ -112,7 +112,8 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     let snapshot = &loaded.compiled.snapshot;
     let state = SharedState::new(AddressPolicy::Workstation).with_egress(Egress::read(manifests::environment)?);
     let revision = Catalog::of(snapshot)?.revision();
-    let (runtime, refused) = compile::compile(snapshot, &revision, &state, Share::default());
+    // Never put in force, so that what it would change does not matter.
+    let (runtime, _changes, refused) = compile::compile(snapshot, &revision, state.view(), Share::default());
     for problem in &refused {
         let name = format!("{} {}", kind_name(problem.key.kind), problem.key.id);
         writeln!(io::stderr().lock(), "error: {name}: {}", problem.message)?;
@@ -360,7 +361,8 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
     for name in additions.map_or(&[][..], |additions| additions.forwarded()) {
         writeln!(out, "   {name}: (the client's)")?;
     }
-    if let Some((name, _)) = upstream.client.credential() {
+    let authorization = upstream.client.credentials().map(|credentials| credentials.current());
+    if let Some(name) = authorization.as_ref().and_then(|authorization| authorization.header_name()) {
         writeln!(out, "   {name}: {REDACTED}")?;
     }
     writeln!(out, "   content-type: application/json\n")?;
@@ -403,7 +405,7 @@ mod tests {
         let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "http://u:canary@everyones:3128".to_owned());
         let state = SharedState::new(AddressPolicy::Cluster).with_egress(Egress::read(environment).unwrap());
         let revision = Catalog::of(&snapshot).unwrap().revision();
-        let (runtime, refused) = compile::compile(&snapshot, &revision, &state, Share::default());
+        let (runtime, _changes, refused) = compile::compile(&snapshot, &revision, state.view(), Share::default());
         assert!(refused.is_empty(), "{refused:?}");
         let body = Bytes::from_static(br#"{"model":"m","messages":[],"store":true}"#);
         let Inbound::Call(matched) = inbound::route("POST", "/v1/chat/completions", None).unwrap() else { panic!() };

@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         limits: args.clients.limits(),
         requests: args.clients.requests(),
         upstreams: args.clients.upstreams(),
+        limit_store: None,
         egress: Egress::read(manifests::environment)?,
         shutdown: SHUTDOWN,
         workers: args.clients.workers,

@@ -104,6 +104,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         limits: args.clients.limits(),
         requests: args.clients.requests(),
         upstreams: args.clients.upstreams(),
+        limit_store: None,
         egress: Egress::read(manifests::environment)?,
         shutdown: ShutdownTimeouts { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
         workers: args.clients.workers,

@@ -1,4 +1,8 @@
-//! Snapshot → the tables a request reads. What cannot be compiled is reported and left out; the rest stands.
+//! Snapshot → the tables a request reads, and what they change in the state that outlives them. What cannot be compiled is
+//! reported and left out; the rest stands.
+//!
+//! Pure: the state is looked at and nothing in it is changed, so that a configuration can be judged without being put in
+//! force.
 
 mod providers;
 mod routes;
@@ -16,23 +20,26 @@ use routeapi_protocol::{
 };
 
 use super::runtime::Runtime;
-use crate::state::SharedState;
+use crate::state::{StateChanges, View};
 
-/// Compiles a state. `share` is this process's part of every token's limits.
+/// Compiles a configuration beside this state. `share` is this process's part of every token's limits. To put the tables in
+/// force, apply the changes first.
 pub fn compile(
     snapshot: &Snapshot,
     revision: &Revision,
-    state: &SharedState,
+    state: View<'_>,
     share: Share,
-) -> (Runtime, Vec<Unreadable>) {
-    let mut refused = Vec::new();
-    let providers = providers::compile(&snapshot.providers, state, &mut refused);
+) -> (Runtime, StateChanges, Vec<Unreadable>) {
+    // Taken apart, so that a kind that is forgotten here does not compile.
+    let Snapshot { providers, routes, tokens, namespaces } = snapshot;
+    let (mut draft, mut refused) = (state.draft(), Vec::new());
+    let providers = providers::compile(providers, &mut draft, &mut refused);
     let mut runtime = Runtime { revision: Some(revision.clone()), ..Runtime::default() };
     let other = Operation::Direct(Direct::Unlisted);
     runtime.has_other_paths = providers.values().any(|compiled| compiled.provider.operations.contains(&other));
-    let namespaces = Arc::new(snapshot.namespaces.clone());
-    for (id, route) in &snapshot.routes {
-        match routes::compile(id, route, &providers, &namespaces, state) {
+    let namespaces = Arc::new(namespaces.clone());
+    for (id, route) in routes {
+        match routes::compile(id, route, &providers, &namespaces, &mut draft) {
             Ok(compiled) => {
                 let compiled = Arc::new(compiled);
                 runtime.names.insert(&compiled, &route.published);
@@ -41,24 +48,25 @@ pub fn compile(
             Err(message) => refused.push(unreadable(Kind::Route, id, message)),
         }
     }
-    for (id, token) in &snapshot.tokens {
-        match tokens::compile(id, token, state, share) {
+    for (id, token) in tokens {
+        match tokens::compile(id, token, &mut draft, share) {
             Ok(keys) => runtime.tokens.extend(keys),
             Err(message) => refused.push(unreadable(Kind::Token, id, message)),
         }
     }
-    state.prune();
-    (runtime, refused)
+    (runtime, draft.finish(), refused)
 }
 
 fn price(told: &snapshot::Price) -> Price {
+    let snapshot::Price { input_per_million, output_per_million, cached_input_per_million, cache_write_per_million } =
+        *told;
     let nanos = |amount: NanoUsd| u64::try_from(amount.get()).unwrap_or(0);
-    let input = nanos(told.input_per_million);
+    let input = nanos(input_per_million);
     Price {
         input,
-        output: nanos(told.output_per_million),
-        cached_input: told.cached_input_per_million.map_or(input, nanos),
-        cache_write: told.cache_write_per_million.map_or(input, nanos),
+        output: nanos(output_per_million),
+        cached_input: cached_input_per_million.map_or(input, nanos),
+        cache_write: cache_write_per_million.map_or(input, nanos),
     }
 }
 

@@ -1,5 +1,7 @@
-//! Puts a catalog in force: decode, compile, swap. What cannot be used keeps its previous version, or is left out if
-//! there is none, and is reported; everything else of the new state applies.
+//! Puts a catalog in force: decode, compile, apply what that changes in the state, swap. What cannot be used keeps its
+//! previous version, or is left out if there is none, and is reported; everything else of the new state applies.
+//!
+//! What was only tried changes nothing: the state changes once, with the configuration that is put in force.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     clock,
-    state::{RejectedKeys, SharedState},
+    state::{RejectedKeys, SharedState, StateChanges},
 };
 
 /// Puts configurations in force, one after the other.
@@ -56,8 +58,9 @@ impl Installer {
     /// Puts a state in force. `revision` is what its source calls it. Returns what was refused.
     pub fn install(&self, target: &Catalog, revision: &Revision, origin: Origin) -> Vec<Unreadable> {
         let mut in_force = self.lock();
-        let (runtime, catalog, rejected) = self.compile(target, &in_force, revision);
+        let (runtime, changes, catalog, rejected) = self.compile(target, &in_force, revision);
         in_force.catalog = Arc::new(catalog);
+        changes.apply(&self.state);
         self.configure_traffic(&runtime);
         self.store.apply(
             runtime,
@@ -81,7 +84,9 @@ impl Installer {
         in_force.share = share;
         let revision = self.store.applied().map_or_else(|| in_force.catalog.revision(), |it| it.revision.clone());
         let (snapshot, _) = in_force.catalog.decode();
-        let (runtime, _) = compile::compile(&snapshot, &revision, &self.state, share);
+        // What is in force has been compiled before, so that nothing of it is refused.
+        let (runtime, changes, _) = compile::compile(&snapshot, &revision, self.state.view(), share);
+        changes.apply(&self.state);
         self.configure_traffic(&runtime);
         self.store.replace(runtime);
     }
@@ -97,7 +102,7 @@ impl Installer {
         target: &Catalog,
         in_force: &InForce,
         revision: &Revision,
-    ) -> (Runtime, Catalog, Vec<Unreadable>) {
+    ) -> (Runtime, StateChanges, Catalog, Vec<Unreadable>) {
         let mut candidate = target.clone();
         let mut refused = Vec::new();
         let mut restored = BTreeSet::new();
@@ -109,7 +114,7 @@ impl Installer {
                 Err(unreadable)
             };
             let unusable = match found {
-                Ok(runtime) => return (runtime, candidate, refused),
+                Ok((runtime, changes)) => return (runtime, changes, candidate, refused),
                 Err(unusable) => unusable,
             };
             // A route fails with its provider; it is judged again beside the provider's previous version.
@@ -123,9 +128,14 @@ impl Installer {
         }
     }
 
-    fn try_compile(&self, snapshot: &Snapshot, revision: &Revision, share: Share) -> Result<Runtime, Vec<Unreadable>> {
-        let (runtime, refused) = compile::compile(snapshot, revision, &self.state, share);
-        if refused.is_empty() { Ok(runtime) } else { Err(refused) }
+    fn try_compile(
+        &self,
+        snapshot: &Snapshot,
+        revision: &Revision,
+        share: Share,
+    ) -> Result<(Runtime, StateChanges), Vec<Unreadable>> {
+        let (runtime, changes, refused) = compile::compile(snapshot, revision, self.state.view(), share);
+        if refused.is_empty() { Ok((runtime, changes)) } else { Err(refused) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InForce> {
@@ -142,3 +152,6 @@ fn restore_previous(candidate: &mut Catalog, previous: &Catalog, key: &Key, rest
         None => drop(candidate.remove(key)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ use routeapi_protocol::{
 pub use super::tables::Runtime;
 use super::{offers::ModelOffers, patterns::Patterns};
 use crate::{
-    state::{Account, ConcurrencyLimit, Health, Learned, Load, RejectedKeys, RetryBudget},
+    limits::Account,
+    state::{ConcurrencyLimit, Health, Learned, Load, RejectedKeys, RetryBudget},
     upstream::Client,
 };
 

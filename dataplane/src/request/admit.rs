@@ -12,7 +12,7 @@ use super::{access::permitted, caller::Caller, gateway::RequestSettings, refusal
 use crate::{
     clock::Now,
     config::runtime::{Route, Runtime},
-    state::Reservation,
+    limits::Reservation,
 };
 
 /// Granted.
@@ -24,7 +24,7 @@ pub(super) struct Admission {
 }
 
 /// Decides whether the call goes on.
-pub(super) fn admit(
+pub(super) async fn admit(
     runtime: &Runtime,
     caller: &Caller,
     request: &ParsedRequest,
@@ -33,7 +33,7 @@ pub(super) fn admit(
 ) -> Result<Admission, Refusal> {
     let route = permitted(runtime, caller, request.model())?;
     let estimate = worst_case(route, request, settings);
-    let reservation = caller.token.account.reserve(now.unix_ms, estimate).map_err(Refusal::LimitReached)?;
+    let reservation = caller.token.account.reserve(now.unix_ms, estimate).await?;
     route.budget.request();
     Ok(Admission { route: Arc::clone(route), reservation })
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header::CONNECTION};
 use routeapi_protocol::dialect::Family;
 
 use super::{context::Context, gateway::Gateway, settle::Guard};
-use crate::state::{Headroom, Room};
+use crate::limits::{Headroom, Room};
 
 /// A limit of requests, what is left of it, and when it is whole again: the names that OpenAI's SDKs and tools read.
 pub(super) const REQUEST_LIMIT_HEADERS: [&str; 3] =

@@ -53,6 +53,8 @@ pub(super) enum Cause {
     ConnectionClosed,
     /// The request could not be formed: nothing was sent.
     RequestUnformed,
+    /// The gateway's credentials for the upstream have expired, and newer ones have not come: nothing was sent.
+    StaleCredentials,
     /// All of the provider's `maxConcurrentRequests` are in use.
     UpstreamBusy,
     /// No HTTP/2 stream was free, or the server refused it: nothing was processed.
@@ -156,6 +158,7 @@ impl Failure {
             SendError::Saturated(_) | SendError::Refused => (Cause::NoFreeStream, ProblemKind::Overloaded),
             SendError::Descriptors => (Cause::NoDescriptors, ProblemKind::Overloaded),
             SendError::Closed(_) | SendError::Stale(_) => (Cause::ConnectionClosed, ProblemKind::Upstream),
+            SendError::Unauthorized(_) => (Cause::StaleCredentials, ProblemKind::Upstream),
             SendError::Invalid(_) => (Cause::RequestUnformed, ProblemKind::InvalidRequest),
         }
     }
@@ -277,6 +280,8 @@ impl Failure {
             Cause::ConnectionClosed => cause("connection_closed", If(ConnectFailure), Blame::Upstream, 1),
             // Another upstream may take the same model id under a name that can be sent.
             Cause::RequestUnformed => cause("request_unformed", Always, Blame::Nobody, 1),
+            // Another upstream has credentials of its own.
+            Cause::StaleCredentials => cause("stale_credentials", Always, Blame::Nobody, 1),
             Cause::UpstreamBusy => cause("upstream_busy", Always, Blame::Nobody, 0),
             // Nothing was processed, and another may have a connection that is open.
             Cause::NoFreeStream => cause("no_free_stream", Always, Blame::Nobody, 0),

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use routeapi_protocol::response_translation::ResponseStream;
 
 use super::gateway::Gateway;
-use crate::state::Account;
+use crate::limits::Account;
 
 /// A part of what may be held, given back when dropped.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::{num::NonZero, panic::resume_unwind, sync::Arc, thread::available_paral
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
 
-use crate::state::Account;
+use crate::limits::Account;
 
 /// Largest input, in bytes, that is worked on in place. Decoding and encoding together take 10 to 30 µs per KiB.
 const MAX_INLINE_BYTES: usize = 32 << 10;

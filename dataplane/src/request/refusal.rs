@@ -9,6 +9,7 @@ use routeapi_protocol::{
 };
 
 use super::failure::Failure;
+use crate::limits::{Refused, StoreUnavailable};
 
 /// What a client is told when no more bytes may be held.
 pub(super) const BUFFERS_FULL: &str = "the gateway's buffer limit is reached; try again in a moment";
@@ -151,6 +152,9 @@ pub(super) enum Refusal {
     /// A limit leaves no room.
     #[error("{}", Limit(.0))]
     LimitReached(Exceeded),
+    /// It cannot be told whether the limits leave room.
+    #[error("the gateway cannot check the limits of this token at the moment; try again")]
+    LimitStoreUnavailable(StoreUnavailable),
     /// The route has no upstream to ask, until somebody corrects an object.
     #[error("AIRoute {route} is not ready: {why}")]
     RouteBroken {
@@ -217,7 +221,17 @@ impl Refusal {
                 None => "the request body is not legal".to_owned(),
             },
             Self::Upstream(failure) => failure.log_message(),
+            Self::LimitStoreUnavailable(unavailable) => unavailable.to_string(),
             other => other.to_string(),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Exceeded(exceeded) => Self::LimitReached(exceeded),
+            Refused::StoreUnavailable(unavailable) => Self::LimitStoreUnavailable(unavailable),
         }
     }
 }

@@ -25,6 +25,8 @@ use super::{
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What programs read where a route has no upstream to ask: an object has to be corrected, waiting does not help.
 const ROUTE_NOT_READY: &str = "route_not_ready";
+/// What programs read where a limit store is away: the same request may pass in a moment.
+const LIMIT_STORE_UNAVAILABLE: &str = "limit_store_unavailable";
 
 /// Answers a refusal and settles the request.
 pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<Bytes> {
@@ -98,6 +100,12 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
             problem.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
             problem.code = Some(ROUTE_NOT_READY.to_owned());
         }
+        // Not overload, which some dialects answer with a status of their own.
+        Refusal::LimitStoreUnavailable(_) => {
+            problem.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+            problem.code = Some(LIMIT_STORE_UNAVAILABLE.to_owned());
+            problem.retry_after_ms = Some(1_000);
+        }
         Refusal::NoSuchPath { .. }
         | Refusal::NotServed(_)
         | Refusal::NoToken
@@ -148,6 +156,7 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
             ExceededKind::Spend => (ProblemKind::QuotaExceeded, "spend_limit"),
             ExceededKind::Concurrency => (ProblemKind::RateLimited, "concurrency_limit"),
         },
+        Refusal::LimitStoreUnavailable(_) => (ProblemKind::Upstream, LIMIT_STORE_UNAVAILABLE),
         Refusal::RouteBroken { .. } => (ProblemKind::Upstream, ROUTE_NOT_READY),
         Refusal::NotCapable { .. } => (ProblemKind::InvalidRequest, "not_capable"),
         // Clients that count tokens fall back to their own estimate on 404 (docs/protocols/embeddings-and-counting.md).
@@ -178,6 +187,7 @@ fn outcome(refusal: &Refusal) -> RequestOutcome {
         | Refusal::LimitReached(_) => Outcome::LimitStopped,
         Refusal::BodyBroken => Outcome::ClientCancelled,
         Refusal::NotConfigured
+        | Refusal::LimitStoreUnavailable(_)
         | Refusal::RouteBroken { .. }
         | Refusal::BuffersFull
         | Refusal::Busy

@@ -29,7 +29,7 @@ use super::{client::Client, context::Context, failure, gateway::Gateway, outcome
 use crate::{
     clock::{self, Now},
     config::runtime::Route,
-    state::{Headroom, Reservation},
+    limits::{Headroom, Reservation},
 };
 
 /// One per request.

@@ -21,7 +21,7 @@ use crate::{
     server::Drain,
     state::SharedState,
     telemetry::{Metrics, RecordSink, RequestRecord},
-    upstream::AddressPolicy,
+    upstream::{AddressPolicy, Authorization},
 };
 
 #[derive(Default)]
@@ -57,10 +57,15 @@ fn gateway_of(provider: &serde_json::Value, first_content: &str, request: &str) 
         "tokens": {"a/t": {"keys": [{"id": "k", "sha256": token_format::sha256("sk-test")}], "models": ["*"]}},
     }))
     .unwrap();
+    gateway_from(&snapshot)
+}
+
+fn gateway_from(snapshot: &Snapshot) -> (Arc<Gateway>, Arc<Kept>) {
     let state = SharedState::new(AddressPolicy::Workstation);
-    let revision = Catalog::of(&snapshot).unwrap().revision();
-    let (runtime, refused) = compile::compile(&snapshot, &revision, &state, Share::default());
+    let revision = Catalog::of(snapshot).unwrap().revision();
+    let (runtime, changes, refused) = compile::compile(snapshot, &revision, state.view(), Share::default());
     assert!(refused.is_empty(), "{refused:?}");
+    changes.apply(&state);
     let kept = Arc::new(Kept::default());
     let gateway = Gateway {
         config: Arc::new(Store::new(runtime, Link::Local)),
@@ -291,4 +296,51 @@ async fn request_future_is_small() {
     let future = handle(&gateway, peer(), request(Full::new(Bytes::new())));
     let size = size_of_val(&future);
     assert!(size <= 2_048, "{size} bytes");
+}
+
+/// A gateway whose model `m` is served by an upstream that listens here, and by Echo if that fails.
+async fn gateway_with_fallback() -> (Arc<Gateway>, Arc<Kept>, tokio::net::TcpListener) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (timeouts, eviction) = (
+        json!({"connect": "1s", "firstContent": "5s", "streamIdle": "5s", "request": "10s"}),
+        json!({"consecutiveFailures": 1, "duration": "1h"}),
+    );
+    let snapshot = json!({
+        "providers": {
+            "a/up": {"type": "OpenAI", "baseUrl": format!("http://{}/v1", listener.local_addr().unwrap()),
+                "credential": {"apiKey": "k"}, "endpoints": ["ChatCompletions"], "eviction": eviction},
+            "a/echo": {"type": "Echo", "baseUrl": "", "eviction": eviction},
+        },
+        "routes": {"a/m": {
+            "models": ["m"], "listed": true, "created": 0, "allowedNamespaces": "all", "translation": "Default",
+            "upstreams": [
+                {"name": "up", "provider": "a/up", "priority": 0, "weight": 1, "timeouts": timeouts},
+                {"name": "echo", "provider": "a/echo", "priority": 1, "weight": 1, "timeouts": timeouts},
+            ],
+            "fallback": {"conditions": [], "maxAttempts": 3, "maxRetryAfter": "1s"},
+        }},
+        "tokens": {"a/t": {"keys": [{"id": "k", "sha256": token_format::sha256("sk-test")}], "models": ["*"]}},
+    });
+    let (gateway, kept) = gateway_from(&serde_json::from_value(snapshot).unwrap());
+    (gateway, kept, listener)
+}
+
+#[tokio::test]
+async fn expired_credentials_send_nothing_and_trigger_fallback_without_blame() {
+    let (gateway, kept, listener) = gateway_with_fallback().await;
+    let runtime = gateway.config.current();
+    let credentials = runtime.route("a", "m").unwrap().upstreams[0].client.credentials().unwrap();
+    let (name, value) = (http::header::AUTHORIZATION, http::HeaderValue::from_static("Bearer t"));
+    credentials.publish(Authorization::Header { name, value, expires: Some(1) });
+    let response = handle(&gateway, peer(), request(Full::new(Bytes::from_static(STREAM)))).await;
+    assert_eq!(response.status(), 200);
+    assert!(read(response).await.is_some());
+    let records = kept.0.lock().unwrap();
+    let attempts: Vec<_> =
+        records[0].usage.attempts.iter().map(|one| (one.upstream.as_str(), one.error.as_deref())).collect();
+    assert_eq!(attempts, [("up", Some("stale_credentials")), ("echo", None)]);
+    assert_eq!(records[0].usage.attempts[0].usage_source, routeapi_metering::UsageSource::None);
+    assert!(is_ready(&gateway));
+    let (stream, _) = listener.accept().await.unwrap();
+    assert_eq!(stream.try_read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nothing was sent");
 }

@@ -24,7 +24,7 @@ impl Default for ConcurrencyLimit {
 
 impl ConcurrencyLimit {
     /// Takes on the cap of a new configuration; none means no bound.
-    pub fn configure(&self, cap: Option<u32>) {
+    pub(super) fn configure(&self, cap: Option<u32>) {
         self.cap.store(cap.unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 

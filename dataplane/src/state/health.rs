@@ -85,7 +85,7 @@ impl Default for State {
 
 impl Health {
     /// Takes on the settings of a new configuration.
-    pub fn configure(&self, eviction: Eviction) {
+    pub(super) fn configure(&self, eviction: Eviction) {
         self.state().eviction = eviction;
     }
 

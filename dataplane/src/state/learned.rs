@@ -15,7 +15,7 @@ pub struct Learned {
 
 impl Learned {
     /// Takes on a new configuration: another spec may mean another server, so that what was learned is forgotten.
-    pub fn configure(&self, spec: u64) {
+    pub(super) fn configure(&self, spec: u64) {
         let mut known = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
         if known.replace(spec).is_some_and(|known| known != spec) {
             self.refuses_stream_options.store(false, Ordering::Relaxed);

@@ -41,7 +41,7 @@ struct State {
 
 impl RejectedKeys {
     /// These are the keys in force.
-    pub fn configure(&self, keys: BTreeMap<ObjectId, u64>) {
+    pub(super) fn configure(&self, keys: BTreeMap<ObjectId, u64>) {
         let mut state = self.lock();
         let State { keys: known, rejected } = &mut *state;
         let before = rejected.len();

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderValue;
 
+use super::authorization::Payload;
+
 /// A request's body. Cloned for each try.
 #[derive(Clone, Debug, Default)]
 pub struct OutboundBody {
@@ -74,6 +76,15 @@ impl OutboundBody {
     /// The whole body, if it is JSON.
     pub fn json(&self) -> &Bytes {
         &self.first
+    }
+
+    /// What a proof of who sends it can be about.
+    pub(super) fn payload(&self) -> Payload<'_> {
+        match &self.form {
+            None => Payload::Whole([&self.first, &[], &[]]),
+            Some(form) if form.tail.is_none() => Payload::Whole([&self.first, &form.second, &form.third]),
+            Some(_) => Payload::Streamed,
+        }
     }
 
     /// Bytes that are left; none where that is not known.
@@ -162,12 +173,13 @@ mod tests {
     async fn buffered_body_can_be_resent_and_a_tail_only_once() {
         let whole = form(None);
         assert_eq!(whole.left(), Some(2));
+        assert_eq!(whole.payload(), Payload::Whole([b"a", b"", b"b"]));
         for _ in 0..2 {
             assert_eq!(read(&mut whole.clone()).await.unwrap(), b"ab");
         }
         let tail = Tail::new(futures_util::stream::iter([Ok(Bytes::from_static(b"c")), Ok(Bytes::from_static(b"d"))]));
         let body = form(Some(tail.clone()));
-        assert_eq!((body.left(), tail.has_begun()), (None, false));
+        assert_eq!((body.left(), body.payload(), tail.has_begun()), (None, Payload::Streamed, false));
         assert_eq!(read(&mut body.clone()).await.unwrap(), b"abcd");
         assert!(tail.has_begun() && !tail.is_lost());
         assert_eq!(read(&mut body.clone()).await, Err(BrokenOff));

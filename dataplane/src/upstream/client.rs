@@ -20,15 +20,17 @@ use routeapi_protocol::{dialect::Operation, wire::Wire};
 
 use super::{
     additions::Additions,
+    authorization::Stale,
     body::OutboundBody,
     connect::ConnectTimeout,
-    credential::Credential,
+    credentials::Credentials,
     echo,
     inflate::{self, Inflated},
     metrics::Metrics,
     pool::{Host, PooledBody, PooledConnection},
     sent::{MarkedBody, SentMark},
 };
+use crate::clock;
 
 /// What is sent, but for authority and credential.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ pub enum Client {
         /// Where.
         base: BaseUrl,
         /// As whom.
-        credential: Credential,
+        credentials: Arc<Credentials>,
         /// What its owner adds to every request.
         additions: Arc<Additions>,
         /// Through which egress proxy, for `explain`.
@@ -88,7 +90,7 @@ pub enum ConnectedClient<'a> {
         /// Where.
         base: &'a BaseUrl,
         /// As whom.
-        credential: &'a Credential,
+        credentials: &'a Credentials,
         /// What its owner adds to every request.
         additions: &'a Additions,
         /// On what.
@@ -122,6 +124,9 @@ pub enum SendError {
     /// The connection broke before the answer's head: the upstream may have begun to work.
     #[error("connection closed before an answer: {0}")]
     Closed(String),
+    /// Nothing proves to the upstream that we may call it: nothing was sent.
+    #[error(transparent)]
+    Unauthorized(#[from] Stale),
     /// The request could not be formed, such as a model id that no URL can carry.
     #[error("request could not be formed: {0}")]
     Invalid(String),
@@ -218,8 +223,8 @@ impl Client {
     pub async fn connect(&self) -> Result<ConnectedClient<'_>, SendError> {
         match self {
             Self::Echo => Ok(ConnectedClient::Echo),
-            Self::Http { base, credential, additions, host, proxy: _ } => {
-                Ok(ConnectedClient::Http { base, credential, additions, ready: host.acquire().await? })
+            Self::Http { base, credentials, additions, host, proxy: _ } => {
+                Ok(ConnectedClient::Http { base, credentials, additions, ready: host.acquire().await? })
             }
         }
     }
@@ -231,8 +236,8 @@ impl Client {
     pub async fn reconnect(&self) -> Result<ConnectedClient<'_>, SendError> {
         match self {
             Self::Echo => Ok(ConnectedClient::Echo),
-            Self::Http { base, credential, additions, host, proxy: _ } => {
-                Ok(ConnectedClient::Http { base, credential, additions, ready: host.acquire_again().await? })
+            Self::Http { base, credentials, additions, host, proxy: _ } => {
+                Ok(ConnectedClient::Http { base, credentials, additions, ready: host.acquire_again().await? })
             }
         }
     }
@@ -261,10 +266,10 @@ impl Client {
         }
     }
 
-    /// The credential's header, its value marked as sensitive.
-    pub fn credential(&self) -> Option<(&HeaderName, &HeaderValue)> {
+    /// What proves to the provider that we may call it; none for Echo.
+    pub fn credentials(&self) -> Option<&Arc<Credentials>> {
         match self {
-            Self::Http { credential, .. } => credential.header(),
+            Self::Http { credentials, .. } => Some(credentials),
             Self::Echo => None,
         }
     }
@@ -283,35 +288,34 @@ impl ConnectedClient<'_> {
                 request.sent.set();
                 Ok(echo::answer(request, request.operation, request.wire))
             }
-            Self::Http { base, credential, additions, ready } => {
-                let response = ready.send(outbound(base, credential, additions, request)?).await?;
+            Self::Http { base, credentials, additions, ready } => {
+                let response = ready.send(outbound(base, credentials, additions, request)?).await?;
                 Ok(inflate::inflate(response.map(UpstreamBody::Http)))
             }
         }
     }
 }
 
+/// Finishes a request, when there is a connection to send it on. Nothing of it changes afterwards but what HTTP/1 asks for,
+/// which says the same in other places.
 fn outbound(
     base: &BaseUrl,
-    credential: &Credential,
+    credentials: &Credentials,
     additions: &Additions,
     request: &OutboundRequest,
 ) -> Result<Request<MarkedBody>, SendError> {
     let uri = base.join(&additions.path(&request.path)).map_err(|error| SendError::Invalid(error.to_string()))?;
-    let mut outbound = Request::new(MarkedBody::new(request.body.clone(), request.sent.clone()));
-    *outbound.method_mut() = Method::POST;
-    *outbound.uri_mut() = uri;
-    let headers = outbound.headers_mut();
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::POST;
+    parts.uri = uri;
     for (name, value) in &request.headers {
-        headers.append(name, value.clone());
+        parts.headers.append(name, value.clone());
     }
-    headers.insert(CONTENT_TYPE, request.body.content_type());
+    parts.headers.insert(CONTENT_TYPE, request.body.content_type());
     // A compressed stream would have to be inflated before usage can be read from it.
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if let Some((name, value)) = credential.header() {
-        headers.insert(name.clone(), value.clone());
-    }
-    Ok(outbound)
+    parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    credentials.current().apply(&mut parts, request.body.payload(), clock::now())?;
+    Ok(Request::from_parts(parts, MarkedBody::new(request.body.clone(), request.sent.clone())))
 }
 
 // === impl SendError ===

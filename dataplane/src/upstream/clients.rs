@@ -1,5 +1,7 @@
 //! Connection pools, shared by every upstream with the same trust and timeout, and kept across configurations.
 
+mod changes;
+
 use std::{
     collections::HashMap,
     future::poll_fn,
@@ -19,6 +21,7 @@ use rustls::{
 };
 use tower_service::Service as _;
 
+pub use self::changes::{NewConnections, UnusableConnection};
 use super::{
     connect::TimeoutConnector,
     egress::Egress,
@@ -73,6 +76,9 @@ pub enum InvalidTrust {
     Client(String),
 }
 
+/// What sets the connections of one pool apart from those of another: trust, and the bound on connecting.
+type PoolKey = (Trust, Duration);
+
 /// All pools of this process.
 #[derive(Debug)]
 pub struct Clients {
@@ -81,7 +87,7 @@ pub struct Clients {
     lifetimes: ConnectionLifetimes,
     metrics: Metrics,
     spawner: Spawner,
-    pools: Mutex<HashMap<(Trust, Duration), Arc<Pool>>>,
+    pools: Mutex<HashMap<PoolKey, Arc<Pool>>>,
 }
 
 const MIN_IDLE: Duration = Duration::from_millis(100);
@@ -130,24 +136,22 @@ impl Clients {
         &self.addresses
     }
 
-    /// The pool for this trust and this bound on connecting.
+    /// A pool for this trust and this bound on connecting, which nobody else knows.
     ///
     /// # Errors
     /// When certificates or the server name are not usable.
-    pub fn pool(&self, trust: &Trust, connect: Duration) -> Result<Arc<Pool>, InvalidTrust> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&(trust.clone(), connect)) {
-            return Ok(Arc::clone(pool));
-        }
+    pub fn new_pool(&self, trust: &Trust, connect: Duration) -> Result<Pool, InvalidTrust> {
         let shared = Shared {
             lifetimes: self.lifetimes,
             wait: connect,
             metrics: self.metrics.clone(),
             spawner: self.spawner.clone(),
         };
-        let pool = Arc::new(Pool::new(self.dial(trust, connect)?, shared));
-        pools.insert((trust.clone(), connect), Arc::clone(&pool));
-        Ok(pool)
+        Ok(Pool::new(self.dial(trust, connect)?, shared))
+    }
+
+    fn find(&self, key: &PoolKey) -> Option<Arc<Pool>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Closes what no configuration refers to any more.
@@ -255,21 +259,6 @@ mod tests {
     use super::*;
     use crate::upstream::tunnel::Stream;
 
-    #[test]
-    fn equal_settings_share_a_pool_and_unused_pools_are_closed() {
-        let clients = Clients::new(AddressPolicy::Workstation);
-        let second = Duration::from_secs(1);
-        let pool = clients.pool(&Trust::default(), second).unwrap();
-        assert!(Arc::ptr_eq(&pool, &clients.pool(&Trust::default(), second).unwrap()));
-        assert!(!Arc::ptr_eq(&pool, &clients.pool(&Trust::default(), 2 * second).unwrap()));
-        let host = pool.host(&http::uri::Scheme::HTTP, &"a:1".parse().unwrap()).unwrap();
-        clients.prune();
-        assert_eq!(clients.pools.lock().unwrap().len(), 1);
-        drop(host);
-        clients.prune();
-        assert!(clients.pools.lock().unwrap().is_empty());
-    }
-
     #[tokio::test]
     async fn tcp_keepalive_probes_a_silent_upstream() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -289,7 +278,7 @@ mod tests {
     fn invalid_certificates_are_explained() {
         let clients = Clients::new(AddressPolicy::Workstation);
         let trust = Trust { ca_certificates: Some("not pem".to_owned()), ..Trust::default() };
-        let error = clients.pool(&trust, Duration::from_secs(1)).unwrap_err();
+        let error = clients.new_pool(&trust, Duration::from_secs(1)).map(drop).unwrap_err();
         assert_eq!(error.to_string(), "tls.caCertificates holds no usable certificate: no certificate found");
     }
 }

@@ -107,18 +107,24 @@ impl Pool {
         Self { dial, shared, hosts: Mutex::default() }
     }
 
-    /// The connections to one host. The lock is taken while a configuration is compiled, never by a request.
+    /// The connections to one host, which nobody else knows.
     ///
     /// # Errors
     /// When scheme and authority make no URL.
-    pub fn host(&self, scheme: &Scheme, authority: &Authority) -> Result<Arc<Host>, http::Error> {
+    pub fn new_host(&self, scheme: &Scheme, authority: &Authority) -> Result<Arc<Host>, http::Error> {
         let uri = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/").build()?;
-        let mut hosts = self.hosts();
-        let host = hosts.entry((scheme.clone(), authority.clone())).or_insert_with(|| {
-            let state = State::new(scheme == &Scheme::HTTPS, self.shared.lifetimes);
-            Arc::new(Host { uri, dial: Arc::clone(&self.dial), shared: self.shared.clone(), state: Mutex::new(state) })
-        });
-        Ok(Arc::clone(host))
+        let state = Mutex::new(State::new(scheme == &Scheme::HTTPS, self.shared.lifetimes));
+        Ok(Arc::new(Host { uri, dial: Arc::clone(&self.dial), shared: self.shared.clone(), state }))
+    }
+
+    /// The connections to one host that are kept. The lock is taken while a configuration is compiled, never by a request.
+    pub(super) fn find(&self, scheme: &Scheme, authority: &Authority) -> Option<Arc<Host>> {
+        self.hosts().get(&(scheme.clone(), authority.clone())).cloned()
+    }
+
+    /// Keeps connections for the configurations that follow.
+    pub(super) fn keep(&self, new: HashMap<(Scheme, Authority), Arc<Host>>) {
+        self.hosts().extend(new);
     }
 
     /// Closes what no configuration refers to any more. Whether anything is left.

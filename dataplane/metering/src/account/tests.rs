@@ -148,14 +148,14 @@ fn strict_limit_has_no_exception_and_bounds_the_answer() {
     let mut account = Account::new(vec![strict], None, Share::default());
     assert_eq!(account.reserve(0, tokens(101)).unwrap_err().requested, Some(101));
     let ticket = account.reserve(0, tokens(60)).unwrap();
-    assert!(ticket.is_bounded());
-    assert_eq!(ticket.check(Actual { tokens: 60, spend: u64::MAX }), Ok(()));
-    let cut = ticket.check(Actual { tokens: 61, spend: 0 }).unwrap_err();
+    assert!(!ticket.bounds().is_empty());
+    assert_eq!(ticket.bounds().check(Actual { tokens: 60, spend: u64::MAX }), Ok(()));
+    let cut = ticket.bounds().check(Actual { tokens: 61, spend: 0 }).unwrap_err();
     assert_eq!((cut.limit.as_str(), cut.requested), ("s", Some(60)));
     account.release(ticket);
     let settling = Account::new(limit(Quantity::Tokens(100)), None, Share::default()).reserve(0, tokens(60)).unwrap();
-    assert!(!settling.is_bounded());
-    assert_eq!(settling.check(Actual { tokens: u64::MAX, spend: u64::MAX }), Ok(()));
+    assert!(settling.bounds().is_empty());
+    assert_eq!(settling.bounds().check(Actual { tokens: u64::MAX, spend: u64::MAX }), Ok(()));
 }
 
 #[test]

@@ -77,9 +77,9 @@ impl Gateway {
         };
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("--ca {}", path.display()));
         let trust = Trust { ca_certificates: ca.map(read).transpose()?, ..Trust::default() };
-        let pool = Clients::new(AddressPolicy::Workstation).pool(&trust, ANSWER_TIMEOUT).context("--ca")?;
+        let pool = Clients::new(AddressPolicy::Workstation).new_pool(&trust, ANSWER_TIMEOUT).context("--ca")?;
         let port = url.port_u16().unwrap_or(port);
-        let client = pool.host(&scheme.parse()?, &authority(&host, port).parse()?)?;
+        let client = pool.new_host(&scheme.parse()?, &authority(&host, port).parse()?)?;
         Ok(Self { scheme, port, host, client, deadlines })
     }
 

@@ -42,6 +42,7 @@ fn gateway() -> (Running, String) {
         requests: RequestSettings::default(),
         egress: Egress::default(),
         upstreams: ConnectionLifetimes::default(),
+        limit_store: None,
         shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },
         workers: Some(1),
         access_log: None,

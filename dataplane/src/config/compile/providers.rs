@@ -24,8 +24,10 @@ use crate::{
         offers::{ModelOffer, ModelOffers},
         runtime::Provider,
     },
-    state::{Eviction, SharedState},
-    upstream::{Additions, AddressRules, BaseUrl, ClientIdentity, Credential, Proxy, ProxyChoice, Trust},
+    state::{Draft, Eviction},
+    upstream::{
+        Additions, AddressRules, Authorization, BaseUrl, ClientIdentity, Credentials, Proxy, ProxyChoice, Trust,
+    },
 };
 
 /// A provider with what its upstreams' clients are made of.
@@ -41,25 +43,25 @@ pub struct Compiled {
 /// Where, as whom, trusting whom.
 pub struct Transport {
     pub base: BaseUrl,
-    pub credential: Credential,
+    pub credentials: Arc<Credentials>,
     pub trust: Trust,
     pub additions: Arc<Additions>,
 }
 
 pub fn compile(
     told: &BTreeMap<ObjectId, Told>,
-    state: &SharedState,
+    draft: &mut Draft<'_>,
     refused: &mut Vec<Unreadable>,
 ) -> HashMap<ObjectId, Compiled> {
     let mut compiled = HashMap::with_capacity(told.len());
     for (id, provider) in told {
-        match one(id, provider, state) {
+        match one(id, provider, draft) {
             Ok(provider) => drop(compiled.insert(id.clone(), provider)),
             Err(message) => refused.push(unreadable(Kind::Provider, id, message)),
         }
     }
     let keys = compiled.iter().filter_map(|(id, compiled)| Some((id.clone(), compiled.provider.key?)));
-    state.rejected_keys().configure(keys.collect());
+    draft.set_keys(keys.collect());
     compiled
 }
 
@@ -79,29 +81,44 @@ fn key(told: &Told) -> Option<u64> {
     Some(hasher.finish())
 }
 
-fn one(id: &ObjectId, told: &Told, state: &SharedState) -> Result<Compiled, String> {
-    let (family, operations) = speaks(told.type_, &told.endpoints)?;
-    let transport = if told.type_ == ProviderType::Echo { None } else { Some(transport(told, family, state)?) };
-    let concurrency = state.concurrency(id);
-    concurrency.configure(told.max_concurrent_requests);
-    let eviction = Eviction {
-        consecutive_failures: told.eviction.consecutive_failures.max(1),
-        duration: told.eviction.duration.into(),
+fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, String> {
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let Told {
+        type_,
+        base_url,
+        endpoints,
+        credential,
+        tls,
+        proxy,
+        request,
+        models,
+        max_concurrent_requests,
+        eviction: snapshot::Eviction { consecutive_failures, duration },
+    } = told;
+    let (family, operations) = speaks(*type_, endpoints)?;
+    let spec = fingerprint(told);
+    let transport = if *type_ == ProviderType::Echo {
+        None
+    } else {
+        let (base, trust) = place(base_url, tls.as_ref(), proxy.as_ref(), draft.addresses())?;
+        let authorization = authorization(credential.as_ref(), family)?;
+        let additions = request.as_ref().map(Additions::new).transpose().map_err(|error| error.to_string())?;
+        let credentials = draft.credentials(id, spec, authorization);
+        Some(Transport { base, credentials, trust, additions: additions.unwrap_or_default().into() })
     };
-    let offers = offers(told);
-    let (key, rejected_keys) = (key(told), Arc::clone(state.rejected_keys()));
-    let provider = Arc::new(Provider {
+    let provider = Provider {
         id: id.clone(),
-        type_: told.type_,
+        type_: *type_,
         family,
         host: host::Host::Vendor,
         operations,
-        offers,
-        key,
-        rejected_keys,
-        concurrency,
-    });
-    Ok(Compiled { provider, transport, eviction, spec: fingerprint(told) })
+        offers: offers(*type_, models),
+        key: key(told),
+        rejected_keys: draft.rejected_keys(),
+        concurrency: draft.concurrency(id, *max_concurrent_requests),
+    };
+    let eviction = Eviction { consecutive_failures: (*consecutive_failures).max(1), duration: (*duration).into() };
+    Ok(Compiled { provider: Arc::new(provider), transport, eviction, spec })
 }
 
 fn fingerprint(told: &Told) -> u64 {
@@ -112,13 +129,10 @@ fn fingerprint(told: &Told) -> u64 {
     hasher.finish()
 }
 
-fn offers(told: &Told) -> ModelOffers {
-    let mut offers = ModelOffers {
-        closed: !told.models.is_empty(),
-        free: told.type_ == ProviderType::Echo,
-        ..ModelOffers::default()
-    };
-    for stated in &told.models {
+fn offers(type_: ProviderType, models: &[snapshot::ProviderModel]) -> ModelOffers {
+    let mut offers =
+        ModelOffers { closed: !models.is_empty(), free: type_ == ProviderType::Echo, ..ModelOffers::default() };
+    for stated in models {
         let snapshot::ProviderModel { model, price: said, capabilities, max_output_tokens, unsupported } = stated;
         *offers.by_model.entry(model) = ModelOffer {
             price: said.as_ref().map(price),
@@ -162,28 +176,29 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
     }
 }
 
-fn transport(told: &Told, family: Family, state: &SharedState) -> Result<Transport, String> {
-    let base = BaseUrl::parse(&told.base_url).map_err(|error| error.to_string())?;
-    let rules = state.clients().addresses();
-    judge("baseURL", &told.base_url, base.host(), rules)?;
-    let credential = match &told.credential {
-        None => Credential::none(),
+/// Where it is, how it is reached, and whom to trust as it.
+fn place(
+    base_url: &str,
+    tls: Option<&snapshot::Tls>,
+    told: Option<&snapshot::Proxy>,
+    rules: &AddressRules,
+) -> Result<(BaseUrl, Trust), String> {
+    let base = BaseUrl::parse(base_url).map_err(|error| error.to_string())?;
+    judge("baseURL", base_url, base.host(), rules)?;
+    Ok((base, trust(tls, proxy(told, rules)?)))
+}
+
+fn authorization(told: Option<&snapshot::Credential>, family: Family) -> Result<Authorization, String> {
+    match told {
+        None => Ok(Authorization::None),
         Some(snapshot::Credential::ApiKey(key)) => {
-            Credential::api_key(family, key).map_err(|error| error.to_string())?
+            Authorization::api_key(family, key).map_err(|error| error.to_string())
         }
         Some(snapshot::Credential::Header(snapshot::Header { name, value })) => {
-            Credential::custom(name, value).map_err(|error| error.to_string())?
+            Authorization::header(name, value).map_err(|error| error.to_string())
         }
-        Some(snapshot::Credential::Aws(_)) => return Err("AWS credentials do not fit this provider type".to_owned()),
-    };
-    let additions = told.request.as_ref().map(Additions::new).transpose().map_err(|error| error.to_string())?;
-    let proxy = proxy(told.proxy.as_ref(), rules)?;
-    Ok(Transport {
-        base,
-        credential,
-        trust: trust(told.tls.as_ref(), proxy),
-        additions: additions.unwrap_or_default().into(),
-    })
+        Some(snapshot::Credential::Aws(_)) => Err("AWS credentials do not fit this provider type".to_owned()),
+    }
 }
 
 /// Judges the host of a URL. The connector asks no resolver about a literal, so this is where it is judged.

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use routeapi_channel::{
@@ -13,14 +12,11 @@ use routeapi_channel::{
 use routeapi_crds::value::{HeartbeatMode, Translation};
 use routeapi_protocol::{dialect::Family, host, report::Mode};
 
-use super::{
-    features, price,
-    providers::{Compiled, Transport},
-};
+use super::{features, price, providers::Compiled};
 use crate::{
     config::runtime::{Fallback, Heartbeat, Route, Timeouts, Upstream},
-    state::SharedState,
-    upstream::{Client, Host},
+    state::Draft,
+    upstream::Client,
 };
 
 pub fn compile(
@@ -28,57 +24,86 @@ pub fn compile(
     told: &Told,
     providers: &HashMap<ObjectId, Compiled>,
     namespaces: &Arc<BTreeMap<String, Namespace>>,
-    state: &SharedState,
+    draft: &mut Draft<'_>,
 ) -> Result<Route, String> {
-    let mut upstreams = Vec::with_capacity(told.upstreams.len());
-    for upstream in &told.upstreams {
+    // Taken apart, so that a field that is forgotten here does not compile.
+    let Told {
+        models,
+        published: _,
+        owned_by,
+        listed,
+        created,
+        allowed_namespaces,
+        translation,
+        upstreams: told,
+        load_balancing,
+        fallback,
+        heartbeat,
+        problem,
+    } = told;
+    let mut upstreams = Vec::with_capacity(told.len());
+    for upstream in told {
         let provider = providers
             .get(&upstream.provider)
             .ok_or_else(|| format!("upstream {:?}: provider {} is not usable", upstream.name, upstream.provider))?;
-        upstreams.push(Arc::new(one(id, upstream, provider, state)?));
+        upstreams.push(Arc::new(one(id, upstream, provider, draft)?));
     }
     upstreams.sort_by_key(|upstream| upstream.priority);
     Ok(Route {
         id: id.clone(),
-        models: told.models.clone(),
-        owned_by: told.owned_by.clone(),
-        listed: told.listed,
-        created: told.created,
-        allowed: told.allowed_namespaces.clone(),
+        models: models.clone(),
+        owned_by: owned_by.clone(),
+        listed: *listed,
+        created: *created,
+        allowed: allowed_namespaces.clone(),
         namespaces: Arc::clone(namespaces),
-        mode: match told.translation {
+        mode: match translation {
             Translation::Default => Mode::Default,
             Translation::Strict => Mode::Strict,
             Translation::Lenient => Mode::Lenient,
         },
         upstreams,
-        balancing: told.load_balancing,
-        fallback: Fallback {
-            conditions: told.fallback.conditions.iter().copied().collect(),
-            max_attempts: told.fallback.max_attempts.max(1),
-            max_retry_after: told.fallback.max_retry_after.into(),
-        },
-        heartbeat: Heartbeat {
-            on: told.heartbeat.mode != HeartbeatMode::Never,
-            before_content: told.heartbeat.mode == HeartbeatMode::Always,
-            every: told.heartbeat.interval.map(Into::into),
-        },
-        problem: told.problem.clone(),
-        budget: state.budget(id),
+        balancing: *load_balancing,
+        fallback: self::fallback(fallback),
+        heartbeat: self::heartbeat(*heartbeat),
+        problem: problem.clone(),
+        budget: draft.budget(id),
     })
 }
 
-/// The connections to a provider.
-fn host(transport: &Transport, connect: Duration, state: &SharedState) -> Result<Arc<Host>, String> {
-    let pool = state.clients().pool(&transport.trust, connect).map_err(|error| error.to_string())?;
-    pool.host(transport.base.scheme(), transport.base.authority()).map_err(|error| error.to_string())
+fn fallback(told: &snapshot::Fallback) -> Fallback {
+    let snapshot::Fallback { conditions, max_attempts, max_retry_after } = told;
+    Fallback {
+        conditions: conditions.iter().copied().collect(),
+        max_attempts: (*max_attempts).max(1),
+        max_retry_after: (*max_retry_after).into(),
+    }
+}
+
+fn heartbeat(told: snapshot::Heartbeat) -> Heartbeat {
+    let snapshot::Heartbeat { mode, interval } = told;
+    Heartbeat {
+        on: mode != HeartbeatMode::Never,
+        before_content: mode == HeartbeatMode::Always,
+        every: interval.map(Into::into),
+    }
+}
+
+fn timeouts(told: snapshot::Timeouts) -> Timeouts {
+    let snapshot::Timeouts { connect, first_content, stream_idle, request } = told;
+    Timeouts {
+        connect: connect.into(),
+        first_content: first_content.into(),
+        stream_idle: stream_idle.into(),
+        request: request.into(),
+    }
 }
 
 fn one(
     route: &ObjectId,
     told: &snapshot::Upstream,
     provider: &Compiled,
-    state: &SharedState,
+    draft: &mut Draft<'_>,
 ) -> Result<Upstream, String> {
     // Taken apart, so that a field that is forgotten here does not compile.
     let snapshot::Upstream {
@@ -97,27 +122,22 @@ fn one(
     if let Some(model) = model.as_deref().filter(|_| provider.provider.family == Family::Gemini) {
         host::check(model).map_err(|error| format!("upstream {name:?}: {error}"))?;
     }
-    let timeouts = Timeouts {
-        connect: timeouts.connect.into(),
-        first_content: timeouts.first_content.into(),
-        stream_idle: timeouts.stream_idle.into(),
-        request: timeouts.request.into(),
-    };
+    let timeouts = self::timeouts(*timeouts);
     let client = match &provider.transport {
         None => Client::Echo,
         Some(transport) => Client::Http {
             base: transport.base.clone(),
-            credential: transport.credential.clone(),
+            credentials: Arc::clone(&transport.credentials),
             additions: Arc::clone(&transport.additions),
-            proxy: state.clients().proxy_for(&transport.trust, &transport.base.uri()),
-            host: host(transport, timeouts.connect, state)
+            proxy: draft.proxy_for(&transport.trust, &transport.base),
+            host: draft
+                .host(&transport.trust, timeouts.connect, &transport.base)
                 .map_err(|error| format!("upstream {name:?}: provider {provider_id}: {error}"))?,
         },
     };
     let key = (provider_id.clone(), model.clone());
-    let (health, load, learned) = (state.health(&key), state.load(&key), state.learned(&key));
-    health.configure(provider.eviction);
-    learned.configure(provider.spec);
+    let (health, load) = (draft.health(&key, provider.eviction), draft.load(&key));
+    let learned = draft.learned(&key, provider.spec);
     Ok(Upstream {
         name: name.clone(),
         provider: Arc::clone(&provider.provider),

@@ -3,7 +3,7 @@ use routeapi_crds::value::Capability;
 use serde_json::json;
 
 use super::*;
-use crate::upstream::AddressPolicy;
+use crate::{state::SharedState, upstream::AddressPolicy};
 
 fn snapshot(value: serde_json::Value) -> Snapshot {
     serde_json::from_value(value).unwrap()
@@ -12,7 +12,9 @@ fn snapshot(value: serde_json::Value) -> Snapshot {
 fn compiled(value: serde_json::Value, shared: &SharedState) -> (Runtime, Vec<Unreadable>) {
     let snapshot = snapshot(value);
     let revision = Catalog::of(&snapshot).unwrap().revision();
-    compile(&snapshot, &revision, shared, Share::default())
+    let (runtime, changes, refused) = compile(&snapshot, &revision, shared.view(), Share::default());
+    changes.apply(shared);
+    (runtime, refused)
 }
 
 fn provider(base_url: &str) -> serde_json::Value {
@@ -242,8 +244,8 @@ fn no_debug_output_shows_a_key() {
     let key = routeapi_channel::snapshot::Credential::ApiKey(Secret::new("canary-key"));
     snapshot.providers.values_mut().for_each(|provider| provider.credential = Some(key.clone()));
     let revision = Catalog::of(&snapshot).unwrap().revision();
-    let (runtime, _) = compile(&snapshot, &revision, &shared, Share::default());
-    assert!(!format!("{runtime:?}{snapshot:?}{shared:?}").contains("canary"));
+    let (runtime, changes, _) = compile(&snapshot, &revision, shared.view(), Share::default());
+    assert!(!format!("{runtime:?}{changes:?}{snapshot:?}{shared:?}").contains("canary"));
 }
 
 #[test]

@@ -29,6 +29,7 @@ use tokio::{task::coop::consume_budget, time::timeout_at};
 use crate::{
     clock,
     config::runtime::Upstream,
+    limits::Account,
     request::{
         answer::{Answer, AnswerBody, Source, UpstreamPermits},
         failure::{Cause, Failure, RawError},
@@ -40,7 +41,6 @@ use crate::{
         refusal::BUFFERS_FULL,
         settle::Guard,
     },
-    state::Account,
     upstream::{ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
 };
 

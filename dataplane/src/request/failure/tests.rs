@@ -17,6 +17,7 @@ const TABLE: &[Row] = &[
     (Cause::ConnectTimeout, Kind::Timeout, 504, If(On::ConnectFailure), Blame::Upstream),
     (Cause::ConnectionClosed, Kind::Upstream, 502, If(On::ConnectFailure), Blame::Upstream),
     (Cause::RequestUnformed, Kind::InvalidRequest, 400, Always, Blame::Nobody),
+    (Cause::StaleCredentials, Kind::Upstream, 502, Always, Blame::Nobody),
     (Cause::UpstreamBusy, Kind::Overloaded, 503, Always, Blame::Nobody),
     (Cause::FirstContentTimeout, Kind::Timeout, 504, If(On::Timeout), Blame::Upstream),
     (Cause::RequestTimeout, Kind::Timeout, 504, Never, Blame::Nobody),

@@ -35,7 +35,8 @@ fn upstreams(weights: &[u32]) -> Vec<Arc<Upstream>> {
     .unwrap();
     let revision = Catalog::of(&snapshot).unwrap().revision();
     let state = SharedState::new(AddressPolicy::Workstation);
-    let (runtime, refused) = compile::compile(&snapshot, &revision, &state, Share::default());
+    let (runtime, changes, refused) = compile::compile(&snapshot, &revision, state.view(), Share::default());
+    changes.apply(&state);
     assert!(refused.is_empty(), "{refused:?}");
     runtime.route("a", "m").unwrap().upstreams.clone()
 }

@@ -1,0 +1,254 @@
+//! What a token may still use: reserved before anything is sent, settled when the request has ended.
+//!
+//! Limits are counted in this process ([`local`]), each pod enforcing its share of every cap, or in a [`LimitStore`] in
+//! which several processes count together. A request waits for a store once, in [`Account::reserve`]; a store that cannot
+//! be asked is a refusal of its own, since nobody knows then whether there is room. Settling happens in destructors, so it
+//! never waits. In this process it is arithmetic under a lock and done at once: a client's next request must find what its
+//! last one has given back. For a store it is queued at the [`settler`], where every reservation that is granted has a slot
+//! already.
+//!
+//! How many requests of a token are in flight is a limit of each pod, and counted here in either case.
+
+mod headroom;
+mod local;
+mod settler;
+mod store;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::metrics::gauge::Gauge;
+use routeapi_channel::ObjectId;
+use routeapi_metering::{Actual, Bounds, Estimate, Exceeded, Limit, Share, Ticket, UnixMillis};
+use tokio::{sync::Semaphore, time::timeout};
+
+pub use self::{
+    headroom::{Headroom, Room},
+    local::Remaining,
+    settler::Settler,
+    store::{Granted, LimitStore, Refused, Settlement, StoreUnavailable},
+};
+use self::{local::Counters, settler::QueueSlot};
+
+/// How long a store may take to grant or refuse a request. It is a neighbour that answers within milliseconds; what takes a
+/// thousand times as long is away, and a client that waits longer learns nothing more.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The limits of one token, as a configuration says them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// All apply at once.
+    pub limits: Vec<Limit>,
+    /// Requests in flight in this process at most; none for any number.
+    pub max_concurrent: Option<u32>,
+    /// This process's part of every cap that is counted in it.
+    pub share: Share,
+}
+
+/// Where the limits of all tokens are counted.
+#[derive(Clone, Debug, Default)]
+pub enum LimitBackend {
+    /// In this process.
+    #[default]
+    InProcess,
+    /// In a store that others share.
+    Shared(Arc<dyn LimitStore>, Settler),
+}
+
+/// What the requests of one token share in this process.
+#[derive(Debug)]
+pub struct Account {
+    /// All limits, or concurrency alone if there is a store for the others.
+    counters: Counters,
+    shared: Option<Shared>,
+    /// One large body at a time is decoded or translated for a token.
+    turn: Arc<Semaphore>,
+    /// Bytes of its requests and answers that are held now.
+    buffered: Gauge,
+}
+
+/// Limits of one token that are counted in a store.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn LimitStore>,
+    settler: Settler,
+    token: Arc<ObjectId>,
+    limits: Mutex<Arc<[Limit]>>,
+}
+
+/// A granted request. Settle it with what was used; dropped unsettled it gives everything back, which is right only
+/// while nothing has been sent to an upstream.
+#[derive(Debug)]
+#[must_use = "dropping it gives the reservation back"]
+pub struct Reservation {
+    account: Arc<Account>,
+    ticket: Option<Ticket>,
+    leased: Option<Leased>,
+    headroom: Headroom,
+}
+
+/// A reservation in a store, with its slot in the settler's queue.
+#[derive(Debug)]
+struct Leased {
+    slot: QueueSlot,
+    lease: u128,
+    limits: Arc<[Limit]>,
+    estimate: Estimate,
+    bounds: Bounds,
+}
+
+// === impl LimitBackend ===
+
+impl LimitBackend {
+    /// A token that has used nothing yet.
+    pub fn account(&self, token: &ObjectId) -> Account {
+        let shared = match self {
+            Self::InProcess => None,
+            Self::Shared(store, settler) => Some(Shared {
+                store: Arc::clone(store),
+                settler: settler.clone(),
+                token: Arc::new(token.clone()),
+                limits: Mutex::new(Arc::from([])),
+            }),
+        };
+        Account { shared, ..Account::default() }
+    }
+
+    /// Who settles what a store has granted; none if everything is counted in this process.
+    pub fn settler(&self) -> Option<&Settler> {
+        match self {
+            Self::InProcess => None,
+            Self::Shared(_, settler) => Some(settler),
+        }
+    }
+}
+
+// === impl Account ===
+
+impl Default for Account {
+    /// Counted in this process, without a limit.
+    fn default() -> Self {
+        Self {
+            counters: Counters::default(),
+            shared: None,
+            turn: Arc::new(Semaphore::new(1)),
+            buffered: Gauge::default(),
+        }
+    }
+}
+
+impl Account {
+    /// Takes on the limits of a new configuration, keeping counts.
+    pub fn configure(&self, limits: TokenLimits) {
+        let TokenLimits { limits, max_concurrent, share } = limits;
+        match &self.shared {
+            None => self.counters.configure(limits, max_concurrent, share),
+            Some(shared) => {
+                *shared.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits.into();
+                self.counters.configure(Vec::new(), max_concurrent, share);
+            }
+        }
+    }
+
+    /// Grants or refuses a request. Waits only where limits are counted in a store, and there for a second at most.
+    ///
+    /// # Errors
+    /// The limit that leaves no room, or a store that cannot be asked.
+    pub async fn reserve(self: &Arc<Self>, now: UnixMillis, estimate: Estimate) -> Result<Reservation, Refused> {
+        let (ticket, headroom) = self.counters.reserve(now, estimate)?;
+        let mut reservation = Reservation { account: Arc::clone(self), ticket: Some(ticket), leased: None, headroom };
+        if let Some(shared) = &self.shared {
+            // If that fails, dropping the reservation gives back what was counted here.
+            (reservation.leased, reservation.headroom) = shared.reserve(now, estimate).await?;
+        }
+        Ok(reservation)
+    }
+
+    /// What is left of each limit that is counted in this process.
+    pub fn remaining(&self, now: UnixMillis) -> Vec<Remaining> {
+        self.counters.remaining(now)
+    }
+
+    /// Whose turn it is among the token's large requests.
+    pub fn turn(&self) -> &Arc<Semaphore> {
+        &self.turn
+    }
+
+    /// Bytes of the token's requests and answers that are held now. Whoever holds some adds and takes them off.
+    pub fn buffered(&self) -> Gauge {
+        self.buffered.clone()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    async fn reserve(&self, now: UnixMillis, estimate: Estimate) -> Result<(Option<Leased>, Headroom), Refused> {
+        let limits = Arc::clone(&self.limits.lock().unwrap_or_else(PoisonError::into_inner));
+        if limits.is_empty() {
+            return Ok((None, Headroom::default()));
+        }
+        // Before the store is asked: what it grants can be settled in any case.
+        let slot = self.settler.slot()?;
+        let asked = timeout(RESERVE_TIMEOUT, self.store.reserve(&self.token, &limits, now, estimate)).await;
+        let late = || StoreUnavailable(format!("no answer within {RESERVE_TIMEOUT:?}"));
+        let Granted { lease, headroom } = asked.map_err(|_elapsed| late())??;
+        let bounds = Bounds::new(limits.iter(), estimate);
+        Ok((Some(Leased { slot, lease, limits, estimate, bounds }), headroom))
+    }
+}
+
+// === impl Reservation ===
+
+impl Reservation {
+    /// What was left when it was granted, itself taken off.
+    pub fn headroom(&self) -> Headroom {
+        self.headroom
+    }
+
+    /// Whether a strict limit bounds the answer.
+    pub fn is_bounded(&self) -> bool {
+        self.bounds().is_some_and(|bounds| !bounds.is_empty())
+    }
+
+    /// Whether what was used so far is within what was reserved of every strict limit.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
+    pub fn check(&self, used: Actual) -> Result<(), Exceeded> {
+        self.bounds().map_or(Ok(()), |bounds| bounds.check(used))
+    }
+
+    /// Replaces the reservation by what was really used.
+    pub fn settle(mut self, now: UnixMillis, actual: Actual) {
+        self.end(Some((now, actual)));
+    }
+
+    fn bounds(&self) -> Option<&Bounds> {
+        let leased = self.leased.as_ref().map(|leased| &leased.bounds);
+        leased.or_else(|| self.ticket.as_ref().map(Ticket::bounds))
+    }
+
+    /// Once: afterwards there is nothing left to give back.
+    fn end(&mut self, used: Option<(UnixMillis, Actual)>) {
+        if let Some(ticket) = self.ticket.take() {
+            self.account.counters.end(ticket, used);
+        }
+        if let Some((shared, leased)) = self.account.shared.as_ref().zip(self.leased.take()) {
+            let Leased { slot, lease, limits, estimate, bounds: _ } = leased;
+            let settlement = Settlement { lease, limits, estimate, used };
+            slot.send(Arc::clone(&shared.store), Arc::clone(&shared.token), settlement);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+#[cfg(test)]
+mod tests;

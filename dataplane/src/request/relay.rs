@@ -96,3 +96,6 @@ pub(super) fn wait(attempts: Attempts, early: EarlyHead) -> Response<ResponseBod
     *response.headers_mut() = headers;
     response
 }
+
+#[cfg(test)]
+mod sizes;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 #[derive(Default)]
-struct Kept(Mutex<Vec<Arc<RequestRecord>>>);
+pub(super) struct Kept(Mutex<Vec<Arc<RequestRecord>>>);
 
 impl RecordSink for Kept {
     fn record(&self, record: &Arc<RequestRecord>) {
@@ -34,7 +34,7 @@ impl RecordSink for Kept {
 }
 
 /// A gateway whose model `m` is served by Echo, open to the token `sk-test`.
-fn gateway() -> (Arc<Gateway>, Arc<Kept>) {
+pub(super) fn gateway() -> (Arc<Gateway>, Arc<Kept>) {
     gateway_with("10s")
 }
 

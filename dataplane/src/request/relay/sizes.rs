@@ -1,23 +1,18 @@
 //! How much a request and an open stream take, beside the bytes they carry. Thousands of streams are open at once, and a
 //! future or a body grows without anybody noticing: one more value held across an `await` is enough.
 //!
-//! A bound that is reached for a good reason is raised here, in the same change. Boxing what is rarely needed is the usual
-//! cure.
+//! The bounds are a fifth to a half above what was measured (x86-64, Rust 1.95). One that is reached for a good reason is
+//! raised here, in the same change. Boxing what is rarely needed is the usual cure.
 
 use std::mem::size_of;
 
 use http_body_util::Full;
 use routeapi_protocol::response_translation::ResponseStream;
 
-use super::{
-    body::{StreamBody, WholeBody},
-    delivery::Delivery,
-    waiting::WaitingBody,
-    *,
-};
+use super::{ResponseBody, delivery::Delivery, stream::StreamBody, waiting::WaitingBody, whole::WholeBody};
 use crate::{
     clock,
-    request::{Client, Context, Handled, RecordClient, answer, attempt, handle, serve, tests::gateway},
+    request::{Client, Context, Guard, Handled, RecordClient, answer, attempt, handle, serve, tests},
     server::TrustedProxies,
 };
 
@@ -38,8 +33,8 @@ fn is_within(what: &str, bytes: usize, most: usize) -> bool {
 
 #[tokio::test]
 async fn requests_and_streams_stay_small() {
-    let (gateway, _) = gateway();
-    let peer = ([127, 0, 0, 1], 1).into();
+    let (gateway, _) = tests::gateway();
+    let peer: std::net::SocketAddr = ([127, 0, 0, 1], 1).into();
     let guard = || {
         let request = request();
         let client = Client::read(peer.ip(), request.headers(), &TrustedProxies::default(), RecordClient::default());
@@ -47,7 +42,9 @@ async fn requests_and_streams_stay_small() {
     };
     let planned = || async {
         let mut guard = guard();
-        let Ok(Handled::Upstream(planned)) = serve(&gateway, request(), &mut guard).await else { panic!("not planned") };
+        let Ok(Handled::Upstream(planned)) = serve(&gateway, request(), &mut guard).await else {
+            panic!("not planned")
+        };
         (planned, guard)
     };
 
@@ -65,15 +62,15 @@ async fn requests_and_streams_stay_small() {
 
     let stream = size_of::<Delivery>() + size_of::<StreamBody>();
     let within = [
-        is_within("a request's future in its connection", handling, 640),
-        is_within("while it is read and judged", serving, 4_096),
-        is_within("while it waits for the first answer", answering, 2_048),
-        is_within("while upstreams are tried", attempting, 8_192),
-        is_within("the guard of a request", size_of::<Guard>(), 1_024),
+        is_within("a request's future in its connection", handling, 1_600),
+        is_within("while it is read and judged", serving, 3_500),
+        is_within("while it waits for the first answer", answering, 2_800),
+        is_within("while upstreams are tried", attempting, 8_000),
+        is_within("the guard of a request", size_of::<Guard>(), 800),
         is_within("a response body in its connection", size_of::<ResponseBody>(), 64),
-        is_within("a stream's body", stream, 2_048),
-        is_within("a whole answer's body", size_of::<Delivery>() + size_of::<WholeBody>(), 1_536),
-        is_within("a body that waits for an upstream", size_of::<Delivery>() + size_of::<WaitingBody>(), 1_536),
+        is_within("a stream's body", stream, 1_500),
+        is_within("a whole answer's body", size_of::<Delivery>() + size_of::<WholeBody>(), 1_024),
+        is_within("a body that waits for an upstream", size_of::<Delivery>() + size_of::<WaitingBody>(), 640),
         is_within("the translation of a stream, without its lane", size_of::<ResponseStream>(), 64),
     ];
     assert!(within.iter().all(|within| *within), "something has grown beyond its bound; see above");

@@ -60,7 +60,7 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a gateway on this machine, from the same manifests as in a cluster.
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Run a gateway in a pod, configured by the operator.
     Serve(Box<serve::Args>),
     /// Validate manifests.

@@ -10,6 +10,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod counted;
 pub mod descriptors;
 pub mod file_watch;
 pub mod keepalive;

@@ -221,6 +221,18 @@ impl Reservation {
         self.bounds().map_or(Ok(()), |bounds| bounds.check(used))
     }
 
+    /// Counts at once what was used so far by a request that goes on, and that counts with the rest in the end. Returns
+    /// whether it did: a store counts everything in the end.
+    ///
+    /// # Errors
+    /// The limit that has no room for more.
+    pub fn count(&self, now: UnixMillis, actual: Actual) -> (bool, Result<(), Exceeded>) {
+        match self.leased {
+            Some(_) => (false, Ok(())),
+            None => (true, self.account.counters.count(now, actual)),
+        }
+    }
+
     /// Replaces the reservation by what was really used.
     pub fn settle(mut self, now: UnixMillis, actual: Actual) {
         self.end(Some((now, actual)));

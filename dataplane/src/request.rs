@@ -45,6 +45,7 @@ mod overdue;
 mod plan;
 mod printable;
 mod read;
+mod realtime;
 mod refusal;
 mod relay;
 mod respond;
@@ -66,7 +67,7 @@ pub(crate) use admit::most_output;
 pub use capabilities::lacking;
 pub use client::RecordClient;
 pub use deliveries::Deliveries;
-pub use gateway::{Gateway, RequestSettings};
+pub use gateway::{Gateway, RequestSettings, SessionSettings};
 pub use offload::Offload;
 pub use overdue::end_overdue;
 pub use relay::{BodyError, ResponseBody};
@@ -78,6 +79,7 @@ use self::{
     config_view::ConfigView,
     context::Context,
     deadline::deadline_in,
+    realtime::Handshake,
     refusal::Refusal,
     settle::Guard,
     wait::{Attempts, EarlyHead},
@@ -90,6 +92,8 @@ enum Handled {
     Local(Vec<u8>),
     /// An upstream.
     Upstream(Box<PlannedRequest>),
+    /// An upstream, over a WebSocket.
+    Session(Box<PlannedRequest>, Box<Handshake>),
 }
 
 /// Answers a request. Never fails: every way out is a response and a record.
@@ -104,6 +108,7 @@ where
     let serving = Box::pin(serve(gateway, request, &mut guard));
     match AssertUnwindSafe(serving).catch_unwind().await {
         Ok(Ok(Handled::Upstream(planned))) => Box::pin(answer(*planned, guard)).await,
+        Ok(Ok(Handled::Session(planned, handshake))) => Box::pin(open_session(*planned, *handshake, guard)).await,
         Ok(Ok(Handled::Local(body))) => local(body, guard),
         Ok(Err(refusal)) => refuse(refusal, guard),
         Err(_) => {
@@ -118,7 +123,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let runtime = gateway.config.current();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let (family, inbound) = route::route(&head);
     guard.facts.set_family(family);
     let inbound = inbound?;
@@ -131,12 +136,12 @@ where
             guard.facts.mark_as_probe();
             return healthy(gateway, &runtime);
         }
-        Inbound::Call(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } => {}
+        Inbound::Call(_) | Inbound::Session(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } => {}
     }
     if inbound.is_unlisted() && !runtime.has_other_paths {
         return Err(Refusal::NoSuchPath { meant: None });
     }
-    if let Inbound::Call(matched) = &inbound {
+    if let Inbound::Call(matched) | Inbound::Session(matched) = &inbound {
         guard.facts.set_operation(matched.operation);
     }
     let caller = identify::identify(&runtime, &head, guard.context().now)?;
@@ -145,6 +150,12 @@ where
         Inbound::Call(matched) => {
             let planned = plan(ConfigView::new(runtime, caller), matched, (head, body), guard).await?;
             Ok(Handled::Upstream(Box::new(planned)))
+        }
+        Inbound::Session(matched) => {
+            let handshake = Handshake::read(&mut head, &matched, gateway)?;
+            let request = (head, Handshake::body());
+            let planned = plan(ConfigView::new(runtime, caller), matched, request, guard).await?;
+            Ok(Handled::Session(Box::new(planned), Box::new(handshake)))
         }
         Inbound::ListModels(kind) => Ok(Handled::Local(models::list(&runtime, &caller, kind, &head))),
         Inbound::GetModel { list, id } => Ok(Handled::Local(models::get(&runtime, &caller, list, &id)?)),
@@ -186,6 +197,17 @@ where
     let plan =
         plan::plan(&admission.route, requested_model, &view.caller().token, guard.facts.tenant(), guard.context())?;
     Ok(PlannedRequest { plan, read, client_headers: head.headers, view })
+}
+
+/// Opens a session at one of the upstreams, or says why there is none.
+async fn open_session(planned: PlannedRequest, handshake: Handshake, guard: Guard) -> Response<ResponseBody> {
+    match realtime::open(planned, handshake, guard).await {
+        Ok(response) => response,
+        Err(refused) => {
+            let (refusal, guard) = *refused;
+            refuse(refusal, guard)
+        }
+    }
 }
 
 /// Tries the upstreams and hands over what one of them says, or why none did.

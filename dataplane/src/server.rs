@@ -24,6 +24,7 @@ mod linger;
 mod opening;
 mod proxy_protocol;
 mod share;
+mod takeover;
 mod write_timeout;
 
 use std::{future::Future, net::SocketAddr};
@@ -38,6 +39,7 @@ pub use capacity::Capacity;
 pub use drain::Drain;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use takeover::Takeover;
 pub use trusted_proxies::TrustedProxies;
 
 use crate::{descriptors::Descriptors, spawn::Spawner};

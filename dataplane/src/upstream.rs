@@ -17,6 +17,7 @@ mod proxies;
 mod resolve;
 mod sent;
 mod tunnel;
+mod upgrade;
 
 pub use additions::{Additions, InvalidAdditions};
 pub use authorization::{Authorization, InvalidKey, Payload, Stale};
@@ -31,3 +32,4 @@ pub use pool::{ConnectionLifetimes, Host, Pool, PooledBody, PooledConnection};
 pub use proxies::{InvalidProxy, Proxy, ProxyChoice};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};
 pub use sent::{MarkedBody, SentMark};
+pub use upgrade::{Opened, WebSocketIo, accept_value, lists};

@@ -1,4 +1,4 @@
-//! The scripted upstream: a server that speaks the vendors' dialects (OpenAI Chat, Responses, Embeddings, Models and others;
+//! The scripted upstream: a server that speaks the vendors' dialects (OpenAI Chat, Responses, Embeddings, Models, Realtime and others;
 //! Anthropic Messages, count_tokens; Gemini generate, stream, count, embed), answers deterministically, and fails as told.
 //!
 //! It is the judge of what the gateway sends, so it shares no code with the gateway's codecs; what it says is itself
@@ -35,6 +35,7 @@ mod event;
 mod form;
 mod gemini;
 mod play;
+mod realtime;
 mod record;
 mod refusal;
 mod responses;
@@ -47,7 +48,7 @@ mod wire;
 
 pub use ask::Dialect;
 pub use record::{Entry, Outcome, Received};
-pub use script::{Cut, CutAt, CutHow, Failure, Script, UsageScript};
+pub use script::{Cut, CutAt, CutHow, Failure, Script, SessionClose, SessionScript, UsageScript};
 
 use crate::wait;
 use anyhow::{Context, Result};
@@ -244,6 +245,11 @@ impl Upstream {
         self.shared.records.ledger()
     }
 
+    /// What clients have said in sessions, in the order of arrival.
+    pub fn heard(&self) -> Vec<serde_json::Value> {
+        self.shared.records.heard()
+    }
+
     /// Forgets requests and ledger; scripts stay.
     pub fn clear(&self) {
         self.shared.records.clear();
@@ -316,6 +322,9 @@ impl Upstream {
                 line.reset_on_close();
             }
         }
+        for session in self.shared.sessions.lock().unwrap().drain(..) {
+            session.abort();
+        }
         if let Some(server) = self.server.lock().unwrap().take() {
             server.abort();
         }
@@ -384,7 +393,7 @@ where
     if let Some(most) = streams {
         server.http2().max_concurrent_streams(most);
     }
-    let mut connection = pin!(server.serve_connection(TokioIo::new(io), service));
+    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(io), service));
     loop {
         // How a connection ends is in the ledger; hyper's own words about it add nothing.
         tokio::select! {

@@ -116,7 +116,7 @@ async fn cursors_body_is_answered_as_chat_by_every_upstream() {
 #[tokio::test]
 async fn a_web_socket_is_told_to_stay_with_http() {
     let (_upstream, gateway) = plain("OpenAI").await;
-    for path in ["/v1/responses", "/v1/realtime?model=m", "/"] {
+    for path in ["/v1/responses", "/v1/realtime/translations", "/"] {
         let ask = Ask::get(path).header("connection", "Upgrade").header("upgrade", "WebSocket");
         let ask = ask.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         let answer = ask.send(&gateway).await;

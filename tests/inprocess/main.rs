@@ -31,6 +31,7 @@ mod metering;
 mod models;
 mod passthrough;
 mod raw;
+mod realtime;
 mod reload;
 mod secrecy;
 mod settings;

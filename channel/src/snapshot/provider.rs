@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_crds::value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, RequestFeature};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{route::Price, secret::Secret};
@@ -18,8 +18,9 @@ pub struct Provider {
     /// Absolute http or https URL without a trailing slash, as that vendor's own SDK takes it: with the version segment
     /// for OpenAI, without for the others. Empty for Echo.
     pub base_url: String,
-    /// The endpoints of an OpenAI-type server. Empty for other types.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    /// The endpoints of an OpenAI-type server. Empty for other types. An endpoint of a later version, which this one cannot
+    /// serve, is ignored.
+    #[serde(default, deserialize_with = "known_endpoints", skip_serializing_if = "BTreeSet::is_empty")]
     pub endpoints: BTreeSet<Endpoint>,
     /// How to authenticate; none for servers without authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +42,12 @@ pub struct Provider {
     pub max_concurrent_requests: Option<u32>,
     /// When a failing upstream is evicted, and for how long.
     pub eviction: Eviction,
+}
+
+/// Reads endpoints, ignoring those of later versions.
+fn known_endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<Endpoint>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    Ok(names.into_iter().filter_map(|name| serde_json::from_value(Value::String(name)).ok()).collect())
 }
 
 /// Prices and capabilities of some models of a provider.

@@ -87,11 +87,12 @@ pub struct AIProviderSpec {
     pub base_url: Option<String>,
 
     /// Endpoints that a server of type OpenAI has. Chat Completions, Responses, Messages and Gemini requests are translated to
-    /// ChatCompletions or Responses; requests for other endpoints are passed through to providers that have them. OtherPaths
-    /// lets clients use any other path below baseURL with this provider's key, if the request names a model. Default: all
-    /// except Rerank and OtherPaths for api.openai.com, ChatCompletions and Embeddings for any other baseURL.
+    /// ChatCompletions or Responses; requests for other endpoints are passed through to providers that have them. Realtime is
+    /// WebSocket sessions. OtherPaths lets clients use any other path below baseURL with this provider's key, if the request
+    /// names a model. Default: all except Rerank and OtherPaths for api.openai.com, ChatCompletions and Embeddings for any
+    /// other baseURL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 10))]
+    #[schemars(length(min = 1, max = 11))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub endpoints: Option<Vec<Endpoint>>,
 

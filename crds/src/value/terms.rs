@@ -43,6 +43,8 @@ pub enum Endpoint {
     Transcriptions,
     /// `POST {baseURL}/rerank`, `/score`
     Rerank,
+    /// WebSocket sessions at `{baseURL}/realtime`
+    Realtime,
     /// `POST` to any other path below `baseURL`, for requests that name a model
     OtherPaths,
 }

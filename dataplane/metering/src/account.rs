@@ -373,6 +373,37 @@ impl Account {
         }
     }
 
+    /// Counts what a request has used so far while it goes on. What is reserved for it stays reserved, for what it does
+    /// next; the request itself counts when it is settled, with what it has used beyond this.
+    ///
+    /// # Errors
+    /// The limit of tokens or money that has no room for more: one that is used up, or a strict one of which less is left
+    /// than is reserved.
+    pub fn count(&mut self, now: UnixMillis, actual: Actual) -> Result<(), Exceeded> {
+        let (share, reserved, in_flight) = (self.share, self.reserved, self.in_flight);
+        for history in &mut self.histories {
+            match history.kind {
+                ExceededKind::Tokens => history.add(now, actual.tokens),
+                ExceededKind::Spend => history.add(now, actual.spend),
+                ExceededKind::Requests | ExceededKind::Concurrency => {}
+            }
+        }
+        let mut exceeded: Option<Exceeded> = None;
+        for counter in &mut self.counters {
+            let quantity = counter.limit.quantity;
+            if matches!(quantity, Quantity::Requests(_)) {
+                continue;
+            }
+            counter.window.add(now, quantity.of_actual(actual));
+            if let Err(found) = counter.check_more(now, quantity.of_reserved(reserved, in_flight), share)
+                && exceeded.as_ref().is_none_or(|exceeded| found.lasts() > exceeded.lasts())
+            {
+                exceeded = Some(found);
+            }
+        }
+        exceeded.map_or(Ok(()), Err)
+    }
+
     /// Gives a reservation back unused: the request never left this process.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is spent once")]
     pub fn release(&mut self, ticket: Ticket) {
@@ -421,6 +452,25 @@ impl Exceeded {
 // === impl Counter ===
 
 impl Counter {
+    /// Whether what goes on may go on: `reserved` is what it may use next, with all else that is in flight.
+    fn check_more(&mut self, now: UnixMillis, reserved: u64, share: Share) -> Result<(), Exceeded> {
+        let cap = share.of(self.limit.quantity.cap());
+        let used = self.window.used(now);
+        let is_full = used >= cap || (self.limit.is_strict && used.saturating_add(reserved) > cap);
+        if !is_full {
+            return Ok(());
+        }
+        let missing = used.saturating_add(1).saturating_sub(cap).max(1);
+        Err(Exceeded {
+            limit: self.limit.name.clone(),
+            kind: self.limit.quantity.kind(),
+            cap,
+            left: cap.saturating_sub(used),
+            retry_after_ms: (cap > 0 && used >= missing).then(|| self.window.until_free(now, missing)),
+            requested: None,
+        })
+    }
+
     fn check(&mut self, now: UnixMillis, estimate: Estimate, reserved: u64, share: Share) -> Result<(), Exceeded> {
         let cap = share.of(self.limit.quantity.cap());
         let used = self.window.used(now);

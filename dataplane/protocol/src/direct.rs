@@ -28,6 +28,8 @@ pub enum Direct {
     Rerank,
     /// How well pairs of texts fit each other (vLLM).
     Score,
+    /// A conversation over a WebSocket.
+    Realtime,
     /// Whatever else an upstream has below its base URL; the path is the client's.
     Unlisted,
 }
@@ -84,7 +86,7 @@ struct Facts {
 }
 
 #[rustfmt::skip]
-const TABLE: [Facts; 11] = [
+const TABLE: [Facts; 12] = [
     Facts { direct: Direct::Completions, path: "/completions", name: "completions", gen_ai_operation: "text_completion",
         takes: Takes::Json, gives: Gives::Document(&["choices"]), streams: true, billed: Billed::Tokens },
     Facts { direct: Direct::Moderations, path: "/moderations", name: "moderations", gen_ai_operation: "moderation",
@@ -105,6 +107,9 @@ const TABLE: [Facts; 11] = [
         takes: Takes::Json, gives: Gives::Document(&["results", "data"]), streams: false, billed: Billed::Input },
     Facts { direct: Direct::Score, path: "/score", name: "score", gen_ai_operation: "score",
         takes: Takes::Json, gives: Gives::Document(&["data", "scores"]), streams: false, billed: Billed::Input },
+    // What is sent and answered are messages of a WebSocket: there is no body either way.
+    Facts { direct: Direct::Realtime, path: "/realtime", name: "realtime", gen_ai_operation: "realtime",
+        takes: Takes::Json, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
     Facts { direct: Direct::Unlisted, path: "", name: "other_paths", gen_ai_operation: "other",
         takes: Takes::Both, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
 ];
@@ -141,6 +146,7 @@ impl Direct {
             translations,
             rerank,
             score,
+            realtime,
             unlisted,
         ] = &TABLE;
         match self {
@@ -154,6 +160,7 @@ impl Direct {
             Self::Translations => translations,
             Self::Rerank => rerank,
             Self::Score => score,
+            Self::Realtime => realtime,
             Self::Unlisted => unlisted,
         }
     }

@@ -12,6 +12,7 @@ mod ask;
 mod context;
 mod responses;
 mod say;
+mod session;
 mod vectors;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use answer::EchoAnswer;
+pub use session::EchoSession;
 
 use self::{
     answer::{CREATED, JSON, whole},

@@ -30,6 +30,8 @@ use crate::{
 pub enum Inbound {
     /// A call for a model.
     Call(MatchedPath),
+    /// A WebSocket for a model.
+    Session(MatchedPath),
     /// The list of models.
     ListModels(ModelList),
     /// One entry of it.
@@ -147,6 +149,12 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
     if HEALTH.contains(&rest) {
         return reading_only(method, family, Inbound::Health);
     }
+    if let Some(matched) = session(rest, query) {
+        return match method {
+            "GET" => Ok(Inbound::Session(matched)),
+            _ => Err(NoSuchPath::MethodNotAllowed { family: Family::OpenAi, allow: "GET" }),
+        };
+    }
     if let Some(operation) = by_body(rest) {
         return post_only(method, operation.family(), Inbound::Call(matched(operation, query)));
     }
@@ -211,6 +219,20 @@ fn deployment(rest: &str, query: Option<&str>) -> Option<MatchedPath> {
     let is_azures = operation.family() == Family::OpenAi && !before.is_empty();
     let model = percent_decoded(before).into_owned();
     is_azures.then(|| MatchedPath { model: Some(model), ..matched(operation, query) })
+}
+
+/// `realtime`, whose model is a parameter. Azure calls it `deployment`, or has it in the path.
+fn session(rest: &str, query: Option<&str>) -> Option<MatchedPath> {
+    let operation = Operation::Direct(Direct::Realtime);
+    let mut matched = match rest {
+        "realtime" => matched(operation, query),
+        _ => deployment(rest, query).filter(|matched| matched.operation == operation)?,
+    };
+    let known = ["model", "deployment", "api-version", "key", "intent"];
+    matched.unknown_query = parameters(query).any(|(name, _)| !name.is_empty() && !known.contains(&name));
+    let named = ["model", "deployment"].iter().find_map(|name| parameter(query, name));
+    matched.model = matched.model.or(named);
+    Some(matched)
 }
 
 /// The path that the caller most likely means, below the gateway's address.
@@ -309,6 +331,12 @@ fn sort_query(family: Family, query: Option<&str>) -> (Option<&'static str>, boo
 
 fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// The value of a parameter, decoded; none if it is empty.
+pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let (_, value) = parameters(query).find(|(given, value)| *given == name && !value.is_empty())?;
+    Some(percent_decoded(value).into_owned())
 }
 
 fn post_only(method: &str, family: Family, inbound: Inbound) -> Result<Inbound, NoSuchPath> {

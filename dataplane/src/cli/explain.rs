@@ -158,7 +158,7 @@ fn read(args: &Args) -> anyhow::Result<ParsedRequest> {
     match inbound::route("POST", &path, query)? {
         Inbound::Call(matched) => ParsedRequest::read(matched, Head::default(), Bytes::from(body))
             .map_err(|error| anyhow::anyhow!("{name}: {error}")),
-        Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe | Inbound::Health => {
+        Inbound::Session(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe | Inbound::Health => {
             bail!("{path} is not a request to a model")
         }
     }

@@ -7,7 +7,7 @@ use routeapi_crds::value;
 use routeapi_process::{DefaultHost, listen};
 
 use crate::{
-    request::{RecordClient, RequestSettings},
+    request::{RecordClient, RequestSettings, SessionSettings},
     server::{
         Limits, TrustedProxies,
         cors::{Cors, Origin},
@@ -80,6 +80,15 @@ pub(super) struct Clients {
     /// Replace a connection to an upstream after this long, so that changes in DNS take effect. 0s for no limit.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     upstream_max_connection_age: Duration,
+    /// Close a WebSocket session after this long without a message in either direction; pings do not count.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = some_time)]
+    realtime_idle_timeout: Duration,
+    /// Maximum duration of a WebSocket session.
+    #[arg(long, value_name = "DURATION", default_value = "60m", value_parser = some_time)]
+    realtime_max_duration: Duration,
+    /// Largest message of a WebSocket session in bytes; a larger one closes the session with code 1009.
+    #[arg(long, value_name = "BYTES", default_value_t = SessionSettings::default().max_message_bytes, value_parser = at_least_one)]
+    realtime_max_message_bytes: usize,
     /// Also export latency histograms of each route: 44 more series for each route in use.
     #[arg(long, env = "ROUTEAPI_ROUTE_HISTOGRAMS", value_parser = switch)]
     route_histograms: bool,
@@ -124,6 +133,11 @@ impl Clients {
             trusted_proxies: TrustedProxies::new(self.trusted_proxies.0.clone()),
             record_client: self.record_client,
             route_histograms: self.route_histograms,
+            sessions: SessionSettings {
+                idle: self.realtime_idle_timeout,
+                longest: self.realtime_max_duration,
+                max_message_bytes: self.realtime_max_message_bytes,
+            },
             ..RequestSettings::default()
         }
     }
@@ -205,6 +219,7 @@ mod tests {
             "max-body-bytes",
             "max-answer-bytes",
             "max-buffered-bytes",
+            "realtime-max-message-bytes",
         ] {
             let read = |value| Line::try_parse_from(["routeapi".to_owned(), format!("--{name}={value}")]);
             assert!(read("1").is_ok(), "{name}");
@@ -213,7 +228,13 @@ mod tests {
                 assert!(error.contains(why) && error.contains(name), "{error}");
             }
         }
-        for name in ["request-body-timeout", "client-write-timeout", "client-idle-timeout"] {
+        for name in [
+            "request-body-timeout",
+            "client-write-timeout",
+            "client-idle-timeout",
+            "realtime-idle-timeout",
+            "realtime-max-duration",
+        ] {
             let read = |value| Line::try_parse_from(["routeapi".to_owned(), format!("--{name}={value}")]);
             assert!(read("1s").is_ok(), "{name}");
             assert!(read("0s").unwrap_err().to_string().contains("must be longer than 0s"), "{name}");

@@ -41,6 +41,11 @@ impl Counters {
         Ok((ticket, headroom))
     }
 
+    /// Counts what a request that goes on has used so far.
+    pub(super) fn count(&self, now: UnixMillis, actual: Actual) -> Result<(), Exceeded> {
+        self.lock().count(now, actual)
+    }
+
     /// Replaces what was reserved by what was used, if anything was.
     pub(super) fn end(&self, ticket: Ticket, used: Option<(UnixMillis, Actual)>) {
         match used {

@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use routeapi_protocol::response_translation::ResponseStream;
+use tokio::io::DuplexStream;
 
 use super::memory::{MemoryPermit, UnfinishedEvent};
 use crate::{
     config::runtime::Upstream,
     state::{ConcurrencyPermit, InFlight},
-    upstream::UpstreamBody,
+    upstream::{UpstreamBody, WebSocketIo},
 };
 
 /// An answer.
@@ -68,6 +69,13 @@ pub(super) enum AnswerBody {
         unfinished: UnfinishedEvent,
         /// Of the stream; none for the upstream's own.
         content_type: Option<&'static str>,
+    },
+    /// A WebSocket, on which nothing has been said yet.
+    Session {
+        /// The connection.
+        io: Box<WebSocketIo>,
+        /// The other end, where the upstream is inside this process.
+        echo: Option<DuplexStream>,
     },
 }
 

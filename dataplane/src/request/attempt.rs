@@ -457,6 +457,7 @@ const fn endpoint_name(operation: Operation) -> Option<&'static str> {
             Direct::Speech => Some("Speech"),
             Direct::Transcriptions => Some("Transcriptions"),
             Direct::Rerank => Some("Rerank"),
+            Direct::Realtime => Some("Realtime"),
             Direct::Unlisted => Some("OtherPaths"),
             Direct::ImageEdits | Direct::ImageVariations | Direct::Translations | Direct::Score => None,
         },

@@ -12,6 +12,7 @@ use super::{
 use crate::{clock, config::runtime::Runtime};
 
 /// The configuration that a request goes by, and its caller in it.
+#[derive(Clone)]
 pub(super) struct ConfigView {
     runtime: Arc<Runtime>,
     caller: Caller,

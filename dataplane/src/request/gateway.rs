@@ -57,6 +57,25 @@ pub struct RequestSettings {
     pub record_client: RecordClient,
     /// Whether the times of each route are exported as histograms.
     pub route_histograms: bool,
+    /// Limits of sessions over a WebSocket.
+    pub sessions: SessionSettings,
+}
+
+/// Limits of a session over a WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSettings {
+    /// How long there may be no message in either direction. Pings are none.
+    pub idle: Duration,
+    /// How long it may last; OpenAI's own last an hour.
+    pub longest: Duration,
+    /// Largest message, in bytes. OpenAI takes 15 MiB of sound in one, which are 20 MiB of base64.
+    pub max_message_bytes: usize,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(600), longest: Duration::from_secs(3_600), max_message_bytes: 24 << 20 }
+    }
 }
 
 impl Default for RequestSettings {
@@ -74,6 +93,7 @@ impl Default for RequestSettings {
             trusted_proxies: TrustedProxies::default(),
             record_client: RecordClient::default(),
             route_histograms: false,
+            sessions: SessionSettings::default(),
         }
     }
 }

@@ -6,7 +6,11 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use http::{
+    HeaderMap,
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+    request::Parts,
+};
 use percent_encoding::percent_decode_str;
 use routeapi_channel::token_format::{self, Reading};
 use sha2::{Digest, Sha256};
@@ -19,6 +23,9 @@ use crate::{clock::Now, config::runtime::Runtime};
 
 /// Headers that hold a bare token, in the order they are looked at after `Authorization`.
 const HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
+
+/// What is in front of a token among the protocols of a WebSocket: the only place that a browser's page can put it.
+const PROTOCOL_PREFIX: &str = "openai-insecure-api-key.";
 
 /// Finds out who is calling.
 pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Caller, Refusal> {
@@ -52,8 +59,16 @@ fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> 
 fn presented_keys(head: &Parts) -> impl Iterator<Item = Cow<'_, str>> {
     let bearer = bearer(&head.headers).into_iter();
     let named = HEADERS.iter().filter_map(|&name| head.headers.get(name)?.to_str().ok());
+    let protocols = head.headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    let offered = protocols.flat_map(|value| value.split(','));
+    let offered = offered.filter_map(|name| name.trim().strip_prefix(PROTOCOL_PREFIX));
     let query = head.uri.query().and_then(|query| parameter(query, "key"));
-    bearer.chain(named).map(|value| Cow::Borrowed(value.trim())).chain(query).filter(|value| !value.is_empty())
+    bearer
+        .chain(named)
+        .chain(offered)
+        .map(|value| Cow::Borrowed(value.trim()))
+        .chain(query)
+        .filter(|value| !value.is_empty())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -85,11 +100,13 @@ mod tests {
     #[test]
     fn api_key_is_found_in_every_sdk_header() {
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 7] = [
+        let cases: [Case; 9] = [
             ("/", &[("authorization", "Bearer a")], &["a"]),
             ("/", &[("authorization", "bearer  a ")], &["a"]),
             ("/", &[("authorization", "Basic a"), ("x-api-key", "b")], &["b"]),
             ("/", &[("x-goog-api-key", "c"), ("api-key", "d")], &["c", "d"]),
+            ("/", &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.i")], &["i"]),
+            ("/", &[("sec-websocket-protocol", "openai-insecure-api-key., x"), ("api-key", "j")], &["j"]),
             ("/?alt=sse&key=e%2Df+g%", &[], &["e-f+g%"]),
             ("/?monkey=x&key=", &[], &[]),
             ("/?key=g", &[("authorization", "Bearer h")], &["h", "g"]),

@@ -29,6 +29,9 @@ pub(super) enum Refusal {
     /// The client wants to leave HTTP where only HTTP is spoken.
     #[error("no WebSocket is served at this path; send an ordinary HTTP request")]
     NoWebSocket,
+    /// Only a WebSocket is served at this path.
+    #[error("only a WebSocket is served at this path: send an upgrade handshake (RFC 6455, version 13) over HTTP/1.1")]
+    UpgradeRequired,
     /// The vendor has it, and this gateway does not.
     #[error("{} not served by this gateway: {}", .0.what, .0.why)]
     NotServed(Unserved),
@@ -258,6 +261,7 @@ const fn offered(operation: Operation) -> &'static str {
             Direct::Translations => "audio translation is",
             Direct::Rerank => "reranking is",
             Direct::Score => "scoring is",
+            Direct::Realtime => "the Realtime API is",
             Direct::Unlisted => "this path is",
         },
     }

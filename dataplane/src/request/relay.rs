@@ -69,7 +69,7 @@ fn answer_headers(answer: &Answer) -> HeaderMap {
         AnswerBody::Whole { changed: Some(content_type), .. } => {
             response_headers::rewritten(&mut headers, content_type)
         }
-        AnswerBody::Whole { changed: None, .. } => {}
+        AnswerBody::Whole { changed: None, .. } | AnswerBody::Session { .. } => {}
         AnswerBody::Stream { content_type, .. } => {
             if let Some(content_type) = content_type {
                 response_headers::rewritten(&mut headers, content_type);

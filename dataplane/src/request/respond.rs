@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
+    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 use routeapi_metering::{Exceeded, ExceededKind, Outcome};
 use routeapi_protocol::{
@@ -79,7 +79,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::Upstream(failure) => return failure.client_problem(),
         Refusal::MethodNotAllowed { .. } => problem.status = 405,
         // Codex takes it as the word to go on over HTTP, and anything else as a failure to be tried again.
-        Refusal::NoWebSocket => problem.status = 426,
+        Refusal::NoWebSocket | Refusal::UpgradeRequired => problem.status = 426,
         Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => problem.status = 408,
         Refusal::UnknownEncoding { .. } | Refusal::UnknownContentType { .. } => problem.status = 415,
         Refusal::Malformed(malformed) => problem.param = malformed.field.clone().map(Into::into),
@@ -131,6 +131,7 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::NotServed(_) => (ProblemKind::NotFound, "not_served"),
         Refusal::MethodNotAllowed { .. } => (ProblemKind::InvalidRequest, "method_not_allowed"),
         Refusal::NoWebSocket => (ProblemKind::InvalidRequest, "no_web_socket"),
+        Refusal::UpgradeRequired => (ProblemKind::InvalidRequest, "upgrade_required"),
         Refusal::NotConfigured => (ProblemKind::Overloaded, "not_configured"),
         Refusal::NoToken => (ProblemKind::Authentication, "no_token"),
         Refusal::UnknownToken => (ProblemKind::Authentication, "unknown_token"),
@@ -199,6 +200,7 @@ fn outcome(refusal: &Refusal) -> RequestOutcome {
         Refusal::NoSuchPath { .. }
         | Refusal::NotServed(_)
         | Refusal::NoWebSocket
+        | Refusal::UpgradeRequired
         | Refusal::MethodNotAllowed { .. }
         | Refusal::BodyTooLarge { .. }
         | Refusal::BodyStalled { .. }
@@ -241,6 +243,11 @@ fn refusal_headers(refusal: &Refusal, headers: &mut HeaderMap) {
         Refusal::NoWebSocket => {
             headers.insert(UPGRADE, HeaderValue::from_static("HTTP/1.1"));
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        Refusal::UpgradeRequired => {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         Refusal::NoToken => {
             headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -80,7 +80,7 @@ pub(super) fn unbuffered(headers: &mut HeaderMap) {
 }
 
 /// Says which of the route's upstreams answered.
-pub(super) fn name_upstream(headers: &mut HeaderMap, upstream: &str) {
+pub(in crate::request) fn name_upstream(headers: &mut HeaderMap, upstream: &str) {
     if let Ok(value) = HeaderValue::from_str(upstream) {
         headers.insert("x-routeapi-upstream", value);
     }

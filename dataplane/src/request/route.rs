@@ -1,7 +1,7 @@
 //! Method and path → what is asked. Looks at headers only to tell whose list of models is meant and whether the client
 //! wants another protocol, never at a body.
 
-use http::{HeaderMap, Method, header::UPGRADE, request::Parts};
+use http::{HeaderMap, Method, Version, header::UPGRADE, request::Parts};
 use routeapi_protocol::{
     dialect::Family,
     inbound::{self, Inbound, ModelList, NoSuchPath},
@@ -12,6 +12,8 @@ use super::refusal::Refusal;
 /// What is asked, or why nothing is; and in whose dialect the answer is to be.
 pub(super) fn route(head: &Parts) -> (Family, Result<Inbound, Refusal>) {
     match inbound::route(head.method.as_str(), head.uri.path(), head.uri.query()) {
+        Ok(inbound @ Inbound::Session(_)) if wants_web_socket(head) => (Family::OpenAi, Ok(inbound)),
+        Ok(Inbound::Session(_)) => (Family::OpenAi, Err(Refusal::UpgradeRequired)),
         _ if wants_web_socket(head) => (family_of_path(head), Err(Refusal::NoWebSocket)),
         Ok(inbound) => {
             let inbound = resolve_list(inbound, &head.headers);
@@ -35,13 +37,13 @@ fn resolve_list(inbound: Inbound, headers: &HeaderMap) -> Inbound {
     match inbound {
         Inbound::ListModels(list) => Inbound::ListModels(list.with_headers(anthropic, google)),
         Inbound::GetModel { list, id } => Inbound::GetModel { list: list.with_headers(anthropic, google), id },
-        other @ (Inbound::Call(_) | Inbound::Probe | Inbound::Health) => other,
+        other @ (Inbound::Call(_) | Inbound::Session(_) | Inbound::Probe | Inbound::Health) => other,
     }
 }
 
 fn family(inbound: &Inbound, headers: &HeaderMap) -> Family {
     match inbound {
-        Inbound::Call(matched) => matched.operation.family(),
+        Inbound::Call(matched) | Inbound::Session(matched) => matched.operation.family(),
         Inbound::ListModels(list) | Inbound::GetModel { list, .. } => match list {
             ModelList::Shared | ModelList::OpenAi => Family::OpenAi,
             ModelList::Anthropic => Family::Anthropic,
@@ -57,7 +59,10 @@ fn wants_web_socket(head: &Parts) -> bool {
     let is_web_socket = |value: &http::HeaderValue| {
         value.to_str().is_ok_and(|value| value.split(',').any(|name| name.trim().eq_ignore_ascii_case("websocket")))
     };
-    head.method == Method::GET && head.headers.get_all(UPGRADE).iter().any(is_web_socket)
+    // HTTP/2 has another way (RFC 8441), which is not offered.
+    head.version < Version::HTTP_2
+        && head.method == Method::GET
+        && head.headers.get_all(UPGRADE).iter().any(is_web_socket)
 }
 
 /// In whose dialect a path is spoken, whatever the method.

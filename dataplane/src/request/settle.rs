@@ -11,6 +11,7 @@
 mod attempts;
 mod facts;
 mod record;
+mod session;
 mod usage;
 
 use std::{
@@ -41,6 +42,8 @@ pub(super) struct Guard {
     /// What was done at upstreams.
     pub attempts: AttemptLog,
     reservation: Option<Reservation>,
+    /// What counts against the token's limits already; of sessions alone.
+    counted: Actual,
     /// The client let its answer wait, so that a break of the upstream may be its doing. Shared, because that is seen
     /// where the answer is handed over, which the guard may not have reached yet.
     held_back: Arc<AtomicBool>,
@@ -56,6 +59,7 @@ impl Guard {
             facts: Facts::new(client),
             attempts: AttemptLog::default(),
             reservation: None,
+            counted: Actual::default(),
             held_back: Arc::default(),
             finished: false,
         }
@@ -120,8 +124,12 @@ impl Guard {
         if let Some(reservation) = self.reservation.take() {
             // Nothing went out to an upstream: dropping it gives everything back.
             if !record.usage.attempts.is_empty() {
-                let actual = Actual { tokens: record.usage.usage.total(), spend: record.usage.cost_nano_usd };
-                reservation.settle(now.unix_ms, actual);
+                let Actual { tokens, spend } = self.counted;
+                let rest = Actual {
+                    tokens: record.usage.usage.total().saturating_sub(tokens),
+                    spend: record.usage.cost_nano_usd.saturating_sub(spend),
+                };
+                reservation.settle(now.unix_ms, rest);
             }
         }
         record::report(&self.gateway, record, &self.facts, &self.attempts);

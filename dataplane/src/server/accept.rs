@@ -6,7 +6,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 
@@ -20,7 +19,7 @@ use super::{
     proxy_protocol::{self, ProxyHeaderError},
     tls::Tls,
 };
-use crate::{clock, descriptors::is_exhaustion, keepalive};
+use crate::{clock, counted::Counted, descriptors::is_exhaustion, keepalive};
 
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
@@ -138,7 +137,7 @@ async fn run<H: Handle>(
     tls: Option<Arc<Tls>>,
     mut permit: ConnectionPermit,
 ) {
-    let _open = OpenConnection::new(server.metrics.open.clone());
+    let _open = Counted::in_gauge(server.metrics.open.clone());
     if server.limits.begins_with_proxy_header(peer.ip()) {
         let Some(client) = proxied_client(&server, peer, &mut socket).await else { return };
         let is_one_clients = client != peer && !server.limits.trusted_proxies.contains(client.ip());
@@ -192,21 +191,5 @@ async fn tls_handshake<H>(
         }
         Ok(Err(error)) => Err(error),
         Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "took too long")),
-    }
-}
-
-/// Counts a connection until the task ends, however it does.
-struct OpenConnection(Gauge);
-
-impl OpenConnection {
-    fn new(open: Gauge) -> Self {
-        open.inc();
-        Self(open)
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

@@ -35,6 +35,7 @@ use super::{
     guarded::{FramingFacts, GuardedStream},
     host,
     opening::{self, Opened},
+    takeover::{Next, Takeover},
     write_timeout::WriteTimeout,
 };
 use crate::{random, spawn::Spawner};
@@ -52,6 +53,8 @@ struct Connection<H> {
     activity: Arc<Activity>,
     /// When it takes no more requests.
     retire_at: Option<Instant>,
+    /// What follows HTTP.
+    next: Arc<Next>,
 }
 
 /// A response body that is counted until it ends.
@@ -81,6 +84,7 @@ where
         framing_facts: io.framing_facts(),
         activity,
         retire_at: random::retire_at(server.limits.max_age),
+        next: Arc::default(),
     });
     match opening::open(io, server.limits.header_bytes, server.drain.closing()).await {
         // Boxed, so that a connection does not keep room for hyper before it has sent anything whole.
@@ -96,11 +100,12 @@ where
     H: Handle,
 {
     let (server, activity, peer) = (Arc::clone(&shared.server), Arc::clone(&shared.activity), shared.peer);
+    let (next, permit) = (Arc::clone(&shared.next), Arc::clone(&shared.permit));
     let retired = retired(Arc::clone(&activity), shared.retire_at);
     // Boxed, so that a connection does not keep room for a request while there is none.
     let service = service_fn(move |request| Box::pin(respond(Arc::clone(&shared), request)));
     let builder = builder(&server.limits, server.spawner.clone());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
     let ended = tokio::select! {
         // In this order: the first header section is there already, and hyper has to take it before it is told to end.
         biased;
@@ -125,6 +130,10 @@ where
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended early");
     }
+    if let Some(task) = next.take() {
+        task.await;
+    }
+    drop(permit);
 }
 
 fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
@@ -178,7 +187,7 @@ async fn respond<H: Handle>(
     connection: Arc<Connection<H>>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked<H::Body>>, h2::Error> {
-    let Connection { server, peer, permit, framing_facts, activity, retire_at } = &*connection;
+    let Connection { server, peer, permit, framing_facts, activity, retire_at, next } = &*connection;
     let ordinal = activity.requests.fetch_add(1, Ordering::Relaxed);
     let is_http1 = request.version() < Version::HTTP_2;
     if !is_http1 {
@@ -219,7 +228,10 @@ async fn respond<H: Handle>(
     if let Some(cors_decision) = cors_decision {
         cors_decision.insert_headers(response.headers_mut());
     }
-    if must_close && is_http1 {
+    if let Some(task) = Takeover::take(response.extensions_mut()) {
+        framing_facts.leave_http();
+        next.set(task);
+    } else if must_close && is_http1 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)

@@ -15,7 +15,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -43,11 +43,16 @@ pub(super) struct FramingFacts(Arc<Requests>);
 struct Requests {
     ambiguous: AtomicU64,
     in_body: AtomicU64,
+    has_left_http: AtomicBool,
 }
 
 impl FramingFacts {
     fn new() -> Self {
-        Self(Arc::new(Requests { ambiguous: AtomicU64::new(NONE), in_body: AtomicU64::new(NONE) }))
+        Self(Arc::new(Requests {
+            ambiguous: AtomicU64::new(NONE),
+            in_body: AtomicU64::new(NONE),
+            has_left_http: AtomicBool::new(false),
+        }))
     }
 
     /// Whether this request has both `Content-Length` and `Transfer-Encoding`.
@@ -58,6 +63,15 @@ impl FramingFacts {
     /// Whether a part of this request's body has not come yet.
     pub(super) fn is_in_body(&self, ordinal: u64) -> bool {
         self.0.in_body.load(Ordering::Relaxed) == ordinal
+    }
+
+    /// What comes from now on is not HTTP: it is neither read nor timed here.
+    pub(super) fn leave_http(&self) {
+        self.0.has_left_http.store(true, Ordering::Relaxed);
+    }
+
+    fn has_left_http(&self) -> bool {
+        self.0.has_left_http.load(Ordering::Relaxed)
     }
 
     fn set(&self, framing: &Framing) {
@@ -139,6 +153,12 @@ impl<I> GuardedStream<I> {
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.framing_facts.has_left_http() {
+            // Of bytes that came too early, hyper has some; they are not part of a header section.
+            this.charge.set(None);
+            this.deadline = None;
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        }
         let before = buf.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut this.io).poll_read(cx, buf) {
             this.saw(buf.filled().get(before..).unwrap_or_default());
@@ -166,7 +186,9 @@ impl<I: AsyncWrite + Unpin> GuardedStream<I> {
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(answer) = error_response::replacement_for(bytes) {
+        if !self.framing_facts.has_left_http()
+            && let Some(answer) = error_response::replacement_for(bytes)
+        {
             return self.replace(cx, &answer, bytes.len());
         }
         Pin::new(&mut self.io).poll_write(cx, bytes)
@@ -178,6 +200,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.framing_facts.has_left_http() {
+            return Pin::new(&mut this.io).poll_shutdown(cx);
+        }
         this.linger.poll_close(&mut this.io, &mut this.framing, cx)
     }
 
@@ -187,7 +212,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<I> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| &**part);
-        if let Some(answer) = error_response::replacement_for(written) {
+        if !self.framing_facts.has_left_http()
+            && let Some(answer) = error_response::replacement_for(written)
+        {
             return self.replace(cx, &answer, written.len());
         }
         Pin::new(&mut self.io).poll_write_vectored(cx, parts)

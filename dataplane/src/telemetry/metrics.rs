@@ -28,6 +28,7 @@ pub struct Metrics {
     in_flight: Gauge,
     buffered: Gauge,
     early: Counter,
+    sessions: Gauge,
     durations: Histograms<DurationLabels>,
     first_tokens: Histograms<FirstTokenLabels>,
     token_usage: Histograms<TokenLabels>,
@@ -105,6 +106,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             buffered: Gauge::default(),
             early: Counter::default(),
+            sessions: Gauge::default(),
             durations: Family::new_with_constructor(durations),
             first_tokens: Family::new_with_constructor(durations),
             token_usage: Family::new_with_constructor(tokens),
@@ -126,6 +128,8 @@ impl Metrics {
         registry.register("routeapi_buffered_bytes", help, self.buffered.clone());
         let help = "Streams whose status and headers went out before an upstream had answered";
         registry.register("routeapi_early_responses", help, self.early.clone());
+        let help = "Sessions over a WebSocket that are open now";
+        registry.register("routeapi_realtime_sessions", help, self.sessions.clone());
         let help = "From a call's arrival to the end of its answer";
         let durations = self.durations.clone();
         registry.register_with_unit("gen_ai_server_request_duration", help, Unit::Seconds, durations);
@@ -158,6 +162,11 @@ impl Metrics {
     /// Bytes that are held now. Whoever holds some adds and takes them off.
     pub(crate) fn buffered(&self) -> Gauge {
         self.buffered.clone()
+    }
+
+    /// Sessions that are open now. Whoever opens one counts it.
+    pub(crate) fn sessions(&self) -> Gauge {
+        self.sessions.clone()
     }
 
     /// Requests whose answer has not ended.

@@ -90,6 +90,14 @@ pub struct Clients {
     pools: Mutex<HashMap<PoolKey, Arc<Pool>>>,
 }
 
+/// What a server is offered in the TLS handshake.
+#[derive(Clone, Copy)]
+enum Versions {
+    All,
+    /// Where a connection is to leave HTTP.
+    Http1,
+}
+
 const MIN_IDLE: Duration = Duration::from_millis(100);
 const MIN_AGE: Duration = Duration::from_secs(1);
 
@@ -147,7 +155,8 @@ impl Clients {
             metrics: self.metrics.clone(),
             spawner: self.spawner.clone(),
         };
-        Ok(Pool::new(self.dial(trust, connect)?, shared))
+        let dial = |versions| self.dial(trust, connect, versions);
+        Ok(Pool::new(dial(Versions::All)?, shared).with_http1(dial(Versions::Http1)?))
     }
 
     fn find(&self, key: &PoolKey) -> Option<Arc<Pool>> {
@@ -177,8 +186,8 @@ impl Clients {
 }
 
 impl Clients {
-    fn dial(&self, trust: &Trust, connect: Duration) -> Result<Dial, InvalidTrust> {
-        let connector = self.connector(trust, connect)?;
+    fn dial(&self, trust: &Trust, connect: Duration, versions: Versions) -> Result<Dial, InvalidTrust> {
+        let connector = self.connector(trust, connect, versions)?;
         Ok(Arc::new(move |uri| {
             let mut connector = connector.clone();
             Box::pin(async move {
@@ -192,6 +201,7 @@ impl Clients {
         &self,
         trust: &Trust,
         connect: Duration,
+        versions: Versions,
     ) -> Result<TimeoutConnector<HttpsConnector<Dialer>>, InvalidTrust> {
         let egress_choice = self.egress_choice(trust);
         let guarded = Resolver::new(self.addresses.clone());
@@ -213,7 +223,11 @@ impl Clients {
             }
             None => https,
         };
-        Ok(TimeoutConnector::new(https.enable_all_versions().wrap_connector(dialer), connect, egress_choice))
+        let https = match versions {
+            Versions::All => https.enable_all_versions().wrap_connector(dialer),
+            Versions::Http1 => https.enable_http1().wrap_connector(dialer),
+        };
+        Ok(TimeoutConnector::new(https, connect, egress_choice))
     }
 
     fn tls(&self, trust: &Trust) -> Result<ClientConfig, InvalidTrust> {
@@ -263,7 +277,7 @@ mod tests {
     async fn tcp_keepalive_probes_a_silent_upstream() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let clients = Clients::new(AddressPolicy::Workstation);
-        let mut connector = clients.connector(&Trust::default(), Duration::from_secs(9)).unwrap();
+        let mut connector = clients.connector(&Trust::default(), Duration::from_secs(9), Versions::All).unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let stream = connector.call(uri).await.unwrap();
         let MaybeHttpsStream::Http(Stream::Tcp(tcp)) = stream else { panic!("{stream:?}") };

@@ -18,6 +18,7 @@
 mod connection;
 mod send;
 mod state;
+mod upgrade;
 mod waiting;
 
 use std::{
@@ -34,7 +35,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub use self::{connection::BoxedIo, send::PooledBody};
+pub use self::{
+    connection::BoxedIo,
+    send::PooledBody,
+    upgrade::{Switched, UpgradedIo},
+};
 use self::{
     connection::Established,
     state::{Acquired, CheckedOut, State},
@@ -63,6 +68,8 @@ pub struct ConnectionLifetimes {
 /// The connections of one kind (of trust and time to connect), by host.
 pub struct Pool {
     dial: Dial,
+    /// The same for HTTP/1 alone, where a connection is to leave HTTP.
+    dial_http1: Dial,
     shared: Shared,
     hosts: Mutex<HashMap<(Scheme, Authority), Arc<Host>>>,
 }
@@ -84,6 +91,7 @@ pub(super) struct Shared {
 pub struct Host {
     uri: Uri,
     dial: Dial,
+    dial_http1: Dial,
     shared: Shared,
     state: Mutex<State>,
 }
@@ -104,7 +112,13 @@ impl Default for ConnectionLifetimes {
 
 impl Pool {
     pub(super) fn new(dial: Dial, shared: Shared) -> Self {
-        Self { dial, shared, hosts: Mutex::default() }
+        Self { dial_http1: Arc::clone(&dial), dial, shared, hosts: Mutex::default() }
+    }
+
+    /// With another way to open connections on which HTTP/1 is spoken.
+    #[must_use]
+    pub(super) fn with_http1(self, dial_http1: Dial) -> Self {
+        Self { dial_http1, ..self }
     }
 
     /// The connections to one host, which nobody else knows.
@@ -114,7 +128,8 @@ impl Pool {
     pub fn new_host(&self, scheme: &Scheme, authority: &Authority) -> Result<Arc<Host>, http::Error> {
         let uri = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/").build()?;
         let state = Mutex::new(State::new(scheme == &Scheme::HTTPS, self.shared.lifetimes));
-        Ok(Arc::new(Host { uri, dial: Arc::clone(&self.dial), shared: self.shared.clone(), state }))
+        let (dial, dial_http1) = (Arc::clone(&self.dial), Arc::clone(&self.dial_http1));
+        Ok(Arc::new(Host { uri, dial, dial_http1, shared: self.shared.clone(), state }))
     }
 
     /// The connections to one host that are kept. The lock is taken while a configuration is compiled, never by a request.

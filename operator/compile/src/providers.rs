@@ -267,6 +267,7 @@ fn endpoints(spec: &AIProviderSpec, address: Option<&Address>) -> BTreeSet<Endpo
             Endpoint::Images,
             Endpoint::Speech,
             Endpoint::Transcriptions,
+            Endpoint::Realtime,
         ]);
     }
     endpoints

@@ -50,6 +50,12 @@ pub(super) struct Played {
 pub(super) struct ScriptedCut;
 
 impl Played {
+    /// Of a response that has none, as it switches protocols.
+    pub fn nothing() -> Self {
+        let (_, steps) = mpsc::channel(1);
+        Self { steps, exchange: Exchange::unrecorded(), length: None, over: true }
+    }
+
     /// `length`: the exact size of the body, when it is to be announced.
     pub fn start(play: Play, exchange: Exchange, length: Option<u64>) -> Self {
         let (sender, steps) = mpsc::channel(1);

@@ -107,6 +107,8 @@ struct Inner {
     last: u64,
     received: Vec<Received>,
     ledger: Vec<Entry>,
+    /// Messages of clients in sessions.
+    heard: Vec<String>,
 }
 
 impl Records {
@@ -118,11 +120,21 @@ impl Records {
         self.inner.lock().unwrap().ledger.clone()
     }
 
+    pub fn hear(&self, message: &str) {
+        self.inner.lock().unwrap().heard.push(message.to_owned());
+    }
+
+    pub fn heard(&self) -> Vec<Value> {
+        let inner = self.inner.lock().unwrap();
+        inner.heard.iter().map(|message| serde_json::from_str(message).unwrap_or_default()).collect()
+    }
+
     /// Forgets everything but the numbering, so that late endings cannot be taken for new requests.
     pub fn clear(&self) {
         let mut inner = self.inner.lock().unwrap();
         inner.received.clear();
         inner.ledger.clear();
+        inner.heard.clear();
     }
 
     pub fn open(self: &Arc<Self>, dialect: Dialect, mut received: Received) -> Exchange {
@@ -159,6 +171,11 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// One that is in no ledger.
+    pub fn unrecorded() -> Self {
+        Self { id: 0, records: Arc::default() }
+    }
+
     pub fn note(&self, change: impl FnOnce(&mut Entry)) {
         let mut inner = self.records.inner.lock().unwrap();
         if let Some(entry) = inner.ledger.iter_mut().find(|entry| entry.id == self.id) {

@@ -23,6 +23,8 @@ pub(super) enum Endpoint {
         sse: bool,
     },
     Models(Option<String>),
+    /// `GET /v1/realtime`, a WebSocket.
+    Realtime,
     Unknown,
 }
 
@@ -33,6 +35,7 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> (Dialect
         ("POST", "/v1/embeddings") => return (Dialect::Chat, Endpoint::Embeddings),
         ("POST", "/v1/responses") => return (Dialect::Responses, Endpoint::Responses),
         ("POST", "/v1/responses/input_tokens") => return (Dialect::Responses, Endpoint::InputTokens),
+        ("GET", "/v1/realtime") => return (Dialect::Chat, Endpoint::Realtime),
         ("POST", "/v1/messages") => return (Dialect::Anthropic, Endpoint::Messages),
         ("POST", "/v1/messages/count_tokens") => return (Dialect::Anthropic, Endpoint::CountTokens),
         _ => {}
@@ -56,6 +59,12 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> (Dialect
         ("GET", Some(id)) => (dialect, Endpoint::Models(Some(decode(id)))),
         _ => (dialect, Endpoint::Unknown),
     }
+}
+
+/// A parameter of the query, decoded.
+pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find(|(given, _)| *given == name).map(|(_, value)| decode(value))
 }
 
 fn vendor(path: &str, headers: &HeaderMap) -> Dialect {

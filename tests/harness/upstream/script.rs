@@ -60,6 +60,36 @@ pub struct Script {
     pub gzip: bool,
     /// Extra response headers.
     pub headers: BTreeMap<String, String>,
+    /// What else happens in a session.
+    pub session: SessionScript,
+}
+
+/// What happens in a session of the Realtime API.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionScript {
+    /// Close it.
+    pub close: Option<SessionClose>,
+    /// Drop the connection after so many answers.
+    pub break_after: Option<usize>,
+    /// Begin every answer with a piece of sound of so many characters.
+    pub delta_bytes: Option<usize>,
+    /// Send these bytes ahead of everything, whatever they are.
+    pub raw: Option<Vec<u8>>,
+    /// Read and say nothing.
+    pub deaf: bool,
+}
+
+/// How a session is closed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionClose {
+    /// After so many answers, at the client's next event.
+    pub after: usize,
+    /// The close code.
+    pub code: u16,
+    /// The reason.
+    pub reason: String,
 }
 
 /// What is said about usage. The ledger always holds the truth.
@@ -173,6 +203,13 @@ impl Script {
     #[must_use]
     pub fn silent() -> Self {
         Self { stall_headers: true, ..Self::default() }
+    }
+
+    /// What happens in a session.
+    #[must_use]
+    pub fn session(mut self, session: SessionScript) -> Self {
+        self.session = session;
+        self
     }
 
     /// The answer's text.

@@ -10,11 +10,11 @@ use super::event::Event;
 use super::play::Played;
 use super::record::{Exchange, Received, Records};
 use super::refusal::{Refusal, scripted};
-use super::route::{Endpoint, route};
+use super::route::{self, Endpoint, route};
 use super::script::Script;
 use super::stage::{Reply, Stage, request_id};
 use super::wire::Line;
-use super::{anthropic, chat, control, direct, form, gemini, responses, side};
+use super::{anthropic, chat, control, direct, form, gemini, realtime, responses, side};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, Request, Response};
@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 /// Largest request body that is read.
 const BODY_LIMIT: usize = 64 << 20;
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub leaving: watch::Sender<()>,
     pub open: Arc<AtomicUsize>,
     pub accepted: AtomicUsize,
+    /// WebSockets, which outlive the tasks of their connections.
+    pub sessions: Mutex<Vec<AbortHandle>>,
 }
 
 impl Shared {
@@ -71,6 +74,7 @@ impl Shared {
             leaving: watch::Sender::new(()),
             open: Arc::default(),
             accepted: AtomicUsize::new(0),
+            sessions: Mutex::default(),
         }
     }
 
@@ -82,9 +86,10 @@ impl Shared {
 pub(super) async fn exchange(
     shared: Arc<Shared>,
     line: Arc<Line>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Played>, anyhow::Error> {
     let at = Instant::now();
+    let upgrade = hyper::upgrade::on(&mut request);
     let (head, incoming) = request.into_parts();
     let body = read(incoming).await?;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -107,7 +112,10 @@ pub(super) async fn exchange(
     );
 
     let body = form::as_json(&head.headers, &body).await.unwrap_or_default();
-    let model = model_of(&endpoint, &body);
+    let mut model = model_of(&endpoint, &body);
+    if endpoint == Endpoint::Realtime {
+        model = route::parameter(&head.uri, "model").unwrap_or_default();
+    }
     let script = shared.scripts.lock().unwrap().pick(&model);
     exchange.note(|entry| entry.model.clone_from(&model));
     let mut paused = shared.paused.subscribe();
@@ -122,9 +130,17 @@ pub(super) async fn exchange(
     tokio::time::sleep(Duration::from_millis(script.delay_headers_ms)).await;
 
     let allowed = authorized(dialect, &head.headers, head.uri.query(), shared.key.as_deref());
+    if allowed.is_ok()
+        && endpoint == Endpoint::Realtime
+        && script.status.is_none()
+        && realtime::is_handshake(&head.headers)
+    {
+        return Ok(realtime::accept(&shared, upgrade, &head.headers, script, exchange));
+    }
     let reply = allowed.and_then(|()| answer(&endpoint, dialect, &body, &head.headers, &script, &exchange));
     let stage = Stage { dialect, script, line, paused };
     Ok(match reply {
+        _ if endpoint == Endpoint::Realtime && stage.script.status.is_some() => stage.fail(exchange),
         Err(refusal) => stage.refuse(&refusal, exchange),
         Ok(_) if stage.script.status.is_some() => stage.fail(exchange),
         Ok(reply) => stage.reply(reply, exchange),
@@ -183,6 +199,9 @@ fn answer(
         };
         return list(id.as_deref()).map(|document| Reply::Document(document, 0));
     }
+    if *endpoint == Endpoint::Realtime {
+        return Err(Refusal::of(426, "This endpoint takes a WebSocket handshake."));
+    }
     if *endpoint == Endpoint::Unknown {
         return Err(Refusal::of(404, "Unknown request URL. Please check the URL for typos."));
     }
@@ -236,7 +255,7 @@ fn answer(
             }
             other => Err(Refusal::of(404, format!("{other} is not a method of models"))),
         },
-        Endpoint::Models(_) | Endpoint::Unknown => Err(Refusal::of(404, "answered above")),
+        Endpoint::Models(_) | Endpoint::Realtime | Endpoint::Unknown => Err(Refusal::of(404, "answered above")),
     }
 }
 

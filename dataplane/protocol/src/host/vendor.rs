@@ -13,7 +13,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::place::{Asked, Place, UnsafeModel, check};
-use crate::{dialect::Operation, wire::Wire};
+use crate::{dialect::Operation, direct::Direct, wire::Wire};
 
 /// The version that Anthropic's API is called with where the client states none (docs/protocols/messages.md).
 const ANTHROPIC_VERSION: &str = "2023-06-01";
@@ -50,6 +50,9 @@ fn path(operation: Operation, model: &str, wire: Wire, query: Option<&'static st
         (Operation::Responses, _) => return Ok(fixed("/responses", query)),
         (Operation::ResponsesInputTokens, _) => return Ok(fixed("/responses/input_tokens", query)),
         (Operation::Embeddings, _) => return Ok(fixed("/embeddings", query)),
+        (Operation::Direct(Direct::Realtime), _) => {
+            return Ok(format!("/realtime?model={}", utf8_percent_encode(model, ENCODED)));
+        }
         (Operation::Direct(direct), _) => return Ok(fixed(direct.path(), query)),
         (Operation::Messages, _) => return Ok(fixed("/v1/messages", query)),
         (Operation::MessagesCountTokens, _) => return Ok(fixed("/v1/messages/count_tokens", query)),
@@ -159,6 +162,8 @@ mod tests {
         assert_eq!(chat.as_deref(), Ok("/chat/completions"));
         let messages = path(Operation::Messages, "m", Wire::Whole, Some("beta=true"));
         assert_eq!(messages.as_deref(), Ok("/v1/messages?beta=true"));
+        let realtime = path(Operation::Direct(Direct::Realtime), "org/gpt&key=x", Wire::Whole, None);
+        assert_eq!(realtime.as_deref(), Ok("/realtime?model=org%2Fgpt%26key%3Dx"), "a model stays one parameter");
     }
 
     #[test]

@@ -215,3 +215,20 @@ fn a_plain_path_below_v1_may_mean_something_to_an_upstream() {
     assert!(matches!(route("PUT", "/v1/ocr", None), Err(NoSuchPath::NotFound { .. })));
     assert!(matches!(route("POST", "/v1/files", None), Err(NoSuchPath::NotServed { .. })));
 }
+
+#[test]
+fn a_session_is_opened_by_get_and_names_its_model_in_the_query() {
+    let session = |path: &str, query| match route("GET", path, query) {
+        Ok(Inbound::Session(endpoint)) => (endpoint.model, endpoint.unknown_query),
+        other => panic!("{path}: {other:?}"),
+    };
+    let named = |model: &str, unknown| (Some(model.to_owned()), unknown);
+    for path in ["/v1/realtime", "/realtime", "/openai/v1/realtime", "/api/v1/realtime/", "/openai/realtime"] {
+        assert_eq!(session(path, Some("model=org%2Fm")), named("org/m", false), "{path}");
+        assert!(matches!(route("POST", path, None), Err(NoSuchPath::MethodNotAllowed { allow: "GET", .. })), "{path}");
+    }
+    assert_eq!(session("/openai/realtime", Some("api-version=1&deployment=d")), named("d", false));
+    assert_eq!(session("/openai/deployments/a/b/realtime", Some("api-version=1")), named("a/b", false));
+    assert_eq!(session("/v1/realtime", Some("call_id=c&model=m")), named("m", true));
+    assert_eq!(session("/v1/realtime", Some("model=&api-version=1")), (None, false));
+}

@@ -16,6 +16,8 @@ pub struct Unserved {
 
 const SHARED: &str =
     "the vendor keeps them in one account for all users of this gateway, and an id does not tell whose it is";
+const PAST: &str =
+    "they lead past this gateway's keys and limits; open a WebSocket at /v1/realtime with this gateway's own key";
 const ADMINISTERS: &str = "they administer the account whose key this gateway holds";
 
 /// By the first segments of the path below the base; the longest that fits counts.
@@ -53,7 +55,7 @@ const TABLE: [(&str, Unserved); 34] = [
     ("projects", Unserved { what: "project endpoints are", why: ADMINISTERS }),
     ("load_lora_adapter", Unserved { what: "LoRA adapters are", why: ADMINISTERS }),
     ("unload_lora_adapter", Unserved { what: "LoRA adapters are", why: ADMINISTERS }),
-    ("realtime", Unserved { what: "the Realtime API is", why: "this gateway passes on requests with one answer each" }),
+    ("realtime", Unserved { what: "short-lived keys, calls and translations of the Realtime API are", why: PAST }),
 ];
 
 /// What is below such a path and keeps nothing.
@@ -86,7 +88,7 @@ mod tests {
             ("messages/batches/b/results", "message batches are"),
             ("responses/resp_1", "stored responses are"),
             ("fine_tuning/jobs", "fine-tuning jobs are"),
-            ("realtime/sessions", "the Realtime API is"),
+            ("realtime/client_secrets", "short-lived keys, calls and translations of the Realtime API are"),
         ] {
             assert_eq!(unserved(path).map(|it| it.what), Some(what), "{path}");
         }

@@ -156,6 +156,7 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
         Endpoint::Speech => direct(&[Direct::Speech]),
         Endpoint::Transcriptions => direct(&[Direct::Transcriptions, Direct::Translations]),
         Endpoint::Rerank => direct(&[Direct::Rerank, Direct::Score]),
+        Endpoint::Realtime => direct(&[Direct::Realtime]),
         Endpoint::OtherPaths => direct(&[Direct::Unlisted]),
     };
     let anthropic = [Operation::Messages, Operation::MessagesCountTokens];
@@ -166,7 +167,7 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
         ProviderType::Anthropic => Ok((Family::Anthropic, anthropic.to_vec())),
         ProviderType::Gemini => Ok((Family::Gemini, gemini.to_vec())),
         ProviderType::Echo => {
-            let chat = [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Embeddings];
+            let chat = [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Embeddings, Endpoint::Realtime];
             let all = chat.iter().flat_map(openai).chain(anthropic).chain(gemini).collect();
             Ok((Family::OpenAi, all))
         }

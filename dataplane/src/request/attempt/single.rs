@@ -18,6 +18,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use routeapi_protocol::{
     codec::ResponseContext,
+    dialect::Operation,
+    direct::Direct,
     framing::Framing,
     problem::{Problem, ProblemKind, RetryHints, understand},
     request::{ParsedRequest, Prepared, PreparedForm},
@@ -43,6 +45,8 @@ use crate::{
     },
     upstream::{ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
 };
+
+mod web_socket;
 
 /// Longest error body that is read; what is longer says nothing more.
 const MAX_ERROR_BODY_BYTES: usize = 256 << 10;
@@ -105,6 +109,9 @@ impl SingleAttempt<'_> {
                 .response_context(guard.context().id.clone(), guard.context().now.unix_seconds()),
             permits: (permit, self.upstream.load.begin(now.mono)),
         };
+        if outbound.operation == Operation::Direct(Direct::Realtime) {
+            return self.open_web_socket(&outbound, awaited, guard).await;
+        }
         let (response, content_by) = self.send(&outbound).await?;
         guard.attempts.set_status(response.status().as_u16());
         if !response.status().is_success() {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use routeapi_metering::Outcome;
 
 use super::{
     end_reason::EndReason,
@@ -43,6 +44,11 @@ impl DeliveryContent {
             }
             AnswerBody::Whole { bytes, memory, .. } => {
                 Self::Whole(Box::new(WholeBody::new(bytes, deadline, guard, memory)))
+            }
+            // Sessions have a way of their own (`realtime`): this one has no client.
+            AnswerBody::Session { .. } => {
+                guard.finish(RequestOutcome::new(Outcome::GatewayStopped, "internal"));
+                Self::Done
             }
             AnswerBody::Stream { held, stream, rest, unfinished, .. } => {
                 let watch = Watch::new(guard.gateway(), guard.heartbeat(), deadline);

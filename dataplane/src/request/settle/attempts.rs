@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use routeapi_metering::{Actual, AttemptRecord, Usage};
+use routeapi_metering::{Actual, AttemptRecord, Usage, UsageSource};
 use routeapi_protocol::{report::Warning, response_stats::ResponseStats};
 
 use super::usage::{AttemptStats, UsageBounds};
@@ -102,6 +102,22 @@ impl AttemptLog {
             attempt.stats.whole();
             self.first_content.get_or_insert_with(clock::mono);
         }
+    }
+
+    /// All that the session which was opened by the attempt that runs has used until now.
+    pub(super) fn set_session_usage(&mut self, used: (Usage, UsageSource), has_content: bool) {
+        if let Some(attempt) = &mut self.current {
+            attempt.stats.session(used);
+            if has_content {
+                self.first_content.get_or_insert_with(clock::mono);
+            }
+        }
+    }
+
+    /// What this usage of the attempt that runs counts against limits.
+    pub(super) fn actual(&self, usage: &Usage) -> Option<Actual> {
+        let attempt = self.current.as_ref()?;
+        Some(Actual { tokens: usage.total(), spend: attempt.cost(usage) })
     }
 
     /// The attempt that runs did not serve.

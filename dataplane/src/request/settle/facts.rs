@@ -103,6 +103,13 @@ impl Facts {
         });
     }
 
+    /// What is asked for goes on until somebody ends it.
+    pub(super) fn set_stream(&mut self) {
+        if let Some(request) = &mut self.shape {
+            request.stream = true;
+        }
+    }
+
     pub(super) fn shape(&self) -> Option<&RequestShape> {
         self.shape.as_ref()
     }

@@ -65,6 +65,8 @@ pub(super) struct AttemptStats {
     output_chars: u64,
     /// Events that brought content. One holds at least one token.
     content_events: u64,
+    /// What a session has used, which its own answers say; nothing else here counts then.
+    session: Option<(Usage, UsageSource)>,
 }
 
 impl AttemptStats {
@@ -78,6 +80,11 @@ impl AttemptStats {
         self.content_events = stats.content_events;
     }
 
+    /// A session has used so much until now.
+    pub(super) fn session(&mut self, used: (Usage, UsageSource)) {
+        self.session = Some(used);
+    }
+
     /// The answer came in one piece.
     pub(super) fn whole(&mut self) {
         self.content = true;
@@ -86,6 +93,9 @@ impl AttemptStats {
 
     /// The usage and where it comes from. `received` says that the upstream may have worked on the request.
     pub(super) fn account(&self, bounds: UsageBounds, received: bool) -> (Usage, UsageSource) {
+        if let Some(used) = self.session {
+            return used;
+        }
         if bounds.is_free {
             return (Usage::default(), UsageSource::None);
         }

@@ -16,7 +16,6 @@ use hyper::{
     rt::{Executor, Read, Write},
 };
 use hyper_util::{client::legacy::connect::Connection, rt::TokioTimer};
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use super::{
@@ -24,6 +23,7 @@ use super::{
     state::{Http1, Http2},
 };
 use crate::{
+    counted::Counted,
     spawn::Spawner,
     upstream::{MarkedBody, SendError, client::connect_error},
 };
@@ -34,7 +34,7 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 // Windows bound what a slow reader makes this process hold per stream and per connection.
 const H2_STREAM_WINDOW: u32 = 256 << 10;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
-const H1_BUFFER: usize = 128 << 10;
+pub(super) const H1_BUFFER: usize = 128 << 10;
 
 /// What hyper takes for the limit of streams until the server has said. Ours is [`super::state`]'s; this one is a
 /// number that no server says, so that it shows when one has.
@@ -60,7 +60,7 @@ pub(super) enum Established {
 pub(super) struct Driver {
     connection: http2::Connection<BoxedIo, MarkedBody, Tasks>,
     tasks: Tasks,
-    open: Open,
+    open: Counted,
 }
 
 /// Starts a connection's tasks, and wakes its driver for each step of them until the server's settings have come: hyper
@@ -77,9 +77,6 @@ struct AwaitedSettings {
     is_over: AtomicBool,
 }
 
-/// Counts a connection for as long as it is open.
-struct Open(Gauge);
-
 /// Opens a connection to a host.
 ///
 /// # Errors
@@ -88,7 +85,7 @@ pub(super) async fn open(host: &Host) -> Result<Established, SendError> {
     let metrics = &host.shared.metrics;
     let io = (host.dial)(host.uri.clone()).await.map_err(|error| connect_error(&*error, metrics))?;
     metrics.opened.inc();
-    let open = Open::new(metrics.open.clone());
+    let open = Counted::in_gauge(metrics.open.clone());
     let lifetimes = host.shared.lifetimes;
     let failed = |error: hyper::Error| SendError::Connect(error.to_string());
     if !io.connected().is_negotiated_h2() {
@@ -166,18 +163,5 @@ where
             })
             .await;
         });
-    }
-}
-
-impl Open {
-    fn new(open: Gauge) -> Self {
-        open.inc();
-        Self(open)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

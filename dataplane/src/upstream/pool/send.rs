@@ -117,7 +117,7 @@ fn give_back_when_read(mut checked_out: PooledConnection) {
 
 /// The target and the host as HTTP/1 wants them (RFC 9112, 3.2). A proxy is asked for a tunnel, so that none needs the
 /// whole URL.
-fn for_http1(request: &mut Request<MarkedBody>) -> Result<(), SendError> {
+pub(super) fn for_http1(request: &mut Request<MarkedBody>) -> Result<(), SendError> {
     let invalid = |error: &dyn std::fmt::Display| SendError::Invalid(error.to_string());
     let uri = request.uri();
     if let Some(authority) = uri.authority()
@@ -166,7 +166,7 @@ fn given_up() -> SendError {
 }
 
 impl PooledBody {
-    fn new(incoming: Incoming, stream: Option<PooledConnection>) -> Self {
+    pub(super) fn new(incoming: Incoming, stream: Option<PooledConnection>) -> Self {
         let stream = stream.filter(|_| !incoming.is_end_stream());
         Self { incoming, stream }
     }

@@ -17,6 +17,7 @@ fn seen(content: bool, complete: bool, usage: Option<(u64, Option<u64>)>) -> Att
         usage,
         output_chars: if content { 40 } else { 0 },
         content_events: 3,
+        session: None,
     }
 }
 

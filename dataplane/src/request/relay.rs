@@ -67,7 +67,7 @@ fn answer_headers(answer: &Answer) -> HeaderMap {
     };
     match &answer.body {
         AnswerBody::Whole { changed: Some(content_type), .. } => {
-            response_headers::rewritten(&mut headers, content_type)
+            response_headers::rewritten(&mut headers, content_type);
         }
         AnswerBody::Whole { changed: None, .. } | AnswerBody::Session { .. } => {}
         AnswerBody::Stream { content_type, .. } => {

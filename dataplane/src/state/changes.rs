@@ -150,13 +150,13 @@ impl StateChanges {
     pub fn apply(self, state: &SharedState) {
         // Taken apart, so that a field that is forgotten here does not compile.
         let Self { accounts, health, loads, learned, concurrency, budgets, credentials, keys, connections } = self;
-        accounts.apply(&state.accounts, |account, limits| account.configure(limits));
-        health.apply(&state.health, |health, eviction| health.configure(eviction));
+        accounts.apply(&state.accounts, Account::configure);
+        health.apply(&state.health, Health::configure);
         loads.apply(&state.loads, |_, ()| ());
-        learned.apply(&state.learned, |learned, spec| learned.configure(spec));
-        concurrency.apply(&state.concurrency, |concurrency, cap| concurrency.configure(cap));
+        learned.apply(&state.learned, Learned::configure);
+        concurrency.apply(&state.concurrency, ConcurrencyLimit::configure);
         budgets.apply(&state.budgets, |_, ()| ());
-        credentials.apply(&state.credentials, |credentials, authorization| credentials.publish(authorization));
+        credentials.apply(&state.credentials, Credentials::publish);
         state.rejected_keys.configure(keys);
         connections.apply(&state.clients);
         state.prune();

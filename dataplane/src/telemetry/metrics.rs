@@ -245,7 +245,6 @@ impl Metrics {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "milliseconds stay far below 2^53")]
 /// A code as a label. Those of this process are borrowed; one that was read back from a spool belongs to no closed set.
 fn label(code: Option<&Cow<'static, str>>) -> Option<&'static str> {
     code.map(|code| match code {
@@ -254,6 +253,7 @@ fn label(code: Option<&Cow<'static, str>>) -> Option<&'static str> {
     })
 }
 
+#[expect(clippy::cast_precision_loss, reason = "milliseconds stay far below 2^53")]
 fn seconds(millis: u64) -> f64 {
     millis as f64 / 1_000.0
 }

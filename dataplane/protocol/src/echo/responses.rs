@@ -130,11 +130,11 @@ impl Writer<'_> {
                 let content = if full { vec![self.part(true)] } else { Vec::new() };
                 json!({"id": format!("msg_{id}"), "type": "message", "role": "assistant", "status": status, "content": content})
             }
-            What::ParsedRequest { name, custom: true, .. } => json!({
+            What::Call { name, custom: true, .. } => json!({
                 "id": format!("ctc_{id}"), "type": "custom_tool_call", "status": status, "call_id": call_id(id),
                 "name": name, "input": if full { self.payload() } else { String::new() },
             }),
-            What::ParsedRequest { name, .. } => json!({
+            What::Call { name, .. } => json!({
                 "id": format!("fc_{id}"), "type": "function_call", "status": status, "call_id": call_id(id),
                 "name": name, "arguments": if full { self.payload() } else { String::new() },
             }),
@@ -150,8 +150,8 @@ impl Writer<'_> {
     fn payload(&self) -> String {
         match &self.say.what {
             What::Text(text) => text.clone(),
-            What::ParsedRequest { arguments, custom: false, .. } => arguments.clone(),
-            What::ParsedRequest { arguments, .. } => {
+            What::Call { arguments, custom: false, .. } => arguments.clone(),
+            What::Call { arguments, .. } => {
                 let read = serde_json::from_str::<Value>(arguments).unwrap_or_default();
                 text_of(read.get("input"))
             }
@@ -186,11 +186,11 @@ impl Writer<'_> {
                 events.push(("response.output_text.done", at(text)));
                 events.push(("response.content_part.done", at(json!({"content_index": 0, "part": self.part(true)}))));
             }
-            What::ParsedRequest { custom: true, .. } => {
+            What::Call { custom: true, .. } => {
                 events.push(("response.custom_tool_call_input.delta", at(json!({"delta": self.payload()}))));
                 events.push(("response.custom_tool_call_input.done", at(json!({"input": self.payload()}))));
             }
-            What::ParsedRequest { name, .. } => {
+            What::Call { name, .. } => {
                 events.push(("response.function_call_arguments.delta", at(json!({"delta": self.payload()}))));
                 let members = json!({"name": name, "arguments": self.payload()});
                 events.push(("response.function_call_arguments.done", at(members)));

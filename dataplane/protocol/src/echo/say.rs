@@ -18,7 +18,7 @@ pub(super) struct Say {
 #[derive(Debug)]
 pub(super) enum What {
     Text(String),
-    ParsedRequest { name: String, arguments: String, custom: bool },
+    Call { name: String, arguments: String, custom: bool },
 }
 
 /// References and nesting in a schema are followed so far.
@@ -39,10 +39,7 @@ impl Say {
             let said = || ask.text.chars().take(MOST_CHARS).collect::<String>();
             let arguments = if tool.custom { json!({"input": said()}) } else { arguments(&tool.schema) };
             let (name, arguments) = (tool.name.clone(), arguments.to_string());
-            return Self {
-                what: What::ParsedRequest { name, arguments, custom: tool.custom },
-                finish: FinishReason::ToolCalls,
-            };
+            return Self { what: What::Call { name, arguments, custom: tool.custom }, finish: FinishReason::ToolCalls };
         }
         let text = match (&ask.schema, &ask.result) {
             (Some(Value::Object(any)), _) if any.is_empty() => json!({"echo": ask.text}).to_string(),
@@ -63,14 +60,14 @@ impl Say {
 
     /// Characters of it.
     pub(super) fn chars(&self) -> u64 {
-        let (What::Text(text) | What::ParsedRequest { arguments: text, .. }) = &self.what;
+        let (What::Text(text) | What::Call { arguments: text, .. }) = &self.what;
         text.chars().count() as u64
     }
 
     /// The called tool, if it is free-form.
     pub(super) fn custom_tool(&self) -> Option<String> {
         match &self.what {
-            What::ParsedRequest { name, custom: true, .. } => Some(name.clone()),
+            What::Call { name, custom: true, .. } => Some(name.clone()),
             _ => None,
         }
     }
@@ -78,7 +75,7 @@ impl Say {
     pub(super) fn block(&self, id: &str) -> Block {
         match &self.what {
             What::Text(text) => Block::Text(Text { text: text.clone(), ..Text::default() }),
-            What::ParsedRequest { name, arguments, .. } => Block::ToolCall(ToolCall {
+            What::Call { name, arguments, .. } => Block::ToolCall(ToolCall {
                 id: call_id(id),
                 name: name.clone(),
                 arguments: arguments.clone(),
@@ -91,7 +88,7 @@ impl Say {
     pub(super) fn kind(&self, id: &str) -> BlockKind {
         match &self.what {
             What::Text(_) => BlockKind::Text,
-            What::ParsedRequest { name, .. } => BlockKind::ToolCall { id: call_id(id), name: name.clone() },
+            What::Call { name, .. } => BlockKind::ToolCall { id: call_id(id), name: name.clone() },
         }
     }
 
@@ -104,7 +101,7 @@ impl Say {
                 deltas.extend((!last.is_empty()).then(|| Delta::Text(last.to_owned())));
                 deltas
             }
-            What::ParsedRequest { arguments, .. } => vec![Delta::Arguments(arguments.clone())],
+            What::Call { arguments, .. } => vec![Delta::Arguments(arguments.clone())],
         }
     }
 }

@@ -335,11 +335,11 @@ async fn expired_credentials_send_nothing_and_trigger_fallback_without_blame() {
     let response = handle(&gateway, peer(), request(Full::new(Bytes::from_static(STREAM)))).await;
     assert_eq!(response.status(), 200);
     assert!(read(response).await.is_some());
-    let records = kept.0.lock().unwrap();
+    let record = Arc::clone(&kept.0.lock().unwrap()[0]);
     let attempts: Vec<_> =
-        records[0].usage.attempts.iter().map(|one| (one.upstream.as_str(), one.error.as_deref())).collect();
+        record.usage.attempts.iter().map(|one| (one.upstream.as_str(), one.error.as_deref())).collect();
     assert_eq!(attempts, [("up", Some("stale_credentials")), ("echo", None)]);
-    assert_eq!(records[0].usage.attempts[0].usage_source, routeapi_metering::UsageSource::None);
+    assert_eq!(record.usage.attempts[0].usage_source, routeapi_metering::UsageSource::None);
     assert!(is_ready(&gateway));
     let (stream, _) = listener.accept().await.unwrap();
     assert_eq!(stream.try_read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nothing was sent");

@@ -131,7 +131,7 @@ async fn an_installation_upgrades_and_the_commands_of_its_notes_work() {
         // Other tests have releases too, and each has objects of its own.
         let own = format!("crds.install=false,watchNamespaces={{{namespace}}}");
         let notes = run("install", &[&chart, "--set", &own]);
-        let address = format!("serves at http://routeapi.{namespace}.svc\n");
+        let address = format!("is available at http://routeapi.{namespace}.svc\n");
         assert!(notes.contains(&address), "{program}: {notes}");
         apply_manifest_of_notes(api, &namespace, &notes).await;
 

@@ -62,7 +62,7 @@ async fn an_unready_provider_counts_its_routes_in_one_event() {
     cluster.create::<AIProvider>("AIProvider", "openai", key).await;
     cluster.route("chat", "gpt-9", "openai").await;
     let (text, _) = cluster.condition("AIRoute", "chat", "ResolvedRefs", ("False", "ProviderNotReady")).await;
-    assert!(text.contains("cannot be used: spec.credentials.apiKey.secretRef.name: Secret"), "{text}");
+    assert!(text.contains("is not ready: spec.credentials.apiKey.secretRef.name: Secret"), "{text}");
     let look = || async {
         let status = cluster.api::<AIProvider>().get("openai").await.unwrap().status?;
         (status.attached_routes == Some(1)).then_some(())

@@ -88,7 +88,7 @@ async fn routes_of_an_editor_serve_tokens_of_its_namespace_only() {
 
     accepted(&tenants, &a.namespace, "exact", "True NotPublished: ").await;
     accepted(&tenants, &a.namespace, "exact", "routeapi.dev/publish-models=true").await;
-    accepted(&tenants, &platform, "gpt", "tokens of another namespace use an AIRoute of their own").await;
+    accepted(&tenants, &platform, "gpt", "another namespace overrides").await;
     for (model, answer) in [
         ("gpt-4o", Some(by_platform.as_str())),
         ("gpt-4o-mini", Some(&by_platform)),

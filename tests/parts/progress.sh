@@ -42,6 +42,8 @@ declare -A about=(
 # What still runs in the background ends with us; the cluster takes its node away first.
 finish() {
     local job
+    # A background shell that is ended before it has given up our traps comes here as well.
+    [[ $BASHPID == "$$" ]] || return 0
     for job in "${jobs[@]}"; do kill -- "-$job" 2>/dev/null; done
     for job in "${jobs[@]}"; do while kill -0 -- "-$job" 2>/dev/null; do sleep 0.1; done; done
     rm -rf "$logs"

@@ -62,14 +62,14 @@ async fn requests_and_streams_stay_small() {
 
     let stream = size_of::<Delivery>() + size_of::<StreamBody>();
     let within = [
-        is_within("a request's future in its connection", handling, 1_600),
+        is_within("a request's future in its connection", handling, 1_800),
         is_within("while it is read and judged", serving, 3_500),
-        is_within("while it waits for the first answer", answering, 2_800),
+        is_within("while it waits for the first answer", answering, 3_200),
         is_within("while upstreams are tried", attempting, 8_000),
-        is_within("the guard of a request", size_of::<Guard>(), 800),
+        is_within("the guard of a request", size_of::<Guard>(), 1_000),
         is_within("a response body in its connection", size_of::<ResponseBody>(), 64),
         is_within("a stream's body", stream, 1_500),
-        is_within("a whole answer's body", size_of::<Delivery>() + size_of::<WholeBody>(), 1_024),
+        is_within("a whole answer's body", size_of::<Delivery>() + size_of::<WholeBody>(), 1_200),
         is_within("a body that waits for an upstream", size_of::<Delivery>() + size_of::<WaitingBody>(), 640),
         is_within("the translation of a stream, without its lane", size_of::<ResponseStream>(), 64),
     ];

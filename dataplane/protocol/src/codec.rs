@@ -16,6 +16,7 @@ pub mod json;
 pub mod media;
 pub mod messages;
 pub mod pairing;
+pub mod responses;
 pub mod schema;
 
 pub use contract::{

@@ -1,0 +1,3 @@
+//! OpenAI Responses (docs/protocols/responses.md).
+
+pub mod reasoning_state;

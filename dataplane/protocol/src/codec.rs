@@ -15,6 +15,7 @@ pub mod ids;
 pub mod json;
 pub mod media;
 pub mod messages;
+pub mod openai_request;
 pub mod pairing;
 pub mod responses;
 pub mod schema;
@@ -49,8 +50,8 @@ pub fn upstream_codec(operation: Operation) -> Option<&'static dyn UpstreamCodec
         Operation::Messages => Some(&messages::Messages),
         Operation::ChatCompletions => Some(&chat::Chat),
         Operation::GenerateContent => Some(&gemini::Gemini),
-        Operation::Responses
-        | Operation::ResponsesInputTokens
+        Operation::Responses => Some(&responses::Responses),
+        Operation::ResponsesInputTokens
         | Operation::Embeddings
         | Operation::MessagesCountTokens
         | Operation::EmbedContent

@@ -12,6 +12,7 @@ mod form;
 mod hybrid;
 mod needs;
 mod parsed;
+mod preferred;
 mod prepare;
 mod prepared;
 mod reading;

@@ -13,7 +13,7 @@
 #[path = "corpus/corpus.rs"]
 mod corpus;
 
-use corpus::{Case, Kind, client_reply, decode_stream, models, operations, prettied};
+use corpus::{Case, Kind, client_reply, clients, decode_stream, models, prettied, upstreams};
 use routeapi_protocol::{
     codec::{Head, Target, client_codec, upstream_codec},
     dialect::Operation,
@@ -150,8 +150,11 @@ fn refusals_of_illegal_bodies() {
 /// Nothing that names a codec may go missing from the matrix.
 #[test]
 fn the_matrix_is_not_empty() {
-    let known = operations();
-    assert!(
-        known.len() >= 2 && known.contains(&Operation::ChatCompletions) && known.contains(&Operation::GenerateContent)
-    );
+    for known in [clients(), upstreams()] {
+        assert!(
+            known.len() >= 3
+                && known.contains(&Operation::ChatCompletions)
+                && known.contains(&Operation::GenerateContent)
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! The hard cases of docs/protocols/hard-cases.md between Chat, Messages and Gemini: tables of requests and answers,
+//! The hard cases of docs/protocols/hard-cases.md between the dialects: tables of requests and answers,
 //! and an index of all of them that says where each is proven and is itself checked, so that the claim cannot rot.
 //! Beside them, without numbers, what users of gateways reported and recordings of vendors' traffic showed: one row for
 //! each kind of fault.
@@ -29,6 +29,8 @@ mod reported_neighbours;
 mod reported_requests;
 #[path = "hard_cases/requests.rs"]
 mod requests;
+#[path = "hard_cases/responses_upstream.rs"]
+mod responses_upstream;
 #[path = "hard_cases/run.rs"]
 mod run;
 #[path = "hard_cases/unknown.rs"]
@@ -50,6 +52,16 @@ fn requests_reach_the_upstream_as_they_must() {
 #[test]
 fn answers_reach_the_client_as_they_must() {
     none(&answers::ROWS.iter().flat_map(run::Answer::failures).collect::<Vec<_>>());
+}
+
+#[test]
+fn upstreams_of_responses_get_what_they_take() {
+    none(&responses_upstream::REQUESTS.iter().flat_map(run::Request::failures).collect::<Vec<_>>());
+}
+
+#[test]
+fn answers_of_responses_reach_the_client_whole() {
+    none(&responses_upstream::ANSWERS.iter().flat_map(run::Answer::failures).collect::<Vec<_>>());
 }
 
 #[test]
@@ -79,8 +91,10 @@ fn failures_say_what_the_upstream_said() {
 
 #[test]
 fn every_case_is_listed_once_and_proven_where_it_says() {
-    let in_requests = |case: u16| requests::ROWS.iter().any(|row| row.cases.contains(&case));
-    let in_answers = |case: u16| answers::ROWS.iter().any(|row| row.cases.contains(&case));
+    let requests = || requests::ROWS.iter().chain(responses_upstream::REQUESTS);
+    let answers = || answers::ROWS.iter().chain(responses_upstream::ANSWERS);
+    let in_requests = |case: u16| requests().any(|row| row.cases.contains(&case));
+    let in_answers = |case: u16| answers().any(|row| row.cases.contains(&case));
     for (expected, (case, proof)) in (1..).zip(CASES) {
         assert_eq!(case, expected, "the index goes by number");
         match proof {
@@ -114,5 +128,5 @@ fn what_waits_is_counted() {
         }
     }
     let waiting: Vec<String> = waiting.iter().map(|(part, count)| format!("{part:?} {count}")).collect();
-    assert_eq!(waiting.join(", "), "Responses 39, Embeddings 1, Azure 5, Bedrock 25, Vertex 9, DataPlane 9");
+    assert_eq!(waiting.join(", "), "Responses 28, Embeddings 1, Azure 4, Bedrock 25, Vertex 9, DataPlane 9");
 }

@@ -14,7 +14,9 @@ use routeapi_protocol::{
     request::{Destination, ParsedRequest, Prepared, Unprepared},
 };
 
-const CODECS: [Operation; 3] = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
+const CLIENTS: [Operation; 3] = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
+const UPSTREAMS: [Operation; 4] =
+    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
 const SIZE: usize = 96 << 10;
 const MAX_BODY: usize = 32 << 20;
 
@@ -48,7 +50,7 @@ fn prepared(from: Operation, to: Operation, body: String, max_body: usize) -> Re
 #[test]
 fn no_request_becomes_much_more() {
     for kind in inputs::REQUESTS {
-        for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
+        for (from, to) in CLIENTS.into_iter().flat_map(|from| UPSTREAMS.map(|to| (from, to))) {
             let body = inputs::request(from, kind, SIZE);
             let most = body.len() * 4 + (1 << 20);
             match prepared(from, to, body, MAX_BODY) {
@@ -95,7 +97,7 @@ fn what_a_body_may_become_is_bounded_by_the_largest_body_too() {
 
 #[test]
 fn warnings_are_few_and_short() {
-    for from in CODECS {
+    for from in CLIENTS {
         let to = if from == Operation::Messages { Operation::GenerateContent } else { Operation::Messages };
         let body = inputs::request(from, "unknown members of messages", SIZE);
         let warnings = prepared(from, to, body, MAX_BODY).unwrap().warnings;
@@ -140,7 +142,7 @@ fn names_that_answers_repeat_are_short() {
 #[test]
 fn no_answer_becomes_much_more() {
     for kind in inputs::ANSWERS {
-        for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
+        for (from, to) in UPSTREAMS.into_iter().flat_map(|from| CLIENTS.map(|to| (from, to))) {
             let body = inputs::answer(from, kind, SIZE);
             let most = body.len() * 4 + (1 << 20);
             let Ok(response) = upstream_codec(from).unwrap().decode_response(body.as_bytes()) else { continue };
@@ -154,7 +156,7 @@ fn no_answer_becomes_much_more() {
 #[test]
 fn no_stream_is_held_or_grows_without_bound() {
     for kind in inputs::STREAMS {
-        for (from, to) in CODECS.into_iter().flat_map(|from| CODECS.map(|to| (from, to))) {
+        for (from, to) in UPSTREAMS.into_iter().flat_map(|from| CLIENTS.map(|to| (from, to))) {
             let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
             let prepared = prepared(to, from, body, MAX_BODY).unwrap();
             let mut stream = prepared.translation.stream(&ResponseContext {

@@ -13,7 +13,7 @@ mod corpus;
 
 use std::collections::BTreeMap;
 
-use corpus::{Kind, cases, client_reply, decode_stream, operations};
+use corpus::{Kind, cases, client_reply, clients, decode_stream, upstreams};
 use proptest::prelude::*;
 use routeapi_protocol::{
     codec::{Head, Target, accumulate::Accumulator, client_codec, upstream_codec},
@@ -117,7 +117,7 @@ fn streams_say_what_whole_answers_say() {
     for case in cases(Kind::Streams) {
         let events = decode_stream(case.operation, &[&case.input]);
         let Some(response) = folded(events.clone()) else { continue };
-        for client in operations() {
+        for client in clients().into_iter().filter(|client| upstreams().contains(client)) {
             let (own, back) = (client_codec(client).unwrap(), upstream_codec(client).unwrap());
             let reply =
                 routeapi_protocol::codec::ResponseContext { custom_tools: std::sync::Arc::default(), ..client_reply() };
@@ -138,6 +138,9 @@ fn streams_say_what_whole_answers_say() {
 fn answers_survive_a_hop() {
     for case in cases(Kind::Responses) {
         let Ok(response) = upstream_codec(case.operation).unwrap().decode_response(&case.input) else { continue };
+        if !clients().contains(&case.operation) {
+            continue;
+        }
         let (own, back) = (client_codec(case.operation).unwrap(), upstream_codec(case.operation).unwrap());
         let reply =
             routeapi_protocol::codec::ResponseContext { custom_tools: std::sync::Arc::default(), ..client_reply() };
@@ -186,66 +189,105 @@ fn arguments(text: &str) -> String {
     }
 }
 
+/// Events of Responses, by what follows `response.`.
+const EVENTS: [&str; 18] = [
+    "created",
+    "output_item.added",
+    "output_item.done",
+    "content_part.done",
+    "output_text.delta",
+    "output_text.done",
+    "output_text.annotation.added",
+    "refusal.delta",
+    "refusal.done",
+    "reasoning_summary_text.delta",
+    "reasoning_text.delta",
+    "function_call_arguments.delta",
+    "function_call_arguments.done",
+    "custom_tool_call_input.delta",
+    "custom_tool_call_input.done",
+    "completed",
+    "incomplete",
+    "done",
+];
+
+/// Names of members that the dialects know.
+const NAMES: [&str; 46] = [
+    "model",
+    "messages",
+    "role",
+    "content",
+    "type",
+    "text",
+    "tool_calls",
+    "function",
+    "name",
+    "arguments",
+    "id",
+    "index",
+    "choices",
+    "delta",
+    "finish_reason",
+    "usage",
+    "error",
+    "contents",
+    "parts",
+    "functionCall",
+    "args",
+    "functionResponse",
+    "response",
+    "candidates",
+    "usageMetadata",
+    "inlineData",
+    "tools",
+    "functionDeclarations",
+    "generationConfig",
+    "thinkingConfig",
+    "system",
+    "input",
+    "content_block",
+    "message",
+    "stop_reason",
+    "image_url",
+    "source",
+    "reasoning_details",
+    "extra_content",
+    "promptFeedback",
+    "call_id",
+    "output",
+    "summary",
+    "encrypted_content",
+    "namespace",
+    "annotations",
+];
+
+/// Words that mean something in some member.
+const WORDS: [&str; 21] = [
+    "user",
+    "assistant",
+    "tool",
+    "system",
+    "model",
+    "text",
+    "function",
+    "stop",
+    "STOP",
+    "{\"a\":1}",
+    "tool_use",
+    "data:image/png;base64,AA",
+    "",
+    "gw1.anthropic.thought.x",
+    "gw1.gemini.call.eA",
+    "message",
+    "reasoning",
+    "function_call",
+    "function_call_output",
+    "custom",
+    "input_text",
+];
+
 /// JSON of any shape, biased to the member names that the dialects know.
 fn any_json() -> impl Strategy<Value = String> {
-    const NAMES: [&str; 40] = [
-        "model",
-        "messages",
-        "role",
-        "content",
-        "type",
-        "text",
-        "tool_calls",
-        "function",
-        "name",
-        "arguments",
-        "id",
-        "index",
-        "choices",
-        "delta",
-        "finish_reason",
-        "usage",
-        "error",
-        "contents",
-        "parts",
-        "functionCall",
-        "args",
-        "functionResponse",
-        "response",
-        "candidates",
-        "usageMetadata",
-        "inlineData",
-        "tools",
-        "functionDeclarations",
-        "generationConfig",
-        "thinkingConfig",
-        "system",
-        "input",
-        "content_block",
-        "message",
-        "stop_reason",
-        "image_url",
-        "source",
-        "reasoning_details",
-        "extra_content",
-        "promptFeedback",
-    ];
-    const WORDS: [&str; 14] = [
-        "user",
-        "assistant",
-        "tool",
-        "system",
-        "model",
-        "text",
-        "function",
-        "stop",
-        "STOP",
-        "{\"a\":1}",
-        "tool_use",
-        "data:image/png;base64,AA",
-        "",
-        "gw1.anthropic.thought.x",
-    ];
     let leaf = prop_oneof![
         Just("null".to_owned()),
         any::<bool>().prop_map(|truth| truth.to_string()),
@@ -268,18 +310,21 @@ fn any_json() -> impl Strategy<Value = String> {
 /// Runs everything that reads this document.
 fn read_everywhere(body: &str) {
     let head = Head { model: Some("m".into()), ..Head::default() };
-    for operation in operations() {
-        let (own, back) = (client_codec(operation).unwrap(), upstream_codec(operation).unwrap());
+    for operation in clients() {
+        let own = client_codec(operation).unwrap();
         if let Ok(request) = own.decode_request(body.as_bytes(), &head) {
-            for to in operations() {
+            for to in upstreams() {
                 let mut report = Report::new(Mode::Lenient);
                 let target = Target { model: "gemini-3-pro", default_max_output: 100, limits: ModelLimits::default() };
                 let encoded = upstream_codec(to).unwrap().encode_request(&request, target, operation, &mut report);
                 assert_json(&encoded.body);
             }
         }
+    }
+    for operation in upstreams() {
+        let back = upstream_codec(operation).unwrap();
         if let Ok(response) = back.decode_response(body.as_bytes()) {
-            for to in operations() {
+            for to in clients() {
                 assert_json(&client_codec(to).unwrap().encode_response(&response, &client_reply()));
             }
         }
@@ -296,7 +341,7 @@ fn read_everywhere(body: &str) {
 
 /// Every client gets frames that are JSON, whatever the events say.
 fn write_everywhere(events: &[Event]) {
-    for client in operations() {
+    for client in clients() {
         let mut encoder = client_codec(client).unwrap().stream_encoder(&client_reply());
         let mut bytes = Vec::new();
         events.iter().for_each(|event| encoder.push(event, &mut bytes));
@@ -328,21 +373,32 @@ proptest! {
     fn requests_of_any_content_are_read_without_a_panic(content in any_json(), part in any_json()) {
         read_everywhere(&format!(r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"user","content":{content}}},{part}]}}"#));
         read_everywhere(&format!(r#"{{"contents":[{{"role":"model","parts":{content}}},{{"parts":[{part}]}}]}}"#));
+        read_everywhere(&format!(r#"{{"model":"m","input":[{{"role":"user","content":{content}}},{part}],"text":{part},"reasoning":{content},"include":{content},"tool_choice":{part}}}"#));
     }
 
     #[test]
     fn answers_of_any_content_are_read_without_a_panic(delta in any_json(), part in any_json()) {
         read_everywhere(&format!(r#"{{"choices":[{{"index":0,"delta":{delta},"message":{delta},"finish_reason":"stop"}}]}}"#));
         read_everywhere(&format!(r#"{{"candidates":[{{"content":{{"parts":[{part},{delta}]}},"finishReason":"STOP"}}]}}"#));
+        read_everywhere(&format!(r#"{{"output":[{{"type":"message","content":{delta}}},{{"type":"reasoning","summary":{part},"content":{delta}}},{part}],"status":"completed"}}"#));
+    }
+
+    #[test]
+    fn events_of_any_content_are_read_without_a_panic(
+        kind in proptest::sample::select(&EVENTS[..]), item in any_json(), index in 0_u8..3, part in any_json()
+    ) {
+        read_everywhere(&format!(r#"{{"type":"response.{kind}","output_index":{index},"item":{{"type":"message","content":[{item}]}},"delta":"d","text":"dt","part":{part},"response":{{"output":[{item},{part}]}}}}"#));
+        read_everywhere(&format!(r#"{{"type":"response.{kind}","item_id":"i","item":{item},"annotation":{part},"arguments":"{{}}","response":{item}}}"#));
     }
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let head = Head { model: Some("m".into()), ..Head::default() };
-        for operation in operations() {
-            let (own, back) = (client_codec(operation).unwrap(), upstream_codec(operation).unwrap());
-            let _ = own.decode_request(&bytes, &head);
-            let _ = back.decode_response(&bytes);
+        for operation in clients() {
+            let _ = client_codec(operation).unwrap().decode_request(&bytes, &head);
+        }
+        for operation in upstreams() {
+            let _ = upstream_codec(operation).unwrap().decode_response(&bytes);
             keeps_the_contract(&decode_stream(operation, &[&bytes])).unwrap();
         }
     }
@@ -351,7 +407,10 @@ proptest! {
 /// The matrix holds at least the dialects of this crate.
 #[test]
 fn the_dialects_are_there() {
-    assert!(operations().contains(&Operation::ChatCompletions) && operations().contains(&Operation::GenerateContent));
+    for known in [clients(), upstreams()] {
+        assert!(known.contains(&Operation::ChatCompletions) && known.contains(&Operation::GenerateContent));
+    }
+    assert!(upstreams().contains(&Operation::Responses));
 }
 
 /// Hard cases 51, 54 and 75: what keeps a connection open is legal before anything has come, does not fix another id than
@@ -360,7 +419,7 @@ fn the_dialects_are_there() {
 fn heartbeats_are_legal_at_any_time() {
     for case in cases(Kind::Streams) {
         let events = decode_stream(case.operation, &[&case.input]);
-        for client in operations() {
+        for client in clients() {
             let mut encoder = client_codec(client).unwrap().stream_encoder(&client_reply());
             let (mut bytes, mut ids) = (Vec::new(), Vec::new());
             for event in &events {

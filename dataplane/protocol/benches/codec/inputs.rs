@@ -173,6 +173,10 @@ pub fn answer(from: Operation, kind: &str, size: usize) -> String {
                 let arguments = arguments.replace('"', "\\\"");
                 format!(r#"{{"id":"c{at}","type":"function","function":{{"name":"f","arguments":"{arguments}"}}}}"#)
             }
+            Operation::Responses => {
+                let arguments = arguments.replace('"', "\\\"");
+                format!(r#"{{"type":"function_call","call_id":"c{at}","name":"f","arguments":"{arguments}"}}"#)
+            }
             Operation::Messages => format!(r#"{{"type":"tool_use","id":"c{at}","name":"f","input":{{}}}}"#),
             _ => r#"{"functionCall":{"name":"f","args":{}}}"#.to_owned(),
         };
@@ -186,6 +190,7 @@ pub fn answer(from: Operation, kind: &str, size: usize) -> String {
             "w".to_owned(),
             list(size, |at| match from {
                 Operation::ChatCompletions => format!(r#"{{"id":"c{at}","x{at}":1,"function":{{"name":"f"}}}}"#),
+                Operation::Responses => format!(r#"{{"type":"x{at}","x{at}":1}}"#),
                 Operation::Messages => format!(r#"{{"type":"text","text":"w","x{at}":1}}"#),
                 _ => format!(r#"{{"text":"w","x{at}":1}}"#),
             }),
@@ -195,6 +200,12 @@ pub fn answer(from: Operation, kind: &str, size: usize) -> String {
         Operation::ChatCompletions => format!(
             r#"{{"id":"i","model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{words}","tool_calls":[{called}]}},"finish_reason":"stop"}}]}}"#
         ),
+        Operation::Responses => {
+            let comma = if called.is_empty() { "" } else { "," };
+            format!(
+                r#"{{"id":"i","model":"m","status":"completed","output":[{{"type":"message","content":[{{"type":"output_text","text":"{words}"}}]}}{comma}{called}]}}"#
+            )
+        }
         Operation::Messages => {
             let comma = if called.is_empty() { "" } else { "," };
             format!(
@@ -244,6 +255,19 @@ fn opening(from: Operation) -> String {
             }
             out
         }
+        Operation::Responses => {
+            let mut out =
+                "data: {\"type\":\"response.created\",\"response\":{\"id\":\"i\",\"status\":\"in_progress\"}}\n\n"
+                    .to_owned();
+            for index in 1..100 {
+                let _ = write!(
+                    out,
+                    "data: {{\"type\":\"response.output_item.added\",\"output_index\":{index},\
+                     \"item\":{{\"type\":\"function_call\",\"id\":\"fc_{index}\",\"call_id\":\"c{index}\",\"name\":\"f\"}}}}\n\n"
+                );
+            }
+            out
+        }
         _ => "data: {\"choices\":[],\"candidates\":[]}\n\n".to_owned(),
     }
 }
@@ -271,6 +295,13 @@ fn event(from: Operation, kind: &str, at: usize) -> String {
         (Operation::Messages, _) => {
             r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"w"}}"#.to_owned()
         }
+        (Operation::Responses, "interleaved calls") => {
+            format!(r#"{{"type":"response.function_call_arguments.delta","output_index":{call},"delta":"["}}"#)
+        }
+        (Operation::Responses, "losses") => format!(r#"{{"type":"response.x{at}.delta","delta":"w"}}"#),
+        (Operation::Responses, "sources") => format!(
+            r#"{{"type":"response.output_text.annotation.added","output_index":0,"annotation":{{"type":"url_citation","url":"https://e.org/{at}"}}}}"#
+        ),
         (Operation::Responses, _) => {
             format!(r#"{{"type":"response.output_text.delta","sequence_number":{at},"delta":"w"}}"#)
         }

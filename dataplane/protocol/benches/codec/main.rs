@@ -27,8 +27,6 @@ use rustix::time::{ClockId, clock_gettime};
 /// Sizes of inputs, in bytes.
 const SIZES: [usize; 4] = [64 << 10, 256 << 10, 1 << 20, 4 << 20];
 /// Dialects that are translated.
-const CODECS: [Operation; 3] = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
-/// Dialects that are read.
 const ALL: [Operation; 4] =
     [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
 /// Growth of cost per KiB that is not marked. Caches alone account for some.
@@ -86,7 +84,7 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
             }
         })?;
     }
-    for from in CODECS {
+    for from in ALL {
         let Some(client) = client_codec(from) else { continue };
         let head = Head { model: Some("m".into()), ..Head::default() };
         table.line(&format!("decode {}: {kind}", from.name()), |size| {
@@ -99,7 +97,7 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
                 Err(_) => Outcome::Refused,
             }
         })?;
-        for to in CODECS.into_iter().filter(|to| *to != from) {
+        for to in ALL.into_iter().filter(|to| *to != from) {
             let Some(upstream) = upstream_codec(to) else { continue };
             table.line(&format!("encode {} for {}: {kind}", from.name(), to.name()), |size| {
                 let body = inputs::request(from, kind, size);
@@ -120,7 +118,7 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
 }
 
 fn answers(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Error>> {
-    for from in CODECS {
+    for from in ALL {
         let Some(upstream) = upstream_codec(from) else { continue };
         table.line(&format!("decode an answer of {}: {kind}", from.name()), |size| {
             let body = inputs::answer(from, kind, size);
@@ -132,7 +130,7 @@ fn answers(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
                 Err(_) => Outcome::Refused,
             }
         })?;
-        for to in CODECS {
+        for to in ALL {
             let Some(client) = client_codec(to) else { continue };
             table.line(&format!("encode an answer of {} for {}: {kind}", from.name(), to.name()), |size| {
                 let response = upstream.decode_response(inputs::answer(from, kind, size).as_bytes());

@@ -11,10 +11,20 @@ use crate::{
 ///
 /// Only top-level members can be handed on: positions of messages and tools do not survive the neutral representation.
 pub fn native<'a>(request: &'a Request, target: Operation, from: Operation, report: &mut Report) -> Vec<&'a Extra> {
-    let mut native = Vec::new();
+    kept(request, report, |extra| is_native(extra, target, from))
+}
+
+/// Whether an extra is of the target's own operation, and no member of a list.
+pub fn is_native(extra: &Extra, target: Operation, from: Operation) -> bool {
+    extra.family == target.family() && from == target && !extra.field.contains("[]")
+}
+
+/// The extras that a target takes. Everything else is stated, as [`native`] does.
+pub fn kept<'a>(request: &'a Request, report: &mut Report, takes: impl Fn(&Extra) -> bool) -> Vec<&'a Extra> {
+    let mut kept = Vec::new();
     for extra in request.extras.iter() {
-        if extra.family == target.family() && from == target && !extra.field.contains("[]") {
-            native.push(extra);
+        if takes(extra) {
+            kept.push(extra);
         } else if extra.is_neutral() {
             // Asking for nothing is no loss.
         } else if extra.essential {
@@ -24,5 +34,5 @@ pub fn native<'a>(request: &'a Request, target: Operation, from: Operation, repo
         }
     }
     report.more(request.extras.more());
-    native
+    kept
 }

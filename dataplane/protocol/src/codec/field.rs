@@ -390,9 +390,11 @@ pub fn translated(param: &str, client: Operation) -> Option<Field> {
     let known = match plain.as_str() {
         "max_tokens" => Some(Name::MaxOutput),
         "tools" | "tools[]" => Some(Name::Tools),
-        _ => BLAMED.into_iter().find(|name| {
-            let rest = plain.strip_prefix(name.on(Operation::ChatCompletions));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        _ => [Operation::ChatCompletions, Operation::Responses].into_iter().find_map(|upstream| {
+            BLAMED.into_iter().find(|name| {
+                let rest = plain.strip_prefix(name.on(upstream));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            })
         }),
     };
     known.map(|name| name.field(client))
@@ -450,6 +452,10 @@ mod tests {
                 Operation::GenerateContent,
                 Some("generationConfig.responseJsonSchema"),
             ),
+            ("max_output_tokens", Operation::Messages, Some("max_tokens")),
+            ("text.format.schema", Operation::GenerateContent, Some("generationConfig.responseJsonSchema")),
+            ("tools[0].parameters", Operation::Messages, Some("tools[].input_schema")),
+            ("input[3].call_id", Operation::ChatCompletions, Some("messages")),
             ("stream_options", Operation::Messages, None),
             ("[", Operation::Messages, None),
         ];

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::ir::{Block, Media, MediaSource};
+use crate::ir::{Block, Document, Media, MediaSource};
 
 /// An address as a source: a base64 data URL is inline, anything else is an address.
 pub fn from_url(url: &str) -> MediaSource {
@@ -59,6 +59,15 @@ pub fn words(mime: &str, data: &str) -> Option<String> {
         return None;
     }
     String::from_utf8(STANDARD.decode(data).ok()?).ok()
+}
+
+/// The words of a document of text, its title before them; none for anything else.
+pub fn text_document(block: &Block) -> Option<Cow<'_, str>> {
+    let Block::Document(Document { source: MediaSource::Inline { mime, data }, title, .. }) = block else {
+        return None;
+    };
+    let words = words(mime, data)?;
+    Some(title.as_ref().map_or_else(|| words.clone(), |title| format!("{title}:\n{words}")).into())
 }
 
 /// Media as a data URL.

@@ -8,6 +8,7 @@ use super::{
     bounds::{check_objects, most_bytes},
     foreign_state,
     parsed::ParsedRequest,
+    preferred,
     prepared::{Destination, Prepared, Unprepared},
     restrict::{self, Restriction},
 };
@@ -53,14 +54,32 @@ impl ParsedRequest {
         if let Some(upstream) = embed::upstream(self.operation()).filter(|upstream| to.operations.contains(upstream)) {
             return self.translate_embedding(upstream, to, mode);
         }
-        let spoken = preferred(self.operation()).iter().filter(|operation| to.operations.contains(operation));
-        for operation in spoken {
-            if let Some(codecs) = Codecs::between(*operation, self.operation()) {
-                let prepared = self.translate(*operation, codecs, to, mode)?;
-                return Ok(if asks { prepared } else { prepared.without_usage() });
-            }
+        let spoken = preferred::operations(self.operation()).iter().filter(|one| to.operations.contains(one));
+        let mut spoken = spoken.filter_map(|one| Some((*one, Codecs::between(*one, self.operation())?)));
+        let first = spoken.next().ok_or(Unprepared::Unreachable)?;
+        let prepared = match spoken.find(|(other, _)| preferred::are_alternatives(first.0, *other)) {
+            Some(other) => self.translate_either(first, other, to, mode)?,
+            None => self.translate(first.0, first.1, to, mode)?,
+        };
+        Ok(if asks { prepared } else { prepared.without_usage() })
+    }
+
+    /// To the first of two dialects of one server, or to the other if this request loses less there.
+    fn translate_either(
+        &self,
+        first: (Operation, Codecs),
+        other: (Operation, Codecs),
+        to: Destination<'_>,
+        mode: Mode,
+    ) -> Result<Prepared, Unprepared> {
+        let prepared = self.translate(first.0, first.1, to, mode);
+        let decoded = self.decoded.get_or_init(|| self.decode(first.1, &self.body)).as_ref();
+        // Most requests hold nothing of the kind and are written once.
+        if preferred::losses(&prepared) == 0 || !decoded.is_ok_and(preferred::is_kept_by_chat_alone) {
+            return prepared;
         }
-        Err(Unprepared::Unreachable)
+        let instead = self.translate(other.0, other.1, to, mode);
+        if preferred::losses(&instead) < preferred::losses(&prepared) { instead } else { prepared }
     }
 
     fn pass(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
@@ -333,24 +352,6 @@ impl Prepared {
         debug_assert!(self.body.get(span.clone()).is_some_and(|bytes| bytes.starts_with(NAME.as_bytes())));
         let body = splice::apply(&self.body, vec![Edit { span, with: Bytes::new() }]);
         Self { body: body.into(), asks_usage: false, ..self }
-    }
-}
-
-/// The dialects to translate to, least loss first. Responses expresses reasoning that Chat cannot replay.
-#[deny(clippy::wildcard_enum_match_arm)]
-const fn preferred(from: Operation) -> &'static [Operation] {
-    match from {
-        Operation::ChatCompletions => &[Operation::Responses, Operation::Messages, Operation::GenerateContent],
-        Operation::Responses => &[Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent],
-        Operation::Messages => &[Operation::Responses, Operation::ChatCompletions, Operation::GenerateContent],
-        Operation::GenerateContent => &[Operation::Responses, Operation::ChatCompletions, Operation::Messages],
-        Operation::ResponsesInputTokens
-        | Operation::Embeddings
-        | Operation::MessagesCountTokens
-        | Operation::EmbedContent
-        | Operation::BatchEmbedContents
-        | Operation::CountTokens
-        | Operation::Direct(_) => &[],
     }
 }
 

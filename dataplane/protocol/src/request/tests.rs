@@ -247,3 +247,56 @@ fn usage_is_not_asked_for_where_that_is_refused() {
     assert!(expected.as_object_mut().expect("an object").remove("stream_options").is_some());
     assert_eq!(read(&without.body), expected, "nothing else is missing");
 }
+
+#[test]
+fn of_two_dialects_of_one_server_the_one_that_loses_less_is_taken() {
+    use Operation::{ChatCompletions as Chat, GenerateContent as Gemini, Messages, Responses};
+    let said =
+        |more: &str| format!(r#"{{"model":"m","max_tokens":99,"messages":[{{"role":"user","content":"x"}}]{more}}}"#);
+    let asked = |settings: &str| {
+        format!(r#"{{"model":"m","contents":[{{"parts":[{{"text":"x"}}]}}],"generationConfig":{{{settings}}}}}"#)
+    };
+    let rows = [
+        (Messages, said(""), "gpt-4.1", Mode::Default, Responses),
+        (Messages, said(r#","stop_sequences":["END"]"#), "gpt-4.1", Mode::Default, Chat),
+        (Messages, said(r#","stop_sequences":["END"]"#), "gpt-4.1", Mode::Strict, Chat),
+        // Its model takes no stop texts on either.
+        (Messages, said(r#","stop_sequences":["END"]"#), "gpt-5", Mode::Default, Responses),
+        (Messages, said(r#","stop_sequences":["END"]"#), "gpt-5", Mode::Lenient, Responses),
+        (Messages, said("").replace("99", "1"), "gpt-4.1", Mode::Default, Chat),
+        // What both lose counts for neither.
+        (Messages, said(r#","top_k":5"#), "gpt-4.1", Mode::Default, Responses),
+        (
+            Messages,
+            said(
+                r#","thinking":{"type":"enabled","budget_tokens":2000},"tools":[{"name":"f","input_schema":{"type":"object"}}]"#,
+            ),
+            "gpt-5.4",
+            Mode::Default,
+            Responses,
+        ),
+        (Gemini, asked(""), "gpt-4.1", Mode::Default, Responses),
+        (Gemini, asked(r#""seed":7"#), "gpt-4.1", Mode::Default, Chat),
+        (Gemini, asked(r#""candidateCount":2"#), "gpt-4.1", Mode::Default, Chat),
+        (Gemini, asked(r#""presencePenalty":0.5"#), "gpt-4.1", Mode::Default, Chat),
+        (Chat, said(r#","stop":"END""#), "gpt-4.1", Mode::Default, Chat),
+    ];
+    for (client, body, model, mode, expected) in rows {
+        let call = read(client, &body).expect("a legal body");
+        for spoken in [[Chat, Responses], [Responses, Chat]] {
+            let prepared = call.prepare(to(&spoken, Some(model)), mode).expect("one of them takes it");
+            assert_eq!(prepared.translation.operation(), expected, "{body} for {model}");
+        }
+    }
+}
+
+#[test]
+fn where_both_refuse_the_first_says_why() {
+    use Operation::{ChatCompletions, Messages, Responses};
+    let body = r#"{"model":"m","max_tokens":99,"stop_sequences":["END"],"tools":[{"type":"web_search_20250305","name":"web_search"}],"messages":[{"role":"user","content":"x"}]}"#;
+    let refused = read(Messages, body)
+        .expect("a legal body")
+        .prepare(to(&[ChatCompletions, Responses], Some("gpt-4.1")), Mode::Default)
+        .expect_err("another vendor's tool");
+    assert!(matches!(&refused, Unprepared::Refused(refusal) if refusal.field == "tools[]"), "{refused}");
+}

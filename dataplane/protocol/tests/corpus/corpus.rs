@@ -32,15 +32,38 @@ pub struct Case {
 const ALL: [Operation; 4] =
     [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
 
-/// The operations that have a codec.
-pub fn operations() -> Vec<Operation> {
+/// The operations that clients are read and answered in.
+pub fn clients() -> Vec<Operation> {
     ALL.into_iter().filter(|operation| client_codec(*operation).is_some()).collect()
+}
+
+/// The operations that upstreams are asked and read in.
+pub fn upstreams() -> Vec<Operation> {
+    ALL.into_iter().filter(|operation| upstream_codec(*operation).is_some()).collect()
+}
+
+impl Kind {
+    /// The operations that such files are written in.
+    fn sources(self) -> Vec<Operation> {
+        match self {
+            Self::Requests => clients(),
+            Self::Responses | Self::Streams => upstreams(),
+        }
+    }
+
+    /// The operations that they are translated to.
+    fn targets(self) -> Vec<Operation> {
+        match self {
+            Self::Requests => upstreams(),
+            Self::Responses | Self::Streams => clients(),
+        }
+    }
 }
 
 /// Models of one dialect whose encodings differ.
 pub fn models(operation: Operation) -> &'static [&'static str] {
     match operation {
-        Operation::ChatCompletions => &["gpt-4.1", "gpt-5.4", "qwen3"],
+        Operation::ChatCompletions | Operation::Responses => &["gpt-4.1", "gpt-5.4", "qwen3"],
         Operation::Messages => &["claude-sonnet-4-5", "claude-opus-4-7"],
         Operation::GenerateContent => &["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-1.5-pro"],
         _ => &["a-model"],
@@ -62,7 +85,7 @@ pub fn client_reply() -> ResponseContext {
 /// Every case of one kind.
 pub fn cases(kind: Kind) -> Vec<Case> {
     let mut cases = Vec::new();
-    for operation in operations() {
+    for operation in kind.sources() {
         let Ok(files) = fs::read_dir(folder(kind, operation)) else { continue };
         for file in files {
             let path = file.unwrap().path();
@@ -84,7 +107,7 @@ pub fn check(kind: Kind, snapshot: impl Fn(&Case, Operation) -> String) {
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = Vec::new();
     for case in cases(kind) {
-        for target in operations() {
+        for target in kind.targets() {
             let path = folder(kind, case.operation).join(format!("{}.to_{}.txt", case.name, target.name()));
             let actual = snapshot(&case, target);
             if update {

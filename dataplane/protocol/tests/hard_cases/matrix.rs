@@ -16,7 +16,7 @@ use routeapi_protocol::{
     wire::sse::SseDecoder,
 };
 
-use super::run::{A, C, G};
+use super::run::{A, C, G, R};
 
 /// What an upstream sent.
 pub struct Row {
@@ -243,6 +243,40 @@ pub const ROWS: &[Row] = &[
             r#"data: {"candidates":[{"content":{"role":"model"},"finishReason":"OTHER"}],"usageMetadata":{"promptTokenCount":3}}"#,
         ],
         read: Read { failure: "came to nothing: OTHER", ..NOTHING },
+    },
+    Row {
+        name: "reasoning, words and a call of Responses",
+        upstream: R,
+        whole: r#"{"id":"resp_1","status":"completed","output":[{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"one"},{"type":"summary_text","text":"two"}],"encrypted_content":"gA"},{"type":"message","content":[{"type":"output_text","text":"So."}]},{"type":"function_call","call_id":"c1","name":"tide","arguments":"{\"n\":1}"}],"usage":{"input_tokens":7,"output_tokens":8}}"#,
+        events: &[
+            r#"data: {"type":"response.created","response":{"id":"resp_1"}}"#,
+            r#"data: {"type":"response.output_item.added","output_index":0,"item":{"type":"reasoning","id":"rs_1","summary":[]}}"#,
+            r#"data: {"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":0,"delta":"one"}"#,
+            r#"data: {"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":1,"delta":"two"}"#,
+            r#"data: {"type":"response.output_item.done","output_index":0,"item":{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"one"},{"type":"summary_text","text":"two"}],"encrypted_content":"gA"}}"#,
+            r#"data: {"type":"response.output_text.delta","output_index":1,"content_index":0,"delta":"So."}"#,
+            r#"data: {"type":"response.output_item.added","output_index":2,"item":{"type":"function_call","id":"fc_1","call_id":"c1","name":"tide","arguments":""}}"#,
+            r#"data: {"type":"response.function_call_arguments.delta","output_index":2,"delta":"{\"n\":1}"}"#,
+            r#"data: {"type":"response.completed","response":{"id":"resp_1","status":"completed","output":[{"type":"reasoning","id":"rs_1"},{"type":"message","content":[{"type":"output_text","text":"So."}]},{"type":"function_call","call_id":"c1","name":"tide","arguments":"{\"n\":1}"}],"usage":{"input_tokens":7,"output_tokens":8}}}"#,
+        ],
+        read: Read {
+            text: "So.",
+            thought: "one\n\ntwo",
+            calls: &[("tide", r#"{"n":1}"#)],
+            input: 7,
+            output: 8,
+            ..NOTHING
+        },
+    },
+    Row {
+        name: "an answer of Responses that failed",
+        upstream: R,
+        whole: r#"{"id":"resp_1","status":"failed","error":{"code":"server_error","message":"it broke"},"output":[]}"#,
+        events: &[
+            r#"data: {"type":"response.created","response":{"id":"resp_1"}}"#,
+            r#"data: {"type":"response.failed","response":{"id":"resp_1","status":"failed","error":{"code":"server_error","message":"it broke"}}}"#,
+        ],
+        read: Read { failure: "it broke", ..NOTHING },
     },
 ];
 

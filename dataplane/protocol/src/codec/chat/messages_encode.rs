@@ -13,15 +13,13 @@ use crate::{
         ids::{self, Alphabet},
         json::write::{Elements, Members},
         media,
+        openai_request::{FAILED, words_of},
         pairing::{Neighbours, Part, paired, text_of},
     },
     dialect::{Family, Operation},
     ir::{Block, Document, Media, MediaSource, Opaque, Reasoning, Request, Role, Text, ToolCall, ToolResult, Unknown},
     report::Report,
 };
-
-/// Marks a result as a failure, which this dialect has no member for.
-const FAILED: &str = "[tool error] ";
 
 /// Writes all messages.
 pub fn encode(
@@ -95,7 +93,7 @@ impl Writer<'_> {
                     self.mark(result.cache.is_some(), Name::ResultCacheMark);
                     self.result(result, out);
                     let beside =
-                        result.content.iter().filter(|block| !is_words(block) && text_document(block).is_none());
+                        result.content.iter().filter(|block| !is_words(block) && media::text_document(block).is_none());
                     attached.extend(beside.map(|block| (result, block)));
                 }
                 other => said.push(other),
@@ -134,7 +132,7 @@ impl Writer<'_> {
     }
 
     fn result(&mut self, result: &ToolResult, out: &mut Elements<'_>) {
-        let documents = result.content.iter().any(|block| text_document(block).is_some());
+        let documents = result.content.iter().any(|block| media::text_document(block).is_some());
         let words = if documents { words_of(&result.content) } else { text_of(&result.content) };
         let content = if result.is_error == Some(true) { Cow::Owned(format!("{FAILED}{words}")) } else { words.into() };
         message(out, "tool", None, |out| {
@@ -396,25 +394,6 @@ fn text(words: &str, out: &mut Elements<'_>) {
         out.put("type", "text");
         out.put("text", words);
     });
-}
-
-/// The words of a document of text.
-fn text_document(block: &Block) -> Option<Cow<'_, str>> {
-    let Block::Document(Document { source: MediaSource::Inline { mime, data }, title, .. }) = block else {
-        return None;
-    };
-    let words = media::words(mime, data)?;
-    Some(title.as_ref().map_or_else(|| words.clone(), |title| format!("{title}:\n{words}")).into())
-}
-
-/// The words of a result, those of its documents among them.
-fn words_of(content: &[Block]) -> String {
-    let words = content.iter().filter_map(|block| match block {
-        Block::Text(text) => Some(Cow::Borrowed(text.text.as_str())),
-        Block::Refusal(text) => Some(Cow::Borrowed(text.as_str())),
-        other => text_document(other),
-    });
-    words.collect::<Vec<_>>().join("\n")
 }
 
 const fn is_words(block: &Block) -> bool {

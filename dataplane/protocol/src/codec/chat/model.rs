@@ -164,6 +164,8 @@ pub const ROWS: &[Row] = &[
 
 /// What is known about a model id.
 pub fn capability(model: &str) -> Capability {
+    // What is tuned takes what its base takes.
+    let model = model.strip_prefix("ft:").unwrap_or(model);
     ROWS.iter().find(|row| row.family.holds(model)).map_or_else(|| of_others(model), |row| row.takes)
 }
 
@@ -273,6 +275,7 @@ mod tests {
             ("gpt-6", true, 6, true),
             ("o3-mini", true, 3, false),
             ("gpt-oss-120b", false, 4, false),
+            ("ft:gpt-4.1-mini-2025-04-14:org::x", false, 0, false),
             ("olmo-2", false, 4, false),
             ("qwen3", false, 4, false),
         ];

@@ -12,6 +12,7 @@ use crate::{
             read::{Object, Spelling, elements},
             write::Elements,
         },
+        responses::reasoning_state,
     },
     dialect::Family,
     ir::{Block, Opaque, Reasoning},
@@ -83,7 +84,10 @@ pub fn take(message: &mut Object<'_>) -> Reasoned {
     let details = message.take_raw("reasoning_details").map(|raw| elements(raw).unwrap_or_else(|_| vec![raw]));
     for detail in details.unwrap_or_default() {
         match Object::from_raw(detail, Spelling::Exact).and_then(decode) {
-            Ok(Some(Detail::Reasoning(reasoning))) => blocks.push(reasoning),
+            Ok(Some(Detail::Reasoning(reasoning))) => match blocks.last_mut() {
+                Some(told) if belongs(&reasoning, told) => told.state = reasoning.state,
+                _ => blocks.push(reasoning),
+            },
             Ok(Some(Detail::OnText(state))) => reasoned.on_text = Some(state),
             Ok(None) | Err(_) => reasoned.unknown = reasoned.unknown.saturating_add(1),
         }
@@ -99,6 +103,13 @@ pub fn take(message: &mut Object<'_>) -> Reasoned {
     reasoned
 }
 
+/// Whether a detail without words holds the state of the reasoning before it, as OpenRouter writes OpenAI's: the summary
+/// first, the blob behind it.
+fn belongs(detail: &Reasoning, told: &Reasoning) -> bool {
+    let is_openai = detail.state.as_ref().is_some_and(|state| state.family == Family::OpenAi);
+    is_openai && detail.text.is_empty() && told.state.is_none() && !told.redacted
+}
+
 /// Reads one element of `reasoning_details`; none if it belongs to nobody we know and holds no words.
 pub fn decode(mut detail: Object<'_>) -> Result<Option<Detail>, Malformed> {
     let kind: String = detail.take("type")?.unwrap_or_default();
@@ -111,8 +122,15 @@ pub fn decode(mut detail: Object<'_>) -> Result<Option<Detail>, Malformed> {
         None => detail.take("data")?,
     };
     let family = detail.take::<String>("format")?.as_deref().and_then(family);
+    let value = match (family, value) {
+        (Some(Family::OpenAi), Some(blob)) => {
+            Some(reasoning_state::join(detail.take::<String>("id")?.as_deref(), &blob))
+        }
+        (_, value) => value,
+    };
     let state = family.zip(value).map(|(family, value)| Opaque { family, value });
-    let encrypted = kind == "reasoning.encrypted";
+    // OpenAI hides nothing: its words stand elsewhere.
+    let encrypted = kind == "reasoning.encrypted" && family != Some(Family::OpenAi);
     Ok(match (text, state) {
         (None, None) => None,
         (None, Some(state)) if encrypted && state.family == Family::Gemini => Some(Detail::OnText(state)),
@@ -124,10 +142,16 @@ pub fn decode(mut detail: Object<'_>) -> Result<Option<Detail>, Malformed> {
     })
 }
 
-/// Writes one detail. `index` is mandatory: a client that merges deltas fails without it.
+/// Writes one detail. `index` is mandatory: a client that merges deltas fails without it. OpenAI's is written as OpenRouter
+/// does, id and blob apart; its words stand in `reasoning_content`.
 pub fn encode(text: Option<&str>, state: &Opaque, redacted: bool, index: usize, out: &mut Elements<'_>) {
     out.object(|out| {
-        if redacted || text.is_none() {
+        if state.family == Family::OpenAi {
+            let (id, blob) = reasoning_state::split(&state.value);
+            out.put("type", "reasoning.encrypted");
+            out.put_some("id", id);
+            out.put("data", blob);
+        } else if redacted || text.is_none() {
             out.put("type", "reasoning.encrypted");
             out.put("data", &state.value);
         } else {

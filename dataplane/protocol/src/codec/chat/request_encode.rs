@@ -3,21 +3,16 @@
 //! Usage is always asked for in streams, since the gateway meters; whether the client sees it is the answer's affair.
 //! What this dialect lacks: thinking budgets (sent as efforts), cache breakpoints, server tools of other vendors.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{messages_encode, model, tools};
-use std::borrow::Cow;
-
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
-
 use crate::{
     codec::{
         Encoded, NameMap, Target, effort, extras,
         field::Name,
         ids,
         json::write::{self, Elements, Members},
-        schema,
+        openai_request,
     },
     dialect::{Family, Operation},
     ir::{Effort, Modality, Number, OutputFormat, Request, Tool, ToolChoice, ToolKind},
@@ -27,8 +22,6 @@ use crate::{
 
 /// Most stop texts.
 const MAX_STOPS: usize = 4;
-/// Longest `user`, in characters (OpenAI's own API answers 400 beyond it).
-const MAX_USER: usize = 64;
 
 /// Writes the request, stating every change.
 pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
@@ -36,7 +29,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &m
     let names = ids::tool_names(request, ids::OPENAI_TOOL_NAME);
     let capability = model::capability(target.model).limited(&target.limits);
     let extras = extras::native(request, Operation::ChatCompletions, from, report);
-    let custom = custom_tools(request);
+    let custom = openai_request::custom_tools(request);
     let mut body = Vec::new();
     write::object_within(&mut body, report.max_bytes(), |out| {
         out.put("model", target.model);
@@ -58,7 +51,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &m
         reasoning(request, capability, from, report, out);
         modalities(request, from, report, out);
         out.put_some("user", user(request, from, report));
-        out.put_some("service_tier", service_tier(request, from, report));
+        out.put_some("service_tier", openai_request::service_tier(request, from, report));
         for extra in extras.into_iter().filter(|extra| !extra.field.contains('.')) {
             out.put(&extra.field, &extra.raw);
         }
@@ -159,14 +152,12 @@ fn takes_sampling(request: &Request, capability: model::Capability) -> bool {
     }
 }
 
-/// The end user's id. One that is too long is sent as its SHA-256, which still tells users apart.
+/// The end user's id; the client's own of this dialect as it is.
 fn user<'r>(request: &'r Request, from: Operation, report: &mut Report) -> Option<Cow<'r, str>> {
-    let user = request.user.as_deref().filter(|user| !user.is_empty() || from == Operation::ChatCompletions)?;
-    if from == Operation::ChatCompletions || user.chars().count() <= MAX_USER {
-        return Some(user.into());
+    match from {
+        Operation::ChatCompletions => request.user.as_deref().map(Cow::Borrowed),
+        _ => openai_request::user(request, from, report),
     }
-    report.adapted(Name::User.field(from), "longer than 64 characters", "its SHA-256");
-    Some(hex::encode(Sha256::digest(user.as_bytes())).into())
 }
 
 /// Tools, the choice among them, and whether several calls may come at once.
@@ -230,17 +221,10 @@ fn function(
     let Some(schema) = schema.filter(|_| from != Operation::ChatCompletions) else {
         return out.object(|out| tools::encode(tool, schema, tool.strict, names, out));
     };
-    match schema::openai::for_tool(schema) {
-        Err(why) => report.refused(Name::ToolSchema.field(from), why),
-        Ok(converted) => {
-            if converted.weakened {
-                report.adapted(Name::ToolSchema.field(from), "alternatives at the root", "one object");
-            }
-            let wanted = tool.strict.filter(|_| capability.strict_schemas);
-            let strict = promise(wanted, &converted.schema, Name::ToolStrict, from, report);
-            out.object(|out| tools::encode(tool, Some(&converted.schema), strict, names, out));
-        }
-    }
+    let Some(schema) = openai_request::tool_schema(schema, from, report) else { return };
+    let wanted = tool.strict.filter(|_| capability.strict_schemas);
+    let strict = openai_request::promise(wanted, &schema, Name::ToolStrict, from, report);
+    out.object(|out| tools::encode(tool, Some(&schema), strict, names, out));
 }
 
 /// Servers that give pictures on this endpoint are asked for them by OpenAI's own member; speech needs a voice, which
@@ -254,21 +238,6 @@ fn modalities(request: &Request, from: Operation, report: &mut Report, out: &mut
     }
     let names: Vec<&str> = request.modalities.iter().map(|one| one.openai()).collect();
     out.put("modalities", &names);
-}
-
-/// `strict`, as far as the schema keeps it: OpenAI refuses the whole request otherwise.
-fn promise(strict: Option<bool>, schema: &RawValue, name: Name, from: Operation, report: &mut Report) -> Option<bool> {
-    if strict == Some(true) && !schema::openai::is_strict(schema) {
-        report.adapted(name.field(from), "strict", "not strict");
-        return None;
-    }
-    strict
-}
-
-/// The tools that take free-form text.
-fn custom_tools(request: &Request) -> HashSet<&str> {
-    let custom = request.tools.iter().filter(|tool| matches!(tool.kind, ToolKind::Custom(_)));
-    custom.map(|tool| tool.name.as_str()).collect()
 }
 
 fn output(
@@ -285,16 +254,9 @@ fn output(
             let strict = &strict.filter(|_| capability.strict_schemas);
             let (mut sent, mut promised) = (schema.to_owned(), *strict);
             if from != Operation::ChatCompletions {
-                match schema::openai::for_output(schema) {
-                    Ok(converted) => {
-                        if converted.weakened {
-                            report.adapted(Name::OutputSchema.field(from), "alternatives at the root", "one object");
-                        }
-                        sent = converted.schema;
-                    }
-                    Err(why) => return report.refused(Name::OutputSchema.field(from), why),
-                }
-                promised = promise(*strict, &sent, Name::OutputSchema, from, report);
+                let Some(completed) = openai_request::output_schema(schema, from, report) else { return };
+                sent = completed;
+                promised = openai_request::promise(*strict, &sent, Name::OutputSchema, from, report);
             }
             out.object("response_format", |out| {
                 out.put("type", "json_schema");
@@ -348,24 +310,4 @@ fn reasoning(
             out.put("reasoning_effort", effort::word(nearest));
         }
     }
-}
-
-fn service_tier<'r>(request: &'r Request, from: Operation, report: &mut Report) -> Option<&'r str> {
-    let tier = request.service_tier.as_deref()?;
-    if from.family() == Family::OpenAi {
-        return Some(tier);
-    }
-    let lower = tier.to_ascii_lowercase();
-    let same = match lower.as_str() {
-        // What the account has by default.
-        "" | "auto" | "unspecified" => return None,
-        "standard_only" | "standard" | "default" => Some("default"),
-        "flex" => Some("flex"),
-        "priority" | "fast" => Some("priority"),
-        _ => None,
-    };
-    if same.is_none() {
-        report.dropped(Name::ServiceTier.field(from));
-    }
-    same
 }

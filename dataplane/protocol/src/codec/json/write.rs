@@ -45,6 +45,12 @@ pub fn text(fill: impl FnOnce(&mut Members<'_>)) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// A text as it stands between the quotes of a JSON string.
+pub fn escaped(text: &str) -> String {
+    let quoted = serde_json::to_string(text).unwrap_or_default();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
+
 /// Elements as text, separated but without the brackets around them.
 pub fn elements(fill: impl FnOnce(&mut Elements<'_>)) -> String {
     let mut bytes = Vec::new();

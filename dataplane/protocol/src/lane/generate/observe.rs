@@ -9,7 +9,7 @@ use crate::{
 
 /// Takes one event on its way to this client.
 pub(super) fn event(event: &Event, client: Operation, seen: &mut ResponseStats) {
-    if let Some(field) = unsupported::event(event, client.family()) {
+    if let Some(field) = unsupported::event(event, client) {
         seen.lose(field);
     }
     match event {
@@ -51,7 +51,7 @@ pub(super) fn response(response: &Response, client: Operation) -> ResponseStats 
     if let Some(usage) = response.usage {
         seen.count(usage);
     }
-    unsupported::response(response, client.family()).into_iter().for_each(|field| seen.lose(field));
+    unsupported::response(response, client).into_iter().for_each(|field| seen.lose(field));
     for candidate in &response.candidates {
         for block in &candidate.blocks {
             match block {

@@ -5,39 +5,45 @@
 
 use crate::{
     codec::media,
-    dialect::Family,
+    dialect::{Family, Operation},
     ir::{Block, BlockKind, Citation, Delta, Event, Response},
     report::Field,
 };
 
 /// What the client does not get of this event.
-pub(super) fn event(event: &Event, client: Family) -> Option<Field> {
+pub(super) fn event(event: &Event, client: Operation) -> Option<Field> {
     match event {
         Event::Lost(field) => Some(field.clone()),
-        Event::BlockStart { candidate: 1.., .. } if client == Family::Anthropic => Some("candidates".into()),
-        Event::BlockStart { kind: BlockKind::Media(media), .. } => of_media(media, client),
-        Event::BlockStart { kind: BlockKind::Unknown { family, kind, .. }, .. } if *family != client => {
+        Event::BlockStart { candidate: 1.., .. } if client.family() == Family::Anthropic => Some("candidates".into()),
+        Event::BlockStart { kind: BlockKind::Media(media), .. } => of_media(media, client.family()),
+        Event::BlockStart { kind: BlockKind::Unknown { family, kind, .. }, .. } if !takes_unknown(*family, client) => {
             Some(kind.clone().into())
         }
-        Event::BlockDelta { delta: Delta::Citation(citation), .. } => of_citation(citation, client),
+        Event::BlockDelta { delta: Delta::Citation(citation), .. } => of_citation(citation, client.family()),
         _ => None,
     }
 }
 
 /// What the client does not get of a whole answer.
-pub(super) fn response(response: &Response, client: Family) -> Vec<Field> {
+pub(super) fn response(response: &Response, client: Operation) -> Vec<Field> {
     let mut lost = response.lost.clone();
-    if client == Family::Anthropic && response.candidates.len() > 1 {
+    if client.family() == Family::Anthropic && response.candidates.len() > 1 {
         lost.push("candidates".into());
     }
     for block in response.candidates.iter().flat_map(|candidate| &candidate.blocks) {
         match block {
-            Block::Text(text) => lost.extend(text.citations.iter().filter_map(|one| of_citation(one, client))),
-            Block::Unknown(unknown) if unknown.family != client => lost.push(unknown.kind.clone().into()),
-            media => lost.extend(of_media(media, client)),
+            Block::Text(text) => lost.extend(text.citations.iter().filter_map(|one| of_citation(one, client.family()))),
+            Block::Unknown(unknown) if !takes_unknown(unknown.family, client) => lost.push(unknown.kind.clone().into()),
+            media => lost.extend(of_media(media, client.family())),
         }
     }
     lost
+}
+
+/// Whether a block that only its family knows can stand in an answer for this client. In Chat's nothing of the kind can:
+/// such blocks are items of Responses.
+fn takes_unknown(family: Family, client: Operation) -> bool {
+    client != Operation::ChatCompletions && family == client.family()
 }
 
 /// A Chat answer names sources on the web with their span, a Gemini answer without, a Messages answer only Anthropic's.
@@ -97,9 +103,9 @@ mod tests {
     #[test]
     fn streams_lose_what_whole_answers_lose() {
         let rows = [
-            (Family::OpenAi, &["audio", "citations", "executableCode", "logprobs"][..]),
-            (Family::Anthropic, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
-            (Family::Gemini, &["citations", "citations[].span", "logprobs"]),
+            (Operation::ChatCompletions, &["audio", "citations", "executableCode", "logprobs"][..]),
+            (Operation::Messages, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
+            (Operation::GenerateContent, &["citations", "citations[].span", "logprobs"]),
         ];
         for (client, expected) in rows {
             let mut whole = response(&answer(), client);

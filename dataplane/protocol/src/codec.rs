@@ -10,15 +10,19 @@ pub mod contract;
 pub mod effort;
 pub mod extras;
 pub mod field;
+pub mod free_form;
 pub mod gemini;
+pub mod hosted_tool;
 pub mod ids;
 pub mod json;
 pub mod media;
 pub mod messages;
 pub mod openai_request;
 pub mod pairing;
+pub mod request_echo;
 pub mod responses;
 pub mod schema;
+pub mod tagged_state;
 
 pub use contract::{
     ClientCodec, Encoded, Head, Malformed, NameMap, ResponseContext, StreamDecoder, StreamEncoder, Target,
@@ -33,8 +37,8 @@ pub fn client_codec(operation: Operation) -> Option<&'static dyn ClientCodec> {
         Operation::Messages => Some(&messages::Messages),
         Operation::ChatCompletions => Some(&chat::Chat),
         Operation::GenerateContent => Some(&gemini::Gemini),
-        Operation::Responses
-        | Operation::ResponsesInputTokens
+        Operation::Responses => Some(&responses::Responses),
+        Operation::ResponsesInputTokens
         | Operation::Embeddings
         | Operation::MessagesCountTokens
         | Operation::EmbedContent

@@ -10,7 +10,6 @@
 mod answer;
 mod ask;
 mod context;
-mod responses;
 mod say;
 mod session;
 mod vectors;
@@ -25,14 +24,17 @@ pub use session::EchoSession;
 use self::{
     answer::{CREATED, JSON, whole},
     ask::Ask,
-    context::Context,
+    context::{Context, wrong},
     say::Say,
 };
 use crate::{
-    codec::{ClientCodec, Head, Malformed, ResponseContext, client_codec},
+    codec::{
+        ClientCodec, Head, Malformed, ResponseContext, client_codec, request_echo::RequestEcho, responses::request_echo,
+    },
     dialect::Operation,
     ir::{Candidate, Event, Response, Usage},
     problem::{Problem, ProblemKind, render},
+    scan::Scan,
     wire::{Wire, json_array::ArrayWriter},
 };
 
@@ -63,7 +65,7 @@ impl Context<'_> {
             Operation::CountTokens => Ok(whole(serde_json::json!({"totalTokens": self.input_tokens}))),
             operation => match client_codec(operation) {
                 Some(codec) => self.by_codec(codec),
-                None => responses::answer(self),
+                None => Err(wrong(None, "the Echo upstream does not have this operation")),
             },
         }
     }
@@ -81,6 +83,7 @@ impl Context<'_> {
             created: CREATED,
             include_usage: request.include_usage == Some(true),
             custom_tools: Arc::new(say.custom_tool().into_iter().collect()),
+            echo: self.request_echo(),
             most_bytes: None,
         };
         if stream {
@@ -97,6 +100,12 @@ impl Context<'_> {
         };
         let body = codec.encode_response(&response, &reply);
         Ok(EchoAnswer { status: 200, content_type: JSON, chunks: vec![body.into()] })
+    }
+
+    /// What an answer repeats of the request.
+    fn request_echo(&self) -> Option<Arc<RequestEcho>> {
+        let scan = Scan::read(self.body).ok().filter(|_| self.operation == Operation::Responses)?;
+        Some(Arc::new(request_echo::of(&scan, self.body)))
     }
 
     fn events(&self, say: &Say, count: u32, usage: Usage) -> Vec<Event> {

@@ -104,8 +104,9 @@ impl ResponseTranslation {
                 passthrough::whole::answer(self.upstream, context, Answer { status, content_type, body })
             }
             Lane::Raw => Err(unreadable("an answer of this kind is never read as a whole")),
-            Lane::Generate { codecs, names, custom_tools } => {
-                let context = ResponseContext { custom_tools: Arc::clone(custom_tools), ..context.clone() };
+            Lane::Generate { codecs, names, custom_tools, echo } => {
+                let (custom_tools, echo) = (Arc::clone(custom_tools), echo.clone());
+                let context = ResponseContext { custom_tools, echo, ..context.clone() };
                 generate::whole::answer(*codecs, (self.upstream, self.client), names, &context, &body)
             }
             Lane::Embed { texts, base64 } => {
@@ -139,8 +140,9 @@ impl ResponseTranslation {
             Lane::Raw | Lane::Embed { .. } => {
                 StreamLane::Raw(Box::new(RawStream::new(self.upstream, context, content_type)))
             }
-            Lane::Generate { codecs, names, custom_tools } => {
+            Lane::Generate { codecs, names, custom_tools, echo } => {
                 context.custom_tools = Arc::clone(custom_tools);
+                context.echo = echo.clone();
                 let ends = (self.upstream, self.client);
                 let lane = GenerateStream::between(*codecs, ends, self.framing, &context, Arc::clone(names));
                 StreamLane::Generate(Box::new(lane))

@@ -14,9 +14,9 @@ use routeapi_protocol::{
     request::{Destination, ParsedRequest, Prepared, Unprepared},
 };
 
-const CLIENTS: [Operation; 3] = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
-const UPSTREAMS: [Operation; 4] =
+const CLIENTS: [Operation; 4] =
     [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
+const UPSTREAMS: [Operation; 4] = CLIENTS;
 const SIZE: usize = 96 << 10;
 const MAX_BODY: usize = 32 << 20;
 

@@ -410,7 +410,7 @@ fn the_dialects_are_there() {
     for known in [clients(), upstreams()] {
         assert!(known.contains(&Operation::ChatCompletions) && known.contains(&Operation::GenerateContent));
     }
-    assert!(upstreams().contains(&Operation::Responses));
+    assert!(upstreams().contains(&Operation::Responses) && clients().contains(&Operation::Responses));
 }
 
 /// Hard cases 51, 54 and 75: what keeps a connection open is legal before anything has come, does not fix another id than

@@ -22,7 +22,6 @@ mod wire;
 
 pub(crate) use finish::{broke_off, decode as finish_reason, stated as stated_finish};
 pub(crate) use problem::{decode as error, stopped_early, unreadable};
-pub(crate) use tools::{unwrap_custom, wrap_custom};
 
 use super::{
     ClientCodec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target, UpstreamCodec,

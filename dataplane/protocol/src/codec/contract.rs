@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use super::request_echo::RequestEcho;
 use crate::{
     dialect::Operation,
     ir::{Event, Request, Response},
@@ -105,6 +106,8 @@ pub struct ResponseContext {
     pub include_usage: bool,
     /// The client's free-form tools ([`crate::ir::ToolKind::Custom`]): calls of them are unwrapped for it.
     pub custom_tools: Arc<HashSet<String>>,
+    /// What the answer repeats of the request; none where it repeats nothing (all but Responses), or the lane does not ask.
+    pub echo: Option<Arc<RequestEcho>>,
     /// Most bytes of a whole answer; one byte more says that it would have been longer.
     pub most_bytes: Option<usize>,
 }
@@ -161,6 +164,11 @@ pub trait StreamEncoder: Send {
     /// Appends what keeps an idle connection open in this dialect (docs/protocols/streaming.md), if anything is legal
     /// now.
     fn heartbeat(&mut self, out: &mut Vec<u8>);
+
+    /// Bytes that are kept for the end of the answer, where the dialect repeats all of it there.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 // === impl NameMap ===

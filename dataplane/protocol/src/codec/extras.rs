@@ -6,6 +6,12 @@ use crate::{
     report::Report,
 };
 
+/// Members of Responses that refer to what OpenAI keeps of earlier requests. Without it another conversation would be
+/// answered, so that no mode lets them go.
+const STATE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "input[].type=item_reference"];
+/// Why they are refused.
+const KEPT_ELSEWHERE: &str = "refers to state that is kept elsewhere and that no upstream of another API has; send the whole conversation in `input`";
+
 /// The extras that go to a target of this operation as they are. Everything else is stated: hints as dropped, the rest as
 /// refused.
 ///
@@ -27,12 +33,23 @@ pub fn kept<'a>(request: &'a Request, report: &mut Report, takes: impl Fn(&Extra
             kept.push(extra);
         } else if extra.is_neutral() {
             // Asking for nothing is no loss.
+        } else if extra.essential && STATE.contains(&extra.field.as_ref()) {
+            report.impossible(extra.field.clone(), KEPT_ELSEWHERE);
         } else if extra.essential {
-            report.refused(extra.field.clone(), "cannot be expressed for the upstream");
+            report.refused(extra.field.clone(), why(&extra.field));
         } else {
             report.dropped(extra.field.clone());
         }
     }
     report.more(request.extras.more());
     kept
+}
+
+/// Why the upstream cannot have a member that a caller relies on.
+fn why(field: &str) -> &'static str {
+    match field {
+        "background" => "the upstream answers while its client waits, and keeps no answer for later",
+        "input[].type=compaction" | "input[].type=context_compaction" => "can be read by OpenAI alone",
+        _ => "cannot be expressed for the upstream",
+    }
 }

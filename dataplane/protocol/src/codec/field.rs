@@ -111,11 +111,13 @@ impl Name {
         }
     }
 
-    /// The field of a tool that a vendor runs itself: a Gemini client names it by its member.
+    /// The field of a tool that a vendor runs itself: a Gemini client names it by its member, a Responses client by its
+    /// type, since it sends many kinds.
     pub fn of_kind(self, kind: &str, operation: Operation) -> Field {
         match column(operation) {
             Column::Gemini => Field::Owned(format!("tools[].{kind}")),
-            Column::Chat | Column::Responses | Column::Messages => self.field(operation),
+            Column::Responses => Field::Owned(format!("tools[].type={kind}")),
+            Column::Chat | Column::Messages => self.field(operation),
         }
     }
 

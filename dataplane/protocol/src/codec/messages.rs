@@ -12,7 +12,6 @@ mod finish;
 pub(crate) mod models;
 mod piece;
 mod problem;
-mod reasoning_state;
 mod request_decode;
 mod request_encode;
 mod response;
@@ -34,9 +33,6 @@ use crate::{
     problem::Problem,
     report::Report,
 };
-
-/// What a signature that carries another vendor's state begins with; no vendor issues one like it.
-pub const SIGNATURE_TAG: &[u8] = reasoning_state::TAG.as_bytes();
 
 /// The codec of [`Operation::Messages`].
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    codec::{self, ClientCodec, NameMap, UpstreamCodec, field},
+    codec::{self, ClientCodec, NameMap, UpstreamCodec, field, request_echo::RequestEcho},
     dialect::Operation,
     problem::{Problem, ProblemKind},
     response_stats::ResponseStats,
@@ -23,7 +23,13 @@ pub(crate) enum Lane {
     /// As it is, of whatever content type.
     Raw,
     /// Generated content, through the neutral representation, with the client's tool names restored.
-    Generate { codecs: Codecs, names: Arc<NameMap>, custom_tools: Arc<HashSet<String>> },
+    Generate {
+        codecs: Codecs,
+        names: Arc<NameMap>,
+        custom_tools: Arc<HashSet<String>>,
+        /// What the answer repeats of the request (Responses).
+        echo: Option<Arc<RequestEcho>>,
+    },
     /// Vectors for so many texts, in base64 or as numbers.
     Embed { texts: usize, base64: bool },
 }

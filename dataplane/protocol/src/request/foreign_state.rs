@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use crate::{
-    codec::{gemini, messages},
+    codec::{gemini, responses::OWN_REASONING, tagged_state},
     dialect::Operation,
     scan::{MAX_ELEMENTS, Scan, Value},
     splice::Edit,
@@ -21,11 +21,12 @@ use crate::{
 pub(super) fn edits(operation: Operation, body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
     let (needle, list, content, field) = match operation {
         Operation::Messages | Operation::MessagesCountTokens => {
-            (messages::SIGNATURE_TAG, "messages", "content", "messages[].content[].thinking")
+            (tagged_state::TAG.as_bytes(), "messages", "content", "messages[].content[].thinking")
         }
         Operation::GenerateContent => {
             (gemini::SIGNATURE_TAG, "contents", "parts", "contents[].parts[].thoughtSignature")
         }
+        Operation::Responses | Operation::ResponsesInputTokens => return of_responses(body, scan),
         _ => return None,
     };
     let is_gemini = operation == Operation::GenerateContent;
@@ -64,16 +65,38 @@ enum Foreign {
     Signature(Range<usize>),
 }
 
+/// Reasoning items are items of their own. Those that were made here without state have an id that the vendor would look
+/// for in vain.
+fn of_responses(body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
+    let has = |text: &str| memchr::memmem::find(body, text.as_bytes()).is_some();
+    if !has(tagged_state::TAG) && !has(OWN_REASONING) {
+        return None;
+    }
+    let items = scan.last(body, "input")?.elements(body, MAX_ELEMENTS)?;
+    let mut runs = Runs::default();
+    for (place, item) in items.iter().enumerate() {
+        let [id, state] = item.named(body, ["id", "encrypted_content"]);
+        let begins = |value: Option<Value>, with: &str| {
+            value.and_then(|value| value.text(body).map(|text| text.starts_with(with))).unwrap_or(false)
+        };
+        if begins(state, tagged_state::TAG) || begins(id, OWN_REASONING) {
+            runs.add(place);
+        }
+    }
+    let edits = runs.cuts(&items);
+    (!edits.is_empty()).then_some((edits, "input[].encrypted_content"))
+}
+
 fn of_messages(body: &[u8], block: &Value) -> Option<Foreign> {
     let signature = block.member(body, "signature")?;
-    signature.text(body)?.as_bytes().starts_with(messages::SIGNATURE_TAG).then_some(Foreign::Whole)
+    signature.text(body)?.starts_with(tagged_state::TAG).then_some(Foreign::Whole)
 }
 
 fn of_gemini(body: &[u8], part: &Value) -> Option<Foreign> {
     let signature = ["thoughtSignature", "thought_signature"].into_iter().find_map(|name| part.member(body, name))?;
     let text = signature.text(body)?;
     let decoded = STANDARD.decode(text.as_bytes()).ok()?;
-    if !decoded.starts_with(messages::SIGNATURE_TAG) {
+    if !decoded.starts_with(tagged_state::TAG.as_bytes()) {
         return None;
     }
     let thought = part.member(body, "thought").is_some_and(|thought| thought.bytes(body) == b"true");
@@ -153,6 +176,27 @@ mod tests {
         let only =
             format!(r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":[{foreign}]}}]}}"#);
         assert_eq!(cleaned(Operation::Messages, &only), r#"{"messages":[{"role":"user","content":"q"}]}"#);
+    }
+
+    #[test]
+    fn foreign_reasoning_leaves_a_responses_body() {
+        let foreign =
+            r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gw1.anthropic.thought.RXE"}"#;
+        let bare = r#"{"type":"reasoning","id":"rs_gw1_r_0","summary":[{"type":"summary_text","text":"x"}]}"#;
+        let own = r#"{"type":"reasoning","id":"rs_2","summary":[],"encrypted_content":"gAAA"}"#;
+        let text = r#"{"role":"user","content":"gw1. and rs_gw1_ are words"}"#;
+        let rows = [
+            (format!("[{foreign}, {text}]"), format!("[{text}]")),
+            (format!("[{own},{bare},{foreign},{text}]"), format!("[{own},{text}]")),
+            (format!("[{text} ,{bare}]"), format!("[{text}]")),
+            (format!("[{own},{text}]"), format!("[{own},{text}]")),
+        ];
+        for (input, expected) in rows {
+            let body = |input: &str| format!(r#"{{"model":"m", "input":{input}}}"#);
+            assert_eq!(cleaned(Operation::Responses, &body(&input)), body(&expected));
+        }
+        let words = r#"{"input":"gw1. rs_gw1_"}"#;
+        assert_eq!(cleaned(Operation::Responses, words), words);
     }
 
     #[test]

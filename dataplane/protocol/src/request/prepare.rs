@@ -13,7 +13,7 @@ use super::{
     restrict::{self, Restriction},
 };
 use crate::{
-    codec::{Malformed, Target, chat::limit_name},
+    codec::{Malformed, Target, chat::limit_name, request_echo::RequestEcho, responses::request_echo},
     dialect::Operation,
     direct::{Direct, Gives},
     embed,
@@ -166,6 +166,7 @@ impl ParsedRequest {
                 codecs,
                 names: Arc::new(encoded.names),
                 custom_tools: Arc::new(custom_tools(request)),
+                echo: self.echo(),
             },
         };
         let can_ask = upstream == Operation::ChatCompletions && !to.limits.lacks(Feature::StreamOptions);
@@ -179,6 +180,11 @@ impl ParsedRequest {
             asks_usage,
             translation,
         })
+    }
+
+    /// What the answer repeats of the request: that is the client's, whatever was taken out for one upstream.
+    fn echo(&self) -> Option<Arc<RequestEcho>> {
+        (self.operation() == Operation::Responses).then(|| Arc::new(request_echo::of(&self.scan, &self.body)))
     }
 
     fn translate_embedding(

@@ -78,6 +78,7 @@ pub fn client_reply() -> ResponseContext {
         created: 1_700_000_000,
         include_usage: true,
         custom_tools: std::sync::Arc::new(["free_form".into()].into()),
+        echo: None,
         most_bytes: None,
     }
 }

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use super::{
     annotations,
     reasoning_state::{self, Reasoned},
-    tools::{cache_mark, wrap_custom},
+    tools::cache_mark,
     wire,
 };
 use crate::{
     codec::{
-        Malformed, ids,
+        Malformed, free_form, ids,
         json::{
             loose::Loose,
             read::{Object, Spelling, elements, malformed, read},
@@ -301,7 +301,8 @@ pub struct CallBody<'a> {
 /// servers write both.
 pub fn body_of_call<'a>(call: &mut Object<'a>) -> Result<CallBody<'a>, Malformed> {
     if let Some(mut custom) = call.object("custom")?.filter(|custom| !custom.says_nothing()) {
-        let named = custom.need_name().and_then(|name| Ok((name, wrap_custom(&custom.need::<Cow<'_, str>>("input")?))));
+        let named =
+            custom.need_name().and_then(|name| Ok((name, free_form::wrap(&custom.need::<Cow<'_, str>>("input")?))));
         let (name, arguments) = named.map_err(|error| error.within("custom"))?;
         return Ok(CallBody { name, arguments, rest: Some(("messages[].tool_calls[].custom", custom)) });
     }

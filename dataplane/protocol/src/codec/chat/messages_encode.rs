@@ -5,11 +5,12 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::{model::Capability, reasoning_state, response::write_call_state, tools::unwrap_custom};
+use super::{model::Capability, reasoning_state, response::write_call_state};
 use crate::{
     codec::{
         NameMap, block_text, effort,
         field::Name,
+        free_form,
         ids::{self, Alphabet},
         json::write::{Elements, Members},
         media,
@@ -369,7 +370,7 @@ fn encode_call(call: &ToolCall, custom: &HashSet<&str>, (names, ids): (&NameMap,
         out.put("type", "custom");
         out.object("custom", |out| {
             out.put("name", name);
-            out.put("input", &unwrap_custom(&call.arguments));
+            out.put("input", &free_form::unwrap(&call.arguments));
         });
     } else {
         let blank = call.arguments.trim().is_empty();

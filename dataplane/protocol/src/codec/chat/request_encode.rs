@@ -10,7 +10,7 @@ use crate::{
     codec::{
         Encoded, NameMap, Target, effort, extras,
         field::Name,
-        ids,
+        free_form, hosted_tool, ids,
         json::write::{self, Elements, Members},
         openai_request,
     },
@@ -29,7 +29,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &m
     let names = ids::tool_names(request, ids::OPENAI_TOOL_NAME);
     let capability = model::capability(target.model).limited(&target.limits);
     let extras = extras::native(request, Operation::ChatCompletions, from, report);
-    let custom = openai_request::custom_tools(request);
+    let custom = custom_tools(request, from);
     let mut body = Vec::new();
     write::object_within(&mut body, report.max_bytes(), |out| {
         out.put("model", target.model);
@@ -177,7 +177,7 @@ fn offer(
         if let ToolKind::Server { kind, .. } = &tool.kind
             && !sendable(&tool)
         {
-            report.refused(Name::Tool.of_kind(kind, from), format!("the upstream has no tool of type {kind}"));
+            hosted_tool::leave_out(tool, request, from, format!("the upstream has no tool of type {kind}"), report);
         }
         if tool.cache.is_some() && from != Operation::ChatCompletions {
             report.dropped(Name::ToolCacheMark.field(from));
@@ -195,7 +195,9 @@ fn offer(
         for tool in tools {
             match &tool.kind {
                 ToolKind::Server { raw, .. } => out.put(raw),
-                ToolKind::Function(_) | ToolKind::Custom(_) => function(tool, names, capability, from, report, out),
+                ToolKind::Function(_) | ToolKind::Custom(_) => {
+                    function(tool, (names, custom), capability, from, report, out);
+                }
             }
         }
     });
@@ -208,7 +210,7 @@ fn offer(
 /// Writes a tool with a schema that this dialect's servers take. The client's own schema of this dialect stays.
 fn function(
     tool: &Tool,
-    names: &NameMap,
+    names: (&NameMap, &HashSet<&str>),
     capability: model::Capability,
     from: Operation,
     report: &mut Report,
@@ -216,6 +218,10 @@ fn function(
 ) {
     let schema = match &tool.kind {
         ToolKind::Function(schema) => schema.as_deref(),
+        ToolKind::Custom(Some(format)) if from != Operation::ChatCompletions && free_form::constrains(format) => {
+            report.dropped(Name::ToolFormat.field(from));
+            None
+        }
         ToolKind::Custom(_) | ToolKind::Server { .. } => None,
     };
     let Some(schema) = schema.filter(|_| from != Operation::ChatCompletions) else {
@@ -238,6 +244,15 @@ fn modalities(request: &Request, from: Operation, report: &mut Report, out: &mut
     }
     let names: Vec<&str> = request.modalities.iter().map(|one| one.openai()).collect();
     out.put("modalities", &names);
+}
+
+/// The tools that are sent as tools of free-form text. Servers other than OpenAI's own have no such tools, so that those of
+/// clients who did not choose this endpoint are functions.
+fn custom_tools(request: &Request, from: Operation) -> HashSet<&str> {
+    match from {
+        Operation::ChatCompletions => openai_request::custom_tools(request),
+        _ => HashSet::new(),
+    }
 }
 
 fn output(

@@ -7,11 +7,11 @@ use super::{
     messages_decode::{CallBody, body_of_call, body_of_function, is_empty_call},
     problem,
     reasoning_state::{self, Reasoned},
-    tools, usage, wire,
+    usage, wire,
 };
 use crate::{
     codec::{
-        Malformed, ResponseContext, arguments, ids,
+        Malformed, ResponseContext, arguments, free_form, ids,
         json::{
             read::{Object, Spelling, elements, malformed},
             write::{self, Elements, Members},
@@ -257,7 +257,7 @@ fn encode_calls(calls: &[&ToolCall], reply: &ResponseContext, out: &mut Elements
                 out.put("type", "custom");
                 out.object("custom", |out| {
                     out.put("name", &call.name);
-                    out.put("input", &tools::unwrap_custom(&call.arguments));
+                    out.put("input", &free_form::unwrap(&call.arguments));
                 });
             } else {
                 let blank = call.arguments.trim().is_empty();

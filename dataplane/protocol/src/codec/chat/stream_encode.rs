@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{annotations, finish, reasoning_state, response::write_call_state, tools::unwrap_custom, usage};
+use super::{annotations, finish, reasoning_state, response::write_call_state, usage};
 use crate::{
     codec::{
-        ResponseContext, StreamEncoder, ids,
+        ResponseContext, StreamEncoder, free_form, ids,
         json::write::{self, Members},
         media,
     },
@@ -332,7 +332,7 @@ impl Encoder {
         let Some(Growing { candidate, kind: Kind::Call(mut call) }) = self.blocks.remove(&number) else { return };
         self.open_call(candidate, &mut call, out);
         if let Some(whole) = &call.custom {
-            let input = unwrap_custom(whole);
+            let input = free_form::unwrap(whole);
             self.call_delta(candidate, call.index, out, |out| {
                 out.object("custom", |out| out.put("input", &input));
             });

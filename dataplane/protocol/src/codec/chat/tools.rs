@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     codec::{
-        Malformed, NameMap,
+        Malformed, NameMap, free_form,
         json::{
             read::{Object, Spelling, malformed, read},
-            write::{self, Members},
+            write::Members,
         },
         schema,
     },
@@ -121,12 +121,13 @@ fn choice_name(mut choice: Object<'_>, place: &str, extras: &mut Extras) -> Resu
     Ok(name)
 }
 
-/// Writes a function or free-form tool; a function with this schema, made for the upstream, and this promise.
+/// Writes a function or free-form tool; a function with this schema, made for the upstream, and this promise. `custom`
+/// says which names are sent as free-form tools; others are functions with one text.
 pub fn encode(
     tool: &Tool,
     parameters: Option<&RawValue>,
     strict: Option<bool>,
-    names: &NameMap,
+    (names, custom): (&NameMap, &HashSet<&str>),
     out: &mut Members<'_>,
 ) {
     let fill = |out: &mut Members<'_>| {
@@ -140,6 +141,13 @@ pub fn encode(
                 fill(out);
                 out.put_some("parameters", parameters);
                 out.put_some("strict", strict);
+            });
+        }
+        ToolKind::Custom(_) if !custom.contains(tool.name.as_str()) => {
+            out.put("type", "function");
+            out.object("function", |out| {
+                fill(out);
+                out.put_json("parameters", free_form::SCHEMA);
             });
         }
         ToolKind::Custom(format) => {
@@ -177,16 +185,4 @@ pub fn encode_choice(choice: &ToolChoice, names: &NameMap, custom: &HashSet<&str
             });
         }),
     }
-}
-
-/// The arguments that stand for a free-form call's text.
-pub fn wrap_custom(input: &str) -> String {
-    write::text(|out| out.put("input", input))
-}
-
-/// The text of a free-form call; the arguments themselves if the model did not keep to the wrapper.
-pub fn unwrap_custom(arguments: &str) -> String {
-    Object::parse(arguments.as_bytes(), Spelling::Exact)
-        .and_then(|mut object| object.need("input"))
-        .unwrap_or_else(|_| arguments.to_owned())
 }

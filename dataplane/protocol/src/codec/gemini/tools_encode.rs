@@ -7,6 +7,7 @@ use crate::{
     codec::{
         NameMap,
         field::Name,
+        free_form, hosted_tool,
         json::write::{Elements, Members},
         schema,
     },
@@ -14,9 +15,6 @@ use crate::{
     ir::{Request, Tool, ToolChoice, ToolKind},
     report::Report,
 };
-
-/// The arguments of a free-form tool.
-const CUSTOM: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#;
 
 /// Writes both members.
 pub fn encode(
@@ -75,7 +73,7 @@ fn sorted<'r>(
                 servers.push(raw);
             }
             ToolKind::Server { kind, .. } => {
-                report.refused(Name::Tool.of_kind(kind, from), format!("the upstream has no tool of type {kind}"));
+                hosted_tool::leave_out(tool, request, from, format!("the upstream has no tool of type {kind}"), report);
             }
         }
     }
@@ -104,10 +102,10 @@ fn declaration(
     let most = out.room();
     let given = match &tool.kind {
         ToolKind::Custom(format) => {
-            if format.is_some() {
+            if format.as_deref().is_some_and(free_form::constrains) {
                 report.dropped(Name::ToolFormat.field(from));
             }
-            serde_json::from_str(CUSTOM).ok().map(Cow::Owned)
+            serde_json::from_str(free_form::SCHEMA).ok().map(Cow::Owned)
         }
         ToolKind::Function(schema) => schema.as_ref().map(Cow::Borrowed),
         ToolKind::Server { .. } => None,

@@ -78,6 +78,12 @@ impl Members<'_> {
         self.out.push(json.as_bytes());
     }
 
+    /// Members that are JSON text already, separated by commas; there is at least one.
+    pub fn put_members(&mut self, members: &str) {
+        self.out.separate(&mut self.first);
+        self.out.push(members.as_bytes());
+    }
+
     /// A member that is an object.
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Members<'_>)) {
         self.key(name);

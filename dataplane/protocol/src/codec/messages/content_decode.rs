@@ -8,10 +8,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-use super::{
-    citations,
-    reasoning_state::{self, Carried, Place},
-};
+use super::citations;
 use crate::{
     codec::{
         Malformed, arguments, ids,
@@ -20,6 +17,7 @@ use crate::{
             read::{Object, Spelling, elements, malformed, read},
         },
         media,
+        tagged_state::{self, Carried, Place},
     },
     dialect::Family,
     ir::{
@@ -310,7 +308,7 @@ impl Carriers {
         match block {
             Block::Reasoning(mut reasoning) if !reasoning.redacted => {
                 let signature = reasoning.state.as_ref().map_or("", |state| state.value.as_str());
-                match reasoning_state::read(signature) {
+                match tagged_state::read(signature) {
                     None => blocks.push(Block::Reasoning(reasoning)),
                     Some(carried) if carried.belongs_here() => {
                         reasoning.redacted = carried.place == Place::Redacted;
@@ -349,14 +347,6 @@ impl Carriers {
             }
             Place::Thought | Place::Redacted => {}
         }
-    }
-}
-
-// === impl Carried ===
-
-impl Carried {
-    fn belongs_here(&self) -> bool {
-        matches!(self.place, Place::Thought | Place::Redacted)
     }
 }
 

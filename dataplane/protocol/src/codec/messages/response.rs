@@ -4,7 +4,6 @@ use super::{
     citations,
     content_decode::Reader,
     finish::{self, Said},
-    reasoning_state::{self, Place},
     usage,
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
             write::{self, Elements},
         },
         media,
+        tagged_state::{self, Place},
     },
     dialect::Family,
     ir::{Block, Candidate, Opaque, Reasoning, Response, ToolCall},
@@ -101,7 +101,7 @@ fn block(block: &Block, to: &mut Elements<'_>) {
                 });
             }
             if let Some(state) = &text.state {
-                thinking("", &reasoning_state::write(Place::TextBefore, Some(state)), to); // hard case 145
+                thinking("", &tagged_state::write(Place::TextBefore, Some(state)), to); // hard case 145
             }
         }
         Block::Refusal(words) if words.is_empty() => {}
@@ -138,14 +138,14 @@ fn reasoning(reasoning: &Reasoning, to: &mut Elements<'_>) {
         (None, _) if reasoning.text.is_empty() => {}
         (state, redacted) => {
             let place = if redacted { Place::Redacted } else { Place::Thought };
-            thinking(&reasoning.text, &reasoning_state::write(place, state.as_ref()), to);
+            thinking(&reasoning.text, &tagged_state::write(place, state.as_ref()), to);
         }
     }
 }
 
 fn call(call: &ToolCall, to: &mut Elements<'_>) {
     if let Some(state) = &call.state {
-        thinking("", &reasoning_state::write(Place::CallBehind, Some(state)), to);
+        thinking("", &tagged_state::write(Place::CallBehind, Some(state)), to);
     }
     for (index, input) in arguments::as_objects(&call.arguments).into_iter().enumerate() {
         let split = (index > 0).then(|| invented_call_id(&call.id, index));

@@ -7,7 +7,6 @@
 use super::{
     citations,
     finish::{self, Said},
-    reasoning_state::{self, Place},
     usage,
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         ids::{ANTHROPIC_CALL_ID, call_id, prefixed},
         json::write::{self, Members},
         media,
+        tagged_state::{self, Place},
     },
     dialect::Family,
     ir::{BlockKind, Delta, Event, Finish, FinishReason, Opaque, Usage},
@@ -330,7 +330,7 @@ impl Writer<'_> {
             self.begin_thinking();
         }
         let place = if redacted { Place::Redacted } else { Place::Thought };
-        let signature = native.map_or_else(|| reasoning_state::write(place, state), |native| native.value.clone());
+        let signature = native.map_or_else(|| tagged_state::write(place, state), |native| native.value.clone());
         self.delta("signature_delta", "signature", &signature);
         self.stop();
     }
@@ -338,7 +338,7 @@ impl Writer<'_> {
     /// An empty thinking block that carries state for a neighbour.
     fn carrier(&mut self, place: Place, state: &Opaque) {
         self.begin_thinking();
-        self.delta("signature_delta", "signature", &reasoning_state::write(place, Some(state)));
+        self.delta("signature_delta", "signature", &tagged_state::write(place, Some(state)));
         self.stop();
     }
 

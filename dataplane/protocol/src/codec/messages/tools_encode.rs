@@ -9,15 +9,13 @@ use super::{content_encode::mark, context::Context, thinking::Mode};
 use crate::{
     codec::{
         field::Name,
+        free_form, hosted_tool,
         json::write::{Elements, Members},
         schema::{self, openai},
     },
     dialect::Family,
     ir::{Raw, Request, Tool, ToolChoice, ToolKind},
 };
-
-/// A free-form tool as a function: its calls carry the text as `input`.
-const FREE_FORM: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#;
 
 /// The tools to send, without those that Anthropic cannot run and those that the choice leaves out.
 pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<(usize, &'a Tool)> {
@@ -31,7 +29,7 @@ pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<(usiz
     }
     let is_allowed = |tool: &Tool| allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
     let chosen = request.tools.iter().enumerate().filter(|(_, tool)| is_allowed(tool));
-    chosen.filter(|(_, tool)| can_run(tool, context)).collect()
+    chosen.filter(|(_, tool)| can_run(tool, request, context)).collect()
 }
 
 /// Writes one tool, the client's number `at`.
@@ -40,7 +38,7 @@ pub fn tool(at: usize, tool: &Tool, to: &mut Elements<'_>, context: &mut Context
         ToolKind::Server { raw, .. } => return to.put_json(raw.get()),
         ToolKind::Function(schema) => schema.as_ref(),
         ToolKind::Custom(format) => {
-            if format.as_ref().is_some_and(constrains) {
+            if format.as_deref().is_some_and(free_form::constrains) {
                 context.dropped(Name::ToolFormat);
             }
             None
@@ -56,7 +54,7 @@ pub fn tool(at: usize, tool: &Tool, to: &mut Elements<'_>, context: &mut Context
     }
     let schema = plain.as_ref().map(|plain| &plain.schema).or(schema);
     let schema = match (schema, &tool.kind) {
-        (None, ToolKind::Custom(_)) => FREE_FORM.into(),
+        (None, ToolKind::Custom(_)) => free_form::SCHEMA.into(),
         (None, _) => schema::EMPTY_OBJECT.into(),
         (Some(schema), _) if tool.strict == Some(true) => {
             let Ok(converted) = schema::for_anthropic(schema, to.room()) else {
@@ -111,11 +109,11 @@ pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut
     });
 }
 
-fn can_run(tool: &Tool, context: &mut Context<'_>) -> bool {
+fn can_run(tool: &Tool, request: &Request, context: &mut Context<'_>) -> bool {
     match &tool.kind {
         ToolKind::Server { family, kind, .. } if *family != Family::Anthropic => {
-            let field = Name::Tool.of_kind(kind, context.from);
-            context.report.refused(field, format!("Anthropic has no tool of type {kind}"));
+            let why = format!("Anthropic has no tool of type {kind}");
+            hosted_tool::leave_out(tool, request, context.from, why, context.report);
             false
         }
         ToolKind::Server { .. } | ToolKind::Function(_) | ToolKind::Custom(_) => true,
@@ -139,13 +137,4 @@ fn is_plain(schema: &Raw) -> bool {
         let others = [root.target, root.any_of, root.one_of, root.all_of];
         others.iter().all(Option::is_none) && root.kind.is_none_or(|kind| kind.get() == "\"object\"")
     })
-}
-
-/// Whether a free-form tool's `format` says more than "any text".
-fn constrains(format: &Raw) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Format {
-        r#type: Option<String>,
-    }
-    serde_json::from_str::<Format>(format.get()).is_ok_and(|format| format.r#type.is_some_and(|kind| kind != "text"))
 }

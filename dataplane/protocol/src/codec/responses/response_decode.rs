@@ -9,7 +9,7 @@ use self::{
 };
 use crate::{
     codec::{
-        Malformed, arguments, chat, ids,
+        Malformed, arguments, chat, free_form, ids,
         json::read::{Object, Spelling, elements, malformed},
     },
     ir::{Block, Candidate, Response, Text, ToolCall},
@@ -66,7 +66,7 @@ impl Answer {
                 let id = call.id.unwrap_or_else(|| ids::invented_call_id(&self.seed, index));
                 let name = call.name.ok_or_else(|| malformed("is required").within("name"))?;
                 let arguments = match call.is_free_form {
-                    true => chat::wrap_custom(&call.arguments),
+                    true => free_form::wrap(&call.arguments),
                     false => arguments::unquoted(call.arguments),
                 };
                 self.blocks.push(Block::ToolCall(ToolCall { id, name, arguments, state: None, cache: None }));

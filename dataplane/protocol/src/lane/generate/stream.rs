@@ -90,7 +90,7 @@ impl GenerateStream {
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.input.held().saturating_add(self.open_bytes)
+        self.input.held().saturating_add(self.open_bytes).saturating_add(self.encoder.held())
     }
 
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Bytes {

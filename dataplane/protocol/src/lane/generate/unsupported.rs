@@ -6,7 +6,7 @@
 use crate::{
     codec::media,
     dialect::{Family, Operation},
-    ir::{Block, BlockKind, Citation, Delta, Event, Response},
+    ir::{Block, BlockKind, Citation, Delta, Event, Media, MediaSource, Response},
     report::Field,
 };
 
@@ -14,12 +14,12 @@ use crate::{
 pub(super) fn event(event: &Event, client: Operation) -> Option<Field> {
     match event {
         Event::Lost(field) => Some(field.clone()),
-        Event::BlockStart { candidate: 1.., .. } if client.family() == Family::Anthropic => Some("candidates".into()),
-        Event::BlockStart { kind: BlockKind::Media(media), .. } => of_media(media, client.family()),
+        Event::BlockStart { candidate: 1.., .. } if says_one(client) => Some("candidates".into()),
+        Event::BlockStart { kind: BlockKind::Media(media), .. } => of_media(media, client),
         Event::BlockStart { kind: BlockKind::Unknown { family, kind, .. }, .. } if !takes_unknown(*family, client) => {
             Some(kind.clone().into())
         }
-        Event::BlockDelta { delta: Delta::Citation(citation), .. } => of_citation(citation, client.family()),
+        Event::BlockDelta { delta: Delta::Citation(citation), .. } => of_citation(citation, client),
         _ => None,
     }
 }
@@ -27,17 +27,22 @@ pub(super) fn event(event: &Event, client: Operation) -> Option<Field> {
 /// What the client does not get of a whole answer.
 pub(super) fn response(response: &Response, client: Operation) -> Vec<Field> {
     let mut lost = response.lost.clone();
-    if client.family() == Family::Anthropic && response.candidates.len() > 1 {
+    if says_one(client) && response.candidates.len() > 1 {
         lost.push("candidates".into());
     }
     for block in response.candidates.iter().flat_map(|candidate| &candidate.blocks) {
         match block {
-            Block::Text(text) => lost.extend(text.citations.iter().filter_map(|one| of_citation(one, client.family()))),
+            Block::Text(text) => lost.extend(text.citations.iter().filter_map(|one| of_citation(one, client))),
             Block::Unknown(unknown) if !takes_unknown(unknown.family, client) => lost.push(unknown.kind.clone().into()),
-            media => lost.extend(of_media(media, client.family())),
+            media => lost.extend(of_media(media, client)),
         }
     }
     lost
+}
+
+/// Whether an answer has room for one candidate alone.
+const fn says_one(client: Operation) -> bool {
+    matches!(client, Operation::Messages | Operation::Responses)
 }
 
 /// Whether a block that only its family knows can stand in an answer for this client. In Chat's nothing of the kind can:
@@ -46,8 +51,10 @@ fn takes_unknown(family: Family, client: Operation) -> bool {
     client != Operation::ChatCompletions && family == client.family()
 }
 
-/// A Chat answer names sources on the web with their span, a Gemini answer without, a Messages answer only Anthropic's.
-fn of_citation(citation: &Citation, client: Family) -> Option<Field> {
+/// A Chat or Responses answer names sources on the web with their span, a Gemini answer without, a Messages answer only
+/// Anthropic's.
+fn of_citation(citation: &Citation, client: Operation) -> Option<Field> {
+    let client = client.family();
     let native = citation.native.as_ref().is_some_and(|(family, _)| *family == client);
     match (client, citation.url.is_some()) {
         (Family::OpenAi, true) => None,
@@ -57,9 +64,13 @@ fn of_citation(citation: &Citation, client: Family) -> Option<Field> {
     }
 }
 
-fn of_media(block: &Block, client: Family) -> Option<Field> {
+fn of_media(block: &Block, client: Operation) -> Option<Field> {
     let name = media::name(block)?;
-    let sayable = match client {
+    let sayable = match client.family() {
+        // A picture by its address is told in words.
+        Family::OpenAi if client == Operation::Responses => {
+            matches!(block, Block::Image(Media { source: MediaSource::Inline { .. }, .. }))
+        }
         Family::OpenAi => media::image_url(block).is_some(),
         Family::Anthropic => false,
         Family::Gemini => true,
@@ -71,7 +82,7 @@ fn of_media(block: &Block, client: Family) -> Option<Field> {
 mod tests {
     use super::*;
     use crate::{
-        ir::{Candidate, FinishReason, Media, MediaSource, Text, Unknown},
+        ir::{Candidate, FinishReason, Text, Unknown},
         lane::generate::to_events,
     };
 
@@ -104,6 +115,7 @@ mod tests {
     fn streams_lose_what_whole_answers_lose() {
         let rows = [
             (Operation::ChatCompletions, &["audio", "citations", "executableCode", "logprobs"][..]),
+            (Operation::Responses, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
             (Operation::Messages, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
             (Operation::GenerateContent, &["citations", "citations[].span", "logprobs"]),
         ];

@@ -139,10 +139,10 @@ fn media_and_results() {
 fn hard_case_143_carried_state_returns_to_its_place() {
     let carrier = |place, value: &str| {
         let state = crate::ir::Opaque { family: Family::Gemini, value: value.to_owned() };
-        let signature = super::super::reasoning_state::write(place, Some(&state));
+        let signature = crate::codec::tagged_state::write(place, Some(&state));
         format!(r#"{{"type":"thinking","thinking":"","signature":"{signature}"}}"#)
     };
-    use super::super::reasoning_state::Place;
+    use crate::codec::tagged_state::Place;
     let blocks = conversation(
         &format!(
             r#"{{"type":"text","text":"a"}},{},{},{{"type":"tool_use","id":"1","name":"f","input":{{}}}},{{"type":"tool_use","id":"2","name":"f","input":{{}}}},{}"#,

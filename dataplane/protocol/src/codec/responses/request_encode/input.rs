@@ -9,9 +9,9 @@ use std::{borrow::Cow, collections::HashSet};
 use super::content::{Content, is_words, text};
 use crate::{
     codec::{
-        NameMap, chat,
+        NameMap,
         field::Name,
-        ids,
+        free_form, ids,
         json::write::{Elements, Members},
         media,
         openai_request::{FAILED, words_of},
@@ -262,7 +262,7 @@ impl Writer<'_> {
             out.put("call_id", &ids::call_id(&call.id, ids::RESPONSES_CALL_ID));
             out.put("name", self.names.sent(&call.name));
             if custom {
-                out.put("input", &chat::unwrap_custom(&call.arguments));
+                out.put("input", &free_form::unwrap(&call.arguments));
             } else {
                 let blank = call.arguments.trim().is_empty();
                 out.put("arguments", if blank { "{}" } else { &call.arguments });

@@ -1,14 +1,15 @@
-//! Reasoning state of other vendors in an Anthropic client's history (docs/protocols/reasoning.md).
+//! Reasoning state of other vendors in a client's history (docs/protocols/reasoning.md).
 //!
-//! An Anthropic client keeps a thinking block with its `signature` and sends both back. So foreign state travels in a
-//! signature `gw1.<family>.<kind>.<base64url>`, which no vendor issues. State that belongs to a call or to visible text
-//! travels in an empty thinking block beside it. Native state is never tagged; a signature without the tag is native.
+//! An Anthropic client keeps a thinking block with its `signature` and sends both back; a Responses client does so with a
+//! reasoning item and its `encrypted_content`. So foreign state travels in that member as
+//! `gw1.<family>.<kind>.<base64url>`, which no vendor issues. State that belongs to a call or to visible text travels in
+//! an empty block or item beside it. Native state is never tagged; what has no tag is native.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{dialect::Family, ir::Opaque};
 
-/// What a signature of another vendor's state begins with.
+/// What another vendor's state begins with.
 pub const TAG: &str = "gw1.";
 /// Reasoning whose upstream issued no state at all.
 const NO_FAMILY: &str = "none";
@@ -16,7 +17,7 @@ const NO_FAMILY: &str = "none";
 /// What the state hangs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The thinking block that carries it.
+    /// The reasoning that carries it.
     Thought,
     /// Reasoning whose text its vendor hid.
     Redacted,
@@ -28,7 +29,7 @@ pub enum Place {
     CallBefore,
 }
 
-/// What a tagged signature says.
+/// What a tagged text says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {
     /// What the state hangs on.
@@ -37,14 +38,14 @@ pub struct Carried {
     pub state: Option<Opaque>,
 }
 
-/// The signature that carries this state.
+/// The text that carries this state.
 pub fn write(place: Place, state: Option<&Opaque>) -> String {
     let family = state.map_or_else(|| NO_FAMILY.to_owned(), |state| state.family.to_string());
     let payload = state.map(|state| URL_SAFE_NO_PAD.encode(&state.value)).unwrap_or_default();
     format!("{TAG}{family}.{}.{payload}", place.word())
 }
 
-/// What a signature carries; none if it is native.
+/// What a text carries; none if it is native.
 pub fn read(signature: &str) -> Option<Carried> {
     let mut parts = signature.strip_prefix(TAG)?.splitn(3, '.');
     let (family, kind, payload) = (parts.next()?, parts.next()?, parts.next()?);
@@ -59,6 +60,15 @@ pub fn read(signature: &str) -> Option<Carried> {
     let value = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     let state = Some(Opaque { family, value });
     Some(Carried { place, state })
+}
+
+// === impl Carried ===
+
+impl Carried {
+    /// Whether the state is that of the reasoning that carries it.
+    pub fn belongs_here(&self) -> bool {
+        matches!(self.place, Place::Thought | Place::Redacted)
+    }
 }
 
 // === impl Place ===

@@ -1,8 +1,10 @@
 //! Talking to upstreams: one HTTP request and where it goes. No translation, no retry loop, no policy.
 
 mod additions;
+mod answer_body;
 mod authorization;
 pub mod balance;
+mod base_url;
 mod body;
 mod client;
 mod clients;
@@ -12,24 +14,29 @@ mod echo;
 mod egress;
 mod inflate;
 mod metrics;
+mod outbound;
 mod pool;
 mod proxies;
 mod resolve;
+mod send_error;
 mod sent;
 mod tunnel;
 mod upgrade;
 
 pub use additions::{Additions, InvalidAdditions};
+pub use answer_body::{UpstreamBody, UpstreamBodyError};
 pub use authorization::{Authorization, InvalidKey, Payload, Stale};
+pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use body::{BrokenOff, OutboundBody, Tail};
-pub use client::{BaseUrl, Client, ConnectedClient, OutboundRequest, SendError, UpstreamBody, UpstreamBodyError};
+pub use client::{Client, ConnectedClient};
 pub use clients::{ClientIdentity, Clients, NewConnections, Trust, UnusableConnection};
 pub use credentials::Credentials;
 pub use egress::{Egress, InvalidEgress};
-pub use inflate::Inflated;
 pub use metrics::Metrics;
+pub use outbound::OutboundRequest;
 pub use pool::{ConnectionLifetimes, Host, Pool, PooledBody, PooledConnection};
 pub use proxies::{InvalidProxy, Proxy, ProxyChoice};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};
+pub use send_error::SendError;
 pub use sent::{MarkedBody, SentMark};
 pub use upgrade::{Opened, WebSocketIo, accept_value, lists};

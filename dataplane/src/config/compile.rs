@@ -7,18 +7,15 @@
 mod providers;
 mod routes;
 mod tokens;
+mod values;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use routeapi_channel::{Key, Kind, ObjectId, Revision, Snapshot, catalog::Unreadable, snapshot};
-use routeapi_crds::value::{NanoUsd, RequestFeature};
-use routeapi_metering::{Price, Share};
-use routeapi_protocol::{
-    dialect::Operation,
-    direct::Direct,
-    limits::{Feature, Features},
-};
+use routeapi_channel::{Kind, Revision, Snapshot, catalog::Unreadable};
+use routeapi_metering::Share;
+use routeapi_protocol::{dialect::Operation, direct::Direct};
 
+use self::values::unreadable;
 use super::runtime::Runtime;
 use crate::state::{StateChanges, View};
 
@@ -55,43 +52,6 @@ pub fn compile(
         }
     }
     (runtime, draft.finish(), refused)
-}
-
-fn price(told: &snapshot::Price) -> Price {
-    let snapshot::Price { input_per_million, output_per_million, cached_input_per_million, cache_write_per_million } =
-        *told;
-    let nanos = |amount: NanoUsd| u64::try_from(amount.get()).unwrap_or(0);
-    let input = nanos(input_per_million);
-    Price {
-        input,
-        output: nanos(output_per_million),
-        cached_input: cached_input_per_million.map_or(input, nanos),
-        cache_write: cache_write_per_million.map_or(input, nanos),
-    }
-}
-
-fn features(told: &BTreeSet<RequestFeature>) -> Features {
-    let feature = |told: &RequestFeature| match told {
-        RequestFeature::Temperature => Feature::Temperature,
-        RequestFeature::TopP => Feature::TopP,
-        RequestFeature::TopK => Feature::TopK,
-        RequestFeature::Penalties => Feature::Penalties,
-        RequestFeature::Seed => Feature::Seed,
-        RequestFeature::LogitBias => Feature::LogitBias,
-        RequestFeature::LogProbs => Feature::LogProbs,
-        RequestFeature::Stop => Feature::Stop,
-        RequestFeature::ReasoningEffort => Feature::ReasoningEffort,
-        RequestFeature::ParallelToolCalls => Feature::ParallelToolCalls,
-        RequestFeature::StrictSchemas => Feature::StrictSchemas,
-        RequestFeature::StreamOptions => Feature::StreamOptions,
-        RequestFeature::ServiceTier => Feature::ServiceTier,
-        RequestFeature::User => Feature::User,
-    };
-    told.iter().map(feature).collect()
-}
-
-fn unreadable(kind: Kind, id: &ObjectId, message: String) -> Unreadable {
-    Unreadable { key: Key { kind, id: id.clone() }, message }
 }
 
 #[cfg(test)]

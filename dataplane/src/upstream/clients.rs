@@ -27,9 +27,9 @@ use super::{
     egress::Egress,
     metrics::Metrics,
     pool::{BoxedIo, ConnectionLifetimes, Dial, Pool, Shared},
-    proxies::ProxyChoice,
+    proxies::{EgressChoice, ProxyChoice},
     resolve::Resolver,
-    tunnel::{Dialer, EgressChoice},
+    tunnel::Dialer,
 };
 use crate::{keepalive, spawn::Spawner};
 

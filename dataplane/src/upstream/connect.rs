@@ -12,7 +12,7 @@ use std::{
 use http::Uri;
 use tower_service::Service;
 
-use super::tunnel::EgressChoice;
+use super::proxies::EgressChoice;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 

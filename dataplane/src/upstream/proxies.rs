@@ -5,7 +5,7 @@
 //! capitals or not. Beside these exceptions the environment's proxy is never asked for what only this host or the cluster
 //! can reach: loopback, names without a dot, `*.svc`, `*.cluster.local`.
 
-use std::{fmt, num::NonZeroU16};
+use std::{fmt, num::NonZeroU16, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri, uri::Scheme};
@@ -38,6 +38,15 @@ pub struct EnvironmentProxies {
     matcher: Option<Matcher>,
     /// Exceptions for one port each, which the matcher does not know.
     except: Vec<(Matcher, u16)>,
+}
+
+/// Says which way connections take.
+#[derive(Clone, Debug, Default)]
+pub struct EgressChoice {
+    /// What the provider says.
+    pub choice: ProxyChoice,
+    /// What counts if it says nothing.
+    pub environment: Arc<EnvironmentProxies>,
 }
 
 /// A proxy that cannot be used. Says nothing of its value, which may hold a password.
@@ -197,6 +206,19 @@ fn without_dot(uri: &Uri, host: &str) -> Uri {
     };
     let built = Uri::builder().scheme(uri.scheme_str().unwrap_or("https")).authority(authority).path_and_query("/");
     built.build().unwrap_or_else(|_| uri.clone())
+}
+
+// === impl EgressChoice ===
+
+impl EgressChoice {
+    /// The proxy for an upstream's URL, and whether it is the provider's own; none for a straight connection.
+    pub fn find(&self, uri: &Uri) -> Option<(Proxy, bool)> {
+        match &self.choice {
+            ProxyChoice::Environment => self.environment.find(uri).map(|proxy| (proxy, false)),
+            ProxyChoice::Direct => None,
+            ProxyChoice::Through(proxy) => Some((proxy.clone(), true)),
+        }
+    }
 }
 
 #[cfg(test)]

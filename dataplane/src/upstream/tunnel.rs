@@ -10,7 +10,6 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -36,21 +35,12 @@ use tower_service::Service;
 
 use super::{
     connect::BoxError,
-    proxies::{EnvironmentProxies, Proxy, ProxyChoice},
+    proxies::{EgressChoice, Proxy},
     resolve::Resolver,
 };
 
 /// Most bytes of a proxy's answer: status and headers.
 const MAX_ANSWER_BYTES: usize = 16 << 10;
-
-/// Says which way connections take.
-#[derive(Clone, Debug, Default)]
-pub struct EgressChoice {
-    /// What the provider says.
-    pub choice: ProxyChoice,
-    /// What counts if it says nothing.
-    pub environment: Arc<EnvironmentProxies>,
-}
 
 /// Makes connections.
 #[derive(Clone, Debug)]
@@ -110,19 +100,6 @@ pub enum ProxyError {
         /// What is wrong with its answer.
         why: String,
     },
-}
-
-// === impl EgressChoice ===
-
-impl EgressChoice {
-    /// The proxy for an upstream's URL, and whether it is the provider's own; none for a straight connection.
-    pub fn find(&self, uri: &Uri) -> Option<(Proxy, bool)> {
-        match &self.choice {
-            ProxyChoice::Environment => self.environment.find(uri).map(|proxy| (proxy, false)),
-            ProxyChoice::Direct => None,
-            ProxyChoice::Through(proxy) => Some((proxy.clone(), true)),
-        }
-    }
 }
 
 // === impl Dialer ===

@@ -19,8 +19,12 @@ use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use super::{
-    Client, OutboundBody, OutboundRequest, SendError, UpstreamBody,
+    answer_body::UpstreamBody,
+    body::OutboundBody,
+    client::Client,
+    outbound::OutboundRequest,
     pool::{Switched, UpgradedIo},
+    send_error::SendError,
     sent::MarkedBody,
 };
 use crate::clock;

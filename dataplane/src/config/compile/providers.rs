@@ -20,7 +20,7 @@ use routeapi_protocol::{
 
 use crate::{
     config::{
-        compile::{features, price, unreadable},
+        compile::values::{features, price, unreadable},
         offers::{ModelOffer, ModelOffers},
         runtime::Provider,
     },

@@ -12,7 +12,10 @@ use routeapi_channel::{
 use routeapi_crds::value::{HeartbeatMode, Translation};
 use routeapi_protocol::{dialect::Family, host, report::Mode};
 
-use super::{features, price, providers::Compiled};
+use super::{
+    providers::Compiled,
+    values::{features, price},
+};
 use crate::{
     config::runtime::{Fallback, Heartbeat, Route, Timeouts, Upstream},
     state::Draft,

@@ -11,7 +11,7 @@ use http::uri::{Authority, Scheme};
 
 use super::{Clients, InvalidTrust, PoolKey, Trust};
 use crate::upstream::{
-    client::BaseUrl,
+    base_url::BaseUrl,
     pool::{Host, Pool},
 };
 

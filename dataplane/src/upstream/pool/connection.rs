@@ -4,28 +4,31 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
+use http::Uri;
 use hyper::{
     client::conn::{http1, http2},
-    rt::{Executor, Read, Write},
+    rt::Executor,
 };
-use hyper_util::{client::legacy::connect::Connection, rt::TokioTimer};
-use tokio::time::Instant;
+use hyper_util::rt::TokioTimer;
 
 use super::{
-    Host, closed_at_once, fail_all,
+    settings::{BoxedIo, Dial, Shared},
     state::{Http1, Http2},
 };
 use crate::{
     counted::Counted,
     spawn::Spawner,
-    upstream::{MarkedBody, SendError, client::connect_error},
+    upstream::{
+        send_error::{SendError, connect_error},
+        sent::MarkedBody,
+    },
 };
 
 /// Hung connections with requests are found by HTTP/2 pings.
@@ -39,14 +42,6 @@ pub(super) const H1_BUFFER: usize = 128 << 10;
 /// What hyper takes for the limit of streams until the server has said. Ours is [`super::state`]'s; this one is a
 /// number that no server says, so that it shows when one has.
 const UNKNOWN_STREAM_LIMIT: usize = (1 << 31) - 3;
-
-/// A byte stream to an upstream that knows what was agreed on it.
-pub trait Io: Read + Write + Connection + Send + Unpin {}
-
-impl<T: Read + Write + Connection + Send + Unpin> Io for T {}
-
-/// Any of them: direct, through TLS, through a proxy.
-pub type BoxedIo = Box<dyn Io>;
 
 /// A new connection.
 pub(super) enum Established {
@@ -77,21 +72,20 @@ struct AwaitedSettings {
     is_over: AtomicBool,
 }
 
-/// Opens a connection to a host.
+/// Opens a connection to a URL's host.
 ///
 /// # Errors
 /// When none can be had in time, or the first bytes cannot be sent on it.
-pub(super) async fn open(host: &Host) -> Result<Established, SendError> {
-    let metrics = &host.shared.metrics;
-    let io = (host.dial)(host.uri.clone()).await.map_err(|error| connect_error(&*error, metrics))?;
+pub(super) async fn open(dial: &Dial, uri: Uri, shared: &Shared) -> Result<Established, SendError> {
+    let Shared { lifetimes, wait: _, metrics, spawner } = shared;
+    let io = dial(uri).await.map_err(|error| connect_error(&*error, metrics))?;
     metrics.opened.inc();
     let open = Counted::in_gauge(metrics.open.clone());
-    let lifetimes = host.shared.lifetimes;
     let failed = |error: hyper::Error| SendError::Connect(error.to_string());
     if !io.connected().is_negotiated_h2() {
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(H1_BUFFER).handshake(io).await.map_err(failed)?;
-        host.shared.spawner.spawn("upstream connection", async move {
+        spawner.spawn("upstream connection", async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream's connection ended");
             }
@@ -99,9 +93,9 @@ pub(super) async fn open(host: &Host) -> Result<Established, SendError> {
         });
         // Until the connection is driven it takes nothing.
         sender.ready().await.map_err(failed)?;
-        return Ok(Established::Http1(Http1::new(sender, lifetimes)));
+        return Ok(Established::Http1(Http1::new(sender, *lifetimes)));
     }
-    let tasks = Tasks { awaiting_settings: Arc::default(), spawner: host.shared.spawner.clone() };
+    let tasks = Tasks { awaiting_settings: Arc::default(), spawner: spawner.clone() };
     let (sender, connection) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
         .initial_max_send_streams(UNKNOWN_STREAM_LIMIT)
@@ -112,12 +106,12 @@ pub(super) async fn open(host: &Host) -> Result<Established, SendError> {
         .handshake(io)
         .await
         .map_err(failed)?;
-    Ok(Established::Http2(Http2::new(sender, lifetimes), Box::new(Driver { connection, tasks, open })))
+    Ok(Established::Http2(Http2::new(sender, *lifetimes), Box::new(Driver { connection, tasks, open })))
 }
 
 impl Driver {
-    /// Until the connection's end. Tells the host of the limit of streams, and of the end.
-    pub(super) async fn run(self, host: Weak<Host>, id: u64) {
+    /// Until the connection's end. Tells how many streams the server takes at once, whenever it has said so.
+    pub(super) async fn run(self, on_limit: impl Fn(usize)) {
         let Self { connection, tasks, open } = self;
         let mut connection = pin!(connection);
         let mut known = UNKNOWN_STREAM_LIMIT;
@@ -129,9 +123,7 @@ impl Driver {
                 known = limit;
                 // A server that takes none for now will say so when it does again.
                 tasks.awaiting_settings.is_over.store(limit > 0, Ordering::Relaxed);
-                if let Some(host) = host.upgrade() {
-                    host.update(|state| state.limited(id, limit, Instant::now()));
-                }
+                on_limit(limit);
             }
             polled
         });
@@ -139,10 +131,6 @@ impl Driver {
             tracing::debug!(%error, "an upstream's connection ended");
         }
         drop(open);
-        if let Some(host) = host.upgrade() {
-            let lost = host.update(|state| state.ended(id));
-            fail_all(lost, &closed_at_once());
-        }
     }
 }
 

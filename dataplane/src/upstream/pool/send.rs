@@ -2,7 +2,7 @@
 //!
 //! A server may close a kept connection in the very moment a request goes out on it, end an HTTP/2 connection with a
 //! GOAWAY, or refuse a stream unprocessed. Such a request was never seen by the application behind it: it can be sent once
-//! more ([`Host::again`](super::Host::again)), and says nothing about the upstream's health. A connection that breaks on its
+//! more ([`Host::acquire_again`]), and says nothing about the upstream's health. A connection that breaks on its
 //! first request is another matter: the upstream may have begun to work.
 
 use std::{
@@ -19,16 +19,35 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    Host, PooledConnection,
+    host::{Host, PooledConnection},
     state::{CheckedOut, Http1},
 };
-use crate::upstream::{MarkedBody, SendError, client::answer_error};
+use crate::upstream::{
+    send_error::{SendError, answer_error},
+    sent::MarkedBody,
+};
 
 /// An answer's body. The connection, or the stream of it, is free again when it has ended.
 #[derive(Debug)]
 pub struct PooledBody {
     incoming: Incoming,
     stream: Option<PooledConnection>,
+}
+
+impl Host {
+    /// Sends a request and waits for the answer's head. `make` makes it, and makes it anew if the upstream never saw it.
+    ///
+    /// # Errors
+    /// When no connection can be had, or no head came.
+    pub async fn request(
+        self: &Arc<Self>,
+        make: impl Fn() -> Request<MarkedBody>,
+    ) -> Result<Response<PooledBody>, SendError> {
+        match self.acquire().await?.send(make()).await {
+            Err(error) if error.is_unseen() => self.acquire_again().await?.send(make()).await,
+            sent => sent,
+        }
+    }
 }
 
 impl PooledConnection {

@@ -13,11 +13,14 @@ use std::{
 use hyper::client::conn::{http1, http2};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{ConnectionLifetimes, MAX_MULTIPLEXED, PooledConnection};
+use super::settings::ConnectionLifetimes;
 use crate::{
     random,
-    upstream::{MarkedBody, SendError},
+    upstream::{send_error::SendError, sent::MarkedBody},
 };
+
+/// HTTP/2 connections to one host at once. With the usual limit of 100 streams, more than a process serves in all.
+pub(super) const MAX_MULTIPLEXED: usize = 128;
 
 /// HTTP/1 connections that are kept without a request.
 const MAX_IDLE: usize = 256;
@@ -29,10 +32,10 @@ const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 const STREAMS_BEFORE_SETTINGS: usize = 1;
 
 /// Who waits is told through this.
-pub(super) type Offer = oneshot::Sender<Result<PooledConnection, SendError>>;
+pub(super) type Offer<C> = oneshot::Sender<Result<C, SendError>>;
 
-/// The connections to a host.
-pub(super) struct State {
+/// The connections to a host. `C` is what a request gets that waited.
+pub(super) struct State<C> {
     lifetimes: ConnectionLifetimes,
     version: HttpVersion,
     /// HTTP/1 connections without a request, the last used one last.
@@ -44,7 +47,7 @@ pub(super) struct State {
     /// No further one is opened before this: the last could not be, and others still serve, or the last takes no requests.
     open_after: Option<Instant>,
     /// By the order in which they came.
-    waiting: BTreeMap<u64, Offer>,
+    waiting: BTreeMap<u64, Offer<C>>,
     next_id: u64,
 }
 
@@ -99,14 +102,14 @@ pub(super) enum CheckedOut {
 }
 
 /// What a request gets.
-pub(super) enum Acquired {
+pub(super) enum Acquired<C> {
     /// It can go.
     Now(CheckedOut),
     /// It has to wait, under this ticket.
-    Later(u64, oneshot::Receiver<Result<PooledConnection, SendError>>),
+    Later(u64, oneshot::Receiver<Result<C, SendError>>),
 }
 
-impl State {
+impl<C> State<C> {
     pub(super) fn new(is_https: bool, lifetimes: ConnectionLifetimes) -> Self {
         Self {
             lifetimes,
@@ -122,7 +125,7 @@ impl State {
     }
 
     /// Something free, or a ticket. Who came first is served first.
-    pub(super) fn take_or_wait(&mut self) -> Acquired {
+    pub(super) fn take_or_wait(&mut self) -> Acquired<C> {
         if self.waiting.is_empty()
             && let Some(checked_out) = self.take(Instant::now())
         {
@@ -140,7 +143,7 @@ impl State {
     }
 
     /// The first who waits, and something free for it.
-    pub(super) fn next_offer(&mut self, now: Instant) -> Option<(Offer, CheckedOut)> {
+    pub(super) fn next_offer(&mut self, now: Instant) -> Option<(Offer<C>, CheckedOut)> {
         let ticket = *self.waiting.first_key_value()?.0;
         let checked_out = self.take(now)?;
         let offer = self.waiting.remove(&ticket)?;
@@ -170,7 +173,7 @@ impl State {
     }
 
     /// Who is to be told that the connection was closed at once.
-    pub(super) fn opened_http1(&mut self, connection: Http1, now: Instant) -> Vec<Offer> {
+    pub(super) fn opened_http1(&mut self, connection: Http1, now: Instant) -> Vec<Offer<C>> {
         self.version = HttpVersion::Http1;
         if !connection.sender.is_ready() {
             return self.failed_to_open(now).0;
@@ -203,7 +206,7 @@ impl State {
 
     /// Who is to be told that a connection could not be opened. With HTTP/1 one connection is opened for each who waits.
     /// With HTTP/2 others may still serve; then also when to try again.
-    pub(super) fn failed_to_open(&mut self, now: Instant) -> (Vec<Offer>, Option<Instant>) {
+    pub(super) fn failed_to_open(&mut self, now: Instant) -> (Vec<Offer<C>>, Option<Instant>) {
         self.opening = self.opening.saturating_sub(1);
         if self.version == HttpVersion::Http1 {
             return (self.waiting.pop_first().into_iter().map(|(_, offer)| offer).collect(), None);
@@ -213,7 +216,7 @@ impl State {
     }
 
     /// Everybody who waits, if there is nothing left to wait for.
-    fn lost_if_nothing_comes(&mut self) -> Vec<Offer> {
+    fn lost_if_nothing_comes(&mut self) -> Vec<Offer<C>> {
         if self.multiplexed.is_empty() && self.opening == 0 {
             return std::mem::take(&mut self.waiting).into_values().collect();
         }
@@ -251,7 +254,7 @@ impl State {
 
     /// A connection has ended. Who is to be told: a server that closes connections before it has served anybody is not
     /// asked again for the same requests.
-    pub(super) fn ended(&mut self, id: u64) -> Vec<Offer> {
+    pub(super) fn ended(&mut self, id: u64) -> Vec<Offer<C>> {
         let was_of_use = self
             .connection(id)
             .is_none_or(|connection| connection.in_flight > 0 || connection.has_answered.load(Ordering::Relaxed));

@@ -8,6 +8,7 @@ use std::{
     future::Future,
     io,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,11 +29,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
+    time::Instant,
 };
 
-use super::*;
-use crate::upstream::SentMark;
+use super::{state::MAX_MULTIPLEXED, *};
+use crate::{
+    spawn::Spawner,
+    upstream::{
+        metrics::Metrics,
+        send_error::SendError,
+        sent::{MarkedBody, SentMark},
+    },
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

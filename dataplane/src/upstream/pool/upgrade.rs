@@ -5,12 +5,16 @@ use http::{Request, Response, StatusCode};
 use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 
-use super::{Host, PooledBody, connection::H1_BUFFER, send::for_http1};
+use super::{
+    connection::H1_BUFFER,
+    host::Host,
+    send::{PooledBody, for_http1},
+};
 use crate::{
     counted::Counted,
     upstream::{
-        MarkedBody, SendError,
-        client::{answer_error, connect_error},
+        send_error::{SendError, answer_error, connect_error},
+        sent::MarkedBody,
     },
 };
 

@@ -1,0 +1,23 @@
+//! What is sent to an upstream, before its address and credential are known.
+
+use http::{HeaderName, HeaderValue};
+use routeapi_protocol::{dialect::Operation, wire::Wire};
+
+use super::{body::OutboundBody, sent::SentMark};
+
+/// What is sent, but for authority and credential.
+#[derive(Clone, Debug)]
+pub struct OutboundRequest {
+    /// Path and query below the base URL.
+    pub path: String,
+    /// Headers beyond content type, encoding and credential.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// JSON or a form.
+    pub body: OutboundBody,
+    /// Is set when the upstream may have received the request.
+    pub sent: SentMark,
+    /// The upstream's operation; only Echo needs to be told.
+    pub operation: Operation,
+    /// How the answer is wanted; only Echo needs to be told.
+    pub wire: Wire,
+}

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    dialect::Operation,
+    dialect::{Operation, OperationKind},
     report::Warning,
     scan::Scan,
     splice::{self, Edit},
@@ -35,7 +35,7 @@ impl Defaults {
 
     /// A request's body with those members that it lacks, and a warning for each. A body that is no JSON object stays.
     pub fn apply(&self, operation: Operation, body: Bytes) -> (Bytes, Vec<Warning>) {
-        if self.is_empty() || !generates(operation) {
+        if self.is_empty() || operation.kind() != OperationKind::Generate {
             return (body, Vec::new());
         }
         let (Ok(scan), Some(start)) = (Scan::read(&body), memchr::memchr(b'{', &body)) else {
@@ -54,13 +54,6 @@ impl Defaults {
         let edit = Edit::first_member(start, scan.members().is_empty(), &added);
         (splice::apply(&body, vec![edit]).into(), warnings)
     }
-}
-
-const fn generates(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::ChatCompletions | Operation::Responses | Operation::Messages | Operation::GenerateContent
-    )
 }
 
 /// Every name under which a client can have set the member. Google's servers take both spellings.

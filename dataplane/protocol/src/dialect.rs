@@ -42,6 +42,15 @@ pub enum Operation {
     Direct(Direct),
 }
 
+/// Where an operation is below an API's base, at clients' side and at upstreams'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallPath {
+    /// This path; the model is named in the body.
+    Fixed(&'static str),
+    /// `models/{model}:{verb}`, with Google's verb.
+    Verb(&'static str),
+}
+
 /// What an operation gives. Requests are translated between operations of one kind only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperationKind {
@@ -56,6 +65,37 @@ pub enum OperationKind {
 }
 
 impl Operation {
+    /// The operations that are translated or looked into: all but [`Operation::Direct`].
+    pub const KNOWN: [Self; 10] = [
+        Self::ChatCompletions,
+        Self::Responses,
+        Self::ResponsesInputTokens,
+        Self::Embeddings,
+        Self::Messages,
+        Self::MessagesCountTokens,
+        Self::GenerateContent,
+        Self::EmbedContent,
+        Self::BatchEmbedContents,
+        Self::CountTokens,
+    ];
+
+    /// Its path. `streamGenerateContent` is another verb of [`Operation::GenerateContent`].
+    pub const fn path(self) -> CallPath {
+        match self {
+            Self::ChatCompletions => CallPath::Fixed("/chat/completions"),
+            Self::Responses => CallPath::Fixed("/responses"),
+            Self::ResponsesInputTokens => CallPath::Fixed("/responses/input_tokens"),
+            Self::Embeddings => CallPath::Fixed("/embeddings"),
+            Self::Messages => CallPath::Fixed("/messages"),
+            Self::MessagesCountTokens => CallPath::Fixed("/messages/count_tokens"),
+            Self::GenerateContent => CallPath::Verb("generateContent"),
+            Self::EmbedContent => CallPath::Verb("embedContent"),
+            Self::BatchEmbedContents => CallPath::Verb("batchEmbedContents"),
+            Self::CountTokens => CallPath::Verb("countTokens"),
+            Self::Direct(direct) => CallPath::Fixed(direct.path()),
+        }
+    }
+
     /// The vendor it belongs to.
     pub const fn family(self) -> Family {
         match self {
@@ -71,7 +111,7 @@ impl Operation {
 
     /// Whether the model is named in the path and not in the body.
     pub const fn model_in_path(self) -> bool {
-        matches!(self.family(), Family::Gemini)
+        matches!(self.path(), CallPath::Verb(_))
     }
 
     /// What it gives.
@@ -119,6 +159,19 @@ impl Operation {
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "count_tokens",
             Self::Direct(direct) => direct.gen_ai_operation(),
+        }
+    }
+
+    /// As its vendor's documentation calls it, with the verb of a sentence about it: `chat completions are`.
+    pub const fn called(self) -> &'static str {
+        match self {
+            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "token counting is",
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings are",
+            Self::Responses => "the Responses API is",
+            Self::ChatCompletions => "chat completions are",
+            Self::Messages => "the Messages API is",
+            Self::GenerateContent => "generateContent is",
+            Self::Direct(direct) => direct.called(),
         }
     }
 

@@ -76,6 +76,8 @@ struct Facts {
     path: &'static str,
     /// In records and metrics.
     name: &'static str,
+    /// In a sentence about whether it is available, with the verb.
+    called: &'static str,
     /// `gen_ai.operation.name`: `text_completion` is OpenTelemetry's, and it has none for the others.
     gen_ai_operation: &'static str,
     takes: Takes,
@@ -87,30 +89,30 @@ struct Facts {
 
 #[rustfmt::skip]
 const TABLE: [Facts; 12] = [
-    Facts { direct: Direct::Completions, path: "/completions", name: "completions", gen_ai_operation: "text_completion",
+    Facts { direct: Direct::Completions, path: "/completions", name: "completions", called: "legacy completions are", gen_ai_operation: "text_completion",
         takes: Takes::Json, gives: Gives::Document(&["choices"]), streams: true, billed: Billed::Tokens },
-    Facts { direct: Direct::Moderations, path: "/moderations", name: "moderations", gen_ai_operation: "moderation",
+    Facts { direct: Direct::Moderations, path: "/moderations", name: "moderations", called: "moderations are", gen_ai_operation: "moderation",
         takes: Takes::Json, gives: Gives::Document(&["results"]), streams: false, billed: Billed::Free },
-    Facts { direct: Direct::ImageGenerations, path: "/images/generations", name: "image_generations", gen_ai_operation: "image_generation",
+    Facts { direct: Direct::ImageGenerations, path: "/images/generations", name: "image_generations", called: "image generation is", gen_ai_operation: "image_generation",
         takes: Takes::Json, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
-    Facts { direct: Direct::ImageEdits, path: "/images/edits", name: "image_edits", gen_ai_operation: "image_generation",
+    Facts { direct: Direct::ImageEdits, path: "/images/edits", name: "image_edits", called: "image edits are", gen_ai_operation: "image_generation",
         takes: Takes::Both, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
-    Facts { direct: Direct::ImageVariations, path: "/images/variations", name: "image_variations", gen_ai_operation: "image_generation",
+    Facts { direct: Direct::ImageVariations, path: "/images/variations", name: "image_variations", called: "image variations are", gen_ai_operation: "image_generation",
         takes: Takes::Form, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
-    Facts { direct: Direct::Speech, path: "/audio/speech", name: "speech", gen_ai_operation: "speech",
+    Facts { direct: Direct::Speech, path: "/audio/speech", name: "speech", called: "speech is", gen_ai_operation: "speech",
         takes: Takes::Json, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
-    Facts { direct: Direct::Transcriptions, path: "/audio/transcriptions", name: "transcriptions", gen_ai_operation: "transcription",
+    Facts { direct: Direct::Transcriptions, path: "/audio/transcriptions", name: "transcriptions", called: "transcription is", gen_ai_operation: "transcription",
         takes: Takes::Form, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
-    Facts { direct: Direct::Translations, path: "/audio/translations", name: "translations", gen_ai_operation: "translation",
+    Facts { direct: Direct::Translations, path: "/audio/translations", name: "translations", called: "audio translation is", gen_ai_operation: "translation",
         takes: Takes::Form, gives: Gives::Anything, streams: false, billed: Billed::Tokens },
-    Facts { direct: Direct::Rerank, path: "/rerank", name: "rerank", gen_ai_operation: "rerank",
+    Facts { direct: Direct::Rerank, path: "/rerank", name: "rerank", called: "reranking is", gen_ai_operation: "rerank",
         takes: Takes::Json, gives: Gives::Document(&["results", "data"]), streams: false, billed: Billed::Input },
-    Facts { direct: Direct::Score, path: "/score", name: "score", gen_ai_operation: "score",
+    Facts { direct: Direct::Score, path: "/score", name: "score", called: "scoring is", gen_ai_operation: "score",
         takes: Takes::Json, gives: Gives::Document(&["data", "scores"]), streams: false, billed: Billed::Input },
     // What is sent and answered are messages of a WebSocket: there is no body either way.
-    Facts { direct: Direct::Realtime, path: "/realtime", name: "realtime", gen_ai_operation: "realtime",
+    Facts { direct: Direct::Realtime, path: "/realtime", name: "realtime", called: "the Realtime API is", gen_ai_operation: "realtime",
         takes: Takes::Json, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
-    Facts { direct: Direct::Unlisted, path: "", name: "other_paths", gen_ai_operation: "other",
+    Facts { direct: Direct::Unlisted, path: "", name: "other_paths", called: "this path is", gen_ai_operation: "other",
         takes: Takes::Both, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
 ];
 
@@ -173,6 +175,11 @@ impl Direct {
     /// A short stable name for logs and metric labels.
     pub const fn name(self) -> &'static str {
         self.facts().name
+    }
+
+    /// As its vendor's documentation calls it, with the verb of a sentence about it: `speech is`.
+    pub const fn called(self) -> &'static str {
+        self.facts().called
     }
 
     /// The value of `gen_ai.operation.name`.

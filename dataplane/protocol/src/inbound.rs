@@ -20,7 +20,7 @@ pub use self::unserved::Unserved;
 
 use self::base::Base;
 use crate::{
-    dialect::{Family, Operation},
+    dialect::{CallPath, Family, Operation},
     direct::Direct,
     framing::Framing,
 };
@@ -187,25 +187,23 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
 const HEALTH: [&str; 6] = ["health", "healthz", "ping", "health/liveliness", "health/liveness", "health/readiness"];
 
 /// Calls whose model is in the body, by their path below the base. No entry ends another one's name.
-const BY_BODY: [(&str, Operation); 6] = [
-    ("chat/completions", Operation::ChatCompletions),
-    ("responses", Operation::Responses),
-    ("responses/input_tokens", Operation::ResponsesInputTokens),
-    ("embeddings", Operation::Embeddings),
-    ("messages", Operation::Messages),
-    ("messages/count_tokens", Operation::MessagesCountTokens),
-];
+fn by_path() -> impl Iterator<Item = (&'static str, Operation)> {
+    let direct = Direct::all().map(Operation::Direct);
+    Operation::KNOWN.into_iter().chain(direct).filter_map(|operation| match operation.path() {
+        CallPath::Fixed("") | CallPath::Verb(_) => None,
+        CallPath::Fixed(path) => Some((path.trim_start_matches('/'), operation)),
+    })
+}
 
 fn by_body(rest: &str) -> Option<Operation> {
-    let listed = BY_BODY.iter().find(|(path, _)| *path == rest).map(|(_, operation)| *operation);
-    listed.or_else(|| Direct::at(rest).map(Operation::Direct))
+    let listed = by_path().find(|(path, operation)| *path == rest && !matches!(operation, Operation::Direct(_)));
+    listed.map(|(_, operation)| operation).or_else(|| Direct::at(rest).map(Operation::Direct))
 }
 
 /// The call that a path ends with, longest first: a base URL in front of it was not understood, or the client was given a
 /// whole call's URL as its base.
 fn ending_with(rest: &str) -> Option<(&str, &'static str, Operation)> {
-    let direct = Direct::all().map(|direct| (direct.path().trim_start_matches('/'), Operation::Direct(direct)));
-    let ends = BY_BODY.into_iter().chain(direct).filter_map(|(path, operation)| {
+    let ends = by_path().filter_map(|(path, operation)| {
         let before = rest.strip_suffix(path)?.strip_suffix('/')?;
         Some((before, path, operation))
     });
@@ -260,7 +258,7 @@ fn models(base: Base, rest: &str, query: Option<&str>) -> Option<Inbound> {
         return Some(Inbound::ListModels(list));
     }
     if let Some((resource, verb)) = rest.rsplit_once(':')
-        && let Some((operation, streams)) = verb_surface(verb)
+        && let Some((operation, streams)) = by_verb(verb)
     {
         let framing = match (streams, wants_sse(query)) {
             (false, _) => Framing::Whole,
@@ -274,15 +272,13 @@ fn models(base: Base, rest: &str, query: Option<&str>) -> Option<Inbound> {
     (!id.is_empty()).then(|| Inbound::GetModel { list, id: percent_decoded(id).into_owned() })
 }
 
-fn verb_surface(verb: &str) -> Option<(Operation, bool)> {
-    Some(match verb {
-        "generateContent" => (Operation::GenerateContent, false),
-        "streamGenerateContent" => (Operation::GenerateContent, true),
-        "embedContent" => (Operation::EmbedContent, false),
-        "batchEmbedContents" => (Operation::BatchEmbedContents, false),
-        "countTokens" => (Operation::CountTokens, false),
-        _ => return None,
-    })
+/// The operation that Google's verb stands for, and whether its answer streams.
+fn by_verb(verb: &str) -> Option<(Operation, bool)> {
+    if verb == "streamGenerateContent" {
+        return Some((Operation::GenerateContent, true));
+    }
+    let is_meant = |operation: &Operation| matches!(operation.path(), CallPath::Verb(known) if known == verb);
+    Some((Operation::KNOWN.into_iter().find(is_meant)?, false))
 }
 
 /// The model id in a resource name: `models/m`, `publishers/google/models/m` and the long form with a project mean `m`;

@@ -4,9 +4,7 @@
 use std::{fmt, time::Duration};
 
 use routeapi_metering::{Exceeded, ExceededKind};
-use routeapi_protocol::{
-    codec::Malformed, dialect::Operation, direct::Direct, inbound::Unserved, report::Refusal as Field,
-};
+use routeapi_protocol::{codec::Malformed, dialect::Operation, inbound::Unserved, report::Refusal as Field};
 
 use super::failure::Failure;
 use crate::limits::{Refused, StoreUnavailable};
@@ -175,7 +173,7 @@ pub(super) enum Refusal {
         needs: String,
     },
     /// No upstream can be reached from this API.
-    #[error("{} not available for this model ({})", offered(*operation), upstreams.join("; "))]
+    #[error("{} not available for this model ({})", operation.called(), upstreams.join("; "))]
     NoLane {
         /// The client's API.
         operation: Operation,
@@ -236,34 +234,6 @@ impl From<Refused> for Refusal {
             Refused::Exceeded(exceeded) => Self::LimitReached(exceeded),
             Refused::StoreUnavailable(unavailable) => Self::LimitStoreUnavailable(unavailable),
         }
-    }
-}
-
-/// What the client asked for, as its vendor's documentation calls it, and the verb.
-const fn offered(operation: Operation) -> &'static str {
-    match operation {
-        Operation::ResponsesInputTokens | Operation::MessagesCountTokens | Operation::CountTokens => {
-            "token counting is"
-        }
-        Operation::Embeddings | Operation::EmbedContent | Operation::BatchEmbedContents => "embeddings are",
-        Operation::Responses => "the Responses API is",
-        Operation::ChatCompletions => "chat completions are",
-        Operation::Messages => "the Messages API is",
-        Operation::GenerateContent => "generateContent is",
-        Operation::Direct(direct) => match direct {
-            Direct::Completions => "legacy completions are",
-            Direct::Moderations => "moderations are",
-            Direct::ImageGenerations => "image generation is",
-            Direct::ImageEdits => "image edits are",
-            Direct::ImageVariations => "image variations are",
-            Direct::Speech => "speech is",
-            Direct::Transcriptions => "transcription is",
-            Direct::Translations => "audio translation is",
-            Direct::Rerank => "reranking is",
-            Direct::Score => "scoring is",
-            Direct::Realtime => "the Realtime API is",
-            Direct::Unlisted => "this path is",
-        },
     }
 }
 

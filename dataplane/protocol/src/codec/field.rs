@@ -416,22 +416,15 @@ fn without_numbers(param: &str) -> String {
     kept.collect()
 }
 
+/// A family names its members alike, but for OpenAI's Responses.
 const fn column(operation: Operation) -> Column {
-    match operation {
-        Operation::Responses | Operation::ResponsesInputTokens => Column::Responses,
-        Operation::ChatCompletions
-        | Operation::Embeddings
-        | Operation::Messages
-        | Operation::MessagesCountTokens
-        | Operation::GenerateContent
-        | Operation::EmbedContent
-        | Operation::BatchEmbedContents
-        | Operation::CountTokens
-        | Operation::Direct(_) => match operation.family() {
-            Family::OpenAi => Column::Chat,
-            Family::Anthropic => Column::Messages,
-            Family::Gemini => Column::Gemini,
-        },
+    match operation.family() {
+        Family::OpenAi if matches!(operation, Operation::Responses | Operation::ResponsesInputTokens) => {
+            Column::Responses
+        }
+        Family::OpenAi => Column::Chat,
+        Family::Anthropic => Column::Messages,
+        Family::Gemini => Column::Gemini,
     }
 }
 

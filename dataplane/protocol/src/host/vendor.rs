@@ -13,7 +13,11 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::place::{Asked, Place, UnsafeModel, check};
-use crate::{dialect::Operation, direct::Direct, wire::Wire};
+use crate::{
+    dialect::{CallPath, Family, Operation},
+    direct::Direct,
+    wire::Wire,
+};
 
 /// The version that Anthropic's API is called with where the client states none (docs/protocols/messages.md).
 const ANTHROPIC_VERSION: &str = "2023-06-01";
@@ -32,7 +36,7 @@ pub(super) fn place(asked: &Asked<'_>) -> Result<Place, UnsafeModel> {
 }
 
 fn headers(asked: &Asked<'_>) -> Vec<(&'static str, String)> {
-    if !matches!(asked.operation, Operation::Messages | Operation::MessagesCountTokens) {
+    if asked.operation.family() != Family::Anthropic {
         return Vec::new();
     }
     let version = asked.head.and_then(|head| head.anthropic_version.as_deref()).unwrap_or(ANTHROPIC_VERSION);
@@ -45,29 +49,20 @@ fn headers(asked: &Asked<'_>) -> Vec<(&'static str, String)> {
 
 /// The path and query below a provider's base URL. `query` is what of the client's query is passed on.
 fn path(operation: Operation, model: &str, wire: Wire, query: Option<&'static str>) -> Result<String, UnsafeModel> {
-    let verb = match (operation, wire) {
-        (Operation::ChatCompletions, _) => return Ok(fixed("/chat/completions", query)),
-        (Operation::Responses, _) => return Ok(fixed("/responses", query)),
-        (Operation::ResponsesInputTokens, _) => return Ok(fixed("/responses/input_tokens", query)),
-        (Operation::Embeddings, _) => return Ok(fixed("/embeddings", query)),
-        (Operation::Direct(Direct::Realtime), _) => {
+    let verb = match (operation.path(), wire) {
+        (CallPath::Fixed(_), _) if operation == Operation::Direct(Direct::Realtime) => {
             return Ok(format!("/realtime?model={}", utf8_percent_encode(model, ENCODED)));
         }
-        (Operation::Direct(direct), _) => return Ok(fixed(direct.path(), query)),
-        (Operation::Messages, _) => return Ok(fixed("/v1/messages", query)),
-        (Operation::MessagesCountTokens, _) => return Ok(fixed("/v1/messages/count_tokens", query)),
-        (Operation::GenerateContent, Wire::Whole) => "generateContent",
-        (Operation::GenerateContent, Wire::Sse) => "streamGenerateContent?alt=sse",
-        (Operation::GenerateContent, Wire::JsonArray) => "streamGenerateContent",
-        (Operation::EmbedContent, _) => "embedContent",
-        (Operation::BatchEmbedContents, _) => "batchEmbedContents",
-        (Operation::CountTokens, _) => "countTokens",
+        (CallPath::Fixed(path), _) => return Ok(fixed(version(operation.family()), path, query)),
+        (CallPath::Verb(_), Wire::Sse) => "streamGenerateContent?alt=sse",
+        (CallPath::Verb(_), Wire::JsonArray) => "streamGenerateContent",
+        (CallPath::Verb(verb), Wire::Whole) => verb,
     };
     check(model)?;
     let resource = resource(model);
     let segments: Vec<String> =
         resource.into_iter().map(|part| utf8_percent_encode(part, ENCODED).to_string()).collect();
-    Ok(format!("/v1beta/{}:{verb}", segments.join("/")))
+    Ok(format!("{}/{}:{verb}", version(operation.family()), segments.join("/")))
 }
 
 /// Google's resource name of a model id, as bodies repeat it: `models/m` for `m`.
@@ -75,8 +70,18 @@ pub(super) fn resource_name(model: &str) -> String {
     resource(model).join("/")
 }
 
-fn fixed(path: &str, query: Option<&'static str>) -> String {
-    query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+fn fixed(version: &str, path: &str, query: Option<&'static str>) -> String {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{version}{path}{query}")
+}
+
+/// What of a vendor's paths stands between its base URL and its calls: OpenAI's base URLs hold the version already.
+const fn version(family: Family) -> &'static str {
+    match family {
+        Family::OpenAi => "",
+        Family::Anthropic => "/v1",
+        Family::Gemini => "/v1beta",
+    }
 }
 
 /// The segments of a resource name.

@@ -4,7 +4,7 @@
 
 use crate::{
     codec::ResponseContext,
-    dialect::Operation,
+    dialect::{Family, Operation},
     framing::Framing,
     problem::{Problem, render},
     response_stats::ResponseStats,
@@ -21,34 +21,25 @@ pub(crate) struct Past<'a> {
     pub(crate) elements: bool,
 }
 
-/// The terminal error.
-#[deny(clippy::wildcard_enum_match_arm)]
+/// The terminal error: its family's, but for OpenAI's Responses.
 pub(crate) fn error(operation: Operation, framing: Framing, problem: &Problem, past: &Past<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    match (operation, framing) {
-        (Operation::Messages, _) => {
+    match (operation.family(), framing) {
+        (Family::Anthropic, _) => {
             let data = format!("{{\"type\":\"error\",\"error\":{}}}", render::anthropic_error(problem));
             sse::write(&mut out, Some("error"), data.as_bytes());
         }
-        (Operation::Responses, _) => responses(&mut out, problem, past),
-        (Operation::GenerateContent, Framing::JsonArray) => {
+        (Family::Gemini, Framing::JsonArray) => {
             let lead = if past.elements { ",\r\n" } else { "[" };
             out.extend_from_slice(format!("{lead}{{\"error\":{}}}]", render::gemini_error(problem)).as_bytes());
         }
-        (Operation::GenerateContent, _) => {
+        (Family::Gemini, _) => {
             sse::write(&mut out, None, format!("{{\"error\":{}}}", render::gemini_error(problem)).as_bytes());
         }
-        (
-            Operation::ChatCompletions
-            | Operation::ResponsesInputTokens
-            | Operation::Embeddings
-            | Operation::MessagesCountTokens
-            | Operation::EmbedContent
-            | Operation::BatchEmbedContents
-            | Operation::CountTokens
-            | Operation::Direct(_),
-            _,
-        ) => sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes()),
+        (Family::OpenAi, _) if operation == Operation::Responses => responses(&mut out, problem, past),
+        (Family::OpenAi, _) => {
+            sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes())
+        }
     }
     out
 }
@@ -83,8 +74,10 @@ fn responses(out: &mut Vec<u8>, problem: &Problem, past: &Past<'_>) {
 }
 
 /// What keeps an idle connection open (docs/protocols/streaming.md); nothing where nothing is legal.
-#[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>) -> Vec<u8> {
+    if !operation.streams() {
+        return Vec::new();
+    }
     match (operation, framing) {
         (Operation::ChatCompletions, _) if past.seen.finish.is_none() => {
             let text = |text: &str| serde_json::Value::from(text).to_string();
@@ -103,18 +96,10 @@ pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>)
         }
         // A repeated `response.in_progress` would break the upstream's own numbering; comments are legal.
         (Operation::Responses, _) | (Operation::Direct(_), Framing::Sse) => b": keepalive\n\n".to_vec(),
-        (Operation::Messages, _) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
-        (Operation::GenerateContent, _) => b"\n".to_vec(),
-        (
-            Operation::ChatCompletions
-            | Operation::ResponsesInputTokens
-            | Operation::Embeddings
-            | Operation::MessagesCountTokens
-            | Operation::EmbedContent
-            | Operation::BatchEmbedContents
-            | Operation::CountTokens
-            | Operation::Direct(_),
-            _,
-        ) => Vec::new(),
+        _ => match operation.family() {
+            Family::OpenAi => Vec::new(),
+            Family::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
+            Family::Gemini => b"\n".to_vec(),
+        },
     }
 }

@@ -37,6 +37,7 @@ use crate::{
     },
     descriptors::{self, Descriptors},
     limits::LimitStore,
+    model_lists,
     request::{self, Gateway, RequestSettings, ResponseBody},
     server::{
         self, Capacity, Drain, Handle, Limits, Server, accept,
@@ -326,6 +327,7 @@ fn serve(
         shared.spawner.spawn("accept TLS", accept::accept(server, socket, Some(tls), capacity));
     }
     shared.spawner.spawn("heartbeat", shared.watchdog.clone().run());
+    shared.spawner.spawn("model lists", model_lists::follow(Arc::clone(shared.installer.store())));
     Ok(())
 }
 

@@ -15,6 +15,7 @@ pub mod descriptors;
 pub mod file_watch;
 pub mod keepalive;
 pub mod limits;
+mod model_lists;
 pub mod random;
 pub mod request;
 pub mod server;

@@ -6,6 +6,7 @@ mod concurrency_limit;
 mod health;
 mod learned;
 mod load;
+mod offered_models;
 mod rejected_keys;
 mod retry_budget;
 
@@ -22,6 +23,7 @@ pub use concurrency_limit::{ConcurrencyLimit, ConcurrencyPermit};
 pub use health::{Availability, Eviction, Health};
 pub use learned::Learned;
 pub use load::{InFlight, Load};
+pub use offered_models::OfferedModels;
 pub use rejected_keys::{KeyRejection, RejectedKeys};
 pub use retry_budget::RetryBudget;
 
@@ -49,6 +51,7 @@ pub struct SharedState {
     concurrency: Registry<ObjectId, ConcurrencyLimit>,
     budgets: Registry<ObjectId, RetryBudget>,
     credentials: Registry<CredentialsKey, Credentials>,
+    offered_models: Registry<CredentialsKey, OfferedModels>,
     rejected_keys: Arc<RejectedKeys>,
     clients: Clients,
     traffic: Arc<Traffic>,
@@ -66,6 +69,7 @@ impl SharedState {
             concurrency: Registry::default(),
             budgets: Registry::default(),
             credentials: Registry::default(),
+            offered_models: Registry::default(),
             rejected_keys: Arc::default(),
             clients: Clients::new(addresses),
             traffic: Arc::default(),
@@ -129,6 +133,7 @@ impl SharedState {
         self.concurrency.prune();
         self.budgets.prune();
         self.credentials.prune();
+        self.offered_models.prune();
         self.clients.prune();
     }
 }

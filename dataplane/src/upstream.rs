@@ -12,6 +12,7 @@ mod connect;
 mod credentials;
 mod echo;
 mod egress;
+mod fetch;
 mod inflate;
 mod metrics;
 mod outbound;

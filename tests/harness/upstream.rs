@@ -232,6 +232,19 @@ impl Upstream {
         self.shared.records.received()
     }
 
+    /// Requests for lists of models, which are in no other record: a gateway asks for them by itself.
+    pub fn listings(&self) -> Vec<Received> {
+        self.shared.lists.received()
+    }
+
+    /// What lists of models are answered with from now on.
+    ///
+    /// # Panics
+    /// When another user of the scripts has panicked.
+    pub fn on_model_list(&self, script: Script) {
+        self.shared.scripts.lock().unwrap().list = script;
+    }
+
     /// The last request received.
     ///
     /// # Panics

@@ -15,6 +15,7 @@ mod request;
 mod balancing;
 mod connections;
 mod cors;
+mod counting;
 mod direct;
 mod doors;
 mod drain;

@@ -1,10 +1,13 @@
 //! Each token sees the models it may use, in the shape its SDK reads.
 
-use routeapi_tests::upstream::{Script, Upstream};
+use routeapi_tests::{
+    upstream::{Script, Upstream},
+    wait,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Gateway, Manifests},
+    gateway::{Gateway, Manifests, SOON},
     request::{Ask, chat},
 };
 
@@ -135,4 +138,93 @@ async fn a_routes_model_limits_narrow_the_providers() {
     assert_eq!(upstream.last().json()["max_tokens"], 100, "a route's limit holds for who names none");
     let refused = Ask::post("/v1/messages", messages("strict").to_string()).send(&gateway).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
+}
+
+/// Waits until the list for this token has so many entries, and gives it.
+async fn listed(gateway: &Gateway, path: &str, member: &str, count: usize) -> Value {
+    let look = || async {
+        let list = Ask::get(path).send(gateway).await.json();
+        (list[member].as_array().is_some_and(|entries| entries.len() == count)).then_some(list)
+    };
+    wait::until("the list is as long as expected", SOON, look).await.0
+}
+
+#[tokio::test]
+async fn a_prefix_lists_what_its_provider_offers() {
+    let upstream = Upstream::start(Script::new()).await;
+    for (kind, family_path) in
+        [("OpenAI", "/v1/models"), ("Anthropic", "/v1/models?limit=1000"), ("Gemini", "/v1beta/models?pageSize=1000")]
+    {
+        let manifests = Manifests::new()
+            .provider("up", kind, &upstream)
+            .with(
+                "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: any, namespace: apps}\n\
+                 spec: {model: \"scripted-*\", upstreams: [{name: up, providerRef: {name: up}}]}",
+            )
+            .route("scripted-small", &["up"])
+            .route("other", &["up"])
+            .token()
+            .token_with("narrow", "sk-narrow-token-01", "models: [\"other\"]");
+        let gateway = Gateway::start(&manifests);
+        let list = listed(&gateway, "/v1beta/models", "models", 3).await;
+        assert_eq!(ids(&list, "models", "name"), ["models/other", "models/scripted-large", "models/scripted-small"]);
+        assert_eq!(list["models"][1]["inputTokenLimit"].is_u64(), kind == "Gemini", "{list:#}");
+        let openai = Ask::get("/v1/models").send(&gateway).await.json();
+        assert_eq!(ids(&openai, "data", "id"), ["other", "scripted-large", "scripted-small"]);
+        let narrow = Ask::get("/v1/models").bearer("sk-narrow-token-01").send(&gateway).await.json();
+        assert_eq!(ids(&narrow, "data", "id"), ["other"], "what a token may not use it does not see");
+        assert_eq!(upstream.listings().last().unwrap().path, family_path);
+        assert!(upstream.received().is_empty(), "no client's request");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_gives_no_list_harms_nobody() {
+    for script in [
+        Script::failing(500),
+        Script::failing(200).body("<html>", "text/html"),
+        Script::failing(200).body("{}", "application/json"),
+    ] {
+        let upstream = Upstream::start(Script::new()).await;
+        upstream.on_model_list(script);
+        let manifests = Manifests::new()
+            .provider("up", "OpenAI", &upstream)
+            .with(
+                "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: any, namespace: apps}\n\
+                 spec: {model: \"*\", upstreams: [{name: up, providerRef: {name: up}}]}",
+            )
+            .token();
+        let gateway = Gateway::start(&manifests);
+        wait::until_true("the list was asked for", SOON, || !upstream.listings().is_empty()).await;
+        let answer = Ask::post("/v1/chat/completions", chat("anything", false)).send(&gateway).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(ids(&Ask::get("/v1/models").send(&gateway).await.json(), "data", "id"), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn routes_without_a_prefix_and_hidden_ones_ask_for_no_list() {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new()
+        .provider("up", "OpenAI", &upstream)
+        .with(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: any, namespace: apps}\n\
+             spec: {model: \"*\", visibility: Unlisted, upstreams: [{name: up, providerRef: {name: up}}]}",
+        )
+        .with(
+            "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: renamed, namespace: apps}\n\
+             spec: {model: \"my-*\", upstreams: [{name: up, providerRef: {name: up}, model: one}]}",
+        )
+        .route("named", &["up"])
+        .token();
+    let seen = Upstream::start(Script::new()).await;
+    let manifests = manifests.provider("seen", "OpenAI", &seen).with(
+        "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {name: seen, namespace: apps}\n\
+         spec: {model: \"scripted-*\", upstreams: [{name: up, providerRef: {name: seen}}]}",
+    );
+    let gateway = Gateway::start(&manifests);
+    // Those that are asked are asked in the same round.
+    let list = listed(&gateway, "/v1/models", "data", 3).await;
+    assert_eq!(ids(&list, "data", "id"), ["named", "scripted-large", "scripted-small"]);
+    assert!(upstream.listings().is_empty(), "{:?}", upstream.listings());
 }

@@ -10,13 +10,14 @@ verb_fix() { cargo clippy --locked --workspace --all-targets --fix --allow-dirty
 # Rewrites what tests compare with. The test that compares does it, when UPDATE is set.
 verb_update() {
     local what failed=0
-    (($# > 0)) || set -- protocol citations models seeds compile crds chart structure
+    (($# > 0)) || set -- protocol citations conformance models seeds compile crds chart structure
     for what in "$@"; do
         echo "=== update $what"
         case $what in
             protocol) UPDATE=1 cargo test --locked --quiet -p routeapi-protocol --test golden ;;
             citations) UPDATE=1 cargo test --locked --quiet -p routeapi-protocol --test citations ;;
             seeds) UPDATE=1 cargo test --locked --quiet -p routeapi-protocol --test fuzz ;;
+            conformance) UPDATE=1 cargo test --locked --quiet -p routeapi-protocol --test conformance ;;
             models) UPDATE=1 cargo test --locked --quiet -p routeapi-protocol --lib model_table ;;
             compile) UPDATE=1 cargo test --locked --quiet -p routeapi-compile --test golden ;;
             crds)

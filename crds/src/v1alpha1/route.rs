@@ -74,7 +74,8 @@ pub struct AIRouteSpec {
     #[schemars(length(min = 1, max = 63))]
     pub owned_by: Option<String>,
 
-    /// Whether model lists include this route. Prefixes are never listed.
+    /// Whether model lists include this route. For a prefix they include the models below it that the route's providers offer,
+    /// as long as the upstreams set no model of their own; the prefix itself is never listed.
     #[serde(default)]
     pub visibility: Visibility,
 

@@ -21,14 +21,7 @@ pub(crate) const fn upstream(client: Operation) -> Option<Operation> {
     match client {
         Operation::Embeddings => Some(Operation::BatchEmbedContents),
         Operation::EmbedContent | Operation::BatchEmbedContents => Some(Operation::Embeddings),
-        Operation::ChatCompletions
-        | Operation::Responses
-        | Operation::ResponsesInputTokens
-        | Operation::Messages
-        | Operation::MessagesCountTokens
-        | Operation::GenerateContent
-        | Operation::CountTokens
-        | Operation::Direct(_) => None,
+        _ => None,
     }
 }
 

@@ -13,9 +13,11 @@
 
 mod media;
 mod prompt;
+mod tokens;
 
 pub use media::{BYTES_PER_TOKEN, MEDIA_BYTES_PER_TOKEN, MEDIA_TOKENS, PDF_PAGE_BYTES, PDF_PAGE_TOKENS};
 
+use self::prompt::Piece;
 use crate::{dialect::Operation, direct::Direct, request::Allowance};
 
 /// What a vendor may add to a prompt: templates, instructions for tools and for reasoning.
@@ -75,16 +77,32 @@ pub struct Estimate {
 /// Estimates the input tokens of a JSON body.
 pub fn input(operation: Operation, body: &[u8]) -> Estimate {
     let read = prompt::read(operation, body);
-    let (inline, introduced) = (read.inline, read.introduced);
-    // OpenAI's parts say `image_url` twice, as their type and as a member.
-    let elsewhere = introduced.div_ceil(2).saturating_sub(inline);
-    let media = read.media.saturating_add(elsewhere.saturating_mul(MEDIA_TOKENS));
+    let media = read.media.saturating_add(elsewhere(&read));
     let mut reserved = media.saturating_add(read.bytes.div_ceil(BYTES_PER_TOKEN));
     if matches!(operation, Operation::Embeddings | Operation::Direct(Direct::Completions)) {
         // Input may be tokens already, of as little as two bytes each.
         reserved = reserved.max(memchr::memchr_iter(b',', body).count() as u64);
     }
     Estimate { reserved, sent: media.saturating_add(read.prompt_tokens).min(reserved) }
+}
+
+/// Counts the input tokens of a request as well as can be done here: its texts by a real vocabulary, media at their flat
+/// price, and what a chat's format adds. For clients that ask how long a prompt is, where nobody else can say.
+pub fn count(operation: Operation, body: &[u8]) -> u64 {
+    let (mut texts, mut json) = (0_u64, Vec::new());
+    let read = prompt::read_pieces(operation, body, |piece| match piece {
+        Piece::Text(written) => texts = texts.saturating_add(tokens::of_json_string(written)),
+        Piece::Json(written) => json.extend_from_slice(written),
+        Piece::JsonString(written) => json.extend([b"\"", written, b"\""].concat()),
+    });
+    let shown = tokens::of(&String::from_utf8_lossy(&json));
+    [texts, shown, read.media, elsewhere(&read), read.added].into_iter().fold(0, u64::saturating_add)
+}
+
+/// Tokens of media that are not in the body but referred to. OpenAI's parts say `image_url` twice, as their type and as a
+/// member.
+fn elsewhere(read: &prompt::Read) -> u64 {
+    read.introduced.div_ceil(2).saturating_sub(read.inline).saturating_mul(MEDIA_TOKENS)
 }
 
 /// Estimates output tokens from the characters that were delivered, for answers that report no usage.

@@ -3,6 +3,7 @@
 //! One module per kind of translation: what is generated, what is embedded and what is counted have nothing in common
 //! but the client's and the upstream's dialect.
 
+pub(crate) mod count;
 pub(crate) mod embed;
 pub(crate) mod generate;
 pub(crate) mod parts;

@@ -10,6 +10,7 @@
 //! into a warning or a refusal by the route's mode.
 
 pub mod codec;
+mod count;
 pub mod defaults;
 pub mod dialect;
 pub mod direct;

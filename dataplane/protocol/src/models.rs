@@ -3,12 +3,14 @@
 //! OpenAI's list has no pages. Anthropic's and Google's page through it; the cursors are model ids, so that a list
 //! which changes between two pages neither repeats nor skips the models that stay. Entries come in the order given.
 
+pub mod offered;
+
 use serde_json::{Map, Value, json};
 
 use crate::inbound::{ModelList, percent_decoded};
 
 /// What a list says of one model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ModelEntry<'a> {
     /// The id that clients send.
     pub id: &'a str,
@@ -16,6 +18,12 @@ pub struct ModelEntry<'a> {
     pub owned_by: &'a str,
     /// Seconds since 1970.
     pub created: i64,
+    /// What people call it; none for its id.
+    pub display_name: Option<&'a str>,
+    /// Most input tokens, if that is known.
+    pub input_limit: Option<u64>,
+    /// Most output tokens, if that is known.
+    pub output_limit: Option<u64>,
 }
 
 /// Which part of a list is wanted.
@@ -91,23 +99,35 @@ pub fn get(kind: ModelList, entry: ModelEntry<'_>) -> Vec<u8> {
 }
 
 fn one(kind: ModelList, entry: ModelEntry<'_>) -> Value {
-    match kind {
-        ModelList::Shared | ModelList::OpenAi => {
-            json!({"id": entry.id, "object": "model", "created": entry.created, "owned_by": entry.owned_by})
-        }
-        ModelList::Anthropic => {
-            json!({"type": "model", "id": entry.id, "display_name": entry.id, "created_at": rfc3339(entry.created)})
-        }
-        ModelList::Gemini => json!({
-            "name": format!("models/{}", entry.id),
-            "baseModelId": entry.id,
-            "version": "001",
-            "displayName": entry.id,
-            "supportedGenerationMethods": [
-                "generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"
-            ],
-        }),
+    let display_name = entry.display_name.unwrap_or(entry.id);
+    // OpenAI's own list has no limits; these are Groq's names, which clients know.
+    let (mut body, [input, output]) = match kind {
+        ModelList::Shared | ModelList::OpenAi => (
+            json!({"id": entry.id, "object": "model", "created": entry.created, "owned_by": entry.owned_by}),
+            ["context_window", "max_completion_tokens"],
+        ),
+        ModelList::Anthropic => (
+            json!({"type": "model", "id": entry.id, "display_name": display_name, "created_at": rfc3339(entry.created)}),
+            ["max_input_tokens", "max_tokens"],
+        ),
+        ModelList::Gemini => (
+            json!({
+                "name": format!("models/{}", entry.id),
+                "baseModelId": entry.id,
+                "version": "001",
+                "displayName": display_name,
+                "supportedGenerationMethods": [
+                    "generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"
+                ],
+            }),
+            ["inputTokenLimit", "outputTokenLimit"],
+        ),
+    };
+    if let Some(members) = body.as_object_mut() {
+        let limits = [(input, entry.input_limit), (output, entry.output_limit)];
+        members.extend(limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.into()))));
     }
+    body
 }
 
 /// UTC, in whole seconds. A time that no calendar has becomes the epoch.
@@ -120,7 +140,9 @@ mod tests {
     use super::*;
 
     fn entries() -> Vec<ModelEntry<'static>> {
-        ["a", "b", "c"].map(|id| ModelEntry { id, owned_by: "ns", created: 1_709_210_096 }).to_vec()
+        ["a", "b", "c"]
+            .map(|id| ModelEntry { id, owned_by: "ns", created: 1_709_210_096, ..ModelEntry::default() })
+            .to_vec()
     }
 
     fn read(kind: ModelList, query: &str) -> Value {
@@ -141,6 +163,26 @@ mod tests {
         let gemini = read(ModelList::Gemini, "");
         assert_eq!(gemini["models"][2]["name"], "models/c");
         assert!(gemini.get("nextPageToken").is_none());
+    }
+
+    #[test]
+    fn limits_that_are_known_have_each_vendors_names() {
+        let entry = ModelEntry {
+            id: "a",
+            display_name: Some("A"),
+            input_limit: Some(200_000),
+            output_limit: Some(64_000),
+            ..ModelEntry::default()
+        };
+        for (kind, input, output, name) in [
+            (ModelList::OpenAi, "context_window", "max_completion_tokens", "id"),
+            (ModelList::Anthropic, "max_input_tokens", "max_tokens", "display_name"),
+            (ModelList::Gemini, "inputTokenLimit", "outputTokenLimit", "displayName"),
+        ] {
+            let body: Value = serde_json::from_slice(&get(kind, entry)).expect("JSON");
+            assert_eq!((&body[input], &body[output]), (&json!(200_000), &json!(64_000)), "{body}");
+            assert!(body[name] == "A" || kind == ModelList::OpenAi, "{body}");
+        }
     }
 
     #[test]

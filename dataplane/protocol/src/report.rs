@@ -61,6 +61,11 @@ pub enum Warning {
         /// Which field.
         field: Field,
     },
+    /// Not counted by anybody, but estimated by the gateway.
+    Estimated {
+        /// Which field of the answer.
+        field: Field,
+    },
     /// What was changed or dropped beyond [`MAX_WARNINGS`], which is not told one by one.
     More {
         /// How many.
@@ -245,6 +250,7 @@ impl fmt::Display for Warning {
             Self::Adapted { field, from, to } => write!(out, "adapted;field={field};from={from};to={to}"),
             Self::Dropped { field } => write!(out, "dropped;field={field}"),
             Self::Defaulted { field } => write!(out, "defaulted;field={field}"),
+            Self::Estimated { field } => write!(out, "estimated;field={field}"),
             Self::More { count } => write!(out, "more;count={count}"),
         }
     }

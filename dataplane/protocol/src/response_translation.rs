@@ -14,7 +14,7 @@ use crate::{
     embed::Reply,
     framing::Framing,
     lane::{
-        embed,
+        count, embed,
         generate::{self, stream::GenerateStream},
         parts::{Answer, Lane, in_clients_words, unreadable},
         passthrough::{self, stream::PassthroughStream},
@@ -63,7 +63,7 @@ impl ResponseTranslation {
     pub fn is_passthrough(&self) -> bool {
         match self.lane {
             Lane::Passthrough { .. } | Lane::Raw => true,
-            Lane::Generate { .. } | Lane::Embed { .. } => false,
+            Lane::Generate { .. } | Lane::Embed { .. } | Lane::Count => false,
         }
     }
 
@@ -109,6 +109,7 @@ impl ResponseTranslation {
                 let context = ResponseContext { custom_tools, echo, ..context.clone() };
                 generate::whole::answer(*codecs, (self.upstream, self.client), names, &context, &body)
             }
+            Lane::Count => count::answer((self.upstream, self.client), &body),
             Lane::Embed { texts, base64 } => {
                 let reply = Reply { model: &context.model, texts: *texts, base64: *base64 };
                 embed::answer((self.upstream, self.client), &reply, &body)
@@ -136,8 +137,8 @@ impl ResponseTranslation {
                 let lane = PassthroughStream::new(self.upstream, self.framing, context, *hide_usage);
                 StreamLane::Passthrough(Box::new(lane))
             }
-            // Vectors never stream; whoever asks for pieces of them gets the bytes as they come.
-            Lane::Raw | Lane::Embed { .. } => {
+            // Vectors and counts never stream; whoever asks for pieces of them gets the bytes as they come.
+            Lane::Raw | Lane::Embed { .. } | Lane::Count => {
                 StreamLane::Raw(Box::new(RawStream::new(self.upstream, context, content_type)))
             }
             Lane::Generate { codecs, names, custom_tools, echo } => {

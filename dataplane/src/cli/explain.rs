@@ -372,6 +372,7 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
             Warning::Adapted { field, from, to } => writeln!(out, "   adapted   {field}: {from} becomes {to}")?,
             Warning::Dropped { field } => writeln!(out, "   dropped   {field}")?,
             Warning::Defaulted { field } => writeln!(out, "   defaulted {field}")?,
+            Warning::Estimated { field } => writeln!(out, "   estimated {field}")?,
             Warning::More { count } => writeln!(out, "   and {count} more fields that were changed or dropped")?,
         }
     }

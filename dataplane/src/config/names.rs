@@ -76,6 +76,13 @@ impl Names {
         let open = named.filter_map(|(id, claims)| Some((id, claims.of(namespace)?)));
         open.filter(|(id, route)| self.find(namespace, id).is_some_and(|found| Arc::ptr_eq(found, route))).collect()
     }
+
+    /// Routes that answer whatever begins with a prefix, with that prefix; a route once for each of its prefixes.
+    pub fn prefixes(&self, namespace: &str) -> impl Iterator<Item = (&str, &Arc<Route>)> {
+        let views = self.own.get(namespace).into_iter().chain([&self.published]);
+        let named = views.flat_map(|view| view.serving.prefixes());
+        named.filter_map(move |(prefix, claims)| Some((prefix, claims.of(namespace)?)))
+    }
 }
 
 impl View {

@@ -49,6 +49,13 @@ impl<T> Patterns<T> {
     }
 }
 
+impl<T> Patterns<T> {
+    /// Prefixes with what stands behind them, in no order.
+    pub fn prefixes(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.prefixes.iter().map(|(prefix, value)| (&**prefix, value))
+    }
+}
+
 impl<T> Default for Patterns<T> {
     fn default() -> Self {
         Self { exact: HashMap::new(), prefixes: HashMap::new(), lengths: Vec::new() }

@@ -20,7 +20,7 @@ pub use super::tables::Runtime;
 use super::{offers::ModelOffers, patterns::Patterns};
 use crate::{
     limits::Account,
-    state::{ConcurrencyLimit, Health, Learned, Load, RejectedKeys, RetryBudget},
+    state::{ConcurrencyLimit, Health, Learned, Load, OfferedModels, RejectedKeys, RetryBudget},
     upstream::Client,
 };
 
@@ -129,6 +129,8 @@ pub struct Provider {
     pub operations: Vec<Operation>,
     /// What its owner says about its models.
     pub offers: ModelOffers,
+    /// What it says it offers.
+    pub offered_models: Arc<OfferedModels>,
     /// A hash of its key; none if it has none.
     pub key: Option<u64>,
     /// Where it is noted whether the vendor takes that.
@@ -196,9 +198,23 @@ impl Route {
         self.allowed.is_open_to(namespace, &self.namespaces)
     }
 
+    /// Whether listings show what its upstreams offer: where it answers for a prefix.
+    pub fn shows_offered_models(&self) -> bool {
+        self.listed && self.models.iter().any(|model| matches!(model, ModelPattern::Prefix(_)))
+    }
+
     /// Whether any upstream takes requests.
     pub fn serves(&self) -> bool {
         self.upstreams.iter().any(|upstream| upstream.weight > 0)
+    }
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Whether it is sent the model that the client names, so that what its provider offers is what clients can ask for.
+    pub fn passes_models_on(&self) -> bool {
+        self.model.is_none() && self.weight > 0
     }
 }
 

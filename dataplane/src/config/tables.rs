@@ -35,6 +35,11 @@ impl Runtime {
         self.names.exact(namespace)
     }
 
+    /// The routes that answer tokens of this namespace for whatever begins with a prefix, with that prefix.
+    pub fn prefixes(&self, namespace: &str) -> impl Iterator<Item = (&str, &Arc<Route>)> {
+        self.names.prefixes(namespace)
+    }
+
     /// Every route, by id.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()

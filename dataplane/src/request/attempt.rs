@@ -9,6 +9,7 @@
 //! - Before each attempt the caller, the route and the upstream are looked up again: what was taken away meanwhile is
 //!   not used, and a key that was rotated is the new one.
 
+mod estimate;
 mod single;
 
 use std::{
@@ -81,7 +82,7 @@ pub(super) async fn attempt(planned: PlannedRequest, guard: &mut Guard) -> Resul
             return Ok(answer);
         }
     }
-    Err(fallback.final_error())
+    estimate::in_place_of(fallback.final_error(), (&plan, &read), guard).await
 }
 
 struct FallbackLoop<'a> {

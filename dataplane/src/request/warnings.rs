@@ -47,6 +47,7 @@ fn format_warning(warning: &Warning) -> String {
         }
         Warning::Dropped { field } => format!("dropped;field={}", sanitize(field)),
         Warning::Defaulted { field } => format!("defaulted;field={}", sanitize(field)),
+        Warning::Estimated { field } => format!("estimated;field={}", sanitize(field)),
         Warning::More { count } => format!("more;count={count}"),
     }
 }

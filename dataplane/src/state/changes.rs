@@ -14,8 +14,8 @@ use std::{
 use routeapi_channel::ObjectId;
 
 use super::{
-    ConcurrencyLimit, CredentialsKey, Eviction, Health, HealthKey, Learned, Load, Registry, RejectedKeys, RetryBudget,
-    SharedState,
+    ConcurrencyLimit, CredentialsKey, Eviction, Health, HealthKey, Learned, Load, OfferedModels, Registry,
+    RejectedKeys, RetryBudget, SharedState,
 };
 use crate::{
     limits::{Account, TokenLimits},
@@ -44,6 +44,7 @@ pub struct StateChanges {
     concurrency: Entries<ObjectId, ConcurrencyLimit, Option<u32>>,
     budgets: Entries<ObjectId, RetryBudget, ()>,
     credentials: Entries<CredentialsKey, Credentials, Authorization>,
+    offered_models: Entries<CredentialsKey, OfferedModels, ()>,
     keys: BTreeMap<ObjectId, u64>,
     connections: NewConnections,
 }
@@ -116,6 +117,12 @@ impl Draft<'_> {
         self.changes.credentials.get_or_make(state, &key, authorization, |first| Credentials::new(first.clone()))
     }
 
+    /// The models that a provider says it offers. `spec` as for [`Self::credentials`].
+    pub fn offered_models(&mut self, provider: &ObjectId, spec: u64) -> Arc<OfferedModels> {
+        let (state, key) = (&self.state.offered_models, (provider.clone(), spec));
+        self.changes.offered_models.get_or_make(state, &key, (), |()| OfferedModels::default())
+    }
+
     /// The connections to a provider.
     ///
     /// # Errors
@@ -149,7 +156,18 @@ impl StateChanges {
     /// `state` is the state that it was compiled beside, and no other configuration was put in force since.
     pub fn apply(self, state: &SharedState) {
         // Taken apart, so that a field that is forgotten here does not compile.
-        let Self { accounts, health, loads, learned, concurrency, budgets, credentials, keys, connections } = self;
+        let Self {
+            accounts,
+            health,
+            loads,
+            learned,
+            concurrency,
+            budgets,
+            credentials,
+            offered_models,
+            keys,
+            connections,
+        } = self;
         accounts.apply(&state.accounts, Account::configure);
         health.apply(&state.health, Health::configure);
         loads.apply(&state.loads, |_, ()| ());
@@ -157,6 +175,7 @@ impl StateChanges {
         concurrency.apply(&state.concurrency, ConcurrencyLimit::configure);
         budgets.apply(&state.budgets, |_, ()| ());
         credentials.apply(&state.credentials, Credentials::publish);
+        offered_models.apply(&state.offered_models, |_, ()| ());
         state.rejected_keys.configure(keys);
         connections.apply(&state.clients);
         state.prune();

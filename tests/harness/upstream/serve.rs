@@ -34,6 +34,8 @@ const BODY_LIMIT: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
     pub default: Script,
+    /// For lists of models, which a gateway asks for by itself.
+    pub list: Script,
     pub models: BTreeMap<String, Script>,
     pub queue: VecDeque<Script>,
 }
@@ -48,6 +50,8 @@ impl Scripts {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub records: Arc<Records>,
+    /// Of requests for lists of models.
+    pub lists: Arc<Records>,
     pub scripts: Mutex<Scripts>,
     pub key: Option<String>,
     pub control: bool,
@@ -66,6 +70,7 @@ impl Shared {
     pub fn new(default: Script, key: Option<String>, control: bool) -> Self {
         Self {
             records: Arc::default(),
+            lists: Arc::default(),
             scripts: Mutex::new(Scripts { default, ..Scripts::default() }),
             key,
             control,
@@ -98,7 +103,9 @@ pub(super) async fn exchange(
     }
     let (dialect, endpoint) = route(&head.method, &head.uri, &head.headers);
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let exchange = shared.records.open(
+    let lists = endpoint == Endpoint::Models(None);
+    let records = if lists { &shared.lists } else { &shared.records };
+    let exchange = records.open(
         dialect,
         Received {
             id: 0,
@@ -116,7 +123,10 @@ pub(super) async fn exchange(
     if endpoint == Endpoint::Realtime {
         model = route::parameter(&head.uri, "model").unwrap_or_default();
     }
-    let script = shared.scripts.lock().unwrap().pick(&model);
+    let script = {
+        let mut scripts = shared.scripts.lock().unwrap();
+        if lists { scripts.list.clone() } else { scripts.pick(&model) }
+    };
     exchange.note(|entry| entry.model.clone_from(&model));
     let mut paused = shared.paused.subscribe();
     paused.wait_for(|paused| !paused).await?;

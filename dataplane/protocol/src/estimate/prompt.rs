@@ -75,11 +75,29 @@ pub(super) struct Read {
     pub introduced: u64,
     /// Tokens of what the model reads, without media.
     pub prompt_tokens: u64,
+    /// Of them, those that are not for its texts.
+    pub added: u64,
+}
+
+/// A piece of what the model reads, as the body writes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Piece<'a> {
+    /// A text, between its quotes.
+    Text(&'a [u8]),
+    /// What stands between two strings of JSON that is shown to the model.
+    Json(&'a [u8]),
+    /// A string of such JSON, between its quotes.
+    JsonString(&'a [u8]),
 }
 
 /// Walks over a body.
 pub(super) fn read(operation: Operation, body: &[u8]) -> Read {
-    let mut walk = Walk::new(operation);
+    read_pieces(operation, body, |_| {})
+}
+
+/// Walks over a body and hands over each piece of what the model reads, but for media.
+pub(super) fn read_pieces<'a>(operation: Operation, body: &'a [u8], take: impl FnMut(Piece<'a>)) -> Read {
+    let mut walk = Walk::new(operation, take);
     let mut rest = body;
     while !rest.is_empty() {
         let (gap, tail) = rest.split_at(memchr::memchr(b'"', rest).unwrap_or(rest.len()));
@@ -101,8 +119,9 @@ enum Part {
     Shown,
 }
 
-struct Walk<'a> {
+struct Walk<'a, F> {
     read: Read,
+    take: F,
     /// Numbers in texts are tokens, and there are no messages.
     takes_tokens: bool,
     ranks: bool,
@@ -114,16 +133,17 @@ struct Walk<'a> {
     object: Option<u32>,
 }
 
-impl<'a> Walk<'a> {
-    fn new(operation: Operation) -> Self {
+impl<'a, F: FnMut(Piece<'a>)> Walk<'a, F> {
+    fn new(operation: Operation, take: F) -> Self {
         let takes_tokens =
             operation.kind() == OperationKind::Embed || operation == Operation::Direct(Direct::Completions);
         let ranks = matches!(operation, Operation::Direct(Direct::Rerank | Direct::Score));
-        Self { read: Read::default(), takes_tokens, ranks, depth: 0, part: Part::Settings, name: b"", object: None }
+        let read = Read::default();
+        Self { read, take, takes_tokens, ranks, depth: 0, part: Part::Settings, name: b"", object: None }
     }
 
     /// What stands between two strings.
-    fn gap(&mut self, gap: &[u8]) {
+    fn gap(&mut self, gap: &'a [u8]) {
         self.read.bytes = self.read.bytes.saturating_add(gap.len() as u64 + 1);
         let (mut in_number, mut written) = (false, 0_u64);
         for byte in gap {
@@ -144,12 +164,13 @@ impl<'a> Walk<'a> {
             }
             let is_digit = byte.is_ascii_digit();
             if is_digit && !in_number && self.takes_tokens && self.part == Part::Texts {
-                self.read.prompt_tokens = self.read.prompt_tokens.saturating_add(1);
+                self.add_tokens(1);
             }
             in_number = is_digit;
             written += u64::from(!byte.is_ascii_whitespace());
         }
         if self.shows_json() {
+            (self.take)(Piece::Json(gap));
             self.add(written);
         }
     }
@@ -169,11 +190,18 @@ impl<'a> Walk<'a> {
         self.read.bytes = self.read.bytes.saturating_add(plain + 1);
         self.read.introduced += if INTRODUCTIONS.contains(&text) { 2 } else { u64::from(text == b"image_url") };
         if is_name {
-            self.named(text);
-        } else if self.shows_json() {
+            return self.named(text);
+        }
+        let is_plain = plain == text.len() as u64;
+        if self.shows_json() {
+            if is_plain {
+                (self.take)(Piece::JsonString(text));
+            }
             self.add(plain + 2);
         } else if self.part == Part::Texts && !UNREAD.contains(&self.name) {
-            let is_plain = plain == text.len() as u64;
+            if is_plain {
+                (self.take)(Piece::Text(text));
+            }
             self.add(if is_plain { unescaped(text) } else { plain });
         }
     }
@@ -187,15 +215,21 @@ impl<'a> Walk<'a> {
             };
         }
         if self.shows_json() && self.depth > 1 {
+            (self.take)(Piece::JsonString(name));
             self.add(name.len() as u64 + 2);
         } else if self.part == Part::Texts && name == b"role" && !self.takes_tokens {
-            self.read.prompt_tokens = self.read.prompt_tokens.saturating_add(PER_MESSAGE);
+            self.add_tokens(PER_MESSAGE);
         }
         self.name = name;
     }
 
     fn shows_json(&self) -> bool {
         self.part == Part::Shown || self.object.is_some()
+    }
+
+    fn add_tokens(&mut self, tokens: u64) {
+        self.read.prompt_tokens = self.read.prompt_tokens.saturating_add(tokens);
+        self.read.added = self.read.added.saturating_add(tokens);
     }
 
     fn add(&mut self, bytes: u64) {

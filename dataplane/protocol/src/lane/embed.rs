@@ -10,10 +10,9 @@ use crate::{
     dialect::Operation,
     embed::{self, Reply},
     ir::Usage,
-    problem::{Problem, understand},
+    problem::Problem,
     request::bounds::most_bytes,
     response_stats::ResponseStats,
-    wire::sniff,
 };
 
 /// Most bytes by which a large answer may grow: numbers are longer than base64.
@@ -28,17 +27,11 @@ pub(crate) fn answer(
     reply: &Reply<'_>,
     body: &Bytes,
 ) -> Result<Whole, Problem> {
-    let told = |mut problem: Problem| {
+    stated::check_document((upstream, client), body)?;
+    let answered = embed::answer(client, upstream, reply, body).map_err(|mut problem| {
         in_clients_words(&mut problem, client);
         problem
-    };
-    if let Some(error) = stated::error(body).filter(understand::is_error) {
-        return Err(told(understand::event(upstream.family(), &serde_json::json!({ "error": error }))));
-    }
-    if !sniff::is_json(body) {
-        return Err(told(understand::no_answer(upstream.family(), body)));
-    }
-    let answered = embed::answer(client, upstream, reply, body).map_err(told)?;
+    })?;
     if answered.body.len() > most_bytes(body.len(), MAX_GROWTH) {
         return Err(unreadable("the upstream's answer becomes too large in the client's format"));
     }

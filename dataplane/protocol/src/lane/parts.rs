@@ -30,6 +30,8 @@ pub(crate) enum Lane {
         /// What the answer repeats of the request (Responses).
         echo: Option<Arc<RequestEcho>>,
     },
+    /// How many tokens a prompt has.
+    Count,
     /// Vectors for so many texts, in base64 or as numbers.
     Embed { texts: usize, base64: bool },
 }

@@ -5,9 +5,11 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     dialect::Operation,
-    problem::understand,
+    lane::parts::in_clients_words,
+    problem::{Problem, understand},
     scan::{Kind, Scan},
     tap,
+    wire::sniff,
 };
 
 /// What a document says failed, as the vendor wrote it, as the body of an error answer: an object that holds an `error`
@@ -28,6 +30,20 @@ pub(crate) fn document(upstream: Operation, document: &[u8]) -> Option<Bytes> {
     let answers = tap::whole::holds(upstream).iter().any(|name| scan.last(document, name).is_some());
     understand::bare(upstream.family(), document).filter(|_| !answers)?;
     whole()
+}
+
+/// Whether a document with status 2xx can be an answer, between these operations (the upstream's, the client's).
+///
+/// # Errors
+/// When it is no JSON, or says what failed.
+pub(crate) fn check_document((upstream, client): (Operation, Operation), document: &[u8]) -> Result<(), Problem> {
+    let mut problem = match error(document).filter(understand::is_error) {
+        Some(error) => understand::event(upstream.family(), &serde_json::json!({ "error": error })),
+        None if sniff::is_json(document) => return Ok(()),
+        None => understand::no_answer(upstream.family(), document),
+    };
+    in_clients_words(&mut problem, client);
+    Err(problem)
 }
 
 /// The `error` of an object, or of the first object in a list.

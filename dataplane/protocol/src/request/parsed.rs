@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     codec::{Head, Malformed, ResponseContext},
+    count,
     dialect::Operation,
     estimate::{self, Estimate, MEDIA_TOKENS},
     framing::Framing,
@@ -152,6 +153,12 @@ impl ParsedRequest {
             let reserved = read.reserved.saturating_add(files.saturating_mul(MEDIA_TOKENS));
             Estimate { reserved, ..read }
         })
+    }
+
+    /// The answer to a request that asks how long its prompt is, where no upstream can say; none for other requests. Takes
+    /// time in proportion to the body.
+    pub fn estimated_count(&self) -> Option<Vec<u8>> {
+        count::counted(self.operation()).map(|_| count::estimated(self.operation(), &self.body))
     }
 
     /// More input tokens than this are no plausible count of the request ([`crate::estimate`]).

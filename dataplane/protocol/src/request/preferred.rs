@@ -51,7 +51,7 @@ pub(super) fn losses(prepared: &Result<Prepared, Unprepared>) -> u64 {
     let Ok(prepared) = prepared else { return u64::MAX };
     let count = |warning: &Warning| match warning {
         Warning::More { count } => *count,
-        Warning::Adapted { .. } | Warning::Dropped { .. } | Warning::Defaulted { .. } => 1,
+        Warning::Adapted { .. } | Warning::Dropped { .. } | Warning::Defaulted { .. } | Warning::Estimated { .. } => 1,
     };
     prepared.warnings.iter().map(count).fold(0, u64::saturating_add)
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     codec::{Malformed, Target, chat::limit_name, request_echo::RequestEcho, responses::request_echo},
+    count,
     dialect::Operation,
     direct::{Direct, Gives},
     embed,
@@ -50,6 +51,9 @@ impl ParsedRequest {
     fn prepare_asking(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
         if to.operations.contains(&self.operation()) {
             return self.pass(to, mode, asks);
+        }
+        if let Some(counted) = count::counted(self.operation()) {
+            return self.translate_count(counted, to, mode);
         }
         if let Some(upstream) = embed::upstream(self.operation()).filter(|upstream| to.operations.contains(upstream)) {
             return self.translate_embedding(upstream, to, mode);
@@ -185,6 +189,49 @@ impl ParsedRequest {
     /// What the answer repeats of the request: that is the client's, whatever was taken out for one upstream.
     fn echo(&self) -> Option<Arc<RequestEcho>> {
         (self.operation() == Operation::Responses).then(|| Arc::new(request_echo::of(&self.scan, &self.body)))
+    }
+
+    /// Through the codecs of the call that is counted.
+    fn translate_count(&self, counted: Operation, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
+        let (upstream, codecs) = preferred::operations(counted)
+            .iter()
+            .filter_map(|call| Some((count::counter(*call)?, Codecs::between(*call, counted)?)))
+            .find(|(counter, _)| to.operations.contains(counter))
+            .ok_or(Unprepared::Unreachable)?;
+        let most = most_bytes(self.body.len(), to.max_body);
+        let mut report = Report::within(mode, most);
+        self.report_lost(&mut report);
+        let edits = self.restrict(to, false, &mut report);
+        let restricted;
+        let request = if edits.is_empty() {
+            let read = || self.decode_counted(codecs, self.body.clone());
+            self.decoded.get_or_init(read).as_ref().map_err(Clone::clone)?
+        } else {
+            restricted = self.decode_counted(codecs, splice::apply(&self.body, edits).into())?;
+            &restricted
+        };
+        let model = to.model.unwrap_or(&self.model);
+        let target = Target { model, default_max_output: to.default_max_output, limits: to.limits };
+        let place = self.place(upstream, to, Framing::Whole, false)?;
+        let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
+        let warnings = report.finish()?;
+        let body = count::wrapped(upstream, encoded.body, &to.host.resource_name(model)).into();
+        let translation = ResponseTranslation {
+            client: self.operation(),
+            upstream,
+            framing: Framing::Whole,
+            wire: place.wire,
+            include_usage: false,
+            candidates: 1,
+            lane: Lane::Count,
+        };
+        let (path, headers) = (place.path, place.headers);
+        Ok(Prepared { path, headers, body, form: None, warnings, asks_usage: false, translation })
+    }
+
+    fn decode_counted(&self, codecs: Codecs, body: Bytes) -> Result<Request, Malformed> {
+        let body = count::unwrapped(self.operation(), body);
+        self.decode(codecs, &body).map(count::prompt_of)
     }
 
     fn translate_embedding(

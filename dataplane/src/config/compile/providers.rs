@@ -113,6 +113,7 @@ fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, St
         host: host::Host::Vendor,
         operations,
         offers: offers(*type_, models),
+        offered_models: draft.offered_models(id, spec),
         key: key(told),
         rejected_keys: draft.rejected_keys(),
         concurrency: draft.concurrency(id, *max_concurrent_requests),

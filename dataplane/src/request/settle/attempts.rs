@@ -63,6 +63,11 @@ impl AttemptLog {
         sent
     }
 
+    /// No upstream's answer is handed over, but one of the gateway's own that needs this said.
+    pub(in crate::request) fn warn_only(&mut self, warning: Warning) {
+        self.warnings = vec![warning];
+    }
+
     /// How many there have been.
     pub(in crate::request) fn count(&self) -> usize {
         self.providers.len()

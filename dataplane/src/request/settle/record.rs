@@ -88,7 +88,7 @@ pub(super) fn report(gateway: &Gateway, record: RequestRecord, facts: &Facts, at
             let kind = match warning {
                 Warning::Adapted { .. } => WarningKind::Adapted,
                 // Nothing of the client's was touched.
-                Warning::Defaulted { .. } => continue,
+                Warning::Defaulted { .. } | Warning::Estimated { .. } => continue,
                 // What is beyond the bound counts once: the counter says how often fields were lost, not how many.
                 Warning::Dropped { .. } | Warning::More { .. } => WarningKind::Dropped,
             };

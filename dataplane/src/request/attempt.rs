@@ -66,11 +66,23 @@ pub(super) struct PlannedRequest {
     pub view: ConfigView,
 }
 
-/// Tries the planned upstreams until one serves.
+/// Tries the planned upstreams until one serves. Where none of them can count tokens, the gateway estimates.
 pub(super) async fn attempt(planned: PlannedRequest, guard: &mut Guard) -> Result<Answer, Refusal> {
-    let gateway = Arc::clone(guard.gateway());
     let PlannedRequest { plan, read, client_headers, view } = planned;
-    let mut fallback = FallbackLoop::new(&plan, &read, &client_headers, view, &gateway);
+    match try_upstreams((&plan, &read), &client_headers, view, guard).await {
+        Ok(answer) => Ok(answer),
+        Err(refusal) => estimate::in_place_of(refusal, (&plan, &read), guard).await,
+    }
+}
+
+async fn try_upstreams(
+    (plan, read): (&Plan, &Arc<ReadRequest>),
+    client_headers: &HeaderMap,
+    view: ConfigView,
+    guard: &mut Guard,
+) -> Result<Answer, Refusal> {
+    let gateway = Arc::clone(guard.gateway());
+    let mut fallback = FallbackLoop::new(plan, read, client_headers, view, &gateway);
     for (at, upstream) in plan.upstreams.iter().enumerate() {
         fallback.untried = plan.upstreams.len() - at - 1;
         if let Some(answer) = fallback.try_upstream(upstream, guard).await? {
@@ -82,7 +94,7 @@ pub(super) async fn attempt(planned: PlannedRequest, guard: &mut Guard) -> Resul
             return Ok(answer);
         }
     }
-    estimate::in_place_of(fallback.final_error(), (&plan, &read), guard).await
+    Err(fallback.final_error())
 }
 
 struct FallbackLoop<'a> {

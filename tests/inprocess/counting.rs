@@ -10,8 +10,13 @@ use crate::{
 };
 
 /// The same prompt of five words, as each client asks for its count, and the member that holds the answer.
-fn questions() -> [(&'static str, Value, &'static str); 3] {
+fn questions() -> [(&'static str, Value, &'static str); 4] {
     [
+        (
+            "/v1/responses/input_tokens",
+            json!({"model": "m", "instructions": "one two", "input": "three four five"}),
+            "input_tokens",
+        ),
         (
             "/v1/messages/count_tokens",
             json!({"model": "m", "system": "one two", "messages": [{"role": "user", "content": "three four five"}]}),
@@ -34,18 +39,26 @@ fn questions() -> [(&'static str, Value, &'static str); 3] {
 
 /// A provider of this type alone, and one route `m` over it with more in its spec.
 async fn over(kind: &str, script: Script, more: &str) -> (Upstream, Gateway) {
+    over_with(kind, "", script, more).await
+}
+
+/// The same with more in the provider's spec.
+async fn over_with(kind: &str, provider: &str, script: Script, more: &str) -> (Upstream, Gateway) {
     let upstream = Upstream::start(script).await;
-    let manifests = Manifests::new().provider("up", kind, &upstream).route_with("m", &["up"], more).token();
+    let manifests =
+        Manifests::new().provider_with("up", kind, &upstream, provider).route_with("m", &["up"], more).token();
     (upstream, Gateway::start(&manifests))
 }
 
 #[tokio::test]
 async fn an_upstreams_own_counter_answers_whatever_its_api() {
-    for (kind, counter) in
-        [("Anthropic", "/v1/messages/count_tokens"), ("Gemini", "/v1beta/models/up-model:countTokens")]
-    {
+    for (kind, provider, counter) in [
+        ("OpenAI", "endpoints: [ChatCompletions, Responses]", "/v1/responses/input_tokens"),
+        ("Anthropic", "", "/v1/messages/count_tokens"),
+        ("Gemini", "", "/v1beta/models/up-model:countTokens"),
+    ] {
         for (path, body, member) in questions() {
-            let (upstream, gateway) = over(kind, Script::new(), "").await;
+            let (upstream, gateway) = over_with(kind, provider, Script::new(), "").await;
             let answer = Ask::post(path, body.to_string()).send(&gateway).await;
             assert_eq!(answer.status, 200, "{kind} {path}: {}", answer.text());
             assert_eq!(answer.json()[member], 5, "{kind} {path}: {}", answer.text());

@@ -34,6 +34,7 @@ mod passthrough;
 mod raw;
 mod realtime;
 mod reload;
+mod responses;
 mod secrecy;
 mod settings;
 mod stalled;

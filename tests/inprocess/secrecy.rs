@@ -80,10 +80,8 @@ async fn an_upstreams_words_never_reach_log_or_metrics() {
             let manifests = Manifests::new().provider_with("up", kind, &upstream, more).route("m", &["up"]).token();
             let gateway = Gateway::start(&manifests);
             let mut asks: Vec<_> = dialects("m", true).into_iter().chain(dialects("m", false)).collect();
-            if kind == "OpenAI" {
-                let responses = |stream| format!(r#"{{"model":"m","input":"hi","stream":{stream}}}"#);
-                asks.extend([true, false].map(|stream| ("/v1/responses".to_owned(), responses(stream))));
-            }
+            let responses = |stream| format!(r#"{{"model":"m","input":"hi","stream":{stream}}}"#);
+            asks.extend([true, false].map(|stream| ("/v1/responses".to_owned(), responses(stream))));
             for (path, body) in &asks {
                 Ask::post(path, body.clone()).send(&gateway).await;
             }

@@ -8,7 +8,7 @@ use crate::{
 
 /// Members of Responses that refer to what OpenAI keeps of earlier requests. Without it another conversation would be
 /// answered, so that no mode lets them go.
-const STATE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "input[].type=item_reference"];
+const STATE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "input[].item_reference"];
 /// Why they are refused.
 const KEPT_ELSEWHERE: &str = "refers to state that is kept elsewhere and that no upstream of another API has; send the whole conversation in `input`";
 
@@ -49,7 +49,7 @@ pub fn kept<'a>(request: &'a Request, report: &mut Report, takes: impl Fn(&Extra
 fn why(field: &str) -> &'static str {
     match field {
         "background" => "the upstream answers while its client waits, and keeps no answer for later",
-        "input[].type=compaction" | "input[].type=context_compaction" => "can be read by OpenAI alone",
+        "input[].compaction" | "input[].context_compaction" => "can be read by OpenAI alone",
         _ => "cannot be expressed for the upstream",
     }
 }

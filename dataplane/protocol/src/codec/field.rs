@@ -115,8 +115,7 @@ impl Name {
     /// type, since it sends many kinds.
     pub fn of_kind(self, kind: &str, operation: Operation) -> Field {
         match column(operation) {
-            Column::Gemini => Field::Owned(format!("tools[].{kind}")),
-            Column::Responses => Field::Owned(format!("tools[].type={kind}")),
+            Column::Responses | Column::Gemini => Field::Owned(format!("tools[].{kind}")),
             Column::Chat | Column::Messages => self.field(operation),
         }
     }

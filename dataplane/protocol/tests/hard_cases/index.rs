@@ -75,7 +75,7 @@ pub const CASES: [(u16, Where); 280] = [
     (37, Later(DataPlane)),
     (38, Test("src/lane/tests.rs", "hidden_usage_leaves_no_trace")),
     (39, Answer),
-    (40, Later(Responses)),
+    (40, Later(DataPlane)),
     (41, Request),
     (42, Test("tests/hard_cases/passed.rs", "events_that_nobody_knows")),
     (43, Answer),

@@ -101,7 +101,7 @@ fn include(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed>
         match read::<String>(raw).map_err(|error| error.within("include"))?.as_str() {
             "reasoning.encrypted_content" => {}
             "message.output_text.logprobs" => request.sampling.logprobs = Some(true),
-            other => request.extras.note(Family::OpenAi, format!("include={other}"), raw, false),
+            other => request.extras.note(Family::OpenAi, format!("include[].{other}"), raw, false),
         }
     }
     Ok(())

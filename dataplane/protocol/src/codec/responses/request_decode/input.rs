@@ -276,17 +276,17 @@ impl History<'_> {
         match kind.as_str() {
             // Only the vendor can read what they stand for, and without it another conversation would be answered.
             "item_reference" | "compaction" | "context_compaction" => {
-                self.request.extras.note(Family::OpenAi, format!("input[].type={kind}"), raw, true);
+                self.request.extras.note(Family::OpenAi, format!("input[].{kind}"), raw, true);
             }
             "agent_reasoning" | "compaction_trigger" | "configuration_update" => {
-                self.request.extras.note(Family::OpenAi, format!("input[].type={kind}"), raw, false);
+                self.request.extras.note(Family::OpenAi, format!("input[].{kind}"), raw, false);
             }
             _ => {
                 let is_answer = kind.ends_with("_output") || kind.ends_with("_response");
                 let unknown = Unknown { family: Family::OpenAi, kind, raw: raw.to_owned() };
                 if is_answer {
                     // The client's side of such a tool, in words: no call of another upstream's model waits for it.
-                    let field = format!("input[].type={}", unknown.kind);
+                    let field = format!("input[].{}", unknown.kind);
                     self.request.extras.note(Family::OpenAi, field, RawValue::TRUE, false);
                     let text = block_text::as_text(&unknown);
                     self.add(Role::User, Block::Text(Text { text, ..Text::default() }));

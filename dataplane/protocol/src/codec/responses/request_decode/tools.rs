@@ -74,7 +74,7 @@ fn namespace(mut group: Object<'_>, request: &mut Request) -> Result<(), Malform
             read.name = names::flat(&name, &read.name);
             request.tools.push(read);
         } else {
-            request.extras.note(Family::OpenAi, format!("tools[].tools[].type={kind}"), RawValue::TRUE, false);
+            request.extras.note(Family::OpenAi, format!("tools[].tools[].{kind}"), RawValue::TRUE, false);
         }
     }
     for (name, raw) in group.rest() {

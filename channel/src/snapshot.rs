@@ -17,7 +17,7 @@ pub use provider::{
     Aws, BasicAuth, ClientCertificate, ConnectProxy, Credential, Eviction, Header, Provider, ProviderModel, Proxy,
     QueryParameter, RequestSettings, Text, Tls,
 };
-pub use route::{Fallback, Heartbeat, Price, Published, Reach, Route, Timeouts, Upstream};
+pub use route::{Affinity, Fallback, Heartbeat, Price, Published, Reach, Route, Timeouts, Upstream};
 pub use secret::Secret;
 pub use token::{Limit, Quantity, Token, TokenKey};
 

@@ -30,8 +30,8 @@ pub use provider::{
 };
 pub use reference::{CaCertificateKind, CaCertificateRef, ConfigMapKeyRef, ProviderRef, SecretKeyRef, SecretRef};
 pub use route::{
-    AIRoute, AIRouteSpec, AIRouteStatus, AllowedTokens, DataPlaneStatus, Delegates, Fallback, Heartbeat, LoadBalancer,
-    Price, Timeouts, Upstream, UpstreamStatus, Visibility,
+    AIRoute, AIRouteSpec, AIRouteStatus, Affinity, AllowedTokens, DataPlaneStatus, Delegates, Fallback, Heartbeat,
+    LoadBalancer, Price, Timeouts, Upstream, UpstreamStatus, Visibility,
 };
 pub use token::{
     ApiToken, ApiTokenSpec, ApiTokenStatus, KeyStatus, Limit, Rotation, SecretKeys, TokenState, UnpricedModels,

@@ -13,6 +13,6 @@ pub use duration::{Duration, InvalidDuration};
 pub use model::{InvalidModelPattern, ModelPattern};
 pub use money::{InvalidMoney, NanoUsd};
 pub use terms::{
-    Capability, Endpoint, Enforcement, FallbackCondition, HeartbeatMode, LoadBalancing, ProviderType, RequestFeature,
-    Translation, Window,
+    AffinityType, Capability, Endpoint, Enforcement, FallbackCondition, HeartbeatMode, LoadBalancing, ProviderType,
+    RequestFeature, Translation, Window,
 };

@@ -23,6 +23,7 @@
 
 mod access;
 mod admit;
+mod affinity;
 mod answer;
 mod attempt;
 mod caller;
@@ -64,6 +65,7 @@ use http_body::Body;
 use routeapi_protocol::inbound::{Inbound, MatchedPath};
 
 pub(crate) use admit::most_output;
+pub use affinity::named_session;
 pub use capabilities::lacking;
 pub use client::RecordClient;
 pub use deliveries::Deliveries;
@@ -194,8 +196,11 @@ where
     let admission = admitting.await?;
     guard.set_admission(&admission.route, admission.reservation);
     let requested_model = (read.request.model(), read.needs);
-    let plan =
-        plan::plan(&admission.route, requested_model, &view.caller().token, guard.facts.tenant(), guard.context())?;
+    let token = &view.caller().token;
+    let session = named_session(admission.route.affinity.as_ref(), &token.id, &head.headers, &read.request);
+    let whose = (guard.facts.tenant(), session);
+    let plan = plan::plan(&admission.route, requested_model, token, whose, guard.context())?;
+    guard.facts.set_home(plan.home.as_ref());
     Ok(PlannedRequest { plan, read, client_headers: head.headers, view })
 }
 

@@ -1,6 +1,7 @@
 //! Talking to upstreams: one HTTP request and where it goes. No translation, no retry loop, no policy.
 
 mod additions;
+pub mod affinity;
 mod answer_body;
 mod authorization;
 pub mod balance;

@@ -12,6 +12,7 @@
 mod gateway;
 mod request;
 
+mod affinity;
 mod balancing;
 mod connections;
 mod cors;

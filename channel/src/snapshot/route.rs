@@ -40,6 +40,9 @@ pub struct Route {
     /// How an upstream is chosen among those of the same priority.
     #[serde(default, skip_serializing_if = "LoadBalancing::is_default")]
     pub load_balancing: LoadBalancing,
+    /// What keeps a session on one upstream of a priority; none for requests that are distributed one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
     /// When, and how many times, another upstream is tried.
     pub fallback: Fallback,
     /// Heartbeats for streaming clients.
@@ -66,6 +69,16 @@ impl Heartbeat {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What names the session of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Affinity {
+    /// What clients are known to name it by, in headers and in the body.
+    Session,
+    /// The value of this header, whose name is in lower case.
+    Header(String),
 }
 
 /// A pattern that is published to tokens of other namespaces.

@@ -5,12 +5,16 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{namespaces::Namespaces, patterns::LABEL, reference::ProviderRef};
+use super::{
+    namespaces::Namespaces,
+    patterns::{HEADER_NAME, LABEL},
+    reference::ProviderRef,
+};
 use crate::{
     condition,
     value::{
-        Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, RequestFeature,
-        Translation,
+        AffinityType, Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd,
+        RequestFeature, Translation,
     },
 };
 
@@ -99,6 +103,11 @@ pub struct AIRouteSpec {
     /// How requests are distributed among upstreams of the same priority. Default: by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancer>,
+
+    /// Keeps the requests of a session on one upstream of a priority, so that it finds its input cached. Default: no affinity.
+    /// Requests that name no session are distributed as loadBalancer says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
 
     /// When other upstreams are tried, and how many. Optional; fallback is on by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,6 +278,27 @@ pub struct LoadBalancer {
     /// recent time to first content times its requests in flight.
     #[serde(rename = "type", default)]
     pub type_: LoadBalancing,
+}
+
+/// Which requests stay on one upstream. All data-plane pods choose the same one, by consistent hashing of the ApiToken, the
+/// session and the names of the upstreams; of the sessions of a priority each upstream gets the share that is its weight. A
+/// session uses other upstreams only for requests that its own cannot serve: while it is evicted or cooling down, after it has
+/// failed, or if it lacks a capability. A change of weights, or an upstream more or less, moves only as many sessions as it has
+/// to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.type == 'Header') == has(self.header)")
+    .message("header must be set if and only if type is Header"))]
+pub struct Affinity {
+    /// Session: the session that the client names, in a header of its own (such as X-Claude-Code-Session-Id, Session-Id or
+    /// X-Session-Affinity) or in the body: prompt_cache_key, metadata.user_id, safety_identifier or user. Header: the value of
+    /// the header named in header.
+    #[serde(rename = "type", default)]
+    pub type_: AffinityType,
+    /// Name of the request header whose value is the session. Required for type Header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = HEADER_NAME))]
+    pub header: Option<String>,
 }
 
 /// Heartbeats for streaming clients.

@@ -162,6 +162,16 @@ impl LoadBalancing {
     }
 }
 
+/// What names the session of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum AffinityType {
+    /// The session that coding agents and vendors' SDKs name in a header or in the body.
+    #[default]
+    Session,
+    /// The value of a header.
+    Header,
+}
+
 /// When heartbeats are sent to a streaming client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum HeartbeatMode {

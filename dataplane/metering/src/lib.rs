@@ -11,7 +11,7 @@ mod window;
 
 pub use account::{Account, Actual, Bounds, Estimate, Exceeded, ExceededKind, Limit, Quantity, Share, Ticket};
 pub use price::{Nanos, Price};
-pub use record::{AttemptRecord, Outcome, UsageRecord, UsageSource};
+pub use record::{Affinity, AttemptRecord, Outcome, UsageRecord, UsageSource};
 pub use usage::Usage;
 pub use window::{Period, Window};
 

@@ -83,12 +83,26 @@ pub struct UsageRecord {
     pub usage: Usage,
     /// Where the counts come from: the weakest source among the attempts that used something.
     pub usage_source: UsageSource,
+    /// Where its session stays; none if the route has no affinity or the client named no session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
     /// Cost of all attempts together, in nano-dollars.
     #[serde(default)]
     pub cost_nano_usd: Nanos,
     /// Each upstream tried, in order.
     #[serde(default)]
     pub attempts: Vec<AttemptRecord>,
+}
+
+/// Where the session of a request stays. The session itself is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// What named the session: a header, or a member of the body.
+    pub key: Cow<'static, str>,
+    /// The upstream that the session belongs to.
+    pub upstream: String,
+    /// Whether the last attempt was made there.
+    pub kept: bool,
 }
 
 /// One try at one upstream.

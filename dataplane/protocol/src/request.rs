@@ -17,12 +17,14 @@ mod prepare;
 mod prepared;
 mod reading;
 mod restrict;
+mod session;
 
 pub use allowance::Allowance;
 pub use form::{Form, PreparedForm};
 pub use needs::Needs;
 pub use parsed::ParsedRequest;
 pub use prepared::{Destination, Prepared, Unprepared};
+pub use session::BodySession;
 
 #[cfg(test)]
 mod tests;

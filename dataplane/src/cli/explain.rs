@@ -1,5 +1,7 @@
 //! `routeapi explain`: what would become of one request. Nothing is sent, and no credential is shown.
 
+mod affinity;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -12,6 +14,7 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::{Args as ClapArgs, ValueEnum};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use routeapi_channel::{Catalog, ObjectId, Snapshot, snapshot::Token};
 use routeapi_metering::{Nanos, Share};
 use routeapi_protocol::{
@@ -59,6 +62,9 @@ pub(super) struct Args {
     /// Namespace of the calling token. Needed only if the model id leads to different routes in different namespaces.
     #[arg(long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    /// A header of the request, such as 'session-id: 7'; needed only to see where a session stays. May be repeated.
+    #[arg(long = "header", value_name = "NAME:VALUE", value_parser = affinity::header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// Request a stream; only for gemini, where the path says so. For other APIs the request body does.
     #[arg(long)]
     stream: bool,
@@ -129,7 +135,10 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<ExitCode> {
         default_max_output: settings.assumed_output_tokens,
     };
     let out = &mut io::stdout().lock();
-    explained.head(out, &callers(snapshot, &runtime, &explained))?;
+    let callers = callers(snapshot, &runtime, &explained);
+    explained.head(out, &callers)?;
+    let headers: HeaderMap = args.headers.iter().cloned().collect();
+    affinity::show(out, route, &callers, (&request, &headers))?;
     let reachable = explained.upstreams(out)?;
     Ok(if reachable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -199,19 +208,19 @@ fn as_whom<'a>(
 }
 
 /// The tokens that may make this call and reach this route with it.
-fn callers<'a>(snapshot: &'a Snapshot, runtime: &Runtime, explained: &Explained<'_>) -> Vec<&'a ObjectId> {
-    let may = |(id, token): (&'a ObjectId, &Token)| {
+fn callers<'a>(snapshot: &'a Snapshot, runtime: &Runtime, explained: &Explained<'_>) -> Vec<(&'a ObjectId, &'a Token)> {
+    let may = |(id, token): (&'a ObjectId, &'a Token)| {
         let model = explained.request.model();
         let meant = explained.namespace.is_none_or(|it| it == id.namespace());
         let named = token.models.iter().any(|pattern| pattern.matches(model));
         let reaches = || runtime.route(id.namespace(), model).is_some_and(|route| route.id == explained.route.id);
-        (meant && named && !token.suspended && reaches()).then_some(id)
+        (meant && named && !token.suspended && reaches()).then_some((id, token))
     };
     snapshot.tokens.iter().filter_map(may).collect()
 }
 
 impl Explained<'_> {
-    fn head(&self, out: &mut impl Write, callers: &[&ObjectId]) -> io::Result<()> {
+    fn head(&self, out: &mut impl Write, callers: &[(&ObjectId, &Token)]) -> io::Result<()> {
         let Self { request, route, .. } = self;
         writeln!(out, "model       {}", request.model())?;
         writeln!(
@@ -219,7 +228,7 @@ impl Explained<'_> {
             "route       {} (translation {:?}, at most {} attempts)",
             route.id, route.mode, route.fallback.max_attempts
         )?;
-        let callers: Vec<String> = callers.iter().map(ToString::to_string).collect();
+        let callers: Vec<String> = callers.iter().map(|(id, _)| id.to_string()).collect();
         writeln!(
             out,
             "tokens      {}",

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use http::HeaderName;
 use routeapi_channel::{
     ObjectId,
     snapshot::{AllowedNamespaces, Namespace},
@@ -47,6 +48,8 @@ pub struct Route {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Which of those of one priority comes first.
     pub balancing: LoadBalancing,
+    /// What keeps a session on one of those of one priority, if anything does.
+    pub affinity: Option<Affinity>,
     /// When another one is tried.
     pub fallback: Fallback,
     /// What keeps a streaming client's connection open.
@@ -55,6 +58,15 @@ pub struct Route {
     pub problem: Option<String>,
     /// Bounds extra attempts.
     pub budget: Arc<RetryBudget>,
+}
+
+/// What names the session of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// What clients are known to name it by.
+    Session,
+    /// The value of this header.
+    Header(HeaderName),
 }
 
 /// What keeps a streaming client's connection open while no content comes.

@@ -10,6 +10,7 @@ use routeapi_crds::value::FallbackCondition;
 use routeapi_protocol::request::Needs;
 
 use super::{
+    affinity::{NamedSession, SessionHome},
     capabilities::{capability_names, needed_capabilities},
     context::Context,
     printable::clip_model,
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     pub upstreams: Vec<Arc<Upstream>>,
     /// When the whole request ends.
     pub deadline: Instant,
+    /// Where its session stays, if it belongs to one.
+    pub home: Option<SessionHome>,
 }
 
 impl Plan {
@@ -41,12 +44,13 @@ impl Plan {
     }
 }
 
-/// Orders the upstreams that may serve this model to this token and have what the call needs, for a tenant.
+/// Orders the upstreams that may serve this model to this token and have what the call needs, for a tenant and, where the
+/// route keeps sessions together, a session.
 pub(super) fn plan(
     route: &Arc<Route>,
     (requested_model, needs): (&str, Needs),
     token: &Token,
-    tenant: &str,
+    (tenant, session): (&str, Option<NamedSession>),
     context: &Context,
 ) -> Result<Plan, Refusal> {
     let id = || route.id.to_string();
@@ -70,7 +74,12 @@ pub(super) fn plan(
     let needed = needed_capabilities(needs);
     let can_all = |terms: &Terms<'_>| needed.iter().all(|need| terms.can(*need));
     let capable: Vec<_> = affordable.filter(|(_, terms)| can_all(terms)).map(|(it, _)| Arc::clone(it)).collect();
-    let selection = balance::Selection { strategy: route.balancing, now: clock::mono(), tenant };
+    let selection = balance::Selection {
+        strategy: route.balancing,
+        now: clock::mono(),
+        tenant,
+        session: session.as_ref().map(|named| named.session),
+    };
     let upstreams = balance::order(&capable, selection, |below| fastrand::u64(..below.max(1)));
     let timeout = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
     let Some(timeout) = timeout else {
@@ -79,5 +88,8 @@ pub(super) fn plan(
     // A deadline too far for the clock is none: a century will do.
     let century = Duration::from_secs(3_155_760_000);
     let deadline = context.now.mono.checked_add(timeout.min(century)).unwrap_or(context.now.mono);
-    Ok(Plan { route: Arc::clone(route), upstreams, deadline })
+    let home = session.and_then(|NamedSession { session, key }| {
+        balance::home(&capable, session).map(|upstream| SessionHome { key, upstream: Arc::clone(upstream) })
+    });
+    Ok(Plan { route: Arc::clone(route), upstreams, deadline, home })
 }

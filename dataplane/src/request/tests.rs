@@ -282,7 +282,7 @@ async fn waiting_body_is_small() {
     let read = read::read(matched, &head, body, &gateway, &mut view).await.unwrap();
     let route = runtime.route("a", "m").unwrap();
     let token = Arc::clone(&view.caller().token);
-    let plan = plan::plan(route, ("m", read.needs), &token, "a", guard.context()).unwrap();
+    let plan = plan::plan(route, ("m", read.needs), &token, ("a", None), guard.context()).unwrap();
     let planned = PlannedRequest { plan, read, client_headers: head.headers, view };
     let size = Attempts::begin(planned, guard).size();
     println!("attempts that are waited for: {size} bytes");

@@ -124,6 +124,7 @@ mod tests {
                 error: None,
                 usage: Usage::default(),
                 usage_source: UsageSource::None,
+                affinity: None,
                 cost_nano_usd: 0,
                 attempts: Vec::new(),
             },

@@ -92,6 +92,8 @@ pub struct RequestFacts<'a> {
     pub operation: &'static str,
     /// `gen_ai.provider.name` of each attempt, in order.
     pub providers: &'a [&'static str],
+    /// Whether the route keeps sessions on one upstream.
+    pub has_affinity: bool,
 }
 
 // === impl Metrics ===
@@ -209,6 +211,9 @@ impl Metrics {
         let route = self.traffic.route(route);
         if let Some(route) = &route {
             route.ended(error_type, duration, first);
+            if facts.has_affinity && !record.attempts.is_empty() {
+                route.session_ended(record.affinity.as_ref().map(|affinity| affinity.kept));
+            }
         }
         for (attempt, provider) in record.attempts.iter().zip(facts.providers) {
             self.attempted(attempt, facts.operation, provider);

@@ -33,6 +33,7 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 pub struct RouteTraffic {
     requests: CodeCounts,
+    sessions: CodeCounts,
     upstreams: HashMap<String, Arc<UpstreamTraffic>>,
     times: Option<Times>,
 }
@@ -78,6 +79,7 @@ impl Traffic {
             let entry = same.cloned().unwrap_or_else(|| {
                 Arc::new(RouteTraffic {
                     requests: before.map(|it| it.requests.copy()).unwrap_or_default(),
+                    sessions: before.map(|it| it.sessions.copy()).unwrap_or_default(),
                     times: before.and_then(|it| it.times.clone()).or_else(|| self.histograms.then(Times::default)),
                     upstreams,
                 })
@@ -112,6 +114,16 @@ impl RouteTraffic {
                 times.first_token.observe(first);
             }
         }
+    }
+
+    /// Counts a request of a route that keeps sessions together: whether it was served where its session stays, if it
+    /// named one.
+    pub fn session_ended(&self, kept: Option<bool>) {
+        self.sessions.count(match kept {
+            Some(true) => "kept",
+            Some(false) => "moved",
+            None => "no_session",
+        });
     }
 
     /// What is known of one of its upstreams, if it is configured.
@@ -175,6 +187,13 @@ impl Collector for TrafficSeries {
         for (route, traffic) in &routes {
             for (code, count) in traffic.requests.all() {
                 counter(&mut family, &[("route", route), ("error_type", code)], count)?;
+            }
+        }
+        let help = "Requests of a route with affinity by whether they went to the upstream of their session";
+        let mut family = encoder.encode_descriptor("routeapi_affinity_requests", help, None, MetricType::Counter)?;
+        for (route, traffic) in &routes {
+            for (code, count) in traffic.sessions.all() {
+                counter(&mut family, &[("route", route), ("result", code)], count)?;
             }
         }
         let help = "Tries at upstreams by result; result is ok, client_cancelled or the reason of the failure";

@@ -9,6 +9,7 @@
 //! accept the result.
 
 mod address;
+mod affinity;
 mod base_url_hints;
 mod certificates;
 mod conflicts;

@@ -16,6 +16,7 @@ use routeapi_crds::{
 };
 
 use crate::{
+    affinity,
     conflicts::{self, Claimant, Claimed},
     objects::{self, Objects},
     options::Options,
@@ -191,7 +192,7 @@ fn check(spec: &AIRouteSpec) -> Result<(), SpecError> {
     if interval.is_some_and(|interval| interval < MIN_HEARTBEAT_INTERVAL) {
         return invalid("spec.heartbeat.interval: must be at least 1s".to_owned());
     }
-    Ok(())
+    affinity::build(spec).map(drop)
 }
 
 /// The first timeout of zero, which would fail every request.
@@ -250,6 +251,8 @@ fn build(
         upstreams: _,
         timeouts: _,
         load_balancer,
+        // By `affinity`.
+        affinity: _,
         fallback,
         heartbeat,
         translation,
@@ -268,6 +271,8 @@ fn build(
         problem: upstreams.message(),
         upstreams: upstreams.usable,
         load_balancing,
+        // What is wrong with it was told by `check`.
+        affinity: affinity::build(spec).unwrap_or_default(),
         fallback: Fallback { conditions: conditions.into_iter().collect(), max_attempts, max_retry_after },
         heartbeat: heartbeat.unwrap_or_default(),
     }
@@ -302,6 +307,8 @@ impl Upstreams {
             }
             all.statuses.push(status);
         }
+        // Upstreams that are missing for now say enough.
+        all.notes.extend(affinity::note(spec, &all.usable, all.usable.len() == spec.upstreams.len()));
         all
     }
 

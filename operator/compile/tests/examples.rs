@@ -8,7 +8,7 @@ use std::{
 
 use routeapi_channel::{
     ObjectId,
-    snapshot::{Credential, Proxy},
+    snapshot::{Affinity, Credential, Proxy},
 };
 use routeapi_compile::{AddressPolicy, Compiled, Manifests, Options, Publishers, compile, items};
 use routeapi_crds::yaml;
@@ -90,6 +90,13 @@ fn provider_settings() {
     assert!(matches!(&provider("openai").proxy, Some(Proxy::Connect(proxy)) if proxy.basic_auth.is_some()));
     assert_eq!(provider("vllm").proxy, Some(Proxy::Direct));
     assert_eq!(snapshot.routes.len(), 1);
+}
+
+#[test]
+fn session_affinity() {
+    let snapshot = load("session-affinity.yaml").snapshot;
+    let route = &snapshot.routes[&ObjectId::new("ai-platform", "gpt-5")];
+    assert_eq!((&route.affinity, route.upstreams.len()), (&Some(Affinity::Session), 2));
 }
 
 #[test]

@@ -46,12 +46,17 @@ fn attempt() -> impl Strategy<Value = AttemptRecord> {
     )
 }
 
+fn affinity() -> impl Strategy<Value = Option<Affinity>> {
+    let affinity = (".*", ".*", any::<bool>());
+    option::of(affinity.prop_map(|(key, upstream, kept)| Affinity { key: Cow::Owned(key), upstream, kept }))
+}
+
 fn record() -> impl Strategy<Value = UsageRecord> {
     let names = (".*", option::of(".*"), option::of(".*"), option::of(".*"), option::of(".*"));
     let times = (any::<i64>(), any::<[u64; 2]>(), any::<Option<u64>>());
     let end = (any::<bool>(), any::<u16>(), outcome(), code(), code());
-    (names, times, end, usage(), source(), vec(attempt(), 0..4)).prop_map(
-        |((id, token, key_id, route, model), times, end, usage, usage_source, attempts)| {
+    (names, times, end, usage(), source(), affinity(), vec(attempt(), 0..4)).prop_map(
+        |((id, token, key_id, route, model), times, end, usage, usage_source, affinity, attempts)| {
             let (time_unix_ms, [duration_ms, cost_nano_usd], first_content_ms) = times;
             let (stream, status, outcome, error, operation) = end;
             UsageRecord {
@@ -70,6 +75,7 @@ fn record() -> impl Strategy<Value = UsageRecord> {
                 error,
                 usage,
                 usage_source,
+                affinity,
                 cost_nano_usd,
                 attempts,
             }
@@ -130,6 +136,7 @@ fn members_that_an_older_version_lacks_are_absent_or_zero() {
         error: None,
         usage: Usage::default(),
         usage_source: UsageSource::None,
+        affinity: None,
         cost_nano_usd: 0,
         attempts: Vec::new(),
     };

@@ -11,6 +11,7 @@ use super::{
     form::Form,
     hybrid::{self, Lost},
     reading::{self, Reading},
+    session::{self, BodySession},
 };
 use crate::{
     codec::{Head, Malformed, ResponseContext},
@@ -39,6 +40,7 @@ pub struct ParsedRequest {
     pub(super) allowance: Allowance,
     pub(super) include_usage: Option<bool>,
     pub(super) end_user: Option<Box<str>>,
+    pub(super) session: Option<BodySession>,
     pub(super) estimate: OnceLock<Estimate>,
     /// What is sent in the place of the body, which holds its fields then.
     pub(super) form: Option<Form>,
@@ -82,6 +84,7 @@ impl ParsedRequest {
         let allowance = allowance::of(reading, matched.operation)?;
         let include_usage = reading.include_usage()?;
         let end_user = end_user::of(&scan, &body);
+        let session = session::of(&scan, &body);
         head.model.clone_from(&matched.model);
         head.stream = matched.framing.is_some_and(|framing| framing != Framing::Whole);
         let (estimate, decoded) = (OnceLock::new(), OnceLock::new());
@@ -95,6 +98,7 @@ impl ParsedRequest {
             allowance,
             include_usage,
             end_user,
+            session,
             estimate,
             decoded,
             lost,
@@ -119,6 +123,11 @@ impl ParsedRequest {
     /// Whom the client says it is for, in its own words; bounded, and unverified.
     pub fn end_user(&self) -> Option<&str> {
         self.end_user.as_deref()
+    }
+
+    /// The session that the body says it belongs to; unverified.
+    pub fn session(&self) -> Option<BodySession> {
+        self.session
     }
 
     /// The model id as the client sent it.

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use http::HeaderName;
 use routeapi_channel::{
     ObjectId,
     snapshot::{self, Namespace, Route as Told},
@@ -17,7 +18,7 @@ use super::{
     values::{features, price},
 };
 use crate::{
-    config::runtime::{Fallback, Heartbeat, Route, Timeouts, Upstream},
+    config::runtime::{Affinity, Fallback, Heartbeat, Route, Timeouts, Upstream},
     state::Draft,
     upstream::Client,
 };
@@ -40,6 +41,7 @@ pub fn compile(
         translation,
         upstreams: told,
         load_balancing,
+        affinity,
         fallback,
         heartbeat,
         problem,
@@ -67,10 +69,20 @@ pub fn compile(
         },
         upstreams,
         balancing: *load_balancing,
+        affinity: affinity.as_ref().map(self::affinity).transpose()?,
         fallback: self::fallback(fallback),
         heartbeat: self::heartbeat(*heartbeat),
         problem: problem.clone(),
         budget: draft.budget(id),
+    })
+}
+
+fn affinity(told: &snapshot::Affinity) -> Result<Affinity, String> {
+    Ok(match told {
+        snapshot::Affinity::Session => Affinity::Session,
+        snapshot::Affinity::Header(name) => {
+            Affinity::Header(HeaderName::try_from(name).map_err(|error| format!("affinity: header {name:?}: {error}"))?)
+        }
     })
 }
 

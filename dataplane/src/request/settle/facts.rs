@@ -11,6 +11,7 @@ use routeapi_protocol::{
 use crate::{
     config::runtime::Route,
     request::{
+        affinity::SessionHome,
         caller::Caller,
         client::{Client, RecordClient},
         printable::{clip_model, printable},
@@ -27,6 +28,7 @@ pub(in crate::request) struct Facts {
     caller: Option<Caller>,
     shape: Option<RequestShape>,
     route: Option<Arc<Route>>,
+    home: Option<SessionHome>,
     status: u16,
     response_bytes: u64,
     message: Option<String>,
@@ -51,6 +53,7 @@ impl Facts {
             caller: None,
             shape: None,
             route: None,
+            home: None,
             status: 0,
             response_bytes: 0,
             message: None,
@@ -120,6 +123,15 @@ impl Facts {
 
     pub(super) fn set_route(&mut self, route: &Arc<Route>) {
         self.route = Some(Arc::clone(route));
+    }
+
+    /// Where the request's session stays, if it belongs to one.
+    pub(super) fn home(&self) -> Option<&SessionHome> {
+        self.home.as_ref()
+    }
+
+    pub(in crate::request) fn set_home(&mut self, home: Option<&SessionHome>) {
+        self.home = home.cloned();
     }
 
     /// The status that went to the client; 0 before any has.

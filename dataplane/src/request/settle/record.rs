@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use routeapi_metering::{Usage, UsageRecord};
+use routeapi_metering::{Affinity, AttemptRecord, Usage, UsageRecord};
 use routeapi_protocol::report::Warning;
 
 use super::{attempts::AttemptLog, facts::Facts, usage};
@@ -75,9 +75,17 @@ fn usage_record(
         error: outcome.error.map(Cow::Borrowed),
         usage,
         usage_source: usage::weakest(&records),
+        affinity: affinity(facts, &records),
         cost_nano_usd: records.iter().fold(0, |sum: u64, attempt| sum.saturating_add(attempt.cost_nano_usd)),
         attempts: records,
     }
+}
+
+/// Whether the request's session stayed where it belongs; none for requests that no upstream was tried for.
+fn affinity(facts: &Facts, attempts: &[AttemptRecord]) -> Option<Affinity> {
+    let (home, last) = (facts.home()?, attempts.last()?);
+    let upstream = home.upstream.name.clone();
+    Some(Affinity { key: home.key.clone(), kept: last.upstream == upstream, upstream })
 }
 
 /// Counts a record in the metrics and hands it to whoever keeps records.
@@ -95,9 +103,12 @@ pub(super) fn report(gateway: &Gateway, record: RequestRecord, facts: &Facts, at
             metrics.warned(shape.operation.name(), kind);
         }
     }
-    let labels = facts
-        .shape()
-        .map(|shape| RequestFacts { operation: shape.operation.gen_ai_operation(), providers: attempts.providers() });
+    let has_affinity = facts.route().is_some_and(|route| route.affinity.is_some());
+    let labels = facts.shape().map(|shape| RequestFacts {
+        operation: shape.operation.gen_ai_operation(),
+        providers: attempts.providers(),
+        has_affinity,
+    });
     metrics.ended(&record.usage, labels);
     if !facts.is_probe() {
         gateway.records.record(&Arc::new(record));

@@ -1,14 +1,16 @@
 //! Tokens of texts by a real vocabulary: OpenAI's `o200k_base`, which its models since GPT-4o use. Others have vocabularies
 //! of their own, some of them secret, of about the same size: their counts differ by a tenth to a third.
 //!
-//! The vocabulary is unpacked when it is first needed, and takes some tens of megabytes from then on. Counting is linear in
+//! The vocabulary is unpacked when it is first needed, and takes some megabytes from then on. Counting takes about as long as
 //! the text, whatever it holds.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
+
+static VOCABULARY: LazyLock<tiktoken::CoreBpe> = LazyLock::new(tiktoken::encoding::o200k_base);
 
 /// Tokens of a text.
 pub(super) fn of(text: &str) -> u64 {
-    bpe_openai::o200k_base().count(text) as u64
+    VOCABULARY.count(text) as u64
 }
 
 /// Tokens of a text that is written as a JSON string, between its quotes.

@@ -84,6 +84,8 @@ pub enum Reason {
     RefNotPermitted,
     /// The AIProvider does not offer the model to routes of other namespaces.
     ModelNotOffered,
+    /// The AIProvider does not have the API that the AIRoute selects.
+    EndpointNotOffered,
     /// SecretReady: true.
     SecretReady,
     /// A Secret of that name exists and is not owned by the token.

@@ -39,7 +39,7 @@ fn a_route_falls_back_by_default() {
                 "maxAttempts": 3,
                 "maxRetryAfter": "2s"
             },
-            "upstreams": [{"name": "a", "providerRef": {"name": "p"}, "priority": 0, "weight": 1}]
+            "upstreams": [{"name": "a", "providerRef": {"name": "p"}, "api": "Auto", "priority": 0, "weight": 1}]
         })
     );
 }

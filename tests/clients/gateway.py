@@ -7,8 +7,20 @@ import processes
 TOKEN = "sk-clients-of-the-test"
 UPSTREAM_KEY = "sk-upstream-only"
 # The model id that a client names, by the dialect of the upstream that serves it.
-MODELS = {"openai": "via-openai", "anthropic": "via-anthropic", "gemini": "via-gemini"}
-TYPES = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
+MODELS = {
+    "openai": "via-openai",
+    "chat": "via-chat",
+    "responses": "via-responses",
+    "anthropic": "via-anthropic",
+    "gemini": "via-gemini",
+}
+TYPES = {"anthropic": "Anthropic", "gemini": "Gemini"}
+# What servers of OpenAI's type have: both of its APIs, or one.
+ENDPOINTS = {
+    "openai": "endpoints: [ChatCompletions, Responses, Embeddings]",
+    "chat": "endpoints: [ChatCompletions, Embeddings]",
+    "responses": "endpoints: [Responses]",
+}
 
 COMMON = f"""\
 apiVersion: v1
@@ -54,9 +66,9 @@ spec:
 def manifests(upstream_url):
     text = COMMON
     for dialect, model in MODELS.items():
-        url = upstream_url + ("/v1" if dialect == "openai" else "")
-        endpoints = "endpoints: [ChatCompletions, Responses, Embeddings]" if dialect == "openai" else ""
-        text += ROUTE.format(dialect=dialect, type=TYPES[dialect], url=url, model=model, endpoints=endpoints)
+        url = upstream_url + ("/v1" if dialect in ENDPOINTS else "")
+        kind, endpoints = TYPES.get(dialect, "OpenAI"), ENDPOINTS.get(dialect, "")
+        text += ROUTE.format(dialect=dialect, type=kind, url=url, model=model, endpoints=endpoints)
     return text
 
 

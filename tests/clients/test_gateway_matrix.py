@@ -1,4 +1,4 @@
-"""Three SDKs in front of the gateway, three dialects behind it: every pair gives what the SDK would have got directly.
+"""Three SDKs in front of the gateway, four dialects behind it: every pair gives what the SDK would have got directly.
 
 The SDK judges what comes out; the scripted upstream judges what goes in (it refuses what is not legal in its dialect) and
 knows the true usage.
@@ -16,8 +16,10 @@ import gateway as gateways
 from drivers import DRIVERS, PNG, TIME, WEATHER
 
 INBOUND = ["openai-chat", "anthropic", "gemini"]
-UPSTREAMS = ["openai", "anthropic", "gemini"]
+UPSTREAMS = ["chat", "responses", "anthropic", "gemini"]
 PAIRS = [(inbound, behind) for inbound in INBOUND for behind in UPSTREAMS]
+# Responses has no stop sequences.
+STOPPING = [pair for pair in PAIRS if pair[1] != "responses"]
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
 
@@ -51,9 +53,9 @@ def usage_is_true(upstream, answer):
     assert truth["outcome"] == "completed"
 
 
-def setting(body, behind, openai, anthropic, gemini):
+def setting(body, behind, chat, anthropic, gemini, responses=None):
     """A member of the upstream's request, by its name in each dialect."""
-    names = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
+    names = {"chat": chat, "responses": responses or chat, "anthropic": anthropic, "gemini": gemini}
     if behind == "gemini":
         body = body.get("generationConfig", {})
     found = [body[name] for name in names[behind].split("|") if name in body]
@@ -105,7 +107,7 @@ def test_tool_schema_keeps_false_and_zero(driver, upstream):
     assert '"default":false' in body and '"minimum":0' in body, body
 
 
-@pairs([("openai-chat", "gemini"), ("gemini", "openai")])
+@pairs([("openai-chat", "gemini"), ("gemini", "chat")])
 def test_embeddings(driver, upstream, behind):
     vectors, tokens = driver.embed(["first text", "second"])
     assert len(vectors) == 2 and vectors[0] != vectors[1]
@@ -129,9 +131,11 @@ def test_system_prompt(driver, upstream, behind):
     driver.user("x")
     driver.send(system="Be brief.")
     body = upstream.last()["json"]
-    if behind == "openai":
+    if behind == "chat":
         assert body["messages"][0]["role"] in ("system", "developer")
         assert "Be brief." in json.dumps(body["messages"][0]["content"])
+    elif behind == "responses":
+        assert body["instructions"] == "Be brief."
     elif behind == "anthropic":
         assert "Be brief." in json.dumps(body["system"])
     else:
@@ -145,19 +149,20 @@ def test_temperature(driver, upstream, behind, value):
     assert setting(upstream.last()["json"], behind, "temperature", "temperature", "temperature") == value
 
 
-@pairs([(a, b) for a in ("openai-chat", "anthropic") for b in ("openai", "anthropic")])
+@pairs([(a, b) for a in ("openai-chat", "anthropic") for b in ("chat", "responses", "anthropic")])
 def test_one_tool_at_a_time(driver, upstream, behind):
     upstream.script(parallel_tools=True)
     driver.user("x")
     answer = driver.send(tools=[WEATHER, TIME], parallel=False)
     assert len(answer.calls) == 1
     body = upstream.last()["json"]
-    if behind == "openai":
+    if behind in ("chat", "responses"):
         assert body["parallel_tool_calls"] is False
     else:
         assert body["tool_choice"]["disable_parallel_tool_use"] is True
 
 
+@pairs(STOPPING)
 @WAYS
 def test_stop_sequence(driver, upstream, behind, stream):
     upstream.script(text="one two END three")
@@ -170,13 +175,21 @@ def test_stop_sequence(driver, upstream, behind, stream):
 
 @WAYS
 def test_output_limit(driver, upstream, behind, stream):
-    driver.user("a b c d e f")
-    answer = driver.send(max_tokens=3, stream=stream)
-    assert (answer.text.split(), answer.finish) == (["You", "said:", "a"], "length")
+    # Responses takes no fewer than 16.
+    asked = 16 if behind == "responses" else 3
+    words = "a b c d e f g h i j k l m n o p q r s t"
+    driver.user(words)
+    answer = driver.send(max_tokens=asked, stream=stream)
+    assert (answer.text.split(), answer.finish) == (["You", "said:", *words.split()][:asked], "length")
     limit = setting(
-        upstream.last()["json"], behind, "max_tokens|max_completion_tokens", "max_tokens", "maxOutputTokens"
+        upstream.last()["json"],
+        behind,
+        "max_tokens|max_completion_tokens",
+        "max_tokens",
+        "maxOutputTokens",
+        "max_output_tokens",
     )
-    assert limit == 3
+    assert limit == asked
 
 
 @WAYS
@@ -197,7 +210,7 @@ def test_html_from_a_load_balancer(lone_driver, upstream):
         lone_driver.send()
 
 
-@pairs([(inbound, "openai") for inbound in INBOUND])
+@pairs([(inbound, "chat") for inbound in INBOUND])
 @WAYS
 def test_a_body_that_is_too_large(lone_driver, upstream, stream):
     """The answer is there before the body has gone out, and is read all the same: not a broken connection."""
@@ -272,7 +285,7 @@ def test_keys_stay_on_their_side(driver, upstream, behind):
 
 # A body as no serialiser writes it: odd spaces, escapes, number spellings, members that nobody knows.
 RAW = {
-    "openai": (
+    "chat": (
         "/v1/chat/completions",
         '{ "x_new":{"b":1.0,"a":[1e3, 12345678901234567890]},"messages":[ {"content":"h\\u0069","role":"user"}],'
         '\n  "model" : "MODEL", "temperature":0,"store":false, "seed":null }',
@@ -290,7 +303,7 @@ RAW = {
 }
 
 
-@pytest.mark.parametrize("dialect", UPSTREAMS)
+@pytest.mark.parametrize("dialect", RAW)
 def test_unknown_members_pass_byte_for_byte(dialect, upstream, gateway):
     upstream.script(tolerate_unknown=True)
     path, body = RAW[dialect]

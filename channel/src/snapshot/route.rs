@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_crds::value::{
     Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd, RequestFeature,
-    Translation,
+    Translation, UpstreamApi,
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,9 @@ pub struct Upstream {
     /// Model ID at the provider; none for the ID that the client sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Which of OpenAI's APIs it is called on.
+    #[serde(default, skip_serializing_if = "UpstreamApi::is_auto")]
+    pub api: UpstreamApi,
     /// Lower numbers are tried first.
     pub priority: u32,
     /// Share of requests among upstreams of the same priority. 0 means none.

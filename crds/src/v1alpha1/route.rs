@@ -14,7 +14,7 @@ use crate::{
     condition,
     value::{
         AffinityType, Capability, Duration, FallbackCondition, HeartbeatMode, LoadBalancing, ModelPattern, NanoUsd,
-        RequestFeature, Translation,
+        RequestFeature, Translation, UpstreamApi,
     },
 };
 
@@ -173,6 +173,12 @@ pub struct Upstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub model: Option<String>,
+
+    /// Which of OpenAI's APIs the upstream is called on, for clients of every API. Auto: the client's own if the upstream has it;
+    /// otherwise Responses if it has that, unless the request contains something that only Chat Completions supports. The
+    /// AIProvider must have the API: see its endpoints.
+    #[serde(default)]
+    pub api: UpstreamApi,
 
     /// Upstreams with lower numbers are tried first. The next number is tried when all upstreams of this one are evicted or have
     /// failed.

@@ -49,6 +49,35 @@ pub enum Endpoint {
     OtherPaths,
 }
 
+/// Which of OpenAI's two APIs for generating text an upstream is called on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum UpstreamApi {
+    /// The client's own if the upstream has it; otherwise Responses if the upstream has it, unless a request contains something
+    /// that only Chat Completions supports.
+    #[default]
+    Auto,
+    /// Chat Completions.
+    ChatCompletions,
+    /// Responses.
+    Responses,
+}
+
+impl UpstreamApi {
+    /// Whether the choice is left to the gateway.
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+
+    /// The endpoint that the provider must have; none if the choice is left to the gateway.
+    pub const fn endpoint(self) -> Option<Endpoint> {
+        match self {
+            Self::Auto => None,
+            Self::ChatCompletions => Some(Endpoint::ChatCompletions),
+            Self::Responses => Some(Endpoint::Responses),
+        }
+    }
+}
+
 /// A capability of a model. Requests that need others skip the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Capability {

@@ -272,7 +272,7 @@ impl Explained<'_> {
             limits(out, &terms)?;
             let to = Destination {
                 host: upstream.provider.host,
-                operations: &upstream.provider.operations,
+                operations: &upstream.operations,
                 model: upstream.model.as_deref(),
                 default_max_output: self.default_max_output,
                 limits: terms.limits,

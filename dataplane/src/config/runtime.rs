@@ -98,6 +98,8 @@ pub struct Upstream {
     pub name: String,
     /// The account or server.
     pub provider: Arc<Provider>,
+    /// The operations that it is called on: those of the provider, as far as the route wants them.
+    pub operations: Vec<Operation>,
     /// Model id to send; none means the one the client sent.
     pub model: Option<String>,
     /// Lower is tried first.

@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::runtime::{Provider, Route, Upstream},
+    config::runtime::{Route, Upstream},
     state::Availability,
 };
 
@@ -203,7 +203,7 @@ impl<'a> FallbackLoop<'a> {
             };
             let requested_model = self.read.request.model();
             let fits = current.model == upstream.model
-                && current.provider.operations == upstream.provider.operations
+                && current.operations == upstream.operations
                 && current.client.additions() == upstream.client.additions()
                 && current.limits(requested_model) == upstream.limits(requested_model);
             upstream = current;
@@ -371,7 +371,7 @@ impl<'a> FallbackLoop<'a> {
         }
         let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
         let prepared = self.gateway.offload.run(&account, read.request.body_len(), self.plan.deadline, move || {
-            let operations = &to.provider.operations;
+            let operations = &to.operations;
             let limits = to.limits(read.request.model());
             let host = to.provider.host;
             let to = Destination { host, operations, model: to.model.as_deref(), default_max_output, limits, max_body };
@@ -387,7 +387,7 @@ impl<'a> FallbackLoop<'a> {
             Ok(prepared) => Ok(Some(prepared)),
             Err(Unprepared::Malformed(malformed)) => Err(Refusal::Malformed(malformed)),
             Err(Unprepared::Unreachable) => {
-                self.unreachable.push(format!("upstream {}: {}", upstream.name, missing_api(&upstream.provider)));
+                self.unreachable.push(format!("upstream {}: {}", upstream.name, missing_api(upstream)));
                 Ok(None)
             }
             Err(Unprepared::UnsafeModel(error)) => {
@@ -446,11 +446,17 @@ impl<'a> FallbackLoop<'a> {
 }
 
 /// Why a provider does not have the client's API: servers of OpenAI's type have those that `endpoints` says.
-fn missing_api(provider: &Provider) -> String {
-    let endpoints: Vec<&str> = provider.operations.iter().filter_map(|operation| endpoint_name(*operation)).collect();
+fn missing_api(upstream: &Upstream) -> String {
+    let provider = &upstream.provider;
+    let endpoints: Vec<&str> = upstream.operations.iter().filter_map(|operation| endpoint_name(*operation)).collect();
     match provider.type_ {
         ProviderType::OpenAI | ProviderType::AzureOpenAI if !endpoints.is_empty() => {
-            format!("the endpoints of its provider are {}", endpoints.join(" and "))
+            let endpoints = endpoints.join(" and ");
+            if upstream.operations == provider.operations {
+                format!("the endpoints of its provider are {endpoints}")
+            } else {
+                format!("by its field api, it is called on {endpoints} alone")
+            }
         }
         type_ => format!("providers of type {type_:?} do not have it"),
     }

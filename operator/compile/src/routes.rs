@@ -12,7 +12,7 @@ use routeapi_channel::{
 use routeapi_crds::{
     condition::{self, ConditionType, Decision, Reason},
     v1alpha1::{self, AIRoute, AIRouteSpec, UpstreamStatus, Visibility},
-    value::Duration,
+    value::{Duration, ProviderType},
 };
 
 use crate::{
@@ -380,7 +380,26 @@ fn resolve_one<'a>(
         );
         return Err(SpecError::new(Reason::ModelNotOffered, message).into());
     }
+    if let Some(message) = missing_api(upstream, &permitted, field) {
+        return Err(SpecError::new(Reason::EndpointNotOffered, message).into());
+    }
     Ok(permitted)
+}
+
+/// Why the provider cannot be called on the API that the upstream selects, if it cannot.
+fn missing_api(upstream: &v1alpha1::Upstream, permitted: &PermittedProvider<'_>, field: &str) -> Option<String> {
+    let endpoint = upstream.api.endpoint()?;
+    let PermittedProvider { id, provider, .. } = permitted;
+    match provider.type_ {
+        ProviderType::Echo => None,
+        ProviderType::OpenAI | ProviderType::AzureOpenAI if provider.endpoints.contains(&endpoint) => None,
+        ProviderType::OpenAI | ProviderType::AzureOpenAI => {
+            Some(format!("{field}.api: AIProvider {id} does not have the API {endpoint:?}: see its spec.endpoints"))
+        }
+        type_ => Some(format!(
+            "{field}.api: AIProvider {id} is of type {type_:?}, which has one API only; remove this field"
+        )),
+    }
 }
 
 fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Option<&v1alpha1::Timeouts>) -> Upstream {
@@ -389,6 +408,7 @@ fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Opti
         name,
         provider_ref: _,
         model,
+        api,
         priority,
         weight,
         capabilities,
@@ -405,6 +425,7 @@ fn build_upstream(upstream: &v1alpha1::Upstream, provider: ObjectId, route: Opti
         name: name.clone(),
         provider,
         model: model.clone(),
+        api: *api,
         priority: *priority,
         weight: *weight,
         capabilities: capabilities.iter().copied().collect(),

@@ -10,8 +10,12 @@ use routeapi_channel::{
     ObjectId,
     snapshot::{self, Namespace, Route as Told},
 };
-use routeapi_crds::value::{HeartbeatMode, Translation};
-use routeapi_protocol::{dialect::Family, host, report::Mode};
+use routeapi_crds::value::{HeartbeatMode, Translation, UpstreamApi};
+use routeapi_protocol::{
+    dialect::{Family, Operation},
+    host,
+    report::Mode,
+};
 
 use super::{
     providers::Compiled,
@@ -114,6 +118,17 @@ fn timeouts(told: snapshot::Timeouts) -> Timeouts {
     }
 }
 
+/// The operations that an upstream is called on: all that its provider has, but for the one of OpenAI's two for generating text
+/// that the route does not want.
+fn operations(all: &[Operation], api: UpstreamApi) -> Vec<Operation> {
+    let unwanted = match api {
+        UpstreamApi::Auto => None,
+        UpstreamApi::ChatCompletions => Some(Operation::Responses),
+        UpstreamApi::Responses => Some(Operation::ChatCompletions),
+    };
+    all.iter().copied().filter(|operation| Some(*operation) != unwanted).collect()
+}
+
 fn one(
     route: &ObjectId,
     told: &snapshot::Upstream,
@@ -125,6 +140,7 @@ fn one(
         name,
         provider: provider_id,
         model,
+        api,
         priority,
         weight,
         capabilities,
@@ -155,6 +171,7 @@ fn one(
     let learned = draft.learned(&key, provider.spec);
     Ok(Upstream {
         name: name.clone(),
+        operations: operations(&provider.provider.operations, *api),
         provider: Arc::clone(&provider.provider),
         model: model.clone(),
         priority: *priority,

@@ -36,6 +36,7 @@ mod raw;
 mod realtime;
 mod reload;
 mod responses;
+mod responses_upstream;
 mod secrecy;
 mod settings;
 mod stalled;

@@ -5,6 +5,7 @@
 //! gateway and upstream could read different ones.
 
 mod allowance;
+mod bound_reasoning;
 pub(crate) mod bounds;
 mod end_user;
 mod foreign_state;
@@ -23,7 +24,7 @@ pub use allowance::Allowance;
 pub use form::{Form, PreparedForm};
 pub use needs::Needs;
 pub use parsed::ParsedRequest;
-pub use prepared::{Destination, Prepared, Unprepared};
+pub use prepared::{Destination, LeftOut, Prepared, Unprepared};
 pub use session::BodySession;
 
 #[cfg(test)]

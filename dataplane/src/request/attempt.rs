@@ -25,7 +25,7 @@ use routeapi_protocol::{
     dialect::Operation,
     direct::Direct,
     report,
-    request::{Destination, Prepared, Unprepared},
+    request::{Destination, LeftOut, Prepared, Unprepared},
 };
 use tokio::time::sleep_until;
 
@@ -193,8 +193,8 @@ impl<'a> FallbackLoop<'a> {
         };
         for _ in 0..MAX_PREPARATIONS {
             let mode = self.route.mode;
-            let asks_usage = !upstream.learned.refuses_stream_options();
-            let Some(prepared) = self.prepare(&upstream, asks_usage).await? else {
+            let left_out = LeftOut { usage: upstream.learned.refuses_stream_options(), reasoning: false };
+            let Some(prepared) = self.prepare(&upstream, left_out).await? else {
                 return Ok(None);
             };
             // A large request may have waited for its turn.
@@ -242,15 +242,27 @@ impl<'a> FallbackLoop<'a> {
         prepared: Prepared,
         guard: &mut Guard,
     ) -> Result<Option<Answer>, Refusal> {
-        let asks_usage = prepared.asks_usage;
+        let (asks_usage, returns_reasoning) = (prepared.asks_usage, prepared.returns_reasoning);
         let mut outcome = self.attempt_once(upstream, prepared, guard).await?;
+        if let Err(failure) = &outcome
+            && failure.names_reasoning
+            && returns_reasoning
+            && self.plan.route.budget.try_retry()
+        {
+            // It is another account's, which nobody can tell before.
+            guard.attempts.fail(failure.code(), clock::mono());
+            outcome = match self.prepare(upstream, LeftOut { usage: false, reasoning: true }).await? {
+                Some(prepared) => self.attempt_once(upstream, prepared, guard).await?,
+                None => outcome,
+            };
+        }
         if let Err(failure) = &outcome
             && failure.names_stream_options
             && asks_usage
             && self.plan.route.budget.try_retry()
         {
             guard.attempts.fail(failure.code(), clock::mono());
-            outcome = match self.prepare(upstream, false).await? {
+            outcome = match self.prepare(upstream, LeftOut { usage: true, reasoning: false }).await? {
                 Some(prepared) => self.attempt_once(upstream, prepared, guard).await?,
                 None => outcome,
             };
@@ -351,9 +363,8 @@ impl<'a> FallbackLoop<'a> {
         Ok(())
     }
 
-    /// The request for an upstream, which is asked for usage in any case or only if the client does so. None if it cannot
-    /// serve.
-    async fn prepare(&mut self, upstream: &Arc<Upstream>, asks_usage: bool) -> Result<Option<Prepared>, Refusal> {
+    /// The request for an upstream, without what it refuses. None if it cannot serve.
+    async fn prepare(&mut self, upstream: &Arc<Upstream>, left_out: LeftOut) -> Result<Option<Prepared>, Refusal> {
         let account = Arc::clone(&self.view.caller().token.account);
         let (mode, default_max_output) = (self.route.mode, self.gateway.settings.assumed_output_tokens);
         let max_body = self.gateway.settings.max_body_bytes;
@@ -375,9 +386,7 @@ impl<'a> FallbackLoop<'a> {
             let limits = to.limits(read.request.model());
             let host = to.provider.host;
             let to = Destination { host, operations, model: to.model.as_deref(), default_max_output, limits, max_body };
-            let prepared =
-                if asks_usage { read.request.prepare(to, mode) } else { read.request.prepare_without_usage(to, mode) };
-            let mut prepared = prepared?;
+            let mut prepared = read.request.prepare_without(to, mode, left_out)?;
             if let Some(additions) = additions {
                 prepared.complete(additions.defaults());
             }

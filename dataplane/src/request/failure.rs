@@ -29,6 +29,8 @@ pub(super) struct Failure {
     pub raw: Option<RawError>,
     /// The upstream says that the request is wrong in `stream_options`, by which usage is asked for.
     pub names_stream_options: bool,
+    /// The upstream says that it cannot take the reasoning that the request gives back.
+    pub names_reasoning: bool,
 }
 
 /// An upstream's error answer, untouched.
@@ -129,7 +131,14 @@ enum LogText {
 
 impl Failure {
     pub(super) fn new(upstream: &Upstream, cause: Cause, problem: Problem) -> Box<Self> {
-        Box::new(Self { upstream: upstream.name.clone(), cause, problem, raw: None, names_stream_options: false })
+        Box::new(Self {
+            upstream: upstream.name.clone(),
+            cause,
+            problem,
+            raw: None,
+            names_stream_options: false,
+            names_reasoning: false,
+        })
     }
 
     /// Keeps an error that came inside an answer of status 200 as the upstream wrote it, under the status that it means.

@@ -5,15 +5,16 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 
 use super::{
+    bound_reasoning,
     bounds::{check_objects, most_bytes},
     foreign_state,
     parsed::ParsedRequest,
     preferred,
-    prepared::{Destination, Prepared, Unprepared},
+    prepared::{Destination, LeftOut, Prepared, Unprepared},
     restrict::{self, Restriction},
 };
 use crate::{
-    codec::{Malformed, Target, chat::limit_name, request_echo::RequestEcho, responses::request_echo},
+    codec::{Malformed, Target, chat::limit_name, field::Name, request_echo::RequestEcho, responses::request_echo},
     count,
     dialect::Operation,
     direct::{Direct, Gives},
@@ -36,19 +37,15 @@ impl ParsedRequest {
     /// # Errors
     /// When no lane leads there, the body is not legal, or a field would be lost that the route does not let go.
     pub fn prepare(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
-        self.prepare_asking(to, mode, true)
+        self.prepare_without(to, mode, LeftOut::default())
     }
 
-    /// The same for an upstream that refuses `stream_options`: a Chat stream is not asked for its usage, unless the client
-    /// does so itself.
+    /// The same for an upstream that has refused something that is sent otherwise.
     ///
     /// # Errors
     /// As those of [`Self::prepare`].
-    pub fn prepare_without_usage(&self, to: Destination<'_>, mode: Mode) -> Result<Prepared, Unprepared> {
-        self.prepare_asking(to, mode, false)
-    }
-
-    fn prepare_asking(&self, to: Destination<'_>, mode: Mode, asks: bool) -> Result<Prepared, Unprepared> {
+    pub fn prepare_without(&self, to: Destination<'_>, mode: Mode, left_out: LeftOut) -> Result<Prepared, Unprepared> {
+        let asks = !left_out.usage;
         if to.operations.contains(&self.operation()) {
             return self.pass(to, mode, asks);
         }
@@ -62,8 +59,8 @@ impl ParsedRequest {
         let mut spoken = spoken.filter_map(|one| Some((*one, Codecs::between(*one, self.operation())?)));
         let first = spoken.next().ok_or(Unprepared::Unreachable)?;
         let prepared = match spoken.find(|(other, _)| preferred::are_alternatives(first.0, *other)) {
-            Some(other) => self.translate_either(first, other, to, mode)?,
-            None => self.translate(first.0, first.1, to, mode)?,
+            Some(other) => self.translate_either(first, other, to, (mode, left_out))?,
+            None => self.translate(first, to, (mode, left_out))?,
         };
         Ok(if asks { prepared } else { prepared.without_usage() })
     }
@@ -74,15 +71,15 @@ impl ParsedRequest {
         first: (Operation, Codecs),
         other: (Operation, Codecs),
         to: Destination<'_>,
-        mode: Mode,
+        how: (Mode, LeftOut),
     ) -> Result<Prepared, Unprepared> {
-        let prepared = self.translate(first.0, first.1, to, mode);
+        let prepared = self.translate(first, to, how);
         let decoded = self.decoded.get_or_init(|| self.decode(first.1, &self.body)).as_ref();
         // Most requests hold nothing of the kind and are written once.
         if preferred::losses(&prepared) == 0 || !decoded.is_ok_and(preferred::is_kept_by_chat_alone) {
             return prepared;
         }
-        let instead = self.translate(other.0, other.1, to, mode);
+        let instead = self.translate(other, to, how);
         if preferred::losses(&instead) < preferred::losses(&prepared) { instead } else { prepared }
     }
 
@@ -123,6 +120,7 @@ impl ParsedRequest {
             form,
             warnings,
             asks_usage: hide_usage,
+            returns_reasoning: false,
             translation,
         })
     }
@@ -137,10 +135,9 @@ impl ParsedRequest {
 
     fn translate(
         &self,
-        upstream: Operation,
-        codecs: Codecs,
+        (upstream, codecs): (Operation, Codecs),
         to: Destination<'_>,
-        mode: Mode,
+        (mode, left_out): (Mode, LeftOut),
     ) -> Result<Prepared, Unprepared> {
         let mut report = Report::within(mode, most_bytes(self.body.len(), to.max_body));
         self.report_lost(&mut report);
@@ -152,6 +149,15 @@ impl ParsedRequest {
             // For this upstream alone.
             restricted = self.decode(codecs, &splice::apply(&self.body, edits))?;
             &restricted
+        };
+        let returns_reasoning = upstream == Operation::Responses && bound_reasoning::is_in(request);
+        let reduced;
+        let request = if left_out.reasoning && returns_reasoning {
+            report.dropped(Name::Reasoning.field(self.operation()));
+            reduced = bound_reasoning::without(request);
+            &reduced
+        } else {
+            request
         };
         let model = to.model.unwrap_or(&self.model);
         let target = Target { model, default_max_output: to.default_max_output, limits: to.limits };
@@ -182,6 +188,7 @@ impl ParsedRequest {
             form: None,
             warnings,
             asks_usage,
+            returns_reasoning: returns_reasoning && !left_out.reasoning,
             translation,
         })
     }
@@ -226,7 +233,16 @@ impl ParsedRequest {
             lane: Lane::Count,
         };
         let (path, headers) = (place.path, place.headers);
-        Ok(Prepared { path, headers, body, form: None, warnings, asks_usage: false, translation })
+        Ok(Prepared {
+            path,
+            headers,
+            body,
+            form: None,
+            warnings,
+            asks_usage: false,
+            returns_reasoning: false,
+            translation,
+        })
     }
 
     fn decode_counted(&self, codecs: Codecs, body: Bytes) -> Result<Request, Malformed> {
@@ -266,7 +282,16 @@ impl ParsedRequest {
             lane,
         };
         let (path, headers) = (place.path, place.headers);
-        Ok(Prepared { path, headers, body: body.into(), form: None, warnings, asks_usage: false, translation })
+        Ok(Prepared {
+            path,
+            headers,
+            body: body.into(),
+            form: None,
+            warnings,
+            asks_usage: false,
+            returns_reasoning: false,
+            translation,
+        })
     }
 
     fn decode(&self, codecs: Codecs, body: &[u8]) -> Result<Request, Malformed> {

@@ -30,6 +30,15 @@ pub struct Destination<'a> {
     pub max_body: usize,
 }
 
+/// What is left out of a request because the upstream has refused it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The question for usage in a Chat stream, unless the client asks it itself.
+    pub usage: bool,
+    /// Reasoning that is bound to an account (translated requests only).
+    pub reasoning: bool,
+}
+
 /// Why a request cannot be prepared for an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unprepared {
@@ -62,6 +71,8 @@ pub struct Prepared {
     pub warnings: Vec<Warning>,
     /// Whether it asks for usage in the stream although the client did not (`stream_options` of Chat).
     pub asks_usage: bool,
+    /// Whether it gives reasoning back that only the account which issued it can read.
+    pub returns_reasoning: bool,
     /// The answer's way back.
     pub translation: ResponseTranslation,
 }

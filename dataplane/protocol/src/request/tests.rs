@@ -11,6 +11,8 @@ use crate::{
     report::{Mode, Warning},
 };
 
+const WITHOUT_USAGE: LeftOut = LeftOut { usage: true, reasoning: false };
+
 fn matched(operation: Operation) -> MatchedPath {
     MatchedPath { operation, model: None, framing: None, query: None, unknown_query: false, path: None }
 }
@@ -229,10 +231,10 @@ fn usage_is_not_asked_for_where_that_is_refused() {
     let operations = [Operation::ChatCompletions];
     let asking = client.prepare(to(&operations, None), Mode::Default).expect("a lane");
     assert!(asking.asks_usage);
-    let without = client.prepare_without_usage(to(&operations, None), Mode::Default).expect("a lane");
+    let without = client.prepare_without(to(&operations, None), Mode::Default, WITHOUT_USAGE).expect("a lane");
     assert_eq!((without.asks_usage, without.body), (false, client.body().clone()), "as the client sent it");
     let own = chat(r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#);
-    let passed = own.prepare_without_usage(to(&operations, None), Mode::Default).expect("a lane");
+    let passed = own.prepare_without(to(&operations, None), Mode::Default, WITHOUT_USAGE).expect("a lane");
     assert_eq!((passed.asks_usage, passed.body), (false, own.body().clone()), "what the client asks for is its own");
 
     let body = r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"x"}],
@@ -240,7 +242,7 @@ fn usage_is_not_asked_for_where_that_is_refused() {
     let matched = MatchedPath { operation: Operation::Messages, ..chat(r#"{"model":"m"}"#).matched };
     let client = ParsedRequest::read(matched, Head::default(), Bytes::from_static(body.as_bytes())).expect("a call");
     let asking = client.prepare(to(&operations, None), Mode::Default).expect("a lane");
-    let without = client.prepare_without_usage(to(&operations, None), Mode::Default).expect("a lane");
+    let without = client.prepare_without(to(&operations, None), Mode::Default, WITHOUT_USAGE).expect("a lane");
     let read = |body: &Bytes| serde_json::from_slice::<serde_json::Value>(body).expect("JSON");
     let mut expected = read(&asking.body);
     assert!(asking.asks_usage && !without.asks_usage);
@@ -299,4 +301,25 @@ fn where_both_refuse_the_first_says_why() {
         .prepare(to(&[ChatCompletions, Responses], Some("gpt-4.1")), Mode::Default)
         .expect_err("another vendor's tool");
     assert!(matches!(&refused, Unprepared::Refused(refusal) if refusal.field == "tools[]"), "{refused}");
+}
+
+/// Hard cases 161 and 264: a blob is bound to the account that it was made for. Where the request passes through, the
+/// upstream's words are the client's to act on.
+#[test]
+fn bound_reasoning_is_left_out_once_it_is_refused() {
+    let without = LeftOut { usage: false, reasoning: true };
+    let body = r#"{"model":"m","max_tokens":99,"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"gw1.openai.thought.cnNfMS5nQUFBPT0"},{"type":"text","text":"a"}]},{"role":"user","content":"y"}]}"#;
+    let call = read(Operation::Messages, body).expect("a legal body");
+    let first = call.prepare(to(&[Operation::Responses], None), Mode::Default).expect("a lane");
+    assert!(first.returns_reasoning && first.warnings.is_empty() && text(&first).contains("rs_1"), "{}", text(&first));
+    let second = call.prepare_without(to(&[Operation::Responses], None), Mode::Default, without).expect("a lane");
+    assert!(!second.returns_reasoning && !text(&second).contains("reasoning\",\"id"), "{}", text(&second));
+    assert_eq!(second.warnings, [Warning::Dropped { field: "messages[].content[].thinking".into() }]);
+    assert!(call.prepare_without(to(&[Operation::Responses], None), Mode::Strict, without).is_err());
+
+    let body = r#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gA"}]}"#;
+    let own = read(Operation::Responses, body).expect("a legal body");
+    let passed = own.prepare_without(to(&[Operation::Responses], None), Mode::Default, without).expect("a lane");
+    assert!(!passed.returns_reasoning);
+    assert_eq!(text(&passed), body);
 }

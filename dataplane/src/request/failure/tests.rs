@@ -5,7 +5,14 @@ use TryAnother::{Always, If, Never};
 use super::*;
 
 fn failure(cause: Cause, problem: Problem) -> Failure {
-    Failure { upstream: "up".to_owned(), cause, problem, raw: None, names_stream_options: false }
+    Failure {
+        upstream: "up".to_owned(),
+        cause,
+        problem,
+        raw: None,
+        names_stream_options: false,
+        names_reasoning: false,
+    }
 }
 
 /// Cause, problem → fallback, blame, status for the client.

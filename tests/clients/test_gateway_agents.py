@@ -50,7 +50,7 @@ class Claude:
 
 
 class Codex:
-    reached = ["openai"]
+    reached = ["openai", "anthropic", "gemini"]
     unknown_model = "does not exist or you do not have access to it"
 
     def __init__(self, place):

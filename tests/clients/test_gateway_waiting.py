@@ -18,7 +18,7 @@ SLOW = 1.0
 # Each way to ask for a stream, and the types of upstream that it reaches.
 REACHED = {
     "openai-chat": ["openai", "anthropic", "gemini"],
-    "openai-responses": ["openai"],
+    "openai-responses": ["openai", "anthropic", "gemini"],
     "anthropic": ["openai", "anthropic", "gemini"],
     "gemini": ["openai", "anthropic", "gemini"],
 }

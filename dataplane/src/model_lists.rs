@@ -69,6 +69,7 @@ async fn fetch(upstream: &Upstream) -> Result<Vec<OfferedModel>, String> {
     if response.status() != StatusCode::OK {
         return Err(format!("status {}", response.status().as_u16()));
     }
+    #[expect(clippy::disallowed_methods, reason = "what is collected is limited")]
     let body = Limited::new(response.into_body(), MAX_LIST_BYTES).collect().await;
     let body: Bytes = body.map_err(|error| error.to_string())?.to_bytes();
     offered::read(family, &body).ok_or_else(|| "it is not a model list".to_owned())

@@ -38,7 +38,7 @@ pub(crate) fn error(operation: Operation, framing: Framing, problem: &Problem, p
         }
         (Family::OpenAi, _) if operation == Operation::Responses => responses(&mut out, problem, past),
         (Family::OpenAi, _) => {
-            sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes())
+            sse::write(&mut out, None, format!("{{\"error\":{}}}", render::openai_error(problem)).as_bytes());
         }
     }
     out

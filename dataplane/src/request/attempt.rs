@@ -68,33 +68,16 @@ pub(super) struct PlannedRequest {
 
 /// Tries the planned upstreams until one serves. Where none of them can count tokens, the gateway estimates.
 pub(super) async fn attempt(planned: PlannedRequest, guard: &mut Guard) -> Result<Answer, Refusal> {
-    let PlannedRequest { plan, read, client_headers, view } = planned;
-    match try_upstreams((&plan, &read), &client_headers, view, guard).await {
-        Ok(answer) => Ok(answer),
-        Err(refusal) => estimate::in_place_of(refusal, (&plan, &read), guard).await,
-    }
-}
-
-async fn try_upstreams(
-    (plan, read): (&Plan, &Arc<ReadRequest>),
-    client_headers: &HeaderMap,
-    view: ConfigView,
-    guard: &mut Guard,
-) -> Result<Answer, Refusal> {
     let gateway = Arc::clone(guard.gateway());
-    let mut fallback = FallbackLoop::new(plan, read, client_headers, view, &gateway);
-    for (at, upstream) in plan.upstreams.iter().enumerate() {
-        fallback.untried = plan.upstreams.len() - at - 1;
-        if let Some(answer) = fallback.try_upstream(upstream, guard).await? {
-            return Ok(answer);
-        }
-    }
-    while let Some(upstream) = fallback.wait_for_cool_down().await {
-        if let Some(answer) = fallback.try_after_cool_down(&upstream, guard).await? {
-            return Ok(answer);
-        }
-    }
-    Err(fallback.final_error())
+    let PlannedRequest { plan, read, client_headers, view } = planned;
+    let mut fallback = FallbackLoop::new(&plan, &read, &client_headers, view, &gateway);
+    let refusal = match fallback.try_all(guard).await {
+        Ok(Some(answer)) => return Ok(answer),
+        Ok(None) => fallback.final_error(),
+        Err(refusal) => refusal,
+    };
+    // Rare, and not to be kept room for by every request.
+    Box::pin(estimate::in_place_of(refusal, (&plan, &read), guard)).await
 }
 
 struct FallbackLoop<'a> {
@@ -149,6 +132,23 @@ impl<'a> FallbackLoop<'a> {
             unreachable: Vec::new(),
             refused: None,
         }
+    }
+
+    /// All of them, one after the other. None if none serves.
+    async fn try_all(&mut self, guard: &mut Guard) -> Result<Option<Answer>, Refusal> {
+        let upstreams = &self.plan.upstreams;
+        for (at, upstream) in upstreams.iter().enumerate() {
+            self.untried = upstreams.len() - at - 1;
+            if let Some(answer) = self.try_upstream(upstream, guard).await? {
+                return Ok(Some(answer));
+            }
+        }
+        while let Some(upstream) = self.wait_for_cool_down().await {
+            if let Some(answer) = self.try_after_cool_down(&upstream, guard).await? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
     }
 
     /// An upstream's turn. None means that the next one is to be tried.

@@ -15,13 +15,9 @@ from drivers import PNG, TIME, WEATHER
 BEHIND = ["chat", "anthropic", "gemini"]
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
-# A server that is compatible with OpenAI and has Chat alone.
-CHAT = gateways.ROUTE.format(dialect="chat", type="OpenAI", url="{url}/v1", model="via-chat", endpoints="")
-
 
 def start(upstream_process, directory):
-    text = gateways.manifests(upstream_process.url) + CHAT.replace("{url}", upstream_process.url)
-    return gateways.run(text, directory)
+    return gateways.run(gateways.manifests(upstream_process.url), directory)
 
 
 @pytest.fixture(scope="module")

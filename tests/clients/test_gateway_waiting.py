@@ -53,12 +53,9 @@ def waiting(upstream_process, upstream, tmp_path, connect):
     """Makes a driver whose model is served by `slow` and then by `good`; the upstream's scripts tell what each does."""
     text = gateways.COMMON
     for dialect, model in gateways.MODELS.items():
-        openai = dialect == "openai"
-        url = upstream_process.url + ("/v1" if openai else "")
-        endpoints = "endpoints: [ChatCompletions, Responses]" if openai else ""
-        text += ROUTES.format(
-            dialect=dialect, type=gateways.TYPES[dialect], url=url, model=model, endpoints=endpoints
-        )
+        kind, endpoints = gateways.TYPES.get(dialect, "OpenAI"), gateways.ENDPOINTS.get(dialect, "")
+        url = upstream_process.url + ("/v1" if kind == "OpenAI" else "")
+        text += ROUTES.format(dialect=dialect, type=kind, url=url, model=model, endpoints=endpoints)
     running = gateways.run(text, tmp_path, "--heartbeat", f"{int(INTERVAL * 1000)}ms")
     yield lambda name, behind: connect(name, running.url, gateways.TOKEN, gateways.MODELS[behind])
     running.stop()

@@ -33,6 +33,9 @@ const LARGEST_OUTPUT: u64 = 1 << 20;
 /// The most tokens of hidden reasoning beside an answer with a maximum, since some vendors do not count it there.
 const LARGEST_REASONING: u64 = 1 << 17;
 
+/// Bytes of JSON that are held to be counted together.
+const HELD_JSON: usize = 64 << 10;
+
 /// Bytes of the longest body that is searched for [`REFERENCES`].
 const SEARCHED: usize = 64 << 10;
 
@@ -89,13 +92,21 @@ pub fn input(operation: Operation, body: &[u8]) -> Estimate {
 /// Counts the input tokens of a request as well as can be done here: its texts by a real vocabulary, media at their flat
 /// price, and what a chat's format adds. For clients that ask how long a prompt is, where nobody else can say.
 pub fn count(operation: Operation, body: &[u8]) -> u64 {
-    let (mut texts, mut json) = (0_u64, Vec::new());
+    let (mut texts, mut shown, mut json) = (0_u64, 0_u64, Vec::new());
     let read = prompt::read_pieces(operation, body, |piece| match piece {
         Piece::Text(written) => texts = texts.saturating_add(tokens::of_json_string(written)),
         Piece::Json(written) => json.extend_from_slice(written),
-        Piece::JsonString(written) => json.extend([b"\"", written, b"\""].concat()),
+        Piece::JsonString(written) => {
+            for part in [b"\"", written, b"\""] {
+                json.extend_from_slice(part);
+            }
+            if json.len() > HELD_JSON {
+                shown = shown.saturating_add(tokens::of(&String::from_utf8_lossy(&json)));
+                json.clear();
+            }
+        }
     });
-    let shown = tokens::of(&String::from_utf8_lossy(&json));
+    shown = shown.saturating_add(tokens::of(&String::from_utf8_lossy(&json)));
     [texts, shown, read.media, elsewhere(&read), read.added].into_iter().fold(0, u64::saturating_add)
 }
 

@@ -31,9 +31,8 @@ pub(super) async fn in_place_of(
         return Err(refusal);
     };
     let (gateway, request) = (Arc::clone(guard.gateway()), Arc::clone(read));
-    let counting = gateway
-        .offload
-        .run(&account, read.request.body_len(), plan.deadline, move || request.request.estimated_count());
+    // Never in place, however small: the first count unpacks the vocabulary.
+    let counting = gateway.offload.run(&account, usize::MAX, plan.deadline, move || request.request.estimated_count());
     let Ok(Some(body)) = counting.await.map_err(|DeadlinePassed| ()) else { return Err(refusal) };
     guard.attempts.warn_only(Warning::Estimated { field: FIELD.into() });
     Ok(Answer::local(body, plan.deadline))

@@ -40,7 +40,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     catalog::{Key, Kind, Revision, Unreadable, Version},
-    snapshot::ObjectId,
+    snapshot::{ObjectId, Secret},
 };
 
 /// HTTP path of the stream.
@@ -70,6 +70,9 @@ pub const FEATURE_NACK_PARTS: &str = "nack-parts";
 
 /// Feature of an operator: it accepts [`FromDataPlane::Credentials`].
 pub const FEATURE_CREDENTIALS: &str = "credentials";
+
+/// Feature of a data plane: it accepts [`FromOperator::ResponseIdKeys`].
+pub const FEATURE_RESPONSE_IDS: &str = "response-ids";
 
 /// Maximum number of entries in one `held`, `nack` or `credentials` line. Keys have at most 317 bytes and messages at most
 /// [`MAX_REFUSAL`], so a line stays far below [`MAX_LINE`].
@@ -216,6 +219,13 @@ pub enum FromOperator {
         /// From 0; unique among them.
         rank: u32,
     },
+    /// The keys that authenticate ids of stored responses, the same for every data plane: ids are issued with the first and
+    /// accepted with any. Sent before the first transaction and whenever they change, to a data plane that supports
+    /// [`FEATURE_RESPONSE_IDS`].
+    ResponseIdKeys {
+        /// At least one; never shown or logged.
+        keys: Vec<Secret>,
+    },
     /// Requests the resources of the revision in hello, which the operator does not know. Sent before the first transaction,
     /// to a data plane that supports [`FEATURE_LIST`] and omitted the list.
     List {},
@@ -253,7 +263,7 @@ impl Frame for FromDataPlane {
 }
 
 impl Frame for FromOperator {
-    const NAMES: &[&str] = &["begin", "put", "del", "commit", "fleet", "list", "ping"];
+    const NAMES: &[&str] = &["begin", "put", "del", "commit", "fleet", "responseIdKeys", "list", "ping"];
 }
 
 impl Hello {

@@ -33,6 +33,7 @@ fn operator_name(frame: &FromOperator) -> &'static str {
         FromOperator::Del { .. } => "del",
         FromOperator::Commit { .. } => "commit",
         FromOperator::Fleet { .. } => "fleet",
+        FromOperator::ResponseIdKeys { .. } => "responseIdKeys",
         FromOperator::List {} => "list",
         FromOperator::Ping {} => "ping",
     }

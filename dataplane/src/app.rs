@@ -193,6 +193,7 @@ impl App {
             drain: shared.drain.clone(),
             offload: request::Offload::default(),
             deliveries: request::Deliveries::default(),
+            response_ids: Arc::clone(state.response_ids()),
             settings: settings.requests,
         });
         let admin =

@@ -53,6 +53,7 @@ mod respond;
 mod response_headers;
 mod route;
 mod settle;
+mod stored;
 mod wait;
 mod warnings;
 
@@ -62,7 +63,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
-use routeapi_protocol::inbound::{Inbound, MatchedPath};
+use routeapi_protocol::{
+    dialect::Operation,
+    inbound::{Inbound, MatchedPath},
+};
 
 pub(crate) use admit::most_output;
 pub use affinity::named_session;
@@ -84,6 +88,7 @@ use self::{
     realtime::Handshake,
     refusal::Refusal,
     settle::Guard,
+    stored::StoredResponse,
     wait::{Attempts, EarlyHead},
 };
 use crate::{clock, config::runtime::Runtime};
@@ -138,7 +143,11 @@ where
             guard.facts.mark_as_probe();
             return healthy(gateway, &runtime);
         }
-        Inbound::Call(_) | Inbound::Session(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } => {}
+        Inbound::Call(_)
+        | Inbound::Session(_)
+        | Inbound::Stored(_)
+        | Inbound::ListModels(_)
+        | Inbound::GetModel { .. } => {}
     }
     if inbound.is_unlisted() && !runtime.has_other_paths {
         return Err(Refusal::NoSuchPath { meant: None });
@@ -146,17 +155,27 @@ where
     if let Inbound::Call(matched) | Inbound::Session(matched) = &inbound {
         guard.facts.set_operation(matched.operation);
     }
+    if let Inbound::Stored(path) = &inbound {
+        guard.facts.set_operation(Operation::Stored(path.call));
+    }
     let caller = identify::identify(&runtime, &head, guard.context().now)?;
     guard.facts.set_caller(&caller);
     match inbound {
         Inbound::Call(matched) => {
-            let planned = plan(ConfigView::new(runtime, caller), matched, (head, body), guard).await?;
+            let planned = plan(ConfigView::new(runtime, caller), (matched, None), (head, body), guard).await?;
+            Ok(Handled::Upstream(Box::new(planned)))
+        }
+        Inbound::Stored(path) => {
+            let (matched, subject) = StoredResponse::subject(path, &caller.token.id, &gateway.response_ids)?;
+            let request = (matched, Some(subject));
+            let body = stored::no_body(&mut head.headers);
+            let planned = plan(ConfigView::new(runtime, caller), request, (head, body), guard).await?;
             Ok(Handled::Upstream(Box::new(planned)))
         }
         Inbound::Session(matched) => {
             let handshake = Handshake::read(&mut head, &matched, gateway)?;
             let request = (head, Handshake::body());
-            let planned = plan(ConfigView::new(runtime, caller), matched, request, guard).await?;
+            let planned = plan(ConfigView::new(runtime, caller), (matched, None), request, guard).await?;
             Ok(Handled::Session(Box::new(planned), Box::new(handshake)))
         }
         Inbound::ListModels(kind) => Ok(Handled::Local(models::list(&runtime, &caller, kind, &head))),
@@ -176,10 +195,10 @@ fn healthy(gateway: &Gateway, runtime: &Runtime) -> Result<Handled, Refusal> {
     Ok(Handled::Local(br#"{"status":"ok"}"#.to_vec()))
 }
 
-/// A call for a model, from its body to the upstreams that are to be tried.
+/// A call for a model, or about a stored response, from its body to the upstreams that are to be tried.
 async fn plan<B>(
     mut view: ConfigView,
-    matched: MatchedPath,
+    (matched, subject): (MatchedPath, Option<Box<StoredResponse>>),
     (head, body): (Parts, B),
     guard: &mut Guard,
 ) -> Result<PlannedRequest, Refusal>
@@ -198,8 +217,10 @@ where
     let requested_model = (read.request.model(), read.needs);
     let token = &view.caller().token;
     let session = named_session(admission.route.affinity.as_ref(), &token.id, &head.headers, &read.request);
+    stored::refuse_conversation(&read.request, &admission.route)?;
+    let stored = subject.or_else(|| StoredResponse::previous(&read.request, &token.id, &gateway.response_ids));
     let whose = (guard.facts.tenant(), session);
-    let plan = plan::plan(&admission.route, requested_model, token, whose, guard.context())?;
+    let plan = plan::plan(&admission.route, (requested_model, stored), token, whose, guard.context())?;
     guard.facts.set_home(plan.home.as_ref());
     Ok(PlannedRequest { plan, read, client_headers: head.headers, view })
 }

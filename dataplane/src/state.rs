@@ -8,6 +8,7 @@ mod learned;
 mod load;
 mod offered_models;
 mod rejected_keys;
+mod response_ids;
 mod retry_budget;
 
 use std::{
@@ -25,6 +26,7 @@ pub use learned::Learned;
 pub use load::{InFlight, Load};
 pub use offered_models::OfferedModels;
 pub use rejected_keys::{KeyRejection, RejectedKeys};
+pub use response_ids::{PresentedId, ResponseIds};
 pub use retry_budget::RetryBudget;
 
 use crate::{
@@ -53,6 +55,7 @@ pub struct SharedState {
     credentials: Registry<CredentialsKey, Credentials>,
     offered_models: Registry<CredentialsKey, OfferedModels>,
     rejected_keys: Arc<RejectedKeys>,
+    response_ids: Arc<ResponseIds>,
     clients: Clients,
     traffic: Arc<Traffic>,
 }
@@ -71,6 +74,7 @@ impl SharedState {
             credentials: Registry::default(),
             offered_models: Registry::default(),
             rejected_keys: Arc::default(),
+            response_ids: Arc::default(),
             clients: Clients::new(addresses),
             traffic: Arc::default(),
         }
@@ -117,6 +121,11 @@ impl SharedState {
     /// Which providers' keys are rejected.
     pub fn rejected_keys(&self) -> &Arc<RejectedKeys> {
         &self.rejected_keys
+    }
+
+    /// Ids of stored responses.
+    pub fn response_ids(&self) -> &Arc<ResponseIds> {
+        &self.response_ids
     }
 
     /// Connections to upstreams.

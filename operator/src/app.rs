@@ -74,6 +74,7 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
         publisher: Publisher::new(&settings),
         acks: AckBook::new(),
         metrics: Arc::default(),
+        response_ids: Arc::default(),
         client,
     };
     let certificates: Arc<Certificates> = Arc::default();
@@ -95,7 +96,7 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
     let tokens = TokenController::new(&settings, &context);
     let statuses = StatusWriter::new(&settings, &context, tokens.secret_states());
     let certificate_controller =
-        CertificateController::new(&settings, &context.client, Arc::clone(&certificates), leader.clone());
+        CertificateController::new(&settings, &context, Arc::clone(&certificates), leader.clone());
     let mut others = JoinSet::new();
     others.spawn(admin::serve(Arc::new(admin), admin_listener, shutdown.clone()));
     let events = EventRecorder::new(&settings, &context.client);
@@ -127,6 +128,7 @@ fn push_server(settings: &Settings, context: &Context, shutdown: &CancellationTo
         sessions: SessionContext {
             publications: context.publisher.subscribe(),
             history: context.publisher.history(),
+            response_ids: Arc::clone(&context.response_ids),
             lists: Arc::new(Semaphore::new(push::session::MAX_CONCURRENT_LISTS)),
             acks: Arc::clone(&context.acks),
             metrics: Arc::clone(&context.metrics),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::{index::Index, publish::Publisher, push::ack::AckBook, telemetry::Metrics};
+use crate::{index::Index, publish::Publisher, push::ack::AckBook, response_ids::ResponseIdKeys, telemetry::Metrics};
 
 /// The shared state of one operator. Cheap to clone; all clones share it.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct Context {
     pub publisher: Arc<Publisher>,
     /// Acknowledgements of data planes.
     pub acks: Arc<AckBook>,
+    /// Keys of ids of stored responses.
+    pub response_ids: Arc<ResponseIdKeys>,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
 }

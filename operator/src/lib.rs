@@ -16,6 +16,7 @@ mod log_limiter;
 pub mod preflight;
 pub mod publish;
 pub mod push;
+pub mod response_ids;
 mod service_account;
 pub mod settings;
 pub mod status;

@@ -73,15 +73,20 @@ pub async fn provide_in(release: &Release, namespace: &str, name: &str, upstream
     let manifests = [
         key(name, "first"),
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca.crt": upstream.ca_pem()}}),
-        json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": "AIProvider", "metadata": {"name": name}, "spec": {
-            "type": "OpenAI",
-            "baseURL": format!("https://{}/v1", upstream.address()),
-            "tls": {"caCertificateRef": {"kind": "ConfigMap", "name": name}, "serverName": "localhost"},
-            "credentials": {"apiKey": {"secretRef": {"name": name}}},
-            "allowedRoutes": {"namespaces": {"from": "All"}},
-        }}),
+        provider(name, upstream),
     ];
     release.apply(namespace, &list(&manifests)).await.unwrap();
+}
+
+/// The AIProvider alone.
+pub fn provider(name: &str, upstream: &Upstream) -> Value {
+    json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": "AIProvider", "metadata": {"name": name}, "spec": {
+        "type": "OpenAI",
+        "baseURL": format!("https://{}/v1", upstream.address()),
+        "tls": {"caCertificateRef": {"kind": "ConfigMap", "name": name}, "serverName": "localhost"},
+        "credentials": {"apiKey": {"secretRef": {"name": name}}},
+        "allowedRoutes": {"namespaces": {"from": "All"}},
+    }})
 }
 
 /// The same in the release's own namespace, where the chart's defaults look for Secrets.

@@ -17,4 +17,5 @@ mod outage;
 mod propagation;
 mod rotation;
 mod status;
+mod stored_responses;
 mod storm;

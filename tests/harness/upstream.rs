@@ -34,6 +34,7 @@ mod direct;
 mod event;
 mod form;
 mod gemini;
+mod kept;
 mod play;
 mod realtime;
 mod record;

@@ -40,6 +40,7 @@ mod responses_upstream;
 mod secrecy;
 mod settings;
 mod stalled;
+mod stored_responses;
 mod streaming;
 mod streams;
 mod subscribe;

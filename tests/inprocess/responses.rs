@@ -175,9 +175,10 @@ async fn an_upstream_that_keeps_the_state_serves_what_the_first_cannot() {
         .route("m", &["first", "second"])
         .token();
     let gateway = Gateway::start(&manifests);
-    let answer = asks(false, &json!({"previous_response_id": "resp_1"})).send(&gateway).await;
+    let prompt = json!({"prompt": {"id": "pmpt_1"}});
+    let answer = asks(false, &prompt).send(&gateway).await;
     assert_eq!((answer.status, first.received().len()), (200, 0), "{}", answer.text());
-    assert_eq!(second.received()[0].json()["previous_response_id"], "resp_1");
+    assert_eq!(second.received()[0].json()["prompt"], prompt["prompt"]);
 }
 
 #[tokio::test]

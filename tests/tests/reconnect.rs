@@ -102,6 +102,7 @@ impl Operator {
             sessions: SessionContext {
                 publications: publications.subscribe(),
                 history: history.clone(),
+                response_ids: Arc::default(),
                 lists: Arc::new(Semaphore::new(MAX_CONCURRENT_LISTS)),
                 acks: Arc::clone(&acks),
                 metrics: Arc::clone(&metrics),

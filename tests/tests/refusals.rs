@@ -81,6 +81,7 @@ impl Stream {
         let context = SessionContext {
             publications: publications.subscribe(),
             history: History::default(),
+            response_ids: Arc::default(),
             lists: Arc::new(Semaphore::new(session::MAX_CONCURRENT_LISTS)),
             acks: Arc::clone(&acks),
             metrics: Arc::default(),

@@ -44,7 +44,8 @@ pub fn client_codec(operation: Operation) -> Option<&'static dyn ClientCodec> {
         | Operation::EmbedContent
         | Operation::BatchEmbedContents
         | Operation::CountTokens
-        | Operation::Direct(_) => None,
+        | Operation::Direct(_)
+        | Operation::Stored(_) => None,
     }
 }
 
@@ -61,6 +62,7 @@ pub fn upstream_codec(operation: Operation) -> Option<&'static dyn UpstreamCodec
         | Operation::EmbedContent
         | Operation::BatchEmbedContents
         | Operation::CountTokens
-        | Operation::Direct(_) => None,
+        | Operation::Direct(_)
+        | Operation::Stored(_) => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::direct::Direct;
+use crate::{direct::Direct, stored::StoredCall};
 
 /// A vendor's conventions: the shape of errors, the names of headers, the alphabet of ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,8 @@ pub enum Operation {
     CountTokens,
     /// Another endpoint of OpenAI's, which is passed on and never translated.
     Direct(Direct),
+    /// A call about a response that OpenAI keeps.
+    Stored(StoredCall),
 }
 
 /// Where an operation is below an API's base, at clients' side and at upstreams'.
@@ -62,10 +64,13 @@ pub enum OperationKind {
     CountTokens,
     /// What is passed on and never translated.
     Direct(Direct),
+    /// What was generated before.
+    Stored,
 }
 
 impl Operation {
-    /// The operations that are translated or looked into: all but [`Operation::Direct`].
+    /// The operations that are translated or looked into: all but [`Operation::Direct`] and
+    /// [`Operation::Stored`].
     pub const KNOWN: [Self; 10] = [
         Self::ChatCompletions,
         Self::Responses,
@@ -93,6 +98,17 @@ impl Operation {
             Self::BatchEmbedContents => CallPath::Verb("batchEmbedContents"),
             Self::CountTokens => CallPath::Verb("countTokens"),
             Self::Direct(direct) => CallPath::Fixed(direct.path()),
+            // It has the response's id in it.
+            Self::Stored(_) => CallPath::Fixed(""),
+        }
+    }
+
+    /// Its method, at clients' side and at upstreams'.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Stored(call) => call.method(),
+            Self::Direct(Direct::Realtime) => "GET",
+            _ => "POST",
         }
     }
 
@@ -103,7 +119,8 @@ impl Operation {
             | Self::Responses
             | Self::ResponsesInputTokens
             | Self::Embeddings
-            | Self::Direct(_) => Family::OpenAi,
+            | Self::Direct(_)
+            | Self::Stored(_) => Family::OpenAi,
             Self::Messages | Self::MessagesCountTokens => Family::Anthropic,
             Self::GenerateContent | Self::EmbedContent | Self::BatchEmbedContents | Self::CountTokens => Family::Gemini,
         }
@@ -121,6 +138,7 @@ impl Operation {
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => OperationKind::Embed,
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => OperationKind::CountTokens,
             Self::Direct(direct) => OperationKind::Direct(direct),
+            Self::Stored(_) => OperationKind::Stored,
         }
     }
 
@@ -129,6 +147,7 @@ impl Operation {
         match self.kind() {
             OperationKind::Generate => true,
             OperationKind::Direct(direct) => direct.streams(),
+            OperationKind::Stored => matches!(self, Self::Stored(StoredCall::Retrieve)),
             OperationKind::Embed | OperationKind::CountTokens => false,
         }
     }
@@ -138,14 +157,15 @@ impl Operation {
         match self.kind() {
             OperationKind::Generate => true,
             OperationKind::Direct(direct) => direct.bills_output(),
-            OperationKind::Embed | OperationKind::CountTokens => false,
+            OperationKind::Embed | OperationKind::CountTokens | OperationKind::Stored => false,
         }
     }
 
     /// Whether vendors charge nothing for it.
     pub const fn is_free(self) -> bool {
         match self.kind() {
-            OperationKind::CountTokens => true,
+            // What a stored response cost, was charged to the request that made it.
+            OperationKind::CountTokens | OperationKind::Stored => true,
             OperationKind::Direct(direct) => direct.is_free(),
             OperationKind::Generate | OperationKind::Embed => false,
         }
@@ -159,6 +179,8 @@ impl Operation {
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "count_tokens",
             Self::Direct(direct) => direct.gen_ai_operation(),
+            // OpenTelemetry has no name for them.
+            Self::Stored(call) => call.name(),
         }
     }
 
@@ -172,6 +194,7 @@ impl Operation {
             Self::Messages => "the Messages API is",
             Self::GenerateContent => "generateContent is",
             Self::Direct(direct) => direct.called(),
+            Self::Stored(_) => "stored responses are",
         }
     }
 
@@ -189,6 +212,7 @@ impl Operation {
             Self::BatchEmbedContents => "batch_embed_contents",
             Self::CountTokens => "count_tokens",
             Self::Direct(direct) => direct.name(),
+            Self::Stored(call) => call.name(),
         }
     }
 }

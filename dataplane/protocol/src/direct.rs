@@ -28,6 +28,8 @@ pub enum Direct {
     Rerank,
     /// How well pairs of texts fit each other (vLLM).
     Score,
+    /// A conversation, made shorter for later Responses requests.
+    Compaction,
     /// A conversation over a WebSocket.
     Realtime,
     /// Whatever else an upstream has below its base URL; the path is the client's.
@@ -88,7 +90,7 @@ struct Facts {
 }
 
 #[rustfmt::skip]
-const TABLE: [Facts; 12] = [
+const TABLE: [Facts; 13] = [
     Facts { direct: Direct::Completions, path: "/completions", name: "completions", called: "legacy completions are", gen_ai_operation: "text_completion",
         takes: Takes::Json, gives: Gives::Document(&["choices"]), streams: true, billed: Billed::Tokens },
     Facts { direct: Direct::Moderations, path: "/moderations", name: "moderations", called: "moderations are", gen_ai_operation: "moderation",
@@ -109,6 +111,8 @@ const TABLE: [Facts; 12] = [
         takes: Takes::Json, gives: Gives::Document(&["results", "data"]), streams: false, billed: Billed::Input },
     Facts { direct: Direct::Score, path: "/score", name: "score", called: "scoring is", gen_ai_operation: "score",
         takes: Takes::Json, gives: Gives::Document(&["data", "scores"]), streams: false, billed: Billed::Input },
+    Facts { direct: Direct::Compaction, path: "/responses/compact", name: "responses_compact", called: "compaction is", gen_ai_operation: "compact",
+        takes: Takes::Json, gives: Gives::Document(&["output"]), streams: false, billed: Billed::Tokens },
     // What is sent and answered are messages of a WebSocket: there is no body either way.
     Facts { direct: Direct::Realtime, path: "/realtime", name: "realtime", called: "the Realtime API is", gen_ai_operation: "realtime",
         takes: Takes::Json, gives: Gives::Anything, streams: true, billed: Billed::Tokens },
@@ -148,6 +152,7 @@ impl Direct {
             translations,
             rerank,
             score,
+            compaction,
             realtime,
             unlisted,
         ] = &TABLE;
@@ -162,6 +167,7 @@ impl Direct {
             Self::Translations => translations,
             Self::Rerank => rerank,
             Self::Score => score,
+            Self::Compaction => compaction,
             Self::Realtime => realtime,
             Self::Unlisted => unlisted,
         }

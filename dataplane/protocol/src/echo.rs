@@ -84,7 +84,7 @@ impl Context<'_> {
             include_usage: request.include_usage == Some(true),
             custom_tools: Arc::new(say.custom_tool().into_iter().collect()),
             echo: self.request_echo(),
-            most_bytes: None,
+            ..ResponseContext::default()
         };
         if stream {
             return Ok(self.stream(codec, &reply, &self.events(&say, count, usage)));

@@ -23,6 +23,7 @@ use crate::{
     dialect::{CallPath, Family, Operation},
     direct::Direct,
     framing::Framing,
+    stored::{StoredPath, stored_path},
 };
 
 /// What a request is about.
@@ -32,6 +33,8 @@ pub enum Inbound {
     Call(MatchedPath),
     /// A WebSocket for a model.
     Session(MatchedPath),
+    /// A call about a response that an upstream keeps.
+    Stored(StoredPath),
     /// The list of models.
     ListModels(ModelList),
     /// One entry of it.
@@ -166,6 +169,12 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
             Inbound::Call(matched) => post_only(method, matched.operation.family(), inbound),
             _ => reading_only(method, family, inbound),
         };
+    }
+    if family == Family::OpenAi
+        && let Some(stored) = stored_path(method, rest, query, |id| percent_decoded(id).into_owned())
+    {
+        let not_allowed = |allow| NoSuchPath::MethodNotAllowed { family: Family::OpenAi, allow };
+        return stored.map(Inbound::Stored).map_err(not_allowed);
     }
     let (family, meant) = (family_of(base, rest), meant(rest));
     match unserved::unserved(rest).filter(|_| meant.is_none()) {

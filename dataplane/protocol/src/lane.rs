@@ -10,6 +10,7 @@ pub(crate) mod parts;
 pub(crate) mod passthrough;
 pub(crate) mod raw;
 pub(crate) mod stated;
+pub(crate) mod stored;
 pub(crate) mod terminal;
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub mod response_stats;
 pub mod response_translation;
 pub mod scan;
 pub mod splice;
+pub mod stored;
 mod tap;
 mod usage;
 pub mod websocket;

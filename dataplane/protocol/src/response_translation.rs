@@ -19,7 +19,7 @@ use crate::{
         parts::{Answer, Lane, in_clients_words, unreadable},
         passthrough::{self, stream::PassthroughStream},
         raw::RawStream,
-        stated,
+        stated, stored,
     },
     problem::{Problem, RetryHints, understand},
     response_stats::ResponseStats,
@@ -62,7 +62,7 @@ impl ResponseTranslation {
     /// Whether bytes go through as they are.
     pub fn is_passthrough(&self) -> bool {
         match self.lane {
-            Lane::Passthrough { .. } | Lane::Raw => true,
+            Lane::Passthrough { .. } | Lane::Raw | Lane::Stored => true,
             Lane::Generate { .. } | Lane::Embed { .. } | Lane::Count => false,
         }
     }
@@ -103,6 +103,7 @@ impl ResponseTranslation {
             Lane::Passthrough { .. } => {
                 passthrough::whole::answer(self.upstream, context, Answer { status, content_type, body })
             }
+            Lane::Stored => stored::answer(context.response_ids.as_ref(), body),
             Lane::Raw => Err(unreadable("an answer of this kind is never read as a whole")),
             Lane::Generate { codecs, names, custom_tools, echo } => {
                 let (custom_tools, echo) = (Arc::clone(custom_tools), echo.clone());
@@ -135,6 +136,10 @@ impl ResponseTranslation {
         let lane = match &self.lane {
             Lane::Passthrough { hide_usage } => {
                 let lane = PassthroughStream::new(self.upstream, self.framing, context, *hide_usage);
+                StreamLane::Passthrough(Box::new(lane))
+            }
+            Lane::Stored => {
+                let lane = PassthroughStream::new(Operation::Responses, self.framing, context, false);
                 StreamLane::Passthrough(Box::new(lane))
             }
             // Vectors and counts never stream; whoever asks for pieces of them gets the bytes as they come.

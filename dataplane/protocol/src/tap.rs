@@ -40,7 +40,8 @@ impl Tap {
             | Operation::EmbedContent
             | Operation::BatchEmbedContents
             | Operation::CountTokens
-            | Operation::Direct(_) => Self::Blind,
+            | Operation::Direct(_)
+            | Operation::Stored(_) => Self::Blind,
         }
     }
 

@@ -248,6 +248,7 @@ fn destination(operations: &[Operation]) -> Destination<'_> {
         model: None,
         default_max_output: 8_192,
         limits: ModelLimits::default(),
+        previous_response: None,
         max_body: 32 << 20,
     }
 }
@@ -264,7 +265,7 @@ const fn title(operation: Operation) -> &'static str {
         MessagesCountTokens => "Messages count_tokens",
         CountTokens => "countTokens",
         ResponsesInputTokens => "Responses input_tokens",
-        Operation::Direct(_) => "other",
+        Operation::Direct(_) | Operation::Stored(_) => "other",
     }
 }
 

@@ -167,7 +167,12 @@ fn read(args: &Args) -> anyhow::Result<ParsedRequest> {
     match inbound::route("POST", &path, query)? {
         Inbound::Call(matched) => ParsedRequest::read(matched, Head::default(), Bytes::from(body))
             .map_err(|error| anyhow::anyhow!("{name}: {error}")),
-        Inbound::Session(_) | Inbound::ListModels(_) | Inbound::GetModel { .. } | Inbound::Probe | Inbound::Health => {
+        Inbound::Session(_)
+        | Inbound::Stored(_)
+        | Inbound::ListModels(_)
+        | Inbound::GetModel { .. }
+        | Inbound::Probe
+        | Inbound::Health => {
             bail!("{path} is not a request to a model")
         }
     }
@@ -276,6 +281,7 @@ impl Explained<'_> {
                 model: upstream.model.as_deref(),
                 default_max_output: self.default_max_output,
                 limits: terms.limits,
+                previous_response: None,
                 max_body: RequestSettings::default().max_body_bytes,
             };
             match self.request.prepare(to, self.route.mode) {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock,
-    state::{RejectedKeys, SharedState, StateChanges},
+    state::{RejectedKeys, ResponseIds, SharedState, StateChanges},
 };
 
 /// Puts configurations in force, one after the other.
@@ -48,6 +48,11 @@ impl Installer {
     /// Which providers' keys are rejected.
     pub fn rejected_keys(&self) -> &RejectedKeys {
         self.state.rejected_keys()
+    }
+
+    /// Ids of stored responses.
+    pub fn response_ids(&self) -> &ResponseIds {
+        self.state.response_ids()
     }
 
     /// Every resource in force.

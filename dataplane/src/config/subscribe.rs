@@ -173,6 +173,7 @@ async fn run_stream(
                     install(settings, installer, session, target, &to_operator).await?;
                 }
                 Effect::Share(share) => installer.share(share),
+                Effect::ResponseIdKeys(keys) => installer.response_ids().set(&keys),
                 Effect::Deferred(_) => {
                     tracing::warn!(
                         "the operator replica lags behind the configuration in force; waiting for a newer state"

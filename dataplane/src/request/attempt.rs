@@ -44,6 +44,7 @@ use super::{
     read::{FormRest, ReadRequest},
     refusal::Refusal,
     settle::Guard,
+    stored::StoredResponse,
 };
 use crate::{
     clock,
@@ -302,6 +303,7 @@ impl<'a> FallbackLoop<'a> {
             rest: self.read.rest.as_ref(),
             client_headers: self.client_headers,
             upstream,
+            token: &self.view.caller().token.id,
             account: &self.view.caller().token.account,
             deadline: self.plan.deadline,
             retries_filtered: self.plan.triggers_fallback(FallbackCondition::ContentFiltered) && self.may_try_another(),
@@ -381,11 +383,13 @@ impl<'a> FallbackLoop<'a> {
             }));
         }
         let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
+        let previous = self.plan.stored.as_deref().and_then(StoredResponse::upstream_id).map(str::to_owned);
         let prepared = self.gateway.offload.run(&account, read.request.body_len(), self.plan.deadline, move || {
             let operations = &to.operations;
             let limits = to.limits(read.request.model());
             let host = to.provider.host;
-            let to = Destination { host, operations, model: to.model.as_deref(), default_max_output, limits, max_body };
+            let (model, previous_response) = (to.model.as_deref(), previous.as_deref());
+            let to = Destination { host, operations, model, default_max_output, limits, previous_response, max_body };
             let mut prepared = read.request.prepare_without(to, mode, left_out)?;
             if let Some(additions) = additions {
                 prepared.complete(additions.defaults());
@@ -487,7 +491,11 @@ const fn endpoint_name(operation: Operation) -> Option<&'static str> {
             Direct::Rerank => Some("Rerank"),
             Direct::Realtime => Some("Realtime"),
             Direct::Unlisted => Some("OtherPaths"),
-            Direct::ImageEdits | Direct::ImageVariations | Direct::Translations | Direct::Score => None,
+            Direct::ImageEdits
+            | Direct::ImageVariations
+            | Direct::Translations
+            | Direct::Score
+            | Direct::Compaction => None,
         },
         _ => None,
     }

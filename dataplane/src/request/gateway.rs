@@ -6,6 +6,7 @@ use super::{client::RecordClient, deliveries::Deliveries, offload::Offload};
 use crate::{
     config::store::Store,
     server::{Drain, TrustedProxies},
+    state::ResponseIds,
     telemetry::{Metrics, RecordSink},
 };
 
@@ -23,6 +24,8 @@ pub struct Gateway {
     pub offload: Offload,
     /// Answers that are being handed over; [`super::end_overdue`] looks after them.
     pub deliveries: Deliveries,
+    /// Ids of stored responses.
+    pub response_ids: Arc<ResponseIds>,
     /// Limits and timeouts.
     pub settings: RequestSettings,
 }

@@ -15,6 +15,7 @@ use super::{
     context::Context,
     printable::clip_model,
     refusal::Refusal,
+    stored::StoredResponse,
 };
 use crate::{
     clock,
@@ -35,6 +36,8 @@ pub(super) struct Plan {
     pub deadline: Instant,
     /// Where its session stays, if it belongs to one.
     pub home: Option<SessionHome>,
+    /// The stored response that it refers to, if it does; the upstreams are then those that know it.
+    pub stored: Option<Box<StoredResponse>>,
 }
 
 impl Plan {
@@ -45,10 +48,10 @@ impl Plan {
 }
 
 /// Orders the upstreams that may serve this model to this token and have what the call needs, for a tenant and, where the
-/// route keeps sessions together, a session.
+/// route keeps sessions together, a session. A call that refers to a stored response goes to upstreams that know it.
 pub(super) fn plan(
     route: &Arc<Route>,
-    (requested_model, needs): (&str, Needs),
+    ((requested_model, needs), stored): ((&str, Needs), Option<Box<StoredResponse>>),
     token: &Token,
     (tenant, session): (&str, Option<NamedSession>),
     context: &Context,
@@ -62,7 +65,11 @@ pub(super) fn plan(
         return Err(Refusal::RouteBroken { route: id(), why });
     }
     let model = || clip_model(requested_model);
-    let taking = route.upstreams.iter().filter(|upstream| upstream.weight > 0);
+    let issuers = stored.as_ref().map(|stored| stored.issuers(route)).transpose()?;
+    // What goes on where it began, does so at an upstream that gets nothing new as well.
+    let is_bound = issuers.is_some();
+    let upstreams = issuers.as_ref().unwrap_or(&route.upstreams);
+    let taking = upstreams.iter().filter(|upstream| is_bound || upstream.weight > 0);
     let mut offered = taking.filter_map(|upstream| Some((upstream, upstream.terms(requested_model)?))).peekable();
     if offered.peek().is_none() {
         return Err(Refusal::ModelNotOffered { route: id(), model: model() });
@@ -80,7 +87,11 @@ pub(super) fn plan(
         tenant,
         session: session.as_ref().map(|named| named.session),
     };
-    let upstreams = balance::order(&capable, selection, |below| fastrand::u64(..below.max(1)));
+    let upstreams = match is_bound {
+        // Weights are about what could as well go elsewhere.
+        true => capable.clone(),
+        false => balance::order(&capable, selection, |below| fastrand::u64(..below.max(1))),
+    };
     let timeout = upstreams.iter().map(|upstream| upstream.timeouts.request).max();
     let Some(timeout) = timeout else {
         return Err(Refusal::NotCapable { route: id(), needs: capability_names(&needed) });
@@ -91,5 +102,5 @@ pub(super) fn plan(
     let home = session.and_then(|NamedSession { session, key }| {
         balance::home(&capable, session).map(|upstream| SessionHome { key, upstream: Arc::clone(upstream) })
     });
-    Ok(Plan { route: Arc::clone(route), upstreams, deadline, home })
+    Ok(Plan { route: Arc::clone(route), upstreams, deadline, home, stored })
 }

@@ -121,6 +121,14 @@ pub(super) enum Refusal {
         /// As the client wrote it.
         model: String,
     },
+    /// It names a stored response that was not issued to this token by an upstream of the model's route.
+    #[error("{}", NoResponse { id, is_subject: *is_subject })]
+    UnknownResponse {
+        /// As the client wrote it, clipped.
+        id: String,
+        /// Whether the call is about it; otherwise it is a request that goes on from it.
+        is_subject: bool,
+    },
     /// The token's list does not hold this model.
     #[error("ApiToken {token} may not use the model {model:?}: its models list does not hold it")]
     ModelNotAllowed {
@@ -259,6 +267,24 @@ impl fmt::Display for NoPath {
             Some(meant) => write!(out, "there is nothing at this path; {meant} is served: check the client's base URL"),
             None => out.write_str("there is nothing at this path; GET /v1/models lists the models this gateway serves"),
         }
+    }
+}
+
+/// A stored response that is not there, as OpenAI says it: clients look for these words.
+struct NoResponse<'a> {
+    id: &'a str,
+    is_subject: bool,
+}
+
+impl fmt::Display for NoResponse<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_subject { "Response" } else { "Previous response" };
+        write!(
+            out,
+            "{what} with id '{}' not found. An id holds for the API key that it was issued to, and only while its \
+             upstream serves the model",
+            self.id
+        )
     }
 }
 

@@ -28,6 +28,9 @@ const ROUTE_NOT_READY: &str = "route_not_ready";
 /// What programs read where a limit store is away: the same request may pass in a moment.
 const LIMIT_STORE_UNAVAILABLE: &str = "limit_store_unavailable";
 
+/// OpenAI's word for it; its clients then send the whole conversation.
+const PREVIOUS_RESPONSE_NOT_FOUND: &str = "previous_response_not_found";
+
 /// Answers a refusal and settles the request.
 pub(super) fn refuse(mut refusal: Refusal, mut guard: Guard) -> Response<Bytes> {
     let message = refusal.to_string();
@@ -88,6 +91,10 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         | Refusal::ModelNotAllowed { .. }
         | Refusal::ModelNotOffered { .. }
         | Refusal::Unpriced { .. } => problem.param = Some("model".into()),
+        Refusal::UnknownResponse { is_subject: false, .. } => {
+            problem.param = Some("previous_response_id".into());
+            problem.code = Some(PREVIOUS_RESPONSE_NOT_FOUND.to_owned());
+        }
         Refusal::LimitReached(exceeded) => problem.retry_after_ms = exceeded.retry_after_ms,
         Refusal::CoolingDown { wait, .. } => {
             problem.retry_after_ms = u64::try_from(wait.as_millis()).ok();
@@ -108,6 +115,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         }
         Refusal::NoSuchPath { .. }
         | Refusal::NotServed(_)
+        | Refusal::UnknownResponse { is_subject: true, .. }
         | Refusal::NoToken
         | Refusal::UnknownToken
         | Refusal::MistypedToken
@@ -148,6 +156,8 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::BadEncoding { .. } => (ProblemKind::InvalidRequest, "bad_encoding"),
         Refusal::Malformed(_) => (ProblemKind::InvalidRequest, "malformed"),
         Refusal::UnknownModel { .. } => (ProblemKind::ModelNotFound, "unknown_model"),
+        Refusal::UnknownResponse { is_subject: true, .. } => (ProblemKind::NotFound, "response_not_found"),
+        Refusal::UnknownResponse { .. } => (ProblemKind::InvalidRequest, PREVIOUS_RESPONSE_NOT_FOUND),
         Refusal::ModelNotAllowed { .. } => (ProblemKind::Permission, "model_not_allowed"),
         Refusal::ModelNotOffered { .. } => (ProblemKind::ModelNotFound, "model_not_offered"),
         Refusal::Unpriced { .. } => (ProblemKind::Permission, "unpriced"),
@@ -210,6 +220,7 @@ fn outcome(refusal: &Refusal) -> RequestOutcome {
         | Refusal::BadEncoding { .. }
         | Refusal::Malformed(_)
         | Refusal::UnknownModel { .. }
+        | Refusal::UnknownResponse { .. }
         | Refusal::ModelNotAllowed { .. }
         | Refusal::ModelNotOffered { .. }
         | Refusal::Unpriced { .. }

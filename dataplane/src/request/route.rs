@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, Method, Version, header::UPGRADE, request::Parts};
 use routeapi_protocol::{
-    dialect::Family,
+    dialect::{Family, Operation},
     inbound::{self, Inbound, ModelList, NoSuchPath},
 };
 
@@ -37,7 +37,9 @@ fn resolve_list(inbound: Inbound, headers: &HeaderMap) -> Inbound {
     match inbound {
         Inbound::ListModels(list) => Inbound::ListModels(list.with_headers(anthropic, google)),
         Inbound::GetModel { list, id } => Inbound::GetModel { list: list.with_headers(anthropic, google), id },
-        other @ (Inbound::Call(_) | Inbound::Session(_) | Inbound::Probe | Inbound::Health) => other,
+        other @ (Inbound::Call(_) | Inbound::Session(_) | Inbound::Stored(_) | Inbound::Probe | Inbound::Health) => {
+            other
+        }
     }
 }
 
@@ -49,6 +51,7 @@ fn family(inbound: &Inbound, headers: &HeaderMap) -> Family {
             ModelList::Anthropic => Family::Anthropic,
             ModelList::Gemini => Family::Gemini,
         },
+        Inbound::Stored(path) => Operation::Stored(path.call).family(),
         Inbound::Probe if headers.contains_key("anthropic-version") => Family::Anthropic,
         Inbound::Probe | Inbound::Health => Family::OpenAi,
     }

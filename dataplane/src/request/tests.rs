@@ -74,6 +74,7 @@ fn gateway_from(snapshot: &Snapshot) -> (Arc<Gateway>, Arc<Kept>) {
         drain: Drain::new(),
         offload: Offload::default(),
         deliveries: Deliveries::default(),
+        response_ids: Arc::default(),
         settings: RequestSettings::default(),
     };
     (Arc::new(gateway), kept)
@@ -282,7 +283,7 @@ async fn waiting_body_is_small() {
     let read = read::read(matched, &head, body, &gateway, &mut view).await.unwrap();
     let route = runtime.route("a", "m").unwrap();
     let token = Arc::clone(&view.caller().token);
-    let plan = plan::plan(route, ("m", read.needs), &token, ("a", None), guard.context()).unwrap();
+    let plan = plan::plan(route, (("m", read.needs), None), &token, ("a", None), guard.context()).unwrap();
     let planned = PlannedRequest { plan, read, client_headers: head.headers, view };
     let size = Attempts::begin(planned, guard).size();
     println!("attempts that are waited for: {size} bytes");

@@ -152,12 +152,14 @@ fn outbound(
 ) -> Result<Request<MarkedBody>, SendError> {
     let uri = base.join(&additions.path(&request.path)).map_err(|error| SendError::Invalid(error.to_string()))?;
     let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = Method::POST;
+    parts.method = Method::from_bytes(request.operation.method().as_bytes()).unwrap_or(Method::POST);
     parts.uri = uri;
     for (name, value) in &request.headers {
         parts.headers.append(name, value.clone());
     }
-    parts.headers.insert(CONTENT_TYPE, request.body.content_type());
+    if parts.method == Method::POST {
+        parts.headers.insert(CONTENT_TYPE, request.body.content_type());
+    }
     // A compressed stream would have to be inflated before usage can be read from it.
     parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     credentials.current().apply(&mut parts, request.body.payload(), clock::now())?;

@@ -16,7 +16,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http_body::Body;
 use routeapi_channel::{
-    Catalog, Key, Revision,
+    Catalog, Key, Revision, Secret,
     frame::{self, FromDataPlane, FromOperator, Hello, PROTOCOL},
 };
 use routeapi_crds::condition;
@@ -71,6 +71,8 @@ struct Session<B> {
     resumed: bool,
     acked_once: bool,
     sent_fleet: Option<(u32, u32)>,
+    /// None for a pod that does not know them.
+    response_ids: Option<watch::Receiver<Arc<[Secret]>>>,
     last_received: time::Instant,
 }
 
@@ -148,6 +150,7 @@ where
             sent_at: time::Instant::now(),
             in_flight: None,
             sent_fleet: None,
+            response_ids: hello.knows(frame::FEATURE_RESPONSE_IDS).then(|| context.response_ids.subscribe()),
             acked_once: false,
             peer,
             since,
@@ -164,6 +167,9 @@ where
         let mut ping = time::interval_at(time::Instant::now() + PING_INTERVAL, PING_INTERVAL);
         let mut changed = self.context.publications.clone();
         changed.mark_changed();
+        if let Err(ended) = self.send_response_id_keys().await {
+            return ended;
+        }
         loop {
             let silence = self.last_received + IDLE_TIMEOUT;
             let step = tokio::select! {
@@ -176,6 +182,7 @@ where
                     self.send_state(newest.as_deref()).await
                 }
                 Ok(()) = self.fleet.changed() => self.send_fleet().await,
+                () = changed_if_any(&mut self.response_ids) => self.send_response_id_keys().await,
                 _ = ping.tick() => self.ping().await,
             };
             if let Err(ended) = step {
@@ -299,6 +306,15 @@ where
         self.send(&FromOperator::Fleet { pods, rank }).await
     }
 
+    /// Sends the pod the keys of ids of stored responses, if there are any.
+    async fn send_response_id_keys(&mut self) -> Result<(), SessionEnd> {
+        let keys = self.response_ids.as_mut().map(|keys| keys.borrow_and_update().to_vec());
+        match keys.filter(|keys| !keys.is_empty()) {
+            Some(keys) => self.send(&FromOperator::ResponseIdKeys { keys }).await,
+            None => Ok(()),
+        }
+    }
+
     async fn send(&mut self, frame: &FromOperator) -> Result<(), SessionEnd> {
         self.put(frame).await?;
         Ok(self.outbox.flush().await?)
@@ -308,6 +324,16 @@ where
         let line = line(frame).map_err(|error| SessionEnd::Protocol(error.to_string()))?;
         Ok(self.outbox.put(&line).await?)
     }
+}
+
+/// Completes when a value has changed; never without one.
+async fn changed_if_any<T>(value: &mut Option<watch::Receiver<T>>) {
+    if let Some(value) = value
+        && value.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ async fn listen(limits: Limits, timeouts: Timeouts) -> Listener {
         sessions: SessionContext {
             publications: publications.subscribe(),
             history: History::default(),
+            response_ids: Arc::default(),
             lists: Arc::new(Semaphore::new(session::MAX_CONCURRENT_LISTS)),
             acks: AckBook::new(),
             metrics: Arc::default(),

@@ -15,7 +15,7 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret as KubeSecret},
 };
 use kube::{
-    Api, Client,
+    Api,
     api::{Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
@@ -28,7 +28,7 @@ use super::{
     Certificates,
     material::{Authority, Material, MaterialError, Observed, Policy, RESYNC_INTERVAL},
 };
-use crate::{field_manager::FIELD_MANAGER, settings::Settings};
+use crate::{context::Context, field_manager::FIELD_MANAGER, response_ids::ResponseIdKeys, settings::Settings};
 
 /// Requests a new CA.
 const ROTATE_ANNOTATION: &str = "routeapi.dev/rotate-ca";
@@ -49,6 +49,7 @@ pub struct CertificateController {
     self_signed: bool,
     policy: Policy,
     certificates: Arc<Certificates>,
+    response_ids: Arc<ResponseIdKeys>,
     leader: watch::Receiver<bool>,
 }
 
@@ -71,19 +72,20 @@ impl CertificateController {
     /// A controller with these settings.
     pub fn new(
         settings: &Settings,
-        client: &Client,
+        context: &Context,
         certificates: Arc<Certificates>,
         leader: watch::Receiver<bool>,
     ) -> Self {
         let namespace = &settings.namespace;
         Self {
-            secrets: Api::namespaced(client.clone(), namespace),
-            config_maps: Api::namespaced(client.clone(), namespace),
+            secrets: Api::namespaced(context.client.clone(), namespace),
+            config_maps: Api::namespaced(context.client.clone(), namespace),
             secret: settings.tls_existing_secret.clone().unwrap_or_else(|| settings.tls_secret.clone()),
             config_map: settings.ca_config_map.clone(),
             self_signed: settings.tls_existing_secret.is_none(),
             policy: Policy { names: settings.dns_names(), propagation: settings.ca_propagation.into() },
             certificates,
+            response_ids: Arc::clone(&context.response_ids),
             leader,
         }
     }
@@ -125,6 +127,7 @@ impl CertificateController {
 
     /// Serves the certificate in a Secret.
     fn serve(&self, secret: &KubeSecret) {
+        self.response_ids.derive(secret);
         let text = |name| text(secret, name).unwrap_or_default();
         let (bundle, own) = (text("ca.crt"), text("tls.crt"));
         // A certificate without ca.crt is its own CA.

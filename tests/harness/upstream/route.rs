@@ -1,7 +1,7 @@
 //! Which endpoint a request is for. The path decides; `/v1/models`, which three vendors share, is told apart by the
 //! headers that their SDKs always send.
 
-use super::{ask::Dialect, direct::PATHS};
+use super::{ask::Dialect, direct::PATHS, kept::About};
 use hyper::{HeaderMap, Method, Uri};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub(super) enum Endpoint {
     Responses,
     /// `/v1/responses/input_tokens`
     InputTokens,
+    /// `/v1/responses/{id}` and below.
+    Kept(About),
     Embeddings,
     /// Another one of OpenAI's, by its path below the base URL.
     Direct(&'static str),
@@ -39,6 +41,9 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> (Dialect
         ("POST", "/v1/messages") => return (Dialect::Anthropic, Endpoint::Messages),
         ("POST", "/v1/messages/count_tokens") => return (Dialect::Anthropic, Endpoint::CountTokens),
         _ => {}
+    }
+    if let Some(about) = About::at(path) {
+        return (Dialect::Responses, Endpoint::Kept(about));
     }
     let direct = path.strip_prefix("/v1/").and_then(|rest| PATHS.into_iter().find(|path| *path == rest));
     if let ("POST", Some(path)) = (method.as_str(), direct) {

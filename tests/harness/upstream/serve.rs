@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::ask::{Ask, Dialect};
 use super::check::Check;
 use super::event::Event;
+use super::kept::Store;
 use super::play::Played;
 use super::record::{Exchange, Received, Records};
 use super::refusal::{Refusal, scripted};
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     /// Of requests for lists of models.
     pub lists: Arc<Records>,
     pub scripts: Mutex<Scripts>,
+    /// What clients of Responses can go on from.
+    pub kept: Store,
     pub key: Option<String>,
     pub control: bool,
     pub paused: watch::Sender<bool>,
@@ -71,6 +74,7 @@ impl Shared {
         Self {
             records: Arc::default(),
             lists: Arc::default(),
+            kept: Store::default(),
             scripts: Mutex::new(Scripts { default, ..Scripts::default() }),
             key,
             control,
@@ -147,7 +151,10 @@ pub(super) async fn exchange(
     {
         return Ok(realtime::accept(&shared, upgrade, &head.headers, script, exchange));
     }
-    let reply = allowed.and_then(|()| answer(&endpoint, dialect, &body, &head.headers, &script, &exchange));
+    let reply = allowed.and_then(|()| match &endpoint {
+        Endpoint::Kept(about) => shared.kept.answer(about, &head.method, &head.uri),
+        _ => answer(&endpoint, dialect, &body, &head.headers, &script, (&exchange, &shared.kept)),
+    });
     let stage = Stage { dialect, script, line, paused };
     Ok(match reply {
         _ if endpoint == Endpoint::Realtime && stage.script.status.is_some() => stage.fail(exchange),
@@ -199,7 +206,7 @@ fn answer(
     bytes: &[u8],
     headers: &HeaderMap,
     script: &Script,
-    exchange: &Exchange,
+    (exchange, kept): (&Exchange, &Store),
 ) -> Check<Reply> {
     if let Endpoint::Models(id) = endpoint {
         let list = match dialect {
@@ -226,9 +233,13 @@ fn answer(
     match endpoint {
         Endpoint::Chat => chat::ask(&body, tolerant).map(|ask| generate(Dialect::Chat, &ask, script, exchange)),
         Endpoint::Responses => {
-            responses::ask(&body, tolerant).map(|ask| generate(Dialect::Responses, &ask, script, exchange))
+            kept.check(&body)?;
+            let ask = responses::ask(&body, tolerant)?;
+            let reply = generate(Dialect::Responses, &ask, script, exchange);
+            Ok(keep(reply, (&ask, &body), script, (exchange, kept)))
         }
         Endpoint::InputTokens => {
+            kept.check(&body)?;
             let ask = responses::ask(&body, tolerant)?;
             counted(&ask, json!({"object": "response.input_tokens", "input_tokens": ask.input_tokens}))
         }
@@ -265,7 +276,19 @@ fn answer(
             }
             other => Err(Refusal::of(404, format!("{other} is not a method of models"))),
         },
-        Endpoint::Models(_) | Endpoint::Realtime | Endpoint::Unknown => Err(Refusal::of(404, "answered above")),
+        Endpoint::Models(_) | Endpoint::Kept(_) | Endpoint::Realtime | Endpoint::Unknown => {
+            Err(Refusal::of(404, "answered above"))
+        }
+    }
+}
+
+/// An answer of Responses is kept before it is given.
+fn keep(reply: Reply, (ask, body): (&Ask, &Value), script: &Script, (exchange, kept): (&Exchange, &Store)) -> Reply {
+    let answer = Answer::decide(exchange.id, ask, script);
+    let document = kept.keep(body, responses::whole(ask, &answer), responses::events(ask, &answer));
+    match reply {
+        Reply::Document(_, tokens) => Reply::Document(document, tokens),
+        Reply::Stream { .. } => reply,
     }
 }
 

@@ -157,6 +157,7 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
                 model: None,
                 default_max_output: 4_096,
                 limits: ModelLimits::default(),
+                previous_response: None,
                 max_body: MAX_BODY,
             };
             let Ok(prepared) = call.prepare(destination, Mode::Default) else { continue };

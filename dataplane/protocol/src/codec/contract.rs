@@ -18,6 +18,7 @@ use crate::{
     problem::Problem,
     report::Report,
     scan::Repeated,
+    stored::ResponseIds,
     wire::sse::Frame,
 };
 
@@ -108,6 +109,8 @@ pub struct ResponseContext {
     pub custom_tools: Arc<HashSet<String>>,
     /// What the answer repeats of the request; none where it repeats nothing (all but Responses), or the lane does not ask.
     pub echo: Option<Arc<RequestEcho>>,
+    /// What gives a Responses client its ids of stored responses; none where the upstream's go through as they are.
+    pub response_ids: Option<ResponseIds>,
     /// Most bytes of a whole answer; one byte more says that it would have been longer.
     pub most_bytes: Option<usize>,
 }

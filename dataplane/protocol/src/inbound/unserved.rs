@@ -32,7 +32,7 @@ const TABLE: [(&str, Unserved); 34] = [
     ("assistants", Unserved { what: "assistants are", why: SHARED }),
     ("threads", Unserved { what: "threads are", why: SHARED }),
     ("conversations", Unserved { what: "stored conversations are", why: SHARED }),
-    ("responses", Unserved { what: "stored responses are", why: SHARED }),
+    ("responses", Unserved { what: "other calls about stored responses are", why: SHARED }),
     ("chat/completions", Unserved { what: "stored chat completions are", why: SHARED }),
     ("videos", Unserved { what: "videos are", why: SHARED }),
     ("evals", Unserved { what: "evals are", why: SHARED }),
@@ -58,9 +58,6 @@ const TABLE: [(&str, Unserved); 34] = [
     ("realtime", Unserved { what: "short-lived keys, calls and translations of the Realtime API are", why: PAST }),
 ];
 
-/// What is below such a path and keeps nothing.
-const NOT_KEPT: [&str; 1] = ["responses/compact"];
-
 /// What a path below the base means that is known and not served.
 pub(super) fn unserved(rest: &str) -> Option<Unserved> {
     // Some servers do not tell letters by their case.
@@ -68,9 +65,6 @@ pub(super) fn unserved(rest: &str) -> Option<Unserved> {
         let begins = rest.get(..path.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(path));
         begins && rest.get(path.len()..).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
     };
-    if NOT_KEPT.contains(&rest) {
-        return None;
-    }
     TABLE.iter().filter(|(path, _)| fits(path)).max_by_key(|(path, _)| path.len()).map(|(_, unserved)| *unserved)
 }
 
@@ -86,13 +80,13 @@ mod tests {
             ("batches/b/cancel", "batches are"),
             ("Batches", "batches are"),
             ("messages/batches/b/results", "message batches are"),
-            ("responses/resp_1", "stored responses are"),
+            ("responses/resp_1/unknown", "other calls about stored responses are"),
             ("fine_tuning/jobs", "fine-tuning jobs are"),
             ("realtime/client_secrets", "short-lived keys, calls and translations of the Realtime API are"),
         ] {
             assert_eq!(unserved(path).map(|it| it.what), Some(what), "{path}");
         }
-        for path in ["", "file", "responses/compact", "filesystem", "v2/files", "chat", "embeddings"] {
+        for path in ["", "file", "filesystem", "v2/files", "chat", "embeddings"] {
             assert_eq!(unserved(path), None, "{path}");
         }
     }

@@ -22,6 +22,8 @@ pub(crate) enum Lane {
     Passthrough { hide_usage: bool },
     /// As it is, of whatever content type.
     Raw,
+    /// What an upstream keeps, as it is but for ids.
+    Stored,
     /// Generated content, through the neutral representation, with the client's tool names restored.
     Generate {
         codecs: Codecs,

@@ -95,7 +95,9 @@ pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>)
             out
         }
         // A repeated `response.in_progress` would break the upstream's own numbering; comments are legal.
-        (Operation::Responses, _) | (Operation::Direct(_), Framing::Sse) => b": keepalive\n\n".to_vec(),
+        (Operation::Responses | Operation::Stored(_), _) | (Operation::Direct(_), Framing::Sse) => {
+            b": keepalive\n\n".to_vec()
+        }
         _ => match operation.family() {
             Family::OpenAi => Vec::new(),
             Family::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),

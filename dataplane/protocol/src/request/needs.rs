@@ -52,7 +52,8 @@ impl ParsedRequest {
             | Operation::EmbedContent
             | Operation::BatchEmbedContents
             | Operation::CountTokens
-            | Operation::Direct(_) => {}
+            | Operation::Direct(_)
+            | Operation::Stored(_) => {}
         }
         look.needs
     }

@@ -1,6 +1,6 @@
 //! Reads a request.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
 use bytes::Bytes;
 
@@ -17,12 +17,13 @@ use crate::{
     codec::{Head, Malformed, ResponseContext},
     count,
     dialect::Operation,
+    direct::Direct,
     estimate::{self, Estimate, MEDIA_TOKENS},
     framing::Framing,
     inbound::MatchedPath,
     ir,
     pending::PendingStream,
-    scan::Scan,
+    scan::{Kind, Scan, Value},
 };
 
 /// Longest model id, in bytes: every event of an answer repeats it. Resource names of clouds have some hundreds.
@@ -76,6 +77,11 @@ impl ParsedRequest {
         if model.len() > MAX_MODEL {
             return Err(Malformed::of("model", format!("`model` is longer than {MAX_MODEL} bytes")));
         }
+        if is_stateful(matched.operation) {
+            // They decide which upstream is asked, so that every reader has to see the same.
+            scan.once(&body, "previous_response_id")?;
+            scan.once(&body, "conversation")?;
+        }
         let framing = match matched.framing {
             Some(framing) => framing,
             None if reading.stream()? && matched.operation.streams() => Framing::Sse,
@@ -128,6 +134,21 @@ impl ParsedRequest {
     /// The session that the body says it belongs to; unverified.
     pub fn session(&self) -> Option<BodySession> {
         self.session
+    }
+
+    /// The id of the response that it goes on from. An empty one is refused by whoever is to know it, not here.
+    pub fn previous_response(&self) -> Option<Cow<'_, str>> {
+        self.state("previous_response_id").and_then(|id| id.text(&self.body))
+    }
+
+    /// Whether it goes on in a conversation that a vendor keeps.
+    pub fn names_conversation(&self) -> bool {
+        self.state("conversation").is_some()
+    }
+
+    /// A member by which Responses requests refer to what a vendor keeps.
+    fn state(&self, member: &str) -> Option<&Value> {
+        self.scan.last(&self.body, member).filter(|value| is_stateful(self.operation()) && value.kind != Kind::Null)
     }
 
     /// The model id as the client sent it.
@@ -213,4 +234,9 @@ impl ParsedRequest {
             ..ResponseContext::default()
         }
     }
+}
+
+/// Whether requests of this kind can refer to what a vendor keeps.
+fn is_stateful(operation: Operation) -> bool {
+    matches!(operation, Operation::Responses | Operation::ResponsesInputTokens | Operation::Direct(Direct::Compaction))
 }

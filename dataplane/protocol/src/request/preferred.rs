@@ -22,7 +22,8 @@ pub(super) const fn operations(from: Operation) -> &'static [Operation] {
         | Operation::EmbedContent
         | Operation::BatchEmbedContents
         | Operation::CountTokens
-        | Operation::Direct(_) => &[],
+        | Operation::Direct(_)
+        | Operation::Stored(_) => &[],
     }
 }
 

@@ -90,6 +90,7 @@ impl ParsedRequest {
         self.report_lost(&mut report);
         let mut edits = self.model_edits(model, to.host, &place, most_bytes(self.body.len(), to.max_body))?;
         edits.extend(self.restrict(to, true, &mut report));
+        edits.extend(self.previous_response_edit(to.previous_response));
         let usage = self.usage_edit().filter(|_| asks && !to.limits.lacks(Feature::StreamOptions));
         let hide_usage = usage.is_some();
         edits.extend(usage);
@@ -101,6 +102,8 @@ impl ParsedRequest {
         let form = self.form.as_ref().map(|form| form.with_model(model));
         let body = match &form {
             Some(_) => Bytes::new(),
+            // All that it asks is in its path.
+            None if matches!(self.operation(), Operation::Stored(_)) => Bytes::new(),
             None if edits.is_empty() => self.body.clone(),
             None => Bytes::from(splice::apply(&self.body, edits)),
         };
@@ -125,10 +128,17 @@ impl ParsedRequest {
         })
     }
 
+    /// The upstream's own id in the place of the client's.
+    fn previous_response_edit(&self, id: Option<&str>) -> Option<Edit> {
+        let stated = self.scan.last(&self.body, "previous_response_id")?;
+        id.map(|id| Edit::string(stated.span.clone(), id))
+    }
+
     /// The lane of an answer in the client's own dialect.
     fn own_lane(&self, hide_usage: bool) -> Lane {
         match self.operation() {
             Operation::Direct(direct) if direct.gives() == Gives::Anything => Lane::Raw,
+            Operation::Stored(_) => Lane::Stored,
             _ => Lane::Passthrough { hide_usage },
         }
     }

@@ -81,8 +81,11 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
                 }
             }
         }
-        // Counting costs nothing, so its answer is no usage.
-        Operation::ResponsesInputTokens | Operation::MessagesCountTokens | Operation::CountTokens => {}
+        // Counting costs nothing, so its answer is no usage; what a stored response used was counted when it was made.
+        Operation::ResponsesInputTokens
+        | Operation::MessagesCountTokens
+        | Operation::CountTokens
+        | Operation::Stored(_) => {}
     }
     seen.complete &= seen.error.is_none();
     seen.content |= seen.error.is_none() && !seen.content_filtered;
@@ -106,6 +109,7 @@ pub(crate) const fn holds(operation: Operation) -> &'static [&'static str] {
             Gives::Document(members) => members,
             Gives::Anything => &[],
         },
+        Operation::Stored(_) => &[],
     }
 }
 

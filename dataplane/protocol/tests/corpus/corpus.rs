@@ -79,7 +79,7 @@ pub fn client_reply() -> ResponseContext {
         include_usage: true,
         custom_tools: std::sync::Arc::new(["free_form".into()].into()),
         echo: None,
-        most_bytes: None,
+        ..ResponseContext::default()
     }
 }
 

@@ -30,6 +30,7 @@ fn passed(operation: Operation, body: &str, model: &str) -> Prepared {
         model: Some(model),
         default_max_output: 10,
         limits: ModelLimits::default(),
+        previous_response: None,
         max_body: 32 << 20,
     };
     call.prepare(to, Mode::Default).unwrap()
@@ -110,6 +111,7 @@ fn losses_are_warnings() {
         model: None,
         default_max_output: 10,
         limits: ModelLimits::default(),
+        previous_response: None,
         max_body: 32 << 20,
     };
     let translation = call.prepare(to, Mode::Default).unwrap().translation;

@@ -16,6 +16,7 @@ use routeapi_protocol::{
     dialect::{Family, Operation},
     direct::Direct,
     host,
+    stored::StoredCall,
 };
 
 use crate::{
@@ -147,9 +148,16 @@ fn offers(type_: ProviderType, models: &[snapshot::ProviderModel]) -> ModelOffer
 
 fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Operation>), String> {
     let direct = |all: &[Direct]| all.iter().copied().map(Operation::Direct).collect();
+    let responses = || {
+        let calls = [StoredCall::Retrieve, StoredCall::Delete, StoredCall::Cancel, StoredCall::InputItems];
+        let compaction = Operation::Direct(Direct::Compaction);
+        let mut all = vec![Operation::Responses, Operation::ResponsesInputTokens, compaction];
+        all.extend(calls.map(Operation::Stored));
+        all
+    };
     let openai = |endpoint: &Endpoint| match endpoint {
         Endpoint::ChatCompletions => vec![Operation::ChatCompletions],
-        Endpoint::Responses => vec![Operation::Responses, Operation::ResponsesInputTokens],
+        Endpoint::Responses => responses(),
         Endpoint::Embeddings => vec![Operation::Embeddings],
         Endpoint::Completions => direct(&[Direct::Completions]),
         Endpoint::Moderations => direct(&[Direct::Moderations]),
@@ -169,7 +177,11 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
         ProviderType::Gemini => Ok((Family::Gemini, gemini.to_vec())),
         ProviderType::Echo => {
             let chat = [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Embeddings, Endpoint::Realtime];
-            let all = chat.iter().flat_map(openai).chain(anthropic).chain(gemini).collect();
+            // It keeps nothing.
+            let forgets = |operation: &Operation| {
+                !matches!(operation, Operation::Stored(_) | Operation::Direct(Direct::Compaction))
+            };
+            let all = chat.iter().flat_map(openai).filter(forgets).chain(anthropic).chain(gemini).collect();
             Ok((Family::OpenAi, all))
         }
         ProviderType::VertexAI | ProviderType::AzureOpenAI | ProviderType::Bedrock => {

@@ -22,9 +22,10 @@ use routeapi_channel::{
     Catalog, Entry, Key, Revision,
     catalog::Unreadable,
     frame::{
-        FEATURE_LIST, FEATURE_NAMESPACES, FromDataPlane, FromOperator, Held, Hello, MAX_LINE, MAX_LISTED, MAX_REFUSAL,
-        PART, PROTOCOL,
+        FEATURE_LIST, FEATURE_NAMESPACES, FEATURE_RESPONSE_IDS, FromDataPlane, FromOperator, Held, Hello, MAX_LINE,
+        MAX_LISTED, MAX_REFUSAL, PART, PROTOCOL,
     },
+    snapshot::Secret,
 };
 use routeapi_crds::condition;
 use routeapi_metering::Share;
@@ -96,6 +97,8 @@ pub enum Effect {
     Install(Target),
     /// Use this part of limits.
     Share(Share),
+    /// Use these keys for ids of stored responses.
+    ResponseIdKeys(Vec<Secret>),
     /// This state waits until then; call [`Session::due`].
     Deferred(Instant),
 }
@@ -161,7 +164,7 @@ impl Session {
             instance: instance.to_owned(),
             revision: (self.holds && listable).then(|| self.in_force.revision()),
             held,
-            features: [FEATURE_LIST, FEATURE_NAMESPACES].map(str::to_owned).to_vec(),
+            features: [FEATURE_LIST, FEATURE_NAMESPACES, FEATURE_RESPONSE_IDS].map(str::to_owned).to_vec(),
             floor: self.floor.clone(),
         })
     }
@@ -210,6 +213,10 @@ impl Session {
             FromOperator::Commit { revision } => return self.commit(revision, now),
             FromOperator::Fleet { pods, rank } if rank < pods => return Ok(Effect::Share(Share { of: pods, rank })),
             FromOperator::Fleet { pods, rank } => return Err(ProtocolError::Fleet { pods, rank }),
+            FromOperator::ResponseIdKeys { .. } if self.transaction.is_some() => {
+                return Err(ProtocolError::Inside("responseIdKeys"));
+            }
+            FromOperator::ResponseIdKeys { keys } => return Ok(Effect::ResponseIdKeys(keys)),
             FromOperator::List {} if self.transaction.is_some() => return Err(ProtocolError::Inside("list")),
             FromOperator::List {} => return Ok(Effect::Send(self.list())),
             FromOperator::Ping {} => return Ok(Effect::Send(vec![FromDataPlane::Pong {}])),

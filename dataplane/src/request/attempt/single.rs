@@ -16,6 +16,7 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::BodyExt;
+use routeapi_channel::ObjectId;
 use routeapi_protocol::{
     codec::ResponseContext,
     dialect::Operation,
@@ -42,6 +43,7 @@ use crate::{
         read::FormRest,
         refusal::BUFFERS_FULL,
         settle::Guard,
+        stored,
     },
     upstream::{ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
 };
@@ -61,6 +63,8 @@ pub(super) struct SingleAttempt<'a> {
     pub rest: Option<&'a FormRest>,
     pub client_headers: &'a HeaderMap,
     pub upstream: &'a Arc<Upstream>,
+    /// Whose ids of stored responses are.
+    pub token: &'a ObjectId,
     /// Whose turn large answers wait for.
     pub account: &'a Account,
     /// End of the whole request.
@@ -104,9 +108,7 @@ impl SingleAttempt<'_> {
         };
         let awaited = AwaitedResponse {
             translation: prepared.translation,
-            response_context: self
-                .request
-                .response_context(guard.context().id.clone(), guard.context().now.unix_seconds()),
+            response_context: self.response_context(outbound.operation, guard),
             permits: (permit, self.upstream.load.begin(now.mono)),
         };
         if outbound.operation == Operation::Direct(Direct::Realtime) {
@@ -131,6 +133,20 @@ impl SingleAttempt<'_> {
             Framing::Whole => self.whole(response, awaited, content_by, guard).await,
             Framing::Sse | Framing::JsonArray => self.stream(response, awaited, content_by, guard).await,
         }
+    }
+
+    /// What the answer's encoder must know. An upstream of Responses keeps its answers, under ids that the client gets as
+    /// its own.
+    fn response_context(&self, operation: Operation, guard: &Guard) -> ResponseContext {
+        let context = guard.context();
+        let made = self.request.response_context(context.id.clone(), context.now.unix_seconds());
+        let keeps =
+            matches!(operation, Operation::Responses | Operation::Stored(_) | Operation::Direct(Direct::Compaction));
+        let response_ids = keeps.then(|| {
+            let (ids, provider) = (&guard.gateway().response_ids, &self.upstream.provider.id);
+            stored::ids_for(ids, self.token, provider, self.request.model())
+        });
+        ResponseContext { response_ids, ..made }
     }
 
     /// Sends the request, and once more if the upstream never saw it and all of it is still here. Returns the head of the

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     publish::{History, Publication},
     push::{ack::AckBook, pod_name::PodName},
+    response_ids::ResponseIdKeys,
     telemetry::Metrics,
 };
 
@@ -27,6 +28,8 @@ pub struct SessionContext {
     pub publications: watch::Receiver<Option<Arc<Publication>>>,
     /// Recently published states.
     pub history: History,
+    /// The keys of ids of stored responses.
+    pub response_ids: Arc<ResponseIdKeys>,
     /// Permits for pods to list their state.
     pub lists: Arc<Semaphore>,
     /// Where acknowledgements are recorded.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use k8s_openapi::{ByteString, api::core::v1::Secret as KubeSecret};
 use routeapi_channel::{
     Key, Kind, ObjectId,
     frame::{Held, MAX_LISTED},
@@ -46,6 +47,7 @@ impl Operator {
         let context = SessionContext {
             publications: publications.subscribe(),
             history: History::default(),
+            response_ids: Arc::default(),
             lists: Arc::new(Semaphore::new(MAX_CONCURRENT_LISTS)),
             acks: AckBook::new(),
             metrics: Arc::default(),
@@ -152,6 +154,26 @@ async fn a_new_pod_gets_everything_and_then_differences() {
     operator.publications.send_replace(Some(Arc::new(state(&[("a", 2), ("c", 1)]))));
     let (base, put, del, _) = pod.transaction().await;
     assert_eq!((base, put, del), (Some(revision), vec!["a".to_owned(), "c".to_owned()], vec!["b".to_owned()]));
+}
+
+#[tokio::test]
+async fn keys_of_response_ids_come_first_and_again_when_they_change() {
+    let operator = Operator::new(Some(state(&[])));
+    let derive = |private: &str| {
+        let data = [("ca.key".to_owned(), ByteString(private.as_bytes().to_vec()))].into();
+        operator.context.response_ids.derive(&KubeSecret { data: Some(data), ..KubeSecret::default() });
+    };
+    derive("one");
+    let (mut pod, mut older) = (operator.connect("1"), operator.connect("2"));
+    older.send(&modern(None));
+    let features = vec![frame::FEATURE_RESPONSE_IDS.to_owned()];
+    pod.send(&FromDataPlane::Hello(Hello { features, ..hello(None, vec![]) }));
+    let FromOperator::ResponseIdKeys { keys: first } = pod.receive().await else { panic!("no keys") };
+    pod.transaction().await;
+    derive("two");
+    let FromOperator::ResponseIdKeys { keys: second } = pod.receive().await else { panic!("no keys") };
+    assert!(first.len() == 1 && second.len() == 1 && first != second);
+    older.transaction().await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Events of one dialect on both sides: the upstream's bytes go to the client as they came, up to the last complete
-//! event; a tap reads along.
+//! event; a tap reads along. Two things are edited: usage that only the gateway asked for goes, and ids of stored
+//! responses are the client's.
 //!
 //! The unfinished tail is held, so that an upstream that dies in the middle of an event leaves the client with whole
 //! events and a terminal error. A tail beyond [`LONGEST_HELD`] goes out raw; the event is closed first then, should an
@@ -22,6 +23,7 @@ use crate::{
     },
     problem::{Problem, understand},
     response_stats::ResponseStats,
+    stored,
     tap::{self, Tap},
     wire::{
         json_array,
@@ -29,7 +31,7 @@ use crate::{
     },
 };
 
-/// Most bytes of an unfinished event that wait for its end.
+/// Most bytes of an unfinished event that wait for its end, unless the event may have to be edited.
 const LONGEST_HELD: usize = 64 * 1024;
 
 pub(crate) struct PassthroughStream {
@@ -190,7 +192,13 @@ impl PassthroughStream {
         if self.sent > 0 {
             self.forget();
         }
-        self.converted.is_none() && self.document.is_none()
+        self.converted.is_none() && self.document.is_none() && self.held.len() <= LONGEST_HELD
+    }
+
+    /// Most bytes of an unfinished event that wait for its end. Those with the whole response in them can be large, and
+    /// their ids must not go out as they came.
+    fn longest_held(&self) -> usize {
+        if self.context.response_ids.is_some() { MAX_EVENT } else { LONGEST_HELD }
     }
 
     /// Too large to be looked at: what follows of this event is no event to the tap, and goes out as well.
@@ -246,22 +254,27 @@ impl PassthroughStream {
 
     /// Forwards what is complete. Without a held tail and without edits no byte is copied.
     fn pass(&mut self, chunk: &Bytes) -> Bytes {
-        let mut out = (self.hide_usage || !self.held.is_empty()).then(Vec::new);
+        let mut out = (!self.held.is_empty()).then(Vec::new);
         let mut at = 0;
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
             let Some(end) = self.next_end(rest) else { break };
             let piece = rest.get(..end).unwrap_or(rest);
-            at += end;
             if self.held.is_empty() {
-                self.event(piece, 0, out.as_mut());
+                let edited = self.event(piece, 0);
+                if edited.is_some() && out.is_none() {
+                    out = Some(chunk.get(..at).unwrap_or_default().to_vec());
+                }
+                if let Some(out) = &mut out {
+                    out.extend_from_slice(edited.as_deref().unwrap_or(piece));
+                }
             } else {
                 self.held.extend_from_slice(piece);
-                let (event, sent) = (std::mem::take(&mut self.held), std::mem::take(&mut self.sent));
-                self.event(&event, sent, out.as_mut());
+                self.held_event(out.get_or_insert_default());
             }
+            at += end;
         }
         self.held.extend_from_slice(chunk.get(at..).unwrap_or_default());
-        if self.held.len() > LONGEST_HELD {
+        if self.held.len() > self.longest_held() {
             let raw = self.held.get(self.sent..).unwrap_or_default();
             out.get_or_insert_with(|| chunk.get(..at).unwrap_or_default().to_vec()).extend_from_slice(raw);
             self.sent = self.held.len();
@@ -279,10 +292,17 @@ impl PassthroughStream {
         }
     }
 
-    /// Shows one complete event to the tap and, if bytes are being copied, appends it. `sent` bytes went out before.
-    fn event(&mut self, event: &[u8], sent: usize, out: Option<&mut Vec<u8>>) {
+    /// Shows the held event, which is complete, to the tap and appends what has not gone out of it.
+    fn held_event(&mut self, out: &mut Vec<u8>) {
+        let (event, sent) = (std::mem::take(&mut self.held), std::mem::take(&mut self.sent));
+        let edited = self.event(&event, sent);
+        out.extend_from_slice(edited.as_deref().unwrap_or_else(|| event.get(sent..).unwrap_or_default()));
+    }
+
+    /// Shows one complete event to the tap. `sent` bytes went out before. What the client gets, if that is not the event.
+    fn event(&mut self, event: &[u8], sent: usize) -> Option<Vec<u8>> {
         let start = if std::mem::replace(&mut self.past_mark, true) { event } else { sse::without_mark(event) };
-        let mut hidden = None;
+        let mut edited = None;
         match self.ends {
             Ends::Array(_) => {
                 self.elements = true;
@@ -292,15 +312,21 @@ impl PassthroughStream {
             Ends::Sse(_) => {
                 if let Some(block) = Block::read(start) {
                     self.show(block.frame());
-                    if self.hide_usage && sent == 0 {
-                        hidden = Some(strip_usage::usage(event, block.frame().data).unwrap_or_default());
+                    if sent == 0 {
+                        edited = self.edited(event, block.frame().data);
                     }
                 }
             }
         }
-        if let Some(out) = out {
-            out.extend_from_slice(hidden.as_deref().unwrap_or_else(|| event.get(sent..).unwrap_or_default()));
+        edited
+    }
+
+    /// What the client gets in the place of an event; none if that is the event.
+    fn edited(&self, event: &[u8], data: &str) -> Option<Vec<u8>> {
+        if self.hide_usage {
+            return Some(strip_usage::usage(event, data).unwrap_or_default());
         }
+        stored::in_event(event, data, self.context.response_ids.as_ref()?)
     }
 
     /// Shows an event to the tap. The one by which the upstream fails is kept, since it may be all that the client gets.
@@ -323,8 +349,7 @@ impl PassthroughStream {
                 data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
             });
         if whole {
-            let (event, sent) = (std::mem::take(&mut self.held), std::mem::take(&mut self.sent));
-            self.event(&event, sent, Some(&mut out));
+            self.held_event(&mut out);
             self.tap.end(&mut self.seen);
             if !out.is_empty() && !self.seen.complete {
                 // Whatever follows must not run into it.

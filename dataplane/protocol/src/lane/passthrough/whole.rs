@@ -8,7 +8,7 @@ use crate::{
         parts::{Answer, Codecs, JSON, Whole, unreadable},
     },
     problem::{Problem, understand},
-    tap,
+    stored, tap,
     wire::sniff,
 };
 
@@ -29,7 +29,9 @@ pub(crate) fn answer(operation: Operation, context: &ResponseContext, answer: An
     if let Some(problem) = stats.error {
         return Err(problem);
     }
-    Ok(Whole { body: answer.body, content_type: JSON, stats, changed: false })
+    let edited = context.response_ids.as_ref().and_then(|ids| stored::in_document(&answer.body, ids));
+    let changed = edited.is_some();
+    Ok(Whole { body: edited.unwrap_or(answer.body), content_type: JSON, stats, changed })
 }
 
 fn are_events(answer: &Answer<'_>) -> bool {

@@ -81,7 +81,11 @@ pub const fn of(operation: Operation) -> &'static [Group] {
         Operation::Messages | Operation::MessagesCountTokens => MESSAGES,
         Operation::GenerateContent => GEMINI,
         Operation::Embeddings => EMBEDDINGS,
-        Operation::EmbedContent | Operation::BatchEmbedContents | Operation::CountTokens | Operation::Direct(_) => &[],
+        Operation::EmbedContent
+        | Operation::BatchEmbedContents
+        | Operation::CountTokens
+        | Operation::Direct(_)
+        | Operation::Stored(_) => &[],
     }
 }
 

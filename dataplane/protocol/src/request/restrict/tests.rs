@@ -48,6 +48,7 @@ fn sent(
         model: None,
         default_max_output: 4_096,
         limits,
+        previous_response: None,
         max_body: 32 << 20,
     };
     let prepared = call(from, body).prepare(to, mode)?;

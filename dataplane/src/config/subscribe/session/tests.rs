@@ -171,6 +171,20 @@ fn large_state_is_listed_in_parts_on_request() {
 }
 
 #[test]
+fn keys_of_response_ids_are_taken_between_transactions() {
+    let mut session = Session::default();
+    let FromDataPlane::Hello(hello) = session.hello("pod", "boot", MODERN) else { panic!("no hello") };
+    assert!(hello.knows(FEATURE_RESPONSE_IDS));
+    let keys = || FromOperator::ResponseIdKeys { keys: vec![Secret::new("k")] };
+    let effect = session.receive(keys(), Instant::now()).unwrap();
+    assert!(matches!(&effect, Effect::ResponseIdKeys(keys) if keys[0].expose() == "k"), "{effect:?}");
+    assert!(format!("{effect:?}").contains("redacted"));
+    let begin = frames(None, &catalog(&["a"]), floor(1)).swap_remove(0);
+    session.receive(begin, Instant::now()).unwrap();
+    assert!(matches!(session.receive(keys(), Instant::now()), Err(ProtocolError::Inside("responseIdKeys"))));
+}
+
+#[test]
 fn v1_operator_gets_a_list_that_fits_one_line_or_none() {
     for (resources, fits) in [(1_000, true), (20_000, false)] {
         let mut session = Session::resume(Arc::new(large(resources)), floor(1));

@@ -22,6 +22,7 @@ mod doors;
 mod drain;
 mod early_answers;
 mod egress;
+mod embeddings;
 mod errors;
 mod fallback;
 mod forms;

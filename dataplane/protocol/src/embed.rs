@@ -1,20 +1,24 @@
 //! Embeddings between OpenAI's API and Gemini's (docs/protocols/embeddings-and-counting.md).
 //!
 //! In reading order: a client's request is read by its dialect's module into a [`Request`], an upstream's is written from it,
-//! and the vectors go back in the order of the texts. Vectors are never parsed where both sides write numbers: their digits
-//! stay as the upstream wrote them.
+//! in several calls where the upstream takes fewer texts in one ([`split`]), and the vectors go back in the order of the
+//! texts: each call's answer becomes a piece of the client's list, and the pieces one answer. Vectors are never parsed where
+//! both sides write numbers: their digits stay as the upstream wrote them.
 
 mod gemini;
 mod openai;
 mod request;
+mod split;
 mod vectors;
 
 pub(crate) use request::Request;
-pub(crate) use vectors::Reply;
+pub use split::BatchPart;
+pub(crate) use split::Calls;
+pub(crate) use vectors::Asked;
 
 use bytes::Bytes;
 
-use crate::{codec::Malformed, dialect::Operation, problem::Problem, report::Report};
+use crate::{codec::Malformed, dialect::Operation, host::Host, problem::Problem, report::Report};
 
 /// The upstream's operation for a client's, where embeddings are translated: Gemini's batch is for one text as well.
 pub(crate) const fn upstream(client: Operation) -> Option<Operation> {
@@ -38,46 +42,67 @@ pub(crate) fn read<'a>(client: Operation, body: &'a [u8], report: &mut Report) -
 }
 
 /// Writes the request for the upstream's operation. `model` is its id there, in Gemini's bodies a resource name.
-pub(crate) fn write(upstream: Operation, request: &Request<'_>, model: &str, report: &mut Report) -> Vec<u8> {
-    match upstream {
-        Operation::BatchEmbedContents => gemini::write(request, model, report),
-        _ => openai::write(request, model, report),
+pub(crate) fn write(
+    (upstream, host): (Operation, Host),
+    request: &Request<'_>,
+    model: &str,
+    report: &mut Report,
+) -> Calls {
+    let most = split::most_in_call(host, upstream);
+    if upstream == Operation::BatchEmbedContents {
+        return split::calls(&request.texts, most, |out, texts| gemini::write(out, texts, request, model));
     }
+    openai::report_lost(request, report);
+    split::calls(&request.texts, most, |out, texts| openai::write(out, texts, request, model))
 }
 
-/// Turns an upstream's answer into the client's.
+/// What an upstream answered to one call.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// The vectors as the client's list holds them, without its brackets.
+    pub(crate) elements: String,
+    /// Input tokens, if the upstream counted.
+    pub(crate) input_tokens: Option<u64>,
+    /// The model that answered, as the upstream names it.
+    pub(crate) model: Option<String>,
+}
+
+/// Reads an upstream's answer to one call, and writes its vectors for the client.
 ///
 /// # Errors
 /// When it is no answer of the upstream's dialect, or holds another number of vectors than there were texts.
-pub(crate) fn answer(
+pub(crate) fn answered(
     client: Operation,
     upstream: Operation,
-    reply: &Reply<'_>,
+    asked: &Asked,
     body: &Bytes,
 ) -> Result<Answered, Problem> {
     let vectors = match upstream {
         Operation::BatchEmbedContents => gemini::vectors(body)?,
         _ => openai::vectors(body)?,
     };
-    if vectors.values.len() != reply.texts {
-        return Err(vectors::miscounted(vectors.values.len(), reply.texts));
+    if vectors.values.len() != asked.texts.len() {
+        return Err(vectors::miscounted(vectors.values.len(), asked.texts.len()));
     }
-    let body = match client {
-        Operation::EmbedContent => gemini::answer_single(&vectors)?,
-        Operation::BatchEmbedContents => gemini::answer_batch(&vectors)?,
-        _ => openai::answer(&vectors, reply)?,
+    let elements = match client {
+        Operation::EmbedContent | Operation::BatchEmbedContents => gemini::entries(&vectors)?,
+        _ => openai::entries(&vectors, asked)?,
     };
-    Ok(Answered { body: body.into(), input_tokens: vectors.input_tokens, model: vectors.model })
+    Ok(Answered { elements, input_tokens: vectors.input_tokens, model: vectors.model })
 }
 
-/// An answer for the client, and what was seen in it.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    pub(crate) body: Bytes,
-    /// Input tokens, if the upstream counted.
-    pub(crate) input_tokens: Option<u64>,
-    /// The model that answered, as the upstream names it.
-    pub(crate) model: Option<String>,
+/// The client's answer, made of the elements of all calls in their order. `model` is its id as the client wrote it.
+pub(crate) fn joined<'a>(
+    client: Operation,
+    model: &str,
+    elements: impl Iterator<Item = &'a str>,
+    input_tokens: Option<u64>,
+) -> Vec<u8> {
+    match client {
+        Operation::EmbedContent => gemini::answer_single(elements, input_tokens),
+        Operation::BatchEmbedContents => gemini::answer_batch(elements, input_tokens),
+        _ => openai::answer(elements, model, input_tokens),
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod reading;
 mod restrict;
 mod session;
 
+pub use crate::embed::BatchPart;
 pub use allowance::Allowance;
 pub use form::{Form, PreparedForm};
 pub use needs::Needs;

@@ -4,14 +4,14 @@
 //! knows of sockets: bytes in, bytes out. What is seen (usage, content, the end) goes to [`ResponseStats`]; failing to
 //! understand an upstream never disturbs a passed-through answer.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
     codec::ResponseContext,
     dialect::Operation,
-    embed::Reply,
+    embed::Asked,
     framing::Framing,
     lane::{
         count, embed,
@@ -26,7 +26,7 @@ use crate::{
     wire::Wire,
 };
 
-pub use crate::lane::parts::Whole;
+pub use crate::lane::parts::{AnswerPart, Whole};
 
 /// The way back of one attempt.
 #[derive(Clone, Debug)]
@@ -111,11 +111,27 @@ impl ResponseTranslation {
                 generate::whole::answer(*codecs, (self.upstream, self.client), names, &context, &body)
             }
             Lane::Count => count::answer((self.upstream, self.client), &body),
-            Lane::Embed { texts, base64 } => {
-                let reply = Reply { model: &context.model, texts: *texts, base64: *base64 };
-                embed::answer((self.upstream, self.client), &reply, &body)
+            Lane::Embed { texts, .. } => Ok(self.join(context, &[self.part(0..*texts, &body)?])),
+        }
+    }
+
+    /// An upstream's answer (status 2xx) to a call with these texts of a request that is sent in several; [`Self::join`]
+    /// makes the client's answer of all of them.
+    ///
+    /// # Errors
+    /// When it is no answer of the upstream's dialect, says that it failed, or is no answer to these texts.
+    pub fn part(&self, texts: Range<usize>, body: &Bytes) -> Result<AnswerPart, Problem> {
+        match self.lane {
+            Lane::Embed { base64, .. } => embed::part((self.upstream, self.client), &Asked { texts, base64 }, body),
+            Lane::Passthrough { .. } | Lane::Raw | Lane::Generate { .. } | Lane::Count => {
+                Err(unreadable("an answer of this kind never comes in parts"))
             }
         }
+    }
+
+    /// The answer for the client, of the answers to all calls in their order.
+    pub fn join(&self, context: &ResponseContext, parts: &[AnswerPart]) -> Whole {
+        embed::join(self.client, &context.model, parts)
     }
 
     /// The error that a whole answer states in spite of its status, as the upstream wrote it: none where the client

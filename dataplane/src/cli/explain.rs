@@ -381,7 +381,15 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
         writeln!(out, "   {name}: {REDACTED}")?;
     }
     writeln!(out, "   content-type: application/json\n")?;
-    writeln!(out, "   {}\n", String::from_utf8_lossy(&prepared.body))?;
+    match &prepared.parts[..] {
+        [] => writeln!(out, "   {}\n", String::from_utf8_lossy(&prepared.body))?,
+        parts => {
+            writeln!(out, "   in {} calls, one after the other, which are answered as one:\n", parts.len())?;
+            for part in parts {
+                writeln!(out, "   {}\n", String::from_utf8_lossy(&part.body))?;
+            }
+        }
+    }
     for warning in &prepared.warnings {
         match warning {
             Warning::Adapted { field, from, to } => writeln!(out, "   adapted   {field}: {from} becomes {to}")?,
@@ -406,8 +414,13 @@ fn dollars(nanos: Nanos) -> String {
 mod tests {
     use super::*;
 
-    /// What is shown of a request to a provider with these settings.
+    /// What is shown of a chat request to a provider with these settings.
     fn shown(provider: &serde_json::Value) -> String {
+        shown_of(provider, "/v1/chat/completions", r#"{"model":"m","messages":[],"store":true}"#.to_owned())
+    }
+
+    /// What is shown of this request to a provider with these settings.
+    fn shown_of(provider: &serde_json::Value, path: &str, body: String) -> String {
         let mut told = serde_json::json!({"type": "OpenAI", "baseUrl": "https://llm.example.com/v1",
             "endpoints": ["ChatCompletions"], "eviction": {"consecutiveFailures": 5, "duration": "30s"}});
         told.as_object_mut().unwrap().extend(provider.as_object().unwrap().clone());
@@ -423,9 +436,8 @@ mod tests {
         let revision = Catalog::of(&snapshot).unwrap().revision();
         let (runtime, _changes, refused) = compile::compile(&snapshot, &revision, state.view(), Share::default());
         assert!(refused.is_empty(), "{refused:?}");
-        let body = Bytes::from_static(br#"{"model":"m","messages":[],"store":true}"#);
-        let Inbound::Call(matched) = inbound::route("POST", "/v1/chat/completions", None).unwrap() else { panic!() };
-        let request = ParsedRequest::read(matched, Head::default(), body).unwrap();
+        let Inbound::Call(matched) = inbound::route("POST", path, None).unwrap() else { panic!() };
+        let request = ParsedRequest::read(matched, Head::default(), body.into()).unwrap();
         let route = runtime.route("n", "m").unwrap();
         let explained = Explained { request: &request, namespace: None, route, output: 1, default_max_output: 1 };
         let mut out = Vec::new();
@@ -461,6 +473,18 @@ mod tests {
         assert!(!text.contains("defaulted store"), "{text}");
         assert!(shown(&serde_json::json!({})).contains("through the egress proxy http://everyones:3128\n"));
         assert!(!shown(&serde_json::json!({"proxy": "direct"})).contains("proxy"));
+    }
+
+    #[test]
+    fn explain_shows_every_call_of_a_batch() {
+        let texts: Vec<String> = (0..101).map(|number| format!("text {number}")).collect();
+        let body = serde_json::json!({"model": "m", "input": texts}).to_string();
+        let gemini = serde_json::json!({"type": "Gemini", "baseUrl": "https://gemini.example.com"});
+        let text = shown_of(&gemini, "/v1/embeddings", body);
+        assert!(text.contains("in 2 calls, one after the other, which are answered as one:\n"), "{text}");
+        let calls: Vec<&str> = text.lines().filter(|line| line.starts_with(r#"   {"requests":["#)).collect();
+        assert_eq!(calls.len(), 2, "{text}");
+        assert!(calls[0].contains("text 99\"") && calls[1].contains("text 100\""), "{text}");
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) struct Failure {
     pub names_stream_options: bool,
     /// The upstream says that it cannot take the reasoning that the request gives back.
     pub names_reasoning: bool,
+    /// Some of the calls that the request was sent in had been answered, in vain.
+    pub was_answered_in_part: bool,
 }
 
 /// An upstream's error answer, untouched.
@@ -138,6 +140,7 @@ impl Failure {
             raw: None,
             names_stream_options: false,
             names_reasoning: false,
+            was_answered_in_part: false,
         })
     }
 
@@ -233,7 +236,7 @@ impl Failure {
     /// again. An upstream that refused, vanished or stays silent is bounded by its eviction instead, so that all requests
     /// that were with it in that moment can be saved.
     pub(super) fn spends_retry_budget(&self) -> bool {
-        self.facts().spends_retry_budget
+        self.was_answered_in_part || self.facts().spends_retry_budget
     }
 
     /// How much this failure tells the client: an upstream's own words more than a timeout, that more than "not reached".

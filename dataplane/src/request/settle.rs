@@ -25,6 +25,7 @@ use std::{
 use routeapi_metering::{Actual, Exceeded, Outcome};
 use routeapi_protocol::request::ParsedRequest;
 
+pub(super) use self::usage::InputShare;
 use self::{attempts::AttemptLog, facts::Facts, usage::UsageBounds};
 use super::{client::Client, context::Context, failure, gateway::Gateway, outcome::RequestOutcome};
 use crate::{

@@ -270,7 +270,7 @@ fn answer(
                 counted(&ask, json!({"totalTokens": ask.input_tokens}))
             }
             "embedContent" | "batchEmbedContents" => {
-                let (document, usage) = side::gemini_embeddings(&body, verb == "batchEmbedContents")?;
+                let (document, usage) = side::gemini_embeddings(&body, verb == "batchEmbedContents", script)?;
                 exchange.produced(model, false, usage);
                 Ok(Reply::Document(document, 0))
             }

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 /// The models that every list names.
 pub(super) const MODELS: [&str; 2] = ["scripted-large", "scripted-small"];
 const DIMENSIONS: u64 = 8;
+/// Most inputs of one request, by the vendors' own limits.
+const MOST_OF_OPENAI: usize = 2_048;
+const MOST_OF_GEMINI: usize = 100;
 
 fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
@@ -43,6 +46,9 @@ pub(super) fn openai_embeddings(body: &Value, script: &Script) -> Check<(String,
     if inputs.is_empty() {
         return Err(Refusal::invalid("input", "must not be empty"));
     }
+    if inputs.len() > MOST_OF_OPENAI {
+        return Err(Refusal::invalid("input", format!("at most {MOST_OF_OPENAI} inputs are taken at once")));
+    }
     let (mut data, mut tokens) = (Vec::new(), 0);
     for (index, input) in inputs.into_iter().enumerate() {
         tokens += match input {
@@ -68,15 +74,29 @@ pub(super) fn openai_embeddings(body: &Value, script: &Script) -> Check<(String,
 }
 
 /// Gemini `:embedContent` (one) and `:batchEmbedContents` (several).
-pub(super) fn gemini_embeddings(body: &Value, batch: bool) -> Check<(Value, Usage)> {
+pub(super) fn gemini_embeddings(body: &Value, batch: bool, script: &Script) -> Check<(Value, Usage)> {
     let body = Members::of(body, "")?;
+    let answer = |mut document: Value, tokens: u64| {
+        match &script.usage {
+            UsageScript::Exact => {
+                document["usageMetadata"] = json!({"promptTokenCount": tokens, "totalTokenCount": tokens});
+            }
+            UsageScript::Absent => {}
+            UsageScript::Odd(value) => document["usageMetadata"] = value.clone(),
+        }
+        Ok((document, Usage { input: tokens, ..Usage::default() }))
+    };
     if !batch {
         let (embedding, tokens) = gemini_embedding(&body)?;
-        let usage = json!({"promptTokenCount": tokens, "totalTokenCount": tokens});
-        return Ok((json!({"embedding": embedding, "usageMetadata": usage}), counted(tokens)));
+        return answer(json!({"embedding": embedding}), tokens);
     }
     let (mut embeddings, mut tokens) = (Vec::new(), 0);
-    for (i, request) in body.array("requests")?.iter().enumerate() {
+    let requests = body.array("requests")?;
+    if requests.len() > MOST_OF_GEMINI {
+        let message = format!("at most {MOST_OF_GEMINI} requests can be in one batch");
+        return Err(Refusal::invalid("BatchEmbedContentsRequest.requests", message));
+    }
+    for (i, request) in requests.iter().enumerate() {
         let request = Members::of(request, format!("requests[{i}]"))?;
         if !request.string("model")?.starts_with("models/") {
             return Err(Refusal::invalid(request.place("model"), "unexpected model name format"));
@@ -88,8 +108,7 @@ pub(super) fn gemini_embeddings(body: &Value, batch: bool) -> Check<(Value, Usag
     if embeddings.is_empty() {
         return Err(Refusal::invalid("requests", "at least one is expected"));
     }
-    let usage = json!({"promptTokenCount": tokens, "totalTokenCount": tokens});
-    Ok((json!({"embeddings": embeddings, "usageMetadata": usage}), counted(tokens)))
+    answer(json!({"embeddings": embeddings}), tokens)
 }
 
 fn gemini_embedding(request: &Members<'_>) -> Check<(Value, u64)> {
@@ -103,10 +122,6 @@ fn gemini_embedding(request: &Members<'_>) -> Check<(Value, u64)> {
     }
     let dimensions = request.integer("outputDimensionality", 1)?.unwrap_or(DIMENSIONS);
     Ok((json!({"values": vector(&text, dimensions)}), words(&text)))
-}
-
-fn counted(tokens: u64) -> Usage {
-    Usage { input: tokens, ..Usage::default() }
 }
 
 /// `GET /v1/models[/{id}]` in OpenAI's shape.

@@ -19,9 +19,6 @@ use crate::{
     usage,
 };
 
-/// Most texts in one batch, by Google's own limit.
-const MOST_IN_BATCH: usize = 100;
-
 /// Reads a client's request for one text.
 pub(super) fn single<'a>(body: &'a [u8], report: &mut Report) -> Result<Request<'a>, Malformed> {
     let one = one(Object::parse(body, Spelling::Proto)?, report)?;
@@ -82,20 +79,15 @@ fn one<'a>(mut members: Object<'a>, report: &mut Report) -> Result<One<'a>, Malf
     Ok(One { text, dimensions, task, title })
 }
 
-/// Writes a request for an upstream: a batch, also of one.
-pub(super) fn write(request: &Request<'_>, model: &str, report: &mut Report) -> Vec<u8> {
-    if request.texts.len() > MOST_IN_BATCH {
-        report.impossible("input", format!("Gemini embeds at most {MOST_IN_BATCH} texts in one request"));
-    }
-    let mut out = Vec::new();
-    write::object(&mut out, |out| {
+/// Appends a request for an upstream: a batch, also of one.
+pub(super) fn write(out: &mut Vec<u8>, texts: &[Cow<'_, str>], request: &Request<'_>, model: &str) {
+    write::object(out, |out| {
         out.list("requests", |list| {
-            for text in &request.texts {
+            for text in texts {
                 list.object(|one| put(one, text, request, model));
             }
         });
     });
-    out
 }
 
 fn put(out: &mut Members<'_>, text: &str, request: &Request<'_>, model: &str) {
@@ -120,37 +112,37 @@ pub(super) fn vectors(body: &[u8]) -> Result<Vectors<'_>, Problem> {
     Ok(Vectors { values, input_tokens: counted, model: None })
 }
 
-/// Writes a client's answer to a request for one text.
-pub(super) fn answer_single(vectors: &Vectors<'_>) -> Result<Vec<u8>, Problem> {
-    let values = vectors.values.first().ok_or_else(unreadable)?.numbers()?;
+/// The vectors as elements of a client's list.
+pub(super) fn entries(vectors: &Vectors<'_>) -> Result<String, Problem> {
+    vectors.elements(|list, _, vector| {
+        let values = vector.numbers()?;
+        list.object(|embedding| embedding.put_json("values", &values));
+        Ok(())
+    })
+}
+
+/// Writes a client's answer to a request for one text, which has one element.
+pub(super) fn answer_single<'a>(elements: impl Iterator<Item = &'a str>, input_tokens: Option<u64>) -> Vec<u8> {
     let mut out = Vec::new();
     write::object(&mut out, |out| {
-        out.object("embedding", |embedding| embedding.put_json("values", &values));
-        put_usage(vectors, out);
+        elements.take(1).for_each(|element| out.put_json("embedding", element));
+        put_usage(input_tokens, out);
     });
-    Ok(out)
+    out
 }
 
 /// Writes a client's answer to a batch.
-pub(super) fn answer_batch(vectors: &Vectors<'_>) -> Result<Vec<u8>, Problem> {
-    let mut written = Vec::with_capacity(vectors.values.len());
-    for vector in &vectors.values {
-        written.push(vector.numbers()?);
-    }
+pub(super) fn answer_batch<'a>(elements: impl Iterator<Item = &'a str>, input_tokens: Option<u64>) -> Vec<u8> {
     let mut out = Vec::new();
     write::object(&mut out, |out| {
-        out.list("embeddings", |list| {
-            for values in &written {
-                list.object(|embedding| embedding.put_json("values", values));
-            }
-        });
-        put_usage(vectors, out);
+        out.list("embeddings", |list| elements.for_each(|elements| list.put_elements(elements)));
+        put_usage(input_tokens, out);
     });
-    Ok(out)
+    out
 }
 
-fn put_usage(vectors: &Vectors<'_>, out: &mut Members<'_>) {
-    if let Some(tokens) = vectors.input_tokens {
+fn put_usage(input_tokens: Option<u64>, out: &mut Members<'_>) {
+    if let Some(tokens) = input_tokens {
         out.object("usageMetadata", |usage| usage.put("promptTokenCount", &tokens));
     }
 }

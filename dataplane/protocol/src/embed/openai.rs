@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     request::{MOST_TEXTS, Request},
-    vectors::{Reply, Vector, Vectors, unreadable},
+    vectors::{Asked, Vector, Vectors, unreadable},
 };
 use crate::{
     codec::{
@@ -60,22 +60,24 @@ fn texts<'a>(raw: &'a RawValue, report: &mut Report) -> Result<Vec<Cow<'a, str>>
     raws.into_iter().map(|raw| serde_json::from_str(raw.get()).map_err(|_| Malformed::of("input", WRONG))).collect()
 }
 
-/// Writes a request for an upstream.
-pub(super) fn write(request: &Request<'_>, model: &str, report: &mut Report) -> Vec<u8> {
+/// Says what an upstream is not sent.
+pub(super) fn report_lost(request: &Request<'_>, report: &mut Report) {
     if request.task.is_some() {
         report.dropped("taskType");
     }
     if request.title.is_some() {
         report.dropped("title");
     }
-    let mut out = Vec::new();
-    write::object(&mut out, |out| {
+}
+
+/// Appends a request for an upstream.
+pub(super) fn write(out: &mut Vec<u8>, texts: &[Cow<'_, str>], request: &Request<'_>, model: &str) {
+    write::object(out, |out| {
         out.put("model", model);
-        out.list("input", |list| request.texts.iter().for_each(|text| list.put(text.as_ref())));
+        out.list("input", |list| texts.iter().for_each(|text| list.put(text.as_ref())));
         out.put("encoding_format", "float");
         out.put_some("dimensions", request.dimensions);
     });
-    out
 }
 
 /// Reads an upstream's answer. Servers may answer in base64 unasked, and in another order than they say.
@@ -101,30 +103,31 @@ pub(super) fn vectors(body: &[u8]) -> Result<Vectors<'_>, Problem> {
     Ok(Vectors { values: places.into_iter().map(|(_, vector)| vector).collect(), input_tokens: counted, model })
 }
 
+/// The vectors as elements of a client's list, numbered as their texts are.
+pub(super) fn entries(vectors: &Vectors<'_>, asked: &Asked) -> Result<String, Problem> {
+    vectors.elements(|list, position, vector| {
+        let embedding = if asked.base64 { vector.base64()? } else { vector.numbers()? };
+        list.object(|entry| {
+            entry.put("object", "embedding");
+            entry.put("index", &asked.texts.start.saturating_add(position));
+            entry.put_json("embedding", &embedding);
+        });
+        Ok(())
+    })
+}
+
 /// Writes a client's answer. Clients read the counts without asking, so unknown ones are written as zero.
-pub(super) fn answer(vectors: &Vectors<'_>, reply: &Reply<'_>) -> Result<Vec<u8>, Problem> {
-    let mut written = Vec::with_capacity(vectors.values.len());
-    for vector in &vectors.values {
-        written.push(if reply.base64 { vector.base64()? } else { vector.numbers()? });
-    }
-    let tokens = Value::from(vectors.input_tokens.unwrap_or(0));
+pub(super) fn answer<'a>(elements: impl Iterator<Item = &'a str>, model: &str, input_tokens: Option<u64>) -> Vec<u8> {
+    let tokens = input_tokens.unwrap_or(0);
     let mut out = Vec::new();
     write::object(&mut out, |out| {
         out.put("object", "list");
-        out.list("data", |list| {
-            for (index, vector) in written.iter().enumerate() {
-                list.object(|entry| {
-                    entry.put("object", "embedding");
-                    entry.put("index", &index);
-                    entry.put_json("embedding", vector);
-                });
-            }
-        });
-        out.put("model", reply.model);
+        out.list("data", |list| elements.for_each(|elements| list.put_elements(elements)));
+        out.put("model", model);
         out.object("usage", |usage| {
             usage.put("prompt_tokens", &tokens);
             usage.put("total_tokens", &tokens);
         });
     });
-    Ok(out)
+    out
 }

@@ -1,13 +1,16 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::{Asked, Calls, Request, split};
 use crate::{
     codec::{Head, ResponseContext},
     dialect::Operation::{self, BatchEmbedContents, EmbedContent, Embeddings},
     framing::Framing,
     host::Host,
     inbound::MatchedPath,
+    lane,
     limits::ModelLimits,
     report::Mode,
     request::{Destination, ParsedRequest, Prepared, Unprepared},
@@ -122,11 +125,11 @@ fn vectors_go_back_in_the_order_of_the_texts() {
 /// Hard case 259 and others that no other vendor can be asked for.
 #[test]
 fn what_means_nothing_to_the_other_vendor_is_refused_by_name() {
-    let many: Vec<_> = (0..101).map(|number| number.to_string()).collect();
+    let many: Vec<_> = (0..2_049).map(|number| number.to_string()).collect();
+    let contents: Vec<_> = many.iter().map(|text| json!({"content": {"parts": [{"text": text}]}})).collect();
     for (from, to, body, field) in [
         (Embeddings, BatchEmbedContents, json!({"model": "m", "input": [1, 2]}), "input"),
         (Embeddings, BatchEmbedContents, json!({"model": "m", "input": [[1, 2], [3]]}), "input"),
-        (Embeddings, BatchEmbedContents, json!({"model": "m", "input": many}), "input"),
         (EmbedContent, Embeddings, json!({"content": {"parts": [{"inlineData": {"data": "AA=="}}]}}), "content.parts"),
     ] {
         match prepare(from, to, &body) {
@@ -137,6 +140,8 @@ fn what_means_nothing_to_the_other_vendor_is_refused_by_name() {
     for (from, to, body, field) in [
         (Embeddings, BatchEmbedContents, json!({"model": "m"}), "input"),
         (Embeddings, BatchEmbedContents, json!({"model": "m", "input": []}), "input"),
+        (Embeddings, BatchEmbedContents, json!({"model": "m", "input": many}), "input"),
+        (BatchEmbedContents, Embeddings, json!({"requests": contents}), "requests"),
         (Embeddings, BatchEmbedContents, json!({"model": "m", "input": {"a": 1}}), "input"),
         (
             Embeddings,
@@ -174,5 +179,155 @@ fn an_answer_that_fits_no_request_is_a_failure() {
         json!({"data": [{"embedding": STANDARD.encode([1, 2, 3])}]}),
     ] {
         assert!(answered(BatchEmbedContents, Embeddings, &asked, &answer).is_err(), "{answer}");
+    }
+}
+
+/// The texts of a call, by the dialect of the upstream.
+fn texts_of(call: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(call).unwrap();
+    let text = |text: &Value| text.as_str().unwrap().to_owned();
+    match &body["requests"] {
+        Value::Array(requests) => {
+            requests.iter().map(|request| text(&request["content"]["parts"][0]["text"])).collect()
+        }
+        _ => body["input"].as_array().unwrap().iter().map(text).collect(),
+    }
+}
+
+/// What an upstream answers to a call: for each text its length as the only number, and that many tokens.
+fn vectors_of(upstream: Operation, call: &[u8]) -> Bytes {
+    let lengths: Vec<usize> = texts_of(call).iter().map(String::len).collect();
+    let tokens: usize = lengths.iter().sum();
+    let answer = match upstream {
+        BatchEmbedContents => {
+            let embeddings: Vec<Value> = lengths.iter().map(|length| json!({"values": [length]})).collect();
+            json!({"embeddings": embeddings, "usageMetadata": {"promptTokenCount": tokens}})
+        }
+        _ => {
+            let entry = |(index, length)| json!({"object": "embedding", "index": index, "embedding": [length]});
+            let data: Vec<Value> = lengths.iter().enumerate().map(entry).collect();
+            json!({"object": "list", "data": data, "model": "up-1", "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+        }
+    };
+    answer.to_string().into()
+}
+
+/// Texts of different lengths.
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|number| "x".repeat(number % 7 + 1)).collect()
+}
+
+/// Hard case 262.
+#[test]
+fn more_texts_than_gemini_takes_become_several_calls_and_one_answer() {
+    let asked = json!({"model": "m", "input": texts(250), "dimensions": 3, "user": "u"});
+    let prepared = prepare(Embeddings, BatchEmbedContents, &asked).unwrap();
+    assert_eq!(prepared.parts.iter().map(|part| part.texts.clone()).collect::<Vec<_>>(), [0..100, 100..200, 200..250]);
+    assert_eq!(prepared.parts.iter().map(|part| &part.body[..]).collect::<Vec<_>>().concat(), prepared.body);
+    assert_eq!(prepared.parts.iter().map(|part| part.text_bytes).sum::<usize>(), texts(250).concat().len());
+    assert_eq!(prepared.warnings.len(), 1, "once, and not in each call: {:?}", prepared.warnings);
+    let answer = |part: &crate::request::BatchPart| {
+        prepared.translation.part(part.texts.clone(), &vectors_of(BatchEmbedContents, &part.body)).unwrap()
+    };
+    let answers: Vec<_> = prepared.parts.iter().map(answer).collect();
+    let context = ResponseContext { model: "m".into(), ..ResponseContext::default() };
+    let whole = prepared.translation.join(&context, &answers);
+    let body: Value = serde_json::from_slice(&whole.body).unwrap();
+    let entry =
+        |(index, text): (usize, &String)| json!({"object": "embedding", "index": index, "embedding": [text.len()]});
+    let data: Vec<Value> = texts(250).iter().enumerate().map(entry).collect();
+    let tokens = texts(250).concat().len();
+    let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
+    assert_eq!(body, json!({"object": "list", "data": data, "model": "m", "usage": usage}));
+    assert_eq!(whole.stats.usage.and_then(|usage| usage.input), Some(tokens as u64));
+}
+
+#[test]
+fn one_call_is_made_for_as_many_texts_as_the_upstream_takes() {
+    let asked = |count: usize| json!({"model": "m", "input": texts(count)});
+    let parts = |count| prepare(Embeddings, BatchEmbedContents, &asked(count)).unwrap().parts.len();
+    assert_eq!([1, 100, 101, 200, 201, 2_048].map(parts), [0, 0, 2, 2, 3, 21]);
+    let contents: Vec<Value> =
+        texts(2_048).iter().map(|text| json!({"content": {"parts": [{"text": text}]}})).collect();
+    let prepared = prepare(BatchEmbedContents, Embeddings, &json!({"requests": contents})).unwrap();
+    assert!(prepared.parts.is_empty(), "OpenAI takes them all");
+    assert_eq!(texts_of(&prepared.body), texts(2_048));
+    let passed = prepare(BatchEmbedContents, BatchEmbedContents, &json!({"requests": contents})).unwrap();
+    assert!(passed.parts.is_empty(), "what goes to the client's own vendor is that vendor's to judge");
+}
+
+#[test]
+fn an_answer_to_a_part_fits_that_part() {
+    let asked = json!({"model": "m", "input": texts(250)});
+    let prepared = prepare(Embeddings, BatchEmbedContents, &asked).unwrap();
+    let [first, _, last] = &prepared.parts[..] else { panic!("three parts") };
+    let answer = |texts, body: &Bytes| prepared.translation.part(texts, &vectors_of(BatchEmbedContents, body));
+    assert!(answer(last.texts.clone(), &last.body).is_ok());
+    assert!(answer(first.texts.clone(), &last.body).is_err(), "50 vectors for 100 texts");
+    assert!(answer(last.texts.clone(), &first.body).is_err(), "100 vectors for 50 texts");
+    let chat = json!({"model": "m", "messages": []});
+    let passed = prepare(Operation::ChatCompletions, Operation::ChatCompletions, &chat).unwrap();
+    assert!(passed.translation.part(0..1, &Bytes::from_static(b"{}")).is_err());
+}
+
+/// One call that does not count leaves the sum unknown, which is said once.
+#[test]
+fn a_sum_with_an_unknown_part_is_unknown() {
+    let asked = json!({"model": "m", "input": texts(101)});
+    let prepared = prepare(Embeddings, BatchEmbedContents, &asked).unwrap();
+    let embeddings: Vec<Value> = (0..100).map(|_| json!({"values": [1]})).collect();
+    let uncounted = Bytes::from(json!({"embeddings": embeddings}).to_string());
+    let counted = vectors_of(BatchEmbedContents, &prepared.parts[1].body);
+    let answers = [
+        prepared.translation.part(0..100, &uncounted).unwrap(),
+        prepared.translation.part(100..101, &counted).unwrap(),
+    ];
+    assert_eq!((answers[0].stats.usage, answers[0].stats.warnings(0).count()), (None, 0));
+    let whole = prepared.translation.join(&ResponseContext::default(), &answers);
+    let body: Value = serde_json::from_slice(&whole.body).unwrap();
+    assert_eq!((&body["usage"]["prompt_tokens"], whole.stats.usage), (&json!(0), None));
+    assert_eq!(whole.stats.warnings(0).count(), 1);
+}
+
+proptest! {
+    #[test]
+    fn calls_of_any_size_keep_count_order_and_usage(count in 0..300_usize, most in 0..120_usize, to_gemini: bool) {
+        let (client, upstream) =
+            if to_gemini { (Embeddings, BatchEmbedContents) } else { (BatchEmbedContents, Embeddings) };
+        let all = texts(count);
+        let request = Request {
+            texts: all.iter().map(Into::into).collect(), dimensions: None, base64: false, task: None, title: None,
+        };
+        let Calls { body, parts } = split::calls(&request.texts, most, |out, texts| match upstream {
+            BatchEmbedContents => super::gemini::write(out, texts, &request, "models/up"),
+            _ => super::openai::write(out, texts, &request, "up"),
+        });
+        let calls: Vec<(Bytes, std::ops::Range<usize>)> = match parts.is_empty() {
+            true => vec![(body, 0..count)],
+            false => parts.into_iter().map(|part| (part.body, part.texts)).collect(),
+        };
+        prop_assert_eq!(calls.len(), count.div_ceil(most.max(1)).max(1));
+        prop_assert!(calls.iter().all(|(call, texts)| texts_of(call) == all[texts.clone()]));
+        prop_assert!(calls.iter().all(|(_, texts)| texts.len() <= most.max(1)));
+        let answers: Vec<_> = calls.iter().map(|(call, texts)| {
+            let asked = Asked { texts: texts.clone(), base64: false };
+            lane::embed::part((upstream, client), &asked, &vectors_of(upstream, call)).unwrap()
+        }).collect();
+        let whole = lane::embed::join(client, "m", &answers);
+        let read: Value = serde_json::from_slice(&whole.body).unwrap();
+        let tokens = all.concat().len();
+        let expected: Vec<Value> = match client {
+            Embeddings => all.iter().enumerate().map(|(index, text)| {
+                json!({"object": "embedding", "index": index, "embedding": [text.len()]})
+            }).collect(),
+            _ => all.iter().map(|text| json!({"values": [text.len()]})).collect(),
+        };
+        let (list, counted) = match client {
+            Embeddings => (&read["data"], &read["usage"]["prompt_tokens"]),
+            _ => (&read["embeddings"], &read["usageMetadata"]["promptTokenCount"]),
+        };
+        prop_assert_eq!(list, &Value::Array(expected));
+        prop_assert_eq!(counted, &json!(tokens));
+        prop_assert_eq!(whole.stats.usage.and_then(|usage| usage.input), Some(tokens as u64));
     }
 }

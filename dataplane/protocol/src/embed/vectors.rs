@@ -1,9 +1,14 @@
 //! The vectors of an answer, on their way from one dialect to another.
 
+use std::ops::Range;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-use crate::problem::{Problem, ProblemKind};
+use crate::{
+    codec::json::write::{self, Elements},
+    problem::{Problem, ProblemKind},
+};
 
 /// What an answer holds.
 pub(super) struct Vectors<'a> {
@@ -23,15 +28,27 @@ pub(super) enum Vector<'a> {
     Base64(&'a RawValue),
 }
 
-/// What an answer for the client must know of its request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reply<'a> {
-    /// The model id as the client wrote it.
-    pub(crate) model: &'a str,
-    /// How many texts there were.
-    pub(crate) texts: usize,
-    /// Whether the vectors are wanted in base64.
+/// What the answer to a call must know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The texts in it, by their numbers in the client's request.
+    pub(crate) texts: Range<usize>,
+    /// Whether the client wants its vectors in base64.
     pub(crate) base64: bool,
+}
+
+impl Vectors<'_> {
+    /// All of them as elements of a JSON list, without its brackets; `put` writes the one of this position.
+    pub(super) fn elements(
+        &self,
+        put: impl Fn(&mut Elements<'_>, usize, &Vector<'_>) -> Result<(), Problem>,
+    ) -> Result<String, Problem> {
+        let mut written = Ok(());
+        let elements = write::elements(|list| {
+            written = self.values.iter().enumerate().try_for_each(|(position, vector)| put(list, position, vector));
+        });
+        written.map(|()| elements)
+    }
 }
 
 impl Vector<'_> {

@@ -1,14 +1,14 @@
-//! Embeddings between two dialects. Answers are whole, always.
+//! Embeddings between two dialects. Answers are whole, always, but there may be several to one request.
 
 use bytes::Bytes;
 
 use super::{
-    parts::{JSON, Whole, in_clients_words, unreadable},
+    parts::{AnswerPart, JSON, Whole, in_clients_words, unreadable},
     stated,
 };
 use crate::{
     dialect::Operation,
-    embed::{self, Reply},
+    embed::{self, Asked},
     ir::Usage,
     problem::Problem,
     request::bounds::most_bytes,
@@ -18,28 +18,41 @@ use crate::{
 /// Most bytes by which a large answer may grow: numbers are longer than base64.
 const MAX_GROWTH: usize = 16 << 20;
 
-/// The answer for the client, between these operations (the upstream's, the client's).
+/// The answer to one call, between these operations (the upstream's, the client's): all that there are texts for, or a part.
 ///
 /// # Errors
 /// When it is no answer of the upstream's dialect, or says that it failed.
-pub(crate) fn answer(
+pub(crate) fn part(
     (upstream, client): (Operation, Operation),
-    reply: &Reply<'_>,
+    asked: &Asked,
     body: &Bytes,
-) -> Result<Whole, Problem> {
+) -> Result<AnswerPart, Problem> {
     stated::check_document((upstream, client), body)?;
-    let answered = embed::answer(client, upstream, reply, body).map_err(|mut problem| {
+    let answered = embed::answered(client, upstream, asked, body).map_err(|mut problem| {
         in_clients_words(&mut problem, client);
         problem
     })?;
-    if answered.body.len() > most_bytes(body.len(), MAX_GROWTH) {
+    if answered.elements.len() > most_bytes(body.len(), MAX_GROWTH) {
         return Err(unreadable("the upstream's answer becomes too large in the client's format"));
     }
     let mut stats =
         ResponseStats { content: true, complete: true, response_model: answered.model, ..ResponseStats::default() };
-    match answered.input_tokens {
+    if let Some(tokens) = answered.input_tokens {
+        stats.count(Usage { input: Some(tokens), ..Usage::default() });
+    }
+    Ok(AnswerPart { elements: answered.elements, stats })
+}
+
+/// The answer for the client, of the answers to all calls. What one of them has not counted, nobody knows the sum of.
+pub(crate) fn join(client: Operation, model: &str, parts: &[AnswerPart]) -> Whole {
+    let counted = parts.iter().try_fold(0, |sum: u64, part| Some(sum.saturating_add(part.stats.usage?.input?)));
+    let elements = parts.iter().map(|part| part.elements.as_str());
+    let body = embed::joined(client, model, elements, counted).into();
+    let response_model = parts.iter().find_map(|part| part.stats.response_model.clone());
+    let mut stats = ResponseStats { content: true, complete: true, response_model, ..ResponseStats::default() };
+    match counted {
         Some(tokens) => stats.count(Usage { input: Some(tokens), ..Usage::default() }),
         None => stats.lose("usage".into()),
     }
-    Ok(Whole { body: answered.body, content_type: JSON, stats, changed: true })
+    Whole { body, content_type: JSON, stats, changed: true }
 }

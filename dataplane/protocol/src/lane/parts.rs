@@ -51,6 +51,22 @@ pub struct Whole {
     pub changed: bool,
 }
 
+/// What an upstream answered to one of several calls that are one request together.
+#[derive(Clone, Debug)]
+pub struct AnswerPart {
+    /// A piece of the client's list.
+    pub(crate) elements: String,
+    /// What was seen in it.
+    pub stats: ResponseStats,
+}
+
+impl AnswerPart {
+    /// Bytes that are held of it.
+    pub fn held(&self) -> usize {
+        self.elements.len()
+    }
+}
+
 /// An upstream's whole answer.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,

@@ -120,6 +120,7 @@ impl ParsedRequest {
             path: place.path,
             headers: place.headers,
             body,
+            parts: Vec::new(),
             form,
             warnings,
             asks_usage: hide_usage,
@@ -195,6 +196,7 @@ impl ParsedRequest {
             path: place.path,
             headers: place.headers,
             body: encoded.body.into(),
+            parts: Vec::new(),
             form: None,
             warnings,
             asks_usage,
@@ -247,6 +249,7 @@ impl ParsedRequest {
             path,
             headers,
             body,
+            parts: Vec::new(),
             form: None,
             warnings,
             asks_usage: false,
@@ -273,10 +276,10 @@ impl ParsedRequest {
         let place = self.place(upstream, to, Framing::Whole, false)?;
         let model = to.model.unwrap_or(&self.model);
         let name = if place.model_in_path { to.host.resource_name(model) } else { model.to_owned() };
-        let body = embed::write(upstream, &request, &name, &mut report);
+        let calls = embed::write((upstream, to.host), &request, &name, &mut report);
         let lane = Lane::Embed { texts: request.texts.len(), base64: request.base64 };
         let warnings = report.finish()?;
-        if body.len() > most_bytes(self.body.len(), to.max_body) {
+        if calls.body.len() > most_bytes(self.body.len(), to.max_body) {
             return Err(Unprepared::Refused(Refusal {
                 field: "input".into(),
                 why: "becomes too large in the upstream's format".into(),
@@ -295,7 +298,8 @@ impl ParsedRequest {
         Ok(Prepared {
             path,
             headers,
-            body: body.into(),
+            body: calls.body,
+            parts: calls.parts,
             form: None,
             warnings,
             asks_usage: false,

@@ -7,6 +7,7 @@ use crate::{
     codec::Malformed,
     defaults::Defaults,
     dialect::Operation,
+    embed::BatchPart,
     host::{Host, UnsafeModel},
     limits::ModelLimits,
     report::{Refusal, Warning},
@@ -65,8 +66,13 @@ pub struct Prepared {
     pub path: String,
     /// Headers that the dialect asks for; they replace the client's of the same name.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON. The client's own bytes, uncopied, if nothing had to change. Empty if there is a form.
+    /// JSON. The client's own bytes, uncopied, if nothing had to change. Empty if there is a form. If there are parts, all
+    /// of theirs, one behind the other: what is held for sending them.
     pub body: Bytes,
+    /// The calls that are to be made in the place of one, in this order, where the upstream takes less at once than the
+    /// client asks for; none where one call does. Their answers go back through [`ResponseTranslation::part`] and
+    /// [`ResponseTranslation::join`].
+    pub parts: Vec<BatchPart>,
     /// The form to send in the place of JSON.
     pub form: Option<PreparedForm>,
     /// What was changed or left out, for `x-routeapi-warnings`.

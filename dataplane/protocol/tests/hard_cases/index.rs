@@ -18,8 +18,6 @@ pub enum Where {
 pub enum Part {
     /// Translation from and to Responses.
     Responses,
-    /// Translation of embeddings.
-    Embeddings,
     /// The Azure carrier.
     Azure,
     /// The Bedrock carrier.
@@ -30,7 +28,7 @@ pub enum Part {
     DataPlane,
 }
 
-use Part::{Azure, Bedrock, DataPlane, Embeddings, Responses, Vertex};
+use Part::{Azure, Bedrock, DataPlane, Responses, Vertex};
 use Where::{Answer, Later, Request, Test};
 
 /// By number.
@@ -297,7 +295,7 @@ pub const CASES: [(u16, Where); 280] = [
     (259, Test("tests/hard_cases/passed.rs", "bodies_that_only_the_vendor_knows")),
     (260, Test("src/request/tests.rs", "gemini_names_its_model_in_path_and_nested_requests")),
     (261, Test("src/embed/tests.rs", "an_answer_without_usage_counts_zero_and_says_so")),
-    (262, Later(Embeddings)),
+    (262, Test("src/embed/tests.rs", "more_texts_than_gemini_takes_become_several_calls_and_one_answer")),
     (263, Request),
     (264, Test("src/request/tests.rs", "bound_reasoning_is_left_out_once_it_is_refused")),
     (265, Request),

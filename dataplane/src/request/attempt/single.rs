@@ -38,7 +38,6 @@ use crate::{
         failure::{Cause, Failure, RawError},
         gateway::RequestSettings,
         memory::{BufferedBody, BuffersFull, MemoryPermit, UnfinishedEvent},
-        offload::DeadlinePassed,
         outbound,
         read::FormRest,
         refusal::BUFFERS_FULL,
@@ -48,7 +47,9 @@ use crate::{
     upstream::{ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
 };
 
+mod parts;
 mod web_socket;
+mod whole;
 
 /// Longest error body that is read; what is longer says nothing more.
 const MAX_ERROR_BODY_BYTES: usize = 256 << 10;
@@ -84,6 +85,24 @@ struct AwaitedResponse {
 impl SingleAttempt<'_> {
     /// Makes the attempt. The guard knows of it from beginning to end.
     pub(super) async fn run(&self, prepared: Prepared, guard: &mut Guard) -> Result<Answer, Box<Failure>> {
+        if !prepared.parts.is_empty() {
+            // Rare, and not to be kept room for by every request.
+            return Box::pin(self.run_parts(prepared, guard)).await;
+        }
+        let (outbound, awaited) = self.begin(prepared, guard)?;
+        if outbound.operation == Operation::Direct(Direct::Realtime) {
+            return self.open_web_socket(&outbound, awaited, guard).await;
+        }
+        let (response, content_by) = self.accepted(&outbound, &awaited.translation, guard).await?;
+        match awaited.translation.framing() {
+            _ if awaited.translation.is_raw() => self.stream(response, awaited, content_by, guard).await,
+            Framing::Whole => self.whole(response, awaited, content_by, guard).await,
+            Framing::Sse | Framing::JsonArray => self.stream(response, awaited, content_by, guard).await,
+        }
+    }
+
+    /// Takes what an attempt holds at its upstream, and forms what is sent.
+    fn begin(&self, prepared: Prepared, guard: &mut Guard) -> Result<(OutboundRequest, AwaitedResponse), Box<Failure>> {
         let Some(permit) = self.upstream.provider.concurrency.try_acquire() else {
             return Err(self.upstream_busy());
         };
@@ -111,15 +130,22 @@ impl SingleAttempt<'_> {
             response_context: self.response_context(outbound.operation, guard),
             permits: (permit, self.upstream.load.begin(now.mono)),
         };
-        if outbound.operation == Operation::Direct(Direct::Realtime) {
-            return self.open_web_socket(&outbound, awaited, guard).await;
-        }
-        let (response, content_by) = self.send(&outbound).await?;
+        Ok((outbound, awaited))
+    }
+
+    /// Sends the request, and waits for the head of an answer that is no error. Returns with it until when content has to
+    /// come.
+    async fn accepted(
+        &self,
+        outbound: &OutboundRequest,
+        translation: &ResponseTranslation,
+        guard: &mut Guard,
+    ) -> Result<(Response<UpstreamBody>, Instant), Box<Failure>> {
+        let (response, content_by) = self.send(outbound).await?;
         guard.attempts.set_status(response.status().as_u16());
         if !response.status().is_success() {
-            return Err(self
-                .error_answer(response, &awaited.translation, MemoryPermit::new(guard.gateway(), self.account))
-                .await);
+            let memory = MemoryPermit::new(guard.gateway(), self.account);
+            return Err(self.error_answer(response, translation, memory).await);
         }
         self.upstream.provider.answered(response.status().as_u16(), false, guard.context().now.unix_seconds());
         if has_unexpected_encoding(response.headers()) {
@@ -128,11 +154,7 @@ impl SingleAttempt<'_> {
                 "answered with a content-encoding that was not asked for",
             ));
         }
-        match awaited.translation.framing() {
-            _ if awaited.translation.is_raw() => self.stream(response, awaited, content_by, guard).await,
-            Framing::Whole => self.whole(response, awaited, content_by, guard).await,
-            Framing::Sse | Framing::JsonArray => self.stream(response, awaited, content_by, guard).await,
-        }
+        Ok((response, content_by))
     }
 
     /// What the answer's encoder must know. An upstream of Responses keeps its answers, under ids that the client gets as
@@ -202,70 +224,6 @@ impl SingleAttempt<'_> {
         let content_type = HeaderValue::try_from(content_type)
             .map_err(|_| self.unreadable_answer(Cause::RequestUnformed, "cannot be sent this form"))?;
         Ok(OutboundBody::form(pieces, content_type, self.rest.map(|rest| rest.tail.clone())))
-    }
-
-    /// Reads an answer that comes in one piece.
-    async fn whole(
-        &self,
-        response: Response<UpstreamBody>,
-        awaited: AwaitedResponse,
-        first_by: Instant,
-        guard: &mut Guard,
-    ) -> Result<Answer, Box<Failure>> {
-        let (head, mut body) = response.into_parts();
-        let mut bytes = BufferedBody::new(MemoryPermit::new(guard.gateway(), self.account));
-        let mut by = first_by;
-        loop {
-            match timeout_at(by.into(), body.frame()).await {
-                Err(_) => return Err(self.timed_out()),
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(self.unreadable_answer(Cause::Truncated, &error.to_string())),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        bytes.push(data).map_err(|full| self.buffers_full(full))?;
-                    }
-                }
-            }
-            if bytes.len() > self.settings.max_answer_bytes {
-                return Err(self.answer_too_large());
-            }
-            let now = clock::mono();
-            // An upstream that is never silent does not let the timer be looked at.
-            if now >= self.deadline {
-                return Err(self.timed_out());
-            }
-            by = now.checked_add(self.upstream.timeouts.stream_idle).unwrap_or(self.deadline).min(self.deadline);
-        }
-        let (bytes, mut memory) = bytes.join();
-        self.check_page(&head.headers, &bytes)?;
-        if !awaited.translation.is_passthrough() {
-            // While it is translated, the upstream's answer and the client's are held both.
-            memory.resize(bytes.len().saturating_mul(2)).map_err(|full| self.buffers_full(full))?;
-        }
-        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let AwaitedResponse { translation, response_context, permits } = awaited;
-        let (status, same_dialect) = (head.status.as_u16(), translation.is_passthrough());
-        let (given, response_translation) = (bytes.clone(), translation.clone());
-        let translated = guard.gateway().offload.run(self.account, bytes.len(), self.deadline, move || {
-            (translation.whole(&response_context, status, content_type.as_deref(), bytes), memory)
-        });
-        let (whole, mut memory) = translated.await.map_err(|DeadlinePassed| self.timed_out())?;
-        match whole {
-            Err(problem) => {
-                let mut failure = Failure::new(self.upstream, Cause::ErrorAnswer, problem);
-                failure.keep_raw(response_translation.stated_error(&given), &head.headers);
-                Err(failure)
-            }
-            Ok(whole) => {
-                guard.attempts.observe(&whole.stats);
-                self.check_filtered(&whole.stats)?;
-                guard.attempts.mark_whole_answer();
-                memory.resize(whole.body.len()).map_err(|full| self.buffers_full(full))?;
-                let changed = whole.changed.then_some(whole.content_type);
-                let body = AnswerBody::Whole { bytes: whole.body, changed, memory: Some(memory) };
-                Ok(self.answer(head.status, head.headers, same_dialect, body, permits))
-            }
-        }
     }
 
     /// Reads a stream until real content has come.

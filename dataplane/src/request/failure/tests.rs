@@ -12,6 +12,7 @@ fn failure(cause: Cause, problem: Problem) -> Failure {
         raw: None,
         names_stream_options: false,
         names_reasoning: false,
+        was_answered_in_part: false,
     }
 }
 
@@ -62,6 +63,14 @@ fn each_cause_maps_to_fallback_and_blame() {
         assert_eq!(failure.try_another(), next, "{cause:?} {kind:?} {status}");
         assert_eq!(failure.blame(), blame, "{cause:?} {kind:?} {status}");
     }
+}
+
+#[test]
+fn what_was_answered_in_vain_spends_the_retry_budget() {
+    let overloaded = || failure(Cause::ErrorAnswer, Problem::new(Kind::Overloaded, "busy"));
+    assert!(!overloaded().spends_retry_budget(), "it refused before it did any work");
+    assert!(Failure { was_answered_in_part: true, ..overloaded() }.spends_retry_budget());
+    assert!(failure(Cause::UnreadableAnswer, Problem::new(Kind::Upstream, "?")).spends_retry_budget());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 use routeapi_metering::{Actual, AttemptRecord, Usage, UsageSource};
 use routeapi_protocol::{report::Warning, response_stats::ResponseStats};
 
-use super::usage::{AttemptStats, UsageBounds};
+use super::usage::{AttemptStats, InputShare, PartsUsage, UsageBounds};
 use crate::{clock, config::runtime::Upstream, request::printable::clip_model, telemetry::semconv, upstream::SentMark};
 
 /// The attempts of one request.
@@ -25,11 +25,13 @@ pub(in crate::request) struct AttemptLog {
 /// An attempt that has not ended.
 struct OpenAttempt {
     upstream: Arc<Upstream>,
-    model: String,
+    model: Box<str>,
     began: Instant,
     status: Option<u16>,
     sent: SentMark,
     stats: AttemptStats,
+    /// Of a request that is sent in several calls: status, mark and stats are those of the call that runs. Rare.
+    parts: Option<Box<PartsUsage>>,
     /// How many of the answer's losses are among the warnings: by name, and beyond the bound.
     noted_losses: (usize, u64),
 }
@@ -53,14 +55,40 @@ impl AttemptLog {
         self.providers.push(semconv::provider_name(upstream.provider.type_));
         self.current = Some(OpenAttempt {
             upstream: Arc::clone(upstream),
-            model: clip_model(model),
+            model: clip_model(model).into(),
             began: now,
             status: None,
             sent: sent.clone(),
             stats: AttemptStats::default(),
+            parts: None,
             noted_losses: (0, 0),
         });
         sent
+    }
+
+    /// The attempt sends its request in several calls, and the next one goes out; the one before was answered, if there was
+    /// one.
+    pub(in crate::request) fn begin_part(&mut self, share: InputShare) -> SentMark {
+        let (sent, bounds) = (SentMark::default(), self.bounds);
+        if let Some(attempt) = &mut self.current {
+            match &mut attempt.parts {
+                Some(parts) => parts.next(&attempt.stats, bounds, share),
+                None => attempt.parts = Some(Box::new(PartsUsage::new(share))),
+            }
+            (attempt.status, attempt.stats, attempt.sent) = (None, AttemptStats::default(), sent.clone());
+        }
+        sent
+    }
+
+    /// All calls were answered: this was seen in all of them together.
+    pub(in crate::request) fn join_parts(&mut self, stats: &ResponseStats) {
+        if let Some(attempt) = &mut self.current {
+            attempt.parts = None;
+        }
+        // Nothing was there for the client before.
+        self.first_content = None;
+        self.observe(stats);
+        self.mark_whole_answer();
     }
 
     /// No upstream's answer is handed over, but one of the gateway's own that needs this said.
@@ -148,7 +176,7 @@ impl AttemptLog {
     /// What all attempts together have used so far; none while none runs.
     pub(super) fn used(&self) -> Option<Actual> {
         let attempt = self.current.as_ref()?;
-        let (mut usage, _) = attempt.stats.account(self.bounds, attempt.was_received());
+        let (mut usage, _) = attempt.account(self.bounds);
         let mut spend = attempt.cost(&usage);
         for past in &self.past {
             usage.add(past.usage);
@@ -184,6 +212,14 @@ impl OpenAttempt {
         self.sent.is_set() && self.status.is_none_or(|status| (200..300).contains(&status))
     }
 
+    /// What it has used so far, and where that is known from.
+    fn account(&self, bounds: UsageBounds) -> (Usage, UsageSource) {
+        match &self.parts {
+            Some(parts) => parts.account(&self.stats, bounds, self.was_received()),
+            None => self.stats.account(bounds, self.was_received()),
+        }
+    }
+
     /// What this usage costs at the price of the model that was asked for, in billionths of a dollar.
     fn cost(&self, usage: &Usage) -> u64 {
         let price = self.upstream.terms(&self.model).and_then(|terms| terms.price);
@@ -191,12 +227,12 @@ impl OpenAttempt {
     }
 
     fn record(self, bounds: UsageBounds, error: Option<&'static str>, now: Instant) -> AttemptRecord {
-        let (usage, usage_source) = self.stats.account(bounds, self.was_received());
+        let (usage, usage_source) = self.account(bounds);
         AttemptRecord {
             cost_nano_usd: self.cost(&usage),
             upstream: self.upstream.name.clone(),
             provider: self.upstream.provider.id.to_string(),
-            model: self.model,
+            model: self.model.into(),
             status: self.status,
             error: error.map(Cow::Borrowed),
             duration_ms: clock::millis(self.began, now),

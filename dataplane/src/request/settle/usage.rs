@@ -11,6 +11,9 @@
 //! | nothing, but the upstream had received the request | input estimated | estimated |
 //! | an error status, or the request was never sent | nothing | none |
 //!
+//! A request that is sent in several calls (a batch of embeddings) has used what each of them has; estimates go by the share
+//! of its texts. Once all are answered, their sum counts as the one answer that the client gets.
+//!
 //! A count is plausible up to a bound from the bytes that were sent and seen (`routeapi_protocol::estimate`): for input one
 //! token a byte and 16,384 that a vendor may add, or 2^24 more if the request refers to files, media, caches, earlier
 //! answers or tools; for output four tokens a character or what the request allows and 2^17 of hidden reasoning, and 2^20
@@ -45,8 +48,56 @@ impl UsageBounds {
         }
     }
 
+    /// Of a part of the request that holds this of its input.
+    fn of_part(self, InputShare { part, of }: InputShare) -> Self {
+        let share = |whole: u64| {
+            let share = (u128::from(whole) * u128::from(part)).div_ceil(u128::from(of.max(1)));
+            u64::try_from(share).unwrap_or(u64::MAX)
+        };
+        let (estimated_input, plausible_input) = (share(self.estimated_input), share(self.plausible_input));
+        Self { estimated_input, plausible_input, ..self }
+    }
+
     fn plausible_output(&self, chars: u64) -> u64 {
         self.allowance.map_or(0, |allowance| estimate::plausible_output_tokens(allowance, chars))
+    }
+}
+
+/// How much of a request's input one of the calls holds that it is sent in.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::request) struct InputShare {
+    /// Bytes of the call's texts.
+    pub part: u64,
+    /// Bytes of all calls' texts.
+    pub of: u64,
+}
+
+/// What a request that is sent in several calls has used so far.
+#[derive(Debug)]
+pub(super) struct PartsUsage {
+    /// By the calls that were answered.
+    answered: (Usage, UsageSource),
+    /// Of the call that runs.
+    share: InputShare,
+}
+
+impl PartsUsage {
+    /// Of a request whose first call holds so much.
+    pub(super) fn new(share: InputShare) -> Self {
+        Self { answered: (Usage::default(), UsageSource::None), share }
+    }
+
+    /// The call that ran was answered, and the next holds so much.
+    pub(super) fn next(&mut self, stats: &AttemptStats, bounds: UsageBounds, share: InputShare) {
+        *self = Self { answered: self.account(stats, bounds, true), share };
+    }
+
+    /// What all calls have used so far; `stats` and `received` are about the one that runs.
+    pub(super) fn account(&self, stats: &AttemptStats, bounds: UsageBounds, received: bool) -> (Usage, UsageSource) {
+        let (mut usage, source) = stats.account(bounds.of_part(self.share), received);
+        let (answered, answered_source) = self.answered;
+        usage.add(answered);
+        (usage, weaker(source, answered_source))
     }
 }
 
@@ -167,13 +218,18 @@ impl AttemptStats {
 
 /// The weakest source among the attempts that used something.
 pub(super) fn weakest(attempts: &[AttemptRecord]) -> UsageSource {
+    attempts.iter().map(|attempt| attempt.usage_source).fold(UsageSource::None, weaker)
+}
+
+/// The weaker source of two.
+fn weaker(one: UsageSource, other: UsageSource) -> UsageSource {
     let rank = |source: UsageSource| match source {
         UsageSource::None => 0,
         UsageSource::Reported => 1,
         UsageSource::Counted => 2,
         UsageSource::Estimated => 3,
     };
-    attempts.iter().map(|attempt| attempt.usage_source).max_by_key(|&source| rank(source)).unwrap_or(UsageSource::None)
+    if rank(other) > rank(one) { other } else { one }
 }
 
 #[cfg(test)]

@@ -126,6 +126,11 @@ impl Elements<'_> {
         self.out.push(json.as_bytes());
     }
 
+    /// Elements that are JSON text already, separated by commas; there is at least one.
+    pub fn put_elements(&mut self, elements: &str) {
+        self.put_json(elements);
+    }
+
     /// An element that is an object.
     pub fn object(&mut self, fill: impl FnOnce(&mut Members<'_>)) {
         self.out.separate(&mut self.first);

@@ -90,3 +90,39 @@ fn cached_input_is_not_estimated_on_top() {
     let (usage, _) = cut.account(BOUNDS, true);
     assert_eq!((usage.input, usage.cache_read), (None, Some(90)));
 }
+
+#[test]
+fn calls_of_one_request_use_their_shares_together() {
+    let share = |part| InputShare { part, of: 100 };
+    let counted = |tokens| seen(true, true, Some((tokens, None)));
+    let bounds = UsageBounds { allowance: None, estimated_input: 70, ..BOUNDS };
+    let account = |parts: &PartsUsage, stats: AttemptStats, received| {
+        let (usage, source) = parts.account(&stats, bounds, received);
+        (usage.input, source)
+    };
+    let mut parts = PartsUsage::new(share(40));
+    assert_eq!(account(&parts, AttemptStats::default(), false), (None, UsageSource::None), "not sent yet");
+    assert_eq!(account(&parts, AttemptStats::default(), true), (Some(28), UsageSource::Estimated), "two fifths");
+    let silent = AttemptStats { output_chars: 0, content_events: 0, ..counted(25) };
+    parts.next(&silent, bounds, share(40));
+    assert_eq!(
+        account(&parts, AttemptStats::default(), false),
+        (Some(25), UsageSource::Reported),
+        "the next was refused"
+    );
+    assert_eq!(account(&parts, AttemptStats::default(), true), (Some(53), UsageSource::Estimated));
+    let absurd = AttemptStats { usage: Some(Usage { input: Some(401), ..Usage::default() }), ..silent };
+    assert_eq!(
+        account(&parts, absurd, true),
+        (Some(53), UsageSource::Estimated),
+        "more than its share of what is plausible"
+    );
+    parts.next(
+        &AttemptStats { usage: Some(Usage { input: Some(30), ..Usage::default() }), ..silent },
+        bounds,
+        share(20),
+    );
+    assert_eq!(account(&parts, silent, true), (Some(80), UsageSource::Reported));
+    let empty = PartsUsage::new(InputShare { part: 0, of: 0 });
+    assert_eq!(account(&empty, AttemptStats::default(), true), (None, UsageSource::Estimated), "no text, no tokens");
+}

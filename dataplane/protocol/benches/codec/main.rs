@@ -1,45 +1,36 @@
-//! CPU per KiB of hostile input for every decoder, encoder and stream, at growing sizes: each line should be flat.
+//! CPU per KiB: for what clients and upstreams really say, of every pair of dialects; and for hostile input of every decoder,
+//! encoder and stream, at growing sizes, where each line should be flat.
 //!
-//! `cargo bench -p routeapi-protocol --bench codec [-- FILTER]` (or `tests/run codec`) prints a table and judges nothing:
-//! a noisy machine must not fail a change. The last column is the cost at the largest size by that at the smallest; what
-//! is above [`FLAT`] is marked. Where a size is refused, which a bound may do, the line says so and what the refusal cost.
+//! `cargo bench -p routeapi-protocol --bench codec [-- FILTER]` (or `tests/run codec`) prints two tables and judges nothing:
+//! a noisy machine must not fail a change. The last column of the second is the cost at the largest size by that at the
+//! smallest; what is above [`FLAT`] is marked. Where a size is refused, which a bound may do, the line says so and what the
+//! refusal cost.
 
+mod calls;
+mod conversation;
 mod inputs;
+mod measure;
+mod pairs;
 
 use std::{
     error::Error,
     io::{self, Write},
-    time::Duration,
 };
 
 use bytes::Bytes;
+use calls::{ALL, destination, matched};
+use measure::{Outcome, measure};
 use routeapi_protocol::{
     codec::{Head, ResponseContext, Target, client_codec, upstream_codec},
-    dialect::Operation,
-    host::Host,
-    inbound::{Inbound, MatchedPath, route},
     limits::ModelLimits,
     report::{Mode, Report},
-    request::{Destination, ParsedRequest},
+    request::ParsedRequest,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 /// Sizes of inputs, in bytes.
 const SIZES: [usize; 4] = [64 << 10, 256 << 10, 1 << 20, 4 << 20];
-/// Dialects that are translated.
-const ALL: [Operation; 4] =
-    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
 /// Growth of cost per KiB that is not marked. Caches alone account for some.
 const FLAT: f64 = 3.0;
-/// Most bytes of a body, as the gateway's default.
-const MAX_BODY: usize = 32 << 20;
-
-/// What one run came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    Refused,
-}
 
 /// Prints one line per operation and kind of input.
 struct Table<W> {
@@ -50,8 +41,13 @@ struct Table<W> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
-    let mut table = Table { out: io::stdout().lock(), filter, steep: 0 };
-    writeln!(table.out, "CPU in microseconds per KiB of input; `!` where the input is refused\n")?;
+    let mut out = io::stdout().lock();
+    pairs::table(&mut out, filter.as_deref())?;
+    if filter.as_ref().is_some_and(|filter| filter.starts_with(pairs::NAME)) {
+        return Ok(());
+    }
+    let mut table = Table { out, filter, steep: 0 };
+    writeln!(table.out, "CPU in microseconds per KiB of hostile input; `!` where the input is refused\n")?;
     write!(table.out, "{:<60}", "operation and input")?;
     for size in SIZES {
         write!(table.out, "{:>11}", format!("{} KiB", size >> 10))?;
@@ -74,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Error>> {
     for from in ALL {
         table.line(&format!("read {}: {kind}", from.name()), |size| {
-            let (matched, body) = (matched(from), Bytes::from(inputs::request(from, kind, size)));
+            let (matched, body) = (matched(from, true), Bytes::from(inputs::request(from, kind, size)));
             move || match ParsedRequest::read(matched.clone(), Head::default(), body.clone()) {
                 Ok(call) => {
                     std::hint::black_box((call.needs(), call.estimated_input_tokens()));
@@ -150,17 +146,8 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
     for from in ALL {
         for to in ALL {
             let body = inputs::request(to, "messages", 1).replacen('{', r#"{"stream":true,"#, 1);
-            let call = ParsedRequest::read(matched(to), Head::default(), body.into())?;
-            let destination = Destination {
-                host: Host::Vendor,
-                operations: &[from],
-                model: None,
-                default_max_output: 4_096,
-                limits: ModelLimits::default(),
-                previous_response: None,
-                max_body: MAX_BODY,
-            };
-            let Ok(prepared) = call.prepare(destination, Mode::Default) else { continue };
+            let call = ParsedRequest::read(matched(to, true), Head::default(), body.into())?;
+            let Ok(prepared) = call.prepare(destination(&[from]), Mode::Default) else { continue };
             let reply = call.response_context("id", 1);
             table.line(&format!("stream of {} for {}: {kind}", from.name(), to.name()), |size| {
                 let pieces: Vec<Bytes> = inputs::stream(from, kind, size).into_iter().map(Bytes::from).collect();
@@ -179,19 +166,6 @@ fn streams(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Erro
         }
     }
     Ok(())
-}
-
-fn matched(operation: Operation) -> MatchedPath {
-    let path = match operation {
-        Operation::ChatCompletions => "/v1/chat/completions",
-        Operation::Responses => "/v1/responses",
-        Operation::Messages => "/v1/messages",
-        _ => "/v1beta/models/m:streamGenerateContent",
-    };
-    match route("POST", path, Some("alt=sse").filter(|_| operation == Operation::GenerateContent)) {
-        Ok(Inbound::Call(matched)) => matched,
-        other => unreachable!("a path of our own leads to a call: {other:?}"),
-    }
 }
 
 impl<W: Write> Table<W> {
@@ -218,27 +192,4 @@ impl<W: Write> Table<W> {
         self.out.flush()?;
         Ok(())
     }
-}
-
-/// The least CPU of some runs, in microseconds per KiB.
-fn measure(mut run: impl FnMut() -> Outcome, size: usize) -> (f64, Outcome) {
-    let (mut least, mut spent, mut outcome) = (Duration::MAX, Duration::ZERO, Outcome::Done);
-    for round in 0..20 {
-        let before = cpu();
-        outcome = run();
-        let took = cpu().saturating_sub(before);
-        least = least.min(took);
-        spent += took;
-        if round >= 2 && spent > Duration::from_millis(20) || spent > Duration::from_millis(500) {
-            break;
-        }
-    }
-    let kibibytes = f64::from(u32::try_from(size >> 10).unwrap_or(u32::MAX));
-    (least.as_secs_f64() * 1e6 / kibibytes, outcome)
-}
-
-/// CPU time of this thread.
-fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

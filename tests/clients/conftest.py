@@ -4,9 +4,10 @@ Environment:
   SCRIPTED_UPSTREAM_BIN  the scripted upstream (default: target/debug/scripted-upstream)
   ROUTEAPI_BIN           the gateway
   AGENTS_BIN             the folder of the coding agents' programs
+  NODE_CLIENTS           the folder of Node's SDKs
   OPEN_WEBUI_BIN         the folder of Open WebUI's program
 
-Without one of the last three the tests that need it are not collected; under CI=true that is an error.
+Without one of the last four the tests that need it are not collected; under CI=true that is an error.
 """
 
 import os
@@ -21,6 +22,7 @@ from processes import Process, Upstream, built
 NEEDED = {
     "test_gateway_": "ROUTEAPI_BIN",
     "test_gateway_agents": "AGENTS_BIN",
+    "test_gateway_node": "NODE_CLIENTS",
     "test_gateway_open_webui": "OPEN_WEBUI_BIN",
 }
 

@@ -44,6 +44,24 @@ make_agents() (
     touch complete
 )
 
+# The SDKs of Node, named after their lock file.
+node_clients() { echo "$cache/node-clients-$(sha256sum "$root/tests/clients/node/package-lock.json" | cut -c1-16)"; }
+
+make_node_clients() (
+    set -e
+    local dir
+    dir=$(node_clients)
+    exec 9>"$cache/node-clients.lock"
+    flock 9
+    [[ -e $dir/complete ]] && exit
+    rm -rf "$dir"
+    mkdir "$dir"
+    cp "$root"/tests/clients/node/package*.json "$dir"
+    cd "$dir"
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    touch complete
+)
+
 # Open WebUI pins packages that exist for these versions of Python only.
 has_python_for_open_webui() { python3 -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])'; }
 
@@ -66,6 +84,7 @@ make_open_webui() (
 prepare_clients() {
     prepare environment make_environment
     prepare agents make_agents
+    prepare node-clients make_node_clients
     prepare open-webui make_open_webui
 }
 

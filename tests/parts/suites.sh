@@ -23,18 +23,20 @@ with_control_plane() {
 }
 
 python_tests() {
-    ready environment && ready agents && ready open-webui || return 1
+    ready environment && ready agents && ready node-clients && ready open-webui || return 1
     cargo build --locked --workspace --bins || return 1
     local gateway=${ROUTEAPI_BIN:-$target/debug/routeapi}
     if [[ -x $gateway ]]; then export ROUTEAPI_BIN=$gateway; else unset ROUTEAPI_BIN; fi
     AGENTS_BIN=$(agents)/node_modules/.bin
+    NODE_CLIENTS=$(node_clients)
     if has_python_for_open_webui; then
         OPEN_WEBUI_BIN=$(open_webui)/bin
     else
         echo "Open WebUI is not tested: it needs Python 3.11 or 3.12"
         OPEN_WEBUI_BIN=
     fi
-    export AGENTS_BIN OPEN_WEBUI_BIN SCRIPTED_UPSTREAM_BIN=$target/debug/scripted-upstream PYTHONDONTWRITEBYTECODE=1
+    export AGENTS_BIN NODE_CLIENTS OPEN_WEBUI_BIN
+    export SCRIPTED_UPSTREAM_BIN=$target/debug/scripted-upstream PYTHONDONTWRITEBYTECODE=1
     (cd tests/clients && "$(environment)/bin/python" -m pytest)
 }
 

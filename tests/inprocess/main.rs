@@ -47,5 +47,6 @@ mod streams;
 mod subscribe;
 mod tls;
 mod unasked;
+mod unsupported;
 mod waiting;
 mod who;

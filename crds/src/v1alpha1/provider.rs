@@ -267,7 +267,7 @@ pub struct ProviderModel {
     /// the built-in table, so an empty list means that all parameters are supported. Default: the built-in table, for
     /// translated requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub unsupported: Option<Vec<RequestFeature>>,
 }

@@ -212,7 +212,7 @@ pub struct Upstream {
     /// Parameters to remove from requests, with a warning, in addition to those that the AIProvider lists as unsupported. With
     /// translation Strict such requests are refused; requests for log probabilities are refused unless translation is Lenient.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub unsupported: Vec<RequestFeature>,
 

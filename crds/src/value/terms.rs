@@ -136,6 +136,14 @@ pub enum RequestFeature {
     ServiceTier,
     /// ID of the end user: `user`, `metadata.user_id`
     User,
+    /// `verbosity`
+    Verbosity,
+    /// `metadata`
+    Metadata,
+    /// `prompt_cache_key`, `prompt_cache_retention`
+    PromptCacheKey,
+    /// `store` of Chat Completions
+    Store,
 }
 
 /// A failure that triggers fallback to the next upstream.

@@ -36,6 +36,7 @@ pub mod scan;
 pub mod splice;
 pub mod stored;
 mod tap;
+pub mod unsupported;
 mod usage;
 pub mod websocket;
 pub mod wire;

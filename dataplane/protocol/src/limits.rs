@@ -35,11 +35,19 @@ pub enum Feature {
     ServiceTier,
     /// The end user's id.
     User,
+    /// `verbosity`
+    Verbosity,
+    /// `metadata`
+    Metadata,
+    /// `prompt_cache_key`, `prompt_cache_retention`
+    PromptCacheKey,
+    /// `store` of Chat Completions.
+    Store,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Temperature,
         Self::TopP,
         Self::TopK,
@@ -54,12 +62,25 @@ impl Feature {
         Self::StreamOptions,
         Self::ServiceTier,
         Self::User,
+        Self::Verbosity,
+        Self::Metadata,
+        Self::PromptCacheKey,
+        Self::Store,
     ];
 }
 
 /// A set of features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features(u16);
+pub struct Features(u32);
+
+/// The member in which Chat Completions takes the output limit: an older and a newer name for the same thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLimit {
+    /// `max_tokens`
+    MaxTokens,
+    /// `max_completion_tokens`
+    MaxCompletionTokens,
+}
 
 /// What is said about the model of one upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,11 +93,35 @@ pub struct ModelLimits {
     pub is_stated: bool,
     /// What is not sent.
     pub unsupported: Features,
+    /// The name of Chat's output limit that the upstream was found to take, instead of the table's.
+    pub chat_limit: Option<ChatLimit>,
 }
 
 // === impl Features ===
 
 impl Features {
+    /// No feature.
+    pub const NONE: Self = Self(0);
+
+    /// Hints: what changes nothing that a client's program relies on, so that it can be left out with a warning. Not among
+    /// them are log probabilities, strict schemas and the question for usage, which shape the answer.
+    pub const HINTS: Self = Self::NONE
+        .with(Feature::Temperature)
+        .with(Feature::TopP)
+        .with(Feature::TopK)
+        .with(Feature::Penalties)
+        .with(Feature::Seed)
+        .with(Feature::LogitBias)
+        .with(Feature::Stop)
+        .with(Feature::ReasoningEffort)
+        .with(Feature::ParallelToolCalls)
+        .with(Feature::ServiceTier)
+        .with(Feature::User)
+        .with(Feature::Verbosity)
+        .with(Feature::Metadata)
+        .with(Feature::PromptCacheKey)
+        .with(Feature::Store);
+
     /// With one more.
     #[must_use]
     pub const fn with(self, feature: Feature) -> Self {
@@ -87,6 +132,18 @@ impl Features {
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Those of both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that are not in the other set.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether a feature is among them.
@@ -108,6 +165,30 @@ impl Features {
 impl FromIterator<Feature> for Features {
     fn from_iter<I: IntoIterator<Item = Feature>>(features: I) -> Self {
         features.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+// === impl ChatLimit ===
+
+impl ChatLimit {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::MaxTokens, Self::MaxCompletionTokens];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+
+    /// The other name.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::MaxTokens => Self::MaxCompletionTokens,
+            Self::MaxCompletionTokens => Self::MaxTokens,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod bounds;
 mod end_user;
 mod foreign_state;
 mod form;
+mod hints;
 mod hybrid;
 mod needs;
 mod parsed;
@@ -23,9 +24,11 @@ mod session;
 pub use crate::embed::BatchPart;
 pub use allowance::Allowance;
 pub use form::{Form, PreparedForm};
+pub use hints::ReasoningSetting;
 pub use needs::Needs;
 pub use parsed::ParsedRequest;
 pub use prepared::{Destination, LeftOut, Prepared, Unprepared};
+pub use restrict::Held;
 pub use session::BodySession;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use routeapi_protocol::limits::{ChatLimit, Features};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -43,9 +44,23 @@ struct UpstreamState {
     expected_first_content_ms: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     refuses_stream_options: bool,
+    /// What its models were found to refuse.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    learned: BTreeMap<String, Refused>,
     /// Namespaces for whose tokens alone it is left out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     by_namespace: BTreeMap<String, Shown>,
+}
+
+/// What a model was found to refuse.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refused {
+    /// As an AIProvider writes them.
+    unsupported: Vec<String>,
+    /// The name of the output limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_limit: Option<&'static str>,
 }
 
 /// Whether an upstream takes part, and when it does again.
@@ -69,14 +84,26 @@ fn of_route(route: &Route, now: Now) -> BTreeMap<&str, UpstreamState> {
 impl UpstreamState {
     fn of(upstream: &Upstream, now: Now) -> Self {
         let (state, alone) = upstream.health.overview(now.mono);
-        let latency = upstream.load.latency(now.mono);
+        let (latency, learned) = (upstream.load.latency(now.mono), upstream.learned.overview(now.mono));
         Self {
             for_everybody: Shown::of(state, now),
             in_flight: upstream.load.in_flight(),
             expected_first_content_ms: latency.and_then(|latency| u64::try_from(latency.as_millis()).ok()),
-            refuses_stream_options: upstream.learned.refuses_stream_options(),
+            refuses_stream_options: learned.stream_options,
+            learned: learned
+                .models
+                .into_iter()
+                .map(|(model, hints, limit)| (model, Refused::of(hints, limit)))
+                .collect(),
             by_namespace: alone.into_iter().map(|(name, state)| (name, Shown::of(state, now))).collect(),
         }
+    }
+}
+
+impl Refused {
+    fn of(hints: Features, limit: Option<ChatLimit>) -> Self {
+        let unsupported = hints.iter().map(|hint| format!("{hint:?}")).collect();
+        Self { unsupported, output_limit: limit.map(ChatLimit::name) }
     }
 }
 

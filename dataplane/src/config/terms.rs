@@ -39,6 +39,7 @@ impl Upstream {
             route_max_output: self.max_output,
             is_stated: stated.is_some(),
             unsupported: stated.unwrap_or_default().or(self.unsupported),
+            chat_limit: None,
         };
         Some(if self.foreign {
             let price = match (stated_price, self.price) {

@@ -10,6 +10,7 @@
 //!   not used, and a key that was rotated is the new one.
 
 mod estimate;
+mod repeat;
 mod single;
 
 use std::{
@@ -24,12 +25,12 @@ use routeapi_protocol::{
     codec::Malformed,
     dialect::Operation,
     direct::Direct,
-    report,
+    report::{self, Mode},
     request::{Destination, LeftOut, Prepared, Unprepared},
 };
 use tokio::time::sleep_until;
 
-use self::single::SingleAttempt;
+use self::{repeat::Repeats, single::SingleAttempt};
 use super::{
     access,
     answer::Answer,
@@ -194,8 +195,7 @@ impl<'a> FallbackLoop<'a> {
         };
         for _ in 0..MAX_PREPARATIONS {
             let mode = self.route.mode;
-            let left_out = LeftOut { usage: upstream.learned.refuses_stream_options(), reasoning: false };
-            let Some(prepared) = self.prepare(&upstream, left_out).await? else {
+            let Some(prepared) = self.prepare(&upstream, self.known_refusals(&upstream)).await? else {
                 return Ok(None);
             };
             // A large request may have waited for its turn.
@@ -213,6 +213,15 @@ impl<'a> FallbackLoop<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// What the upstream was found not to take. A route of mode Strict sends what its clients wrote in any case.
+    fn known_refusals(&self, upstream: &Upstream) -> LeftOut {
+        let read = self.read;
+        let model = upstream.model.as_deref().unwrap_or(read.request.model());
+        let setting = || read.request.reasoning_setting(read.needs);
+        let known = upstream.learned.left_out(model, setting, clock::mono());
+        if self.route.mode == Mode::Strict { LeftOut { usage: known.usage, ..LeftOut::default() } } else { known }
     }
 
     /// What the configuration in force has in the place of a planned upstream.
@@ -243,38 +252,19 @@ impl<'a> FallbackLoop<'a> {
         prepared: Prepared,
         guard: &mut Guard,
     ) -> Result<Option<Answer>, Refusal> {
-        let (asks_usage, returns_reasoning) = (prepared.asks_usage, prepared.returns_reasoning);
+        let mut repeats = Repeats::new(&prepared);
         let mut outcome = self.attempt_once(upstream, prepared, guard).await?;
-        if let Err(failure) = &outcome
-            && failure.names_reasoning
-            && returns_reasoning
+        while let Err(failure) = &outcome
+            && let Some(left_out) = repeats.after(failure, self.read, self.route.mode)
             && self.plan.route.budget.try_retry()
         {
-            // It is another account's, which nobody can tell before.
             guard.attempts.fail(failure.code(), clock::mono());
-            outcome = match self.prepare(upstream, LeftOut { usage: false, reasoning: true }).await? {
-                Some(prepared) => self.attempt_once(upstream, prepared, guard).await?,
-                None => outcome,
-            };
+            let Some(prepared) = self.prepare(upstream, left_out).await? else { break };
+            repeats.repeated(&prepared);
+            outcome = self.attempt_once(upstream, prepared, guard).await?;
         }
-        if let Err(failure) = &outcome
-            && failure.names_stream_options
-            && asks_usage
-            && self.plan.route.budget.try_retry()
-        {
-            guard.attempts.fail(failure.code(), clock::mono());
-            outcome = match self.prepare(upstream, LeftOut { usage: true, reasoning: false }).await? {
-                Some(prepared) => self.attempt_once(upstream, prepared, guard).await?,
-                None => outcome,
-            };
-            // A request that is wrong in itself fails again, and says nothing about the upstream.
-            if outcome.is_ok() && upstream.learned.learn_refuses_stream_options() {
-                tracing::info!(
-                    provider = %upstream.provider.id,
-                    upstream = upstream.name,
-                    "refuses stream_options: its streams are not asked for usage, so that tokens are estimated"
-                );
-            }
+        if outcome.is_ok() {
+            repeats.learn(upstream, self.read);
         }
         match outcome {
             Ok(answer) => Ok(Some(answer)),

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use routeapi_crds::value::FallbackCondition;
-use routeapi_protocol::problem::{Problem, ProblemKind};
+use routeapi_protocol::{
+    problem::{Problem, ProblemKind},
+    unsupported::Unsupported,
+};
 
 use crate::{config::runtime::Upstream, upstream::SendError};
 
@@ -27,10 +30,8 @@ pub(super) struct Failure {
     pub problem: Problem,
     /// The upstream's error as it came, where the client speaks the same dialect.
     pub raw: Option<RawError>,
-    /// The upstream says that the request is wrong in `stream_options`, by which usage is asked for.
-    pub names_stream_options: bool,
-    /// The upstream says that it cannot take the reasoning that the request gives back.
-    pub names_reasoning: bool,
+    /// What the upstream says that it does not take.
+    pub unsupported: Unsupported,
     /// Some of the calls that the request was sent in had been answered, in vain.
     pub was_answered_in_part: bool,
 }
@@ -138,8 +139,7 @@ impl Failure {
             cause,
             problem,
             raw: None,
-            names_stream_options: false,
-            names_reasoning: false,
+            unsupported: Unsupported::default(),
             was_answered_in_part: false,
         })
     }

@@ -42,6 +42,8 @@ pub struct Script {
     pub refuse_stream: bool,
     /// Answer with an error status instead.
     pub status: Option<Failure>,
+    /// Answer 400 and this body while a request holds this member at its top level.
+    pub refuses: BTreeMap<String, String>,
     /// Heartbeats (comments, pings) before the first event.
     pub heartbeats: usize,
     /// Heartbeats for ever and nothing else, one per `delay_chunk_ms` (at least 5).
@@ -178,6 +180,20 @@ impl Script {
     #[must_use]
     pub fn failing(status: u16) -> Self {
         Self { status: Some(Failure { status, body: None, content_type: None }), ..Self::default() }
+    }
+
+    /// Refuses requests that hold this member at their top level, in these words.
+    #[must_use]
+    pub fn refusing(mut self, member: &str, body: &str) -> Self {
+        self.refuses.insert(member.to_owned(), body.to_owned());
+        self
+    }
+
+    /// The failure of a request that holds what is refused.
+    pub(super) fn refusal(&self, body: &[u8]) -> Option<Failure> {
+        let members: BTreeMap<String, Value> = serde_json::from_slice(body).ok()?;
+        let (_, body) = self.refuses.iter().find(|(member, _)| members.contains_key(*member))?;
+        Some(Failure { status: 400, body: Some(body.clone()), content_type: None })
     }
 
     /// A stream that is refused unprocessed.

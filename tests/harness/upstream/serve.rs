@@ -127,10 +127,11 @@ pub(super) async fn exchange(
     if endpoint == Endpoint::Realtime {
         model = route::parameter(&head.uri, "model").unwrap_or_default();
     }
-    let script = {
+    let mut script = {
         let mut scripts = shared.scripts.lock().unwrap();
         if lists { scripts.list.clone() } else { scripts.pick(&model) }
     };
+    script.status = script.status.take().or_else(|| script.refusal(&body));
     exchange.note(|entry| entry.model.clone_from(&model));
     let mut paused = shared.paused.subscribe();
     paused.wait_for(|paused| !paused).await?;

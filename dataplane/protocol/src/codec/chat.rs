@@ -29,13 +29,14 @@ use super::{
 use crate::{
     dialect::Operation,
     ir::{Request, Response},
+    limits::ChatLimit,
     problem::Problem,
     report::Report,
 };
 
 /// The member in which a model takes its output limit.
-pub(crate) fn limit_name(model: &str) -> &'static str {
-    if model::capability(model).new_limit { "max_completion_tokens" } else { "max_tokens" }
+pub(crate) fn limit_name(model: &str) -> ChatLimit {
+    if model::capability(model).new_limit { ChatLimit::MaxCompletionTokens } else { ChatLimit::MaxTokens }
 }
 
 /// The codec of `POST /v1/chat/completions`.

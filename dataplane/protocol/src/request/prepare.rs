@@ -45,6 +45,11 @@ impl ParsedRequest {
     /// # Errors
     /// As those of [`Self::prepare`].
     pub fn prepare_without(&self, to: Destination<'_>, mode: Mode, left_out: LeftOut) -> Result<Prepared, Unprepared> {
+        let prepared = self.prepare_in_lane(to.without(left_out), mode, left_out)?;
+        Ok(Prepared { left_out, ..prepared })
+    }
+
+    fn prepare_in_lane(&self, to: Destination<'_>, mode: Mode, left_out: LeftOut) -> Result<Prepared, Unprepared> {
         let asks = !left_out.usage;
         if to.operations.contains(&self.operation()) {
             return self.pass(to, mode, asks);
@@ -125,6 +130,7 @@ impl ParsedRequest {
             warnings,
             asks_usage: hide_usage,
             returns_reasoning: false,
+            left_out: LeftOut::default(),
             translation,
         })
     }
@@ -201,6 +207,7 @@ impl ParsedRequest {
             warnings,
             asks_usage,
             returns_reasoning: returns_reasoning && !left_out.reasoning,
+            left_out,
             translation,
         })
     }
@@ -254,6 +261,7 @@ impl ParsedRequest {
             warnings,
             asks_usage: false,
             returns_reasoning: false,
+            left_out: LeftOut::default(),
             translation,
         })
     }
@@ -304,6 +312,7 @@ impl ParsedRequest {
             warnings,
             asks_usage: false,
             returns_reasoning: false,
+            left_out: LeftOut::default(),
             translation,
         })
     }
@@ -315,7 +324,7 @@ impl ParsedRequest {
 
     /// Takes out what the upstream's model is said not to take. `passes` says whether the upstream reads the body itself.
     fn restrict(&self, to: Destination<'_>, passes: bool, report: &mut Report) -> Vec<Edit> {
-        let chat_limit = limit_name(to.model.unwrap_or(&self.model));
+        let chat_limit = to.limits.chat_limit.unwrap_or_else(|| limit_name(to.model.unwrap_or(&self.model)));
         let restriction = Restriction { limits: to.limits, passes, chat_limit };
         restrict::edits(self.operation(), &self.body, &self.scan, restriction, report)
     }

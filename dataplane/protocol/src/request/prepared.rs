@@ -9,7 +9,7 @@ use crate::{
     dialect::Operation,
     embed::BatchPart,
     host::{Host, UnsafeModel},
-    limits::ModelLimits,
+    limits::{ChatLimit, Features, ModelLimits},
     report::{Refusal, Warning},
     response_translation::ResponseTranslation,
 };
@@ -40,6 +40,10 @@ pub struct LeftOut {
     pub usage: bool,
     /// Reasoning that is bound to an account (translated requests only).
     pub reasoning: bool,
+    /// Hints. Each is listed in the warnings, if it says anything.
+    pub hints: Features,
+    /// The name of Chat's output limit: the other one is written.
+    pub chat_limit: Option<ChatLimit>,
 }
 
 /// Why a request cannot be prepared for an upstream.
@@ -81,8 +85,19 @@ pub struct Prepared {
     pub asks_usage: bool,
     /// Whether it gives reasoning back that only the account which issued it can read.
     pub returns_reasoning: bool,
+    /// What the upstream is known to refuse and was left out.
+    pub left_out: LeftOut,
     /// The answer's way back.
     pub translation: ResponseTranslation,
+}
+
+impl Destination<'_> {
+    /// For a request without hints and names that are refused.
+    pub(super) fn without(self, left_out: LeftOut) -> Self {
+        let unsupported = self.limits.unsupported.or(left_out.hints);
+        let chat_limit = left_out.chat_limit.map(ChatLimit::other).or(self.limits.chat_limit);
+        Self { limits: ModelLimits { unsupported, chat_limit, ..self.limits }, ..self }
+    }
 }
 
 impl Prepared {

@@ -4,16 +4,19 @@
 //! the edited body is what is translated. So a field is named as its client wrote it, whoever serves. A value that means
 //! the same as leaving the field out goes without a word.
 
+mod held;
 mod tables;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
+pub use self::held::Held;
+pub(super) use self::held::held;
 use self::tables::{Act, Group, Neutral, Row, Step};
 use crate::{
     dialect::Operation,
-    limits::{Feature, ModelLimits},
+    limits::{ChatLimit, Feature, ModelLimits},
     report::Report,
     scan::{Kind, Member, Scan, Value},
     splice::Edit,
@@ -34,7 +37,7 @@ pub(super) struct Restriction {
     /// Whether the upstream reads the edited body itself.
     pub passes: bool,
     /// Chat's name for the output limit at this model, where the client names none.
-    pub chat_limit: &'static str,
+    pub chat_limit: ChatLimit,
 }
 
 /// The edits, and what they are said to be.
@@ -47,7 +50,8 @@ pub(super) fn edits(
 ) -> Vec<Edit> {
     let limits = restriction.limits;
     let most = limits.max_output(None);
-    if limits.unsupported.is_empty() && most.is_none() {
+    let taken = limits.chat_limit.filter(|_| restriction.passes && operation == Operation::ChatCompletions);
+    if limits.unsupported.is_empty() && most.is_none() && taken.is_none() {
         return Vec::new();
     }
     let mut cutter = Cutter {
@@ -55,6 +59,7 @@ pub(super) fn edits(
         operation,
         limits,
         most,
+        taken: taken.map(|taken| (taken, scan.last(body, taken.name()).is_some())),
         limited: false,
         clamped: None,
         config: None,
@@ -69,7 +74,7 @@ pub(super) fn edits(
     if restriction.passes {
         cutter.fit_budget(scan);
     }
-    cutter.limit_what_is_unlimited(&whole, scan, restriction.chat_limit);
+    cutter.limit_what_is_unlimited(&whole, scan, restriction.chat_limit.name());
     cutter.edits
 }
 
@@ -78,6 +83,8 @@ struct Cutter<'a> {
     operation: Operation,
     limits: ModelLimits,
     most: Option<u64>,
+    /// The name of the output limit that the upstream takes, where it refuses the other; and whether the client used it.
+    taken: Option<(ChatLimit, bool)>,
     /// Whether the client named an output limit.
     limited: bool,
     /// The limit that was put in the place of a larger one.
@@ -131,9 +138,28 @@ impl Cutter<'_> {
             return self.take(&member.value, row, group);
         }
         if is_one_of(group.limits) {
+            if self.is_refused_limit(member) {
+                return true;
+            }
             self.clamp(&member.value);
         }
         false
+    }
+
+    /// Renames an output limit whose name is refused. Beside the other name it is taken out.
+    fn is_refused_limit(&mut self, member: &Member) -> bool {
+        let Some((taken, beside)) = self.taken else { return false };
+        let refused = taken.other().name();
+        if !member.is(self.body, refused) {
+            return false;
+        }
+        if beside {
+            self.report.dropped(refused);
+        } else {
+            self.report.adapted(refused, refused, taken.name());
+            self.edit(member.name.clone(), format!("\"{}\"", taken.name()).into());
+        }
+        beside
     }
 
     fn take(&mut self, value: &Value, row: &Row, group: &Group) -> bool {

@@ -7,11 +7,12 @@ use crate::{
     framing::Framing,
     host::Host,
     inbound::MatchedPath,
-    limits::ModelLimits,
+    limits::{Features, ModelLimits},
     report::{Mode, Warning},
 };
 
-const WITHOUT_USAGE: LeftOut = LeftOut { usage: true, reasoning: false };
+const WITHOUT_USAGE: LeftOut =
+    LeftOut { usage: true, reasoning: false, hints: Features::NONE, chat_limit: None };
 
 fn matched(operation: Operation) -> MatchedPath {
     MatchedPath { operation, model: None, framing: None, query: None, unknown_query: false, path: None }
@@ -308,7 +309,7 @@ fn where_both_refuse_the_first_says_why() {
 /// upstream's words are the client's to act on.
 #[test]
 fn bound_reasoning_is_left_out_once_it_is_refused() {
-    let without = LeftOut { usage: false, reasoning: true };
+    let without = LeftOut { reasoning: true, ..LeftOut::default() };
     let body = r#"{"model":"m","max_tokens":99,"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"gw1.openai.thought.cnNfMS5nQUFBPT0"},{"type":"text","text":"a"}]},{"role":"user","content":"y"}]}"#;
     let call = read(Operation::Messages, body).expect("a legal body");
     let first = call.prepare(to(&[Operation::Responses], None), Mode::Default).expect("a lane");

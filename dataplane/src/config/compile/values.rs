@@ -38,6 +38,10 @@ pub fn features(told: &BTreeSet<RequestFeature>) -> Features {
         RequestFeature::StreamOptions => Feature::StreamOptions,
         RequestFeature::ServiceTier => Feature::ServiceTier,
         RequestFeature::User => Feature::User,
+        RequestFeature::Verbosity => Feature::Verbosity,
+        RequestFeature::Metadata => Feature::Metadata,
+        RequestFeature::PromptCacheKey => Feature::PromptCacheKey,
+        RequestFeature::Store => Feature::Store,
     };
     told.iter().map(feature).collect()
 }

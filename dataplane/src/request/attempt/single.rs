@@ -26,6 +26,7 @@ use routeapi_protocol::{
     request::{ParsedRequest, Prepared, PreparedForm},
     response_stats::ResponseStats,
     response_translation::{ResponseStream, ResponseTranslation},
+    unsupported,
 };
 use tokio::{task::coop::consume_budget, time::timeout_at};
 
@@ -346,8 +347,7 @@ impl SingleAttempt<'_> {
         let problem = translation.failure(status, hints, &body);
         self.upstream.provider.answered(status, problem.kind == ProblemKind::Authentication, now.unix_seconds());
         let mut failure = Failure::new(self.upstream, Cause::ErrorAnswer, problem);
-        failure.names_stream_options = matches!(status, 400 | 422) && names_stream_options(&body);
-        failure.names_reasoning = status == 400 && names_reasoning(&body);
+        failure.unsupported = unsupported::read(status, &body);
         let is_error = (400..600).contains(&status);
         // What is none of the vendor's own, such as a proxy's page, is of no use to an SDK, and not for its user.
         if translation.is_passthrough() && complete && is_error && understand::is_structured(&body) {
@@ -412,17 +412,6 @@ impl SingleAttempt<'_> {
     fn name(&self) -> &str {
         &self.upstream.name
     }
-}
-
-/// Whether an error is about reasoning that was given back: OpenAI cannot decrypt it, or misses what belongs to it.
-fn names_reasoning(body: &[u8]) -> bool {
-    let words = ["encrypted_content", "encrypted content", "of type 'reasoning'"];
-    words.iter().any(|words| memchr::memmem::find(body, words.as_bytes()).is_some())
-}
-
-/// Whether an error is about `stream_options`. Servers that do not know the member name it, or what is in it.
-fn names_stream_options(body: &[u8]) -> bool {
-    ["stream_options", "include_usage"].iter().any(|name| memchr::memmem::find(body, name.as_bytes()).is_some())
 }
 
 /// An encoding that nobody asked for. A stream in it could not be read for content, usage or its end.

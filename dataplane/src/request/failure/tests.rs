@@ -10,8 +10,7 @@ fn failure(cause: Cause, problem: Problem) -> Failure {
         cause,
         problem,
         raw: None,
-        names_stream_options: false,
-        names_reasoning: false,
+        unsupported: Unsupported::default(),
         was_answered_in_part: false,
     }
 }

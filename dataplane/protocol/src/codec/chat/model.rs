@@ -7,7 +7,7 @@
 use crate::{
     codec::ids::{self, Alphabet},
     ir::Effort,
-    limits::{Feature, ModelLimits},
+    limits::{ChatLimit, Feature, ModelLimits},
 };
 
 /// Whether a model takes `temperature`, `top_p` and penalties.
@@ -203,6 +203,7 @@ impl Capability {
             (takes.efforts, takes.tools_without_effort) = (&[], false);
         }
         takes.strict_schemas &= !limits.lacks(Feature::StrictSchemas);
+        takes.new_limit = limits.chat_limit.map_or(takes.new_limit, |name| name == ChatLimit::MaxCompletionTokens);
         takes
     }
 

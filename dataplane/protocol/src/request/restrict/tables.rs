@@ -3,8 +3,8 @@
 use crate::{
     dialect::Operation,
     limits::Feature::{
-        self, LogProbs, LogitBias, ParallelToolCalls, Penalties, ReasoningEffort, Seed, ServiceTier, Stop,
-        StreamOptions, StrictSchemas, Temperature, TopK, TopP, User,
+        self, LogProbs, LogitBias, Metadata, ParallelToolCalls, Penalties, PromptCacheKey, ReasoningEffort, Seed,
+        ServiceTier, Stop, Store, StreamOptions, StrictSchemas, Temperature, TopK, TopP, User, Verbosity,
     },
 };
 
@@ -127,6 +127,11 @@ const CHAT: &[Group] = &[
             cut(ServiceTier, &["service_tier"], TIERS),
             cut(User, &["user"], Neutral::Empty),
             cut(User, &["safety_identifier"], Neutral::Empty),
+            cut(Verbosity, &["verbosity"], Neutral::Words(&["medium"])),
+            cut(Metadata, &["metadata"], Neutral::Empty),
+            cut(PromptCacheKey, &["prompt_cache_key"], Neutral::Empty),
+            cut(PromptCacheKey, &["prompt_cache_retention"], Neutral::Words(&["in-memory", "in_memory"])),
+            cut(Store, &["store"], Neutral::Bool(false)),
         ],
         limits: &["max_completion_tokens", "max_tokens"],
     },
@@ -163,8 +168,17 @@ const RESPONSES: &[Group] = &[
             cut(ServiceTier, &["service_tier"], TIERS),
             cut(User, &["user"], Neutral::Empty),
             cut(User, &["safety_identifier"], Neutral::Empty),
+            cut(Metadata, &["metadata"], Neutral::Empty),
+            cut(PromptCacheKey, &["prompt_cache_key"], Neutral::Empty),
+            cut(PromptCacheKey, &["prompt_cache_retention"], Neutral::Words(&["in-memory", "in_memory"])),
         ],
         limits: &["max_output_tokens"],
+    },
+    Group {
+        at: "text.",
+        path: &[Step::Member(&["text"])],
+        rows: &[cut(Verbosity, &["verbosity"], Neutral::Words(&["medium"]))],
+        limits: &[],
     },
     Group {
         at: "reasoning.",

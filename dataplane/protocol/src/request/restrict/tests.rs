@@ -8,14 +8,15 @@ use crate::{
     host::Host,
     inbound::MatchedPath,
     limits::{
+        ChatLimit,
         Feature::{self, *},
-        ModelLimits,
+        Features, ModelLimits,
     },
     report::Mode,
-    request::{Destination, ParsedRequest, Unprepared},
+    request::{Destination, LeftOut, ParsedRequest, ReasoningSetting, Unprepared},
 };
 
-const ALL: [Feature; 14] = Feature::ALL;
+const ALL: [Feature; 18] = Feature::ALL;
 
 fn lacks(features: &[Feature]) -> ModelLimits {
     ModelLimits { is_stated: true, unsupported: features.iter().copied().collect(), ..ModelLimits::default() }
@@ -66,7 +67,8 @@ fn everything(operation: Operation) -> Value {
         Operation::ChatCompletions => json!({
             "temperature": 0.2, "top_p": 0.9, "top_k": 4, "presence_penalty": 0.1, "frequency_penalty": 0.1, "seed": 1,
             "logit_bias": {"1": 2}, "logprobs": true, "top_logprobs": 2, "stop": "x", "reasoning_effort": "low",
-            "parallel_tool_calls": false, "service_tier": "flex", "user": "u", "stream": true,
+            "parallel_tool_calls": false, "service_tier": "flex", "user": "u", "stream": true, "verbosity": "low",
+            "metadata": {"a": "b"}, "prompt_cache_key": "k", "prompt_cache_retention": "24h", "store": true,
             "stream_options": {"include_usage": true}, "model": "m", "messages": [{"role": "user", "content": "hi"}],
             "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {
                 "type": "object", "properties": {}, "required": [], "additionalProperties": false}}}],
@@ -77,8 +79,9 @@ fn everything(operation: Operation) -> Value {
             "temperature": 0.2, "top_p": 0.9, "top_logprobs": 2, "include": ["a", "message.output_text.logprobs"],
             "parallel_tool_calls": false, "stream": true, "stream_options": {"include_obfuscation": false},
             "service_tier": "flex", "user": "u", "reasoning": {"effort": "low", "summary": "auto"}, "model": "m",
+            "metadata": {"a": "b"}, "prompt_cache_key": "k", "prompt_cache_retention": "24h", "store": true,
             "input": "hi", "tools": [{"type": "function", "name": "f", "strict": true, "parameters": {}}],
-            "text": {"format": {"type": "json_schema", "name": "n", "strict": true, "schema": {}}},
+            "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "n", "strict": true, "schema": {}}},
         }),
         Operation::Messages => json!({
             "temperature": 0.2, "top_p": 0.9, "top_k": 4, "stop_sequences": ["x"], "max_tokens": 4000, "model": "m",
@@ -118,6 +121,7 @@ fn fields(operation: Operation, feature: Feature) -> &'static [&'static str] {
         (_, TopP) => &["top_p"],
         (Operation::Responses, TopK | Penalties | Seed | LogitBias | Stop) => &[],
         (Operation::Messages, Penalties | Seed | LogitBias | LogProbs | StreamOptions) => &[],
+        (Operation::Messages, Verbosity | Metadata | PromptCacheKey | Store) | (Operation::Responses, Store) => &[],
         (_, TopK) => &["top_k"],
         (_, Penalties) => &["presence_penalty", "frequency_penalty"],
         (_, Seed) => &["seed"],
@@ -136,6 +140,11 @@ fn fields(operation: Operation, feature: Feature) -> &'static [&'static str] {
         (_, StrictSchemas) => &["tools[].function.strict", "response_format.json_schema.strict"],
         (_, StreamOptions) => &["stream_options"],
         (_, ServiceTier) => &["service_tier"],
+        (Operation::Responses, Verbosity) => &["text.verbosity"],
+        (_, Verbosity) => &["verbosity"],
+        (_, Metadata) => &["metadata"],
+        (_, PromptCacheKey) => &["prompt_cache_key", "prompt_cache_retention"],
+        (_, Store) => &["store"],
         (Operation::Messages, User) => &["metadata.user_id"],
         (_, User) => &["user"],
     }
@@ -214,6 +223,10 @@ fn no_translation_brings_a_feature_back() {
         "serviceTier",
         "user",
         "user_id",
+        "verbosity",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "store",
     ];
     let operations = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
     for from in operations {
@@ -431,4 +444,113 @@ fn hostile_bodies_cost_a_bounded_number_of_edits() {
         Err(Unprepared::Refused(refusal)) => assert_eq!(refusal.field, "request"),
         other => panic!("{:?}", other.map(|(body, warnings)| (body.len(), warnings))),
     }
+}
+
+#[test]
+fn a_refused_name_of_the_output_limit_becomes_the_other() {
+    let taken = |name| ModelLimits { chat_limit: Some(name), ..ModelLimits::default() };
+    let rows = [
+        (
+            ChatLimit::MaxCompletionTokens,
+            r#"{"model":"m" , "max_tokens" : 9 }"#,
+            r#"{"model":"m" , "max_completion_tokens" : 9 }"#,
+            "adapted;field=max_tokens;from=max_tokens;to=max_completion_tokens",
+        ),
+        (
+            ChatLimit::MaxTokens,
+            r#"{"max_completion_tokens":9,"model":"m"}"#,
+            r#"{"max_tokens":9,"model":"m"}"#,
+            "adapted;field=max_completion_tokens;from=max_completion_tokens;to=max_tokens",
+        ),
+        (
+            ChatLimit::MaxTokens,
+            r#"{"max_tokens":7,"max_completion_tokens":9,"model":"m"}"#,
+            r#"{"max_tokens":7,"model":"m"}"#,
+            "dropped;field=max_completion_tokens",
+        ),
+        (ChatLimit::MaxTokens, r#"{"max_tokens":7,"model":"m"}"#, r#"{"max_tokens":7,"model":"m"}"#, ""),
+    ];
+    for (name, body, expected, told) in rows {
+        assert_eq!(passed(Operation::ChatCompletions, body, taken(name)), (expected.to_owned(), told.to_owned()));
+    }
+    let both = ModelLimits { stated_max_output: Some(5), ..taken(ChatLimit::MaxCompletionTokens) };
+    let (body, warnings) = passed(Operation::ChatCompletions, r#"{"model":"m","max_tokens":9}"#, both);
+    assert_eq!(body, r#"{"model":"m","max_completion_tokens":5}"#);
+    assert_eq!(warnings.matches("adapted").count(), 2, "{warnings}");
+    let route = ModelLimits { route_max_output: Some(5), ..taken(ChatLimit::MaxCompletionTokens) };
+    assert_eq!(
+        passed(Operation::ChatCompletions, r#"{"model":"m"}"#, route).0,
+        r#"{"max_completion_tokens":5,"model":"m"}"#
+    );
+    let messages = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"q"}]}"#;
+    let limits = taken(ChatLimit::MaxCompletionTokens);
+    let (body, warnings) =
+        sent(Operation::Messages, Operation::ChatCompletions, messages, limits, Mode::Strict).unwrap();
+    assert!(body.contains(r#""max_completion_tokens":9"#) && warnings.is_empty(), "{body}: {warnings}");
+    assert_eq!(passed(Operation::Messages, messages, limits).0, messages, "its name there is its only one");
+}
+
+#[test]
+fn what_a_body_holds_is_seen_in_every_dialect() {
+    for operation in DIALECTS {
+        let whole = everything(operation);
+        let request = call(operation, &whole.to_string());
+        for feature in ALL {
+            let held = request.held(Features::NONE.with(feature)).features;
+            assert_eq!(held.is_empty(), fields(operation, feature).is_empty(), "{operation} {feature:?}");
+            assert!(
+                call(operation, r#"{"model":"m","max_tokens":1}"#)
+                    .held(Features::NONE.with(feature))
+                    .features
+                    .is_empty()
+            );
+        }
+    }
+    let plain = |body: &str| call(Operation::ChatCompletions, body).held(Features::HINTS);
+    assert!(plain(r#"{"model":"m","temperature":0.5,"stop":["END"],"user":"u-1"}"#).plain);
+    let held = plain(r#"{"model":"m","temperature":0.5,"user":"a sentence of mine"}"#);
+    assert_eq!((held.plain, held.features), (false, [Temperature, User].into_iter().collect()));
+    assert!(plain(r#"{"model":"m","messages":[{"role":"user","content":"a sentence"}]}"#).plain);
+}
+
+#[test]
+fn reasoning_is_asked_for_turned_off_or_left_alone() {
+    let rows = [
+        (Operation::ChatCompletions, r#"{"model":"m"}"#, ReasoningSetting::Default),
+        (Operation::ChatCompletions, r#"{"model":"m","reasoning_effort":"none"}"#, ReasoningSetting::Off),
+        (Operation::ChatCompletions, r#"{"model":"m","reasoning_effort":"low"}"#, ReasoningSetting::On),
+        (Operation::Responses, r#"{"model":"m","reasoning":{"summary":"auto"}}"#, ReasoningSetting::Default),
+        (Operation::Responses, r#"{"model":"m","reasoning":{"effort":"high"}}"#, ReasoningSetting::On),
+        (Operation::Messages, r#"{"model":"m","max_tokens":1,"thinking":{"type":"disabled"}}"#, ReasoningSetting::Off),
+        (
+            Operation::GenerateContent,
+            r#"{"generationConfig":{"thinkingConfig":{"thinkingBudget":0}}}"#,
+            ReasoningSetting::Off,
+        ),
+    ];
+    for (operation, body, expected) in rows {
+        let request = call(operation, body);
+        assert_eq!(request.reasoning_setting(request.needs()), expected, "{operation} {body}");
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_request_is_told() {
+    let left_out = LeftOut {
+        hints: [Temperature, Store].into_iter().collect(),
+        chat_limit: Some(ChatLimit::MaxTokens),
+        ..LeftOut::default()
+    };
+    let to = Destination {
+        host: Host::Vendor,
+        operations: &[Operation::ChatCompletions],
+        model: None,
+        default_max_output: 4_096,
+        limits: ModelLimits::default(),
+        max_body: 32 << 20,
+    };
+    let body = r#"{"model":"m","temperature":0.5,"store":true,"max_tokens":9}"#;
+    let prepared = call(Operation::ChatCompletions, body).prepare_without(to, Mode::Default, left_out).unwrap();
+    assert_eq!(prepared.body, r#"{"model":"m","max_completion_tokens":9}"#);
+    assert_eq!((prepared.warnings.len(), prepared.left_out), (3, left_out));
 }

@@ -197,6 +197,7 @@ fn pairs(stream: bool) -> impl Iterator<Item = (Operation, Operation, ParsedRequ
 
 fn destination<'a>(to: &'a Operation, model: &'a str) -> Destination<'a> {
     Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: std::slice::from_ref(to),
         model: Some(model),

@@ -20,7 +20,8 @@ pub use event::{BlockKind, Delta, Event};
 pub use extras::{Extra, Extras};
 pub use number::Number;
 pub use request::{
-    Effort, Modality, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind, Turn,
+    Effort, Efforts, Modality, OutputFormat, ReasoningControl, Request, Role, Sampling, Tool, ToolChoice, ToolKind,
+    Turn,
 };
 pub use response::{Candidate, Finish, FinishReason, Response};
 pub use usage::Usage;

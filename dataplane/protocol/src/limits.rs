@@ -4,6 +4,8 @@
 //! table may be wrong. A route's word only narrows. What is said here holds on both lanes; the table holds for translated
 //! requests alone, since a client that speaks the upstream's own dialect knows what it asks for.
 
+use crate::ir::Efforts;
+
 /// Something of a request that a model or its server may not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
@@ -73,6 +75,15 @@ impl Feature {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features(u32);
 
+/// What a model reads beside text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Images.
+    pub images: bool,
+    /// Sound.
+    pub audio: bool,
+}
+
 /// The member in which Chat Completions takes the output limit: an older and a newer name for the same thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChatLimit {
@@ -93,6 +104,10 @@ pub struct ModelLimits {
     pub is_stated: bool,
     /// What is not sent.
     pub unsupported: Features,
+    /// Whether somebody has said what the model can do, and a request that it cannot serve does not come here.
+    pub capabilities_stated: bool,
+    /// The efforts that the model takes, instead of the table's.
+    pub efforts: Option<Efforts>,
     /// The name of Chat's output limit that the upstream was found to take, instead of the table's.
     pub chat_limit: Option<ChatLimit>,
 }
@@ -165,6 +180,27 @@ impl Features {
 impl FromIterator<Feature> for Features {
     fn from_iter<I: IntoIterator<Item = Feature>>(features: I) -> Self {
         features.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+// === impl Media ===
+
+impl Media {
+    /// Text, images and sound.
+    pub const ALL: Self = Self { images: true, audio: true };
+    /// Text alone.
+    pub const NONE: Self = Self { images: false, audio: false };
+    /// No sound.
+    pub const IMAGES: Self = Self { images: true, audio: false };
+
+    /// In words for the documentation.
+    pub const fn words(self) -> &'static str {
+        match (self.images, self.audio) {
+            (false, false) => "text",
+            (true, false) => "text, images",
+            (false, true) => "text, audio",
+            (true, true) => "text, images, audio",
+        }
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
-use crate::codec::{chat, gemini, messages};
+use crate::{
+    codec::{chat, gemini, messages},
+    limits::Media,
+};
 
 /// What is known about some models.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,10 @@ pub struct Row {
     pub max_output: Option<u64>,
     /// Features that they do not take.
     pub lacks: Vec<&'static str>,
+    /// How reasoning is asked for.
+    pub reasoning: String,
+    /// What they read; none if unknown.
+    pub media: Option<Media>,
     /// Where that is written.
     pub source: &'static str,
     /// When it was looked up, year and month.
@@ -28,6 +35,8 @@ pub fn rows() -> Vec<Row> {
         models: row.models.to_owned(),
         max_output: row.takes.max_output,
         lacks: row.takes.lacks(),
+        reasoning: row.takes.reasoning(),
+        media: row.takes.media,
         source: row.source,
         checked: row.checked,
     });
@@ -35,6 +44,8 @@ pub fn rows() -> Vec<Row> {
         models: row.id.to_owned(),
         max_output: row.takes.max_output,
         lacks: row.takes.lacks(),
+        reasoning: row.takes.reasoning(),
+        media: row.takes.media,
         source: row.source,
         checked: row.checked,
     });
@@ -42,6 +53,8 @@ pub fn rows() -> Vec<Row> {
         models: row.models.to_owned(),
         max_output: row.takes.max_output,
         lacks: row.takes.lacks(),
+        reasoning: row.takes.reasoning(),
+        media: gemini::model::MEDIA,
         source: row.source,
         checked: row.checked,
     });
@@ -50,13 +63,18 @@ pub fn rows() -> Vec<Row> {
 
 /// The rows as a table in Markdown.
 pub fn markdown() -> String {
-    let mut table =
-        String::from("| model | most output tokens | not taken | source | checked |\n|---|---|---|---|---|\n");
-    for Row { models, max_output, lacks, source, checked } in rows() {
+    let mut table = String::from(
+        "| model | most output tokens | reasoning | reads | not taken | source | checked |\n|---|---|---|---|---|---|---|\n",
+    );
+    for Row { models, max_output, lacks, reasoning, media, source, checked } in rows() {
         let most = max_output.map_or_else(|| "not known".to_owned(), |most| most.to_string());
         let lacks = if lacks.is_empty() { "nothing".to_owned() } else { lacks.join(", ") };
         // Writing to a String cannot fail.
-        let _ = writeln!(table, "| {models} | {most} | {lacks} | {source} | {checked} |");
+        let _ = writeln!(
+            table,
+            "| {models} | {most} | {reasoning} | {} | {lacks} | {source} | {checked} |",
+            media.map_or("not known", Media::words)
+        );
     }
     table
 }

@@ -243,6 +243,7 @@ fn parsed(client: Operation, body: &str) -> ParsedRequest {
 
 fn destination(operations: &[Operation]) -> Destination<'_> {
     Destination {
+        base_model: None,
         host: Host::Vendor,
         operations,
         model: None,

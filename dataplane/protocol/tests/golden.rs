@@ -45,7 +45,7 @@ fn requests() {
 /// What goes to one model, or why nothing does.
 fn sent(request: &Request, from: Operation, to: Operation, model: &str) -> String {
     let mut report = Report::new(Mode::Default);
-    let target = Target { model, default_max_output: 8192, limits: ModelLimits::default() };
+    let target = Target { base_model: None, model, default_max_output: 8192, limits: ModelLimits::default() };
     let encoded = upstream_codec(to).unwrap().encode_request(request, target, from, &mut report);
     let mut section = format!("## {model}\n");
     match report.finish() {

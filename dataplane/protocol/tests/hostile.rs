@@ -37,6 +37,7 @@ fn prepared(from: Operation, to: Operation, body: String, max_body: usize) -> Re
     let call = ParsedRequest::read(matched(from), Head::default(), body.into())?;
     // A model of the second generation takes the narrowest schemas.
     let destination = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[to],
         model: Some("gemini-2.0-flash"),

@@ -315,7 +315,12 @@ fn read_everywhere(body: &str) {
         if let Ok(request) = own.decode_request(body.as_bytes(), &head) {
             for to in upstreams() {
                 let mut report = Report::new(Mode::Lenient);
-                let target = Target { model: "gemini-3-pro", default_max_output: 100, limits: ModelLimits::default() };
+                let target = Target {
+                    base_model: None,
+                    model: "gemini-3-pro",
+                    default_max_output: 100,
+                    limits: ModelLimits::default(),
+                };
                 let encoded = upstream_codec(to).unwrap().encode_request(&request, target, operation, &mut report);
                 assert_json(&encoded.body);
             }

@@ -279,6 +279,7 @@ impl Explained<'_> {
                 host: upstream.provider.host,
                 operations: &upstream.operations,
                 model: upstream.model.as_deref(),
+                base_model: None,
                 default_max_output: self.default_max_output,
                 limits: terms.limits,
                 previous_response: None,

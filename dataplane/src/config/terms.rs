@@ -39,6 +39,8 @@ impl Upstream {
             route_max_output: self.max_output,
             is_stated: stated.is_some(),
             unsupported: stated.unwrap_or_default().or(self.unsupported),
+            capabilities_stated: !can.is_empty() || !self.capabilities.is_empty(),
+            efforts: None,
             chat_limit: None,
         };
         Some(if self.foreign {

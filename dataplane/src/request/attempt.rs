@@ -377,9 +377,17 @@ impl<'a> FallbackLoop<'a> {
         let prepared = self.gateway.offload.run(&account, read.request.body_len(), self.plan.deadline, move || {
             let operations = &to.operations;
             let limits = to.limits(read.request.model());
-            let host = to.provider.host;
-            let (model, previous_response) = (to.model.as_deref(), previous.as_deref());
-            let to = Destination { host, operations, model, default_max_output, limits, previous_response, max_body };
+            let (host, model, base_model) = (to.provider.host, to.model.as_deref(), None);
+            let to = Destination {
+                host,
+                operations,
+                model,
+                base_model,
+                default_max_output,
+                limits,
+                previous_response: previous.as_deref(),
+                max_body,
+            };
             let mut prepared = read.request.prepare_without(to, mode, left_out)?;
             if let Some(additions) = additions {
                 prepared.complete(additions.defaults());

@@ -38,6 +38,7 @@ pub fn destination(operations: &[Operation]) -> Destination<'_> {
         model: None,
         default_max_output: 4_096,
         limits: ModelLimits::default(),
+        base_model: None,
         previous_response: None,
         max_body: MAX_BODY,
     }

@@ -102,8 +102,12 @@ fn requests(kind: &str, table: &mut Table<impl Write>) -> Result<(), Box<dyn Err
                     let Ok(request) = &decoded else { return Outcome::Refused };
                     let mut report = Report::within(Mode::Default, body.len().saturating_mul(4) + (1 << 20));
                     // A model of the second generation takes the narrowest schemas.
-                    let target =
-                        Target { model: "gemini-2.0-flash", default_max_output: 4_096, limits: ModelLimits::default() };
+                    let target = Target {
+                        base_model: None,
+                        model: "gemini-2.0-flash",
+                        default_max_output: 4_096,
+                        limits: ModelLimits::default(),
+                    };
                     std::hint::black_box(upstream.encode_request(request, target, from, &mut report));
                     if report.finish().is_ok() { Outcome::Done } else { Outcome::Refused }
                 }

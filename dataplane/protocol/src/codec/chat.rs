@@ -29,12 +29,12 @@ use super::{
 use crate::{
     dialect::Operation,
     ir::{Request, Response},
-    limits::ChatLimit,
+    limits::{ChatLimit, Media},
     problem::Problem,
     report::Report,
 };
 
-/// The member in which a model takes its output limit.
+/// The member in which a model of this id takes its output limit.
 pub(crate) fn limit_name(model: &str) -> ChatLimit {
     if model::capability(model).new_limit { ChatLimit::MaxCompletionTokens } else { ChatLimit::MaxTokens }
 }
@@ -58,6 +58,10 @@ impl ClientCodec for Chat {
 }
 
 impl UpstreamCodec for Chat {
+    fn media(&self, target: Target<'_>) -> Option<Media> {
+        model::capability(target.table_id()).limited(&target.limits).media
+    }
+
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }

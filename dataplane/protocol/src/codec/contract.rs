@@ -14,7 +14,7 @@ use super::request_echo::RequestEcho;
 use crate::{
     dialect::Operation,
     ir::{Event, Request, Response},
-    limits::ModelLimits,
+    limits::{Media, ModelLimits},
     problem::Problem,
     report::Report,
     scan::Repeated,
@@ -72,10 +72,19 @@ pub struct Head {
 pub struct Target<'a> {
     /// The model id at the upstream.
     pub model: &'a str,
+    /// The vendor's model that it is, where the id does not say so.
+    pub base_model: Option<&'a str>,
     /// Most output tokens to ask for where the dialect demands a number and the client gave none (Anthropic).
     pub default_max_output: u64,
     /// What is said about the model beside the built-in tables. What it does not take is not in the request any more.
     pub limits: ModelLimits,
+}
+
+impl<'a> Target<'a> {
+    /// The id to look up in a table of models.
+    pub fn table_id(&self) -> &'a str {
+        self.base_model.unwrap_or(self.model)
+    }
 }
 
 /// A request's body for an upstream, whose path and headers are the host's ([`crate::host`]).
@@ -133,6 +142,9 @@ pub trait ClientCodec: Send + Sync {
 /// A dialect as its upstreams speak it: requests for them out, their answers in. Where a request goes and how the answer is
 /// framed is not the dialect's but the host's ([`crate::host`]).
 pub trait UpstreamCodec: Send + Sync {
+    /// What the target's model reads beside text; none if unknown.
+    fn media(&self, target: Target<'_>) -> Option<Media>;
+
     /// Writes a request, stating every change to the report. `from` is the client's operation, for the spelling of field
     /// names in the report.
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded;

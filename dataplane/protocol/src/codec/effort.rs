@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::field::Name;
 use crate::{
     dialect::{Family, Operation},
-    ir::{Effort, ReasoningControl},
+    ir::{Effort, Efforts, ReasoningControl},
 };
 
 /// The word of OpenAI's vocabulary.
@@ -70,6 +70,11 @@ pub fn as_said(control: &ReasoningControl, by_budget: bool, from: Operation) -> 
     }
 }
 
+/// Several, for the documentation.
+pub fn words(efforts: Efforts) -> String {
+    efforts.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
 /// The effort that a budget comes to.
 pub const fn of_budget(tokens: i64) -> Effort {
     match tokens {
@@ -93,17 +98,10 @@ pub const fn budget(effort: Effort) -> i64 {
     }
 }
 
-/// The nearest of `allowed` (ascending): the next weaker one, or the weakest there is. A request for reasoning never
-/// becomes `none`, which would turn off what the client asked for (docs/protocols/reasoning.md).
-pub fn nearest(effort: Effort, allowed: &[Effort]) -> Option<Effort> {
-    let fits = |known: &&Effort| **known != Effort::None || effort == Effort::None;
-    allowed.iter().rev().filter(fits).find(|known| **known <= effort).or_else(|| allowed.iter().find(fits)).copied()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{asked, nearest, of_budget};
-    use crate::ir::{Effort, ReasoningControl};
+    use super::{asked, of_budget};
+    use crate::ir::{Effort, Efforts, ReasoningControl};
 
     #[test]
     fn zero_is_off_and_minus_one_is_nothing() {
@@ -117,17 +115,17 @@ mod tests {
 
     #[test]
     fn nearest_never_thinks_harder_unless_it_must() {
-        let allowed = [Effort::Low, Effort::Medium, Effort::High];
-        assert_eq!(nearest(Effort::Max, &allowed), Some(Effort::High));
-        assert_eq!(nearest(Effort::None, &allowed), Some(Effort::Low));
-        assert_eq!(nearest(Effort::Low, &[]), None);
+        let allowed: Efforts = [Effort::Low, Effort::Medium, Effort::High].into_iter().collect();
+        assert_eq!(allowed.nearest(Effort::Max), Some(Effort::High));
+        assert_eq!(allowed.nearest(Effort::None), Some(Effort::Low));
+        assert_eq!(Efforts::NOTHING.nearest(Effort::Low), None);
     }
 
     #[test]
     fn a_request_for_reasoning_never_turns_it_off() {
-        let allowed = [Effort::None, Effort::Low, Effort::High];
-        assert_eq!(nearest(Effort::Minimal, &allowed), Some(Effort::Low));
-        assert_eq!(nearest(Effort::None, &allowed), Some(Effort::None));
-        assert_eq!(nearest(Effort::Minimal, &[Effort::None]), None);
+        let allowed: Efforts = [Effort::None, Effort::Low, Effort::High].into_iter().collect();
+        assert_eq!(allowed.nearest(Effort::Minimal), Some(Effort::Low));
+        assert_eq!(allowed.nearest(Effort::None), Some(Effort::None));
+        assert_eq!(Efforts::NOTHING.with(Effort::None).nearest(Effort::Minimal), None);
     }
 }

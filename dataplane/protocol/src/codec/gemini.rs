@@ -33,6 +33,7 @@ use super::{
 use crate::{
     dialect::Operation,
     ir::{Request, Response},
+    limits::Media,
     problem::Problem,
     report::Report,
 };
@@ -64,6 +65,10 @@ impl ClientCodec for Gemini {
 }
 
 impl UpstreamCodec for Gemini {
+    fn media(&self, _: Target<'_>) -> Option<Media> {
+        model::MEDIA
+    }
+
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }

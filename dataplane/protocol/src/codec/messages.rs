@@ -30,6 +30,7 @@ use crate::{
     },
     dialect::Operation,
     ir::{Request, Response},
+    limits::Media,
     problem::Problem,
     report::Report,
 };
@@ -55,6 +56,10 @@ impl ClientCodec for Messages {
 }
 
 impl UpstreamCodec for Messages {
+    fn media(&self, target: Target<'_>) -> Option<Media> {
+        models::abilities(target.table_id()).limited(&target.limits).media
+    }
+
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }

@@ -25,10 +25,12 @@ pub(crate) use item::OWN_REASONING;
 
 use super::{
     ClientCodec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target, UpstreamCodec,
+    chat::model::capability,
 };
 use crate::{
     dialect::Operation,
     ir::{Request, Response},
+    limits::Media,
     problem::Problem,
     report::Report,
 };
@@ -52,6 +54,10 @@ impl ClientCodec for Responses {
 }
 
 impl UpstreamCodec for Responses {
+    fn media(&self, target: Target<'_>) -> Option<Media> {
+        capability(target.table_id()).limited(&target.limits).media
+    }
+
     fn encode_request(&self, request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
         request_encode::encode(request, target, from, report)
     }

@@ -32,6 +32,7 @@ fn through(operation: Operation, framing: Framing, body: &Value) -> (Vec<u8>, Re
     }
     let call = ParsedRequest::read(matched, Head::default(), body.to_string().into()).expect("legal");
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[operation],
         model: None,

@@ -28,6 +28,7 @@ fn prepare(from: Operation, to: Operation, body: &Value) -> Result<Prepared, Unp
     };
     let request = ParsedRequest::read(matched, Head::default(), body.to_string().into())?;
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[to],
         model: Some("up"),

@@ -202,6 +202,55 @@ pub enum Effort {
     XHigh,
     Max,
 }
+
+impl Effort {
+    /// All of them, weakest first.
+    pub const ALL: [Self; 7] = [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::XHigh, Self::Max];
+}
+
+/// Which efforts a model takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Efforts(u8);
+
+impl Efforts {
+    /// It takes none.
+    pub const NOTHING: Self = Self(0);
+
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, effort: Effort) -> Self {
+        Self(self.0 | 1 << effort as u8)
+    }
+
+    /// Whether it takes this one.
+    pub const fn contains(self, effort: Effort) -> bool {
+        self.0 & 1 << effort as u8 != 0
+    }
+
+    /// Whether it takes none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those that it takes, weakest first.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = Effort> {
+        Effort::ALL.into_iter().filter(move |effort| self.contains(*effort))
+    }
+
+    /// The nearest that it takes: the next weaker one, or the weakest there is. A request for reasoning never becomes
+    /// `none`, which would turn off what the client asked for (docs/protocols/reasoning.md).
+    pub fn nearest(self, effort: Effort) -> Option<Effort> {
+        let fits = || self.iter().filter(move |known| *known != Effort::None || effort == Effort::None);
+        fits().rev().find(|known| *known <= effort).or_else(|| fits().next())
+    }
+}
+
+impl FromIterator<Effort> for Efforts {
+    fn from_iter<I: IntoIterator<Item = Effort>>(efforts: I) -> Self {
+        efforts.into_iter().fold(Self::NOTHING, Self::with)
+    }
+}
+
 impl Modality {
     /// By its name in any case: `image`, `IMAGE`.
     pub fn parse(name: &str) -> Option<Self> {

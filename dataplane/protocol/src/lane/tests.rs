@@ -68,6 +68,7 @@ fn prepared(from: Operation, framing: Framing, to: Operation, include_usage: boo
     };
     let call = ParsedRequest::read(matched, Head::default(), body.into()).expect("legal");
     let destination = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[to],
         model: Some("up"),

@@ -115,6 +115,7 @@ mod tests {
         let call = read(None, &[("model", "m")]).unwrap();
         let operations = [call.operation()];
         let to = |model| Destination {
+            base_model: None,
             host: Host::Vendor,
             operations: &operations,
             model,

@@ -27,6 +27,8 @@ pub struct Needs {
     pub vision: bool,
     /// Sound, in or out.
     pub audio: bool,
+    /// Sound in the prompt.
+    pub hearing: bool,
     /// PDFs and other documents in the prompt.
     pub documents: bool,
     /// Reasoning, explicitly asked for.
@@ -204,7 +206,8 @@ impl<'a> Look<'a> {
             look.needs.prompt_caching |= is_set(cache.as_ref()) || is_set(breakpoint.as_ref());
             let kind = kind.as_ref();
             look.needs.vision |= look.is(kind, &["image_url", "input_image", "image"]);
-            look.needs.audio |= look.is(kind, &["input_audio"]);
+            look.needs.hearing |= look.is(kind, &["input_audio"]);
+            look.needs.audio |= look.needs.hearing;
             look.needs.documents |= look.is(kind, &["file", "input_file", "document"]);
             if depth < DEEPEST && look.is(kind, &["tool_result"]) {
                 look.parts(content.as_ref(), depth.saturating_add(1));
@@ -224,7 +227,8 @@ impl<'a> Look<'a> {
                 continue;
             };
             self.needs.vision |= mime.starts_with("image/") || mime.starts_with("video/");
-            self.needs.audio |= mime.starts_with("audio/");
+            self.needs.hearing |= mime.starts_with("audio/");
+            self.needs.audio |= self.needs.hearing;
             self.needs.documents |= mime.starts_with("application/") || mime.starts_with("text/");
         }
         if depth < DEEPEST {

@@ -23,7 +23,7 @@ use crate::{
     host::{Asked, Host, Place},
     ir::{Request, ToolKind},
     lane::parts::{Codecs, Lane},
-    limits::Feature,
+    limits::{Feature, Media},
     report::{Mode, Refusal, Report, Warning},
     response_translation::ResponseTranslation,
     scan::{Kind, Scan, Value},
@@ -176,10 +176,10 @@ impl ParsedRequest {
         } else {
             request
         };
-        let model = to.model.unwrap_or(&self.model);
-        let target = Target { model, default_max_output: to.default_max_output, limits: to.limits };
+        let target = self.target(to);
         let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
         let place = self.place(upstream, to, framing, false)?;
+        self.check_media(codecs.upstream.media(target), &mut report);
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
         let warnings = report.finish()?;
         let translation = ResponseTranslation {
@@ -236,12 +236,11 @@ impl ParsedRequest {
             restricted = self.decode_counted(codecs, splice::apply(&self.body, edits).into())?;
             &restricted
         };
-        let model = to.model.unwrap_or(&self.model);
-        let target = Target { model, default_max_output: to.default_max_output, limits: to.limits };
+        let target = self.target(to);
         let place = self.place(upstream, to, Framing::Whole, false)?;
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
         let warnings = report.finish()?;
-        let body = count::wrapped(upstream, encoded.body, &to.host.resource_name(model)).into();
+        let body = count::wrapped(upstream, encoded.body, &to.host.resource_name(target.model)).into();
         let translation = ResponseTranslation {
             client: self.operation(),
             upstream,
@@ -322,9 +321,25 @@ impl ParsedRequest {
         codecs.client.decode_request(body, &self.head)
     }
 
+    /// The upstream as an encoder needs to know it.
+    fn target<'a>(&'a self, to: Destination<'a>) -> Target<'a> {
+        let Destination { model, base_model, default_max_output, limits, .. } = to;
+        Target { model: model.unwrap_or(&self.model), base_model, default_max_output, limits }
+    }
+
+    /// What a model cannot see or hear would vanish from the prompt, or be refused in words about parts of its dialect.
+    fn check_media(&self, reads: Option<Media>, report: &mut Report) {
+        let Some(reads) = reads.filter(|reads| *reads != Media::ALL) else { return };
+        let needs = self.needs();
+        let rows = [(needs.vision && !reads.images, Name::Image), (needs.hearing && !reads.audio, Name::Audio)];
+        for (_, name) in rows.into_iter().filter(|(is_lost, _)| *is_lost) {
+            report.impossible(name.field(self.operation()), "is not supported by the upstream's model");
+        }
+    }
+
     /// Takes out what the upstream's model is said not to take. `passes` says whether the upstream reads the body itself.
     fn restrict(&self, to: Destination<'_>, passes: bool, report: &mut Report) -> Vec<Edit> {
-        let chat_limit = to.limits.chat_limit.unwrap_or_else(|| limit_name(to.model.unwrap_or(&self.model)));
+        let chat_limit = to.limits.chat_limit.unwrap_or_else(|| limit_name(self.target(to).table_id()));
         let restriction = Restriction { limits: to.limits, passes, chat_limit };
         restrict::edits(self.operation(), &self.body, &self.scan, restriction, report)
     }

@@ -23,6 +23,8 @@ pub struct Destination<'a> {
     pub operations: &'a [Operation],
     /// The model id at the upstream; none for the id that the client sent.
     pub model: Option<&'a str>,
+    /// The vendor's model that it is, where its id does not say so.
+    pub base_model: Option<&'a str>,
     /// Most output tokens to ask for where the dialect demands a number and the client gave none.
     pub default_max_output: u64,
     /// What is said about the model beside the built-in tables.

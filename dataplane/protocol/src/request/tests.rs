@@ -7,12 +7,12 @@ use crate::{
     framing::Framing,
     host::Host,
     inbound::MatchedPath,
+    ir::Effort,
     limits::{Features, ModelLimits},
     report::{Mode, Warning},
 };
 
-const WITHOUT_USAGE: LeftOut =
-    LeftOut { usage: true, reasoning: false, hints: Features::NONE, chat_limit: None };
+const WITHOUT_USAGE: LeftOut = LeftOut { usage: true, reasoning: false, hints: Features::NONE, chat_limit: None };
 
 fn matched(operation: Operation) -> MatchedPath {
     MatchedPath { operation, model: None, framing: None, query: None, unknown_query: false, path: None }
@@ -28,6 +28,7 @@ fn chat(body: &str) -> ParsedRequest {
 
 fn to<'a>(operations: &'a [Operation], model: Option<&'a str>) -> Destination<'a> {
     Destination {
+        base_model: None,
         host: Host::Vendor,
         operations,
         model,
@@ -193,7 +194,7 @@ fn needs_are_seen_where_they_stand() {
     let matched =
         MatchedPath { model: Some("m".into()), framing: Some(Framing::Whole), ..matched(Operation::GenerateContent) };
     let call = ParsedRequest::read(matched, Head::default(), gemini.into()).expect("legal");
-    assert_eq!(call.needs(), Needs { json_mode: true, audio: true, vision: true, ..Needs::default() });
+    assert_eq!(call.needs(), Needs { json_mode: true, audio: true, hearing: true, vision: true, ..Needs::default() });
     assert!(needs(Operation::Embeddings, r#"{"model":"m","input":"x"}"#).embeddings);
 }
 
@@ -206,6 +207,7 @@ const fn all() -> Needs {
         json_schema: true,
         vision: true,
         audio: true,
+        hearing: true,
         documents: true,
         reasoning: true,
         embeddings: true,
@@ -324,4 +326,72 @@ fn bound_reasoning_is_left_out_once_it_is_refused() {
     let passed = own.prepare_without(to(&[Operation::Responses], None), Mode::Default, without).expect("a lane");
     assert!(!passed.returns_reasoning);
     assert_eq!(text(&passed), body);
+}
+
+fn translated(body: &str, to: Destination<'_>) -> Result<(serde_json::Value, Vec<String>), Unprepared> {
+    let prepared = read(Operation::Messages, body).expect("a legal body").prepare(to, Mode::Default)?;
+    let warnings = prepared.warnings.iter().map(ToString::to_string).collect();
+    Ok((serde_json::from_slice(&prepared.body).expect("JSON"), warnings))
+}
+
+#[test]
+fn hard_case_256_a_deployments_name_takes_what_its_base_model_takes() {
+    let body = r#"{"model":"prod-7","max_tokens":999999,"temperature":0.2,"stop_sequences":["x"],"output_config":{"effort":"xhigh"},"messages":[{"role":"user","content":"q"}]}"#;
+    let operations = [Operation::ChatCompletions];
+    let (trusted, _) = translated(body, to(&operations, None)).expect("a lane");
+    assert_eq!((&trusted["max_tokens"], &trusted["temperature"]), (&999_999.into(), &0.2.into()));
+    let deployment = Destination { base_model: Some("gpt-5.1"), ..to(&operations, None) };
+    let (sent, told) = translated(body, deployment).expect("a lane");
+    assert_eq!((&sent["model"], &sent["max_completion_tokens"]), (&"prod-7".into(), &128_000.into()));
+    assert_eq!((&sent["reasoning_effort"], sent.get("temperature"), sent.get("stop")), (&"high".into(), None, None));
+    assert_eq!(told.len(), 4, "{told:?}");
+    let passed = r#"{"model":"prod-7","max_tokens":9,"temperature":0.2}"#;
+    let prepared = chat(passed).prepare(deployment, Mode::Default).expect("a lane");
+    assert_eq!(prepared.body, passed, "the vendor answers those who speak its own dialect");
+}
+
+#[test]
+fn an_effort_becomes_the_nearest_that_the_owner_states() {
+    let body = |effort: &str| {
+        format!(
+            r#"{{"model":"m","max_tokens":99,"output_config":{{"effort":"{effort}"}},"messages":[{{"role":"user","content":"q"}}]}}"#
+        )
+    };
+    let operations = [Operation::ChatCompletions];
+    let efforts = Some([Effort::Low, Effort::Max].into_iter().collect());
+    let limits = ModelLimits { efforts, ..ModelLimits::default() };
+    for (asked, sent) in [("low", "low"), ("medium", "low"), ("xhigh", "low"), ("max", "max")] {
+        let stated = Destination { limits, ..to(&operations, None) };
+        let (body, told) = translated(&body(asked), stated).expect("a lane");
+        assert_eq!(
+            (&body["reasoning_effort"], told.len()),
+            (&sent.into(), usize::from(asked != sent)),
+            "{asked}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_model_cannot_see_is_refused_before_it_is_sent() {
+    let image = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"text","text":"what?"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgo="}}]}]}"#;
+    let operations = [Operation::ChatCompletions];
+    for (model, sees) in [("gpt-4o", true), ("gpt-3.5-turbo", false), ("o3-mini", false), ("o3", true), ("qwen3", true)]
+    {
+        match translated(image, to(&operations, Some(model))) {
+            Ok(_) => assert!(sees, "{model}"),
+            Err(Unprepared::Refused(refusal)) => {
+                assert!(!sees && refusal.field.starts_with("messages[].content[]"), "{model}: {refusal}");
+            }
+            Err(other) => panic!("{model}: {other}"),
+        }
+    }
+    let sound = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"format":"wav","data":"AAE="}}]}]}"#;
+    let operations = [Operation::Responses];
+    let refused = chat(sound).prepare(to(&operations, Some("gpt-5.1")), Mode::Lenient);
+    let Err(Unprepared::Refused(refusal)) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.field, "messages[].content[].input_audio");
+    let operations = [Operation::ChatCompletions];
+    let stated = ModelLimits { capabilities_stated: true, ..ModelLimits::default() };
+    let known_better = Destination { limits: stated, ..to(&operations, Some("o3-mini")) };
+    assert!(translated(image, known_better).is_ok(), "whoever runs it knows better");
 }

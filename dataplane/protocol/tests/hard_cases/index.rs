@@ -289,7 +289,7 @@ pub const CASES: [(u16, Where); 280] = [
     (253, Later(Vertex)),
     (254, Later(Vertex)),
     (255, Later(Azure)),
-    (256, Later(Azure)),
+    (256, Test("src/request/tests.rs", "hard_case_256_a_deployments_name_takes_what_its_base_model_takes")),
     (257, Test("src/embed/tests.rs", "base64_that_was_asked_for_is_packed_from_numbers")),
     (258, Test("tests/hard_cases/passed.rs", "embeddings_of_either_encoding")),
     (259, Test("tests/hard_cases/passed.rs", "bodies_that_only_the_vendor_knows")),

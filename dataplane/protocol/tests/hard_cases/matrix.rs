@@ -368,6 +368,7 @@ fn deliver(upstream: Operation, sent: &str, client: Operation, whole: bool) -> (
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::from(body)).unwrap();
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[upstream],
         model: Some("m"),

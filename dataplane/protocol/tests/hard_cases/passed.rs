@@ -25,6 +25,7 @@ fn passed(operation: Operation, body: &str, model: &str) -> Prepared {
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[operation],
         model: Some(model),
@@ -106,6 +107,7 @@ fn losses_are_warnings() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
     let call = ParsedRequest::read(matched, Head::default(), body.into()).unwrap();
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[Operation::Messages],
         model: None,

@@ -131,6 +131,7 @@ fn prepare_framed(row: &Request, framing: Framing) -> Result<Prepared, String> {
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::from_static(row.body.as_bytes())).unwrap();
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[row.to],
         model: Some(row.model),

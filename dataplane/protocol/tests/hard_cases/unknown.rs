@@ -130,6 +130,7 @@ fn is_told(from: Operation, body: &Value, to: (Operation, &str)) -> bool {
     };
     let call = ParsedRequest::read(matched, Head::default(), Bytes::from(body.to_string())).unwrap();
     let destination = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[to.0],
         model: Some(to.1),

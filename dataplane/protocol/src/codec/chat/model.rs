@@ -5,9 +5,12 @@
 //! version, and `gpt-5.10` comes after `gpt-5.4`.
 
 use crate::{
-    codec::ids::{self, Alphabet},
-    ir::Effort,
-    limits::{ChatLimit, Feature, ModelLimits},
+    codec::{
+        effort,
+        ids::{self, Alphabet},
+    },
+    ir::{Effort, Efforts},
+    limits::{ChatLimit, Feature, Media, ModelLimits},
 };
 
 /// Whether a model takes `temperature`, `top_p` and penalties.
@@ -30,8 +33,8 @@ pub enum Sampling {
 pub struct Capability {
     /// Whether the output limit is `max_completion_tokens`; `max_tokens` if not.
     pub new_limit: bool,
-    /// The efforts it takes, weakest first; empty if it does not reason.
-    pub efforts: &'static [Effort],
+    /// The efforts it takes; none if it does not reason.
+    pub efforts: Efforts,
     /// Whether function tools go only with effort `none` (GPT-5.4 and later on this endpoint).
     pub tools_without_effort: bool,
     /// Whether its server takes `reasoning_content` in the history: OpenAI's own does not.
@@ -46,6 +49,8 @@ pub struct Capability {
     pub stop: bool,
     /// Whether it takes `strict` of tools and schemas.
     pub strict_schemas: bool,
+    /// What it reads beside text; none if unknown.
+    pub media: Option<Media>,
     /// The most output tokens that it takes, reasoning included; none if unknown.
     pub max_output: Option<u64>,
 }
@@ -78,12 +83,12 @@ enum Family {
     SeriesO,
 }
 
-const SERIES_O: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
-const OTHERS: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High];
-const GPT_5_0: &[Effort] = &[Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];
-const GPT_5_1: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High];
-const GPT_5_2: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh];
-const GPT_6: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh, Effort::Max];
+const SERIES_O: Efforts = Efforts::NOTHING.with(Effort::Low).with(Effort::Medium).with(Effort::High);
+const OTHERS: Efforts = SERIES_O.with(Effort::None);
+const GPT_5_0: Efforts = SERIES_O.with(Effort::Minimal);
+const GPT_5_1: Efforts = SERIES_O.with(Effort::None);
+const GPT_5_2: Efforts = GPT_5_1.with(Effort::XHigh);
+const GPT_6: Efforts = GPT_5_2.with(Effort::Max);
 
 /// A model of another vendor or of one's own.
 const UNKNOWN: Capability = Capability {
@@ -96,13 +101,26 @@ const UNKNOWN: Capability = Capability {
     sampling: Sampling::Always,
     stop: true,
     strict_schemas: true,
+    media: None,
     max_output: None,
 };
 /// GPT-3.5 to GPT-4.1.
-const CLASSIC: Capability = Capability { efforts: &[], takes_reasoning: false, ..UNKNOWN };
-const CHAT: Capability = Capability { new_limit: true, max_output: Some(16_384), ..CLASSIC };
-const O: Capability =
-    Capability { new_limit: true, efforts: SERIES_O, sampling: Sampling::Never, stop: false, ..CLASSIC };
+const CLASSIC: Capability = Capability { efforts: Efforts::NOTHING, takes_reasoning: false, ..UNKNOWN };
+const SEES: Capability = Capability { media: Some(Media::IMAGES), ..CLASSIC };
+/// Text alone.
+const TEXT: Capability = Capability { media: Some(Media::NONE), ..CLASSIC };
+const CHAT: Capability =
+    Capability { new_limit: true, media: Some(Media::IMAGES), max_output: Some(16_384), ..CLASSIC };
+const O: Capability = Capability {
+    new_limit: true,
+    efforts: SERIES_O,
+    sampling: Sampling::Never,
+    stop: false,
+    media: Some(Media::IMAGES),
+    ..CLASSIC
+};
+/// The small ones, which read text alone.
+const O_TEXT: Capability = Capability { media: Some(Media::NONE), ..O };
 const GPT_5: Capability = Capability { efforts: GPT_5_0, max_output: Some(128_000), ..O };
 const GPT_5_LATER: Capability =
     Capability { efforts: GPT_5_2, sampling: Sampling::WithoutReasoning { by_default: true }, ..GPT_5 };
@@ -144,19 +162,26 @@ pub const ROWS: &[Row] = &[
             efforts: GPT_6,
             tools_without_effort: true,
             sampling: Sampling::WithoutReasoning { by_default: false },
+            media: None,
             max_output: None,
             ..GPT_5_LATER
         },
         "platform.openai.com/docs/models",
     ),
-    named("gpt-4.1", CLASSIC, 32_768, "platform.openai.com/docs/models/gpt-4.1"),
-    named("gpt-4o", CLASSIC, 16_384, "platform.openai.com/docs/models/gpt-4o"),
-    named("gpt-4-turbo", CLASSIC, 4_096, "platform.openai.com/docs/models/gpt-4-turbo"),
-    named("gpt-4", CLASSIC, 8_192, "platform.openai.com/docs/models/gpt-4"),
-    named("gpt-3.5-turbo", CLASSIC, 4_096, "platform.openai.com/docs/models/gpt-3.5-turbo"),
+    named("gpt-4.1", SEES, 32_768, "platform.openai.com/docs/models/gpt-4.1"),
+    named(
+        "gpt-4o",
+        Capability { media: Some(Media::ALL), ..CLASSIC },
+        16_384,
+        "platform.openai.com/docs/models/gpt-4o",
+    ),
+    named("gpt-4-turbo", SEES, 4_096, "platform.openai.com/docs/models/gpt-4-turbo"),
+    named("gpt-4", TEXT, 8_192, "platform.openai.com/docs/models/gpt-4"),
+    named("gpt-3.5-turbo", TEXT, 4_096, "platform.openai.com/docs/models/gpt-3.5-turbo"),
     row("other gpt before 5", Family::Gpt((0, 0), (5, 0)), CLASSIC, "platform.openai.com/docs/models"),
-    named("o1-mini", O, 65_536, "platform.openai.com/docs/models/o1-mini"),
+    named("o1-mini", O_TEXT, 65_536, "platform.openai.com/docs/models/o1-mini"),
     named("o1", O, 100_000, "platform.openai.com/docs/models/o1"),
+    named("o3-mini", O_TEXT, 100_000, "platform.openai.com/docs/models/o3-mini"),
     named("o3", O, 100_000, "platform.openai.com/docs/models/o3"),
     named("o4-mini", O, 100_000, "platform.openai.com/docs/models/o4-mini"),
     row("other o series", Family::SeriesO, O, "platform.openai.com/docs/models"),
@@ -199,12 +224,21 @@ impl Capability {
                 takes.efforts = OTHERS;
             }
         }
+        takes.efforts = limits.efforts.unwrap_or(takes.efforts);
         if limits.lacks(Feature::ReasoningEffort) {
-            (takes.efforts, takes.tools_without_effort) = (&[], false);
+            (takes.efforts, takes.tools_without_effort) = (Efforts::NOTHING, false);
+        }
+        if limits.capabilities_stated {
+            takes.media = None;
         }
         takes.strict_schemas &= !limits.lacks(Feature::StrictSchemas);
         takes.new_limit = limits.chat_limit.map_or(takes.new_limit, |name| name == ChatLimit::MaxCompletionTokens);
         takes
+    }
+
+    /// How reasoning is asked for, in words.
+    pub fn reasoning(&self) -> String {
+        if self.efforts.is_empty() { "none".to_owned() } else { effort::words(self.efforts) }
     }
 
     /// The features that it does not take, by their names in the documentation.
@@ -221,6 +255,9 @@ impl Capability {
         }
         if self.efforts.is_empty() {
             lacks.push("ReasoningEffort");
+        }
+        if self.new_limit {
+            lacks.push("`max_tokens` (`max_completion_tokens` is sent)");
         }
         lacks
     }
@@ -283,12 +320,12 @@ mod tests {
         for (model, new_limit, efforts, tools) in rows {
             let known = capability(model);
             assert_eq!(
-                (known.new_limit, known.efforts.len(), known.tools_without_effort),
+                (known.new_limit, known.efforts.iter().count(), known.tools_without_effort),
                 (new_limit, efforts, tools),
                 "{model}"
             );
         }
-        assert!(capability("gpt-5.1").efforts.contains(&Effort::None));
+        assert!(capability("gpt-5.1").efforts.contains(Effort::None));
     }
 
     #[test]
@@ -322,7 +359,7 @@ mod tests {
         let stated = ModelLimits { is_stated: true, stated_max_output: Some(7), ..ModelLimits::default() };
         let takes = capability("gpt-5-mini").limited(&stated);
         assert_eq!((takes.sampling, takes.stop, takes.max_output), (Sampling::Always, true, Some(7)));
-        assert_eq!(capability("gpt-4o").limited(&stated).efforts.len(), 4);
+        assert_eq!(capability("gpt-4o").limited(&stated).efforts.iter().count(), 4);
         let unsupported = Features::default().with(Feature::ReasoningEffort).with(Feature::StrictSchemas);
         let narrowed = ModelLimits { unsupported, ..ModelLimits::default() };
         let takes = capability("gpt-5.4").limited(&narrowed);

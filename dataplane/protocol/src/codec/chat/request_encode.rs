@@ -27,7 +27,7 @@ const MAX_STOPS: usize = 4;
 pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
     report.spell(&request.spelled);
     let names = ids::tool_names(request, ids::OPENAI_TOOL_NAME);
-    let capability = model::capability(target.model).limited(&target.limits);
+    let capability = model::capability(target.table_id()).limited(&target.limits);
     let extras = extras::native(request, Operation::ChatCompletions, from, report);
     let custom = custom_tools(request, from);
     let mut body = Vec::new();
@@ -314,7 +314,7 @@ fn reasoning(
         out.put("reasoning_effort", effort::word(asked));
         return;
     }
-    match effort::nearest(asked, capability.efforts) {
+    match capability.efforts.nearest(asked) {
         // A model that does not think does as it was told.
         None if asked == Effort::None => {}
         None => report.dropped(field),

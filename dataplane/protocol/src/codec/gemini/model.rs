@@ -2,8 +2,9 @@
 //! without a version (tuned ones, Gemma) take what 2.5 takes, but are not known to think.
 
 use crate::{
-    ir::Effort,
-    limits::{Feature, ModelLimits},
+    codec::effort,
+    ir::{Effort, Efforts},
+    limits::{Feature, Media, ModelLimits},
 };
 
 /// What an encoder decides by model.
@@ -23,6 +24,9 @@ pub struct Capability {
     pub max_output: Option<u64>,
 }
 
+/// What Google's models read beside text.
+pub const MEDIA: Option<Media> = Some(Media::ALL);
+
 /// How thinking is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
@@ -37,13 +41,13 @@ pub enum Thinking {
         /// Whether 0 turns it off.
         can_disable: bool,
     },
-    /// By level, weakest first.
-    Level(&'static [Effort]),
+    /// By level.
+    Level(Efforts),
 }
 
-const FLASH_LEVELS: &[Effort] = &[Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];
-const PRO_LEVELS: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
-const FIRST_PRO_LEVELS: &[Effort] = &[Effort::Low, Effort::High];
+const FIRST_PRO_LEVELS: Efforts = Efforts::NOTHING.with(Effort::Low).with(Effort::High);
+const PRO_LEVELS: Efforts = FIRST_PRO_LEVELS.with(Effort::Medium);
+const FLASH_LEVELS: Efforts = PRO_LEVELS.with(Effort::Minimal);
 
 /// A row of the table.
 #[derive(Debug)]
@@ -145,6 +149,9 @@ impl Capability {
                 takes.thinking = SECOND.thinking;
             }
         }
+        if let Some(efforts) = limits.efforts {
+            takes.thinking = Thinking::Level(efforts);
+        }
         if limits.lacks(Feature::ReasoningEffort) {
             takes.thinking = Thinking::None;
         }
@@ -160,7 +167,21 @@ impl Capability {
         if self.thinking == Thinking::None {
             lacks.push("ReasoningEffort");
         }
+        if !self.json_schema {
+            lacks.push("JSON Schema (a subset of OpenAPI's is sent)");
+        }
         lacks
+    }
+
+    /// How thinking is asked for, in words.
+    pub fn reasoning(&self) -> String {
+        match self.thinking {
+            Thinking::None => "none".to_owned(),
+            Thinking::Budget { min, max, can_disable } => {
+                format!("budget {min} to {max}{}", if can_disable { ", or 0" } else { "" })
+            }
+            Thinking::Level(levels) => effort::words(levels),
+        }
     }
 }
 
@@ -191,11 +212,11 @@ fn parse(rest: &str) -> Option<((u32, u32), &str)> {
 }
 
 /// The level for an effort: the next weaker one, except that the middle of two is the upper one.
-pub fn level(effort: Effort, levels: &[Effort]) -> Option<Effort> {
-    if effort == Effort::Medium && !levels.contains(&Effort::Medium) {
-        return levels.last().copied();
+pub fn level(effort: Effort, levels: Efforts) -> Option<Effort> {
+    if effort == Effort::Medium && !levels.contains(Effort::Medium) {
+        return levels.iter().next_back();
     }
-    crate::codec::effort::nearest(effort, levels)
+    levels.nearest(effort)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
 pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
     report.spell(&request.spelled);
     let names = ids::tool_names(request, ids::GEMINI_TOOL_NAME);
-    let capability = model::capability(target.model).limited(&target.limits);
+    let capability = model::capability(target.table_id()).limited(&target.limits);
     let extras = extras::native(request, Operation::GenerateContent, from, report);
     let mut body = Vec::new();
     write::object_within(&mut body, report.max_bytes(), |out| {

@@ -3,7 +3,11 @@
 //! everything: the upstream's own 400 then says what it does not take, and no release of this program is needed for a
 //! new model.
 
-use crate::limits::{Feature, ModelLimits};
+use crate::{
+    codec::effort,
+    ir::{Effort, Efforts},
+    limits::{Feature, Media, ModelLimits},
+};
 
 /// How a model is told to think.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +34,8 @@ pub struct Abilities {
     pub always_thinks: bool,
     /// Whether a tool can be forced on it.
     pub forced_tools: bool,
-    /// Whether it takes `output_config.effort`.
-    pub effort: bool,
-    /// Whether it takes effort `xhigh`.
-    pub xhigh: bool,
+    /// The efforts it takes (`output_config.effort`).
+    pub efforts: Efforts,
     /// Whether it takes `temperature`, `top_p`, `top_k`.
     pub sampling: bool,
     /// Whether it takes `temperature` and `top_p` together.
@@ -44,9 +46,14 @@ pub struct Abilities {
     pub prefill: bool,
     /// Whether it takes `role: system` among the messages.
     pub later_system: bool,
+    /// What it reads beside text; none if unknown.
+    pub media: Option<Media>,
     /// The most output tokens that it takes without a beta flag, thinking included; none if unknown.
     pub max_output: Option<u64>,
 }
+
+/// What the first models with efforts take.
+const EFFORTS: Efforts = Efforts::NOTHING.with(Effort::Low).with(Effort::Medium).with(Effort::High).with(Effort::Max);
 
 /// A model that is not listed.
 const UNKNOWN: Abilities = Abilities {
@@ -54,33 +61,35 @@ const UNKNOWN: Abilities = Abilities {
     thinks_by_default: false,
     always_thinks: false,
     forced_tools: true,
-    effort: true,
-    xhigh: true,
+    efforts: EFFORTS.with(Effort::XHigh),
     sampling: true,
     both_samplings: true,
     schema_output: true,
     prefill: true,
     later_system: false,
+    media: None,
     max_output: None,
 };
+/// All that are listed.
+const LISTED: Abilities = Abilities { media: Some(Media::IMAGES), ..UNKNOWN };
+/// Before 4.1: without schemas of answers and without efforts.
+const EARLY: Abilities = Abilities { efforts: Efforts::NOTHING, schema_output: false, ..LISTED };
 /// 3.
-const OLDEST: Abilities =
-    Abilities { thinking: Thinking::Never, effort: false, schema_output: false, max_output: Some(4_096), ..UNKNOWN };
+const OLDEST: Abilities = Abilities { thinking: Thinking::Never, max_output: Some(4_096), ..EARLY };
 /// 3.5.
 const OLD: Abilities = Abilities { max_output: Some(8_192), ..OLDEST };
 /// 3.7 and 4.
-const EARLY_THINKERS: Abilities =
-    Abilities { thinking: Thinking::Budget, effort: false, schema_output: false, max_output: Some(64_000), ..UNKNOWN };
+const EARLY_THINKERS: Abilities = Abilities { thinking: Thinking::Budget, max_output: Some(64_000), ..EARLY };
 /// Opus 4: half of what its siblings write.
 const EARLY_OPUS: Abilities = Abilities { max_output: Some(32_000), ..EARLY_THINKERS };
 /// 4.1 and 4.5.
 const BUDGET: Abilities = Abilities { both_samplings: false, schema_output: true, ..EARLY_THINKERS };
 /// 4.6: adaptive, a budget still taken.
 const EITHER: Abilities =
-    Abilities { xhigh: false, both_samplings: false, prefill: false, max_output: Some(64_000), ..UNKNOWN };
+    Abilities { efforts: EFFORTS, both_samplings: false, prefill: false, max_output: Some(64_000), ..LISTED };
 /// 4.7 and later.
 const ADAPTIVE: Abilities =
-    Abilities { thinking: Thinking::Adaptive, sampling: false, prefill: false, max_output: Some(128_000), ..UNKNOWN };
+    Abilities { thinking: Thinking::Adaptive, sampling: false, prefill: false, max_output: Some(128_000), ..LISTED };
 /// 4.8 and its siblings.
 const OPERATED: Abilities = Abilities { later_system: true, ..ADAPTIVE };
 
@@ -121,7 +130,7 @@ pub const ROWS: &[Row] = &[
     row("claude-opus-4-1", Abilities { max_output: Some(32_000), ..BUDGET }, CURRENT),
     row("claude-sonnet-4-5", BUDGET, CURRENT),
     row("claude-haiku-4-5", BUDGET, CURRENT),
-    row("claude-opus-4-5", Abilities { effort: true, xhigh: false, ..BUDGET }, CURRENT),
+    row("claude-opus-4-5", Abilities { efforts: EFFORTS, ..BUDGET }, CURRENT),
     row("claude-opus-4-6", Abilities { max_output: Some(128_000), ..EITHER }, CURRENT),
     row("claude-sonnet-4-6", EITHER, CURRENT),
     row("claude-opus-4-7", ADAPTIVE, CURRENT),
@@ -149,13 +158,25 @@ impl Abilities {
     pub fn limited(self, limits: &ModelLimits) -> Self {
         let mut takes = Self { max_output: limits.max_output(self.max_output), ..self };
         if limits.is_stated {
-            (takes.sampling, takes.both_samplings, takes.effort) = (true, true, true);
+            (takes.sampling, takes.both_samplings) = (true, true);
+            if takes.efforts.is_empty() {
+                takes.efforts = UNKNOWN.efforts;
+            }
             if takes.thinking == Thinking::Never {
                 takes.thinking = Thinking::Either;
             }
         }
+        if let Some(efforts) = limits.efforts {
+            takes.efforts = efforts;
+            if takes.thinking == Thinking::Never {
+                takes.thinking = Thinking::Either;
+            }
+        }
+        if limits.capabilities_stated {
+            takes.media = None;
+        }
         if limits.lacks(Feature::ReasoningEffort) {
-            (takes.effort, takes.thinking) = (false, Thinking::Never);
+            (takes.efforts, takes.thinking) = (Efforts::NOTHING, Thinking::Never);
         }
         takes
     }
@@ -169,7 +190,24 @@ impl Abilities {
         if self.thinking == Thinking::Never {
             lacks.push("ReasoningEffort");
         }
+        if !self.schema_output {
+            lacks.push("schemas of answers");
+        }
+        if !self.prefill {
+            lacks.push("an assistant's turn to go on with");
+        }
         lacks
+    }
+
+    /// How it is told to think, in words.
+    pub fn reasoning(&self) -> String {
+        let mode = match self.thinking {
+            Thinking::Never => return "none".to_owned(),
+            Thinking::Budget => "budget",
+            Thinking::Either => "budget or adaptive",
+            Thinking::Adaptive => "adaptive",
+        };
+        if self.efforts.is_empty() { mode.to_owned() } else { format!("{mode}; {}", effort::words(self.efforts)) }
     }
 }
 
@@ -193,7 +231,7 @@ mod tests {
     fn what_the_owner_says_counts_instead_of_the_table() {
         let stated = ModelLimits { is_stated: true, stated_max_output: Some(7), ..ModelLimits::default() };
         let takes = abilities("claude-3-haiku").limited(&stated);
-        assert_eq!((takes.thinking, takes.effort, takes.max_output), (Thinking::Either, true, Some(7)));
+        assert_eq!((takes.thinking, takes.efforts.is_empty(), takes.max_output), (Thinking::Either, false, Some(7)));
         assert!(abilities("claude-opus-4-7").limited(&stated).sampling);
         let unsupported = Features::default().with(Feature::ReasoningEffort);
         let narrowed = ModelLimits { unsupported, route_max_output: Some(9), ..ModelLimits::default() };

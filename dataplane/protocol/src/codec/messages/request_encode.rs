@@ -46,7 +46,7 @@ struct Draft<'a> {
 pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
     report.spell(&request.spelled);
     let names = tool_names(request, ANTHROPIC_TOOL_NAME);
-    let mut context = Context::new(from, models::abilities(target.model).limited(&target.limits), names, report);
+    let mut context = Context::new(from, models::abilities(target.table_id()).limited(&target.limits), names, report);
     let draft = draft(request, target, &mut context);
     let mut body = Vec::with_capacity(1024);
     let most = context.report.max_bytes();

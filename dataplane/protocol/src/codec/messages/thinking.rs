@@ -73,7 +73,7 @@ pub fn plan(control: &ReasoningControl, max_output: u64, history_allows: bool, c
             manual(budget, (control, true), (max_output, history_allows), context)
         }
         _ if abilities.thinking == Thinking::Budget => {
-            if wants_mode || control.effort.is_some_and(|_| !abilities.effort) {
+            if wants_mode || control.effort.is_some_and(|_| abilities.efforts.is_empty()) {
                 let budget = budget_of(control.effort.unwrap_or(DEFAULT_EFFORT));
                 manual(budget, (control, false), (max_output, history_allows), context)
             } else {
@@ -129,19 +129,14 @@ fn effort(
     // A budget that the model does not take says how hard to think all the same (hard case 202).
     let converted = control.budget.filter(|budget| *budget > 0 && mode == Mode::Adaptive);
     let asked = control.effort.or(converted.map(of_budget))?;
-    if !abilities.effort {
+    if abilities.efforts.is_empty() {
         // Spoken by the budget already, unless the client gave both.
         if control.budget.is_some_and(|budget| budget > 0) {
             context.dropped(Name::Effort);
         }
         return None;
     }
-    let sent = match asked {
-        Effort::None => return None,
-        Effort::Minimal => Effort::Low,
-        Effort::XHigh if !abilities.xhigh => Effort::High,
-        asked => asked,
-    };
+    let sent = abilities.efforts.nearest(asked).filter(|_| asked != Effort::None)?;
     if let Some(budget) = converted {
         context.adapted(Name::Budget, budget.to_string(), word(sent));
     }

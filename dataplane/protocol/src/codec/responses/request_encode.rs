@@ -51,7 +51,7 @@ pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &m
     let custom = openai_request::custom_tools(request);
     let draft = Draft {
         request,
-        capability: model::capability(target.model).limited(&target.limits),
+        capability: model::capability(target.table_id()).limited(&target.limits),
         extras: extras::kept(request, report, |extra| is_taken(extra, from)),
         from,
     };
@@ -249,7 +249,7 @@ impl Draft<'_> {
             return Some(asked);
         }
         let (said, value) = effort::as_said(&self.request.reasoning, false, self.from);
-        let nearest = effort::nearest(asked, self.capability.efforts);
+        let nearest = self.capability.efforts.nearest(asked);
         match nearest {
             // A model that does not think does as it was told.
             None if asked == Effort::None => {}

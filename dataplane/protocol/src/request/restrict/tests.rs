@@ -44,6 +44,7 @@ fn sent(
     mode: Mode,
 ) -> Result<(String, String), Unprepared> {
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[to],
         model: None,
@@ -542,6 +543,7 @@ fn what_is_left_out_of_a_request_is_told() {
         ..LeftOut::default()
     };
     let to = Destination {
+        base_model: None,
         host: Host::Vendor,
         operations: &[Operation::ChatCompletions],
         model: None,

@@ -17,7 +17,7 @@ const MODEL: &str = "claude-next";
 /// The body, and warnings or the refusal.
 fn run(request: &Request, model: &str, mode: Mode) -> (Value, Result<Vec<String>, Refusal>) {
     let mut report = Report::new(mode);
-    let target = Target { model, default_max_output: 4096, limits: ModelLimits::default() };
+    let target = Target { base_model: None, model, default_max_output: 4096, limits: ModelLimits::default() };
     let encoded = encode(request, target, Operation::ChatCompletions, &mut report);
     let warnings = report.finish().map(|warnings| warnings.iter().map(ToString::to_string).collect());
     (serde_json::from_slice(&encoded.body).unwrap(), warnings)
@@ -320,7 +320,7 @@ fn tools() {
     ];
     let encoded = encode(
         &request,
-        Target { model: MODEL, default_max_output: 1, limits: ModelLimits::default() },
+        Target { base_model: None, model: MODEL, default_max_output: 1, limits: ModelLimits::default() },
         Operation::ChatCompletions,
         &mut Report::default(),
     );
@@ -547,7 +547,7 @@ fn bookkeeping() {
     // The first of the extras is essential.
     assert_eq!(refused(&request), "x_future");
     let mut report = Report::default();
-    let target = Target { model: MODEL, default_max_output: 1, limits: ModelLimits::default() };
+    let target = Target { base_model: None, model: MODEL, default_max_output: 1, limits: ModelLimits::default() };
     let encoded = encode(&request, target, Operation::Messages, &mut report);
     let body: Value = serde_json::from_slice(&encoded.body).unwrap();
     assert_eq!(body["x_future"], json!({"a": [1, null]}));

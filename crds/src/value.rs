@@ -14,5 +14,5 @@ pub use model::{InvalidModelPattern, ModelPattern};
 pub use money::{InvalidMoney, NanoUsd};
 pub use terms::{
     AffinityType, Capability, Endpoint, Enforcement, FallbackCondition, HeartbeatMode, LoadBalancing, ProviderType,
-    RequestFeature, Translation, UpstreamApi, Window,
+    ReasoningEffort, RequestFeature, Translation, UpstreamApi, Window,
 };

@@ -50,8 +50,8 @@ async fn model_capabilities_reach_the_data_plane() {
     let cluster = Cluster::new("takes").await;
     let operator = cluster.operator(&[]).await;
     let gateway = cluster.data_plane(&operator, Manner::default()).await;
-    let models =
-        json!([{"model": "m", "maxOutputTokens": 500, "unsupported": ["Seed"]}, {"model": "*", "unsupported": []}]);
+    let models = json!([{"model": "m", "baseModel": "gpt-5.1", "maxOutputTokens": 500, "unsupported": ["Seed"], "efforts": ["High"]},
+        {"model": "*", "unsupported": []}]);
     let spec = json!({"spec": {"type": "Echo", "models": models}});
     cluster.create::<AIProvider>("AIProvider", "echo", spec).await;
     let upstream =
@@ -62,6 +62,7 @@ async fn model_capabilities_reach_the_data_plane() {
     let state = gateway.now();
     let provider = state.body(Kind::Provider, &cluster.namespace, "echo").unwrap();
     assert!(provider.contains(r#""maxOutputTokens":500,"unsupported":["Seed"]"#), "{provider}");
+    assert!(provider.contains(r#""baseModel":"gpt-5.1""#) && provider.contains(r#""efforts":["High"]"#), "{provider}");
     assert!(provider.contains(r#""unsupported":[]"#), "an empty list says that it takes everything: {provider}");
     let route = state.body(Kind::Route, &cluster.namespace, "route").unwrap();
     assert!(route.contains(r#""maxOutputTokens":100,"unsupported":["TopK"]"#), "{route}");
@@ -70,6 +71,9 @@ async fn model_capabilities_reach_the_data_plane() {
         (json!({"maxOutputTokens": 0}), "maxOutputTokens"),
         (json!({"unsupported": ["Nothing"]}), "unsupported"),
         (json!({"unsupported": ["Seed", "Seed"]}), "unsupported"),
+        (json!({"efforts": []}), "efforts"),
+        (json!({"efforts": ["Huge"]}), "efforts"),
+        (json!({"baseModel": ""}), "baseModel"),
     ] {
         let mut model = json!({"model": "m"});
         model.as_object_mut().unwrap().extend(takes.as_object().unwrap().clone());

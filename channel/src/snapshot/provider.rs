@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use routeapi_crds::value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, RequestFeature};
+use routeapi_crds::value::{
+    Capability, Duration, Endpoint, ModelPattern, ProviderType, ReasoningEffort, RequestFeature,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -56,6 +58,9 @@ fn known_endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<Endpoi
 pub struct ProviderModel {
     /// Model IDs at the provider.
     pub model: ModelPattern,
+    /// The vendor's ID of the model in the data plane's built-in table; none if it is the one at the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
     /// The price; none if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
@@ -68,6 +73,9 @@ pub struct ProviderModel {
     /// Unsupported parameters; none for those in the data plane's built-in table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsupported: Option<BTreeSet<RequestFeature>>,
+    /// Supported levels of reasoning effort; empty for those in the data plane's built-in table.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub efforts: BTreeSet<ReasoningEffort>,
 }
 
 /// A credential of an upstream account.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     condition,
-    value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, RequestFeature},
+    value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, ReasoningEffort, RequestFeature},
 };
 
 pub use proxy::{BasicAuth, Proxy, ProxyMode};
@@ -249,6 +249,11 @@ pub struct AllowedRoutes {
 pub struct ProviderModel {
     /// Model ID at the provider: exact, or a prefix with a trailing *.
     pub model: ModelPattern,
+    /// Vendor's ID of the model, if the ID at the provider is another, such as the name of a deployment. Its row of the built-in
+    /// table (see docs/models.md) applies to translated requests; the other fields override it. Default: model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub base_model: Option<String>,
     /// Price. Tokens with a spend limit cannot use models without a price. For free models set it to 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
@@ -270,6 +275,12 @@ pub struct ProviderModel {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub unsupported: Option<Vec<RequestFeature>>,
+    /// Levels of reasoning effort that the model supports. Others become the nearest of these, with a warning, in translated
+    /// requests. Default: those in the built-in table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub efforts: Vec<ReasoningEffort>,
 }
 
 /// Outlier detection: an upstream is evicted after a number of consecutive failures. Each data-plane pod decides by itself.

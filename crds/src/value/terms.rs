@@ -146,6 +146,25 @@ pub enum RequestFeature {
     Store,
 }
 
+/// A level of reasoning effort. The words are those of OpenAI's API, the widest vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ReasoningEffort {
+    /// No reasoning.
+    None,
+    /// `minimal`
+    Minimal,
+    /// `low`
+    Low,
+    /// `medium`
+    Medium,
+    /// `high`
+    High,
+    /// `xhigh`
+    XHigh,
+    /// `max`
+    Max,
+}
+
 /// A failure that triggers fallback to the next upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FallbackCondition {

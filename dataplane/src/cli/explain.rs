@@ -279,7 +279,7 @@ impl Explained<'_> {
                 host: upstream.provider.host,
                 operations: &upstream.operations,
                 model: upstream.model.as_deref(),
-                base_model: None,
+                base_model: terms.base_model,
                 default_max_output: self.default_max_output,
                 limits: terms.limits,
                 previous_response: None,
@@ -337,6 +337,9 @@ impl Explained<'_> {
 /// What the AIProvider and the AIRoute say that the model takes.
 fn limits(out: &mut impl Write, terms: &Terms<'_>) -> io::Result<()> {
     let limits = terms.limits;
+    if let Some(model) = terms.base_model {
+        writeln!(out, "   takes     what {model} takes")?;
+    }
     if let Some(most) = limits.max_output(None) {
         writeln!(out, "   takes     at most {most} output tokens")?;
     }
@@ -345,6 +348,10 @@ fn limits(out: &mut impl Write, terms: &Terms<'_>) -> io::Result<()> {
         writeln!(out, "   takes     no {}", lacks.join(", "))?;
     } else if limits.is_stated {
         writeln!(out, "   takes     every parameter")?;
+    }
+    if let Some(efforts) = limits.efforts {
+        let efforts: Vec<String> = efforts.iter().map(|effort| format!("{effort:?}")).collect();
+        writeln!(out, "   takes     the efforts {}", efforts.join(", "))?;
     }
     Ok(())
 }

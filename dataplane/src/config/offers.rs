@@ -2,7 +2,7 @@
 
 use routeapi_crds::value::Capability;
 use routeapi_metering::Price;
-use routeapi_protocol::limits::Features;
+use routeapi_protocol::{ir::Efforts, limits::Features};
 
 use super::patterns::Patterns;
 
@@ -26,4 +26,8 @@ pub struct ModelOffer {
     pub(super) max_output: Option<u64>,
     /// What it does not take; none leaves that to the built-in table.
     pub(super) unsupported: Option<Features>,
+    /// The efforts that it takes; none leaves that to the built-in table.
+    pub(super) efforts: Option<Efforts>,
+    /// The vendor's model whose row of the built-in table counts; none for the one of its own id.
+    pub(super) base_model: Option<String>,
 }

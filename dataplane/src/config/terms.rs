@@ -19,6 +19,8 @@ pub struct Terms<'a> {
     pub priced: bool,
     /// What the model takes, beside the built-in table.
     pub limits: ModelLimits,
+    /// The vendor's model that it is, where its id does not say so.
+    pub base_model: Option<&'a str>,
     /// All of them must hold; an empty one always does.
     capabilities: [&'a [Capability]; 2],
 }
@@ -40,9 +42,10 @@ impl Upstream {
             is_stated: stated.is_some(),
             unsupported: stated.unwrap_or_default().or(self.unsupported),
             capabilities_stated: !can.is_empty() || !self.capabilities.is_empty(),
-            efforts: None,
+            efforts: offer.and_then(|offer| offer.efforts),
             chat_limit: None,
         };
+        let base_model = offer.and_then(|offer| offer.base_model.as_deref());
         Some(if self.foreign {
             let price = match (stated_price, self.price) {
                 (Some(stated_price), Some(own)) => Some(higher(&stated_price, &own)),
@@ -52,20 +55,28 @@ impl Upstream {
                 price,
                 priced: stated_price.is_some() || offers.free,
                 limits,
+                base_model,
                 capabilities: [can, &self.capabilities],
             }
         } else {
             let price = self.price.or(stated_price);
             let capabilities = if self.capabilities.is_empty() { can } else { &self.capabilities };
-            Terms { price, priced: price.is_some() || offers.free, limits, capabilities: [capabilities, &[]] }
+            Terms {
+                price,
+                priced: price.is_some() || offers.free,
+                limits,
+                base_model,
+                capabilities: [capabilities, &[]],
+            }
         })
     }
 }
 
 impl Upstream {
-    /// What the model that a client asks for takes here, beside the built-in table.
-    pub fn limits(&self, requested: &str) -> ModelLimits {
-        self.terms(requested).map(|terms| terms.limits).unwrap_or_default()
+    /// What the model that a client asks for takes here, beside the built-in table, and which row of the table is meant if
+    /// its own id does not say so.
+    pub fn takes(&self, requested: &str) -> (ModelLimits, Option<&str>) {
+        self.terms(requested).map(|terms| (terms.limits, terms.base_model)).unwrap_or_default()
     }
 }
 

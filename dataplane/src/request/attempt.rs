@@ -206,7 +206,7 @@ impl<'a> FallbackLoop<'a> {
             let fits = current.model == upstream.model
                 && current.operations == upstream.operations
                 && current.client.additions() == upstream.client.additions()
-                && current.limits(requested_model) == upstream.limits(requested_model);
+                && current.takes(requested_model) == upstream.takes(requested_model);
             upstream = current;
             if fits && self.route.mode == mode {
                 return Ok(Some((upstream, prepared)));
@@ -376,8 +376,8 @@ impl<'a> FallbackLoop<'a> {
         let previous = self.plan.stored.as_deref().and_then(StoredResponse::upstream_id).map(str::to_owned);
         let prepared = self.gateway.offload.run(&account, read.request.body_len(), self.plan.deadline, move || {
             let operations = &to.operations;
-            let limits = to.limits(read.request.model());
-            let (host, model, base_model) = (to.provider.host, to.model.as_deref(), None);
+            let (limits, base_model) = to.takes(read.request.model());
+            let (host, model) = (to.provider.host, to.model.as_deref());
             let to = Destination {
                 host,
                 operations,

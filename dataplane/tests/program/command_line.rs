@@ -264,6 +264,23 @@ fn an_explanation_says_what_the_model_takes() {
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
+    let deployment = "models: [{model: m, baseModel: gpt-5.1, efforts: [Low, High]}]";
+    let manifests =
+        format!("{PROVIDER}spec: {{type: OpenAI, baseURL: 'http://localhost:1/v1', {deployment}}}\n{ROUTE}");
+    let files = Files::new(&manifests);
+    let path = files.path.to_str().unwrap();
+    let body = r#"{"model":"m","max_tokens":900,"stop_sequences":["x"],"output_config":{"effort":"max"},"messages":[{"role":"user","content":"q"}]}"#;
+    let (text, code) = told(&["explain", "-f", path, "--as", "messages", "-"], body);
+    assert_eq!(code, 0, "{text}");
+    for line in [
+        "takes     what gpt-5.1 takes",
+        "takes     the efforts Low, High",
+        r#""max_completion_tokens":900"#,
+        "adapted   output_config.effort: max becomes high",
+        "dropped   stop_sequences",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
 
 /// Every example of every `--help` works in a checkout of the repository, as it is printed; only ports are chosen anew.

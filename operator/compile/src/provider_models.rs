@@ -16,13 +16,16 @@ use crate::verdict::SpecError;
 pub(crate) fn build(spec: &AIProviderSpec) -> Vec<ProviderModel> {
     // Destructured, so that a forgotten field does not compile.
     let build_one = |model: &v1alpha1::ProviderModel| {
-        let v1alpha1::ProviderModel { model, price, capabilities, max_output_tokens, unsupported } = model;
+        let v1alpha1::ProviderModel { model, base_model, price, capabilities, max_output_tokens, unsupported, efforts } =
+            model;
         ProviderModel {
             model: model.clone(),
+            base_model: base_model.clone(),
             price: price.as_ref().map(build_price),
             capabilities: capabilities.iter().copied().collect(),
             max_output_tokens: *max_output_tokens,
             unsupported: unsupported.as_ref().map(|features| features.iter().copied().collect()),
+            efforts: efforts.iter().copied().collect(),
         }
     };
     spec.models.iter().map(build_one).collect()

@@ -21,7 +21,7 @@ use routeapi_protocol::{
 
 use crate::{
     config::{
-        compile::values::{features, price, unreadable},
+        compile::values::{efforts, features, price, unreadable},
         offers::{ModelOffer, ModelOffers},
         runtime::Provider,
     },
@@ -135,12 +135,22 @@ fn offers(type_: ProviderType, models: &[snapshot::ProviderModel]) -> ModelOffer
     let mut offers =
         ModelOffers { closed: !models.is_empty(), free: type_ == ProviderType::Echo, ..ModelOffers::default() };
     for stated in models {
-        let snapshot::ProviderModel { model, price: said, capabilities, max_output_tokens, unsupported } = stated;
+        let snapshot::ProviderModel {
+            model,
+            base_model,
+            price: said,
+            capabilities,
+            max_output_tokens,
+            unsupported,
+            efforts: stated_efforts,
+        } = stated;
         *offers.by_model.entry(model) = ModelOffer {
             price: said.as_ref().map(price),
             capabilities: capabilities.iter().copied().collect(),
             max_output: max_output_tokens.map(u64::from),
             unsupported: unsupported.as_ref().map(features),
+            efforts: (!stated_efforts.is_empty()).then(|| efforts(stated_efforts)),
+            base_model: base_model.clone(),
         };
     }
     offers

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use routeapi_channel::{Key, Kind, ObjectId, catalog::Unreadable, snapshot};
-use routeapi_crds::value::{NanoUsd, RequestFeature};
+use routeapi_crds::value::{NanoUsd, ReasoningEffort, RequestFeature};
 use routeapi_metering::Price;
-use routeapi_protocol::limits::{Feature, Features};
+use routeapi_protocol::{
+    ir::{Effort, Efforts},
+    limits::{Feature, Features},
+};
 
 /// A price, in billionths of a dollar per million tokens.
 pub fn price(told: &snapshot::Price) -> Price {
@@ -44,6 +47,20 @@ pub fn features(told: &BTreeSet<RequestFeature>) -> Features {
         RequestFeature::Store => Feature::Store,
     };
     told.iter().map(feature).collect()
+}
+
+/// The efforts that a model takes.
+pub fn efforts(told: &BTreeSet<ReasoningEffort>) -> Efforts {
+    let effort = |told: &ReasoningEffort| match told {
+        ReasoningEffort::None => Effort::None,
+        ReasoningEffort::Minimal => Effort::Minimal,
+        ReasoningEffort::Low => Effort::Low,
+        ReasoningEffort::Medium => Effort::Medium,
+        ReasoningEffort::High => Effort::High,
+        ReasoningEffort::XHigh => Effort::XHigh,
+        ReasoningEffort::Max => Effort::Max,
+    };
+    told.iter().map(effort).collect()
 }
 
 /// An object that is left out.

@@ -61,6 +61,13 @@ pub fn rows() -> Vec<Row> {
     openai.chain(anthropic).chain(google).collect()
 }
 
+/// Whether a row is about this model id. Others are trusted with everything.
+pub fn knows(model: &str) -> bool {
+    chat::model::row_of(model).is_some()
+        || messages::models::row_of(model).is_some()
+        || gemini::model::row_of(model).is_some()
+}
+
 /// The rows as a table in Markdown.
 pub fn markdown() -> String {
     let mut table = String::from(
@@ -83,7 +90,17 @@ pub fn markdown() -> String {
 mod tests {
     use std::{env, fs, path::Path};
 
-    use super::markdown;
+    use super::{knows, markdown};
+
+    #[test]
+    fn models_of_every_vendor_are_known_by_their_ids_alone() {
+        for model in ["gpt-5-mini", "ft:gpt-4o-mini:x", "o3", "claude-opus-4-7@20260401", "models/gemini-2.5-flash"] {
+            assert!(knows(model), "{model}");
+        }
+        for model in ["gpt-oss-120b", "claude-next", "gemma-3-27b-it", "prod-7", "openai/gpt-5", ""] {
+            assert!(!knows(model), "{model}");
+        }
+    }
 
     #[test]
     fn the_documentation_shows_the_tables() {

@@ -16,11 +16,14 @@ use bytes::Bytes;
 use clap::{Args as ClapArgs, ValueEnum};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use routeapi_channel::{Catalog, ObjectId, Snapshot, snapshot::Token};
+use routeapi_crds::value::ProviderType;
 use routeapi_metering::{Nanos, Share};
 use routeapi_protocol::{
     codec::Head,
+    dialect::OperationKind,
     inbound::{self, Inbound},
-    report::Warning,
+    model_table,
+    report::{Mode, Warning},
     request::{Destination, ParsedRequest, Prepared, Unprepared},
 };
 
@@ -275,6 +278,7 @@ impl Explained<'_> {
                 continue;
             }
             limits(out, &terms)?;
+            self.say_if_unknown(out, upstream, &terms)?;
             let to = Destination {
                 host: upstream.provider.host,
                 operations: &upstream.operations,
@@ -307,6 +311,23 @@ impl Explained<'_> {
             (true, None) => writeln!(out, "worst case  unknown: no price is set")?,
         }
         Ok(reachable)
+    }
+
+    /// Of a model that nothing is known of, a request shows only by its answer what is left out.
+    fn say_if_unknown(&self, out: &mut impl Write, upstream: &Upstream, terms: &Terms<'_>) -> io::Result<()> {
+        let model = terms.base_model.or(upstream.model.as_deref()).unwrap_or(self.request.model());
+        let generates = self.request.operation().kind() == OperationKind::Generate;
+        let is_trusted = generates && upstream.provider.type_ != ProviderType::Echo && !terms.limits.is_stated;
+        if !is_trusted || model_table::knows(model) {
+            return Ok(());
+        }
+        match self.route.mode {
+            Mode::Strict => writeln!(out, "   takes     unknown: {model} is not in the model table"),
+            Mode::Default | Mode::Lenient => writeln!(
+                out,
+                "   takes     unknown: {model} is not in the model table; a hint that it rejects is left out of a second attempt"
+            ),
+        }
     }
 
     fn title(&self, upstream: &Upstream) -> String {

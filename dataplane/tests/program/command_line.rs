@@ -264,6 +264,13 @@ fn an_explanation_says_what_the_model_takes() {
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
+    assert!(!text.contains("takes     unknown"), "its owner has said what it takes: {text}");
+    let unstated = format!("{PROVIDER}spec: {{type: OpenAI, baseURL: 'http://localhost:1/v1'}}\n{ROUTE}");
+    let files = Files::new(&unstated);
+    let (text, code) = told(&["explain", "-f", files.path.to_str().unwrap(), "--as", "messages", "-"], body);
+    let unknown =
+        "takes     unknown: m is not in the model table; a hint that it rejects is left out of a second attempt";
+    assert!(code == 0 && text.contains(unknown), "{text}");
     let deployment = "models: [{model: m, baseModel: gpt-5.1, efforts: [Low, High]}]";
     let manifests =
         format!("{PROVIDER}spec: {{type: OpenAI, baseURL: 'http://localhost:1/v1', {deployment}}}\n{ROUTE}");

@@ -187,11 +187,16 @@ pub const ROWS: &[Row] = &[
     row("other o series", Family::SeriesO, O, "platform.openai.com/docs/models"),
 ];
 
-/// What is known about a model id.
-pub fn capability(model: &str) -> Capability {
+/// The row of a model id.
+pub fn row_of(model: &str) -> Option<&'static Row> {
     // What is tuned takes what its base takes.
     let model = model.strip_prefix("ft:").unwrap_or(model);
-    ROWS.iter().find(|row| row.family.holds(model)).map_or_else(|| of_others(model), |row| row.takes)
+    ROWS.iter().find(|row| row.family.holds(model))
+}
+
+/// What is known about a model id.
+pub fn capability(model: &str) -> Capability {
+    row_of(model).map_or_else(|| of_others(model), |row| row.takes)
 }
 
 /// What is known about other vendors' models, whoever serves them: what their servers or chat templates refuse. Their

@@ -127,12 +127,17 @@ pub const ROWS: &[Row] = &[
     row("older gemini", ((0, 0), (2, 5)), Variant::Any, OLD),
 ];
 
-/// What is known about a model id, in any of its path forms.
-pub fn capability(model: &str) -> Capability {
+/// The row of a model id, in any of its path forms.
+pub fn row_of(model: &str) -> Option<&'static Row> {
     let id = model.rsplit('/').next().unwrap_or(model);
-    let Some((version, variant)) = id.strip_prefix("gemini-").and_then(parse) else { return UNKNOWN };
+    let (version, variant) = id.strip_prefix("gemini-").and_then(parse)?;
     let is_it = |row: &&Row| (row.versions.0..row.versions.1).contains(&version) && row.variant.is(variant);
-    ROWS.iter().find(is_it).map_or(UNKNOWN, |row| row.takes)
+    ROWS.iter().find(is_it)
+}
+
+/// What is known about a model id.
+pub fn capability(model: &str) -> Capability {
+    row_of(model).map_or(UNKNOWN, |row| row.takes)
 }
 
 // === impl Capability ===

@@ -145,10 +145,15 @@ pub const ROWS: &[Row] = &[
     row("claude-haiku-5-5", Abilities { thinks_by_default: true, ..OPERATED }, CURRENT),
 ];
 
+/// The row of this model.
+pub fn row_of(model: &str) -> Option<&'static Row> {
+    let base = undated(model);
+    ROWS.iter().find(|row| row.id == base)
+}
+
 /// What this model takes.
 pub fn abilities(model: &str) -> Abilities {
-    let base = undated(model);
-    ROWS.iter().find(|row| row.id == base).map_or(UNKNOWN, |row| row.takes)
+    row_of(model).map_or(UNKNOWN, |row| row.takes)
 }
 
 impl Abilities {

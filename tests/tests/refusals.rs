@@ -128,7 +128,7 @@ impl Stream {
             told.put += usize::from(matches!(frame, FromOperator::Put { .. }));
             told.del += usize::from(matches!(frame, FromOperator::Del { .. }));
             match self.session.receive(frame, Instant::now()).expect("both sides agree on what was told") {
-                Effect::None | Effect::Share(_) => {}
+                Effect::None | Effect::Share(_) | Effect::ResponseIdKeys(_) => {}
                 Effect::Send(frames) => frames.iter().for_each(|frame| self.say(frame)),
                 Effect::Deferred(until) => panic!("nothing is older: {until:?}"),
                 Effect::Install(target) => {

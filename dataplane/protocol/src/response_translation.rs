@@ -123,7 +123,7 @@ impl ResponseTranslation {
     pub fn part(&self, texts: Range<usize>, body: &Bytes) -> Result<AnswerPart, Problem> {
         match self.lane {
             Lane::Embed { base64, .. } => embed::part((self.upstream, self.client), &Asked { texts, base64 }, body),
-            Lane::Passthrough { .. } | Lane::Raw | Lane::Generate { .. } | Lane::Count => {
+            Lane::Passthrough { .. } | Lane::Raw | Lane::Stored | Lane::Generate { .. } | Lane::Count => {
                 Err(unreadable("an answer of this kind never comes in parts"))
             }
         }

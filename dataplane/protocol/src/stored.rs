@@ -16,7 +16,9 @@ pub(crate) use edits::{in_document, in_event};
 
 /// Gives the ids that clients get in the place of an upstream's.
 #[derive(Clone)]
-pub struct ResponseIds(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct ResponseIds(Arc<Issue>);
+
+type Issue = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl ResponseIds {
     /// `issue` makes the id for clients from an upstream's; none where that is to stay.

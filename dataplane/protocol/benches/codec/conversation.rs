@@ -77,7 +77,7 @@ pub fn request(client: Operation, streamed: bool) -> Result<Bytes, Box<dyn Error
     let decoder = client_codec(Operation::ChatCompletions).ok_or("Chat has a codec")?;
     let encoder = upstream_codec(client).ok_or("every dialect here has a codec")?;
     let decoded = decoder.decode_request(chat.as_bytes(), &Head::default()).map_err(|error| error.to_string())?;
-    let target = Target { model: "m", default_max_output: 4_096, limits: ModelLimits::default() };
+    let target = Target { model: "m", base_model: None, default_max_output: 4_096, limits: ModelLimits::default() };
     let mut report = Report::new(Mode::Default);
     let encoded = encoder.encode_request(&decoded, target, Operation::ChatCompletions, &mut report);
     report.finish().map_err(|refusal| refusal.to_string())?;

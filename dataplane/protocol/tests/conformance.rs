@@ -23,16 +23,22 @@ use routeapi_protocol::{
         self, BatchEmbedContents, ChatCompletions, CountTokens, EmbedContent, Embeddings, GenerateContent, Messages,
         MessagesCountTokens, Responses, ResponsesInputTokens,
     },
+    direct::Direct,
     framing::Framing,
     host::Host,
     inbound::MatchedPath,
     limits::ModelLimits,
     report::{Mode, Warning},
     request::{Destination, ParsedRequest, Prepared, Unprepared},
+    stored::StoredCall,
 };
 use serde_json::Value;
 
 const PAGE: &str = "docs/conformance.md";
+
+/// One of the calls about a stored response, for all of them.
+const RETRIEVAL: Operation = Operation::Stored(StoredCall::Retrieve);
+const COMPACTION: Operation = Operation::Direct(Direct::Compaction);
 
 const CLIENTS: [Operation; 4] = [ChatCompletions, Responses, Messages, GenerateContent];
 
@@ -56,7 +62,10 @@ struct Upstream {
 }
 
 const UPSTREAMS: [Upstream; 4] = [
-    Upstream { name: "OpenAI", operations: &[ChatCompletions, Responses, ResponsesInputTokens, Embeddings] },
+    Upstream {
+        name: "OpenAI",
+        operations: &[ChatCompletions, Responses, ResponsesInputTokens, RETRIEVAL, COMPACTION, Embeddings],
+    },
     Upstream { name: "OpenAI-compatible", operations: &[ChatCompletions, Embeddings] },
     Upstream { name: "Anthropic", operations: &[Messages, MessagesCountTokens] },
     Upstream { name: "Gemini", operations: &[GenerateContent, EmbedContent, BatchEmbedContents, CountTokens] },
@@ -128,7 +137,7 @@ fn page() -> String {
          [dataplane/protocol/tests/conformance.rs](../dataplane/protocol/tests/conformance.rs) saw when it prepared such a request; the\n\
          same test fails if a field is lost without a warning.\n\n\
          ## Calls\n\n\
-         *Passed through*: the bytes stay, but for the model's name. *Translated*: to the call that is named.\n\n",
+         *Passed through*: the bytes stay, but for the model's name and ids of stored responses. *Translated*: to the call that is named.\n\n",
     );
     calls(&mut page);
     page.push_str(
@@ -162,6 +171,8 @@ fn calls(page: &mut String) {
         (MessagesCountTokens, r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#),
         (CountTokens, base(GenerateContent)),
         (ResponsesInputTokens, base(Responses)),
+        (RETRIEVAL, "{}"),
+        (COMPACTION, base(Responses)),
     ];
     let names = UPSTREAMS.iter().map(|upstream| upstream.name).collect::<Vec<_>>();
     writeln!(page, "| client's call | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len())).unwrap();
@@ -231,7 +242,8 @@ fn parsed(client: Operation, body: &str) -> ParsedRequest {
     let in_path = client.model_in_path();
     let matched = MatchedPath {
         operation: client,
-        model: in_path.then(|| "m".into()),
+        // The id of a stored response says it.
+        model: (in_path || client == RETRIEVAL).then(|| "m".into()),
         framing: in_path.then_some(Framing::Whole),
         query: None,
         unknown_query: false,
@@ -266,7 +278,9 @@ const fn title(operation: Operation) -> &'static str {
         MessagesCountTokens => "Messages count_tokens",
         CountTokens => "countTokens",
         ResponsesInputTokens => "Responses input_tokens",
-        Operation::Direct(_) | Operation::Stored(_) => "other",
+        Operation::Stored(_) => "stored Responses",
+        Operation::Direct(Direct::Compaction) => "Responses compact",
+        Operation::Direct(_) => "other",
     }
 }
 

@@ -27,6 +27,18 @@ fn words(path: &str, answer: &Value) -> String {
 }
 
 #[tokio::test]
+async fn events_are_read_without_a_content_type() {
+    for stream in [false, true] {
+        let (_upstream, gateway) = alone(Script::new().text("high water").no_content_type()).await;
+        let (path, body) = dialects("m", stream).into_iter().next().unwrap();
+        let answer = Ask::post(&path, body).send(&gateway).await;
+        let content_type = if stream { "text/event-stream" } else { "application/json" };
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{}", answer.text());
+        assert!(answer.text().contains("water"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn every_client_gets_words_whole_and_streamed() {
     for stream in [false, true] {
         for (path, body) in dialects("m", stream) {

@@ -92,7 +92,7 @@ pub const CASES: [(u16, Where); 280] = [
     (56, Test("tests/laws.rs", "gemini_clients_get_nothing_but_data_lines")),
     (57, Answer),
     (58, Test("tests/responses_stream.rs", "every_stream_keeps_the_grammar")),
-    (59, Later(Responses)),
+    (59, Answer),
     (60, Test("src/lane/tests.rs", "a_document_instead_of_a_stream_becomes_one")),
     (61, Test("src/lane/tests.rs", "arrays_are_read_and_written")),
     (62, Test("src/lane/tests.rs", "arrays_are_read_and_written")),

@@ -261,6 +261,8 @@ pub const ANSWERS: &[Answer] = &[
     answers(&[92], Golden("streams/responses/arguments_only_in_done.sse"), C, &[Once("Brest"), Complete]),
     answers(&[92], Golden("streams/responses/arguments_only_in_done.sse"), A, &[Once("Brest"), Complete]),
     answers(&[92], Golden("streams/responses/arguments_only_in_done.sse"), G, &[Once("Brest"), Complete]),
+    // No stream is given a content type to be read by.
+    answers(&[59], THOUGHT, C, &[Then(&["data: {", "\"finish_reason\":\"tool_calls\"", "[DONE]"]), Complete]),
     answers(
         &[95],
         THOUGHT,

@@ -160,10 +160,38 @@ async fn foreign_forged_and_forgotten_ids_are_refused_alike() {
         }
     }
     assert_eq!(first.received().len(), own, "no upstream was asked");
+    let long = format!("resp_{}", "A".repeat(1 << 20));
+    let answer = asks(false, &json!({"previous_response_id": long})).send(&gateway).await;
+    assert_eq!((answer.status, answer.body.len() < 1_000), (400, true), "not read, and not repeated");
     let anonymous = about(Method::GET, &id, "").anonymous().send(&gateway).await;
     assert_eq!(anonymous.status, 401);
     let wrong = about(Method::POST, &id, "").send(&gateway).await;
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, DELETE")));
+}
+
+#[tokio::test]
+async fn what_is_found_says_nothing_of_the_model() {
+    let upstream = Upstream::start(Script::new()).await;
+    let manifests = Manifests::new()
+        .provider_with(
+            "up",
+            "OpenAI",
+            &upstream,
+            &format!("{RESPONSES}, eviction: {{consecutiveFailures: 2, duration: 10m}}"),
+        )
+        .provider_with("next", "OpenAI", &upstream, RESPONSES)
+        .route("m", &["up", "next"])
+        .token();
+    let gateway = Gateway::start(&manifests);
+    let id = made(&gateway, false).await;
+    for _ in 0..2 {
+        upstream.on_model("up-model", Script::failing(500));
+        assert_eq!(asks(false, &json!({})).send(&gateway).await.status, 200, "by the next");
+        assert_eq!(about(Method::GET, &id, "").send(&gateway).await.status, 200);
+    }
+    let before = upstream.received().len();
+    assert_eq!(asks(false, &json!({})).send(&gateway).await.status, 200);
+    assert_eq!(upstream.received().len(), before + 1, "the first is left out");
 }
 
 #[tokio::test]

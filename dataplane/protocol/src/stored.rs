@@ -10,7 +10,7 @@ mod edits;
 
 use std::{fmt, sync::Arc};
 
-pub(crate) use call::stored_path;
+pub(crate) use call::{LONGEST_ID, stored_path};
 pub use call::{StoredCall, StoredPath};
 pub(crate) use edits::{in_document, in_event};
 

@@ -153,6 +153,8 @@ impl Guard {
     fn report_to_health(&self, outcome: RequestOutcome, now: Now) {
         let Some((upstream, stats)) = self.attempts.open() else { return };
         match outcome.outcome {
+            // That it finds what it keeps does not show that its model answers.
+            Outcome::Completed if self.facts.is_about_stored() => {}
             Outcome::Completed => upstream.health.succeeded(self.facts.tenant()),
             Outcome::UpstreamFailed => {
                 let is_its_fault = stats.error.is_none_or(failure::is_problem_of_upstream);

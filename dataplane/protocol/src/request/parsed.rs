@@ -24,6 +24,7 @@ use crate::{
     ir,
     pending::PendingStream,
     scan::{Kind, Scan, Value},
+    stored::LONGEST_ID,
 };
 
 /// Longest model id, in bytes: every event of an answer repeats it. Resource names of clouds have some hundreds.
@@ -136,9 +137,11 @@ impl ParsedRequest {
         self.session
     }
 
-    /// The id of the response that it goes on from. An empty one is refused by whoever is to know it, not here.
+    /// The id of the response that it goes on from. An empty one, as which one is read that is too long to be anybody's, is
+    /// refused by whoever is to know it, not here.
     pub fn previous_response(&self) -> Option<Cow<'_, str>> {
-        self.state("previous_response_id").and_then(|id| id.text(&self.body))
+        let id = self.state("previous_response_id")?;
+        if id.span.len() > LONGEST_ID { Some(Cow::Borrowed("")) } else { id.text(&self.body) }
     }
 
     /// Whether it goes on in a conversation that a vendor keeps.

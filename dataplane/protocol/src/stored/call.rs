@@ -31,7 +31,7 @@ pub struct StoredPath {
 }
 
 /// Longest id, in bytes: one of the gateway's own holds a model's id and an upstream's, of at most 1,024 bytes each.
-const LONGEST_ID: usize = 3_072;
+pub(crate) const LONGEST_ID: usize = 3_072;
 
 /// Longest query, in bytes. The vendor's own clients stay below a tenth of it.
 const LONGEST_QUERY: usize = 1_024;

@@ -97,6 +97,11 @@ impl Facts {
         self.shape = Some(RequestShape { operation, model: String::new(), stream: false });
     }
 
+    /// Whether a response is asked about that an upstream keeps, and no model is asked anything.
+    pub(super) fn is_about_stored(&self) -> bool {
+        self.shape.as_ref().is_some_and(|shape| matches!(shape.operation, Operation::Stored(_)))
+    }
+
     pub(super) fn set_request(&mut self, request: &ParsedRequest, keep: RecordClient) {
         self.client.set_end_user(request.end_user(), keep);
         self.shape = Some(RequestShape {

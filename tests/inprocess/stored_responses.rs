@@ -248,7 +248,7 @@ async fn where_nothing_is_kept_the_refusal_says_why() {
 
 #[tokio::test]
 async fn a_large_event_keeps_its_place_and_gets_its_id() {
-    let long = "word ".repeat(40_000);
+    let long = "x".repeat(200_000);
     let upstream = Upstream::start(Script::new().text(&long)).await;
     let manifests = Manifests::new().provider_with("up", "OpenAI", &upstream, RESPONSES).route("m", &["up"]).token();
     let gateway = Gateway::start(&manifests);

@@ -240,8 +240,12 @@ impl<'a> FallbackLoop<'a> {
         // Under another route the model means something else, which was not planned for.
         let is_same = self.route.id == self.plan.route.id;
         let (requested_model, token) = (self.read.request.model(), &self.view.caller().token);
+        // What one account keeps, no other knows, whichever has its name in the route now.
+        let knows = |upstream: &Upstream| self.plan.stored.is_none() || upstream.provider.id == planned.provider.id;
         let serves = |upstream: &&Arc<Upstream>| {
-            upstream.name == planned.name && capabilities::serves(upstream, requested_model, self.read.needs, token)
+            upstream.name == planned.name
+                && knows(upstream)
+                && capabilities::serves(upstream, requested_model, self.read.needs, token)
         };
         Ok(self.route.upstreams.iter().find(serves).filter(|_| is_same).cloned())
     }

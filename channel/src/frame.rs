@@ -157,16 +157,20 @@ pub enum FromDataPlane {
     Pong {},
 }
 
-/// A provider whose key the vendor rejects.
+/// A provider whose key the vendor rejects, or whose identity gets no token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedKey {
     /// The provider.
     pub provider: ObjectId,
-    /// HTTP status of the rejection: 401 or 403.
+    /// HTTP status of the rejection. Of the vendor: 401 or 403. Of whoever issues tokens for an identity: any, and 0 if it was
+    /// not asked.
     pub status: u16,
     /// Time of the first rejection in seconds since 1970.
     pub since: i64,
+    /// The words of whoever issues tokens, if the provider's identity gets none; at most [`MAX_REFUSAL`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// Frames from the operator.

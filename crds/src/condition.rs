@@ -110,6 +110,8 @@ pub enum Reason {
     Conflict,
     /// The API server fails or does not respond.
     ApiServerError,
+    /// Whoever issues tokens refuses one to the provider's identity.
+    CredentialsRejected,
     /// CredentialsAccepted: true.
     CredentialsAccepted,
     /// The upstream responds with 401 or 403 to the provider's key.

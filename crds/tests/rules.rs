@@ -57,9 +57,15 @@ fn providers() {
     const KEY: &str = "credentials: {apiKey: {secretRef: {name: s}}}";
     let with_key = |rest: &str| format!("{{{rest}, {KEY}}}");
     let openai = with_key("type: OpenAI");
-    let azure = with_key("type: AzureOpenAI, baseURL: 'https://x.openai.azure.com', azureOpenAI: {apiVersion: '1'}");
-    let no_url = with_key("type: AzureOpenAI, azureOpenAI: {apiVersion: '1'}");
+    let azure =
+        with_key("type: AzureOpenAI, baseURL: 'https://x.openai.azure.com', azureOpenAI: {apiVersion: 2024-10-21}");
+    let no_url = with_key("type: AzureOpenAI, azureOpenAI: {apiVersion: v1}");
     let no_version = with_key("type: AzureOpenAI, baseURL: 'https://x.openai.azure.com'");
+    let vertex =
+        |credentials: &str| format!("{{type: VertexAI, vertexAI: {{project: p, location: global}}{credentials}}}");
+    let azure_as = |identity: &str| {
+        format!("{{type: AzureOpenAI, baseURL: 'https://x.openai.azure.com', credentials: {{azure: {{{identity}}}}}}}")
+    };
     let endpoints = with_key("type: Gemini, endpoints: [Responses]");
     created::<AIProvider>(&[
         ("{type: Echo}", ""),
@@ -67,10 +73,27 @@ fn providers() {
         (&azure, ""),
         ("{type: OpenAI, baseURL: 'http://vllm:8000/v1'}", ""),
         ("{type: Bedrock, bedrock: {region: us-east-1}, credentials: {aws: {secretRef: {name: s}}}}", ""),
-        ("{type: VertexAI, vertexAI: {project: p, location: global}}", ""),
+        (&vertex(", credentials: {google: {workloadIdentity: {}}}"), ""),
+        (&vertex(", baseURL: 'https://proxy.svc'"), ""),
+        (&vertex(""), "credentials are required unless baseURL is set"),
+        (&vertex(", credentials: {apiKey: {secretRef: {name: s}}}"), "type VertexAI does not support API keys"),
+        (&vertex(", credentials: {google: {}}"), "exactly one of workloadIdentity or serviceAccountKey"),
+        (&azure_as("workloadIdentity: {}"), ""),
+        (&azure_as("managedIdentity: {clientID: 00000000-0000-0000-0000-000000000000}"), ""),
+        (&azure_as(""), "exactly one of workloadIdentity, managedIdentity or clientSecret"),
+        (&azure_as("workloadIdentity: {}, managedIdentity: {}"), "exactly one of workloadIdentity, managedIdentity or"),
+        (&with_key("type: OpenAI, azureOpenAI: {apiVersion: v1}"), "azureOpenAI is only for type AzureOpenAI"),
+        (
+            "{type: OpenAI, credentials: {azure: {workloadIdentity: {}}}}",
+            "credentials.azure is only for type AzureOpenAI",
+        ),
+        (
+            "{type: OpenAI, credentials: {google: {workloadIdentity: {}}}}",
+            "credentials.google is only for type VertexAI",
+        ),
         ("{type: OpenAI}", "credentials are required unless baseURL is set"),
         (&no_url, "baseURL is required for type AzureOpenAI"),
-        (&no_version, "azureOpenAI must be set if and only if type is AzureOpenAI"),
+        (&no_version, ""),
         ("{type: Bedrock}", "bedrock must be set if and only if type is Bedrock"),
         ("{type: Echo, vertexAI: {project: p, location: l}}", "vertexAI must be set if and only if"),
         ("{type: Echo, baseURL: 'http://x.svc'}", "type Echo does not support baseURL"),
@@ -79,7 +102,7 @@ fn providers() {
         ("{type: OpenAI, baseURL: 'https://u:p@example.com'}", "without user, query or fragment"),
         ("{type: OpenAI, baseURL: 'https://example.com/v1?x=1'}", "without user, query or fragment"),
         ("{type: OpenAI, credentials: {aws: {secretRef: {name: s}}}}", "credentials.aws is only for type Bedrock"),
-        ("{type: OpenAI, credentials: {}}", "exactly one of apiKey or aws"),
+        ("{type: OpenAI, credentials: {}}", "exactly one of apiKey, aws, azure or google"),
         (&endpoints, "endpoints is only for type OpenAI"),
         (
             "{type: Echo, tls: {serverName: x}}",

@@ -46,7 +46,10 @@ use crate::{
     spawn::Spawner,
     state::SharedState,
     telemetry::{AccessLog, Metrics, RecordSink, Traffic},
-    upstream::{self, AddressPolicy, AddressRules, ConnectionLifetimes, Egress},
+    upstream::{
+        self, AddressPolicy, AddressRules, CloudEnvironment, ConnectionLifetimes, Egress, InvalidTrust, Renewal,
+        TokenClient,
+    },
 };
 
 /// Everything that can be chosen about a process.
@@ -65,6 +68,8 @@ pub struct Settings {
     pub requests: RequestSettings,
     /// How connections to upstreams leave the network. The operator's stream is never proxied.
     pub egress: Egress,
+    /// The identity at clouds that the process's environment gives it.
+    pub cloud: CloudEnvironment,
     /// How long connections to upstreams are kept.
     pub upstreams: ConnectionLifetimes,
     /// In which the limits of tokens are counted together with other processes; none for in this one, each pod its share.
@@ -89,6 +94,9 @@ pub enum StartError {
     /// The configuration does not serialise, which no snapshot does.
     #[error("the configuration cannot be put in force: {0}")]
     Catalog(#[from] serde_json::Error),
+    /// The process's certificate authorities.
+    #[error("cannot ask for tokens: {0}")]
+    Trust(#[from] InvalidTrust),
     /// Threads or their event queues.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
@@ -169,8 +177,15 @@ impl App {
             .with_limit_backend(limit_backend.clone())
             .with_traffic(traffic)
             .with_egress(settings.egress)
-            .with_connections(settings.upstreams, upstream_metrics, spawner.clone());
+            .with_connections(settings.upstreams, upstream_metrics.clone(), spawner.clone());
         let state = Arc::new(state);
+        let renewal = Renewal {
+            client: Arc::new(TokenClient::new(state.clients(), settings.cloud)?),
+            rejected_keys: Arc::clone(state.rejected_keys()),
+            metrics: upstream_metrics,
+            spawner: spawner.clone(),
+            changed: Arc::clone(state.credentials_changed()),
+        };
         let shared = Shared {
             installer: Arc::new(installer(&settings.source, &state)),
             drain: Drain::new(),
@@ -215,6 +230,8 @@ impl App {
         let Bound { gateway: plain, gateway_tls, admin: admin_listener } = bound;
         serve(&traffic, &shared, Requests(Arc::clone(&gateway)), plain, gateway_tls)?;
         // Where the connections are driven.
+        let places = Arc::clone(&state);
+        traffic.spawn(upstream::follow(renewal, move || places.credentials()));
         traffic.spawn(async move { state.clients().sweep().await });
         let settling = Settling::start(&limit_backend, &traffic, &shared.spawner);
         let admin_listener = listener(&control, admin_listener)?;

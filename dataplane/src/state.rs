@@ -18,6 +18,7 @@ use std::{
 };
 
 use routeapi_channel::ObjectId;
+use tokio::sync::Notify;
 
 pub use changes::{Draft, StateChanges, View};
 pub use concurrency_limit::{ConcurrencyLimit, ConcurrencyPermit};
@@ -53,6 +54,7 @@ pub struct SharedState {
     concurrency: Registry<ObjectId, ConcurrencyLimit>,
     budgets: Registry<ObjectId, RetryBudget>,
     credentials: Registry<CredentialsKey, Credentials>,
+    credentials_changed: Arc<Notify>,
     offered_models: Registry<CredentialsKey, OfferedModels>,
     rejected_keys: Arc<RejectedKeys>,
     response_ids: Arc<ResponseIds>,
@@ -72,6 +74,7 @@ impl SharedState {
             concurrency: Registry::default(),
             budgets: Registry::default(),
             credentials: Registry::default(),
+            credentials_changed: Arc::default(),
             offered_models: Registry::default(),
             rejected_keys: Arc::default(),
             response_ids: Arc::default(),
@@ -126,6 +129,17 @@ impl SharedState {
     /// Ids of stored responses.
     pub fn response_ids(&self) -> &Arc<ResponseIds> {
         &self.response_ids
+    }
+
+    /// What proves to each provider that we may call it, as its configuration in force says.
+    pub fn credentials(&self) -> Vec<(ObjectId, Arc<Credentials>)> {
+        let places = self.credentials.lock();
+        places.iter().map(|((provider, _), credentials)| (provider.clone(), Arc::clone(credentials))).collect()
+    }
+
+    /// Wakes whoever renews credentials when a configuration was put in force.
+    pub fn credentials_changed(&self) -> &Arc<Notify> {
+        &self.credentials_changed
     }
 
     /// Connections to upstreams.

@@ -69,7 +69,12 @@ impl Publisher {
             history: History::default(),
             quiet: settings.debounce_quiet.into(),
             max: settings.debounce_max.into(),
-            options: Options { addresses: settings.addresses(), publishers: settings.publishers(), partial: false },
+            options: Options {
+                addresses: settings.addresses(),
+                publishers: settings.publishers(),
+                workload_identity: settings.workload_identity(),
+                partial: false,
+            },
             readable_secrets: settings.provider_namespaces(),
         })
     }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, str::FromStr};
 
 use http::Uri;
-use routeapi_compile::{AddressPolicy, AddressRules, Publishers};
+use routeapi_compile::{AddressPolicy, AddressRules, Publishers, WorkloadIdentity};
 use routeapi_crds::value::Duration;
 use routeapi_process::{DefaultHost, listen};
 
@@ -43,6 +43,11 @@ pub struct Settings {
     /// these over labelled ones. Default: the operator's own and the provider namespaces
     #[arg(long, env = "ROUTEAPI_PUBLISH_NAMESPACES", value_delimiter = ',')]
     pub publish_namespaces: Vec<String>,
+
+    /// Namespaces whose AIProviders may use the data plane's own identity at a cloud (credentials.azure.workloadIdentity and
+    /// others), separated by commas; * for all. Default: the operator's own
+    #[arg(long, env = "ROUTEAPI_WORKLOAD_IDENTITY_NAMESPACES", value_delimiter = ',')]
+    pub workload_identity_namespaces: Vec<String>,
 
     /// Label selector of the objects that belong to this installation, such as key=value
     #[arg(long, env = "ROUTEAPI_SELECTOR")]
@@ -192,6 +197,15 @@ impl Settings {
         Publishers::Granted { first, listed }
     }
 
+    /// The namespaces whose AIProviders may use the data plane's own identity.
+    pub fn workload_identity(&self) -> WorkloadIdentity {
+        match self.workload_identity_namespaces.as_slice() {
+            [] => WorkloadIdentity::Namespaces([self.namespace.clone()].into()),
+            named if named.iter().any(|name| name == "*") => WorkloadIdentity::Any,
+            named => WorkloadIdentity::Namespaces(named.iter().cloned().collect()),
+        }
+    }
+
     /// The addresses that upstreams may have.
     pub fn addresses(&self) -> AddressRules {
         let rules = AddressRules::from(AddressPolicy::in_cluster(self.allow_loopback_upstreams));
@@ -275,6 +289,18 @@ mod tests {
             assert!(rules.name(name).is_err(), "{name}");
         }
         assert!(rules.name("gw.other.svc").is_ok());
+    }
+
+    #[test]
+    fn workload_identity_is_for_the_operators_namespace_by_default() {
+        let allowed = |flags: &[&str]| {
+            let all = ["test", "--namespace=ai"].iter().chain(flags);
+            Flags::parse_from(all).settings.workload_identity()
+        };
+        let listed = |names: &[&str]| WorkloadIdentity::Namespaces(names.iter().map(|&name| name.to_owned()).collect());
+        assert_eq!(allowed(&["--provider-namespaces=keys"]), listed(&["ai"]));
+        assert_eq!(allowed(&["--workload-identity-namespaces=a,b"]), listed(&["a", "b"]));
+        assert_eq!(allowed(&["--workload-identity-namespaces=*"]), WorkloadIdentity::Any);
     }
 
     #[test]

@@ -29,7 +29,7 @@ async fn a_rejected_key_sets_and_clears_credentials_accepted() {
     );
 
     let provider = ObjectId::new(cluster.namespace.as_str(), "openai");
-    let rejected = vec![RejectedKey { provider, status: 401, since: 1_800_000_000 }];
+    let rejected = vec![RejectedKey { provider, status: 401, since: 1_800_000_000, message: None }];
     gateway.say(&FromDataPlane::Credentials { rejected: rejected.clone() });
     let says = ("False", "RejectedByUpstream");
     let (message, took) = cluster.condition("AIProvider", "openai", "CredentialsAccepted", says).await;

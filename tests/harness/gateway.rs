@@ -10,7 +10,7 @@ use routeapi_dataplane::config::subscribe::{self, connect::Operator};
 use routeapi_dataplane::limits::LimitStore;
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
-use routeapi_dataplane::upstream::{AddressPolicy, ConnectionLifetimes, Egress};
+use routeapi_dataplane::upstream::{AddressPolicy, CloudEnvironment, ConnectionLifetimes, Egress};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -52,6 +52,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Ways out of the network.
     pub egress: Egress,
+    /// The identity at clouds that its environment gives it.
+    pub cloud: CloudEnvironment,
     /// How long connections to upstreams are kept.
     pub upstreams: ConnectionLifetimes,
     /// Where limits are counted together with other gateways.
@@ -103,12 +105,13 @@ impl Gateway {
     }
 
     fn start(source: Source, setup: Setup) -> Self {
-        let Setup { requests, limits, egress, upstreams, limit_store } = setup;
+        let Setup { requests, limits, egress, cloud, upstreams, limit_store } = setup;
         let records = Lines::default();
         let running = App::start(Settings {
             limits,
             requests,
             egress,
+            cloud,
             upstreams,
             limit_store,
             workers: Some(2),
@@ -197,6 +200,7 @@ pub fn settings(source: Source) -> Settings {
         limits: Limits::default(),
         requests: RequestSettings::default(),
         egress: Egress::default(),
+        cloud: CloudEnvironment::default(),
         upstreams: ConnectionLifetimes::default(),
         limit_store: None,
         shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },

@@ -24,6 +24,9 @@ pub struct Provider {
     /// serve, is ignored.
     #[serde(default, deserialize_with = "known_endpoints", skip_serializing_if = "BTreeSet::is_empty")]
     pub endpoints: BTreeSet<Endpoint>,
+    /// The version of Azure's API, as its owner writes it; none for v1 and for other types.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure_api_version: Option<String>,
     /// How to authenticate; none for servers without authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
@@ -88,6 +91,71 @@ pub enum Credential {
     Header(Header),
     /// Keys that sign each request (AWS Signature Version 4).
     Aws(Aws),
+    /// Tokens of Microsoft Entra ID.
+    Azure(Azure),
+    /// Access tokens of Google Cloud.
+    Google(Google),
+}
+
+/// An identity at Microsoft Entra ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Azure {
+    /// OAuth scope of the tokens.
+    pub scope: String,
+    /// Who asks for them.
+    pub identity: AzureIdentity,
+}
+
+/// Who asks Microsoft Entra ID for tokens. What is none is taken from the data plane's environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum AzureIdentity {
+    /// The data plane's pod, by a federated token.
+    Workload {
+        /// Application (client) ID.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
+        /// Tenant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant_id: Option<String>,
+    },
+    /// A managed identity of the node.
+    Managed {
+        /// Client ID of a user-assigned one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
+    },
+    /// An application.
+    Client {
+        /// Tenant.
+        tenant_id: String,
+        /// Application (client) ID.
+        client_id: String,
+        /// The application's secret.
+        client_secret: Secret,
+    },
+}
+
+/// An identity at Google Cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Google {
+    /// Who asks for tokens.
+    pub identity: GoogleIdentity,
+    /// The service account that is impersonated with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonate: Option<String>,
+}
+
+/// Who asks Google Cloud for tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GoogleIdentity {
+    /// The data plane's pod.
+    Workload {},
+    /// A service account, by its key file (JSON).
+    ServiceAccountKey(Secret),
 }
 
 /// AWS access keys.
@@ -248,6 +316,9 @@ impl Credential {
                 secret_access_key.redact();
                 session_token.iter_mut().for_each(Secret::redact);
             }
+            Self::Azure(Azure { identity: AzureIdentity::Client { client_secret, .. }, .. }) => client_secret.redact(),
+            Self::Google(Google { identity: GoogleIdentity::ServiceAccountKey(key), .. }) => key.redact(),
+            Self::Azure(_) | Self::Google(_) => {}
         }
     }
 }

@@ -7,13 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+mod credentials;
 mod proxy;
 mod request;
 
 use super::{
     namespaces::Namespaces,
-    patterns::{HEADER_NAME, SUBDOMAIN},
-    reference::{CaCertificateRef, SecretKeyRef, SecretRef},
+    patterns::SUBDOMAIN,
+    reference::{CaCertificateRef, SecretRef},
     route::Price,
 };
 use crate::{
@@ -21,6 +22,10 @@ use crate::{
     value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, ReasoningEffort, RequestFeature},
 };
 
+pub use credentials::{
+    ApiKeyCredential, AwsCredential, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureWorkloadIdentity,
+    Credentials, GoogleCredential, GoogleServiceAccountKey, GoogleWorkloadIdentity,
+};
 pub use proxy::{BasicAuth, Proxy, ProxyMode};
 pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
 
@@ -57,13 +62,19 @@ pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
         .message("baseURL must be an absolute http or https URL, such as https://api.openai.com/v1, without user, query or fragment"),
     validation = Rule::new("self.type != 'Echo' || (!has(self.baseURL) && !has(self.credentials) && !has(self.tls) && !has(self.proxy) && !has(self.request))")
         .message("type Echo does not support baseURL, credentials, tls, proxy and request"),
-    validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini'])")
+    validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini', 'VertexAI'])")
         .message("credentials are required unless baseURL is set"),
     validation = Rule::new("!has(self.credentials) || !has(self.credentials.aws) || self.type == 'Bedrock'")
         .message("credentials.aws is only for type Bedrock"),
+    validation = Rule::new("!has(self.credentials) || !has(self.credentials.azure) || self.type == 'AzureOpenAI'")
+        .message("credentials.azure is only for type AzureOpenAI"),
+    validation = Rule::new("!has(self.credentials) || !has(self.credentials.google) || self.type == 'VertexAI'")
+        .message("credentials.google is only for type VertexAI"),
+    validation = Rule::new("self.type != 'VertexAI' || !has(self.credentials) || !has(self.credentials.apiKey)")
+        .message("type VertexAI does not support API keys: use credentials.google"),
     validation = Rule::new("!has(self.endpoints) || self.type == 'OpenAI'").message("endpoints is only for type OpenAI"),
-    validation = Rule::new("(self.type == 'AzureOpenAI') == has(self.azureOpenAI)")
-        .message("azureOpenAI must be set if and only if type is AzureOpenAI"),
+    validation = Rule::new("!has(self.azureOpenAI) || self.type == 'AzureOpenAI'")
+        .message("azureOpenAI is only for type AzureOpenAI"),
     validation = Rule::new("(self.type == 'Bedrock') == has(self.bedrock)")
         .message("bedrock must be set if and only if type is Bedrock"),
     validation = Rule::new("(self.type == 'VertexAI') == has(self.vertexAI)")
@@ -71,13 +82,16 @@ pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
 )]
 pub struct AIProviderSpec {
     /// API format and authentication. Use OpenAI with baseURL for servers with an OpenAI-compatible API, such as vLLM, Ollama
-    /// and llama.cpp. Echo is a built-in upstream for tests that needs neither network nor key. AzureOpenAI, Bedrock and
-    /// VertexAI are reserved for later versions; this version sets Accepted=False with reason UnsupportedType. Immutable.
+    /// and llama.cpp. AzureOpenAI is a resource of Azure OpenAI or Microsoft Foundry, with Claude's deployments too. VertexAI is
+    /// Google Cloud's, with the models of all publishers. Echo is a built-in upstream for tests that needs neither network
+    /// nor key. Bedrock is reserved for a later version; this version sets Accepted=False with reason UnsupportedType.
+    /// Immutable.
     #[serde(rename = "type")]
     pub type_: ProviderType,
 
     /// Base URL, as in the vendor's SDK: with the version segment for type OpenAI (https://api.openai.com/v1,
-    /// http://vllm.ai.svc:8000/v1), without it for other types. Default: the vendor's public address. Plain http is allowed
+    /// http://vllm.ai.svc:8000/v1), without it for other types. For type AzureOpenAI: the endpoint of the resource, such as
+    /// https://NAME.openai.azure.com. Default: the vendor's public address. Plain http is allowed
     /// only inside the cluster. In a cluster, these addresses are not allowed: loopback, link-local, multicast and reserved
     /// addresses, cloud metadata services, the Kubernetes API server, the gateway itself, and the ports of kubelets, etcd and
     /// the control plane (2379, 2380, 6443, 10248-10250, 10255-10257, 10259). This is checked again for the addresses that a
@@ -112,7 +126,7 @@ pub struct AIProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSettings>,
 
-    /// Settings of type AzureOpenAI, which this version does not support yet.
+    /// Settings of type AzureOpenAI.
     #[serde(default, rename = "azureOpenAI", skip_serializing_if = "Option::is_none")]
     pub azure_openai: Option<AzureOpenAI>,
 
@@ -120,7 +134,7 @@ pub struct AIProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bedrock: Option<Bedrock>,
 
-    /// Settings of type VertexAI, which this version does not support yet.
+    /// Settings of type VertexAI.
     #[serde(default, rename = "vertexAI", skip_serializing_if = "Option::is_none")]
     pub vertex_ai: Option<VertexAI>,
 
@@ -146,45 +160,6 @@ pub struct AIProviderSpec {
     pub eviction: Option<Eviction>,
 }
 
-/// Credentials for an upstream; exactly one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.apiKey) != has(self.aws)")
-    .message("exactly one of apiKey or aws must be set"))]
-pub struct Credentials {
-    /// An API key, sent in the header of the provider type or in another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<ApiKeyCredential>,
-    /// AWS access keys, for type Bedrock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws: Option<AwsCredential>,
-}
-
-/// An API key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApiKeyCredential {
-    /// Secret with the key, in this namespace. A trailing newline is ignored.
-    pub secret_ref: SecretKeyRef,
-    /// Header for the key, for gateways in front of a vendor, such as api-key or Ocp-Apim-Subscription-Key. Default:
-    /// Authorization, x-api-key or x-goog-api-key, depending on the type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = HEADER_NAME))]
-    pub header: Option<String>,
-    /// Prefix of the key in the header. Default: "Bearer " for the header Authorization, none for other headers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = r"^([!-~][ -~]*)?$"))]
-    pub prefix: Option<String>,
-}
-
-/// AWS access keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AwsCredential {
-    /// Secret in this namespace with the keys accessKeyId, secretAccessKey and, for temporary credentials, sessionToken.
-    pub secret_ref: SecretRef,
-}
-
 /// TLS settings of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -208,8 +183,10 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureOpenAI {
-    /// Value of the query parameter api-version.
-    #[schemars(length(min = 1, max = 32))]
+    /// Version of the API: v1, preview (v1 with previews), or a date such as 2024-10-21 or 2025-04-01-preview, for resources
+    /// without v1. Default: v1.
+    #[serde(default = "azure_api_version")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^(v1|preview|[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?)$"))]
     pub api_version: String,
 }
 
@@ -229,7 +206,7 @@ pub struct VertexAI {
     /// Google Cloud project ID.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
     pub project: String,
-    /// Google Cloud location, such as europe-west4 or global.
+    /// Google Cloud location: a region such as europe-west4, the multi-regions us and eu, or global.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
     pub location: String,
 }
@@ -317,6 +294,10 @@ impl Default for Eviction {
     fn default() -> Self {
         Self { consecutive_failures: consecutive_failures(), duration: eviction_duration() }
     }
+}
+
+fn azure_api_version() -> String {
+    "v1".to_owned()
 }
 
 fn consecutive_failures() -> u32 {

@@ -20,6 +20,13 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
+impl SecretKeyRef {
+    /// Name and key.
+    pub fn parts(&self) -> (&str, &str) {
+        (&self.name, &self.key)
+    }
+}
+
 /// A key of a ConfigMap in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -44,6 +44,7 @@ pub fn client_codec(operation: Operation) -> Option<&'static dyn ClientCodec> {
         | Operation::EmbedContent
         | Operation::BatchEmbedContents
         | Operation::CountTokens
+        | Operation::Predict
         | Operation::Direct(_)
         | Operation::Stored(_) => None,
     }
@@ -62,6 +63,7 @@ pub fn upstream_codec(operation: Operation) -> Option<&'static dyn UpstreamCodec
         | Operation::EmbedContent
         | Operation::BatchEmbedContents
         | Operation::CountTokens
+        | Operation::Predict
         | Operation::Direct(_)
         | Operation::Stored(_) => None,
     }

@@ -99,6 +99,16 @@ pub(crate) fn wrapped(upstream: Operation, body: Vec<u8>, resource: &str) -> Vec
     }
 }
 
+/// Members of Vertex AI's counting request, in both spellings: those of the call that it counts, without anything around
+/// them.
+const VERTEX: [&str; 6] =
+    ["contents", "systemInstruction", "system_instruction", "tools", "generationConfig", "generation_config"];
+
+/// A counting request of Google's as Vertex AI takes it.
+pub(crate) fn for_vertex(body: Bytes) -> Bytes {
+    only(&VERTEX, unwrapped(Operation::CountTokens, body).to_vec()).into()
+}
+
 /// A body with these members alone.
 fn only(names: &[&str], body: Vec<u8>) -> Vec<u8> {
     let Ok(scan) = Scan::read(&body) else { return body };

@@ -38,6 +38,8 @@ pub enum Operation {
     BatchEmbedContents,
     /// `POST /v1beta/models/{m}:countTokens`
     CountTokens,
+    /// `POST …/publishers/google/models/{m}:predict` of Vertex AI, which only upstreams have
+    Predict,
     /// Another endpoint of OpenAI's, which is passed on and never translated.
     Direct(Direct),
     /// A call about a response that OpenAI keeps.
@@ -69,7 +71,7 @@ pub enum OperationKind {
 }
 
 impl Operation {
-    /// The operations that are translated or looked into: all but [`Operation::Direct`] and
+    /// The operations of clients that are translated or looked into: all but [`Operation::Direct`] and
     /// [`Operation::Stored`].
     pub const KNOWN: [Self; 10] = [
         Self::ChatCompletions,
@@ -97,6 +99,7 @@ impl Operation {
             Self::EmbedContent => CallPath::Verb("embedContent"),
             Self::BatchEmbedContents => CallPath::Verb("batchEmbedContents"),
             Self::CountTokens => CallPath::Verb("countTokens"),
+            Self::Predict => CallPath::Verb("predict"),
             Self::Direct(direct) => CallPath::Fixed(direct.path()),
             // It has the response's id in it.
             Self::Stored(_) => CallPath::Fixed(""),
@@ -122,7 +125,11 @@ impl Operation {
             | Self::Direct(_)
             | Self::Stored(_) => Family::OpenAi,
             Self::Messages | Self::MessagesCountTokens => Family::Anthropic,
-            Self::GenerateContent | Self::EmbedContent | Self::BatchEmbedContents | Self::CountTokens => Family::Gemini,
+            Self::GenerateContent
+            | Self::EmbedContent
+            | Self::BatchEmbedContents
+            | Self::CountTokens
+            | Self::Predict => Family::Gemini,
         }
     }
 
@@ -135,7 +142,7 @@ impl Operation {
     pub const fn kind(self) -> OperationKind {
         match self {
             Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent => OperationKind::Generate,
-            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => OperationKind::Embed,
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => OperationKind::Embed,
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => OperationKind::CountTokens,
             Self::Direct(direct) => OperationKind::Direct(direct),
             Self::Stored(_) => OperationKind::Stored,
@@ -176,7 +183,7 @@ impl Operation {
         match self {
             Self::ChatCompletions | Self::Responses | Self::Messages => "chat",
             Self::GenerateContent => "generate_content",
-            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => "embeddings",
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "count_tokens",
             Self::Direct(direct) => direct.gen_ai_operation(),
             // OpenTelemetry has no name for them.
@@ -188,7 +195,7 @@ impl Operation {
     pub const fn called(self) -> &'static str {
         match self {
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "token counting is",
-            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings are",
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => "embeddings are",
             Self::Responses => "the Responses API is",
             Self::ChatCompletions => "chat completions are",
             Self::Messages => "the Messages API is",
@@ -211,6 +218,7 @@ impl Operation {
             Self::EmbedContent => "embed_content",
             Self::BatchEmbedContents => "batch_embed_contents",
             Self::CountTokens => "count_tokens",
+            Self::Predict => "predict",
             Self::Direct(direct) => direct.name(),
             Self::Stored(call) => call.name(),
         }

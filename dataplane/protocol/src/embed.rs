@@ -1,4 +1,4 @@
-//! Embeddings between OpenAI's API and Gemini's (docs/protocols/embeddings-and-counting.md).
+//! Embeddings between OpenAI's API, Gemini's and Vertex AI's (docs/protocols/embeddings-and-counting.md).
 //!
 //! In reading order: a client's request is read by its dialect's module into a [`Request`], an upstream's is written from it,
 //! in several calls where the upstream takes fewer texts in one ([`split`]), and the vectors go back in the order of the
@@ -7,6 +7,7 @@
 
 mod gemini;
 mod openai;
+mod predict;
 mod request;
 mod split;
 mod vectors;
@@ -20,12 +21,13 @@ use bytes::Bytes;
 
 use crate::{codec::Malformed, dialect::Operation, host::Host, problem::Problem, report::Report};
 
-/// The upstream's operation for a client's, where embeddings are translated: Gemini's batch is for one text as well.
-pub(crate) const fn upstream(client: Operation) -> Option<Operation> {
+/// The operations that a client's can be translated to, least loss first: Gemini's batch is for one text as well.
+pub(crate) const fn upstreams(client: Operation) -> &'static [Operation] {
     match client {
-        Operation::Embeddings => Some(Operation::BatchEmbedContents),
-        Operation::EmbedContent | Operation::BatchEmbedContents => Some(Operation::Embeddings),
-        _ => None,
+        Operation::Embeddings => &[Operation::BatchEmbedContents, Operation::Predict, Operation::EmbedContent],
+        Operation::EmbedContent => &[Operation::Predict, Operation::Embeddings],
+        Operation::BatchEmbedContents => &[Operation::Predict, Operation::EmbedContent, Operation::Embeddings],
+        _ => &[],
     }
 }
 
@@ -48,12 +50,27 @@ pub(crate) fn write(
     model: &str,
     report: &mut Report,
 ) -> Calls {
-    let most = split::most_in_call(host, upstream);
-    if upstream == Operation::BatchEmbedContents {
-        return split::calls(&request.texts, most, |out, texts| gemini::write(out, texts, request, model));
+    let most = split::most_in_call(host, upstream, model);
+    if request.texts.len().div_ceil(most) > split::MOST_CALLS {
+        let why = format!(
+            "holds more than {} texts, of which the upstream's model takes {most} at once",
+            split::MOST_CALLS.saturating_mul(most)
+        );
+        report.impossible("input", why);
     }
-    openai::report_lost(request, report);
-    split::calls(&request.texts, most, |out, texts| openai::write(out, texts, request, model))
+    match upstream {
+        Operation::BatchEmbedContents => {
+            split::calls(&request.texts, most, |out, texts| gemini::write(out, texts, request, model))
+        }
+        Operation::EmbedContent => {
+            split::calls(&request.texts, most, |out, texts| gemini::write_single(out, texts, request, model))
+        }
+        Operation::Predict => split::calls(&request.texts, most, |out, texts| predict::write(out, texts, request)),
+        _ => {
+            openai::report_lost(request, report);
+            split::calls(&request.texts, most, |out, texts| openai::write(out, texts, request, model))
+        }
+    }
 }
 
 /// What an upstream answered to one call.
@@ -79,6 +96,8 @@ pub(crate) fn answered(
 ) -> Result<Answered, Problem> {
     let vectors = match upstream {
         Operation::BatchEmbedContents => gemini::vectors(body)?,
+        Operation::EmbedContent => gemini::vector(body)?,
+        Operation::Predict => predict::vectors(body)?,
         _ => openai::vectors(body)?,
     };
     if vectors.values.len() != asked.texts.len() {

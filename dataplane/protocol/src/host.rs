@@ -1,10 +1,24 @@
 //! Where and how a dialect is served. The same dialect has other paths, headers and framings in a cloud than at its vendor:
 //! what differs is here, and codecs and lanes know nothing of it.
 
+mod azure;
+mod betas;
+mod claude;
 mod place;
 mod vendor;
+mod vertex;
 
+pub use azure::{ApiVersion, InvalidApiVersion};
 pub use place::{Asked, LONGEST_MODEL, Place, UnsafeModel, check};
+
+use bytes::Bytes;
+
+use crate::{
+    codec::Head,
+    dialect::Operation,
+    limits::{Feature, Features},
+    report::Report,
+};
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +26,10 @@ pub enum Host {
     /// The dialect's vendor, or a server that follows it.
     #[default]
     Vendor,
+    /// Azure OpenAI or Microsoft Foundry, below the endpoint of a resource.
+    Azure(ApiVersion),
+    /// Vertex AI, below the path of a project and a location.
+    Vertex,
 }
 
 impl Host {
@@ -22,13 +40,76 @@ impl Host {
     pub fn place(self, asked: &Asked<'_>) -> Result<Place, UnsafeModel> {
         match self {
             Self::Vendor => vendor::place(asked),
+            Self::Azure(version) => azure::place(version, asked),
+            Self::Vertex => vertex::place(asked),
+        }
+    }
+
+    /// Where a path of the client's own is to be had here: one about a stored response, or one that nobody knows.
+    pub(crate) fn passed(self, path: &str) -> String {
+        match self {
+            Self::Vendor | Self::Vertex => path.to_owned(),
+            Self::Azure(version) => azure::passed(version, path),
+        }
+    }
+
+    /// Whether a model is to be had by this operation here, where one host serves models of several vendors. `model` is its
+    /// id at the vendor, or the one here where nothing else is known.
+    pub fn serves(self, operation: Operation, model: &str) -> bool {
+        match self {
+            Self::Vendor => true,
+            Self::Azure(_) => azure::serves(operation, model),
+            Self::Vertex => vertex::serves(operation, model),
+        }
+    }
+
+    /// A model's id as its vendor's tables have it.
+    pub(crate) fn vendors_id(self, model: &str) -> &str {
+        match self {
+            Self::Vendor | Self::Azure(_) => model,
+            Self::Vertex => vertex::vendors_id(model),
         }
     }
 
     /// How bodies repeat a model id that stands in the path: Google's resource name, `models/m` for `m`.
     pub(crate) fn resource_name(self, model: &str) -> String {
         match self {
-            Self::Vendor => vendor::resource_name(model),
+            Self::Vendor | Self::Azure(_) => vendor::resource_name(model),
+            Self::Vertex => vertex::resource_name(model),
+        }
+    }
+
+    /// What no model takes here.
+    pub(crate) fn unsupported(self) -> Features {
+        let none = Features::default();
+        match self {
+            Self::Azure(version) if !version.streams_usage() => none.with(Feature::StreamOptions),
+            Self::Vendor | Self::Azure(_) | Self::Vertex => none,
+        }
+    }
+
+    /// Whether the client's own headers that the dialect's vendor knows are passed on. A host that refuses what it does not
+    /// know gets those of [`Place::headers`] alone.
+    pub const fn takes_vendors_headers(self) -> bool {
+        match self {
+            Self::Vendor | Self::Azure(_) => true,
+            Self::Vertex => false,
+        }
+    }
+
+    /// Says which of the client's beta features are not passed on, since this host refuses a request for what it does not
+    /// know.
+    pub(crate) fn report_betas(self, operation: Operation, head: &Head, report: &mut Report) {
+        if self == Self::Vertex {
+            betas::report(operation, head, report);
+        }
+    }
+
+    /// The body as it is wanted here. `body` is legal in the operation's dialect.
+    pub(crate) fn adapt(self, operation: Operation, body: Bytes, report: &mut Report) -> Bytes {
+        match self {
+            Self::Vendor | Self::Azure(_) => body,
+            Self::Vertex => vertex::adapt(operation, body, report),
         }
     }
 }

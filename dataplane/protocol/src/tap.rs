@@ -40,6 +40,7 @@ impl Tap {
             | Operation::EmbedContent
             | Operation::BatchEmbedContents
             | Operation::CountTokens
+            | Operation::Predict
             | Operation::Direct(_)
             | Operation::Stored(_) => Self::Blind,
         }

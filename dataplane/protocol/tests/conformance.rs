@@ -25,7 +25,7 @@ use routeapi_protocol::{
     },
     direct::Direct,
     framing::Framing,
-    host::Host,
+    host::{ApiVersion, Host},
     inbound::MatchedPath,
     limits::ModelLimits,
     report::{Mode, Warning},
@@ -58,17 +58,38 @@ enum Fate {
 /// A kind of upstream, and what it serves.
 struct Upstream {
     name: &'static str,
+    host: Host,
+    /// A model that it has; none where that makes no difference.
+    model: Option<&'static str>,
     operations: &'static [Operation],
 }
 
-const UPSTREAMS: [Upstream; 4] = [
+/// What an Azure resource has, of one model or another.
+const AZURE: &[Operation] = &[ChatCompletions, Responses, RETRIEVAL, Embeddings, Messages, MessagesCountTokens];
+/// What a location of Vertex AI has.
+const VERTEX: &[Operation] =
+    &[GenerateContent, EmbedContent, CountTokens, Operation::Predict, ChatCompletions, Messages, MessagesCountTokens];
+
+const UPSTREAMS: [Upstream; 9] = [
     Upstream {
         name: "OpenAI",
+        host: Host::Vendor,
+        model: None,
         operations: &[ChatCompletions, Responses, ResponsesInputTokens, RETRIEVAL, COMPACTION, Embeddings],
     },
-    Upstream { name: "OpenAI-compatible", operations: &[ChatCompletions, Embeddings] },
-    Upstream { name: "Anthropic", operations: &[Messages, MessagesCountTokens] },
-    Upstream { name: "Gemini", operations: &[GenerateContent, EmbedContent, BatchEmbedContents, CountTokens] },
+    Upstream { name: "OpenAI-compatible", host: Host::Vendor, model: None, operations: &[ChatCompletions, Embeddings] },
+    Upstream { name: "Anthropic", host: Host::Vendor, model: None, operations: &[Messages, MessagesCountTokens] },
+    Upstream {
+        name: "Gemini",
+        host: Host::Vendor,
+        model: None,
+        operations: &[GenerateContent, EmbedContent, BatchEmbedContents, CountTokens],
+    },
+    Upstream { name: "Azure OpenAI", host: Host::Azure(ApiVersion::V1), model: Some("gpt-x"), operations: AZURE },
+    Upstream { name: "Azure, Claude", host: Host::Azure(ApiVersion::V1), model: Some("claude-x"), operations: AZURE },
+    Upstream { name: "Vertex AI, Gemini", host: Host::Vertex, model: Some("gemini-x"), operations: VERTEX },
+    Upstream { name: "Vertex AI, Claude", host: Host::Vertex, model: Some("claude-x"), operations: VERTEX },
+    Upstream { name: "Vertex AI, others", host: Host::Vertex, model: Some("meta/x"), operations: VERTEX },
 ];
 
 #[test]
@@ -179,7 +200,8 @@ fn calls(page: &mut String) {
     for (client, body) in rows {
         let cells = UPSTREAMS.iter().map(|upstream| {
             let call = parsed(client, body);
-            match call.prepare(destination(upstream.operations), Mode::Default) {
+            let to = Destination { host: upstream.host, model: upstream.model, ..destination(upstream.operations) };
+            match call.prepare(to, Mode::Default) {
                 Ok(prepared) if prepared.translation.is_passthrough() => "passed through".to_owned(),
                 Ok(prepared) => format!("translated: {}", title(prepared.translation.operation())),
                 Err(Unprepared::Unreachable) if call.estimated_count().is_some() => {
@@ -278,6 +300,7 @@ const fn title(operation: Operation) -> &'static str {
         MessagesCountTokens => "Messages count_tokens",
         CountTokens => "countTokens",
         ResponsesInputTokens => "Responses input_tokens",
+        Operation::Predict => "predict",
         Operation::Stored(_) => "stored Responses",
         Operation::Direct(Direct::Compaction) => "Responses compact",
         Operation::Direct(_) => "other",

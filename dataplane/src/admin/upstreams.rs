@@ -1,7 +1,7 @@
 //! Gauges of each upstream that was ever asked: whether it is ready, and what it has to do. Read when someone asks, from
 //! the configuration in force, so that the page is bounded by it.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use prometheus_client::{
     collector::Collector,
@@ -40,7 +40,8 @@ impl Collector for UpstreamSeries {
             i64::from(upstream.load.in_flight())
         })?;
         left_out(&mut encoder, &runtime, now)?;
-        rejected_keys(&mut encoder, &runtime)
+        rejected_keys(&mut encoder, &runtime)?;
+        tokens(&mut encoder, &runtime)
     }
 }
 
@@ -67,7 +68,7 @@ fn left_out(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime, now: Instant
 
 /// Only of those that are rejected.
 fn rejected_keys(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime) -> fmt::Result {
-    let help = "AIProviders whose key the upstream rejects, by the status of its answer; always 1";
+    let help = "AIProviders whose key the upstream rejects, or whose identity gets no token, by the status of the answer; always 1";
     let mut family =
         encoder.encode_descriptor("routeapi_provider_credentials_rejected", help, None, MetricType::Gauge)?;
     let upstreams = runtime.routes().flat_map(|route| &route.upstreams);
@@ -76,6 +77,24 @@ fn rejected_keys(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime) -> fmt:
         let (provider, status) = (provider.to_string(), rejected.status.to_string());
         let labels = [("provider", provider.as_str()), ("status", status.as_str())];
         ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// Only of providers whose credentials end, so that an alert needs no list of them.
+fn tokens(encoder: &mut DescriptorEncoder<'_>, runtime: &Runtime) -> fmt::Result {
+    let help = "When the credentials of an AIProvider end that the gateway renews, in seconds since 1970";
+    let name = "routeapi_provider_token_expiry_timestamp";
+    let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+    let upstreams = runtime.routes().flat_map(|route| &route.upstreams);
+    let mut ends = BTreeMap::new();
+    for upstream in upstreams {
+        let expires = upstream.client.credentials().and_then(|credentials| credentials.current().expires());
+        ends.extend(expires.map(|end| (upstream.provider.id.to_string(), end.div_euclid(1_000))));
+    }
+    for (provider, end) in ends {
+        let labels = [("provider", provider.as_str())];
+        ConstGauge::new(end).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

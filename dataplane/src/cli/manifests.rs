@@ -2,13 +2,16 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
 use routeapi_compile::Publishers;
 
-use crate::config::local::{Loaded, Loader, problem::ManifestProblem, values::Values};
+use crate::{
+    config::local::{Loaded, Loader, problem::ManifestProblem, values::Values},
+    upstream::CloudEnvironment,
+};
 
 /// Where manifests are.
 #[derive(Debug, Args)]
@@ -79,6 +82,11 @@ impl Look {
 /// The process's own.
 pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The identity at clouds that it gives this process.
+pub(super) fn cloud() -> CloudEnvironment {
+    CloudEnvironment::read(environment, |path| Path::new(path).exists())
 }
 
 /// Everything that is said of manifests beside what is wrong with them.

@@ -87,6 +87,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         upstreams: args.clients.upstreams(),
         limit_store: None,
         egress: Egress::read(manifests::environment)?,
+        cloud: manifests::cloud(),
         shutdown: SHUTDOWN,
         workers: args.clients.workers,
         access_log: args.access_log.then(|| Box::new(io::stderr()) as Box<dyn io::Write + Send>),

@@ -106,6 +106,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         upstreams: args.clients.upstreams(),
         limit_store: None,
         egress: Egress::read(manifests::environment)?,
+        cloud: manifests::cloud(),
         shutdown: ShutdownTimeouts { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
         workers: args.clients.workers,
         access_log: (!args.no_access_log).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>),

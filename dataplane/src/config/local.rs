@@ -20,7 +20,9 @@ pub mod values;
 use std::{collections::BTreeMap, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use routeapi_channel::{Kind, ObjectId};
-use routeapi_compile::{Added, AddressPolicy, Compiled, ManifestError, Manifests, Options, Publishers, Verdict};
+use routeapi_compile::{
+    Added, AddressPolicy, Compiled, ManifestError, Manifests, Options, Publishers, Verdict, WorkloadIdentity,
+};
 use routeapi_crds::condition::Status;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -194,6 +196,7 @@ impl Loader {
         let options = Options {
             addresses: AddressPolicy::Workstation.into(),
             publishers: self.publishers.clone(),
+            workload_identity: WorkloadIdentity::Any,
             partial: self.partial,
         };
         loaded.compiled = routeapi_compile::compile(&objects, &options);

@@ -198,6 +198,7 @@ fn rejected_keys_frame(rejected_keys: &RejectedKeys) -> FromDataPlane {
         provider,
         status: rejection.status,
         since: rejection.since,
+        message: rejection.message,
     };
     FromDataPlane::Credentials { rejected: rejected_keys.list().into_iter().take(PART).map(key).collect() }
 }

@@ -21,7 +21,7 @@ use crate::{
     server::Drain,
     state::SharedState,
     telemetry::{Metrics, RecordSink, RequestRecord},
-    upstream::{AddressPolicy, Authorization},
+    upstream::{AddressPolicy, Authorization, Source},
 };
 
 #[derive(Default)]
@@ -332,7 +332,7 @@ async fn expired_credentials_send_nothing_and_trigger_fallback_without_blame() {
     let runtime = gateway.config.current();
     let credentials = runtime.route("a", "m").unwrap().upstreams[0].client.credentials().unwrap();
     let (name, value) = (http::header::AUTHORIZATION, http::HeaderValue::from_static("Bearer t"));
-    credentials.publish(Authorization::Header { name, value, expires: Some(1) });
+    credentials.configure(Source::Fixed(Authorization::Header { name, value, expires: Some(1) }));
     let response = handle(&gateway, peer(), request(Full::new(Bytes::from_static(STREAM)))).await;
     assert_eq!(response.status(), 200);
     assert!(read(response).await.is_some());

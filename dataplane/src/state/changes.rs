@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     limits::{Account, TokenLimits},
-    upstream::{AddressRules, Authorization, BaseUrl, Credentials, Host, NewConnections, Trust, UnusableConnection},
+    upstream::{AddressRules, BaseUrl, Credentials, Host, NewConnections, Source, Trust, UnusableConnection},
 };
 
 /// A look at the state, by which nothing can be changed.
@@ -43,7 +43,7 @@ pub struct StateChanges {
     learned: Entries<HealthKey, Learned, u64>,
     concurrency: Entries<ObjectId, ConcurrencyLimit, Option<u32>>,
     budgets: Entries<ObjectId, RetryBudget, ()>,
-    credentials: Entries<CredentialsKey, Credentials, Authorization>,
+    credentials: Entries<CredentialsKey, Credentials, Source>,
     offered_models: Entries<CredentialsKey, OfferedModels, ()>,
     keys: BTreeMap<ObjectId, u64>,
     connections: NewConnections,
@@ -111,10 +111,11 @@ impl Draft<'_> {
         self.changes.budgets.get_or_make(&self.state.budgets, route, (), |()| RetryBudget::default())
     }
 
-    /// What proves to a provider that we may call it. `spec` is a hash of all that is said of the provider but its key.
-    pub fn credentials(&mut self, provider: &ObjectId, spec: u64, authorization: Authorization) -> Arc<Credentials> {
+    /// What proves to a provider that we may call it. `spec` is a hash of all that is said of the provider but its
+    /// credential.
+    pub fn credentials(&mut self, provider: &ObjectId, spec: u64, source: Source) -> Arc<Credentials> {
         let (state, key) = (&self.state.credentials, (provider.clone(), spec));
-        self.changes.credentials.get_or_make(state, &key, authorization, |first| Credentials::new(first.clone()))
+        self.changes.credentials.get_or_make(state, &key, source, Credentials::new)
     }
 
     /// The models that a provider says it offers. `spec` as for [`Self::credentials`].
@@ -174,11 +175,12 @@ impl StateChanges {
         learned.apply(&state.learned, Learned::configure);
         concurrency.apply(&state.concurrency, ConcurrencyLimit::configure);
         budgets.apply(&state.budgets, |_, ()| ());
-        credentials.apply(&state.credentials, Credentials::publish);
+        credentials.apply(&state.credentials, Credentials::configure);
         offered_models.apply(&state.offered_models, |_, ()| ());
         state.rejected_keys.configure(keys);
         connections.apply(&state.clients);
         state.prune();
+        state.credentials_changed.notify_one();
     }
 }
 

@@ -14,13 +14,16 @@ use std::{
 use routeapi_channel::ObjectId;
 use tokio::sync::watch;
 
-/// A key that was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A key or an identity that was rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRejection {
-    /// The status of the last answer that rejected it: 401 or 403.
+    /// The status of the answer that rejected it. Of an upstream: 401 or 403. Of whoever issues tokens: any, and 0 if it was
+    /// not asked.
     pub status: u16,
     /// Since when, in seconds since 1970.
     pub since: i64,
+    /// What whoever issues tokens said; none for keys, of which vendors' answers may hold parts.
+    pub message: Option<String>,
 }
 
 /// The keys of all providers.
@@ -37,16 +40,20 @@ struct State {
     /// The key of each provider in force, by its hash.
     keys: BTreeMap<ObjectId, u64>,
     rejected: BTreeMap<ObjectId, KeyRejection>,
+    /// Providers whose identity gets no tokens. What it got before may still be accepted.
+    refused: BTreeMap<ObjectId, KeyRejection>,
 }
 
 impl RejectedKeys {
     /// These are the keys in force.
     pub(super) fn configure(&self, keys: BTreeMap<ObjectId, u64>) {
         let mut state = self.lock();
-        let State { keys: known, rejected } = &mut *state;
-        let before = rejected.len();
-        rejected.retain(|id, _| keys.get(id).is_some_and(|key| known.get(id) == Some(key)));
-        let differs = rejected.len() != before;
+        let State { keys: known, rejected, refused } = &mut *state;
+        let before = rejected.len().saturating_add(refused.len());
+        let is_kept = |id: &ObjectId| keys.get(id).is_some_and(|key| known.get(id) == Some(key));
+        rejected.retain(|id, _| is_kept(id));
+        refused.retain(|id, _| is_kept(id));
+        let differs = rejected.len().saturating_add(refused.len()) != before;
         *known = keys;
         self.finish(&state, differs);
     }
@@ -59,7 +66,7 @@ impl RejectedKeys {
         }
         let is_new = !state.rejected.contains_key(provider);
         if is_new {
-            state.rejected.insert(provider.clone(), KeyRejection { status, since: now });
+            state.rejected.insert(provider.clone(), KeyRejection { status, since: now, message: None });
         }
         self.finish(&state, is_new);
         is_new
@@ -76,9 +83,37 @@ impl RejectedKeys {
         was_rejected
     }
 
-    /// The providers whose key is rejected.
+    /// Whoever issues tokens refuses a provider's identity, in these words. Returns whether that is new.
+    pub fn identity_refused(&self, provider: &ObjectId, status: u16, message: &str, now: i64) -> bool {
+        let mut state = self.lock();
+        if !state.keys.contains_key(provider) {
+            return false;
+        }
+        let before = state.refused.get(provider);
+        let is_new = before.is_none_or(|before| before.message.as_deref() != Some(message));
+        if is_new {
+            let since = before.map_or(now, |before| before.since);
+            let refusal = KeyRejection { status, since, message: Some(message.to_owned()) };
+            state.refused.insert(provider.clone(), refusal);
+        }
+        self.finish(&state, is_new);
+        is_new
+    }
+
+    /// A provider's identity got a token. Returns whether it was refused before.
+    pub fn identity_accepted(&self, provider: &ObjectId) -> bool {
+        let mut state = self.lock();
+        let was_refused = state.refused.remove(provider).is_some();
+        self.finish(&state, was_refused);
+        was_refused
+    }
+
+    /// The providers whose key or identity is rejected.
     pub fn list(&self) -> BTreeMap<ObjectId, KeyRejection> {
-        self.lock().rejected.clone()
+        let state = self.lock();
+        let mut all = state.rejected.clone();
+        all.extend(state.refused.clone());
+        all
     }
 
     /// Moves when [`Self::list`] changes.
@@ -111,7 +146,7 @@ mod tests {
         configure(1);
         assert!(rejected_keys.rejected(&id, 1, 401, 10));
         assert!(!rejected_keys.rejected(&id, 1, 403, 11), "it is news once");
-        assert_eq!(rejected_keys.list()[&id], KeyRejection { status: 401, since: 10 });
+        assert_eq!(rejected_keys.list()[&id], KeyRejection { status: 401, since: 10, message: None });
         configure(1);
         assert!(!rejected_keys.list().is_empty(), "the same key in a new configuration");
         assert!(rejected_keys.accepted(&id, 1) && !rejected_keys.accepted(&id, 1));
@@ -125,5 +160,24 @@ mod tests {
         rejected_keys.configure(BTreeMap::new());
         assert!(rejected_keys.list().is_empty(), "no such provider any more");
         assert!(changed.has_changed().unwrap());
+    }
+
+    #[test]
+    fn identity_stays_refused_until_it_gets_a_token_or_is_replaced() {
+        let (rejected_keys, id) = (RejectedKeys::default(), ObjectId::new("ai", "cloud"));
+        let configure = |key| rejected_keys.configure([(id.clone(), key)].into());
+        assert!(!rejected_keys.identity_refused(&id, 400, "no", 10), "not a provider in force");
+        configure(1);
+        assert!(rejected_keys.identity_refused(&id, 400, "no", 10));
+        assert!(!rejected_keys.identity_refused(&id, 400, "no", 11), "it is news once");
+        assert!(rejected_keys.identity_refused(&id, 401, "never", 12), "other words");
+        let refused = KeyRejection { status: 401, since: 10, message: Some("never".to_owned()) };
+        assert_eq!(rejected_keys.list()[&id], refused);
+        assert!(!rejected_keys.accepted(&id, 1), "the upstream still accepts the token before");
+        assert_eq!(rejected_keys.list()[&id], refused);
+        assert!(rejected_keys.identity_accepted(&id) && !rejected_keys.identity_accepted(&id));
+        rejected_keys.identity_refused(&id, 400, "no", 20);
+        configure(2);
+        assert!(rejected_keys.list().is_empty(), "another identity");
     }
 }

@@ -16,6 +16,10 @@ pub enum Authorization {
     /// Not at all: the upstream asks for nothing.
     #[default]
     None,
+    /// It has to be fetched, and the first has not come yet.
+    Pending,
+    /// It has to be fetched, which has failed so far.
+    Unavailable,
     /// By a header, whatever the request is about.
     Header {
         /// Its name.
@@ -36,9 +40,9 @@ pub enum Payload<'a> {
     Streamed,
 }
 
-/// What there is does not hold any more, and nothing newer has come: nothing may be sent.
+/// There is nothing that holds now: nothing has come yet, or it has expired and nothing newer has come. Nothing may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its credentials have expired and could not be renewed yet")]
+#[error("no valid credentials could be obtained for it")]
 pub struct Stale;
 
 /// The key holds characters that no HTTP header may carry.
@@ -80,6 +84,7 @@ impl Authorization {
     pub fn apply(&self, request: &mut Parts, _body: Payload<'_>, now: Now) -> Result<(), Stale> {
         match self {
             Self::None => Ok(()),
+            Self::Pending | Self::Unavailable => Err(Stale),
             Self::Header { expires: Some(end), .. } if *end <= now.unix_ms => Err(Stale),
             Self::Header { name, value, expires: _ } => {
                 request.headers.insert(name.clone(), value.clone());
@@ -88,10 +93,20 @@ impl Authorization {
         }
     }
 
+    /// When it ends, in milliseconds since 1970; none if it has no end.
+    pub const fn expires(&self) -> Option<i64> {
+        match self {
+            Self::None | Self::Pending | Self::Unavailable => None,
+            Self::Header { expires, .. } => *expires,
+        }
+    }
+
     /// The header that it sets, for `explain`; none if it sets none.
     pub fn header_name(&self) -> Option<&HeaderName> {
         match self {
             Self::None => None,
+            // All that is fetched goes there.
+            Self::Pending | Self::Unavailable => Some(&AUTHORIZATION),
             Self::Header { name, .. } => Some(name),
         }
     }

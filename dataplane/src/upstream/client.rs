@@ -70,6 +70,7 @@ impl Client {
         match self {
             Self::Echo => Ok(ConnectedClient::Echo),
             Self::Http { base, credentials, additions, host, proxy: _ } => {
+                credentials.ready().await?;
                 Ok(ConnectedClient::Http { base, credentials, additions, ready: host.acquire().await? })
             }
         }

@@ -1,37 +1,143 @@
 //! Keeps what proves to upstreams that we may call them fresh: one place per upstream account, into which whoever renews
 //! it publishes, and out of which each request takes what holds in the moment it goes out.
 //!
-//! Today that is whoever puts a configuration in force: a key that was rotated in its Secret is taken up by requests that
-//! are planned already and wait for a connection. What is fetched and expires comes by a task of its own, which publishes
-//! here too.
+//! - A key is published by whoever puts a configuration in force: one that was rotated in its Secret is taken up by requests
+//!   that are planned already and wait for a connection.
+//! - An identity's tokens are fetched ahead of need by a task of their own ([`renewal`]), which publishes here too. Once the
+//!   first has come, no request waits for one.
 //!
-//! A place belongs to a provider and to all that is said of it but its key. A provider that is sent elsewhere gets
+//! A place belongs to a provider and to all that is said of it but its credential. A provider that is sent elsewhere gets
 //! another one, so that a new key never goes to the old address.
 
-use std::sync::Arc;
+mod azure;
+mod environment;
+mod google;
+mod identity;
+mod local;
+mod renewal;
+mod schedule;
+mod token;
+mod token_client;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use tokio::sync::watch;
 
-use super::authorization::Authorization;
+pub use self::{
+    environment::CloudEnvironment,
+    identity::Identity,
+    renewal::{Renewal, follow},
+    token_client::TokenClient,
+};
+use self::{schedule::Schedule, token::FetchError};
+use super::authorization::{Authorization, Stale};
+use crate::clock::Now;
 
 /// What proves to one upstream account that we may call it, as of now.
 #[derive(Debug)]
-pub struct Credentials(watch::Sender<Arc<Authorization>>);
+pub struct Credentials {
+    current: watch::Sender<Arc<Authorization>>,
+    /// When its tokens are fetched; none for what does not have to be.
+    schedule: Mutex<Option<Schedule>>,
+}
+
+/// Where a proof comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration has it.
+    Fixed(Authorization),
+    /// It is fetched.
+    Identity(Arc<Identity>),
+}
+
+// === impl Credentials ===
 
 impl Credentials {
-    /// With this to begin with.
-    pub fn new(authorization: Authorization) -> Self {
-        Self(watch::Sender::new(Arc::new(authorization)))
+    /// From this source. Nothing is fetched before a configuration that refers to it is in force.
+    pub fn new(source: &Source) -> Self {
+        let first = match source {
+            Source::Fixed(authorization) => authorization.clone(),
+            Source::Identity(_) => Authorization::Pending,
+        };
+        Self { current: watch::Sender::new(Arc::new(first)), schedule: Mutex::new(None) }
+    }
+
+    /// Takes it from this source from now on, for every request that has not gone out yet. Tokens of one identity serve until
+    /// the first of another has come, or they expire.
+    pub fn configure(&self, source: Source) {
+        let mut schedule = self.schedule();
+        match source {
+            Source::Fixed(authorization) => {
+                *schedule = None;
+                self.publish(authorization);
+            }
+            Source::Identity(identity) => {
+                if schedule.as_ref().is_some_and(|schedule| *schedule.identity == *identity) {
+                    return;
+                }
+                if schedule.replace(Schedule::new(identity)).is_none() {
+                    self.publish(Authorization::Pending);
+                }
+            }
+        }
     }
 
     /// What a request that goes out now is to use.
     pub fn current(&self) -> Arc<Authorization> {
-        Arc::clone(&self.0.borrow())
+        Arc::clone(&self.current.borrow())
     }
 
-    /// Replaces it for every request that has not gone out yet.
-    pub fn publish(&self, authorization: Authorization) {
-        self.0.send_if_modified(|current| {
+    /// Waits for the first token, if none has come yet. Fails as soon as fetching it has failed, so that another upstream
+    /// can be tried.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn ready(&self) -> Result<(), Stale> {
+        if !matches!(**self.current.borrow(), Authorization::Pending) {
+            return Ok(());
+        }
+        let mut watch = self.watch();
+        let come = watch.wait_for(|current| !matches!(**current, Authorization::Pending)).await;
+        come.map(drop).map_err(|_| Stale)
+    }
+
+    /// Follows it: for whoever has to know that something newer has come.
+    pub fn watch(&self) -> watch::Receiver<Arc<Authorization>> {
+        self.current.subscribe()
+    }
+
+    /// The identity that a token is to be fetched for now; whoever gets it has to call [`Self::fetched`].
+    fn begin(&self, now: Instant) -> Option<Arc<Identity>> {
+        self.schedule().as_mut()?.begin(now)
+    }
+
+    /// What came of fetching one. Returns whether it was for the identity that is still asked for.
+    fn fetched(&self, identity: &Arc<Identity>, fetched: Result<Authorization, &FetchError>, now: Now) -> bool {
+        let mut schedule = self.schedule();
+        let Some(schedule) = schedule.as_mut() else { return false };
+        if !Arc::ptr_eq(&schedule.identity, identity) {
+            return false;
+        }
+        match fetched {
+            Ok(authorization) => {
+                schedule.succeeded(authorization.expires(), now);
+                self.publish(authorization);
+            }
+            Err(error) => {
+                schedule.failed(error, now.mono);
+                if matches!(*self.current(), Authorization::Pending) {
+                    self.publish(Authorization::Unavailable);
+                }
+            }
+        }
+        true
+    }
+
+    fn publish(&self, authorization: Authorization) {
+        self.current.send_if_modified(|current| {
             let differs = **current != authorization;
             if differs {
                 *current = Arc::new(authorization);
@@ -40,27 +146,10 @@ impl Credentials {
         });
     }
 
-    /// Follows it: for whoever has to know that something newer has come.
-    pub fn watch(&self) -> watch::Receiver<Arc<Authorization>> {
-        self.0.subscribe()
+    fn schedule(&self) -> MutexGuard<'_, Option<Schedule>> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use routeapi_channel::Secret;
-
-    use super::*;
-
-    #[test]
-    fn holders_see_what_was_published_last() {
-        let key = |text: &str| Authorization::header("x-key", &Secret::new(text)).unwrap();
-        let credentials = Arc::new(Credentials::new(key("old")));
-        let (planned, mut watch) = (Arc::clone(&credentials), credentials.watch());
-        credentials.publish(key("old"));
-        assert!(!watch.has_changed().unwrap(), "the same again is no news");
-        credentials.publish(key("new"));
-        assert!(watch.has_changed().unwrap());
-        assert_eq!((&**watch.borrow_and_update(), &*planned.current()), (&key("new"), &key("new")));
-    }
-}
+mod tests;

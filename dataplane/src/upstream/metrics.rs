@@ -1,9 +1,11 @@
 //! What is counted of connections to upstreams.
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use routeapi_channel::ObjectId;
 
 use crate::descriptors::Descriptors;
 
@@ -20,8 +22,16 @@ pub struct Metrics {
     pub wait: Histogram,
     /// Requests sent once more because the upstream never saw them.
     pub repeated: Counter,
+    /// Tokens that were asked for, by provider and what came of it.
+    tokens: Family<TokenLabels, Counter>,
     /// Of the process.
     pub descriptors: Descriptors,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    provider: String,
+    outcome: &'static str,
 }
 
 impl Default for Metrics {
@@ -39,6 +49,7 @@ impl Metrics {
             waiting: Gauge::default(),
             wait: Histogram::new([0.001, 0.01, 0.1, 1.0, 10.0]),
             repeated: Counter::default(),
+            tokens: Family::default(),
             descriptors,
         }
     }
@@ -66,5 +77,15 @@ impl Metrics {
             "Requests sent once more because the upstream closed the connection, or refused the stream, unseen",
             self.repeated.clone(),
         );
+        registry.register(
+            "routeapi_provider_token_requests",
+            "Tokens asked for with the identity of an AIProvider, by outcome: success, refused (by whoever issues them), failed",
+            self.tokens.clone(),
+        );
+    }
+
+    /// A token was asked for.
+    pub fn token_fetched(&self, provider: &ObjectId, outcome: &'static str) {
+        self.tokens.get_or_create(&TokenLabels { provider: provider.to_string(), outcome }).inc();
     }
 }

@@ -126,10 +126,18 @@ mod tests {
     use routeapi_crds::value::AddressRules;
 
     use super::*;
-    use crate::Publishers;
+    use crate::{Publishers, WorkloadIdentity};
 
     fn check(url: &str, policy: AddressPolicy) -> Result<Address, String> {
-        super::check(url, &Options { addresses: policy.into(), publishers: Publishers::Any, partial: false })
+        super::check(
+            url,
+            &Options {
+                addresses: policy.into(),
+                publishers: Publishers::Any,
+                workload_identity: WorkloadIdentity::Any,
+                partial: false,
+            },
+        )
     }
 
     const CLUSTER: AddressPolicy = AddressPolicy::Cluster;
@@ -220,7 +228,12 @@ mod tests {
         let rules = AddressRules::from(CLUSTER)
             .with_api_server("10.96.0.1")
             .with_gateway(["routeapi.ai-platform.svc".to_owned(), "ai.example.com".to_owned()]);
-        let options = Options { addresses: rules, publishers: Publishers::Any, partial: false };
+        let options = Options {
+            addresses: rules,
+            publishers: Publishers::Any,
+            workload_identity: WorkloadIdentity::Any,
+            partial: false,
+        };
         for (url, why) in [
             ("https://10.96.0.1", "the Kubernetes API server"),
             ("https://[::ffff:10.96.0.1]:443/v1", "the Kubernetes API server"),

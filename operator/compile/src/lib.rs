@@ -30,6 +30,7 @@ mod tokens;
 mod unpriced;
 mod unserved;
 mod verdict;
+mod workload_identity;
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,7 @@ pub use routeapi_channel::Key as ObjectRef;
 use routeapi_channel::{Kind, ObjectId, Snapshot};
 pub use routeapi_crds::value::{AddressPolicy, AddressRules};
 pub use verdict::{Detail, Verdict};
+pub use workload_identity::WorkloadIdentity;
 
 use crate::{
     providers::{CompiledProvider, Providers},

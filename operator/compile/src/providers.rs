@@ -3,10 +3,14 @@
 //! A provider that is not accepted or whose references do not resolve is not in the snapshot at all, so that incomplete
 //! credentials are never used. Routes report it for each upstream that refers to it.
 
+mod cloud;
 mod proxy;
 mod request;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use routeapi_channel::{
     ObjectId,
@@ -14,7 +18,7 @@ use routeapi_channel::{
 };
 use routeapi_crds::{
     condition::{ConditionType, Decision, Reason},
-    v1alpha1::{self, AIProvider, AIProviderSpec},
+    v1alpha1::{self, AIProvider, AIProviderSpec, Credentials},
     value::{Endpoint, ProviderType},
 };
 
@@ -119,9 +123,10 @@ impl CompiledProvider {
 
 fn compile_one(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &Options) -> CompiledProvider {
     let spec = &object.spec;
-    let address = check(spec, options);
+    let address = check(spec, id.namespace(), options);
     let references = References::new(objects, id.namespace(), options.partial);
-    let found = Resolved::of(spec, &references);
+    let host = address.as_ref().ok().and_then(|address| Some(address.as_ref()?.host.as_str())).unwrap_or_default();
+    let found = Resolved::of(spec, host, &references, options);
     let resolved = match (&address, found.as_ref().err()) {
         (Err(SpecError { reason: Reason::UnsupportedType, .. }), _) => Decision::unknown(
             ConditionType::ResolvedRefs,
@@ -151,36 +156,41 @@ fn compile_one(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &
 }
 
 /// The address, if the spec is valid; none for Echo.
-fn check(spec: &AIProviderSpec, options: &Options) -> Result<Option<Address>, SpecError> {
+fn check(spec: &AIProviderSpec, namespace: &str, options: &Options) -> Result<Option<Address>, SpecError> {
     provider_models::check(spec)?;
-    let default = match spec.type_ {
-        ProviderType::OpenAI => "https://api.openai.com/v1",
-        ProviderType::Anthropic => "https://api.anthropic.com",
-        ProviderType::Gemini => "https://generativelanguage.googleapis.com",
+    let stated = |default: &'static str| Cow::Borrowed(spec.base_url.as_deref().unwrap_or(default));
+    let base_url = match spec.type_ {
+        ProviderType::OpenAI => stated("https://api.openai.com/v1"),
+        ProviderType::Anthropic => stated("https://api.anthropic.com"),
+        ProviderType::Gemini => stated("https://generativelanguage.googleapis.com"),
+        ProviderType::AzureOpenAI => cloud::azure_base_url(spec),
+        ProviderType::VertexAI => cloud::vertex_base_url(spec),
         ProviderType::Echo => return Ok(None),
-        type_ @ (ProviderType::AzureOpenAI | ProviderType::Bedrock | ProviderType::VertexAI) => {
-            let message = format!(
-                "spec.type: {type_:?} is not supported by this version; use OpenAI (also for compatible servers), \
-                 Anthropic, Gemini or Echo"
-            );
+        type_ @ ProviderType::Bedrock => {
+            let message = format!("spec.type: {type_:?} is not supported by this version");
             return Err(SpecError::new(Reason::UnsupportedType, message));
         }
     };
     let invalid = |message: String| SpecError::new(Reason::InvalidConfig, message);
-    let base_url = spec.base_url.as_deref().unwrap_or(default);
-    let address = address::check(base_url, options).map_err(|what| invalid(format!("spec.baseURL: {what}")))?;
+    let address = address::check(&base_url, options).map_err(|what| invalid(format!("spec.baseURL: {what}")))?;
     if address.plain && spec.tls.is_some() {
         return Err(invalid("spec.tls: not allowed, because spec.baseURL is plain http".to_owned()));
     }
     proxy::check(spec, options)?;
     request::check(spec)?;
+    cloud::check(spec, namespace, &address, options)?;
     Ok(Some(address))
 }
 
 impl Resolved {
-    fn of(spec: &AIProviderSpec, references: &References<'_>) -> Result<Self, SpecError> {
+    fn of(
+        spec: &AIProviderSpec,
+        host: &str,
+        references: &References<'_>,
+        options: &Options,
+    ) -> Result<Self, SpecError> {
         Ok(Self {
-            credential: credential(spec, references)?,
+            credential: credential(spec, host, references, options)?,
             tls: tls(spec, references)?,
             proxy: proxy::resolve(spec, references)?,
             request: request::resolve(spec, references)?,
@@ -188,12 +198,23 @@ impl Resolved {
     }
 }
 
-fn credential(spec: &AIProviderSpec, references: &References<'_>) -> Result<Option<Credential>, SpecError> {
+/// `host` is where the provider is.
+fn credential(
+    spec: &AIProviderSpec,
+    host: &str,
+    references: &References<'_>,
+    options: &Options,
+) -> Result<Option<Credential>, SpecError> {
     // `aws` belongs to Bedrock, which `check` refuses as a type.
-    let Some(api_key) = spec.credentials.as_ref().and_then(|credentials| credentials.api_key.as_ref()) else {
-        return Ok(None);
-    };
-    let key = references::api_key(references, &api_key.secret_ref)?;
+    let Some(Credentials { api_key, aws: _, azure, google }) = &spec.credentials else { return Ok(None) };
+    if let Some(azure) = azure {
+        return cloud::azure(azure, host, references).map(Some);
+    }
+    if let Some(google) = google {
+        return cloud::google(google, references, options).map(Some);
+    }
+    let Some(api_key) = api_key else { return Ok(None) };
+    let key = references::key(references, "spec.credentials.apiKey.secretRef", &api_key.secret_ref)?;
     Ok(Some(request::credential(api_key, key, spec.type_)))
 }
 
@@ -223,9 +244,10 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
         tls: _,
         proxy: _,
         request: _,
-        // Of types that `check` refuses.
-        azure_openai: _,
+        azure_openai,
+        // Of a type that `check` refuses.
         bedrock: _,
+        // In `address`.
         vertex_ai: _,
         // Of routes, not of the data plane's business.
         allowed_routes: _,
@@ -239,6 +261,7 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
         type_: *type_,
         endpoints: endpoints(spec, address.as_ref()),
         base_url: address.map(|address| address.url).unwrap_or_default(),
+        azure_api_version: azure_openai.as_ref().map(|it| it.api_version.clone()).filter(|version| version != "v1"),
         credential,
         tls,
         proxy,

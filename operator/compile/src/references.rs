@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Placeholder for a value that is assumed to exist.
-const ASSUMED: &str = "assumed";
+pub(crate) const ASSUMED: &str = "assumed";
 
 /// Resolves the references of the providers of one namespace.
 pub(crate) struct References<'a> {
@@ -84,10 +84,10 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The API key that a provider of this namespace names, fit for a header.
-pub(crate) fn api_key(references: &References<'_>, reference: &SecretKeyRef) -> Result<Secret, SpecError> {
+/// The key or secret that a provider of this namespace names, fit for a header. `field` is the reference's path.
+pub(crate) fn key(references: &References<'_>, field: &str, reference: &SecretKeyRef) -> Result<Secret, SpecError> {
     let SecretKeyRef { name, key } = reference;
-    let source = Source::secret("spec.credentials.apiKey.secretRef".to_owned(), name, key);
+    let source = Source::secret(field.to_owned(), name, key);
     let check = |text: &str| {
         if text.bytes().all(|byte| byte.is_ascii_whitespace()) {
             return Err("is empty");
@@ -204,7 +204,7 @@ mod tests {
         let mut objects = Objects::default();
         objects.secrets.insert(ObjectId::new("ns", "s"), Arc::new(data));
         let reference = SecretKeyRef { name: "s".to_owned(), key: "blob".to_owned() };
-        let error = api_key(&References::new(&objects, "ns", true), &reference).unwrap_err();
+        let error = key(&References::new(&objects, "ns", true), "f", &reference).unwrap_err();
         assert_eq!(error.reason, Reason::SecretKeyInvalid);
     }
 
@@ -224,10 +224,10 @@ mod tests {
             let data = [("k".to_owned(), bytes.to_vec())].into_iter().collect();
             objects.secrets.insert(ObjectId::new("ns", "s"), Arc::new(data));
             let reference = SecretKeyRef { name: "s".to_owned(), key: "k".to_owned() };
-            let key = api_key(&References::new(&objects, "ns", false), &reference);
-            assert_eq!(key.as_ref().ok().map(Secret::expose), expected, "{}", bytes.escape_ascii());
+            let found = key(&References::new(&objects, "ns", false), "f", &reference);
+            assert_eq!(found.as_ref().ok().map(Secret::expose), expected, "{}", bytes.escape_ascii());
             let elsewhere = References::new(&objects, "other", false);
-            assert!(api_key(&elsewhere, &reference).is_err(), "never from another namespace");
+            assert!(key(&elsewhere, "f", &reference).is_err(), "never from another namespace");
         }
     }
 }

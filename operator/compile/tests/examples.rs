@@ -10,7 +10,7 @@ use routeapi_channel::{
     ObjectId,
     snapshot::{Affinity, Credential, Proxy},
 };
-use routeapi_compile::{AddressPolicy, Compiled, Manifests, Options, Publishers, compile, items};
+use routeapi_compile::{AddressPolicy, Compiled, Manifests, Options, Publishers, WorkloadIdentity, compile, items};
 use routeapi_crds::yaml;
 
 /// Compiles the manifests of a file or directory, with a stand-in for every `${NAME}` of the environment.
@@ -58,7 +58,12 @@ fn load(example: &str) -> Compiled {
 
 /// The examples' own namespace is the one that a cluster's release would be in.
 fn options(addresses: AddressPolicy) -> Options {
-    Options { addresses: addresses.into(), publishers: Publishers::Any, partial: false }
+    Options {
+        addresses: addresses.into(),
+        publishers: Publishers::Any,
+        workload_identity: WorkloadIdentity::Any,
+        partial: false,
+    }
 }
 
 /// With a stand-in for every `${NAME}`.
@@ -111,6 +116,19 @@ fn multi_vendor() {
     let token = snapshot.tokens.keys().next().unwrap();
     let open = assistant.allowed_namespaces.is_open_to(token.namespace(), &snapshot.namespaces);
     assert!(open, "the example's token may use the example's route");
+}
+
+#[test]
+fn clouds() {
+    let azure = load("clouds/azure.yaml").snapshot;
+    let provider = azure.providers.values().next().unwrap();
+    let Some(Credential::Header(header)) = &provider.credential else { panic!("{provider:?}") };
+    assert_eq!((provider.base_url.as_str(), header.name.as_str()), ("https://contoso.openai.azure.com", "api-key"));
+    let vertex = load("clouds/vertex.yaml").snapshot;
+    let provider = vertex.providers.values().next().unwrap();
+    assert_eq!(provider.base_url, "https://aiplatform.googleapis.com/v1/projects/contoso-ai/locations/global");
+    assert!(matches!(&provider.credential, Some(Credential::Google(_))));
+    assert_eq!((vertex.routes.len(), vertex.tokens.len()), (2, 1));
 }
 
 /// Entry by entry: under the name that apps know, the same model at the same vendor with the same share and price.

@@ -8,7 +8,9 @@
 
 use std::{env, fs, path::Path};
 
-use routeapi_compile::{AddressPolicy, Compiled, Detail, Manifests, ObjectRef, Options, Publishers, Verdict, compile};
+use routeapi_compile::{
+    AddressPolicy, Compiled, Detail, Manifests, ObjectRef, Options, Publishers, Verdict, WorkloadIdentity, compile,
+};
 use routeapi_crds::{condition::Decision, yaml};
 use serde_json::{Map, Value, json};
 
@@ -44,7 +46,12 @@ fn output(name: &str, input: &str) -> String {
     let workstation = input.contains("# Options: workstation\n");
     let addresses = if workstation { AddressPolicy::Workstation } else { AddressPolicy::Cluster };
     let partial = input.contains("# Options: partial\n");
-    let options = Options { addresses: addresses.into(), publishers: publishers(input), partial };
+    let options = Options {
+        addresses: addresses.into(),
+        publishers: publishers(input),
+        workload_identity: WorkloadIdentity::Namespaces(["ai".to_owned()].into()),
+        partial,
+    };
     let documents = yaml::read(input).unwrap_or_else(|error| panic!("{name}: {error}"));
     let compiled = compiled(name, documents.iter(), &options);
     let backwards = compiled_again(name, &documents, &options);

@@ -217,7 +217,9 @@ impl AckBook {
         let mut summary = AckSummary { connected: connected.len(), ..AckSummary::default() };
         for report in connected.values() {
             by_revision.entry(report.revision.as_ref()).or_default().push(report.pod.clone());
-            for key in report.rejected_keys.iter().filter(|key| matches!(key.status, 401 | 403)) {
+            for key in
+                report.rejected_keys.iter().filter(|key| matches!(key.status, 401 | 403) || key.message.is_some())
+            {
                 summary.rejected_keys.entry(key.provider.clone()).or_default().push((report.pod.clone(), key.clone()));
             }
             for resource in &report.refused {

@@ -199,7 +199,9 @@ where
             Some(FromDataPlane::Credentials { rejected }) if rejected.len() > frame::PART => {
                 Err(SessionEnd::Protocol(format!("more than {} rejected keys in one frame", frame::PART)))
             }
-            Some(FromDataPlane::Credentials { rejected }) => {
+            Some(FromDataPlane::Credentials { mut rejected }) => {
+                let messages = rejected.iter_mut().filter_map(|key| key.message.as_mut());
+                messages.for_each(|message| message.truncate(message.floor_char_boundary(frame::MAX_REFUSAL)));
                 self.context.acks.rejected_keys(&self.peer.uid, self.since, rejected);
                 Ok(())
             }

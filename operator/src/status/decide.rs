@@ -79,7 +79,8 @@ pub struct Transition {
 
 /// The desired status, if it is time to write one, and when to decide again if nothing changes until then.
 pub fn decide(inputs: &StatusInputs<'_>) -> (Option<DesiredStatus>, Option<Duration>) {
-    let mut decisions = inputs.verdict.decisions.clone();
+    let verdict = &Verdict { decisions: resolved(inputs), ..inputs.verdict.clone() };
+    let mut decisions = verdict.decisions.clone();
     let mut further = Vec::new();
     if let Some(secret_state) = &inputs.secret_state {
         let secret =
@@ -94,7 +95,7 @@ pub fn decide(inputs: &StatusInputs<'_>) -> (Option<DesiredStatus>, Option<Durat
         Programmed::Later(later) => return (None, Some(later)),
     };
     further.push(programmed);
-    decisions.push(inputs.verdict.ready(&further, inputs.now.as_second()));
+    decisions.push(verdict.ready(&further, inputs.now.as_second()));
     decisions.extend(further);
     decisions.extend(credentials(inputs));
     decisions.iter_mut().for_each(|decision| add_default_message(decision, &inputs.verdict.detail));
@@ -107,11 +108,40 @@ pub fn decide(inputs: &StatusInputs<'_>) -> (Option<DesiredStatus>, Option<Durat
     (Some(desired), later.or_else(|| expiry(inputs)))
 }
 
-/// The `CredentialsAccepted` condition, once the vendor has rejected the provider's key. After a restart of the operator, pods
-/// have time to reconnect and report it again.
+/// The verdict's decisions. The identity of a provider is a reference as well, which whoever issues tokens may refuse: what the
+/// data plane got before is used until it expires.
+fn resolved(inputs: &StatusInputs<'_>) -> Vec<Decision> {
+    const TYPE: ConditionType = ConditionType::ResolvedRefs;
+    let mut decisions = inputs.verdict.decisions.clone();
+    let Some(refs) = decisions.iter_mut().find(|decision| decision.type_ == TYPE && decision.holds()) else {
+        return decisions;
+    };
+    if let Some(KeyRejection { message: Some(said), since, pods, .. }) = &inputs.key_rejection {
+        let since = Timestamp::from_second(*since).map(|since| format!(" since {since}")).unwrap_or_default();
+        let message = format!(
+            "spec.credentials: no token can be obtained with this identity{since}, as reported by {pods}: {said}"
+        );
+        *refs = Decision::no(TYPE, Reason::CredentialsRejected, message);
+        return decisions;
+    }
+    let current = condition::find(inputs.current, TYPE);
+    if let Some(current) =
+        current.filter(|it| it.reason == Reason::CredentialsRejected.to_string() && !would_know(inputs))
+    {
+        *refs = Decision::no(TYPE, Reason::CredentialsRejected, current.message.clone());
+    }
+    decisions
+}
+
+/// Whether what no pod reports is not so: after a restart of the operator, pods have time to reconnect and report it again.
+fn would_know(inputs: &StatusInputs<'_>) -> bool {
+    inputs.leading_for >= ACK_GRACE && inputs.progress.as_ref().is_none_or(|progress| progress.connected > 0)
+}
+
+/// The `CredentialsAccepted` condition, once the vendor has rejected the provider's key.
 fn credentials(inputs: &StatusInputs<'_>) -> Option<Decision> {
     const TYPE: ConditionType = ConditionType::CredentialsAccepted;
-    if let Some(KeyRejection { status, since, pods }) = &inputs.key_rejection {
+    if let Some(KeyRejection { status, since, message: None, pods }) = &inputs.key_rejection {
         let since = Timestamp::from_second(*since).map(|since| format!(" since {since}")).unwrap_or_default();
         let message = format!(
             "the upstream rejects this provider's key with status {status}{since}, as reported by {pods}; put a valid key into \
@@ -120,9 +150,7 @@ fn credentials(inputs: &StatusInputs<'_>) -> Option<Decision> {
         return Some(Decision::no(TYPE, Reason::RejectedByUpstream, message));
     }
     let current = condition::find(inputs.current, TYPE)?;
-    let would_know =
-        inputs.leading_for >= ACK_GRACE && inputs.progress.as_ref().is_none_or(|progress| progress.connected > 0);
-    if current.status == Status::False.to_string() && !would_know {
+    if current.status == Status::False.to_string() && !would_know(inputs) {
         return Some(Decision::no(TYPE, Reason::RejectedByUpstream, current.message.clone()));
     }
     Some(Decision::yes(TYPE, Reason::CredentialsAccepted))

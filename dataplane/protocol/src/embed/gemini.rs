@@ -90,6 +90,11 @@ pub(super) fn write(out: &mut Vec<u8>, texts: &[Cow<'_, str>], request: &Request
     });
 }
 
+/// Appends a request for one text.
+pub(super) fn write_single(out: &mut Vec<u8>, texts: &[Cow<'_, str>], request: &Request<'_>, model: &str) {
+    write::object(out, |out| texts.iter().take(1).for_each(|text| put(out, text, request, model)));
+}
+
 fn put(out: &mut Members<'_>, text: &str, request: &Request<'_>, model: &str) {
     out.put("model", model);
     out.object("content", |content| {
@@ -110,6 +115,15 @@ pub(super) fn vectors(body: &[u8]) -> Result<Vectors<'_>, Problem> {
     }
     let counted = members.take_raw("usageMetadata").and_then(|raw| usage::read(raw, usage::gemini)?.input);
     Ok(Vectors { values, input_tokens: counted, model: None })
+}
+
+/// Reads an upstream's answer to a request for one text.
+pub(super) fn vector(body: &[u8]) -> Result<Vectors<'_>, Problem> {
+    let mut members = Object::parse(body, Spelling::Proto).map_err(|_| unreadable())?;
+    let embedding = members.object("embedding").map_err(|_| unreadable())?.and_then(|mut one| one.take_raw("values"));
+    let raw = embedding.filter(|raw| raw.get().starts_with('[')).ok_or_else(unreadable)?;
+    let counted = members.take_raw("usageMetadata").and_then(|raw| usage::read(raw, usage::gemini)?.input);
+    Ok(Vectors { values: vec![Vector::Numbers(raw)], input_tokens: counted, model: None })
 }
 
 /// The vectors as elements of a client's list.

@@ -7,13 +7,22 @@ use bytes::Bytes;
 use super::request::MOST_TEXTS;
 use crate::{dialect::Operation, host::Host};
 
+/// Most calls that one request becomes.
+pub(super) const MOST_CALLS: usize = 250;
+
 /// Most texts in one call, by the vendors' own limits. Whoever is not listed takes whatever a client may send.
-const MOST_IN_CALL: [(Host, Operation, usize); 2] = [
+const MOST_IN_CALL: [(Host, Operation, usize); 4] = [
     // "BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch", says the server.
     (Host::Vendor, Operation::BatchEmbedContents, 100),
     // "any array must be 2048 dimensions or less", says the API reference of the texts.
     (Host::Vendor, Operation::Embeddings, MOST_TEXTS),
+    (Host::Vertex, Operation::EmbedContent, 1),
+    // "The API accepts a maximum of 250 input texts in each request", says the guide to Vertex AI's embeddings.
+    (Host::Vertex, Operation::Predict, 250),
 ];
+
+/// "Each request can only include a single input text", it says of this model.
+const ONE_AT_A_TIME: &str = "gemini-embedding-001";
 
 /// A request as it is sent: in one call, or in several, one after the other.
 #[derive(Debug)]
@@ -35,8 +44,11 @@ pub struct BatchPart {
     pub text_bytes: usize,
 }
 
-/// Most texts that an upstream takes in one call of this operation.
-pub(super) fn most_in_call(host: Host, operation: Operation) -> usize {
+/// Most texts that an upstream takes in one call of this operation. `model` is its id there or its resource name.
+pub(super) fn most_in_call(host: Host, operation: Operation, model: &str) -> usize {
+    if host == Host::Vertex && model.rsplit('/').next() == Some(ONE_AT_A_TIME) {
+        return 1;
+    }
     let listed = MOST_IN_CALL.iter().find(|(at, called, _)| (*at, *called) == (host, operation));
     listed.map_or(usize::MAX, |(_, _, most)| *most)
 }

@@ -1,10 +1,15 @@
 //! What is asked of a host, and where it says that this is to be had.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
 use crate::{codec::Head, dialect::Operation, framing::Framing, wire::Wire};
 
 /// Longest model id in a path, in bytes: far more than any vendor's (an AWS ARN has up to 2,048 characters), and far less
 /// than the 64 KiB that a URL may have, even with every byte encoded.
 pub const LONGEST_MODEL: usize = 2_048;
+
+/// Everything but RFC 3986's unreserved characters. A colon is encoded too: Google's verbs are split off at one.
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The model id cannot stand in an upstream's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,9 +10,9 @@
 //! Google's ids may be resource names. `models/M`, `tunedModels/T` and `publishers/P/models/M` keep their shape; every
 //! other slash is part of an id and is sent as `%2F`.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
-use super::place::{Asked, Place, UnsafeModel, check};
+use super::place::{Asked, ENCODED, Place, UnsafeModel, check};
 use crate::{
     dialect::{CallPath, Family, Operation},
     direct::Direct,
@@ -21,9 +21,6 @@ use crate::{
 
 /// The version that Anthropic's API is called with where the client states none (docs/protocols/messages.md).
 const ANTHROPIC_VERSION: &str = "2023-06-01";
-
-/// Everything but RFC 3986's unreserved characters. A colon is encoded too: Google's verbs are split off at one.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where to send it.
 ///

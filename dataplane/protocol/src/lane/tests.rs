@@ -126,6 +126,17 @@ fn passed_streams_are_byte_identical_at_every_cut() {
 }
 
 #[test]
+fn stream_that_has_ended_says_nothing_more() {
+    for (operation, framing, text) in passthroughs() {
+        let behind = if framing == Framing::Sse { ": bye" } else { " " };
+        let (out, mut stream) = run(stream(operation, framing, operation), &[text.as_bytes(), behind.as_bytes()]);
+        assert!(out.starts_with(text), "{operation}: {out}");
+        assert_eq!(stream.finish(), Bytes::new(), "{operation}");
+        assert_eq!(stream.push(Bytes::from_static(b"data: {}\n\n")), Bytes::new(), "{operation}");
+    }
+}
+
+#[test]
 fn calls_and_streams_move_between_threads() {
     const fn sendable<T: Send>() {}
     const fn shareable<T: Send + Sync>() {}

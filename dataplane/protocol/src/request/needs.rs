@@ -54,6 +54,7 @@ impl ParsedRequest {
             | Operation::EmbedContent
             | Operation::BatchEmbedContents
             | Operation::CountTokens
+            | Operation::Predict
             | Operation::Direct(_)
             | Operation::Stored(_) => {}
         }

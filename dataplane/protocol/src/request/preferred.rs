@@ -22,6 +22,7 @@ pub(super) const fn operations(from: Operation) -> &'static [Operation] {
         | Operation::EmbedContent
         | Operation::BatchEmbedContents
         | Operation::CountTokens
+        | Operation::Predict
         | Operation::Direct(_)
         | Operation::Stored(_) => &[],
     }

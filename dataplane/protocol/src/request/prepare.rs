@@ -51,16 +51,17 @@ impl ParsedRequest {
 
     fn prepare_in_lane(&self, to: Destination<'_>, mode: Mode, left_out: LeftOut) -> Result<Prepared, Unprepared> {
         let asks = !left_out.usage;
-        if to.operations.contains(&self.operation()) {
+        if to.speaks(self.operation(), &self.model) {
             return self.pass(to, mode, asks);
         }
         if let Some(counted) = count::counted(self.operation()) {
             return self.translate_count(counted, to, mode);
         }
-        if let Some(upstream) = embed::upstream(self.operation()).filter(|upstream| to.operations.contains(upstream)) {
-            return self.translate_embedding(upstream, to, mode);
+        let speaks = |operation: &&Operation| to.speaks(**operation, &self.model);
+        if let Some(upstream) = embed::upstreams(self.operation()).iter().find(speaks) {
+            return self.translate_embedding(*upstream, to, mode);
         }
-        let spoken = preferred::operations(self.operation()).iter().filter(|one| to.operations.contains(one));
+        let spoken = preferred::operations(self.operation()).iter().filter(speaks);
         let mut spoken = spoken.filter_map(|one| Some((*one, Codecs::between(*one, self.operation())?)));
         let first = spoken.next().ok_or(Unprepared::Unreachable)?;
         let prepared = match spoken.find(|(other, _)| preferred::are_alternatives(first.0, *other)) {
@@ -99,19 +100,22 @@ impl ParsedRequest {
         let usage = self.usage_edit().filter(|_| asks && !to.limits.lacks(Feature::StreamOptions));
         let hide_usage = usage.is_some();
         edits.extend(usage);
-        let mut warnings = report.finish()?;
-        if let Some((cuts, field)) = foreign_state::edits(self.operation(), &self.body, &self.scan) {
+        to.host.report_betas(self.operation(), &self.head, &mut report);
+        let foreign = foreign_state::edits(self.operation(), &self.body, &self.scan);
+        let foreign = foreign.map(|(cuts, field)| {
             edits.extend(cuts);
-            warnings.push(Warning::Dropped { field: field.into() });
-        }
+            Warning::Dropped { field: field.into() }
+        });
         let form = self.form.as_ref().map(|form| form.with_model(model));
         let body = match &form {
             Some(_) => Bytes::new(),
             // All that it asks is in its path.
             None if matches!(self.operation(), Operation::Stored(_)) => Bytes::new(),
-            None if edits.is_empty() => self.body.clone(),
-            None => Bytes::from(splice::apply(&self.body, edits)),
+            None if edits.is_empty() => to.host.adapt(self.operation(), self.body.clone(), &mut report),
+            None => to.host.adapt(self.operation(), splice::apply(&self.body, edits).into(), &mut report),
         };
+        let mut warnings = report.finish()?;
+        warnings.extend(foreign);
         let translation = ResponseTranslation {
             client: self.operation(),
             upstream: self.operation(),
@@ -181,6 +185,7 @@ impl ParsedRequest {
         let place = self.place(upstream, to, framing, false)?;
         self.check_media(codecs.upstream.media(target), &mut report);
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
+        let body = to.host.adapt(upstream, encoded.body.into(), &mut report);
         let warnings = report.finish()?;
         let translation = ResponseTranslation {
             client: self.operation(),
@@ -201,7 +206,7 @@ impl ParsedRequest {
         Ok(Prepared {
             path: place.path,
             headers: place.headers,
-            body: encoded.body.into(),
+            body,
             parts: Vec::new(),
             form: None,
             warnings,
@@ -222,7 +227,7 @@ impl ParsedRequest {
         let (upstream, codecs) = preferred::operations(counted)
             .iter()
             .filter_map(|call| Some((count::counter(*call)?, Codecs::between(*call, counted)?)))
-            .find(|(counter, _)| to.operations.contains(counter))
+            .find(|(counter, _)| to.speaks(*counter, &self.model))
             .ok_or(Unprepared::Unreachable)?;
         let most = most_bytes(self.body.len(), to.max_body);
         let mut report = Report::within(mode, most);
@@ -239,8 +244,9 @@ impl ParsedRequest {
         let target = self.target(to);
         let place = self.place(upstream, to, Framing::Whole, false)?;
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
-        let warnings = report.finish()?;
         let body = count::wrapped(upstream, encoded.body, &to.host.resource_name(target.model)).into();
+        let body = to.host.adapt(upstream, body, &mut report);
+        let warnings = report.finish()?;
         let translation = ResponseTranslation {
             client: self.operation(),
             upstream,
@@ -323,7 +329,8 @@ impl ParsedRequest {
 
     /// The upstream as an encoder needs to know it.
     fn target<'a>(&'a self, to: Destination<'a>) -> Target<'a> {
-        let Destination { model, base_model, default_max_output, limits, .. } = to;
+        let Destination { model, default_max_output, limits, .. } = to;
+        let base_model = to.vendors_model(&self.model);
         Target { model: model.unwrap_or(&self.model), base_model, default_max_output, limits }
     }
 
@@ -443,7 +450,7 @@ impl ParsedRequest {
             None => Unprepared::Malformed(Malformed::of("model", error.to_string())),
         })?;
         Ok(match &self.matched.path {
-            Some(path) => Place { path: path.clone(), ..place },
+            Some(path) => Place { path: to.host.passed(path), ..place },
             None => place,
         })
     }

@@ -93,10 +93,22 @@ pub struct Prepared {
     pub translation: ResponseTranslation,
 }
 
-impl Destination<'_> {
+impl<'a> Destination<'a> {
+    /// Whether a request for this model can be made by this operation.
+    pub(super) fn speaks(&self, operation: Operation, requested: &str) -> bool {
+        let model = self.base_model.or(self.model).unwrap_or(requested);
+        self.operations.contains(&operation) && self.host.serves(operation, model)
+    }
+
+    /// The vendor's id of the model, where the one at the upstream does not say so.
+    pub(super) fn vendors_model(&self, requested: &'a str) -> Option<&'a str> {
+        let here = self.model.unwrap_or(requested);
+        self.base_model.or_else(|| Some(self.host.vendors_id(here)).filter(|id| *id != here))
+    }
+
     /// For a request without hints and names that are refused.
     pub(super) fn without(self, left_out: LeftOut) -> Self {
-        let unsupported = self.limits.unsupported.or(left_out.hints);
+        let unsupported = self.limits.unsupported.or(left_out.hints).or(self.host.unsupported());
         let chat_limit = left_out.chat_limit.map(ChatLimit::other).or(self.limits.chat_limit);
         Self { limits: ModelLimits { unsupported, chat_limit, ..self.limits }, ..self }
     }

@@ -70,7 +70,7 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
             identified(None, member("model").as_ref(), &mut seen);
             count(member("usage"), Family::OpenAi, &mut seen);
         }
-        Operation::EmbedContent | Operation::BatchEmbedContents => {
+        Operation::EmbedContent | Operation::BatchEmbedContents | Operation::Predict => {
             count(member("usageMetadata"), Family::Gemini, &mut seen);
         }
         Operation::Direct(_) => {
@@ -103,6 +103,7 @@ pub(crate) const fn holds(operation: Operation) -> &'static [&'static str] {
         Operation::GenerateContent => &["candidates", "promptFeedback", "usageMetadata", "response"],
         Operation::EmbedContent => &["embedding", "embeddings"],
         Operation::BatchEmbedContents => &["embeddings"],
+        Operation::Predict => &["predictions"],
         Operation::ResponsesInputTokens | Operation::MessagesCountTokens => &["input_tokens"],
         Operation::CountTokens => &["totalTokens", "totalBillableCharacters"],
         Operation::Direct(direct) => match direct.gives() {

@@ -73,12 +73,23 @@ impl Boundary {
     }
 }
 
-/// The object in what [`Boundary`] cut off: brackets, commas and space before it removed.
+/// The object in what [`Boundary`] cut off: whatever stood before it removed. A brace in a text begins none.
 pub(crate) fn element(bytes: &[u8]) -> &[u8] {
-    let start = memchr::memchr(b'{', bytes).unwrap_or(bytes.len());
-    bytes.get(start..).unwrap_or_default()
+    let mut passed = Boundary::default();
+    let mut rest = bytes;
+    while let Some(place) = memchr::memchr2(b'{', b'"', rest) {
+        if rest.get(place) == Some(&b'{') {
+            return rest.get(place..).unwrap_or_default();
+        }
+        rest = rest.get(place + 1..).unwrap_or_default();
+        passed.in_string = true;
+        while passed.in_string && !rest.is_empty() {
+            let taken = passed.string(rest);
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+    }
+    &[]
 }
-
 /// Reads elements out of bytes that arrive in pieces, cut anywhere.
 #[derive(Debug, Default)]
 pub struct ArrayDecoder {
@@ -193,6 +204,14 @@ mod tests {
         }
         assert_eq!(read([&b"{\"error\":{}}"[..]].into_iter()), ["{\"error\":{}}"]);
         assert_eq!(read([&b"[]"[..]].into_iter()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn brace_in_a_text_between_elements_begins_none() {
+        let text = br#"[{"a":1}, "x {\"{ y", {"b":2}]"#;
+        for size in 1..=text.len() {
+            assert_eq!(read(text.chunks(size)), [r#"{"a":1}"#, r#"{"b":2}"#], "pieces of {size}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     config::local::{Loader, values::Values},
     request::RequestSettings,
     server::Limits,
-    upstream::{ConnectionLifetimes, Egress},
+    upstream::{CloudEnvironment, ConnectionLifetimes, Egress},
 };
 
 const HELLO: &str = "\
@@ -41,6 +41,7 @@ fn gateway() -> (Running, String) {
         limits: Limits::default(),
         requests: RequestSettings::default(),
         egress: Egress::default(),
+        cloud: CloudEnvironment::default(),
         upstreams: ConnectionLifetimes::default(),
         limit_store: None,
         shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },

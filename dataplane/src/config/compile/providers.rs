@@ -27,7 +27,8 @@ use crate::{
     },
     state::{Draft, Eviction},
     upstream::{
-        Additions, AddressRules, Authorization, BaseUrl, ClientIdentity, Credentials, Proxy, ProxyChoice, Trust,
+        Additions, AddressRules, Authorization, BaseUrl, ClientIdentity, Credentials, Identity, Proxy, ProxyChoice,
+        Source, Trust,
     },
 };
 
@@ -88,6 +89,7 @@ fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, St
         type_,
         base_url,
         endpoints,
+        azure_api_version,
         credential,
         tls,
         proxy,
@@ -102,16 +104,16 @@ fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, St
         None
     } else {
         let (base, trust) = place(base_url, tls.as_ref(), proxy.as_ref(), draft.addresses())?;
-        let authorization = authorization(credential.as_ref(), family)?;
+        let source = source(credential.as_ref(), family, draft.addresses())?;
         let additions = request.as_ref().map(Additions::new).transpose().map_err(|error| error.to_string())?;
-        let credentials = draft.credentials(id, spec, authorization);
+        let credentials = draft.credentials(id, spec, source);
         Some(Transport { base, credentials, trust, additions: additions.unwrap_or_default().into() })
     };
     let provider = Provider {
         id: id.clone(),
         type_: *type_,
         family,
-        host: host::Host::Vendor,
+        host: host(*type_, azure_api_version.as_deref())?,
         operations,
         offers: offers(*type_, models),
         offered_models: draft.offered_models(id, spec),
@@ -194,9 +196,27 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
             let all = chat.iter().flat_map(openai).filter(forgets).chain(anthropic).chain(gemini).collect();
             Ok((Family::OpenAi, all))
         }
-        ProviderType::VertexAI | ProviderType::AzureOpenAI | ProviderType::Bedrock => {
-            Err(format!("this data plane does not speak {type_:?}"))
+        // What a deployment serves, its model says ([`host::Host::serves`]).
+        ProviderType::AzureOpenAI => {
+            let stored = [StoredCall::Retrieve, StoredCall::Delete, StoredCall::Cancel, StoredCall::InputItems];
+            let openai = [Operation::ChatCompletions, Operation::Responses, Operation::Embeddings];
+            let further = direct(&[
+                Direct::Completions,
+                Direct::ImageGenerations,
+                Direct::ImageEdits,
+                Direct::Speech,
+                Direct::Transcriptions,
+                Direct::Translations,
+            ]);
+            let all = openai.into_iter().chain(stored.map(Operation::Stored)).chain(further).chain(anthropic);
+            Ok((Family::OpenAi, all.collect()))
         }
+        ProviderType::VertexAI => {
+            let further = [Operation::Predict, Operation::ChatCompletions];
+            let google = gemini.into_iter().filter(|operation| *operation != Operation::BatchEmbedContents);
+            Ok((Family::Gemini, google.chain(further).chain(anthropic).collect()))
+        }
+        ProviderType::Bedrock => Err(format!("this data plane does not speak {type_:?}")),
     }
 }
 
@@ -212,17 +232,44 @@ fn place(
     Ok((base, trust(tls, proxy(told, rules)?)))
 }
 
-fn authorization(told: Option<&snapshot::Credential>, family: Family) -> Result<Authorization, String> {
-    match told {
-        None => Ok(Authorization::None),
+/// Where and how its dialects are served.
+fn host(type_: ProviderType, azure_api_version: Option<&str>) -> Result<host::Host, String> {
+    Ok(match type_ {
+        ProviderType::AzureOpenAI => {
+            let version = azure_api_version.map(str::parse).transpose();
+            host::Host::Azure(version.map_err(|error| format!("azureApiVersion: {error}"))?.unwrap_or_default())
+        }
+        ProviderType::VertexAI => host::Host::Vertex,
+        ProviderType::OpenAI
+        | ProviderType::Anthropic
+        | ProviderType::Gemini
+        | ProviderType::Bedrock
+        | ProviderType::Echo => host::Host::Vendor,
+    })
+}
+
+/// Where what proves that we may call it comes from.
+fn source(told: Option<&snapshot::Credential>, family: Family, rules: &AddressRules) -> Result<Source, String> {
+    let fixed = match told {
+        None => Authorization::None,
         Some(snapshot::Credential::ApiKey(key)) => {
-            Authorization::api_key(family, key).map_err(|error| error.to_string())
+            Authorization::api_key(family, key).map_err(|error| error.to_string())?
         }
         Some(snapshot::Credential::Header(snapshot::Header { name, value })) => {
-            Authorization::header(name, value).map_err(|error| error.to_string())
+            Authorization::header(name, value).map_err(|error| error.to_string())?
         }
-        Some(snapshot::Credential::Aws(_)) => Err("AWS credentials do not fit this provider type".to_owned()),
-    }
+        Some(snapshot::Credential::Aws(_)) => return Err("AWS credentials do not fit this provider type".to_owned()),
+        Some(identity) => {
+            let identity = Identity::new(identity).map_err(|error| error.to_string())?;
+            let identity = identity.ok_or_else(|| "the credential is no identity".to_owned())?;
+            if let Some(url) = identity.stated_url() {
+                let base = BaseUrl::parse(url).map_err(|error| error.to_string())?;
+                judge("token_uri", url, base.host(), rules)?;
+            }
+            return Ok(Source::Identity(Arc::new(identity)));
+        }
+    };
+    Ok(Source::Fixed(fixed))
 }
 
 /// Judges the host of a URL. The connector asks no resolver about a literal, so this is where it is judged.

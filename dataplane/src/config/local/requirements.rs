@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_channel::ObjectId;
 use routeapi_compile::Objects;
-use routeapi_crds::v1alpha1::{AIProvider, CaCertificateKind, TOKEN_KEY};
+use routeapi_crds::v1alpha1::{AIProvider, CaCertificateKind, Credentials, TOKEN_KEY};
 
 use super::problem::ManifestProblem;
 
@@ -38,9 +38,7 @@ fn values(provider: &AIProvider) -> Vec<(ObjectId, &str)> {
     let namespace = provider.metadata.namespace.as_deref().unwrap_or_default();
     let spec = &provider.spec;
     let mut found = Vec::new();
-    if let Some(key) = spec.credentials.as_ref().and_then(|it| it.api_key.as_ref()) {
-        found.push((key.secret_ref.name.as_str(), key.secret_ref.key.as_str()));
-    }
+    found.extend(spec.credentials.iter().flat_map(Credentials::secret_keys));
     if let Some(tls) = &spec.tls {
         let roots = tls.ca_certificate_ref.iter().filter(|it| it.kind == CaCertificateKind::Secret);
         found.extend(roots.map(|it| (it.name.as_str(), it.key.as_str())));

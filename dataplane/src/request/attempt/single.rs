@@ -111,7 +111,9 @@ impl SingleAttempt<'_> {
         let model = self.upstream.model.as_deref().unwrap_or(self.request.model());
         let sent = guard.attempts.begin(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
-        let same_dialect = prepared.translation.is_passthrough().then(|| prepared.translation.operation().family());
+        let passes_headers =
+            prepared.translation.is_passthrough() && self.upstream.provider.host.takes_vendors_headers();
+        let same_dialect = passes_headers.then(|| prepared.translation.operation().family());
         let outbound = OutboundRequest {
             path: prepared.path,
             headers: outbound::headers(

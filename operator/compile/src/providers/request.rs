@@ -208,7 +208,8 @@ pub(crate) fn resolve(
 /// The API key with its header, if the owner chose one.
 pub(crate) fn credential(api_key: &ApiKeyCredential, key: Secret, type_: ProviderType) -> snapshot::Credential {
     let ApiKeyCredential { secret_ref: _, header, prefix } = api_key;
-    if header.is_none() && prefix.is_none() {
+    // Azure's keys are not in the header of the APIs that it serves.
+    if header.is_none() && prefix.is_none() && type_ != ProviderType::AzureOpenAI {
         return snapshot::Credential::ApiKey(key);
     }
     let name = header.as_deref().unwrap_or(usual_header(type_)).to_ascii_lowercase();

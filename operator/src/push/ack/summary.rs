@@ -23,10 +23,12 @@ pub struct AckSummary {
 /// A provider's key that the vendor rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRejection {
-    /// HTTP status of the rejection: 401 or 403.
+    /// HTTP status of the rejection: 401 or 403; with a message, that of whoever issues tokens.
     pub status: u16,
     /// Time of the first rejection in seconds since 1970.
     pub since: i64,
+    /// The words of whoever refuses a token to the provider's identity; none if the upstream rejects a key.
+    pub message: Option<String>,
     /// The pods that report it.
     pub pods: PodNames,
 }
@@ -88,9 +90,11 @@ impl AckSummary {
     /// Whether connected pods report that this provider's key is rejected.
     pub fn key_rejection(&self, provider: &ObjectId) -> Option<KeyRejection> {
         let reports = self.rejected_keys.get(provider)?;
-        let (_, first) = reports.iter().min_by_key(|(_, key)| key.since)?;
-        let pods = PodNames::of(reports.iter().map(|(pod, _)| pod));
-        Some(KeyRejection { status: first.status, since: first.since, pods })
+        // What an identity is refused for says more than what follows from it.
+        let (_, first) = reports.iter().min_by_key(|(_, key)| (key.message.is_none(), key.since))?;
+        let alike = reports.iter().filter(|(_, key)| key.message.is_some() == first.message.is_some());
+        let pods = PodNames::of(alike.map(|(pod, _)| pod));
+        Some(KeyRejection { status: first.status, since: first.since, message: first.message.clone(), pods })
     }
 }
 

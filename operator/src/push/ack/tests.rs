@@ -145,7 +145,7 @@ fn pods_that_lack_or_reject_a_resource_are_named() {
 #[test]
 fn a_key_is_rejected_while_a_connected_pod_reports_it() {
     let (book, vendor) = (AckBook::new(), ObjectId::new("ai", "vendor"));
-    let key = |status, since| RejectedKey { provider: vendor.clone(), status, since };
+    let key = |status, since| RejectedKey { provider: vendor.clone(), status, since, message: None };
     let rejection = || book.summary(|_| None).key_rejection(&vendor);
     book.connected(report("1", 1));
     book.connected(report("2", 1));

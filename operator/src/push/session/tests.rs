@@ -443,7 +443,7 @@ async fn rejected_keys_are_recorded_up_to_a_limit() {
     let (.., revision) = pod.transaction().await;
     pod.send(&FromDataPlane::Ack { revision });
     let vendor = ObjectId::new("ai", "vendor");
-    let key = frame::RejectedKey { provider: vendor.clone(), status: 401, since: 7 };
+    let key = frame::RejectedKey { provider: vendor.clone(), status: 401, since: 7, message: None };
     let mut changed = operator.context.acks.changed();
     pod.send(&FromDataPlane::Credentials { rejected: vec![key.clone()] });
     let rejection = || operator.context.acks.summary(|_| None).key_rejection(&vendor);

@@ -312,7 +312,7 @@ fn a_rejected_key_is_one_event_and_recovers() {
     let (quiet, _) = decide(&inputs(&verdict, progress(2, 2), &[], 0));
     assert!(quiet.unwrap().decisions.iter().all(|decision| decision.type_ != TYPE), "no condition while the key works");
 
-    let rejection = KeyRejection { status: 401, since: 1_800_000_000, pods: names(&["a", "b"]) };
+    let rejection = KeyRejection { status: 401, since: 1_800_000_000, message: None, pods: names(&["a", "b"]) };
     let rejected = |current| StatusInputs {
         key_rejection: Some(rejection.clone()),
         ..inputs(&verdict, progress(2, 2), current, 0)
@@ -339,5 +339,30 @@ fn a_rejected_key_is_one_event_and_recovers() {
     let fresh = StatusInputs { leading_for: Duration::from_secs(1), ..inputs(&verdict, progress(2, 2), &current, 0) };
     assert_eq!(condition(&decide(&fresh).0.unwrap(), TYPE).0, Status::False, "pods may not have reported it again yet");
     let (healed, _) = decide(&inputs(&verdict, progress(2, 2), &current, 0));
+    assert_eq!(condition(&healed.unwrap(), TYPE).0, Status::True);
+}
+
+#[test]
+fn a_refused_identity_is_an_unresolved_reference_in_the_vendors_words() {
+    const TYPE: ConditionType = ConditionType::ResolvedRefs;
+    let verdict = good();
+    let said = "login.microsoftonline.com: status 401: AADSTS7000215: Invalid client secret provided.";
+    let rejection =
+        KeyRejection { status: 401, since: 1_800_000_000, message: Some(said.to_owned()), pods: names(&["a"]) };
+    let refused = StatusInputs { key_rejection: Some(rejection), ..inputs(&verdict, progress(1, 1), &[], 0) };
+    let desired = decide(&refused).0.unwrap();
+    let (status, reason, message) = condition(&desired, TYPE);
+    assert_eq!((status, reason), (Status::False, Reason::CredentialsRejected));
+    assert!(message.contains(said) && message.contains("ai/a"), "{message}");
+    assert_eq!(condition(&desired, ConditionType::Ready).0, Status::False);
+    assert!(
+        desired.decisions.iter().all(|it| it.type_ != ConditionType::CredentialsAccepted),
+        "one fault, one condition"
+    );
+
+    let current = written(&desired);
+    let fresh = StatusInputs { leading_for: Duration::from_secs(1), ..inputs(&verdict, progress(1, 1), &current, 0) };
+    assert_eq!(condition(&decide(&fresh).0.unwrap(), TYPE).0, Status::False, "pods may not have reported it again yet");
+    let (healed, _) = decide(&inputs(&verdict, progress(1, 1), &current, 0));
     assert_eq!(condition(&healed.unwrap(), TYPE).0, Status::True);
 }

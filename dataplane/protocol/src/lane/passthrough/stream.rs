@@ -154,6 +154,7 @@ impl PassthroughStream {
                 Some(_) => {}
             }
         }
+        self.over = true;
         out.into()
     }
 

@@ -84,6 +84,7 @@ pub const fn of(operation: Operation) -> &'static [Group] {
         Operation::EmbedContent
         | Operation::BatchEmbedContents
         | Operation::CountTokens
+        | Operation::Predict
         | Operation::Direct(_)
         | Operation::Stored(_) => &[],
     }

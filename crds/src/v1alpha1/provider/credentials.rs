@@ -1,0 +1,173 @@
+//! Credentials for upstreams: a key, or an identity at a cloud whose short-lived tokens the data plane fetches by itself.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::{
+    patterns::HEADER_NAME,
+    reference::{SecretKeyRef, SecretRef},
+};
+
+/// A GUID, as Microsoft Entra ID names tenants and applications; tenants also by a domain.
+const GUID: &str = r"^[0-9a-fA-F-]{36}$";
+/// A tenant by its GUID or by a domain.
+const TENANT: &str = r"^[0-9A-Za-z.-]+$";
+/// The address of a Google service account.
+const SERVICE_ACCOUNT: &str = r"^[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com$";
+
+/// Credentials for an upstream; exactly one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.apiKey), has(self.aws), has(self.azure), has(self.google)].exists_one(is_set, is_set)")
+    .message("exactly one of apiKey, aws, azure or google must be set"))]
+pub struct Credentials {
+    /// An API key, sent in the header of the provider type or in another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyCredential>,
+    /// AWS access keys, for type Bedrock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsCredential>,
+    /// An identity at Microsoft Entra ID, for type AzureOpenAI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<AzureCredential>,
+    /// An identity at Google Cloud, for type VertexAI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub google: Option<GoogleCredential>,
+}
+
+/// An API key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyCredential {
+    /// Secret with the key, in this namespace. A trailing newline is ignored.
+    pub secret_ref: SecretKeyRef,
+    /// Header for the key, for gateways in front of a vendor, such as api-key or Ocp-Apim-Subscription-Key. Default:
+    /// Authorization, x-api-key, x-goog-api-key or api-key, depending on the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = HEADER_NAME))]
+    pub header: Option<String>,
+    /// Prefix of the key in the header. Default: "Bearer " for the header Authorization, none for other headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([!-~][ -~]*)?$"))]
+    pub prefix: Option<String>,
+}
+
+/// AWS access keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsCredential {
+    /// Secret in this namespace with the keys accessKeyId, secretAccessKey and, for temporary credentials, sessionToken.
+    pub secret_ref: SecretRef,
+}
+
+/// An identity at Microsoft Entra ID; exactly one of workloadIdentity, managedIdentity and clientSecret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.workloadIdentity), has(self.managedIdentity), has(self.clientSecret)].exists_one(is_set, is_set)")
+    .message("exactly one of workloadIdentity, managedIdentity or clientSecret must be set"))]
+pub struct AzureCredential {
+    /// The data-plane pods' own identity by Microsoft Entra Workload ID: the token in AZURE_FEDERATED_TOKEN_FILE is
+    /// exchanged. The operator's --workload-identity-namespaces says in which namespaces this is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<AzureWorkloadIdentity>,
+    /// A managed identity of the node, from Azure's instance metadata service. Allowed in the same namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_identity: Option<AzureManagedIdentity>,
+    /// An application with a client secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<AzureClientSecret>,
+    /// OAuth scope of the tokens. Default: https://ai.azure.com/.default for hosts below services.ai.azure.com,
+    /// https://cognitiveservices.azure.com/.default for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[!-~]+$"))]
+    pub scope: Option<String>,
+}
+
+/// Microsoft Entra Workload ID.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AzureWorkloadIdentity {
+    /// Application (client) ID, or that of a user-assigned managed identity. Default: AZURE_CLIENT_ID of the data plane.
+    #[serde(default, rename = "clientID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 36, max = 36), regex(pattern = GUID))]
+    pub client_id: Option<String>,
+    /// Tenant ID. Default: AZURE_TENANT_ID of the data plane.
+    #[serde(default, rename = "tenantID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = TENANT))]
+    pub tenant_id: Option<String>,
+}
+
+/// A managed identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AzureManagedIdentity {
+    /// Client ID of a user-assigned identity. Default: the system-assigned identity of the node.
+    #[serde(default, rename = "clientID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 36, max = 36), regex(pattern = GUID))]
+    pub client_id: Option<String>,
+}
+
+/// An application with a client secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AzureClientSecret {
+    /// Tenant ID.
+    #[serde(rename = "tenantID")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = TENANT))]
+    pub tenant_id: String,
+    /// Application (client) ID.
+    #[serde(rename = "clientID")]
+    #[schemars(length(min = 36, max = 36), regex(pattern = GUID))]
+    pub client_id: String,
+    /// Secret with the client secret, in this namespace. A trailing newline is ignored.
+    pub secret_ref: SecretKeyRef,
+}
+
+/// An identity at Google Cloud; exactly one of workloadIdentity and serviceAccountKey.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.workloadIdentity) != has(self.serviceAccountKey)")
+    .message("exactly one of workloadIdentity or serviceAccountKey must be set"))]
+pub struct GoogleCredential {
+    /// The data-plane pods' own identity: the credentials file in GOOGLE_APPLICATION_CREDENTIALS if it is set (workload identity
+    /// federation), otherwise the metadata server (GKE). The operator's --workload-identity-namespaces says in which namespaces
+    /// this is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<GoogleWorkloadIdentity>,
+    /// Key of a service account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_key: Option<GoogleServiceAccountKey>,
+}
+
+/// The pods' own identity at Google Cloud.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GoogleWorkloadIdentity {
+    /// Service account to impersonate with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SERVICE_ACCOUNT))]
+    pub impersonate: Option<String>,
+}
+
+/// The key of a service account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GoogleServiceAccountKey {
+    /// Secret with the key file (JSON), in this namespace.
+    pub secret_ref: SecretKeyRef,
+}
+
+impl Credentials {
+    /// The Secrets that hold them, each with a key in it.
+    pub fn secret_keys(&self) -> Vec<(&str, &str)> {
+        // Taken apart, so that a field that is forgotten here does not compile.
+        let Self { api_key, aws, azure, google } = self;
+        let mut found = Vec::new();
+        found.extend(api_key.iter().map(|it| &it.secret_ref).map(SecretKeyRef::parts));
+        found.extend(azure.iter().filter_map(|it| it.client_secret.as_ref()).map(|it| it.secret_ref.parts()));
+        found.extend(google.iter().filter_map(|it| it.service_account_key.as_ref()).map(|it| it.secret_ref.parts()));
+        let keys = ["accessKeyId", "secretAccessKey", "sessionToken"];
+        found.extend(aws.iter().flat_map(|it| keys.map(|key| (it.secret_ref.name.as_str(), key))));
+        found
+    }
+}

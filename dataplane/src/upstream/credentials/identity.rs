@@ -1,0 +1,76 @@
+//! Identities at clouds: whose tokens are asked for, and how.
+
+use std::sync::Arc;
+
+use routeapi_channel::snapshot::{Azure, Credential, Google, GoogleIdentity};
+
+use super::{
+    azure,
+    google::{self, InvalidKeyFile, KeyFile},
+    token::FetchError,
+    token_client::TokenClient,
+};
+use crate::upstream::authorization::Authorization;
+
+/// An identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// At Microsoft Entra ID.
+    Azure(Azure),
+    /// At Google Cloud.
+    Google {
+        /// Who asks; none for whoever the pod is.
+        key: Option<Arc<KeyFile>>,
+        /// Who is impersonated.
+        impersonate: Option<String>,
+    },
+}
+
+/// What was said of an identity cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the service account's key file cannot be used: {0}")]
+pub struct InvalidIdentity(#[from] InvalidKeyFile);
+
+impl Identity {
+    /// The identity that a credential stands for; none for keys.
+    ///
+    /// # Errors
+    /// When a key file is none.
+    pub fn new(told: &Credential) -> Result<Option<Self>, InvalidIdentity> {
+        Ok(match told {
+            Credential::ApiKey(_) | Credential::Header(_) | Credential::Aws(_) => None,
+            Credential::Azure(azure) => Some(Self::Azure(azure.clone())),
+            Credential::Google(Google { identity, impersonate }) => {
+                let key = match identity {
+                    GoogleIdentity::Workload {} => None,
+                    GoogleIdentity::ServiceAccountKey(file) => Some(Arc::new(KeyFile::read(file.expose())?)),
+                };
+                Some(Self::Google { key, impersonate: impersonate.clone() })
+            }
+        })
+    }
+
+    /// The URL of the configuration that is called for tokens; none where this program or the process's environment says it.
+    pub fn stated_url(&self) -> Option<&str> {
+        match self {
+            Self::Azure(_) => None,
+            Self::Google { key, .. } => key.as_ref().map(|key| key.token_uri()),
+        }
+    }
+
+    /// What this is called in `explain`.
+    pub const fn describe(&self) -> &'static str {
+        match self {
+            Self::Azure(_) => "an access token of Microsoft Entra ID",
+            Self::Google { .. } => "an access token of Google Cloud",
+        }
+    }
+
+    /// Fetches a token.
+    pub(super) async fn fetch(&self, client: &TokenClient) -> Result<Authorization, FetchError> {
+        match self {
+            Self::Azure(azure) => azure::fetch(azure, client).await,
+            Self::Google { key, impersonate } => google::fetch(key.as_deref(), impersonate.as_deref(), client).await,
+        }
+    }
+}

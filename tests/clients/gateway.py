@@ -76,9 +76,9 @@ def start(binary, upstream_url, directory):
     return run(manifests(upstream_url), directory, binary=binary)
 
 
-def run(text, directory, *options, binary=None):
-    """A gateway with these manifests."""
+def run(text, directory, *options, binary=None, env=None):
+    """A gateway with these manifests, and these variables beside the process's own."""
     path = directory / "manifests.yaml"
     path.write_text(text)
     command = [binary or os.environ["ROUTEAPI_BIN"], "run", "-f", str(path)]
-    return processes.Process([*command, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options])
+    return processes.Process([*command, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options], env)

@@ -11,7 +11,10 @@ use routeapi_channel::{
 };
 use routeapi_crds::{
     condition::Reason,
-    v1alpha1::{AIProviderSpec, AzureCredential, AzureManagedIdentity, AzureWorkloadIdentity, GoogleCredential},
+    v1alpha1::{
+        AIProviderSpec, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureWorkloadIdentity,
+        GoogleCredential,
+    },
     value::AddressPolicy,
 };
 use serde::Deserialize;
@@ -115,11 +118,7 @@ pub(super) fn azure(
         (.., Some(client)) => AzureIdentity::Client {
             tenant_id: client.tenant_id.clone(),
             client_id: client.client_id.clone(),
-            client_secret: references::key(
-                references,
-                "spec.credentials.azure.clientSecret.secretRef",
-                &client.secret_ref,
-            )?,
+            client_secret: client_secret_of(client, references)?,
         },
         (None, None, None) => {
             return Err(invalid("spec.credentials.azure: exactly one identity must be set".to_owned()));
@@ -127,6 +126,19 @@ pub(super) fn azure(
     };
     let usual = if host.ends_with(FOUNDRY_HOST) { FOUNDRY_SCOPE } else { AZURE_SCOPE };
     Ok(Credential::Azure(Azure { scope: scope.as_deref().unwrap_or(usual).to_owned(), identity }))
+}
+
+/// It goes into a form and not into a header, so that it may hold what is no control character.
+fn client_secret_of(client: &AzureClientSecret, references: &References<'_>) -> Result<Secret, SpecError> {
+    let field = "spec.credentials.azure.clientSecret.secretRef";
+    let source = Source::secret(field.to_owned(), &client.secret_ref.name, &client.secret_ref.key);
+    let check = |text: &str| {
+        if text.is_empty() {
+            return Err("is empty");
+        }
+        if text.chars().any(char::is_control) { Err("contains control characters") } else { Ok(()) }
+    };
+    references::text(references, &source, check).map(Secret::new)
 }
 
 /// The identity at Google Cloud, for the snapshot.

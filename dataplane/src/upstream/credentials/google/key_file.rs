@@ -12,6 +12,8 @@ use super::super::token::FetchError;
 
 /// How long an assertion may be used, in seconds: the most that Google allows.
 const ASSERTION_LIFE: i64 = 3_600;
+/// Whom assertions are for, whatever the file's `token_uri` says: that is what Google's own libraries sign.
+const AUDIENCE: &str = "https://oauth2.googleapis.com/token";
 /// By how much our clock may be ahead of Google's, in seconds.
 const SKEW: i64 = 60;
 
@@ -72,7 +74,7 @@ impl KeyFile {
         let claims = json!({
             "iss": self.client_email,
             "scope": scope,
-            "aud": self.token_uri,
+            "aud": AUDIENCE,
             "iat": issued,
             "exp": issued.saturating_add(ASSERTION_LIFE),
         });

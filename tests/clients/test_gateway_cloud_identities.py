@@ -207,3 +207,26 @@ def test_what_is_missing_in_a_pod_is_named(identity, start):
     gateway = start()
     assert ask(gateway)[0] == 502
     assert "azure.workload.identity/use" in gateway.wait_for(r"(.*AZURE_FEDERATED_TOKEN_FILE is not set.*)")
+
+
+@SOME
+def test_a_token_that_is_revoked_before_its_end_is_replaced(identity, start):
+    gateway = start()
+    assert ask(gateway)[0] == 200
+    age = time.monotonic()
+    until(lambda: time.monotonic() - age > 10.5)  # younger ones are not replaced
+    tokens = identity.tokens()
+    identity.issuer.tokens.revoke()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(gateway), range(16)))
+    assert {status for status, _ in answers} == {200}, answers
+    assert len(identity.tokens()) == len(tokens) + 1, "one for all of them"
+
+
+@pytest.mark.parametrize("identity", ["azure-workload"], indirect=True)
+def test_rejections_do_not_make_the_gateway_fetch_tokens(identity, start):
+    gateway = start()
+    assert ask(gateway)[0] == 200
+    identity.api.entra.tokens.revoke()
+    assert {ask(gateway)[0] for _ in range(10)} == {502}, "the token is younger than ten seconds"
+    assert len(identity.tokens()) == 1

@@ -51,6 +51,7 @@ use crate::{
     clock,
     config::runtime::{Route, Upstream},
     state::Availability,
+    upstream::Authorization,
 };
 
 /// How often a request is prepared anew for an upstream whose configuration changes meanwhile.
@@ -256,17 +257,24 @@ impl<'a> FallbackLoop<'a> {
         prepared: Prepared,
         guard: &mut Guard,
     ) -> Result<Option<Answer>, Refusal> {
-        let mut repeats = Repeats::new(&prepared);
-        let mut outcome = self.attempt_once(upstream, prepared, guard).await?;
-        while let Err(failure) = &outcome
-            && let Some(left_out) = repeats.after(failure, self.read, self.route.mode)
-            && self.plan.route.budget.try_retry()
-        {
+        let (mut repeats, mut prepared, mut has_replaced) = (Repeats::new(&prepared), prepared, false);
+        let outcome = loop {
+            let shown = upstream.client.credentials().map(|credentials| credentials.current());
+            let sent = prepared.left_out;
+            let outcome = self.attempt_once(upstream, prepared, guard).await?;
+            let Err(failure) = &outcome else { break outcome };
+            let left_out = match repeats.after(failure, self.read, self.route.mode) {
+                Some(left_out) => self.plan.route.budget.try_retry().then_some(left_out),
+                None if std::mem::replace(&mut has_replaced, true) => None,
+                // Rare, and not to be kept room for by every request.
+                None => Box::pin(self.replaces_token(upstream, failure, shown)).await.then_some(sent),
+            };
+            let Some(left_out) = left_out else { break outcome };
             guard.attempts.fail(failure.code(), clock::mono());
-            let Some(prepared) = self.prepare(upstream, left_out).await? else { break };
-            repeats.repeated(&prepared);
-            outcome = self.attempt_once(upstream, prepared, guard).await?;
-        }
+            let Some(next) = self.prepare(upstream, left_out).await? else { break outcome };
+            repeats.repeated(&next);
+            prepared = next;
+        };
         if outcome.is_ok() {
             repeats.learn(upstream, self.read);
         }
@@ -276,6 +284,17 @@ impl<'a> FallbackLoop<'a> {
                 self.note_failure(upstream, failure, guard)?;
                 Ok(None)
             }
+        }
+    }
+
+    /// Whether the upstream rejected a token in whose place there is a newer one now, for a request that is still here.
+    async fn replaces_token(&self, upstream: &Upstream, failure: &Failure, shown: Option<Arc<Authorization>>) -> bool {
+        let is_sent = self.read.rest.as_ref().is_some_and(|rest| rest.tail.has_begun());
+        match (upstream.client.credentials(), shown) {
+            (Some(credentials), Some(shown)) if failure.is_gateway_key_rejected() && !is_sent => {
+                credentials.replace(&shown).await
+            }
+            _ => false,
         }
     }
 

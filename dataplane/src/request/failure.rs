@@ -222,7 +222,8 @@ impl Failure {
         self.raw.take().filter(|_| !self.is_gateway_key_rejected())
     }
 
-    fn is_gateway_key_rejected(&self) -> bool {
+    /// Whether the upstream rejects what the gateway shows it, be it a key or a token.
+    pub(super) fn is_gateway_key_rejected(&self) -> bool {
         let answered = matches!(self.cause, Cause::ErrorAnswer | Cause::LateErrorEvent);
         answered && self.problem.kind == ProblemKind::Authentication
     }

@@ -21,10 +21,10 @@ mod token_client;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 pub use self::{
     environment::CloudEnvironment,
@@ -34,12 +34,20 @@ pub use self::{
 };
 use self::{schedule::Schedule, token::FetchError};
 use super::authorization::{Authorization, Stale};
-use crate::clock::Now;
+use crate::clock::{self, Now};
+
+/// How old a token is at least that is replaced because an upstream rejects it: whoever makes an upstream reject tokens does not
+/// make this process fetch one for each request.
+const REPLACE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a request waits for the replacement.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What proves to one upstream account that we may call it, as of now.
 #[derive(Debug)]
 pub struct Credentials {
     current: watch::Sender<Arc<Authorization>>,
+    /// How often fetching one has ended, well or not.
+    attempts: watch::Sender<u64>,
     /// When its tokens are fetched; none for what does not have to be.
     schedule: Mutex<Option<Schedule>>,
 }
@@ -62,7 +70,8 @@ impl Credentials {
             Source::Fixed(authorization) => authorization.clone(),
             Source::Identity(_) => Authorization::Pending,
         };
-        Self { current: watch::Sender::new(Arc::new(first)), schedule: Mutex::new(None) }
+        let (current, attempts) = (watch::Sender::new(Arc::new(first)), watch::Sender::new(0));
+        Self { current, attempts, schedule: Mutex::new(None) }
     }
 
     /// Takes it from this source from now on, for every request that has not gone out yet. Tokens of one identity serve until
@@ -104,6 +113,18 @@ impl Credentials {
         come.map(drop).map_err(|_| Stale)
     }
 
+    /// Whether something newer can be used than what the upstream has just rejected, as after a token was revoked before its
+    /// end. Fetches a token for that, at most once in [`REPLACE_INTERVAL`], and waits for it.
+    pub async fn replace(&self, rejected: &Arc<Authorization>) -> bool {
+        let is_newer = || !Arc::ptr_eq(&self.current.borrow(), rejected);
+        if is_newer() {
+            return true;
+        }
+        let mut attempts = self.attempts.subscribe();
+        let asked = self.schedule().as_mut().is_some_and(|schedule| schedule.replace(clock::mono(), REPLACE_INTERVAL));
+        asked && timeout(REPLACE_TIMEOUT, attempts.changed()).await.is_ok_and(|ended| ended.is_ok()) && is_newer()
+    }
+
     /// Follows it: for whoever has to know that something newer has come.
     pub fn watch(&self) -> watch::Receiver<Arc<Authorization>> {
         self.current.subscribe()
@@ -124,7 +145,8 @@ impl Credentials {
         match fetched {
             Ok(authorization) => {
                 schedule.succeeded(authorization.expires(), now);
-                self.publish(authorization);
+                // The same again is newer all the same: it was issued now.
+                self.current.send_replace(Arc::new(authorization));
             }
             Err(error) => {
                 schedule.failed(error, now.mono);
@@ -133,6 +155,7 @@ impl Credentials {
                 }
             }
         }
+        self.attempts.send_modify(|count| *count = count.wrapping_add(1));
         true
     }
 

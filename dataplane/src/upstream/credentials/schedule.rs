@@ -26,6 +26,8 @@ pub(super) struct Schedule {
     pub(super) identity: Arc<Identity>,
     due: Due,
     failures: u32,
+    /// When the last token came.
+    fetched: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +43,7 @@ const LOST: Duration = Duration::from_secs(120);
 impl Schedule {
     /// At once.
     pub(super) const fn new(identity: Arc<Identity>) -> Self {
-        Self { identity, due: Due::Now, failures: 0 }
+        Self { identity, due: Due::Now, failures: 0, fetched: None }
     }
 
     /// The identity, if a token is to be fetched for it now.
@@ -57,9 +59,21 @@ impl Schedule {
         })
     }
 
+    /// Fetches a token at once, if the last one came at least `interval` ago. Whether one is being fetched.
+    pub(super) fn replace(&mut self, now: Instant, interval: Duration) -> bool {
+        if matches!(self.due, Due::Now | Due::UnderWay { .. }) {
+            return true;
+        }
+        let is_old = self.fetched.is_some_and(|fetched| now.saturating_duration_since(fetched) >= interval);
+        if is_old {
+            self.due = Due::Now;
+        }
+        is_old
+    }
+
     /// A token came that holds until then.
     pub(super) fn succeeded(&mut self, expires: Option<i64>, now: Now) {
-        self.failures = 0;
+        (self.failures, self.fetched) = (0, Some(now.mono));
         let life = expires.map_or(WITHOUT_END, |end| {
             Duration::from_millis(u64::try_from(end.saturating_sub(now.unix_ms)).unwrap_or(0))
         });

@@ -100,3 +100,33 @@ fn tokens_serve_until_those_of_another_identity_come() {
     credentials.configure(identity("b"));
     assert_eq!(*credentials.current(), Authorization::Pending, "a key that was taken away is not used");
 }
+
+#[tokio::test(start_paused = true)]
+async fn rejected_token_is_replaced_if_it_is_not_new() {
+    let now = clock::now();
+    let credentials = Credentials::new(&identity("a"));
+    credentials.configure(identity("a"));
+    let first = credentials.begin(now.mono).unwrap();
+    credentials.fetched(&first, Ok(token("Bearer 1", hour(now))), now);
+    let shown = credentials.current();
+    assert!(!credentials.replace(&shown).await, "it has just come");
+    assert!(credentials.begin(clock::mono()).is_none());
+
+    tokio::time::advance(REPLACE_INTERVAL).await;
+    let replacing = credentials.replace(&shown);
+    tokio::pin!(replacing);
+    assert!(futures_util::poll!(&mut replacing).is_pending());
+    let second = credentials.begin(clock::mono()).expect("at once");
+    credentials.fetched(&second, Ok(token("Bearer 2", hour(now))), clock::now());
+    assert!(replacing.await);
+    assert!(credentials.replace(&shown).await, "what is newer already is not fetched again");
+
+    tokio::time::advance(REPLACE_INTERVAL).await;
+    let shown = credentials.current();
+    let replacing = credentials.replace(&shown);
+    tokio::pin!(replacing);
+    assert!(futures_util::poll!(&mut replacing).is_pending());
+    let third = credentials.begin(clock::mono()).unwrap();
+    credentials.fetched(&third, Err(&FetchError::unreachable("down")), clock::now());
+    assert!(!replacing.await, "whoever waits is told at once");
+}

@@ -18,6 +18,8 @@ import gateway as gateways
 from drivers import DRIVERS
 from processes import Process, Upstream, built
 
+pytest_plugins = ["clouds.fixtures"]
+
 # The beginning of a test file's name, and what its tests need beside the scripted upstream.
 NEEDED = {
     "test_gateway_": "ROUTEAPI_BIN",

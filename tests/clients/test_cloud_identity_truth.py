@@ -6,11 +6,7 @@ import subprocess
 import sys
 import time
 
-import boto3
-import botocore.config
 import botocore.exceptions
-import botocore.loaders
-import botocore.session
 import botocore.utils
 import google.auth
 import google.auth.crypt
@@ -24,21 +20,12 @@ from azure import identity
 from azure.core.exceptions import ClientAuthenticationError
 from google.oauth2 import service_account
 
+import converse_driver
 from clouds import aws, entra as entras, google as googles
 
 COGNITIVE = "https://cognitiveservices.azure.com"
 SCOPE = f"{COGNITIVE}/.default"
-
-
-@pytest.fixture(autouse=True)
-def no_cloud_of_our_own(monkeypatch, tmp_path):
-    """What the machine that runs the tests knows of clouds is not seen by them."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "GCE_", "CLOUDSDK_", "MSI_", "IDENTITY_")):
-            monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "CLOUDSDK_CONFIG"):
-        monkeypatch.setenv(name, str(tmp_path / "nothing"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+pytestmark = pytest.mark.usefixtures("no_cloud_of_our_own")
 
 
 @pytest.fixture
@@ -326,19 +313,9 @@ def test_google_is_asked_again_after_a_fault_that_passes(google_identity, fault)
 # AWS
 
 
-# Keeps the descriptions of services, which are long.
-LOADER = botocore.loaders.create_loader()
-
-
-def session():
-    made = botocore.session.Session()
-    made.register_component("data_loader", LOADER)
-    return made
-
-
 def chain():
     """The credentials that botocore finds by itself, asked for."""
-    return session().get_credentials().get_frozen_credentials()
+    return converse_driver.session().get_credentials().get_frozen_credentials()
 
 
 def test_web_identity(aws_identity, pod, tmp_path):
@@ -377,9 +354,8 @@ def test_pod_identity_takes_the_present_token_only(aws_identity, pod, tmp_path, 
 
 def sts(aws_identity, **more):
     key = aws_identity.static
-    options = {"aws_access_key_id": key.id, "aws_secret_access_key": key.secret, "region_name": aws.REGION, **more}
-    once = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=2)
-    return boto3.Session(botocore_session=session()).client("sts", endpoint_url=aws_identity.url, config=once, **options)
+    keys = {"aws_access_key_id": key.id, "aws_secret_access_key": key.secret}
+    return converse_driver.client("sts", aws_identity.url, **{"region_name": aws.REGION, **keys, **more})
 
 
 def test_assume_role_tells_who_spends(aws_identity):

@@ -1,7 +1,7 @@
 """Fakes of the clouds' services: what gives out credentials, and what they are for.
 
-Each is a server on 127.0.0.1 with a free port, started by a fixture of `fixtures.py`. None of them is believed for its own
-sake: `test_cloud_truth.py` runs the vendors' own SDKs straight against them.
+Each is a server on 127.0.0.1 with free ports, started by a fixture of `fixtures.py`. None of them is believed for its
+own sake: `test_cloud_*truth.py` run the vendors' own SDKs straight against them.
 
 | module | is |
 |---|---|

@@ -3,10 +3,11 @@
 | request | port |
 |---|---|
 | `POST /{tenant}/oauth2/v2.0/token`, with a secret or an assertion | TLS |
-| `GET /{tenant}/v2.0/.well-known/openid-configuration`, `GET /common/discovery/instance` | TLS |
+| `GET /{tenant}/v2.0/.well-known/openid-configuration` | TLS |
+| `GET /common/discovery/instance` | TLS |
 | `GET /metadata/identity/oauth2/token` | plain |
 
-Sources: the vendor's pages on the client credentials flow and on managed identities; azure-identity and MSAL, which ask.
+Sources: the vendor's pages on client credentials and on managed identities; azure-identity and MSAL, which ask.
 """
 
 import itertools

@@ -179,7 +179,7 @@ class Google(Fake):
             raise Refused("invalid_grant", "Invalid JWT: Failed audience check.")
         issued, expires = claims.get("iat"), claims.get("exp")
         if not isinstance(issued, int) or not isinstance(expires, int) or not 0 < expires - issued <= 3600:
-            words = "Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp."
+            words = "Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
             raise Refused("invalid_grant", f"Invalid JWT: {words}")
         if expires <= now or issued > now + 300:
             raise Refused("invalid_grant", "Invalid JWT: Token is not within its timeframe. Check your iat and exp.")

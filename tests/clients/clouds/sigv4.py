@@ -1,7 +1,7 @@
 """Verifies AWS Signature Version 4: botocore's own signer computes what the signature must be.
 
-The path is taken as it came and encoded once more, as every service but S3 does: `/model/a%3A0/converse` is canonical as
-`/model/a%253A0/converse`.
+The path is taken as it came and encoded once more, as every service but S3 does: `/model/a%3A0/converse` is canonical
+as `/model/a%253A0/converse`.
 """
 
 import datetime
@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 
-from botocore.auth import SigV4Auth
+from botocore.auth import SIGNED_HEADERS_BLACKLIST, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -18,8 +18,8 @@ FORM = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/, ]+)/(\d{8})/([^/, ]+)/([^/, ]+)/aws4_request, *"
     r"SignedHeaders=([a-z0-9;-]+), *Signature=([0-9a-f]{64})"
 )
-# A proxy may change or remove these: a signature that covers them breaks behind it.
-NEVER = {"connection", "user-agent", "expect", "transfer-encoding", "traceparent"}
+# What proxies change or remove, as botocore has it: a signature that covers them breaks behind one.
+NEVER = set(SIGNED_HEADERS_BLACKLIST)
 
 
 class Refused(Exception):

@@ -10,6 +10,7 @@ import pytest
 
 from .aws import Aws
 from .azure_openai import AzureOpenAI
+from .bedrock import Bedrock
 from .certificates import Authority
 from .entra import Entra
 from .google import Google
@@ -64,4 +65,10 @@ def azure(authority, upstream, entra):
 @pytest.fixture
 def vertex(authority, upstream, google_identity):
     with Vertex(authority, upstream.url, google_identity) as fake:
+        yield fake
+
+
+@pytest.fixture
+def bedrock(authority, upstream, aws_identity):
+    with Bedrock(authority, upstream.url, aws_identity) as fake:
         yield fake

@@ -96,6 +96,7 @@ def test_an_unknown_deployment(v1, dated):
         ("/openai/responses", 404),
         (f"/openai/v1/chat/completions?api-version={OLD}", 400),
         ("/openai/v1/chat/completions?api-version=preview", 200),
+        ("/api/projects/gateway/openai/v1/chat/completions", 200),
         ("/v1/chat/completions", 404),
         (f"/openai/deployments/../chat/completions?api-version={OLD}", 404),
     ],

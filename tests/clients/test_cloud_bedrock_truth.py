@@ -340,6 +340,23 @@ def test_models_that_are_not_served(bedrock, runtime):
             client.chat.completions.create(model=MODEL, messages=CLAUDE["messages"])
 
 
+def test_mantle_takes_a_key(mantle):
+    with anthropic.AnthropicBedrockMantle(base_url=f"{mantle.url}/anthropic", api_key=mantle.key) as client:
+        told = client.messages.create(model="anthropic.claude", max_tokens=9, messages=CLAUDE["messages"])
+        assert told.content[0].text == "You said: a b"
+        with pytest.raises(anthropic.NotFoundError, match="isn't supported on this route"):
+            client.messages.create(model="anthropic.missing", max_tokens=9, messages=CLAUDE["messages"])
+
+
+def test_a_signature_for_the_runtime_is_none_for_mantle(mantle, aws_identity):
+    key = aws_identity.static
+    request = botocore.awsrequest.AWSRequest("POST", f"{mantle.url}/v1/chat/completions", data="{}")
+    credentials = botocore.credentials.Credentials(key.id, key.secret)
+    botocore.auth.SigV4Auth(credentials, "bedrock", aws.REGION).add_auth(request)
+    answer = httpx2.post(request.url, content=b"{}", headers=request.prepare().headers)
+    assert answer.status_code == 401 and "bedrock-mantle" in answer.json()["error"]["message"]
+
+
 def test_an_image_in_a_tool_result(runtime):
     png = base64.b64decode("iVBORw0KGgo=")
     messages = [USER, USE, result(image(png), {"text": "x"})]

@@ -254,6 +254,15 @@ def test_google_by_federation(google_identity, monkeypatch, tmp_path, impersonat
     assert len(google_identity.federated.issued()) == 1
 
 
+def test_google_refuses_to_impersonate(google_identity, monkeypatch, tmp_path):
+    account = google_identity.external_account(tmp_path, impersonate=True)
+    place = "service_account_impersonation_url"
+    account[place] = account[place].replace("gateway", "other")
+    credentials = by_default(account, monkeypatch, google_identity, tmp_path)
+    with pytest.raises(google.auth.exceptions.RefreshError, match="NOT_FOUND"):
+        refreshed(credentials)
+
+
 def test_google_takes_the_present_token_of_a_pod_only(google_identity, monkeypatch, tmp_path):
     account = google_identity.external_account(tmp_path)
     google_identity.rotate()
@@ -350,6 +359,17 @@ def test_pod_identity_takes_the_present_token_only(aws_identity, pod, tmp_path, 
     aws_identity.rotate()
     with pytest.raises(botocore.exceptions.CredentialRetrievalError, match="403"):
         chain()
+
+
+@pytest.mark.parametrize(("fault", "words"), [("rejected", "403"), ("unavailable", "503"), ("bad_json", "JSON")])
+def test_faults_of_pod_identity(aws_identity, pod, tmp_path, monkeypatch, fault, words):
+    monkeypatch.setattr(botocore.utils.ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    pod(aws_identity.pod_environment(tmp_path))
+    aws_identity.fail(fault)
+    with pytest.raises(botocore.exceptions.CredentialRetrievalError, match=words):
+        chain()
+    aws_identity.fail(fault, times=1)  # it is asked again
+    assert aws_identity.find(chain().access_key)
 
 
 def sts(aws_identity, **more):

@@ -65,6 +65,17 @@ def bedrock_claude(fixture):
     return anthropic.AnthropicBedrock(base_url=fixture("bedrock").url, **keys, **ONCE)
 
 
+def mantle_claude(fixture):
+    key = fixture("aws_identity").static
+    keys = {"aws_access_key": key.id, "aws_secret_key": key.secret, "aws_region": "us-east-1"}
+    return anthropic.AnthropicBedrockMantle(base_url=f"{fixture('mantle').url}/anthropic", **keys, **ONCE)
+
+
+def mantle_openai(fixture):
+    mantle = fixture("mantle")
+    return openai.OpenAI(base_url=f"{mantle.url}/v1", api_key=mantle.key, **ONCE)
+
+
 def bedrock_openai(fixture):
     bedrock = fixture("bedrock")
     return openai.OpenAI(base_url=f"{bedrock.url}/openai/v1", api_key=bedrock.key, **ONCE)
@@ -82,6 +93,9 @@ WAYS = {
     "bedrock-claude": (drivers.Claude, bedrock_claude, CLAUDE_ON_BEDROCK),
     "bedrock-openai-chat": (drivers.Chat, bedrock_openai, "openai.gpt-oss-120b"),
     "bedrock-openai-responses": (drivers.Responses, bedrock_openai, "openai.gpt-oss-120b"),
+    "mantle-claude": (drivers.Claude, mantle_claude, "anthropic.claude-sonnet-4-5"),
+    "mantle-chat": (drivers.Chat, mantle_openai, "openai.gpt-oss-120b"),
+    "mantle-responses": (drivers.Responses, mantle_openai, "openai.gpt-oss-120b"),
     "bedrock-converse": (Converse, None, CLAUDE_ON_BEDROCK),
     "bedrock-converse-profile": (Converse, None, PROFILE),
 }
@@ -183,7 +197,7 @@ def test_a_credential_that_is_not_taken(way, driver, request):
         cloud.identity.revoke()
     else:
         cloud.key = "another"
-    if way.startswith("bedrock"):
+    if way.startswith(("bedrock", "mantle")):
         cloud.identity.static.revoked = True
     with pytest.raises(Exception) as raised:
         driver.send()

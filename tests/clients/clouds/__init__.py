@@ -11,4 +11,5 @@ own sake: `test_cloud_*truth.py` run the vendors' own SDKs straight against them
 | `azure_openai` | Azure OpenAI and Claude on Foundry, in front of the scripted upstream |
 | `vertex` | Vertex AI, in front of the scripted upstream |
 | `bedrock` | Bedrock's runtime; Claude's own API in front of the scripted upstream, Converse by itself |
+| `mantle` | Bedrock's host for the vendors' own APIs, in front of the scripted upstream |
 """

@@ -137,6 +137,13 @@ class Aws(Fake):
             self._keys[key_id] = key
             return key
 
+    def fault(self, name, request):
+        reply = super().fault(name, request)
+        if request.path != "/v1/credentials":
+            return reply
+        body = {"code": "AccessDeniedException" if name == "rejected" else "ServerException", "message": name}
+        return document(body, reply.status)
+
     def answer(self, request):
         if request.path == "/v1/credentials" and request.method == "GET":
             return self._container(request)

@@ -3,6 +3,7 @@
 | path | version | model |
 |---|---|---|
 | `/openai/v1/{chat/completions,responses,embeddings}` | none, or `preview` | the deployment, in the body |
+| `/api/projects/{p}/openai/v1/{…}` | the same | the same |
 | `/openai/deployments/{d}/{chat/completions,embeddings}` | a date | the deployment, in the path |
 | `/openai/responses` | a date | the deployment, in the body |
 | `/anthropic/v1/messages`, `/anthropic/v1/messages/count_tokens` | none | the deployment, in the body |
@@ -78,7 +79,7 @@ class AzureOpenAI(Fake):
         if request.method != "POST":
             raise Refused(404, "404", "Resource not found")
         match parts:
-            case ["openai", "v1", *rest] if "/".join(rest) in ("chat/completions", "responses", "embeddings"):
+            case ["openai", "v1", *rest] | ["api", "projects", _, "openai", "v1", *rest] if "/".join(rest) in ("chat/completions", "responses", "embeddings"):
                 self._authorized(request, COGNITIVE, FOUNDRY, key_is_bearer=True)
                 if request.query.get("api-version", "preview") not in ("preview", "v1"):
                     raise Refused(400, "BadRequest", "API version not supported")
@@ -128,7 +129,7 @@ class AzureOpenAI(Fake):
         if self.refuses_stream_options and "stream_options" in body:
             words = "Unrecognized request argument supplied: stream_options"
             raise Refused(400, None, words, type="invalid_request_error", param=None)
-        answer = self.behind.post(f"/v1/{path}", body, _passed(request))
+        answer = self.behind.post(f"/v1/{path}", body, behind.own(request))
         if path != "chat/completions" or answer.status != 200:
             return answer.reply()
         if answer.body is None:
@@ -166,7 +167,7 @@ class AzureOpenAI(Fake):
     def _claude(self, request):
         self._deployed(request.json)
         path = request.path.removeprefix("/anthropic")
-        return self.behind.post(path, request.body, _passed(request)).reply()
+        return self.behind.post(path, request.body, behind.own(request)).reply()
 
 
 def _about(**members):
@@ -181,8 +182,3 @@ def _late(offset):
     offsets = {"check_offset": offset, "start_offset": 0, "end_offset": offset}
     found = {"content_filter_results": SAFE, "content_filter_offsets": offsets}
     return {"index": 0, "finish_reason": None, **found}
-
-
-def _passed(request):
-    """The headers that the dialect itself has."""
-    return {name: request.headers[name] for name in ("anthropic-version", "anthropic-beta") if name in request.headers}

@@ -75,6 +75,11 @@ def _events(connection, response):
             raise Cut
 
 
+def own(request):
+    """The headers that Claude's own API has."""
+    return {name: request.headers[name] for name in ("anthropic-version", "anthropic-beta") if name in request.headers}
+
+
 def data(event):
     """The document of an event; None if it has none, as heartbeats and `[DONE]`."""
     lines = [line.removeprefix(b"data:") for line in event.splitlines() if line.startswith(b"data:")]

@@ -14,6 +14,7 @@ from .bedrock import Bedrock
 from .certificates import Authority
 from .entra import Entra
 from .google import Google
+from .mantle import Mantle
 from .vertex import Vertex
 
 # What tells clients of a cloud that they are in one, and who they are.
@@ -71,4 +72,10 @@ def vertex(authority, upstream, google_identity):
 @pytest.fixture
 def bedrock(authority, upstream, aws_identity):
     with Bedrock(authority, upstream.url, aws_identity) as fake:
+        yield fake
+
+
+@pytest.fixture
+def mantle(authority, upstream, aws_identity):
+    with Mantle(authority, upstream.url, aws_identity) as fake:
         yield fake

@@ -146,6 +146,14 @@ class Google(Fake):
         tokens = self.federated if (value or "").startswith("federated-") else self.tokens
         return tokens.refusal(value, {CLOUD_PLATFORM})
 
+    def fault(self, name, request):
+        reply = super().fault(name, request)
+        if not request.path.endswith(":generateAccessToken"):
+            return reply
+        if name == "rejected":
+            return _rpc(403, "PERMISSION_DENIED", "Permission 'iam.serviceAccounts.getAccessToken' denied on resource")
+        return _rpc(reply.status, "RESOURCE_EXHAUSTED" if reply.status == 429 else "UNAVAILABLE", name)
+
     def answer(self, request):
         place = f"/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken"
         if request.method == "GET" and (request.path == "/" or request.path.startswith(METADATA)):

@@ -201,7 +201,11 @@ class Fake:
             raise Hang
         if fault == "bad_json":
             return text('{"access_token": "half of it', kind="application/json")
-        return self.FAULTS[fault] if fault else self.answer(request)
+        return self.fault(fault, request) if fault else self.answer(request)
+
+    def fault(self, name, request):
+        """The reply of a fault, where the words of `FAULTS` are not those of all paths."""
+        return self.FAULTS[name]
 
     def _take_fault(self):
         fault = self._fault

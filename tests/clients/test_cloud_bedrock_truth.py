@@ -348,6 +348,18 @@ def test_mantle_takes_a_key(mantle):
             client.messages.create(model="anthropic.missing", max_tokens=9, messages=CLAUDE["messages"])
 
 
+def test_signatures_of_the_apis_of_openai(bedrock, aws_identity):
+    body = json.dumps({"model": "openai.gpt-oss-120b", "messages": CLAUDE["messages"]})
+    url, key = f"{bedrock.url}/openai/v1/chat/completions", aws_identity.static
+    headers = {"content-type": "application/json"}
+    request = botocore.awsrequest.AWSRequest("POST", url, data=body, headers=headers)
+    credentials = botocore.credentials.Credentials(key.id, key.secret)
+    botocore.auth.SigV4Auth(credentials, "bedrock", aws.REGION).add_auth(request)
+    prepared = request.prepare()
+    answer = httpx2.post(url, content=prepared.body, headers=prepared.headers)
+    assert answer.json()["choices"][0]["message"]["content"] == "You said: a b"
+
+
 def test_a_signature_for_the_runtime_is_none_for_mantle(mantle, aws_identity):
     key = aws_identity.static
     request = botocore.awsrequest.AWSRequest("POST", f"{mantle.url}/v1/chat/completions", data="{}")

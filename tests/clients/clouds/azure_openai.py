@@ -20,6 +20,7 @@ from .server import Fake, document, segment
 COGNITIVE, FOUNDRY = "https://cognitiveservices.azure.com", "https://ai.azure.com"
 DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 RESPONSES_SINCE = "2025-03-01-preview"
+V1 = ("chat/completions", "responses", "embeddings")
 KEY = "azure-key-of-the-resource"
 SAFE = {kind: {"filtered": False, "severity": "safe"} for kind in ("hate", "self_harm", "sexual", "violence")}
 NO_JAILBREAK = {"detected": False, "filtered": False}
@@ -79,7 +80,7 @@ class AzureOpenAI(Fake):
         if request.method != "POST":
             raise Refused(404, "404", "Resource not found")
         match parts:
-            case ["openai", "v1", *rest] | ["api", "projects", _, "openai", "v1", *rest] if "/".join(rest) in ("chat/completions", "responses", "embeddings"):
+            case ["openai", "v1", *rest] | ["api", "projects", _, "openai", "v1", *rest] if "/".join(rest) in V1:
                 self._authorized(request, COGNITIVE, FOUNDRY, key_is_bearer=True)
                 if request.query.get("api-version", "preview") not in ("preview", "v1"):
                     raise Refused(400, "BadRequest", "API version not supported")

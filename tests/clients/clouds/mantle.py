@@ -5,8 +5,8 @@
 | `/anthropic/v1/messages`, `/anthropic/v1/messages/count_tokens` | Claude's, with its own stream |
 | `/v1/chat/completions`, `/v1/responses` | OpenAI's |
 
-A key of Bedrock comes as bearer (or `x-api-key`, to Claude's); signatures are for the service `bedrock-mantle`. The words
-of its refusals are an estimate: no SDK depends on them.
+A key of Bedrock comes as bearer (or `x-api-key`, to Claude's); signatures are for the service `bedrock-mantle`. The
+words of its refusals are an estimate: no SDK depends on them.
 """
 
 import datetime

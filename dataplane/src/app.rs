@@ -179,13 +179,7 @@ impl App {
             .with_egress(settings.egress)
             .with_connections(settings.upstreams, upstream_metrics.clone(), spawner.clone());
         let state = Arc::new(state);
-        let renewal = Renewal {
-            client: Arc::new(TokenClient::new(state.clients(), settings.cloud)?),
-            rejected_keys: Arc::clone(state.rejected_keys()),
-            metrics: upstream_metrics,
-            spawner: spawner.clone(),
-            changed: Arc::clone(state.credentials_changed()),
-        };
+        let renewal = renewal(&state, settings.cloud, upstream_metrics, &spawner)?;
         let shared = Shared {
             installer: Arc::new(installer(&settings.source, &state)),
             drain: Drain::new(),
@@ -280,6 +274,22 @@ impl Drop for Running {
         self.drain.expire();
         self.stop.cancel();
     }
+}
+
+/// What renews the tokens of identities.
+fn renewal(
+    state: &SharedState,
+    cloud: CloudEnvironment,
+    metrics: upstream::Metrics,
+    spawner: &Spawner,
+) -> Result<Renewal, InvalidTrust> {
+    Ok(Renewal {
+        client: Arc::new(TokenClient::new(state.clients(), cloud)?),
+        rejected_keys: Arc::clone(state.rejected_keys()),
+        metrics,
+        spawner: spawner.clone(),
+        changed: Arc::clone(state.credentials_changed()),
+    })
 }
 
 fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartError> {

@@ -16,6 +16,7 @@ use routeapi_protocol::{
     request::{Destination, ParsedRequest, Prepared},
     scan::Scan,
     wire::{
+        event_stream::EventStreamDecoder,
         json_array::ArrayDecoder,
         sse::{Frame, SseDecoder},
     },
@@ -26,8 +27,9 @@ use serde::de::IgnoredAny;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their targets and of their seeds' directories.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("sse", sse),
+    ("event_stream", event_stream),
     ("json_array", json_array),
     ("scan", scan),
     ("inbound", inbound),
@@ -38,8 +40,13 @@ pub const TARGETS: [(&str, Target); 8] = [
 ];
 
 /// Dialects that are read and written.
-pub const OPERATIONS: [Operation; 4] =
-    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
+pub const OPERATIONS: [Operation; 5] = [
+    Operation::ChatCompletions,
+    Operation::Responses,
+    Operation::Messages,
+    Operation::GenerateContent,
+    Operation::Converse,
+];
 
 /// Models whose encodings differ, tried for every upstream.
 const MODELS: [&str; 3] = ["gpt-5.4", "claude-opus-4-7", "gemini-2.0-flash"];
@@ -59,6 +66,23 @@ pub fn sse(input: &[u8]) {
             }
         }
         decoder.finish(&mut keep);
+        Some(frames)
+    };
+    let (head, tail) = input.split_at(cut);
+    assert_eq!(read(&[head, tail]), read(&[input]), "cut at {cut}");
+}
+
+/// Frames of Amazon's event stream: the same, and no frame is held that declares too much.
+pub fn event_stream(input: &[u8]) {
+    let (cut, input) = cut(input);
+    let read = |pieces: &[&[u8]]| {
+        let (mut decoder, mut frames) = (EventStreamDecoder::new(), Vec::new());
+        let mut keep = |frame: Frame<'_>| frames.push((frame.event.map(str::to_owned), frame.data.to_owned()));
+        for piece in pieces {
+            if decoder.push(piece, &mut keep).is_err() {
+                return None;
+            }
+        }
         Some(frames)
     };
     let (head, tail) = input.split_at(cut);
@@ -160,12 +184,17 @@ pub fn streams(input: &[u8]) {
         assert!(stream.finish().is_empty(), "{from:?} to {to:?}: a second end");
         assert!(sent.len() <= input.len() * 64 + (1 << 16), "{from:?} to {to:?}: {} of {}", sent.len(), input.len());
         if !prepared.translation.is_passthrough() {
-            let mut frames = SseDecoder::new();
             let check = |frame: Frame<'_>| {
                 if frame.data != "[DONE]" {
                     assert_json(frame.data.as_bytes(), from, to);
                 }
             };
+            if to == Operation::Converse {
+                let read = EventStreamDecoder::new().push(&sent, check);
+                read.unwrap_or_else(|error| panic!("{from:?} to {to:?}: {error}"));
+                continue;
+            }
+            let mut frames = SseDecoder::new();
             frames.push(&sent, check).unwrap_or_else(|error| panic!("{from:?} to {to:?}: {error}"));
             frames.finish(check);
         }
@@ -219,6 +248,7 @@ fn asking(client: Operation, stream: bool) -> Bytes {
         Operation::ChatCompletions => format!(r#"{{"model":"m","stream":{stream},{message}}}"#),
         Operation::Messages => format!(r#"{{"model":"m","stream":{stream},"max_tokens":9,{message}}}"#),
         Operation::Responses => format!(r#"{{"model":"m","stream":{stream},"input":"x"}}"#),
+        Operation::Converse => r#"{"messages":[{"role":"user","content":[{"text":"x"}]}]}"#.to_owned(),
         _ => r#"{"contents":[{"role":"user","parts":[{"text":"x"}]}]}"#.to_owned(),
     };
     body.into()
@@ -229,6 +259,7 @@ fn matched(client: Operation) -> MatchedPath {
         Operation::ChatCompletions => ("/v1/chat/completions", None),
         Operation::Responses => ("/v1/responses", None),
         Operation::Messages => ("/v1/messages", None),
+        Operation::Converse => ("/model/m/converse-stream", None),
         _ => ("/v1beta/models/m:streamGenerateContent", Some("alt=sse")),
     };
     match route("POST", path, query) {

@@ -7,6 +7,7 @@ pub mod block_sequencer;
 pub mod block_text;
 pub mod chat;
 pub mod contract;
+pub mod converse;
 pub mod effort;
 pub mod extras;
 pub mod field;
@@ -38,7 +39,9 @@ pub fn client_codec(operation: Operation) -> Option<&'static dyn ClientCodec> {
         Operation::ChatCompletions => Some(&chat::Chat),
         Operation::GenerateContent => Some(&gemini::Gemini),
         Operation::Responses => Some(&responses::Responses),
+        Operation::Converse => Some(&converse::Converse),
         Operation::ResponsesInputTokens
+        | Operation::ConverseCountTokens
         | Operation::Embeddings
         | Operation::MessagesCountTokens
         | Operation::EmbedContent
@@ -57,7 +60,9 @@ pub fn upstream_codec(operation: Operation) -> Option<&'static dyn UpstreamCodec
         Operation::ChatCompletions => Some(&chat::Chat),
         Operation::GenerateContent => Some(&gemini::Gemini),
         Operation::Responses => Some(&responses::Responses),
+        Operation::Converse => Some(&converse::Converse),
         Operation::ResponsesInputTokens
+        | Operation::ConverseCountTokens
         | Operation::Embeddings
         | Operation::MessagesCountTokens
         | Operation::EmbedContent

@@ -24,12 +24,16 @@ const MESSAGES: [&str; 7] = ["model", "tools", "tool_choice", "system", "message
 const RESPONSES: [&str; 8] =
     ["model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text"];
 
+/// The same of Bedrock's.
+const CONVERSE: [&str; 4] = ["toolConfig", "system", "messages", "additionalModelRequestFields"];
+
 /// The call whose prompt an operation counts; none for operations that do not count.
 pub(crate) const fn counted(counter: Operation) -> Option<Operation> {
     match counter {
         Operation::MessagesCountTokens => Some(Operation::Messages),
         Operation::CountTokens => Some(Operation::GenerateContent),
         Operation::ResponsesInputTokens => Some(Operation::Responses),
+        Operation::ConverseCountTokens => Some(Operation::Converse),
         _ => None,
     }
 }
@@ -40,6 +44,7 @@ pub(crate) const fn counter(counted: Operation) -> Option<Operation> {
         Operation::Messages => Some(Operation::MessagesCountTokens),
         Operation::GenerateContent => Some(Operation::CountTokens),
         Operation::Responses => Some(Operation::ResponsesInputTokens),
+        Operation::Converse => Some(Operation::ConverseCountTokens),
         _ => None,
     }
 }
@@ -53,6 +58,13 @@ pub(crate) fn unwrapped(client: Operation, body: Bytes) -> Bytes {
             let found = whole.iter().find_map(|name| scan.last(&body, name));
             match found.filter(|value| matches!(value.kind, Kind::Object { .. })) {
                 Some(value) => body.slice(value.span.clone()),
+                None => body,
+            }
+        }
+        Operation::ConverseCountTokens => {
+            let found = scan.last(&body, "input").and_then(|input| input.member(&body, "converse"));
+            match found.filter(|value| matches!(value.kind, Kind::Object { .. })) {
+                Some(value) => body.slice(value.span),
                 None => body,
             }
         }
@@ -95,6 +107,9 @@ pub(crate) fn wrapped(upstream: Operation, body: Vec<u8>, resource: &str) -> Vec
             [b"{\"generateContentRequest\":", request.as_slice(), b"}"].concat()
         }
         Operation::ResponsesInputTokens => only(&RESPONSES, body),
+        Operation::ConverseCountTokens => {
+            [b"{\"input\":{\"converse\":", only(&CONVERSE, body).as_slice(), b"}}"].concat()
+        }
         _ => only(&MESSAGES, body),
     }
 }
@@ -129,6 +144,7 @@ fn only(names: &[&str], body: Vec<u8>) -> Vec<u8> {
 pub(crate) fn tokens(upstream: Operation, answer: &[u8]) -> Option<u64> {
     let (name, spelling) = match upstream {
         Operation::CountTokens => ("totalTokens", Spelling::Proto),
+        Operation::ConverseCountTokens => ("inputTokens", Spelling::Exact),
         _ => ("input_tokens", Spelling::Exact),
     };
     Object::parse(answer, spelling).ok()?.take(name).ok()?
@@ -139,6 +155,7 @@ pub(crate) fn answer(client: Operation, tokens: u64) -> Vec<u8> {
     let mut out = Vec::new();
     write::object(&mut out, |out| match client {
         Operation::CountTokens => out.put("totalTokens", &tokens),
+        Operation::ConverseCountTokens => out.put("inputTokens", &tokens),
         Operation::ResponsesInputTokens => {
             out.put("object", "response.input_tokens");
             out.put("input_tokens", &tokens);
@@ -161,7 +178,7 @@ mod tests {
 
     #[test]
     fn counters_and_the_calls_they_count_are_pairs() {
-        for call in [Operation::Messages, Operation::GenerateContent, Operation::Responses] {
+        for call in [Operation::Messages, Operation::GenerateContent, Operation::Responses, Operation::Converse] {
             assert_eq!(counter(call).and_then(counted), Some(call));
         }
         assert_eq!(counter(Operation::ChatCompletions), None);

@@ -13,6 +13,8 @@ pub enum Family {
     Anthropic,
     /// Google's Gemini API.
     Gemini,
+    /// Amazon Bedrock's runtime API.
+    Bedrock,
 }
 
 /// One kind of call of one family.
@@ -40,6 +42,10 @@ pub enum Operation {
     CountTokens,
     /// `POST …/publishers/google/models/{m}:predict` of Vertex AI, which only upstreams have
     Predict,
+    /// `POST /model/{m}/converse` and `/converse-stream`
+    Converse,
+    /// `POST /model/{m}/count-tokens`
+    ConverseCountTokens,
     /// Another endpoint of OpenAI's, which is passed on and never translated.
     Direct(Direct),
     /// A call about a response that OpenAI keeps.
@@ -53,6 +59,8 @@ pub enum CallPath {
     Fixed(&'static str),
     /// `models/{model}:{verb}`, with Google's verb.
     Verb(&'static str),
+    /// `model/{model}/{action}`, with Bedrock's action.
+    Action(&'static str),
 }
 
 /// What an operation gives. Requests are translated between operations of one kind only.
@@ -73,7 +81,7 @@ pub enum OperationKind {
 impl Operation {
     /// The operations of clients that are translated or looked into: all but [`Operation::Direct`] and
     /// [`Operation::Stored`].
-    pub const KNOWN: [Self; 10] = [
+    pub const KNOWN: [Self; 12] = [
         Self::ChatCompletions,
         Self::Responses,
         Self::ResponsesInputTokens,
@@ -84,9 +92,12 @@ impl Operation {
         Self::EmbedContent,
         Self::BatchEmbedContents,
         Self::CountTokens,
+        Self::Converse,
+        Self::ConverseCountTokens,
     ];
 
-    /// Its path. `streamGenerateContent` is another verb of [`Operation::GenerateContent`].
+    /// Its path. `streamGenerateContent` is another verb of [`Operation::GenerateContent`], `converse-stream` another action
+    /// of [`Operation::Converse`].
     pub const fn path(self) -> CallPath {
         match self {
             Self::ChatCompletions => CallPath::Fixed("/chat/completions"),
@@ -100,6 +111,8 @@ impl Operation {
             Self::BatchEmbedContents => CallPath::Verb("batchEmbedContents"),
             Self::CountTokens => CallPath::Verb("countTokens"),
             Self::Predict => CallPath::Verb("predict"),
+            Self::Converse => CallPath::Action("converse"),
+            Self::ConverseCountTokens => CallPath::Action("count-tokens"),
             Self::Direct(direct) => CallPath::Fixed(direct.path()),
             // It has the response's id in it.
             Self::Stored(_) => CallPath::Fixed(""),
@@ -130,20 +143,25 @@ impl Operation {
             | Self::BatchEmbedContents
             | Self::CountTokens
             | Self::Predict => Family::Gemini,
+            Self::Converse | Self::ConverseCountTokens => Family::Bedrock,
         }
     }
 
     /// Whether the model is named in the path and not in the body.
     pub const fn model_in_path(self) -> bool {
-        matches!(self.path(), CallPath::Verb(_))
+        matches!(self.path(), CallPath::Verb(_) | CallPath::Action(_))
     }
 
     /// What it gives.
     pub const fn kind(self) -> OperationKind {
         match self {
-            Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent => OperationKind::Generate,
+            Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent | Self::Converse => {
+                OperationKind::Generate
+            }
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => OperationKind::Embed,
-            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => OperationKind::CountTokens,
+            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens | Self::ConverseCountTokens => {
+                OperationKind::CountTokens
+            }
             Self::Direct(direct) => OperationKind::Direct(direct),
             Self::Stored(_) => OperationKind::Stored,
         }
@@ -181,10 +199,12 @@ impl Operation {
     /// The value of `gen_ai.operation.name` (OpenTelemetry GenAI semantic conventions).
     pub const fn gen_ai_operation(self) -> &'static str {
         match self {
-            Self::ChatCompletions | Self::Responses | Self::Messages => "chat",
+            Self::ChatCompletions | Self::Responses | Self::Messages | Self::Converse => "chat",
             Self::GenerateContent => "generate_content",
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => "embeddings",
-            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "count_tokens",
+            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens | Self::ConverseCountTokens => {
+                "count_tokens"
+            }
             Self::Direct(direct) => direct.gen_ai_operation(),
             // OpenTelemetry has no name for them.
             Self::Stored(call) => call.name(),
@@ -194,7 +214,10 @@ impl Operation {
     /// As its vendor's documentation calls it, with the verb of a sentence about it: `chat completions are`.
     pub const fn called(self) -> &'static str {
         match self {
-            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens => "token counting is",
+            Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens | Self::ConverseCountTokens => {
+                "token counting is"
+            }
+            Self::Converse => "the Converse API is",
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => "embeddings are",
             Self::Responses => "the Responses API is",
             Self::ChatCompletions => "chat completions are",
@@ -219,6 +242,8 @@ impl Operation {
             Self::BatchEmbedContents => "batch_embed_contents",
             Self::CountTokens => "count_tokens",
             Self::Predict => "predict",
+            Self::Converse => "converse",
+            Self::ConverseCountTokens => "converse_count_tokens",
             Self::Direct(direct) => direct.name(),
             Self::Stored(call) => call.name(),
         }
@@ -231,6 +256,7 @@ impl fmt::Display for Family {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
+            Self::Bedrock => "bedrock",
         })
     }
 }

@@ -32,6 +32,7 @@ use crate::{
         ClientCodec, Head, Malformed, ResponseContext, client_codec, request_echo::RequestEcho, responses::request_echo,
     },
     dialect::Operation,
+    framing::Framing,
     ir::{Candidate, Event, Response, Usage},
     problem::{Problem, ProblemKind, render},
     scan::Scan,
@@ -63,6 +64,7 @@ impl Context<'_> {
                 Ok(whole(serde_json::json!({"object": "response.input_tokens", "input_tokens": self.input_tokens})))
             }
             Operation::CountTokens => Ok(whole(serde_json::json!({"totalTokens": self.input_tokens}))),
+            Operation::ConverseCountTokens => Ok(whole(serde_json::json!({"inputTokens": self.input_tokens}))),
             operation => match client_codec(operation) {
                 Some(codec) => self.by_codec(codec),
                 None => Err(wrong(None, "the Echo upstream does not have this operation")),
@@ -143,7 +145,11 @@ impl Context<'_> {
                 chunks.push(Bytes::from(out));
             }
         }
-        let content_type = if array.is_some() { JSON } else { "text/event-stream" };
+        let content_type = match self.wire {
+            Wire::Whole | Wire::JsonArray => JSON,
+            Wire::Sse => Framing::Sse.content_type(),
+            Wire::EventStream => Framing::EventStream.content_type(),
+        };
         EchoAnswer { status: 200, content_type, chunks }
     }
 }

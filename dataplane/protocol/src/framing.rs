@@ -9,6 +9,8 @@ pub enum Framing {
     Sse,
     /// One JSON array, written element by element (Gemini without `alt=sse`).
     JsonArray,
+    /// Amazon's event stream (Converse).
+    EventStream,
 }
 
 impl Framing {
@@ -17,6 +19,7 @@ impl Framing {
         match self {
             Self::Sse => "text/event-stream",
             Self::Whole | Self::JsonArray => "application/json",
+            Self::EventStream => "application/vnd.amazon.eventstream",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! what differs is here, and codecs and lanes know nothing of it.
 
 mod azure;
+pub(crate) mod bedrock;
 mod betas;
 mod claude;
 mod place;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 
 use crate::{
     codec::Head,
-    dialect::Operation,
+    dialect::{Family, Operation},
     limits::{Feature, Features},
     report::Report,
 };
@@ -30,6 +31,8 @@ pub enum Host {
     Azure(ApiVersion),
     /// Vertex AI, below the path of a project and a location.
     Vertex,
+    /// Amazon Bedrock, below the endpoint of a region.
+    Bedrock,
 }
 
 impl Host {
@@ -39,9 +42,12 @@ impl Host {
     /// When the model id would stand in the path and cannot.
     pub fn place(self, asked: &Asked<'_>) -> Result<Place, UnsafeModel> {
         match self {
+            // Wherever it is served, Converse is served like this.
+            Self::Vendor if asked.operation.family() == Family::Bedrock => bedrock::place(asked),
             Self::Vendor => vendor::place(asked),
             Self::Azure(version) => azure::place(version, asked),
             Self::Vertex => vertex::place(asked),
+            Self::Bedrock => bedrock::place(asked),
         }
     }
 
@@ -50,6 +56,7 @@ impl Host {
         match self {
             Self::Vendor | Self::Vertex => path.to_owned(),
             Self::Azure(version) => azure::passed(version, path),
+            Self::Bedrock => bedrock::passed(path),
         }
     }
 
@@ -60,6 +67,7 @@ impl Host {
             Self::Vendor => true,
             Self::Azure(_) => azure::serves(operation, model),
             Self::Vertex => vertex::serves(operation, model),
+            Self::Bedrock => bedrock::serves(operation, model),
         }
     }
 
@@ -68,6 +76,7 @@ impl Host {
         match self {
             Self::Vendor | Self::Azure(_) => model,
             Self::Vertex => vertex::vendors_id(model),
+            Self::Bedrock => bedrock::vendors_id(model),
         }
     }
 
@@ -76,6 +85,7 @@ impl Host {
         match self {
             Self::Vendor | Self::Azure(_) => vendor::resource_name(model),
             Self::Vertex => vertex::resource_name(model),
+            Self::Bedrock => model.to_owned(),
         }
     }
 
@@ -84,7 +94,7 @@ impl Host {
         let none = Features::default();
         match self {
             Self::Azure(version) if !version.streams_usage() => none.with(Feature::StreamOptions),
-            Self::Vendor | Self::Azure(_) | Self::Vertex => none,
+            Self::Vendor | Self::Azure(_) | Self::Vertex | Self::Bedrock => none,
         }
     }
 
@@ -92,7 +102,7 @@ impl Host {
     /// know gets those of [`Place::headers`] alone.
     pub const fn takes_vendors_headers(self) -> bool {
         match self {
-            Self::Vendor | Self::Azure(_) => true,
+            Self::Vendor | Self::Azure(_) | Self::Bedrock => true,
             Self::Vertex => false,
         }
     }
@@ -105,11 +115,27 @@ impl Host {
         }
     }
 
-    /// The body as it is wanted here. `body` is legal in the operation's dialect.
-    pub(crate) fn adapt(self, operation: Operation, body: Bytes, report: &mut Report) -> Bytes {
+    /// The body as it is wanted here. `body` is legal in the operation's dialect; `head` is the client's, where it speaks
+    /// that itself.
+    pub(crate) fn adapt(self, operation: Operation, body: Bytes, head: Option<&Head>, report: &mut Report) -> Bytes {
         match self {
             Self::Vendor | Self::Azure(_) => body,
             Self::Vertex => vertex::adapt(operation, body, report),
+            Self::Bedrock => bedrock::adapt(operation, body, head, report),
         }
+    }
+
+    /// Whether answers of this operation come in an envelope that is the host's and not the dialect's: errors in another
+    /// shape, and events in other frames.
+    pub(crate) const fn wraps(self, operation: Operation) -> bool {
+        match self {
+            Self::Vendor | Self::Azure(_) | Self::Vertex => false,
+            Self::Bedrock => bedrock::wraps(operation),
+        }
+    }
+
+    /// Whose shape errors of this operation have.
+    pub(crate) const fn error_family(self, operation: Operation) -> Family {
+        if self.wraps(operation) { Family::Bedrock } else { operation.family() }
     }
 }

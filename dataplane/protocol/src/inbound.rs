@@ -55,12 +55,12 @@ pub enum Inbound {
 pub struct MatchedPath {
     /// Which call.
     pub operation: Operation,
-    /// The model, where the path names it (Gemini, Azure's deployments).
+    /// The model, where the path names it (Gemini, Converse, Azure's deployments).
     pub model: Option<String>,
     /// The path below an upstream's base URL, where no endpoint of the gateway's has it. Whether such paths are passed on
     /// is the provider's decision.
     pub path: Option<String>,
-    /// How the answer is to arrive, where the path says it (Gemini).
+    /// How the answer is to arrive, where the path says it (Gemini, Converse).
     pub framing: Option<Framing>,
     /// What of the query is passed on to an upstream of the dialect.
     pub query: Option<&'static str>,
@@ -164,6 +164,10 @@ pub fn route(method: &str, path: &str, query: Option<&str>) -> Result<Inbound, N
     if let Some(matched) = deployment(rest, query) {
         return post_only(method, matched.operation.family(), Inbound::Call(matched));
     }
+    if let Some(found) = bedrock(rest, query) {
+        let matched = found.map_err(|unserved| NoSuchPath::NotServed { family: Family::Bedrock, unserved })?;
+        return post_only(method, Family::Bedrock, Inbound::Call(matched));
+    }
     if let Some(inbound) = models(base, rest, query) {
         return match &inbound {
             Inbound::Call(matched) => post_only(method, matched.operation.family(), inbound),
@@ -199,7 +203,7 @@ const HEALTH: [&str; 6] = ["health", "healthz", "ping", "health/liveliness", "he
 fn by_path() -> impl Iterator<Item = (&'static str, Operation)> {
     let direct = Direct::all().map(Operation::Direct);
     Operation::KNOWN.into_iter().chain(direct).filter_map(|operation| match operation.path() {
-        CallPath::Fixed("") | CallPath::Verb(_) => None,
+        CallPath::Fixed("") | CallPath::Verb(_) | CallPath::Action(_) => None,
         CallPath::Fixed(path) => Some((path.trim_start_matches('/'), operation)),
     })
 }
@@ -226,6 +230,20 @@ fn deployment(rest: &str, query: Option<&str>) -> Option<MatchedPath> {
     let is_azures = operation.family() == Family::OpenAi && !before.is_empty();
     let model = percent_decoded(before).into_owned();
     is_azures.then(|| MatchedPath { model: Some(model), ..matched(operation, query) })
+}
+
+/// Bedrock's `model/{id}/{action}`; none if it is another path. SDKs write the id as one segment, percent-encoded; by hand
+/// the slashes of an ARN are often left as they are.
+fn bedrock(rest: &str, query: Option<&str>) -> Option<Result<MatchedPath, Unserved>> {
+    let (id, action) = rest.strip_prefix("model/")?.rsplit_once('/')?;
+    let (operation, framing) = match action {
+        "converse" => (Operation::Converse, Framing::Whole),
+        "converse-stream" => (Operation::Converse, Framing::EventStream),
+        "count-tokens" => (Operation::ConverseCountTokens, Framing::Whole),
+        _ => return unserved::INVOKE_ACTIONS.contains(&action).then_some(Err(unserved::INVOKE)),
+    };
+    let model = (!id.is_empty()).then(|| percent_decoded(id).into_owned())?;
+    Some(Ok(MatchedPath { model: Some(model), framing: Some(framing), ..matched(operation, query) }))
 }
 
 /// `realtime`, whose model is a parameter. Azure calls it `deployment`, or has it in the path.
@@ -261,7 +279,8 @@ fn models(base: Base, rest: &str, query: Option<&str>) -> Option<Inbound> {
         Some(Family::Anthropic) => ModelList::Anthropic,
         Some(Family::Gemini) => ModelList::Gemini,
         None if parameters(query).any(|(name, _)| matches!(name, "pageSize" | "pageToken")) => ModelList::Gemini,
-        None => ModelList::Shared,
+        // It has none of its own.
+        Some(Family::Bedrock) | None => ModelList::Shared,
     };
     if rest == "models" {
         return Some(Inbound::ListModels(list));
@@ -358,6 +377,8 @@ fn reading_only(method: &str, family: Family, inbound: Inbound) -> Result<Inboun
 fn family_of(base: Base, rest: &str) -> Family {
     if rest.starts_with("messages") {
         Family::Anthropic
+    } else if rest.starts_with("model/") {
+        Family::Bedrock
     } else if rest.starts_with("tunedModels") || rest.contains(':') {
         Family::Gemini
     } else {

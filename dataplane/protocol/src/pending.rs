@@ -40,7 +40,7 @@ impl PendingStream {
     }
 
     /// What keeps the connection open (docs/protocols/streaming.md): an empty chunk in Chat, a `ping` in Messages, a
-    /// comment in Responses, a line feed in Gemini.
+    /// comment in Responses, a line feed in Gemini, an event without meaning in Converse.
     pub fn heartbeat(&self) -> Bytes {
         terminal::heartbeat(self.operation, self.framing, &self.past(&ResponseStats::default())).into()
     }
@@ -104,11 +104,23 @@ mod tests {
                     let read: serde_json::Value = serde_json::from_str(&out).expect("an array");
                     assert_eq!(read[0]["error"]["code"], 504);
                 }
-                Framing::Sse | Framing::Whole => assert!(out.ends_with("\n\n"), "{out}"),
+                Framing::Sse | Framing::Whole | Framing::EventStream => assert!(out.ends_with("\n\n"), "{out}"),
             }
         }
         let out = text(&pending(Operation::Responses, Framing::Sse).fail(&problem));
         assert!(out.find("response.created") < out.find("response.failed"), "clients insist on it: {out}");
+    }
+
+    #[test]
+    fn a_converse_stream_is_kept_open_and_ended_in_frames() {
+        let stream = pending(Operation::Converse, Framing::EventStream);
+        let out = [stream.heartbeat(), stream.fail(&Problem::new(ProblemKind::Overloaded, "nobody"))].concat();
+        let mut told = Vec::new();
+        let mut frames = crate::wire::event_stream::EventStreamDecoder::new();
+        frames.push(&out, |frame| told.push((frame.event.unwrap().to_owned(), frame.data.to_owned()))).unwrap();
+        assert_eq!(told.len(), 2);
+        assert_eq!((told[0].0.as_str(), told[0].1.as_str()), ("heartbeat", "{}"));
+        assert!(told[1].1.contains("serviceUnavailableException") && told[1].1.contains("nobody"), "{told:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub mod understand;
 
 use std::borrow::Cow;
 
-pub use render::render;
+pub use render::{error_headers, render};
 pub use retry::RetryHints;
 
 /// What went wrong, independent of who says it and to whom.

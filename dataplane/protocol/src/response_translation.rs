@@ -4,7 +4,7 @@
 //! knows of sockets: bytes in, bytes out. What is seen (usage, content, the end) goes to [`ResponseStats`]; failing to
 //! understand an upstream never disturbs a passed-through answer.
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use crate::{
     dialect::Operation,
     embed::Asked,
     framing::Framing,
+    host::{Host, bedrock::chunks::Chunks},
     lane::{
         count, embed,
         generate::{self, stream::GenerateStream},
@@ -21,7 +22,7 @@ use crate::{
         raw::RawStream,
         stated, stored,
     },
-    problem::{Problem, RetryHints, understand},
+    problem::{Problem, ProblemKind, RetryHints, understand},
     response_stats::ResponseStats,
     wire::Wire,
 };
@@ -35,6 +36,7 @@ pub struct ResponseTranslation {
     pub(crate) upstream: Operation,
     pub(crate) framing: Framing,
     pub(crate) wire: Wire,
+    pub(crate) host: Host,
     pub(crate) include_usage: bool,
     /// Answers that the client asked for.
     pub(crate) candidates: u64,
@@ -44,6 +46,8 @@ pub struct ResponseTranslation {
 /// An answer that arrives in pieces.
 pub struct ResponseStream {
     lane: StreamLane,
+    /// Takes the host's envelope off what comes.
+    chunks: Option<Box<Chunks>>,
     candidates: u64,
 }
 
@@ -70,6 +74,12 @@ impl ResponseTranslation {
     /// Whether the answer goes through [`Self::stream_of`] whatever its framing, under the upstream's own content type.
     pub fn is_raw(&self) -> bool {
         matches!(self.lane, Lane::Raw)
+    }
+
+    /// Whether the dialect comes in an envelope of its host's: then its errors, and the headers of its requests, are the
+    /// host's, although it is the client's dialect.
+    pub fn is_enveloped(&self) -> bool {
+        self.host.wraps(self.upstream)
     }
 
     /// How the client wants the answer: [`Self::whole`] serves [`Framing::Whole`], [`Self::stream`] the others,
@@ -137,7 +147,7 @@ impl ResponseTranslation {
     /// The error that a whole answer states in spite of its status, as the upstream wrote it: none where the client
     /// speaks another dialect, or the answer states none.
     pub fn stated_error(&self, body: &Bytes) -> Option<Bytes> {
-        stated::document(self.upstream, body).filter(|_| self.is_passthrough())
+        stated::document(self.upstream, body).filter(|_| self.is_passthrough() && !self.is_enveloped())
     }
 
     /// Starts an answer that arrives in pieces.
@@ -166,16 +176,19 @@ impl ResponseTranslation {
                 context.custom_tools = Arc::clone(custom_tools);
                 context.echo = echo.clone();
                 let ends = (self.upstream, self.client);
-                let lane = GenerateStream::between(*codecs, ends, self.framing, &context, Arc::clone(names));
+                // What comes out of the envelope is a stream of the dialect's own.
+                let wire = if self.is_enveloped() { Wire::Sse } else { self.wire };
+                let lane = GenerateStream::between(*codecs, ends, (wire, self.framing), &context, Arc::clone(names));
                 StreamLane::Generate(Box::new(lane))
             }
         };
-        ResponseStream { lane, candidates: self.candidates }
+        let chunks = (self.is_enveloped() && self.wire == Wire::EventStream).then(Box::default);
+        ResponseStream { lane, chunks, candidates: self.candidates }
     }
 
     /// What an upstream's error answer means. Only the header values that [`RetryHints`] names are looked at.
     pub fn failure(&self, status: u16, retry: RetryHints<'_>, body: &[u8]) -> Problem {
-        let mut problem = understand::failure(self.upstream.family(), status, retry, body);
+        let mut problem = understand::failure(self.host.error_family(self.upstream), status, retry, body);
         if !self.is_passthrough() {
             in_clients_words(&mut problem, self.client);
         }
@@ -186,6 +199,16 @@ impl ResponseTranslation {
 impl ResponseStream {
     /// Takes what the upstream sent; gives what the client gets now, possibly nothing.
     pub fn push(&mut self, chunk: Bytes) -> Bytes {
+        let Some(chunks) = &mut self.chunks else { return self.take(chunk) };
+        match chunks.push(&chunk) {
+            Ok(Cow::Borrowed(_)) => self.take(chunk),
+            Ok(Cow::Owned(events)) if events.is_empty() => Bytes::new(),
+            Ok(Cow::Owned(events)) => self.take(events.into()),
+            Err(broken) => self.fail(&Problem::new(ProblemKind::Upstream, broken.to_string())),
+        }
+    }
+
+    fn take(&mut self, chunk: Bytes) -> Bytes {
         match &mut self.lane {
             StreamLane::Passthrough(lane) => lane.push(chunk),
             StreamLane::Raw(lane) => lane.push(chunk),
@@ -264,11 +287,12 @@ impl ResponseStream {
 
     /// Bytes that are held of an event, a block or a document that is not complete.
     pub fn held(&self) -> usize {
-        match &self.lane {
+        let wrapped = self.chunks.as_ref().map_or(0, |chunks| chunks.held());
+        wrapped.saturating_add(match &self.lane {
             StreamLane::Passthrough(lane) => lane.held(),
             StreamLane::Raw(_) => 0,
             StreamLane::Generate(lane) => lane.held(),
-        }
+        })
     }
 
     /// Gives up what is held only to be looked at, where the client gets it without that. Whether that is all of it.

@@ -53,6 +53,27 @@ pub fn apply(body: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
     out
 }
 
+/// Takes members out of an object, each run of them with the comma behind it, or before it at the end. The members' spans
+/// in order, each with whether it goes.
+pub fn without(members: &[(Range<usize>, bool)]) -> Vec<Edit> {
+    let (mut edits, mut kept_end, mut run) = (Vec::new(), None, None::<Range<usize>>);
+    let mut edit = |span| edits.push(Edit { span, with: Bytes::new() });
+    for (span, goes) in members {
+        if *goes {
+            run = Some(run.take().map_or_else(|| span.clone(), |run| run.start..span.end));
+            continue;
+        }
+        if let Some(run) = run.take() {
+            edit(run.start..span.start);
+        }
+        kept_end = Some(span.end);
+    }
+    if let Some(run) = run {
+        edit(kept_end.unwrap_or(run.start)..run.end);
+    }
+    edits
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

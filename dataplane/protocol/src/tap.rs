@@ -4,6 +4,7 @@
 //! that cannot be read is nothing to the tap: the stream goes on, and at worst its usage is missing.
 
 mod chat;
+mod converse;
 mod gemini;
 mod json_scan;
 mod messages;
@@ -21,6 +22,7 @@ pub(crate) enum Tap {
     Responses(responses::Responses),
     Messages,
     Gemini(gemini::Gemini),
+    Converse,
     /// Operations whose answers are never streams.
     Blind,
 }
@@ -34,6 +36,7 @@ impl Tap {
             Operation::Responses => Self::Responses(responses::Responses::default()),
             Operation::Messages => Self::Messages,
             Operation::GenerateContent => Self::Gemini(gemini::Gemini::default()),
+            Operation::Converse => Self::Converse,
             Operation::ResponsesInputTokens
             | Operation::Embeddings
             | Operation::MessagesCountTokens
@@ -41,6 +44,7 @@ impl Tap {
             | Operation::BatchEmbedContents
             | Operation::CountTokens
             | Operation::Predict
+            | Operation::ConverseCountTokens
             | Operation::Direct(_)
             | Operation::Stored(_) => Self::Blind,
         }
@@ -53,6 +57,7 @@ impl Tap {
             Self::Responses(tap) => tap.event(frame, seen),
             Self::Messages => messages::event(frame, seen),
             Self::Gemini(tap) => tap.event(frame.data, seen),
+            Self::Converse => converse::event(frame, seen),
             Self::Blind => {}
         }
     }
@@ -61,7 +66,7 @@ impl Tap {
     /// 4).
     pub(crate) fn end(&self, seen: &mut ResponseStats) {
         let ends_with_body = match self {
-            Self::Chat(_) | Self::Gemini(_) | Self::Messages => seen.finish.is_some(),
+            Self::Chat(_) | Self::Gemini(_) | Self::Messages | Self::Converse => seen.finish.is_some(),
             Self::Responses(_) => false,
             Self::Blind => true,
         };

@@ -91,6 +91,18 @@ fn one_pass(usage: &Value) -> Usage {
     }
 }
 
+/// Bedrock's; input excludes the cache, output includes reasoning. An early answer calls the cache's counts otherwise.
+pub(crate) fn bedrock(usage: &Value) -> Usage {
+    let either = |names: [&str; 2]| names.iter().find_map(|name| usage.get(*name)).and_then(count);
+    Usage {
+        input: usage.get("inputTokens").and_then(count),
+        cache_read: either(["cacheReadInputTokens", "cacheReadInputTokenCount"]),
+        cache_write: either(["cacheWriteInputTokens", "cacheWriteInputTokenCount"]),
+        output: usage.get("outputTokens").and_then(count),
+        reasoning: None,
+    }
+}
+
 /// Google's, in either of protobuf's spellings; input includes the cache, and thoughts stand beside candidates, but some
 /// backends count them in both, which the total tells.
 pub(crate) fn gemini(usage: &Value) -> Usage {

@@ -1,12 +1,13 @@
 //! How an upstream frames its answer: where one event ends and the next begins, in bytes that arrive in pieces. How the
 //! client wants its answer framed is a [`crate::framing::Framing`].
 
+pub mod event_stream;
 pub mod json_array;
 mod reader;
 pub(crate) mod sniff;
 pub mod sse;
 
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, is_binary};
 
 use crate::framing::Framing;
 
@@ -19,6 +20,8 @@ pub enum Wire {
     Sse,
     /// One JSON array, written element by element (Gemini without `alt=sse`).
     JsonArray,
+    /// Amazon's event stream (Bedrock).
+    EventStream,
 }
 
 impl Wire {
@@ -35,6 +38,7 @@ impl From<Framing> for Wire {
             Framing::Whole => Self::Whole,
             Framing::Sse => Self::Sse,
             Framing::JsonArray => Self::JsonArray,
+            Framing::EventStream => Self::EventStream,
         }
     }
 }

@@ -20,8 +20,8 @@ use fields::{base, fields};
 use routeapi_protocol::{
     codec::{Head, client_codec, upstream_codec},
     dialect::Operation::{
-        self, BatchEmbedContents, ChatCompletions, CountTokens, EmbedContent, Embeddings, GenerateContent, Messages,
-        MessagesCountTokens, Responses, ResponsesInputTokens,
+        self, BatchEmbedContents, ChatCompletions, Converse, ConverseCountTokens, CountTokens, EmbedContent,
+        Embeddings, GenerateContent, Messages, MessagesCountTokens, Responses, ResponsesInputTokens,
     },
     direct::Direct,
     framing::Framing,
@@ -40,7 +40,7 @@ const PAGE: &str = "docs/conformance.md";
 const RETRIEVAL: Operation = Operation::Stored(StoredCall::Retrieve);
 const COMPACTION: Operation = Operation::Direct(Direct::Compaction);
 
-const CLIENTS: [Operation; 4] = [ChatCompletions, Responses, Messages, GenerateContent];
+const CLIENTS: [Operation; 5] = [ChatCompletions, Responses, Messages, GenerateContent, Converse];
 
 /// What becomes of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,10 @@ const AZURE: &[Operation] = &[ChatCompletions, Responses, RETRIEVAL, Embeddings,
 const VERTEX: &[Operation] =
     &[GenerateContent, EmbedContent, CountTokens, Operation::Predict, ChatCompletions, Messages, MessagesCountTokens];
 
-const UPSTREAMS: [Upstream; 9] = [
+/// What a region of Bedrock has.
+const BEDROCK: &[Operation] = &[Converse, ConverseCountTokens, Messages, ChatCompletions, Responses];
+
+const UPSTREAMS: [Upstream; 12] = [
     Upstream {
         name: "OpenAI",
         host: Host::Vendor,
@@ -90,6 +93,9 @@ const UPSTREAMS: [Upstream; 9] = [
     Upstream { name: "Vertex AI, Gemini", host: Host::Vertex, model: Some("gemini-x"), operations: VERTEX },
     Upstream { name: "Vertex AI, Claude", host: Host::Vertex, model: Some("claude-x"), operations: VERTEX },
     Upstream { name: "Vertex AI, others", host: Host::Vertex, model: Some("meta/x"), operations: VERTEX },
+    Upstream { name: "Bedrock, Claude", host: Host::Bedrock, model: Some("anthropic.claude-x"), operations: BEDROCK },
+    Upstream { name: "Bedrock, OpenAI", host: Host::Bedrock, model: Some("openai.gpt-oss-x"), operations: BEDROCK },
+    Upstream { name: "Bedrock, others", host: Host::Bedrock, model: Some("amazon.nova-x"), operations: BEDROCK },
 ];
 
 #[test]
@@ -186,12 +192,14 @@ fn calls(page: &mut String) {
         (Responses, base(Responses)),
         (Messages, base(Messages)),
         (GenerateContent, base(GenerateContent)),
+        (Converse, base(Converse)),
         (Embeddings, r#"{"model":"m","input":"hi"}"#),
         (EmbedContent, r#"{"content":{"parts":[{"text":"hi"}]}}"#),
         (BatchEmbedContents, r#"{"requests":[{"model":"models/m","content":{"parts":[{"text":"hi"}]}}]}"#),
         (MessagesCountTokens, r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#),
         (CountTokens, base(GenerateContent)),
         (ResponsesInputTokens, base(Responses)),
+        (ConverseCountTokens, r#"{"input":{"converse":{"messages":[{"role":"user","content":[{"text":"hi"}]}]}}}"#),
         (RETRIEVAL, "{}"),
         (COMPACTION, base(Responses)),
     ];
@@ -299,6 +307,8 @@ const fn title(operation: Operation) -> &'static str {
         BatchEmbedContents => "batchEmbedContents",
         MessagesCountTokens => "Messages count_tokens",
         CountTokens => "countTokens",
+        Converse => "Converse",
+        ConverseCountTokens => "Converse count-tokens",
         ResponsesInputTokens => "Responses input_tokens",
         Operation::Predict => "predict",
         Operation::Stored(_) => "stored Responses",

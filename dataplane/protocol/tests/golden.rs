@@ -13,7 +13,7 @@
 #[path = "corpus/corpus.rs"]
 mod corpus;
 
-use corpus::{Case, Kind, client_reply, clients, decode_stream, models, prettied, upstreams};
+use corpus::{Case, Kind, client_reply, clients, decode_stream, models, prettied, readable, upstreams};
 use routeapi_protocol::{
     codec::{Head, Target, client_codec, upstream_codec},
     dialect::Operation,
@@ -102,7 +102,7 @@ fn streams() {
                 _ => {}
             }
         }
-        format!("{}usage: {}\n", String::from_utf8(out).unwrap(), counts(usage))
+        format!("{}usage: {}\n", readable(out), counts(usage))
     });
 }
 

@@ -14,9 +14,14 @@ use routeapi_protocol::{
     request::{Destination, ParsedRequest, Prepared, Unprepared},
 };
 
-const CLIENTS: [Operation; 4] =
-    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
-const UPSTREAMS: [Operation; 4] = CLIENTS;
+const CLIENTS: [Operation; 5] = [
+    Operation::ChatCompletions,
+    Operation::Responses,
+    Operation::Messages,
+    Operation::GenerateContent,
+    Operation::Converse,
+];
+const UPSTREAMS: [Operation; 5] = CLIENTS;
 const SIZE: usize = 96 << 10;
 const MAX_BODY: usize = 32 << 20;
 
@@ -25,6 +30,7 @@ fn matched(operation: Operation) -> MatchedPath {
         Operation::ChatCompletions => "/v1/chat/completions",
         Operation::Responses => "/v1/responses",
         Operation::Messages => "/v1/messages",
+        Operation::Converse => "/model/m/converse-stream",
         _ => "/v1beta/models/m:streamGenerateContent",
     };
     match route("POST", path, Some("alt=sse").filter(|_| operation == Operation::GenerateContent)) {

@@ -45,6 +45,7 @@ impl CommonHeaders {
             let dialects = match self.family {
                 Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
                 Family::Anthropic => Some(HeaderName::from_static("request-id")),
+                Family::Bedrock => Some(HeaderName::from_static("x-amzn-requestid")),
                 Family::Gemini => None,
             };
             // An upstream's own id, passed through, is the one its support asks for.

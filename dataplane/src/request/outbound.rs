@@ -70,7 +70,7 @@ pub(super) const fn passed(family: Family) -> &'static [&'static str] {
         Family::Anthropic => {
             &["anthropic-version", "anthropic-beta", "x-claude-code-session-id", "x-claude-code-agent-id"]
         }
-        Family::Gemini => &[],
+        Family::Gemini | Family::Bedrock => &[],
     }
 }
 

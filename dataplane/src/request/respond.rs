@@ -9,7 +9,7 @@ use routeapi_metering::{Exceeded, ExceededKind, Outcome};
 use routeapi_protocol::{
     dialect::{Family, Operation, OperationKind},
     direct::Direct,
-    problem::{Problem, ProblemKind, render},
+    problem::{Problem, ProblemKind, error_headers, render},
 };
 
 use super::{
@@ -67,6 +67,9 @@ fn render_refusal(refusal: &Refusal, message: String, family: Family, id: &str) 
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
+    if let Some((name, value)) = error_headers(family, &problem) {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     if let Some(millis) = problem.retry_after_ms {
         headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000)));
         headers.insert("retry-after-ms", HeaderValue::from(millis));

@@ -10,11 +10,13 @@ use http::{
 /// What an answer is, and what SDKs and their users read of it (docs/protocols/README.md): the vendor's id for support,
 /// when to try again, and what is left of the vendor's rates. Never the provider's account (`openai-organization`,
 /// `openai-project`, `anthropic-organization-id`), nor anything of the vendor's infrastructure.
-const PASSED_HEADERS: [&str; 29] = [
+const PASSED_HEADERS: [&str; 31] = [
     "content-type",
     "content-encoding",
     "request-id",
     "x-request-id",
+    "x-amzn-requestid",
+    "x-amzn-errortype",
     "retry-after",
     "retry-after-ms",
     "x-should-retry",

@@ -57,7 +57,7 @@ impl Authorization {
     /// When the key cannot be a header value.
     pub fn api_key(family: Family, key: &Secret) -> Result<Self, InvalidKey> {
         match family {
-            Family::OpenAi => Self::fixed(AUTHORIZATION, &format!("Bearer {}", key.expose())),
+            Family::OpenAi | Family::Bedrock => Self::fixed(AUTHORIZATION, &format!("Bearer {}", key.expose())),
             Family::Anthropic => Self::fixed(HeaderName::from_static("x-api-key"), key.expose()),
             Family::Gemini => Self::fixed(HeaderName::from_static("x-goog-api-key"), key.expose()),
         }
@@ -131,6 +131,7 @@ mod tests {
             (Family::OpenAi, "authorization", "Bearer canary-key"),
             (Family::Anthropic, "x-api-key", "canary-key"),
             (Family::Gemini, "x-goog-api-key", "canary-key"),
+            (Family::Bedrock, "authorization", "Bearer canary-key"),
         ] {
             let authorization = Authorization::api_key(family, &Secret::new("canary-key")).unwrap();
             assert_eq!(authorization.header_name().unwrap(), header);

@@ -9,8 +9,13 @@ use routeapi_protocol::{
 };
 
 /// Dialects that are translated.
-pub const ALL: [Operation; 4] =
-    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
+pub const ALL: [Operation; 5] = [
+    Operation::ChatCompletions,
+    Operation::Responses,
+    Operation::Messages,
+    Operation::GenerateContent,
+    Operation::Converse,
+];
 
 /// Most bytes of a body, as the gateway's default.
 const MAX_BODY: usize = 32 << 20;
@@ -21,6 +26,8 @@ pub fn matched(operation: Operation, streamed: bool) -> MatchedPath {
         (Operation::ChatCompletions, _) => ("/v1/chat/completions", None),
         (Operation::Responses, _) => ("/v1/responses", None),
         (Operation::Messages, _) => ("/v1/messages", None),
+        (Operation::Converse, true) => ("/model/m/converse-stream", None),
+        (Operation::Converse, false) => ("/model/m/converse", None),
         (_, true) => ("/v1beta/models/m:streamGenerateContent", Some("alt=sse")),
         (_, false) => ("/v1beta/models/m:generateContent", None),
     };

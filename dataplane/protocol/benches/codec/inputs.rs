@@ -48,6 +48,7 @@ fn user(to: Operation, words: &str, more: &str) -> String {
     match to {
         Operation::GenerateContent => format!(r#"{{"role":"user","parts":[{{"text":"{words}"}}]{more}}}"#),
         Operation::Responses => format!(r#"{{"type":"message","role":"user","content":"{words}"{more}}}"#),
+        Operation::Converse => format!(r#"{{"role":"user","content":[{{"text":"{words}"}}]{more}}}"#),
         _ => format!(r#"{{"role":"user","content":"{words}"{more}}}"#),
     }
 }
@@ -58,6 +59,9 @@ fn tool(to: Operation, name: &str, schema: &str) -> String {
             format!(r#"{{"type":"function","function":{{"name":"{name}","parameters":{schema}}}}}"#)
         }
         Operation::Messages => format!(r#"{{"name":"{name}","strict":true,"input_schema":{schema}}}"#),
+        Operation::Converse => {
+            format!(r#"{{"toolSpec":{{"name":"{name}","strict":true,"inputSchema":{{"json":{schema}}}}}}}"#)
+        }
         _ => format!(r#"{{"name":"{name}","parameters":{schema}}}"#),
     }
 }
@@ -69,6 +73,7 @@ fn thought(to: Operation) -> String {
                 .to_owned()
         }
         Operation::Messages => r#"{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"gw1.openai.text.AA"},{"type":"text","text":"a"}]}"#.to_owned(),
+        Operation::Converse => r#"{"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"t","signature":"gw1.openai.text.AA"}}},{"text":"a"}]}"#.to_owned(),
         _ => r#"{"role":"model","parts":[{"text":"t","thought":true}]}"#.to_owned(),
     }
 }
@@ -93,6 +98,12 @@ fn exchange(to: Operation, calls: usize, answered: bool) -> String {
             let told = join(&results, &|id| format!(r#"{{"type":"tool_result","tool_use_id":"c{id}","content":"r"}}"#));
             format!(r#"{{"role":"assistant","content":[{asked}]}},{{"role":"user","content":[{told}]}}"#)
         }
+        Operation::Converse => {
+            let asked = join(&ids, &|id| format!(r#"{{"toolUse":{{"toolUseId":"c{id}","name":"f","input":{{}}}}}}"#));
+            let told =
+                join(&results, &|id| format!(r#"{{"toolResult":{{"toolUseId":"c{id}","content":[{{"text":"r"}}]}}}}"#));
+            format!(r#"{{"role":"assistant","content":[{asked}]}},{{"role":"user","content":[{told}]}}"#)
+        }
         _ => {
             let asked = join(&ids, &|id| format!(r#"{{"functionCall":{{"id":"c{id}","name":"f","args":{{}}}}}}"#));
             let told = join(&results, &|id| {
@@ -109,6 +120,9 @@ fn whole(to: Operation, messages: &str, tools: &str, more: &str) -> String {
         Operation::Responses => format!(r#"{{"model":"m","input":[{messages}],"tools":[{tools}]{more}}}"#),
         Operation::Messages => {
             format!(r#"{{"model":"m","max_tokens":9,"messages":[{messages}],"tools":[{tools}]{more}}}"#)
+        }
+        Operation::Converse => {
+            format!(r#"{{"messages":[{messages}],"toolConfig":{{"tools":[{tools}]}}{more}}}"#)
         }
         _ => format!(r#"{{"contents":[{messages}],"tools":[{{"functionDeclarations":[{tools}]}}]{more}}}"#),
     }
@@ -178,6 +192,7 @@ pub fn answer(from: Operation, kind: &str, size: usize) -> String {
                 format!(r#"{{"type":"function_call","call_id":"c{at}","name":"f","arguments":"{arguments}"}}"#)
             }
             Operation::Messages => format!(r#"{{"type":"tool_use","id":"c{at}","name":"f","input":{{}}}}"#),
+            Operation::Converse => format!(r#"{{"toolUse":{{"toolUseId":"c{at}","name":"f","input":{{}}}}}}"#),
             _ => r#"{"functionCall":{"name":"f","args":{}}}"#.to_owned(),
         };
         (0..calls).map(one).collect::<Vec<_>>().join(",")
@@ -192,6 +207,7 @@ pub fn answer(from: Operation, kind: &str, size: usize) -> String {
                 Operation::ChatCompletions => format!(r#"{{"id":"c{at}","x{at}":1,"function":{{"name":"f"}}}}"#),
                 Operation::Responses => format!(r#"{{"type":"x{at}","x{at}":1}}"#),
                 Operation::Messages => format!(r#"{{"type":"text","text":"w","x{at}":1}}"#),
+                Operation::Converse => format!(r#"{{"x{at}":1}}"#),
                 _ => format!(r#"{{"text":"w","x{at}":1}}"#),
             }),
         ),
@@ -210,6 +226,12 @@ pub fn answer(from: Operation, kind: &str, size: usize) -> String {
             let comma = if called.is_empty() { "" } else { "," };
             format!(
                 r#"{{"id":"i","type":"message","model":"m","content":[{{"type":"text","text":"{words}"}}{comma}{called}],"stop_reason":"end_turn"}}"#
+            )
+        }
+        Operation::Converse => {
+            let comma = if called.is_empty() { "" } else { "," };
+            format!(
+                r#"{{"output":{{"message":{{"role":"assistant","content":[{{"text":"{words}"}}{comma}{called}]}}}},"stopReason":"end_turn"}}"#
             )
         }
         _ => {
@@ -268,6 +290,17 @@ fn opening(from: Operation) -> String {
             }
             out
         }
+        Operation::Converse => {
+            let mut out = "event: messageStart\ndata: {\"role\":\"assistant\"}\n\n".to_owned();
+            for index in 1..100 {
+                let _ = write!(
+                    out,
+                    "event: contentBlockStart\ndata: {{\"contentBlockIndex\":{index},\
+                     \"start\":{{\"toolUse\":{{\"toolUseId\":\"c{index}\",\"name\":\"f\"}}}}}}\n\n"
+                );
+            }
+            out
+        }
         _ => "data: {\"choices\":[],\"candidates\":[]}\n\n".to_owned(),
     }
 }
@@ -305,6 +338,14 @@ fn event(from: Operation, kind: &str, at: usize) -> String {
         (Operation::Responses, _) => {
             format!(r#"{{"type":"response.output_text.delta","sequence_number":{at},"delta":"w"}}"#)
         }
+        (Operation::Converse, "interleaved calls") => {
+            format!(r#"{{"contentBlockIndex":{call},"delta":{{"toolUse":{{"input":"["}}}}}}"#)
+        }
+        (Operation::Converse, "losses") => r#"{"trace":{}}"#.to_owned(),
+        (Operation::Converse, "sources") => format!(
+            r#"{{"contentBlockIndex":0,"delta":{{"citation":{{"location":{{"web":{{"url":"https://e.org/{at}"}}}}}}}}}}"#
+        ),
+        (Operation::Converse, _) => r#"{"contentBlockIndex":0,"delta":{"text":"w"}}"#.to_owned(),
         (_, "interleaved calls") => {
             r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{}}}]}}]}"#.to_owned()
         }
@@ -317,6 +358,10 @@ fn event(from: Operation, kind: &str, at: usize) -> String {
     match from {
         Operation::Messages => {
             let name = if kind == "losses" { "message_delta" } else { "content_block_delta" };
+            format!("event: {name}\ndata: {data}\n\n")
+        }
+        Operation::Converse => {
+            let name = if kind == "losses" { "metadata" } else { "contentBlockDelta" };
             format!("event: {name}\ndata: {data}\n\n")
         }
         _ => format!("data: {data}\n\n"),

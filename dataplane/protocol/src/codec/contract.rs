@@ -1,7 +1,6 @@
 //! What a dialect's codec does, and what it is given and gives.
 //!
-//! A codec is split by direction, because a dialect may be needed one way only: nobody's SDK speaks Bedrock's Converse to
-//! the gateway. Its request side is a function; its stream side is a state machine without I/O: events in, bytes out, so
+//! A codec is split by direction, because a dialect may be needed one way only. Its request side is a function; its stream side is a state machine without I/O: events in, bytes out, so
 //! that a test can drive it at any cut of the input.
 
 use std::{
@@ -57,9 +56,9 @@ impl fmt::Display for Malformed {
 /// What of a request stands outside its body.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
-    /// The model from the path (Gemini).
+    /// The model from the path (Gemini, Converse).
     pub model: Option<String>,
-    /// Whether the path asks for a stream (Gemini).
+    /// Whether the path asks for a stream (Gemini, Converse).
     pub stream: bool,
     /// `anthropic-version`, if sent.
     pub anthropic_version: Option<String>,
@@ -135,7 +134,7 @@ pub trait ClientCodec: Send + Sync {
     /// Writes a whole answer.
     fn encode_response(&self, response: &Response, context: &ResponseContext) -> Vec<u8>;
 
-    /// Starts writing events as server-sent events.
+    /// Starts writing events as server-sent events, or in the frames of a dialect that has others (Converse).
     fn stream_encoder(&self, context: &ResponseContext) -> Box<dyn StreamEncoder>;
 }
 

@@ -55,7 +55,7 @@ pub fn asked(control: &ReasoningControl) -> Option<Effort> {
 pub fn as_said(control: &ReasoningControl, by_budget: bool, from: Operation) -> (Name, Cow<'static, str>) {
     let said = |effort: Effort| match from.family() {
         Family::Gemini => Cow::Owned(word(effort).to_ascii_uppercase()),
-        Family::OpenAi | Family::Anthropic => word(effort).into(),
+        Family::OpenAi | Family::Anthropic | Family::Bedrock => word(effort).into(),
     };
     match (control.effort, control.budget) {
         (_, Some(0)) => (Name::Budget, "0".into()),

@@ -83,6 +83,7 @@ enum Column {
     Responses,
     Messages,
     Gemini,
+    Converse,
 }
 
 impl Name {
@@ -94,6 +95,7 @@ impl Name {
             Column::Responses => responses,
             Column::Messages => messages,
             Column::Gemini => gemini,
+            Column::Converse => self.converse(),
         }
     }
 
@@ -116,7 +118,7 @@ impl Name {
     pub fn of_kind(self, kind: &str, operation: Operation) -> Field {
         match column(operation) {
             Column::Responses | Column::Gemini => Field::Owned(format!("tools[].{kind}")),
-            Column::Chat | Column::Messages => self.field(operation),
+            Column::Chat | Column::Messages | Column::Converse => self.field(operation),
         }
     }
 
@@ -125,7 +127,7 @@ impl Name {
     pub fn at(self, operation: Operation, index: usize) -> Field {
         match column(operation) {
             Column::Gemini => self.field(operation),
-            Column::Chat | Column::Responses | Column::Messages => {
+            Column::Chat | Column::Responses | Column::Messages | Column::Converse => {
                 self.on(operation).replacen("[]", &format!("[{index}]"), 1).into()
             }
         }
@@ -354,6 +356,65 @@ impl Name {
             _ => ["messages[].tool_calls[]", "input[]", "messages[].content[]", "contents[].parts[].functionCall"],
         }
     }
+
+    /// Converse's spelling. What only some vendors' models understand stands among the additional fields, in Claude's words.
+    const fn converse(self) -> &'static str {
+        match self {
+            Self::Model => "modelId",
+            Self::System => "system",
+            Self::Messages => "messages",
+            Self::Tools => "toolConfig.tools",
+            Self::ToolChoice => "toolConfig.toolChoice",
+            Self::ParallelTools => "additionalModelRequestFields.tool_choice.disable_parallel_tool_use",
+            Self::Output => "outputConfig.textFormat",
+            Self::OutputSchema => "outputConfig.textFormat.structure.jsonSchema.schema",
+            Self::MaxOutput => "inferenceConfig.maxTokens",
+            Self::Temperature => "inferenceConfig.temperature",
+            Self::TopP => "inferenceConfig.topP",
+            Self::Stop => "inferenceConfig.stopSequences",
+            Self::TopK => "additionalModelRequestFields.top_k",
+            Self::Effort => "outputConfig.effort",
+            Self::Budget => "additionalModelRequestFields.thinking.budget_tokens",
+            Self::Thinking => "additionalModelRequestFields.thinking",
+            Self::Visible => "additionalModelRequestFields.thinking.display",
+            Self::User => "requestMetadata",
+            Self::ServiceTier => "serviceTier",
+            Self::Modalities
+            | Self::Candidates
+            | Self::Seed
+            | Self::PresencePenalty
+            | Self::FrequencyPenalty
+            | Self::Logprobs
+            | Self::TopLogprobs => "additionalModelRequestFields",
+            Self::Role => "messages[].role",
+            Self::Participant => "messages[]",
+            Self::Text => "messages[].content[].text",
+            Self::Image | Self::ImageDetail => "messages[].content[].image",
+            Self::Audio => "messages[].content[].audio",
+            Self::Video => "messages[].content[].video",
+            Self::Document => "messages[].content[].document",
+            Self::DocumentTitle => "messages[].content[].document.name",
+            Self::DocumentContext => "messages[].content[].document.context",
+            Self::DocumentCitations => "messages[].content[].document.citations",
+            Self::Citations => "messages[].content[].citationsContent",
+            Self::Reasoning => "messages[].content[].reasoningContent",
+            Self::CacheMark | Self::CallCacheMark | Self::ResultCacheMark => "messages[].content[].cachePoint",
+            Self::SystemCacheMark => "system[].cachePoint",
+            Self::ToolCacheMark => "toolConfig.tools[].cachePoint",
+            Self::Call => "messages[].content[].toolUse",
+            Self::CallArguments => "messages[].content[].toolUse.input",
+            Self::CallId => "messages[].content[].toolUse.toolUseId",
+            Self::ResultId => "messages[].content[].toolResult.toolUseId",
+            Self::ResultContent => "messages[].content[].toolResult.content",
+            Self::ResultError => "messages[].content[].toolResult.status",
+            Self::Refusal | Self::Block => "messages[].content[]",
+            Self::Tool => "toolConfig.tools[]",
+            Self::ToolName => "toolConfig.tools[].toolSpec.name",
+            Self::ToolSchema => "toolConfig.tools[].toolSpec.inputSchema",
+            Self::ToolStrict => "toolConfig.tools[].toolSpec.strict",
+            Self::ToolFormat => "toolConfig.tools[].toolSpec",
+        }
+    }
 }
 
 /// The client's word for a field that an OpenAI upstream blames in its own words (`param`); none if the client has no such
@@ -424,6 +485,7 @@ const fn column(operation: Operation) -> Column {
         Family::OpenAi => Column::Chat,
         Family::Anthropic => Column::Messages,
         Family::Gemini => Column::Gemini,
+        Family::Bedrock => Column::Converse,
     }
 }
 

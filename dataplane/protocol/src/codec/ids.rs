@@ -37,7 +37,9 @@ pub const ANTHROPIC_CALL_ID: Alphabet =
     Alphabet { max: usize::MAX, exact: false, extra: "", starts_with_letter: false };
 /// `functionCall.id` on Gemini: nothing is stated, so only control characters and others beyond ASCII are replaced.
 pub const GEMINI_CALL_ID: Alphabet = Alphabet { max: usize::MAX, ..CHAT_CALL_ID };
-/// Tool names on Chat and Responses.
+/// `toolUseId` on Bedrock.
+pub const BEDROCK_CALL_ID: Alphabet = Alphabet { max: 64, exact: false, extra: ".:", starts_with_letter: false };
+/// Tool names on Chat and Responses, and on Bedrock.
 pub const OPENAI_TOOL_NAME: Alphabet = Alphabet { max: 64, exact: false, extra: "", starts_with_letter: false };
 /// Tool names on Anthropic.
 pub const ANTHROPIC_TOOL_NAME: Alphabet = Alphabet { max: 128, exact: false, extra: "", starts_with_letter: false };

@@ -4,21 +4,21 @@
 //! answers go through [`response`] whole, and through [`stream_decode`] and [`stream_encode`] as events.
 
 mod citations;
-mod content_decode;
+pub(crate) mod content_decode;
 mod content_encode;
-mod context;
-mod conversation;
+pub(crate) mod context;
+pub(crate) mod conversation;
 mod finish;
 pub(crate) mod models;
-mod piece;
+pub(crate) mod piece;
 mod problem;
 mod request_decode;
-mod request_encode;
+pub(crate) mod request_encode;
 mod response;
 mod stream_decode;
 mod stream_encode;
-mod thinking;
-mod tools_encode;
+pub(crate) mod thinking;
+pub(crate) mod tools_encode;
 mod usage;
 
 pub(crate) use finish::of as finish_reason;

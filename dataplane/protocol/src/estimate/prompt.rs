@@ -29,11 +29,12 @@ const TEXTS: [&[u8]; 13] = [
 /// Members of a request to rank or score that hold text: Cohere's, Jina's and vLLM's.
 const RANKED: [&[u8]; 7] = [b"query", b"queries", b"documents", b"text_1", b"text_2", b"data_1", b"data_2"];
 /// Members that are shown to the model as JSON: tools and schemas.
-const SHOWN: [&[u8]; 6] = [b"tools", b"functions", b"response_format", b"text", b"output_config", b"output_format"];
+const SHOWN: [&[u8]; 7] =
+    [b"tools", b"toolConfig", b"functions", b"response_format", b"text", b"output_config", b"output_format"];
 /// Members inside texts that are JSON objects of the model's or a tool's own.
 const OBJECTS: [&[u8]; 4] = [b"input", b"args", b"response", b"arguments"];
 /// Strings inside texts that no model reads, by name.
-const UNREAD: [&[u8]; 26] = [
+const UNREAD: [&[u8]; 30] = [
     b"role",
     b"type",
     b"id",
@@ -41,6 +42,10 @@ const UNREAD: [&[u8]; 26] = [
     b"call_id",
     b"tool_call_id",
     b"tool_use_id",
+    b"toolUseId",
+    b"bytes",
+    b"uri",
+    b"redactedContent",
     b"mime_type",
     b"mimeType",
     b"media_type",

@@ -4,7 +4,7 @@
 use crate::{codec::Head, dialect::Operation, report::Report};
 
 /// What Bedrock and Vertex AI were seen to take (docs/protocols/clouds.md).
-const TAKEN: [&str; 17] = [
+pub(super) const TAKEN: [&str; 17] = [
     "computer-use-2024-10-22",
     "computer-use-2025-01-24",
     "context-1m-2025-08-07",
@@ -25,7 +25,7 @@ const TAKEN: [&str; 17] = [
 ];
 
 /// Those that say how a body is to be read which clouds read in the same way without them.
-const IMPLIED: [&str; 2] = ["prompt-caching-2024-07-31", "extended-cache-ttl-2025-04-11"];
+pub(super) const IMPLIED: [&str; 2] = ["prompt-caching-2024-07-31", "extended-cache-ttl-2025-04-11"];
 
 /// Those of the client's flags that are passed on. Counting takes none of them (hard case 246).
 pub(super) fn taken(operation: Operation, head: &Head) -> impl Iterator<Item = &str> {

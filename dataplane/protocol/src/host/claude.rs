@@ -3,8 +3,6 @@
 //!
 //! The rest stays as the client wrote it, byte for byte: prompt caches and signatures depend on it.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 
 use crate::{
@@ -57,23 +55,10 @@ impl Adapter<'_> {
         members.iter().any(|(_, kept)| *kept)
     }
 
-    /// Takes members out of an object, each run of them with the comma behind it, or before it at the end.
+    /// Takes the members out of an object that are not kept.
     fn cut<'m>(&mut self, members: impl Iterator<Item = (&'m Member, bool)>) {
-        let (mut kept_end, mut run): (Option<usize>, Option<Range<usize>>) = (None, None);
-        for (member, is_kept) in members {
-            let span = member.name.start..member.value.span.end;
-            if !is_kept {
-                run = Some(run.take().map_or_else(|| span.clone(), |run| run.start..span.end));
-                continue;
-            }
-            if let Some(run) = run.take() {
-                self.edits.push(Edit { span: run.start..span.start, with: Bytes::new() });
-            }
-            kept_end = Some(span.end);
-        }
-        if let Some(run) = run {
-            self.edits.push(Edit { span: kept_end.unwrap_or(run.start)..run.end, with: Bytes::new() });
-        }
+        let spans = members.map(|(member, is_kept)| (member.name.start..member.value.span.end, !is_kept));
+        self.edits.extend(splice::without(&spans.collect::<Vec<_>>()));
     }
 
     /// Looks through system text, tools and messages.

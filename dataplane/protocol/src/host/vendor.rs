@@ -51,9 +51,9 @@ fn path(operation: Operation, model: &str, wire: Wire, query: Option<&'static st
             return Ok(format!("/realtime?model={}", utf8_percent_encode(model, ENCODED)));
         }
         (CallPath::Fixed(path), _) => return Ok(fixed(version(operation.family()), path, query)),
-        (CallPath::Verb(_), Wire::Sse) => "streamGenerateContent?alt=sse",
+        (CallPath::Verb(_), Wire::Sse | Wire::EventStream) => "streamGenerateContent?alt=sse",
         (CallPath::Verb(_), Wire::JsonArray) => "streamGenerateContent",
-        (CallPath::Verb(verb), Wire::Whole) => verb,
+        (CallPath::Verb(verb) | CallPath::Action(verb), _) => verb,
     };
     check(model)?;
     let resource = resource(model);
@@ -78,6 +78,8 @@ const fn version(family: Family) -> &'static str {
         Family::OpenAi => "",
         Family::Anthropic => "/v1",
         Family::Gemini => "/v1beta",
+        // Its paths have no version.
+        Family::Bedrock => "",
     }
 }
 

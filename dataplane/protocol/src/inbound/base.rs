@@ -2,7 +2,7 @@
 //!
 //! Every SDK appends its own paths to a base URL that people copy from another vendor's page, so the same call arrives
 //! below `/v1`, `/openai/v1` (Groq, LiteLLM, Bifrost), `/api/v1` (OpenRouter, Open WebUI), `/v1beta/openai` (Google's
-//! OpenAI format), `/anthropic/v1`, `/gemini/v1beta`, `/genai` (Bifrost) and doubles of these. None of these segments
+//! OpenAI format), `/anthropic/v1`, `/gemini/v1beta`, `/genai`, `/bedrock` (Bifrost) and doubles of these. None of these segments
 //! begins a path of any vendor's API itself, so any run of them is skipped.
 
 use crate::dialect::Family;
@@ -35,6 +35,7 @@ impl Base {
                 "openai" | "cursor" => base.named = Some(Family::OpenAi),
                 "anthropic" => base.named = Some(Family::Anthropic),
                 "gemini" | "genai" => base.named = Some(Family::Gemini),
+                "bedrock" => base.named = Some(Family::Bedrock),
                 "api" => {}
                 _ => break,
             }

@@ -232,3 +232,50 @@ fn a_session_is_opened_by_get_and_names_its_model_in_the_query() {
     assert_eq!(session("/v1/realtime", Some("call_id=c&model=m")), named("m", true));
     assert_eq!(session("/v1/realtime", Some("model=&api-version=1")), (None, false));
 }
+
+#[test]
+fn hard_cases_239_and_240_bedrocks_paths_name_model_and_framing() {
+    const PROFILE: &str = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
+    let rows = [
+        ("/model/anthropic.claude-3-5-sonnet-20240620-v1%3A0/converse", "anthropic.claude-3-5-sonnet-20240620-v1:0"),
+        ("/model/anthropic.claude-3-5-sonnet-20240620-v1:0/converse", "anthropic.claude-3-5-sonnet-20240620-v1:0"),
+        (
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fabc/converse",
+            PROFILE,
+        ),
+        ("/model/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc/converse", PROFILE),
+        ("/bedrock/model/m/converse", "m"),
+        ("/model/converse/converse", "converse"),
+        // Decoded once.
+        ("/model/a%253Ab/converse", "a%3Ab"),
+    ];
+    for (path, model) in rows {
+        for (suffix, operation, framing) in
+            [("", Operation::Converse, Framing::Whole), ("-stream", Operation::Converse, Framing::EventStream)]
+        {
+            let path = format!("{path}{suffix}");
+            let Ok(Inbound::Call(matched)) = route("POST", &path, None) else { panic!("{path}") };
+            assert_eq!((matched.operation, matched.framing), (operation, Some(framing)), "{path}");
+            assert_eq!(matched.model.as_deref(), Some(model), "{path}");
+        }
+    }
+    let Ok(Inbound::Call(counting)) = route("POST", "/model/m/count-tokens", None) else { panic!() };
+    assert_eq!(counting.operation, Operation::ConverseCountTokens);
+    let wrong = route("GET", "/model/m/converse", None);
+    assert_eq!(wrong, Err(NoSuchPath::MethodNotAllowed { family: Family::Bedrock, allow: "POST" }));
+}
+
+#[test]
+fn what_bedrock_invokes_is_not_served_and_says_why() {
+    for action in ["invoke", "invoke-with-response-stream", "invoke-with-bidirectional-stream"] {
+        let Err(NoSuchPath::NotServed { family, unserved }) = route("POST", &format!("/model/m/{action}"), None) else {
+            panic!("{action}")
+        };
+        assert_eq!(family, Family::Bedrock);
+        assert!(unserved.why.contains("/converse"), "{}", unserved.why);
+    }
+    for path in ["/model/m/other", "/model//converse", "/model/converse"] {
+        let missing = route("POST", path, None);
+        assert!(matches!(missing, Err(NoSuchPath::NotFound { family: Family::Bedrock, .. })), "{path} {missing:?}");
+    }
+}

@@ -20,6 +20,17 @@ const PAST: &str =
     "they lead past this gateway's keys and limits; open a WebSocket at /v1/realtime with this gateway's own key";
 const ADMINISTERS: &str = "they administer the account whose key this gateway holds";
 
+/// Bedrock's calls whose bodies are of whatever API a model's vendor has.
+pub(super) const INVOKE_ACTIONS: [&str; 3] =
+    ["invoke", "invoke-with-response-stream", "invoke-with-bidirectional-stream"];
+
+/// Why they are not served.
+pub(super) const INVOKE: Unserved = Unserved {
+    what: "InvokeModel is",
+    why: "its body is another one for each vendor's models; call /model/{id}/converse or /model/{id}/converse-stream, or the \
+          vendor's own API at this gateway",
+};
+
 /// By the first segments of the path below the base; the longest that fits counts.
 const TABLE: [(&str, Unserved); 34] = [
     ("files", Unserved { what: "files are", why: SHARED }),

@@ -3,12 +3,12 @@
 //! Never an end marker: a `[DONE]`, `message_stop` or `response.completed` would make a cut answer look whole.
 
 use crate::{
-    codec::ResponseContext,
+    codec::{ResponseContext, converse::HEARTBEAT},
     dialect::{Family, Operation},
     framing::Framing,
     problem::{Problem, render},
     response_stats::ResponseStats,
-    wire::sse,
+    wire::{event_stream, sse},
 };
 
 /// What of a stream's past its terminal error depends on.
@@ -29,6 +29,7 @@ pub(crate) fn error(operation: Operation, framing: Framing, problem: &Problem, p
             let data = format!("{{\"type\":\"error\",\"error\":{}}}", render::anthropic_error(problem));
             sse::write(&mut out, Some("error"), data.as_bytes());
         }
+        (Family::Bedrock, _) => render::bedrock_event(problem, &mut out),
         (Family::Gemini, Framing::JsonArray) => {
             let lead = if past.elements { ",\r\n" } else { "[" };
             out.extend_from_slice(format!("{lead}{{\"error\":{}}}]", render::gemini_error(problem)).as_bytes());
@@ -102,6 +103,11 @@ pub(crate) fn heartbeat(operation: Operation, framing: Framing, past: &Past<'_>)
             Family::OpenAi => Vec::new(),
             Family::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n".to_vec(),
             Family::Gemini => b"\n".to_vec(),
+            Family::Bedrock => {
+                let mut out = Vec::new();
+                event_stream::write(&mut out, HEARTBEAT, b"{}");
+                out
+            }
         },
     }
 }

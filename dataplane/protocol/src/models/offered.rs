@@ -38,13 +38,17 @@ pub const fn path(family: Family) -> &'static str {
         Family::OpenAi => "/models",
         Family::Anthropic => "/v1/models?limit=1000",
         Family::Gemini => "/v1beta/models?pageSize=1000",
+        // Converse has no list; OpenAI's dialect beside it does.
+        Family::Bedrock => "/openai/v1/models",
     }
 }
 
 /// Reads a list, in the order of their ids; none if it is no such list.
 pub fn read(family: Family, body: &[u8]) -> Option<Vec<OfferedModel>> {
     let mut models: Vec<OfferedModel> = match family {
-        Family::OpenAi => serde_json::from_slice::<Data<OpenAi>>(body).ok()?.data.into_iter().map(Into::into).collect(),
+        Family::OpenAi | Family::Bedrock => {
+            serde_json::from_slice::<Data<OpenAi>>(body).ok()?.data.into_iter().map(Into::into).collect()
+        }
         Family::Anthropic => {
             serde_json::from_slice::<Data<Anthropic>>(body).ok()?.data.into_iter().map(Into::into).collect()
         }

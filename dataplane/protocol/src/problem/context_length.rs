@@ -4,6 +4,8 @@
 //! looks for Google's. OpenAI's clients go by the code. The figures are those that the upstream gave, found by their
 //! order in the sentence; without them the upstream's words follow the sentence's beginning.
 
+use std::borrow::Cow;
+
 /// In Anthropic's words.
 pub(super) fn anthropic(message: &str) -> String {
     if message.contains("prompt is too long") || message.contains("exceed context limit") {
@@ -33,6 +35,15 @@ pub(super) fn gemini(message: &str) -> String {
         }
         _ => format!("The input token count exceeds the maximum number of tokens allowed: {message}"),
     }
+}
+
+/// In the words of Bedrock, which hands on Claude's as well.
+pub(super) fn bedrock(message: &str) -> Cow<'_, str> {
+    let known = ["Input is too long", "prompt is too long", "exceed context limit"];
+    if known.iter().any(|words| message.contains(words)) {
+        return Cow::Borrowed(message);
+    }
+    Cow::Owned(format!("Input is too long for requested model. {message}"))
 }
 
 /// What a sentence about the context says in numbers of tokens.

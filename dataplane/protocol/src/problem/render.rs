@@ -3,8 +3,10 @@
 //! Only words that the family itself uses come out: an Anthropic client must never see an OpenAI type. The order of
 //! members is the vendors', because Google's clients look at the first one.
 
+use std::borrow::Cow;
+
 use super::{Problem, ProblemKind, context_length};
-use crate::dialect::Family;
+use crate::{dialect::Family, wire::event_stream};
 
 /// The status in that dialect, and the body. `request_id` goes where the dialect has room for one.
 pub fn render(family: Family, problem: &Problem, request_id: &str) -> (u16, Vec<u8>) {
@@ -15,6 +17,7 @@ pub fn render(family: Family, problem: &Problem, request_id: &str) -> (u16, Vec<
             format!("{{\"type\":\"error\",\"error\":{},\"request_id\":{}}}", anthropic_error(problem), text(request_id))
         }
         Family::Gemini => format!("{{\"error\":{}}}", gemini_error(problem)),
+        Family::Bedrock => bedrock_error(problem),
     };
     (status, body.into_bytes())
 }
@@ -25,6 +28,9 @@ pub fn status(family: Family, problem: &Problem) -> u16 {
         (Family::Anthropic, ProblemKind::Overloaded, _) => 529,
         // 529 is Anthropic's alone.
         (_, ProblemKind::Overloaded, _) | (_, _, 529) => 503,
+        // Amazon's SDKs know an error by its type, and each type has one status.
+        (Family::Bedrock, ProblemKind::Authentication | ProblemKind::Permission, _) => 403,
+        (Family::Bedrock, ProblemKind::Timeout, _) => 408,
         // Upstreams answer context overflow with 400 or 413, and wrong models with 400 or 404: theirs stands.
         (_, _, status) if (400..600).contains(&status) => status,
         (_, kind, _) => kind.status(),
@@ -94,6 +100,67 @@ pub(crate) fn gemini_error(problem: &Problem) -> String {
         text(&message),
         text(gemini_status(problem, code))
     )
+}
+
+/// Amazon's error object. Its type stands in a header, [`error_headers`].
+pub(crate) fn bedrock_error(problem: &Problem) -> String {
+    format!("{{\"message\":{}}}", text(&bedrock_message(problem)))
+}
+
+fn bedrock_message(problem: &Problem) -> Cow<'_, str> {
+    match &problem.param {
+        _ if problem.kind == ProblemKind::ContextLength => context_length::bedrock(&problem.message),
+        Some(param) if !problem.message.contains(param.as_ref()) => format!("{param}: {}", problem.message).into(),
+        _ => Cow::Borrowed(problem.message.as_ref()),
+    }
+}
+
+/// Headers without which an error of this family's is not understood.
+pub fn error_headers(family: Family, problem: &Problem) -> Option<(&'static str, &'static str)> {
+    match family {
+        Family::Bedrock => Some(("x-amzn-errortype", bedrock_type(problem))),
+        Family::OpenAi | Family::Anthropic | Family::Gemini => None,
+    }
+}
+
+/// An exception of Converse's service model.
+const fn bedrock_type(problem: &Problem) -> &'static str {
+    match problem.kind {
+        ProblemKind::InvalidRequest
+        | ProblemKind::ContextLength
+        | ProblemKind::ContentFiltered
+        | ProblemKind::TooLarge => "ValidationException",
+        ProblemKind::Authentication | ProblemKind::Permission => "AccessDeniedException",
+        ProblemKind::NotFound | ProblemKind::ModelNotFound => "ResourceNotFoundException",
+        ProblemKind::RateLimited => "ThrottlingException",
+        ProblemKind::QuotaExceeded => "ServiceQuotaExceededException",
+        ProblemKind::Overloaded => "ServiceUnavailableException",
+        ProblemKind::Timeout => "ModelTimeoutException",
+        ProblemKind::Upstream | ProblemKind::Internal => "InternalServerException",
+    }
+}
+
+/// A problem as the last frame of an event stream: an exception that the stream's model names, or an error with a code.
+pub(crate) fn bedrock_event(problem: &Problem, out: &mut Vec<u8>) {
+    let named = match problem.kind {
+        ProblemKind::InvalidRequest
+        | ProblemKind::ContextLength
+        | ProblemKind::ContentFiltered
+        | ProblemKind::TooLarge => "validationException",
+        ProblemKind::RateLimited => "throttlingException",
+        ProblemKind::Overloaded => "serviceUnavailableException",
+        ProblemKind::Upstream => "modelStreamErrorException",
+        ProblemKind::Internal => "internalServerException",
+        ProblemKind::Authentication
+        | ProblemKind::Permission
+        | ProblemKind::NotFound
+        | ProblemKind::ModelNotFound
+        | ProblemKind::QuotaExceeded
+        | ProblemKind::Timeout => {
+            return event_stream::write_error(out, bedrock_type(problem), &bedrock_message(problem));
+        }
+    };
+    event_stream::write_exception(out, named, bedrock_error(problem).as_bytes());
 }
 
 /// Type and code in OpenAI's words.
@@ -206,10 +273,32 @@ mod tests {
     }
 
     #[test]
+    fn amazons_sdks_find_an_exception_of_their_model_and_its_status() {
+        let rows = [
+            (ProblemKind::InvalidRequest, 400, "ValidationException", "m"),
+            (ProblemKind::ContextLength, 400, "ValidationException", "Input is too long for requested model. m"),
+            (ProblemKind::Authentication, 403, "AccessDeniedException", "m"),
+            (ProblemKind::Permission, 403, "AccessDeniedException", "m"),
+            (ProblemKind::ModelNotFound, 404, "ResourceNotFoundException", "m"),
+            (ProblemKind::RateLimited, 429, "ThrottlingException", "m"),
+            (ProblemKind::Overloaded, 503, "ServiceUnavailableException", "m"),
+            (ProblemKind::Timeout, 408, "ModelTimeoutException", "m"),
+            (ProblemKind::Internal, 500, "InternalServerException", "m"),
+        ];
+        for (kind, status, name, message) in rows {
+            let problem = Problem::new(kind, "m");
+            let body = serde_json::json!({ "message": message }).to_string();
+            assert_eq!(shown(Family::Bedrock, &problem), (status, body), "{kind:?}");
+            assert_eq!(error_headers(Family::Bedrock, &problem), Some(("x-amzn-errortype", name)));
+        }
+    }
+
+    #[test]
     fn overload_is_529_for_anthropic_alone() {
         let problem = Problem { status: 529, ..Problem::new(ProblemKind::Overloaded, "busy") };
-        let seen = [Family::OpenAi, Family::Anthropic, Family::Gemini].map(|family| status(family, &problem));
-        assert_eq!(seen, [503, 529, 503]);
+        let seen =
+            [Family::OpenAi, Family::Anthropic, Family::Gemini, Family::Bedrock].map(|family| status(family, &problem));
+        assert_eq!(seen, [503, 529, 503, 503]);
     }
 
     #[test]
@@ -247,7 +336,12 @@ mod tests {
             problem.code = Some("RESOURCE_EXHAUSTED".into());
             problem.retry_after_ms = Some(1_500);
             assert!(anthropic.contains(&anthropic_type(&problem)), "{kind:?}");
+            let (status, body) = render(Family::Bedrock, &problem, "r");
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert!((400..600).contains(&status) && body["message"].as_str().unwrap().ends_with('m'));
+            assert!(error_headers(Family::Bedrock, &problem).unwrap().1.ends_with("Exception"));
             for family in [Family::OpenAi, Family::Anthropic, Family::Gemini] {
+                assert_eq!(error_headers(family, &problem), None);
                 let (status, body) = render(family, &problem, "r");
                 let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
                 assert!((400..600).contains(&status));

@@ -21,10 +21,29 @@ const LONGEST_TEXT: usize = 16 * 1024;
 
 /// Understands an error answer: status, headers, body.
 pub fn failure(family: Family, status: u16, hints: RetryHints<'_>, body: &[u8]) -> Problem {
-    let said = serde_json::from_slice::<Value>(body).map_or_else(|_| Said::from_text(body), |body| Said::read(&body));
+    let mut said =
+        serde_json::from_slice::<Value>(body).map_or_else(|_| Said::from_text(body), |body| Said::read(&body));
+    let amazons = (hints.header)(AMAZONS_TYPE).map(short_type);
+    let is_amazons = amazons.is_some() || family == Family::Bedrock;
+    said.words.splice(0..0, amazons.map(str::to_owned));
+    // Of a model's failure Bedrock tells the status it had, of its time-out one that blames the client.
+    let status = match status {
+        424 if is_amazons => said.number.unwrap_or(502),
+        408 if is_amazons => 504,
+        status => status,
+    };
     let mut problem = said.problem(family, status);
     problem.retry_after_ms = retry::after(hints).or(said.retry_ms).or_else(|| in_words(&problem));
     problem
+}
+
+/// Where Amazon's errors say what they are.
+const AMAZONS_TYPE: &str = "x-amzn-errortype";
+
+/// The name of a type without what Amazon's services write around it: `Throttling` of `com.amazon#Throttling:http://…`.
+fn short_type(word: &str) -> &str {
+    let word = word.split(':').next().unwrap_or_default();
+    word.rsplit('#').next().unwrap_or_default().trim()
 }
 
 /// A pause that only the message names. Messages can quote the request, so that only those about a limit are read for it.
@@ -78,7 +97,9 @@ fn is_bare(body: &Value) -> bool {
     let mut words = words.into_iter().flatten().peekable();
     let marked = ["code", "error_code", "status_code", "errors", "base_resp", "detail"].into_iter().any(has)
         || body.get("status").is_some_and(Value::is_number)
-        || body.get("success") == Some(&Value::Bool(false));
+        || body.get("success") == Some(&Value::Bool(false))
+        || body.pointer("/Output/__type").is_some()
+        || has("__type");
     marked || words.peek().is_none() || words.any(is_failure)
 }
 
@@ -118,9 +139,10 @@ pub(crate) fn is_error(error: &Value) -> bool {
 }
 
 /// Names of the member that says in words what failed.
-const MESSAGES: [&str; 9] = [
+const MESSAGES: [&str; 10] = [
     "message",
     "Message",
+    "originalMessage",
     "detail",
     "error_description",
     "msg",
@@ -160,6 +182,11 @@ impl Said {
                 said.object(inner);
             }
         }
+        // A service of Amazon's that does not know the call answers with status 200.
+        if let Some(kind) = body.pointer("/Output/__type").and_then(Value::as_str).map(short_type) {
+            said.words.push(kind.to_owned());
+            said.message.get_or_insert_with(|| format!("the upstream answered with {kind}"));
+        }
         match body.pointer("/errors/0") {
             Some(Value::String(text)) => said.message = said.message.take().or_else(|| Some(text.clone())),
             Some(first) => said.object(first),
@@ -186,9 +213,12 @@ impl Said {
         let message = MESSAGES.iter().find_map(|name| text(name));
         let listed = || object.pointer("/detail/0/msg").and_then(Value::as_str);
         self.message = self.message.take().or_else(|| message.or_else(listed).map(str::to_owned));
-        for name in ["code", "type", "status", "__type", "reason", "error_code", "status_code"] {
+        const WORDS: [&str; 8] =
+            ["code", "type", "status", "__type", "reason", "error_code", "status_code", "originalStatusCode"];
+        for name in WORDS {
             match object.get(name) {
                 Some(Value::String(word)) if !matches!(word.as_str(), "error" | "response.failed") => {
+                    let word = if name == "__type" { short_type(word).to_owned() } else { word.clone() };
                     self.words.push(word.clone());
                     if !matches!(name, "type" | "__type" | "reason") {
                         self.number = self.number.or_else(|| http_status(word.parse().ok()?));
@@ -276,14 +306,16 @@ impl Said {
 
     fn kind(&self, family: Family, status: u16, message: &str) -> ProblemKind {
         if let Some(kind) = self.words.iter().find_map(|word| kind_of(word)) {
-            return kind;
+            // Bedrock's limits of a day come back in a day.
+            let is_daily = kind == ProblemKind::RateLimited && message.contains("tokens per day");
+            return if is_daily { ProblemKind::QuotaExceeded } else { kind };
         }
         let says = |phrases: &[&str]| says(message, phrases);
         match status {
             400 | 404 | 413 | 422 if says(CONTEXT_LENGTH) => ProblemKind::ContextLength,
             400 | 403 if says(CONTENT_FILTERED) => ProblemKind::ContentFiltered,
             400 | 403 if says(&["credit balance is too low"]) => ProblemKind::QuotaExceeded,
-            400 | 422 if says(&["invalid model", "unknown model", "not a valid model"]) => ProblemKind::ModelNotFound,
+            400 | 422 if says(INVALID_MODEL) => ProblemKind::ModelNotFound,
             404 if message.contains("model") || family == Family::Gemini => ProblemKind::ModelNotFound,
             500.. if says(&["overloaded"]) => ProblemKind::Overloaded,
             _ => by_status(status),
@@ -319,6 +351,10 @@ const CONTEXT_LENGTH: &[&str] = &[
     "`max_new_tokens` must be",
 ];
 
+/// What vendors say of a model that they do not have and have no word for it.
+const INVALID_MODEL: &[&str] =
+    &["invalid model", "unknown model", "not a valid model", "model identifier is invalid", "model id is not valid"];
+
 /// What vendors say when they refuse content and have no word for it.
 const CONTENT_FILTERED: &[&str] =
     &["content management policy", "content filtering policy", "violates our usage polic", "safety system"];
@@ -350,6 +386,22 @@ fn kind_of(word: &str) -> Option<ProblemKind> {
         "permission_error" | "PERMISSION_DENIED" => ProblemKind::Permission,
         "request_too_large" => ProblemKind::TooLarge,
         "timeout_error" | "DEADLINE_EXCEEDED" => ProblemKind::Timeout,
+        // Amazon's exceptions; in streams they begin with a small letter.
+        "ThrottlingException" | "throttlingException" | "TooManyRequestsException" => ProblemKind::RateLimited,
+        "ModelNotReadyException" | "ServiceUnavailableException" | "serviceUnavailableException" => {
+            ProblemKind::Overloaded
+        }
+        "ServiceQuotaExceededException" => ProblemKind::QuotaExceeded,
+        "AccessDeniedException" => ProblemKind::Permission,
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "IncompleteSignatureException"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredTokenException" => ProblemKind::Authentication,
+        "ResourceNotFoundException" => ProblemKind::ModelNotFound,
+        "ModelTimeoutException" | "modelTimeoutException" => ProblemKind::Timeout,
+        "InternalServerException" | "internalServerException" | "UnknownOperationException" => ProblemKind::Upstream,
         // Google's daily quotas do not come back in a minute.
         word if word.contains("PerDay") => ProblemKind::QuotaExceeded,
         _ => return None,
@@ -360,11 +412,22 @@ fn kind_of(word: &str) -> Option<ProblemKind> {
 fn status_of(word: &str) -> Option<u16> {
     Some(match word {
         "overloaded_error" => 529,
-        "invalid_request_error" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "invalid_prompt" => 400,
+        "invalid_request_error"
+        | "INVALID_ARGUMENT"
+        | "FAILED_PRECONDITION"
+        | "invalid_prompt"
+        | "ValidationException"
+        | "validationException" => 400,
         "not_found_error" | "NOT_FOUND" => 404,
         "conflict_error" | "ABORTED" | "ALREADY_EXISTS" => 409,
         "RESOURCE_EXHAUSTED" => 429,
-        "api_error" | "server_error" | "internal_server_error" | "INTERNAL" => 500,
+        "api_error"
+        | "server_error"
+        | "internal_server_error"
+        | "INTERNAL"
+        | "InternalServerException"
+        | "internalServerException" => 500,
+        "AccessDeniedException" => 403,
         "UNIMPLEMENTED" => 501,
         "UNAVAILABLE" => 503,
         word => kind_of(word)?.status(),
@@ -396,6 +459,54 @@ mod tests {
     fn understood(family: Family, status: u16, body: &str) -> Problem {
         let none = |_: &str| None;
         failure(family, status, RetryHints { header: &none, now_ms: 0 }, body.as_bytes())
+    }
+
+    #[test]
+    fn amazons_errors_are_known_by_their_type_wherever_it_stands() {
+        let typed = |kind: &'static str, status: u16, body: &str| {
+            let header = move |name: &str| (name == "x-amzn-errortype").then_some(kind);
+            failure(Family::Anthropic, status, RetryHints { header: &header, now_ms: 0 }, body.as_bytes())
+        };
+        let rows = [
+            ("ThrottlingException", 429, r#"{"message":"Too many requests"}"#, 429, RateLimited),
+            ("ThrottlingException", 429, r#"{"message":"Too many tokens per day, please wait"}"#, 429, QuotaExceeded),
+            ("ModelNotReadyException:http://internal.amazon.com/x/", 429, r#"{"message":"m"}"#, 429, Overloaded),
+            ("ValidationException", 400, r#"{"message":"m"}"#, 400, InvalidRequest),
+            ("ValidationException", 400, r#"{"message":"Input is too long for requested model."}"#, 400, ContextLength),
+            (
+                "ValidationException",
+                400,
+                r#"{"message":"The provided model identifier is invalid."}"#,
+                400,
+                ModelNotFound,
+            ),
+            ("AccessDeniedException", 403, r#"{"Message":"You don't have access"}"#, 403, Permission),
+            ("UnrecognizedClientException", 403, r#"{"message":"invalid token"}"#, 403, Authentication),
+            ("ExpiredTokenException", 403, r#"{"message":"expired"}"#, 403, Authentication),
+            ("ResourceNotFoundException", 404, r#"{"message":"m"}"#, 404, ModelNotFound),
+            ("ModelErrorException", 424, r#"{"message":"m","originalStatusCode":503}"#, 503, Overloaded),
+            ("ModelErrorException", 424, r#"{"message":"m"}"#, 502, Upstream),
+            ("ModelTimeoutException", 408, r#"{"message":"m"}"#, 504, Timeout),
+            ("ServiceUnavailableException", 503, r#"{"message":"m"}"#, 503, Overloaded),
+            ("InternalServerException", 500, r#"{"message":"m"}"#, 500, Upstream),
+        ];
+        for (kind, status, body, shown, means) in rows {
+            let problem = typed(kind, status, body);
+            assert_eq!((problem.status, problem.kind), (shown, means), "{kind} {body}");
+            assert!(!problem.message.contains("upstream answered"), "{kind}: {}", problem.message);
+        }
+        let in_body = r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no"}"#;
+        assert_eq!(understood(Family::Bedrock, 403, in_body).kind, Permission);
+    }
+
+    #[test]
+    fn a_service_that_does_not_know_the_call_says_so_with_status_200() {
+        let body = br#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}"#;
+        for family in [Family::Bedrock, Anthropic] {
+            let problem = no_answer(family, body);
+            assert_eq!((problem.status, problem.kind), (502, Upstream), "{problem:?}");
+            assert!(problem.message.contains("UnknownOperationException"));
+        }
     }
 
     const ERRORS: &[(Family, u16, &str, ProblemKind)] = &[

@@ -68,6 +68,18 @@ pub(super) fn of(reading: Reading<'_>, operation: Operation) -> Result<Allowance
             thinking: inside(&["thinking"], &["budget_tokens"]).unwrap_or(0),
             ..none
         },
+        Operation::Converse => {
+            const CONFIG: [&str; 1] = ["inferenceConfig"];
+            scan.once(body, "inferenceConfig")?;
+            scan.once(body, "additionalModelRequestFields")?;
+            let mut thinking = None;
+            for member in top.iter().filter(|member| is_one_of(member, body, &["additionalModelRequestFields"])) {
+                member.value.each_named(body, &["thinking"], |inner| {
+                    thinking = thinking.max(largest_inside(&inner, body, &["budget_tokens"]));
+                });
+            }
+            Allowance { max_output: inside(&CONFIG, &["maxTokens"]), thinking: thinking.unwrap_or(0), ..none }
+        }
         Operation::GenerateContent => {
             const CONFIG: [&str; 2] = ["generationConfig", "generation_config"];
             scan.once(body, "generationConfig")?;

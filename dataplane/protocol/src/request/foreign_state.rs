@@ -26,11 +26,17 @@ pub(super) fn edits(operation: Operation, body: &[u8], scan: &Scan) -> Option<(V
         Operation::GenerateContent => {
             (gemini::SIGNATURE_TAG, "contents", "parts", "contents[].parts[].thoughtSignature")
         }
+        Operation::Converse => {
+            (tagged_state::TAG.as_bytes(), "messages", "content", "messages[].content[].reasoningContent")
+        }
         Operation::Responses | Operation::ResponsesInputTokens => return of_responses(body, scan),
         _ => return None,
     };
-    let is_gemini = operation == Operation::GenerateContent;
-    let find = |part: &Value| if is_gemini { of_gemini(body, part) } else { of_messages(body, part) };
+    let find = |part: &Value| match operation {
+        Operation::GenerateContent => of_gemini(body, part),
+        Operation::Converse => of_converse(body, part),
+        _ => of_messages(body, part),
+    };
     // Nearly no body holds one.
     memchr::memmem::find(body, needle)?;
     let mut edits = Vec::new();
@@ -89,6 +95,11 @@ fn of_responses(body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
 
 fn of_messages(body: &[u8], block: &Value) -> Option<Foreign> {
     let signature = block.member(body, "signature")?;
+    signature.text(body)?.starts_with(tagged_state::TAG).then_some(Foreign::Whole)
+}
+
+fn of_converse(body: &[u8], block: &Value) -> Option<Foreign> {
+    let signature = block.member(body, "reasoningContent")?.member(body, "reasoningText")?.member(body, "signature")?;
     signature.text(body)?.starts_with(tagged_state::TAG).then_some(Foreign::Whole)
 }
 

@@ -50,11 +50,13 @@ impl ParsedRequest {
             Operation::Responses | Operation::ResponsesInputTokens => look.responses(),
             Operation::Messages | Operation::MessagesCountTokens => look.messages(),
             Operation::GenerateContent => look.gemini(),
+            Operation::Converse => look.converse(),
             Operation::Embeddings
             | Operation::EmbedContent
             | Operation::BatchEmbedContents
             | Operation::CountTokens
             | Operation::Predict
+            | Operation::ConverseCountTokens
             | Operation::Direct(_)
             | Operation::Stored(_) => {}
         }
@@ -186,6 +188,48 @@ impl<'a> Look<'a> {
         self.each(self.top("contents"), |look, content| {
             let parts = look.member(Some(content), "parts");
             look.each(parts.as_ref(), |look, part| look.gemini_part(part, 0));
+        });
+    }
+
+    fn converse(&mut self) {
+        let tools = self.member(self.top("toolConfig"), "tools");
+        self.each(tools.as_ref(), |look, tool| {
+            let [mark] = look.named(Some(tool), ["cachePoint"]);
+            look.needs.prompt_caching |= is_set(mark.as_ref());
+            look.needs.tools |= !is_set(mark.as_ref());
+        });
+        let [format, effort] = self.named(self.top("outputConfig"), ["textFormat", "effort"]);
+        self.needs.json_schema = is_set(format.as_ref());
+        let [thinking, config, word] =
+            self.named(self.top("additionalModelRequestFields"), ["thinking", "reasoningConfig", "reasoning_effort"]);
+        let is_on = |look: &Self, config: &Option<Value>| {
+            let kind = look.member(config.as_ref(), "type");
+            look.is(kind.as_ref(), &["enabled", "adaptive"])
+        };
+        self.needs.reasoning =
+            is_set(effort.as_ref()) || is_set(word.as_ref()) || is_on(self, &thinking) || is_on(self, &config);
+        self.each(self.top("system"), |look, block| {
+            look.needs.prompt_caching |= is_set(look.member(Some(block), "cachePoint").as_ref());
+        });
+        self.each(self.top("messages"), |look, message| {
+            let content = look.member(Some(message), "content");
+            look.converse_blocks(content.as_ref(), 0);
+        });
+    }
+
+    fn converse_blocks(&mut self, content: Option<&Value>, depth: usize) {
+        self.each(content, |look, block| {
+            let [image, video, audio, document, result, mark] =
+                look.named(Some(block), ["image", "video", "audio", "document", "toolResult", "cachePoint"]);
+            look.needs.vision |= is_set(image.as_ref()) || is_set(video.as_ref());
+            look.needs.hearing |= is_set(audio.as_ref());
+            look.needs.audio |= look.needs.hearing;
+            look.needs.documents |= is_set(document.as_ref());
+            look.needs.prompt_caching |= is_set(mark.as_ref());
+            if depth < DEEPEST {
+                let inner = look.member(result.as_ref(), "content");
+                look.converse_blocks(inner.as_ref(), depth.saturating_add(1));
+            }
         });
     }
 

@@ -12,10 +12,22 @@ use crate::{
 #[deny(clippy::wildcard_enum_match_arm)]
 pub(super) const fn operations(from: Operation) -> &'static [Operation] {
     match from {
-        Operation::ChatCompletions => &[Operation::Responses, Operation::Messages, Operation::GenerateContent],
-        Operation::Responses => &[Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent],
-        Operation::Messages => &[Operation::Responses, Operation::ChatCompletions, Operation::GenerateContent],
-        Operation::GenerateContent => &[Operation::Responses, Operation::ChatCompletions, Operation::Messages],
+        Operation::ChatCompletions => {
+            &[Operation::Responses, Operation::Messages, Operation::GenerateContent, Operation::Converse]
+        }
+        Operation::Responses => {
+            &[Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent, Operation::Converse]
+        }
+        Operation::Messages => {
+            &[Operation::Responses, Operation::ChatCompletions, Operation::GenerateContent, Operation::Converse]
+        }
+        Operation::GenerateContent => {
+            &[Operation::Responses, Operation::ChatCompletions, Operation::Messages, Operation::Converse]
+        }
+        // Most of its members are Anthropic's by another name, signed reasoning and cache marks among them.
+        Operation::Converse => {
+            &[Operation::Messages, Operation::Responses, Operation::ChatCompletions, Operation::GenerateContent]
+        }
         Operation::ResponsesInputTokens
         | Operation::Embeddings
         | Operation::MessagesCountTokens
@@ -23,6 +35,7 @@ pub(super) const fn operations(from: Operation) -> &'static [Operation] {
         | Operation::BatchEmbedContents
         | Operation::CountTokens
         | Operation::Predict
+        | Operation::ConverseCountTokens
         | Operation::Direct(_)
         | Operation::Stored(_) => &[],
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     codec::{Malformed, Target, chat::limit_name, field::Name, request_echo::RequestEcho, responses::request_echo},
     count,
-    dialect::Operation,
+    dialect::{Family, Operation},
     direct::{Direct, Gives},
     embed,
     framing::Framing,
@@ -106,13 +106,14 @@ impl ParsedRequest {
             edits.extend(cuts);
             Warning::Dropped { field: field.into() }
         });
+        let head = Some(&self.head);
         let form = self.form.as_ref().map(|form| form.with_model(model));
         let body = match &form {
             Some(_) => Bytes::new(),
             // All that it asks is in its path.
             None if matches!(self.operation(), Operation::Stored(_)) => Bytes::new(),
-            None if edits.is_empty() => to.host.adapt(self.operation(), self.body.clone(), &mut report),
-            None => to.host.adapt(self.operation(), splice::apply(&self.body, edits).into(), &mut report),
+            None if edits.is_empty() => to.host.adapt(self.operation(), self.body.clone(), head, &mut report),
+            None => to.host.adapt(self.operation(), splice::apply(&self.body, edits).into(), head, &mut report),
         };
         let mut warnings = report.finish()?;
         warnings.extend(foreign);
@@ -121,6 +122,7 @@ impl ParsedRequest {
             upstream: self.operation(),
             framing: self.framing,
             wire: place.wire,
+            host: to.host,
             include_usage: self.include_usage == Some(true),
             candidates: self.allowance.candidates,
             lane: self.own_lane(hide_usage),
@@ -185,13 +187,14 @@ impl ParsedRequest {
         let place = self.place(upstream, to, framing, false)?;
         self.check_media(codecs.upstream.media(target), &mut report);
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
-        let body = to.host.adapt(upstream, encoded.body.into(), &mut report);
+        let body = to.host.adapt(upstream, encoded.body.into(), None, &mut report);
         let warnings = report.finish()?;
         let translation = ResponseTranslation {
             client: self.operation(),
             upstream,
             framing: self.framing,
             wire: place.wire,
+            host: to.host,
             include_usage: self.include_usage == Some(true),
             candidates: self.allowance.candidates,
             lane: Lane::Generate {
@@ -245,13 +248,14 @@ impl ParsedRequest {
         let place = self.place(upstream, to, Framing::Whole, false)?;
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
         let body = count::wrapped(upstream, encoded.body, &to.host.resource_name(target.model)).into();
-        let body = to.host.adapt(upstream, body, &mut report);
+        let body = to.host.adapt(upstream, body, None, &mut report);
         let warnings = report.finish()?;
         let translation = ResponseTranslation {
             client: self.operation(),
             upstream,
             framing: Framing::Whole,
             wire: place.wire,
+            host: to.host,
             include_usage: false,
             candidates: 1,
             lane: Lane::Count,
@@ -303,6 +307,7 @@ impl ParsedRequest {
             upstream,
             framing: Framing::Whole,
             wire: place.wire,
+            host: to.host,
             include_usage: false,
             candidates: 1,
             lane,
@@ -357,6 +362,10 @@ impl ParsedRequest {
     fn model_edits(&self, model: &str, host: Host, place: &Place, most: usize) -> Result<Vec<Edit>, Refusal> {
         let body = &self.body;
         let in_path = place.model_in_path;
+        // The model is in the path alone, or goes with the envelope.
+        if self.operation().family() == Family::Bedrock || host.wraps(self.operation()) {
+            return Ok(Vec::new());
+        }
         let name = if in_path { host.resource_name(model) } else { model.to_owned() };
         let written = Bytes::from(serde_json::Value::from(name.as_str()).to_string());
         let mut left = most.saturating_sub(body.len());

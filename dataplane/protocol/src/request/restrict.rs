@@ -250,27 +250,27 @@ impl Cutter<'_> {
     /// A route's limit holds for a client that names none as well. Anthropic's clients have to name one.
     fn limit_what_is_unlimited(&mut self, whole: &Value, scan: &Scan, chat_limit: &str) {
         let Some(most) = self.most.filter(|_| self.limits.route_max_output.is_some() && !self.limited) else { return };
-        let member = match self.operation {
-            Operation::ChatCompletions => chat_limit,
-            Operation::Responses => "max_output_tokens",
-            Operation::GenerateContent => "maxOutputTokens",
+        let (member, configs): (&str, &[&str]) = match self.operation {
+            Operation::ChatCompletions => (chat_limit, &[]),
+            Operation::Responses => ("max_output_tokens", &[]),
+            Operation::GenerateContent => ("maxOutputTokens", &["generationConfig", "generation_config"]),
+            Operation::Converse => ("maxTokens", &["inferenceConfig"]),
             _ => return,
         };
         let limit = format!("\"{member}\":{most}");
-        if self.operation != Operation::GenerateContent {
+        let Some(outer) = configs.first() else {
             let empty = self.config.is_none_or(|(_, empty)| empty);
             return self.edits.push(Edit::first_member(whole.span.start, empty, &limit));
-        }
-        let names = ["generationConfig", "generation_config"];
+        };
         let config = format!("{{{limit}}}");
-        match (self.config, names.iter().find_map(|name| scan.last(self.body, name))) {
+        match (self.config, configs.iter().find_map(|name| scan.last(self.body, name))) {
             (Some((start, empty)), _) => self.edits.push(Edit::first_member(start, empty, &limit)),
             (None, Some(null)) if null.kind == Kind::Null => self.edit(null.span.clone(), config.into()),
             // Not ours to mend: the upstream refuses it in its own words.
             (None, Some(_)) => {}
             (None, None) => {
                 let empty = scan.members().iter().all(|member| self.is_taken_out(member));
-                self.edits.push(Edit::first_member(whole.span.start, empty, &format!("\"generationConfig\":{config}")));
+                self.edits.push(Edit::first_member(whole.span.start, empty, &format!("\"{outer}\":{config}")));
             }
         }
     }

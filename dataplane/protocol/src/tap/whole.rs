@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    chat, gemini, messages,
+    chat, converse, gemini, messages,
     outline::{Outline, failed, identified},
     responses,
 };
@@ -66,6 +66,7 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
         Operation::GenerateContent => {
             gemini::Gemini::default().parsed(&outline, &mut seen);
         }
+        Operation::Converse => converse::whole(&outline, scan.last(body, "output"), &mut seen),
         Operation::Embeddings => {
             identified(None, member("model").as_ref(), &mut seen);
             count(member("usage"), Family::OpenAi, &mut seen);
@@ -85,6 +86,7 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
         Operation::ResponsesInputTokens
         | Operation::MessagesCountTokens
         | Operation::CountTokens
+        | Operation::ConverseCountTokens
         | Operation::Stored(_) => {}
     }
     seen.complete &= seen.error.is_none();
@@ -101,6 +103,8 @@ pub(crate) const fn holds(operation: Operation) -> &'static [&'static str] {
         Operation::Messages => &["content", "stop_reason"],
         // A blocked prompt has no candidates; Code Assist wraps the answer once more.
         Operation::GenerateContent => &["candidates", "promptFeedback", "usageMetadata", "response"],
+        Operation::Converse => &["output", "stopReason"],
+        Operation::ConverseCountTokens => &["inputTokens"],
         Operation::EmbedContent => &["embedding", "embeddings"],
         Operation::BatchEmbedContents => &["embeddings"],
         Operation::Predict => &["predictions"],
@@ -125,5 +129,6 @@ fn count(counts: Option<Value>, family: Family, seen: &mut ResponseStats) {
         Family::OpenAi => usage::openai(&counts),
         Family::Anthropic => usage::anthropic(&counts),
         Family::Gemini => usage::gemini(&counts),
+        Family::Bedrock => usage::bedrock(&counts),
     });
 }

@@ -16,6 +16,7 @@ pub fn base(client: Operation) -> &'static str {
         Operation::ChatCompletions => r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#,
         Operation::Responses => r#"{"model":"m","input":"hi"}"#,
         Operation::Messages => r#"{"model":"m","max_tokens":64,"messages":[{"role":"user","content":"hi"}]}"#,
+        Operation::Converse => r#"{"messages":[{"role":"user","content":[{"text":"hi"}]}]}"#,
         Operation::GenerateContent => r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
         other => panic!("{other} is not translated"),
     }
@@ -28,6 +29,7 @@ pub fn fields(client: Operation) -> &'static [Field] {
         Operation::Responses => RESPONSES,
         Operation::Messages => MESSAGES,
         Operation::GenerateContent => GEMINI,
+        Operation::Converse => CONVERSE,
         other => panic!("{other} is not translated"),
     }
 }
@@ -346,4 +348,100 @@ const GEMINI: &[Field] = &[
     field("cachedContent", r#"{"cachedContent":"cachedContents/a"}"#),
     field("labels", r#"{"labels":{"a":"b"}}"#),
     field("an unknown member", r#"{"xFuture":{"a":1}}"#),
+];
+
+const CONVERSE: &[Field] = &[
+    field("system", r#"{"system":[{"text":"s"}]}"#),
+    field("system[].cachePoint", r#"{"system":[{"text":"s"},{"cachePoint":{"type":"default"}}]}"#),
+    field(
+        "image, inline",
+        r#"{"messages":[{"role":"user","content":[{"image":{"format":"png","source":{"bytes":"AAAA"}}}]}]}"#,
+    ),
+    field(
+        "image.source.s3Location",
+        r#"{"messages":[{"role":"user","content":[{"image":{"format":"png","source":{"s3Location":{"uri":"s3://bucket/a.png"}}}}]}]}"#,
+    ),
+    field(
+        "document, inline PDF",
+        r#"{"messages":[{"role":"user","content":[{"document":{"format":"pdf","name":"a","source":{"bytes":"JVBERi0x"}}}]}]}"#,
+    ),
+    field(
+        "document, words",
+        r#"{"messages":[{"role":"user","content":[{"document":{"format":"txt","name":"a","source":{"text":"w"}}}]}]}"#,
+    ),
+    field(
+        "document.citations",
+        r#"{"messages":[{"role":"user","content":[{"document":{"format":"pdf","name":"a","source":{"bytes":"JVBERi0x"},"citations":{"enabled":true}}}]}]}"#,
+    ),
+    field(
+        "video, inline",
+        r#"{"messages":[{"role":"user","content":[{"video":{"format":"mp4","source":{"bytes":"AAAA"}}}]}]}"#,
+    ),
+    field(
+        "audio, inline",
+        r#"{"messages":[{"role":"user","content":[{"audio":{"format":"wav","source":{"bytes":"AAAA"}}}]}]}"#,
+    ),
+    field(
+        "toolUse and toolResult",
+        r#"{"messages":[{"role":"user","content":[{"text":"hi"}]},{"role":"assistant","content":[{"toolUse":{"toolUseId":"t1","name":"f","input":{}}}]},{"role":"user","content":[{"toolResult":{"toolUseId":"t1","content":[{"text":"ok"}]}}]}],"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}}}}]}}"#,
+    ),
+    field(
+        "toolResult, an image",
+        r#"{"messages":[{"role":"user","content":[{"text":"hi"}]},{"role":"assistant","content":[{"toolUse":{"toolUseId":"t1","name":"f","input":{}}}]},{"role":"user","content":[{"toolResult":{"toolUseId":"t1","content":[{"image":{"format":"png","source":{"bytes":"AAAA"}}}]}}]}],"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}}}}]}}"#,
+    ),
+    field(
+        "reasoningContent of Claude's",
+        r#"{"messages":[{"role":"user","content":[{"text":"hi"}]},{"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"t","signature":"c2ln"}}},{"text":"a"}]},{"role":"user","content":[{"text":"b"}]}]}"#,
+    ),
+    field(
+        "guardContent",
+        r#"{"messages":[{"role":"user","content":[{"guardContent":{"text":{"text":"g","qualifiers":["query"]}}}]}]}"#,
+    ),
+    field(
+        "searchResult",
+        r#"{"messages":[{"role":"user","content":[{"searchResult":{"title":"t","source":"https://a.example","content":[{"text":"w"}]}}]}]}"#,
+    ),
+    field(
+        "cachePoint",
+        r#"{"messages":[{"role":"user","content":[{"text":"hi"},{"cachePoint":{"type":"default"}}]}]}"#,
+    ),
+    field(
+        "toolSpec",
+        r#"{"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}}}}]}}"#,
+    ),
+    field(
+        "toolSpec.strict",
+        r#"{"toolConfig":{"tools":[{"toolSpec":{"name":"f","strict":true,"inputSchema":{"json":{"type":"object","properties":{},"additionalProperties":false}}}}]}}"#,
+    ),
+    field("systemTool", r#"{"toolConfig":{"tools":[{"systemTool":{"name":"nova_grounding"}}]}}"#),
+    field(
+        "toolChoice.any",
+        r#"{"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}}}}],"toolChoice":{"any":{}}}}"#,
+    ),
+    field(
+        "toolChoice.tool",
+        r#"{"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}}}}],"toolChoice":{"tool":{"name":"f"}}}}"#,
+    ),
+    field(
+        "outputConfig.textFormat",
+        r#"{"outputConfig":{"textFormat":{"type":"json_schema","structure":{"jsonSchema":{"name":"a","schema":"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"],\"additionalProperties\":false}"}}}}}"#,
+    ),
+    field("outputConfig.effort", r#"{"outputConfig":{"effort":"low"}}"#),
+    field("inferenceConfig.maxTokens", r#"{"inferenceConfig":{"maxTokens":77}}"#),
+    field("inferenceConfig.temperature", r#"{"inferenceConfig":{"temperature":0.5}}"#),
+    field("inferenceConfig.topP", r#"{"inferenceConfig":{"topP":0.5}}"#),
+    field("inferenceConfig.stopSequences", r#"{"inferenceConfig":{"stopSequences":["END"]}}"#),
+    field("additionalModelRequestFields.top_k", r#"{"additionalModelRequestFields":{"top_k":5}}"#),
+    field(
+        "additionalModelRequestFields.thinking",
+        r#"{"inferenceConfig":{"maxTokens":4096},"additionalModelRequestFields":{"thinking":{"type":"enabled","budget_tokens":1024}}}"#,
+    ),
+    field("additionalModelRequestFields, unknown", r#"{"additionalModelRequestFields":{"x_future":1}}"#),
+    field("additionalModelResponseFieldPaths", r#"{"additionalModelResponseFieldPaths":["/stop_sequence"]}"#),
+    field("guardrailConfig", r#"{"guardrailConfig":{"guardrailIdentifier":"g","guardrailVersion":"1"}}"#),
+    field("performanceConfig", r#"{"performanceConfig":{"latency":"optimized"}}"#),
+    field("promptVariables", r#"{"promptVariables":{"a":{"text":"b"}}}"#),
+    field("requestMetadata", r#"{"requestMetadata":{"team":"a"}}"#),
+    field("serviceTier", r#"{"serviceTier":{"type":"priority"}}"#),
+    field("an unknown member", r#"{"x_future":{"a":1}}"#),
 ];

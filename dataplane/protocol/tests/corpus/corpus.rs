@@ -8,7 +8,10 @@ use routeapi_protocol::{
     codec::{ResponseContext, StreamDecoder, client_codec, upstream_codec},
     dialect::Operation,
     ir::Event,
-    wire::sse::SseDecoder,
+    wire::{
+        event_stream::EventStreamDecoder,
+        sse::{Frame, SseDecoder},
+    },
 };
 
 /// A folder of golden files.
@@ -29,8 +32,13 @@ pub struct Case {
     pub input: Vec<u8>,
 }
 
-const ALL: [Operation; 4] =
-    [Operation::ChatCompletions, Operation::Responses, Operation::Messages, Operation::GenerateContent];
+const ALL: [Operation; 5] = [
+    Operation::ChatCompletions,
+    Operation::Responses,
+    Operation::Messages,
+    Operation::GenerateContent,
+    Operation::Converse,
+];
 
 /// The operations that clients are read and answered in.
 pub fn clients() -> Vec<Operation> {
@@ -66,6 +74,11 @@ pub fn models(operation: Operation) -> &'static [&'static str] {
         Operation::ChatCompletions | Operation::Responses => &["gpt-4.1", "gpt-5.4", "qwen3"],
         Operation::Messages => &["claude-sonnet-4-5", "claude-opus-4-7"],
         Operation::GenerateContent => &["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-1.5-pro"],
+        Operation::Converse => &[
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "us.amazon.nova-2-lite-v1:0",
+            "meta.llama3-3-70b-instruct-v1:0",
+        ],
         _ => &["a-model"],
     }
 }
@@ -133,17 +146,38 @@ fn folder(kind: Kind, operation: Operation) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(kind).join(operation.name())
 }
 
-/// The events of a stream that arrives in these pieces.
+/// The events of a stream that arrives in these pieces. Those of Converse are written as server-sent events in golden
+/// files, so that they can be read; the binary frames around them are another test's.
 pub fn decode_stream(operation: Operation, pieces: &[&[u8]]) -> Vec<Event> {
-    let mut frames = SseDecoder::new();
     let mut decoder = upstream_codec(operation).unwrap().stream_decoder();
     let mut events = Vec::new();
-    for piece in pieces {
-        frames.push(piece, |frame| decoder.push(frame, &mut events)).unwrap();
-    }
-    frames.finish(|frame| decoder.push(frame, &mut events));
+    each_frame(pieces, |frame| decoder.push(frame, &mut events));
     StreamDecoder::finish(decoder.as_mut(), &mut events);
     events
+}
+
+/// The frames of server-sent events or of an event stream, which begins with a zero. The latter ends at a damaged one.
+pub fn each_frame(pieces: &[&[u8]], mut each: impl FnMut(Frame<'_>)) {
+    if pieces.iter().find_map(|piece| piece.first()) == Some(&0) {
+        let mut frames = EventStreamDecoder::new();
+        let _ends = pieces.iter().try_for_each(|piece| frames.push(piece, &mut each));
+        return;
+    }
+    let mut frames = SseDecoder::new();
+    pieces.iter().for_each(|piece| frames.push(piece, &mut each).unwrap());
+    frames.finish(each);
+}
+
+/// What a client gets, for people: binary frames as server-sent events.
+pub fn readable(bytes: Vec<u8>) -> String {
+    if bytes.first() != Some(&0) {
+        return String::from_utf8(bytes).unwrap();
+    }
+    let mut text = String::new();
+    each_frame(&[&bytes], |frame| {
+        text += &format!("event: {}\ndata: {}\n\n", frame.event.unwrap_or_default(), frame.data);
+    });
+    text
 }
 
 /// JSON with one member per line, its order and its numbers as they are.

@@ -159,7 +159,7 @@ impl Question {
 
     fn path(&self) -> &'static str {
         match self.family {
-            Family::OpenAi | Family::Anthropic => "/v1/models",
+            Family::OpenAi | Family::Anthropic | Family::Bedrock => "/v1/models",
             Family::Gemini => "/v1beta/models",
         }
     }
@@ -168,7 +168,7 @@ impl Question {
         let request = Request::get(format!("{base}{}", self.path())).header(USER_AGENT, "routeapi-selftest");
         let request = match self.family {
             Family::Anthropic => request.header("anthropic-version", "2023-06-01"),
-            Family::OpenAi | Family::Gemini => request,
+            Family::OpenAi | Family::Gemini | Family::Bedrock => request,
         };
         let request = match &self.key {
             Some(key) => request.header(AUTHORIZATION, key),

@@ -21,6 +21,7 @@ pub(super) const fn vendor(family: Family) -> &'static str {
         Family::OpenAi => "OpenAI",
         Family::Anthropic => "Anthropic",
         Family::Gemini => "Gemini",
+        Family::Bedrock => "Bedrock",
     }
 }
 
@@ -82,6 +83,7 @@ fn request_id(question: &Question, answer: &Answer) -> Result<String, Wrong> {
 fn has_shape(family: Family, body: &Value) -> bool {
     let text = |at: &str| body.pointer(at).is_some_and(Value::is_string);
     match family {
+        Family::Bedrock => text("/message"),
         Family::OpenAi => body.get("type").is_none() && text("/error/message") && text("/error/type"),
         Family::Anthropic => {
             body.get("type").is_some_and(|it| it == "error") && text("/error/message") && text("/error/type")

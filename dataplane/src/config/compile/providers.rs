@@ -193,7 +193,9 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
             let forgets = |operation: &Operation| {
                 !matches!(operation, Operation::Stored(_) | Operation::Direct(Direct::Compaction))
             };
-            let all = chat.iter().flat_map(openai).filter(forgets).chain(anthropic).chain(gemini).collect();
+            let bedrock = [Operation::Converse, Operation::ConverseCountTokens];
+            let all =
+                chat.iter().flat_map(openai).filter(forgets).chain(anthropic).chain(gemini).chain(bedrock).collect();
             Ok((Family::OpenAi, all))
         }
         // What a deployment serves, its model says ([`host::Host::serves`]).

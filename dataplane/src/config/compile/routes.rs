@@ -150,7 +150,9 @@ fn one(
         timeouts,
     } = told;
     // Whoever writes a route may be somebody else than the owner of the provider's key.
-    if let Some(model) = model.as_deref().filter(|_| provider.provider.family == Family::Gemini) {
+    if let Some(model) =
+        model.as_deref().filter(|_| matches!(provider.provider.family, Family::Gemini | Family::Bedrock))
+    {
         host::check(model).map_err(|error| format!("upstream {name:?}: {error}"))?;
     }
     let timeouts = self::timeouts(*timeouts);

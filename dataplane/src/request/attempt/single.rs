@@ -98,7 +98,9 @@ impl SingleAttempt<'_> {
         match awaited.translation.framing() {
             _ if awaited.translation.is_raw() => self.stream(response, awaited, content_by, guard).await,
             Framing::Whole => self.whole(response, awaited, content_by, guard).await,
-            Framing::Sse | Framing::JsonArray => self.stream(response, awaited, content_by, guard).await,
+            Framing::Sse | Framing::JsonArray | Framing::EventStream => {
+                self.stream(response, awaited, content_by, guard).await
+            }
         }
     }
 
@@ -111,9 +113,11 @@ impl SingleAttempt<'_> {
         let model = self.upstream.model.as_deref().unwrap_or(self.request.model());
         let sent = guard.attempts.begin(self.upstream, model, prepared.warnings, now.mono);
         let trace = guard.context().trace.as_ref();
-        let passes_headers =
-            prepared.translation.is_passthrough() && self.upstream.provider.host.takes_vendors_headers();
-        let same_dialect = passes_headers.then(|| prepared.translation.operation().family());
+        let translation = &prepared.translation;
+        let passes_headers = translation.is_passthrough()
+            && !translation.is_enveloped()
+            && self.upstream.provider.host.takes_vendors_headers();
+        let same_dialect = passes_headers.then(|| translation.operation().family());
         let outbound = OutboundRequest {
             path: prepared.path,
             headers: outbound::headers(
@@ -352,7 +356,8 @@ impl SingleAttempt<'_> {
         failure.unsupported = unsupported::read(status, &body);
         let is_error = (400..600).contains(&status);
         // What is none of the vendor's own, such as a proxy's page, is of no use to an SDK, and not for its user.
-        if translation.is_passthrough() && complete && is_error && understand::is_structured(&body) {
+        let is_same = translation.is_passthrough() && !translation.is_enveloped();
+        if is_same && complete && is_error && understand::is_structured(&body) {
             failure.raw = Some(RawError { status, headers: head.headers, body });
         }
         failure

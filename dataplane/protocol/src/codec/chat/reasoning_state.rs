@@ -57,6 +57,8 @@ const fn format(family: Family) -> &'static str {
         Family::OpenAi => "openai-responses-v1",
         Family::Anthropic => "anthropic-claude-v1",
         Family::Gemini => "google-gemini-v1",
+        // Issues none: what its models sign is their vendor's.
+        Family::Bedrock => "bedrock-converse-v1",
     }
 }
 

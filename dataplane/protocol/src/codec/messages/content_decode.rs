@@ -53,7 +53,7 @@ impl Default for Reader {
 
 /// The carriers of one turn, on their way to what they belong to.
 #[derive(Default)]
-struct Carriers {
+pub struct Carriers {
     for_next_call: Option<Opaque>,
     last_text: Option<usize>,
     last_call: Option<usize>,
@@ -304,7 +304,7 @@ impl Reader {
 
 impl Carriers {
     /// Adds a block, unless it is a carrier: then its state goes where it belongs.
-    fn place(&mut self, block: Block, blocks: &mut Vec<Block>) {
+    pub fn place(&mut self, block: Block, blocks: &mut Vec<Block>) {
         match block {
             Block::Reasoning(mut reasoning) if !reasoning.redacted => {
                 let signature = reasoning.state.as_ref().map_or("", |state| state.value.as_str());

@@ -9,7 +9,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    content_encode::fits,
     context::Context,
     piece::{Message, Piece},
 };
@@ -25,20 +24,23 @@ const ORPHAN: &str = "[Result of a tool call that is no longer part of this conv
 /// What the user says where the client sent no turn at all. White space alone is refused.
 const NOTHING_SAID: &str = ".";
 
+/// Whether a block can be sent; says to the report why not.
+pub type Fits<'f> = &'f dyn Fn(&Block, &mut Context<'_>) -> bool;
+
 /// Arranges the conversation, stating what it changes.
-pub fn arrange<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<Message<'a>> {
+pub fn arrange<'a>(request: &'a Request, context: &mut Context<'_>, fits: Fits<'_>) -> Vec<Message<'a>> {
     let mut messages = Vec::new();
     let answered = request.turns.iter().rposition(|turn| turn.role == Role::Assistant).unwrap_or(0);
     for (index, turn) in request.turns.iter().enumerate() {
         context.is_answered = index < answered;
-        if let Some(message) = message(turn, &request.turns, index, context) {
+        if let Some(message) = message(turn, &request.turns, index, (context, fits)) {
             append(message, &mut messages);
         }
     }
     for message in &mut messages {
         calls_last(message);
     }
-    let mut messages = answer_calls(messages, context);
+    let mut messages = answer_calls(messages, context, fits);
     if messages.is_empty() {
         context.adapted(Name::Messages, "empty", "placeholder");
         messages.push(Message { role: Role::User, pieces: vec![Piece::Words(NOTHING_SAID)] });
@@ -74,7 +76,12 @@ pub fn allows_manual_thinking(messages: &[Message<'_>]) -> bool {
 }
 
 /// One turn as a message, with what cannot be sent left out; none if nothing is left.
-fn message<'a>(turn: &'a Turn, turns: &[Turn], index: usize, context: &mut Context<'_>) -> Option<Message<'a>> {
+fn message<'a>(
+    turn: &'a Turn,
+    turns: &[Turn],
+    index: usize,
+    (context, fits): (&mut Context<'_>, Fits<'_>),
+) -> Option<Message<'a>> {
     if turn.name.is_some() {
         context.dropped(Name::Participant);
     }
@@ -124,15 +131,15 @@ fn calls_last(message: &mut Message<'_>) {
 }
 
 /// Puts every call's result first in the message behind it, and makes one up where none is.
-fn answer_calls<'a>(messages: Vec<Message<'a>>, context: &mut Context<'_>) -> Vec<Message<'a>> {
+fn answer_calls<'a>(messages: Vec<Message<'a>>, context: &mut Context<'_>, fits: Fits<'_>) -> Vec<Message<'a>> {
     let mut answered: Vec<Message<'a>> = Vec::with_capacity(messages.len());
     for message in messages {
         let calls: Vec<&str> = answered.last().map(|last| last.calls().collect()).unwrap_or_default();
         if message.role == Role::User {
-            answered.push(answer(message, &calls, context));
+            answered.push(answer(message, &calls, context, fits));
         } else {
             if !calls.is_empty() {
-                answered.push(answer(Message::silent(), &calls, context));
+                answered.push(answer(Message::silent(), &calls, context, fits));
             }
             answered.push(message);
         }
@@ -140,7 +147,7 @@ fn answer_calls<'a>(messages: Vec<Message<'a>>, context: &mut Context<'_>) -> Ve
     answered
 }
 
-fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>) -> Message<'a> {
+fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>, fits: Fits<'_>) -> Message<'a> {
     let known: HashSet<&str> = calls.iter().copied().collect();
     // Results in the order in which they came, and where that of a call stands.
     let (mut results, mut places): (Vec<Piece<'a>>, HashMap<&str, usize>) = (Vec::new(), HashMap::new());
@@ -153,7 +160,7 @@ fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>
         let id = result.call_id.as_str();
         if !known.contains(id) {
             context.adapted(Name::ResultId, "result", "text");
-            orphan(result, &mut others, context);
+            orphan(result, &mut others, context, fits);
         } else if let Some(earlier) = places.get(id).and_then(|at| results.get_mut(*at)) {
             // Of two results the later one counts (hard case 166).
             context.dropped(Name::ResultContent);
@@ -175,7 +182,7 @@ fn answer<'a>(message: Message<'a>, calls: &[&'a str], context: &mut Context<'_>
 }
 
 /// A result without its call, as words and pictures of the user's.
-fn orphan<'a>(result: &'a ToolResult, others: &mut Vec<Piece<'a>>, context: &mut Context<'_>) {
+fn orphan<'a>(result: &'a ToolResult, others: &mut Vec<Piece<'a>>, context: &mut Context<'_>, fits: Fits<'_>) {
     others.push(Piece::Words(ORPHAN));
     others.extend(result.content.iter().filter(|block| fits(block, context)).map(Piece::Block));
 }

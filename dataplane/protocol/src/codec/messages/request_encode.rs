@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Stands in for a JSON mode, which Anthropic does not have.
-const JSON_ONLY: &str = "Answer with exactly one JSON object. Write nothing before it and nothing after it.";
+pub(crate) const JSON_ONLY: &str = "Answer with exactly one JSON object. Write nothing before it and nothing after it.";
 /// Longest `metadata.user_id`, in characters.
 const MAX_USER_ID: usize = 256;
 
@@ -83,7 +83,7 @@ fn draft<'a>(request: &'a Request, target: Target<'_>, context: &mut Context<'_>
     refuse_the_impossible(request, context);
     let max_output = max_output(request, target, context);
     let system: Vec<&Block> = request.system.iter().filter(|block| content_encode::fits(block, context)).collect();
-    let messages = arrange(request, context);
+    let messages = arrange(request, context, &content_encode::fits);
     let tools = offered(request, context);
     let plan = thinking::plan(&request.reasoning, max_output, allows_manual_thinking(&messages), context);
     let marks = tools.iter().filter(|(_, tool)| tool.cache.is_some()).count();
@@ -312,7 +312,8 @@ fn bookkeeping(request: &Request, to: &mut Members<'_>, context: &mut Context<'_
     }
 }
 
-fn marks_in(block: &Block) -> usize {
+/// How many cache marks a block holds.
+pub(crate) fn marks_in(block: &Block) -> usize {
     let own: Option<&CacheMark> = match block {
         Block::Text(text) => text.cache.as_ref(),
         Block::Image(media) => media.cache.as_ref(),

@@ -34,39 +34,10 @@ pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<(usiz
 
 /// Writes one tool, the client's number `at`.
 pub fn tool(at: usize, tool: &Tool, to: &mut Elements<'_>, context: &mut Context<'_>) {
-    let schema = match &tool.kind {
-        ToolKind::Server { raw, .. } => return to.put_json(raw.get()),
-        ToolKind::Function(schema) => schema.as_ref(),
-        ToolKind::Custom(format) => {
-            if format.as_deref().is_some_and(free_form::constrains) {
-                context.dropped(Name::ToolFormat);
-            }
-            None
-        }
-    };
-    let plain = match schema.filter(|schema| !is_plain(schema)).map(|schema| openai::with_plain_root(schema)) {
-        Some(Err(why)) => return context.refused(Name::ToolSchema, why),
-        Some(Ok(plain)) => Some(plain),
-        None => None,
-    };
-    if plain.as_ref().is_some_and(|plain| plain.weakened) {
-        context.adapted(Name::ToolSchema, "alternatives at the root", "one object");
+    if let ToolKind::Server { raw, .. } = &tool.kind {
+        return to.put_json(raw.get());
     }
-    let schema = plain.as_ref().map(|plain| &plain.schema).or(schema);
-    let schema = match (schema, &tool.kind) {
-        (None, ToolKind::Custom(_)) => free_form::SCHEMA.into(),
-        (None, _) => schema::EMPTY_OBJECT.into(),
-        (Some(schema), _) if tool.strict == Some(true) => {
-            let Ok(converted) = schema::for_anthropic(schema, to.room()) else {
-                return context.report.too_large(Name::ToolSchema.at(context.from, at));
-            };
-            if converted.weakened {
-                context.adapted(Name::ToolSchema, "constraint", "description");
-            }
-            Cow::Owned(converted.schema.get().to_owned())
-        }
-        (Some(schema), _) => schema::as_object(schema),
-    };
+    let Some(schema) = input_schema(at, tool, (tool.strict == Some(true), to.room()), context) else { return };
     to.object(|o| {
         o.put("name", context.names.sent(&tool.name));
         o.put_some("description", tool.description.as_ref());
@@ -74,6 +45,51 @@ pub fn tool(at: usize, tool: &Tool, to: &mut Elements<'_>, context: &mut Context
         o.put_some("strict", tool.strict);
         mark(tool.cache.as_ref(), o, context);
     });
+}
+
+/// The schema of a tool's arguments, an object at its root, in at most `room` bytes if it is held to strictly; none if the
+/// tool cannot be sent, which the report says.
+pub fn input_schema<'t>(
+    at: usize,
+    tool: &'t Tool,
+    (strict, room): (bool, usize),
+    context: &mut Context<'_>,
+) -> Option<Cow<'t, str>> {
+    let schema = match &tool.kind {
+        ToolKind::Server { .. } => return None,
+        ToolKind::Function(schema) => schema.as_ref(),
+        ToolKind::Custom(format) => {
+            if format.as_deref().is_some_and(free_form::constrains) {
+                context.dropped(Name::ToolFormat);
+            }
+            return Some(free_form::SCHEMA.into());
+        }
+    };
+    let Some(schema) = schema else { return Some(schema::EMPTY_OBJECT.into()) };
+    let plain = match (!is_plain(schema)).then(|| openai::with_plain_root(schema)).transpose() {
+        Ok(plain) => plain,
+        Err(why) => {
+            context.refused(Name::ToolSchema, why);
+            return None;
+        }
+    };
+    if plain.as_ref().is_some_and(|plain| plain.weakened) {
+        context.adapted(Name::ToolSchema, "alternatives at the root", "one object");
+    }
+    if !strict {
+        return Some(match plain {
+            Some(plain) => Cow::Owned(schema::as_object(&plain.schema).into_owned()),
+            None => schema::as_object(schema),
+        });
+    }
+    let Ok(converted) = schema::for_anthropic(plain.as_ref().map_or(schema, |plain| &plain.schema), room) else {
+        context.report.too_large(Name::ToolSchema.at(context.from, at));
+        return None;
+    };
+    if converted.weakened {
+        context.adapted(Name::ToolSchema, "constraint", "description");
+    }
+    Some(Cow::Owned(converted.schema.get().to_owned()))
 }
 
 /// Writes `tool_choice`, if there is something to choose from (hard case 189).

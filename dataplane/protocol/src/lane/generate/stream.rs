@@ -16,9 +16,9 @@ use crate::{
         parts::{Codecs, in_clients_words, truncated, unreadable},
         stated,
     },
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     response_stats::ResponseStats,
-    wire::{Reader, json_array::ArrayWriter, sse::MAX_EVENT},
+    wire::{Reader, Wire, json_array::ArrayWriter, sse::MAX_EVENT},
 };
 
 pub(crate) struct GenerateStream {
@@ -44,11 +44,11 @@ pub(crate) struct GenerateStream {
 }
 
 impl GenerateStream {
-    /// From the upstream's operation to the client's (`ends`), in this framing.
+    /// From the upstream's operation to the client's (`ends`), in the upstream's framing and the client's (`framed`).
     pub(crate) fn between(
         codecs: Codecs,
         ends: (Operation, Operation),
-        framing: Framing,
+        framed: (Wire, Framing),
         context: &ResponseContext,
         names: Arc<NameMap>,
     ) -> Self {
@@ -56,10 +56,10 @@ impl GenerateStream {
             codecs,
             upstream: ends.0,
             client: ends.1,
-            input: Reader::new(),
+            input: Reader::new(framed.0),
             decoder: codecs.upstream.stream_decoder(),
             encoder: codecs.client.stream_encoder(context),
-            array: (framing == Framing::JsonArray).then(ArrayWriter::new),
+            array: (framed.1 == Framing::JsonArray).then(ArrayWriter::new),
             names,
             seen: ResponseStats::default(),
             events: Vec::new(),
@@ -98,10 +98,10 @@ impl GenerateStream {
             return Bytes::new();
         }
         let (decoder, events) = (&mut self.decoder, &mut self.events);
-        let fits = self.input.push(chunk, |frame| decoder.push(frame, events)).is_ok();
+        let read = self.input.push(chunk, |frame| decoder.push(frame, events));
         self.states = self.events.iter().any(|event| matches!(event, Event::Error(_)));
-        if !fits {
-            self.events.push(Event::Error(unreadable("the upstream sent an event that is too large")));
+        if let Err(broken) = read {
+            self.events.push(Event::Error(Problem::new(ProblemKind::Upstream, broken.to_string())));
         }
         self.written()
     }
@@ -111,7 +111,8 @@ impl GenerateStream {
             return Bytes::new();
         }
         let (decoder, events) = (&mut self.decoder, &mut self.events);
-        let document = std::mem::replace(&mut self.input, Reader::new()).finish(|frame| decoder.push(frame, events));
+        let document =
+            std::mem::replace(&mut self.input, Reader::new(Wire::Whole)).finish(|frame| decoder.push(frame, events));
         match document {
             Some(body) => match whole::decode(self.upstream, self.codecs, &body) {
                 Ok(response) => to_events::events(response, events),

@@ -42,7 +42,7 @@ pub(super) fn response(response: &Response, client: Operation) -> Vec<Field> {
 
 /// Whether an answer has room for one candidate alone.
 const fn says_one(client: Operation) -> bool {
-    matches!(client, Operation::Messages | Operation::Responses)
+    matches!(client, Operation::Messages | Operation::Responses | Operation::Converse)
 }
 
 /// Whether a block that only its family knows can stand in an answer for this client. In Chat's nothing of the kind can:
@@ -74,6 +74,8 @@ fn of_media(block: &Block, client: Operation) -> Option<Field> {
         Family::OpenAi => media::image_url(block).is_some(),
         Family::Anthropic => false,
         Family::Gemini => true,
+        // A picture whose bytes are here; its format is one of four, which every vendor's is.
+        Family::Bedrock => matches!(block, Block::Image(Media { source: MediaSource::Inline { .. }, .. })),
     };
     (!sayable).then(|| name.into())
 }
@@ -117,6 +119,7 @@ mod tests {
             (Operation::ChatCompletions, &["audio", "citations", "executableCode", "logprobs"][..]),
             (Operation::Responses, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
             (Operation::Messages, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
+            (Operation::Converse, &["audio", "candidates", "citations", "executableCode", "image", "logprobs"]),
             (Operation::GenerateContent, &["citations", "citations[].span", "logprobs"]),
         ];
         for (client, expected) in rows {

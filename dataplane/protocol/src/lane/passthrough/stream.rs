@@ -5,7 +5,8 @@
 //! The unfinished tail is held, so that an upstream that dies in the middle of an event leaves the client with whole
 //! events and a terminal error. A tail beyond [`LONGEST_HELD`] goes out raw; the event is closed first then, should an
 //! error have to follow. A body that is not framed as asked for (one JSON document, an array) is converted by the codec
-//! of its own dialect instead.
+//! of its own dialect instead. A frame of an event stream has its length in front and can be cut nowhere, so that each
+//! waits for its end however long it is.
 
 use std::sync::Arc;
 
@@ -21,12 +22,14 @@ use crate::{
         parts::{Codecs, truncated, unreadable},
         stated, terminal,
     },
-    problem::{Problem, understand},
+    problem::{Problem, ProblemKind, understand},
     response_stats::ResponseStats,
     stored,
     tap::{self, Tap},
     wire::{
-        json_array,
+        Wire,
+        event_stream::{self, Broken},
+        is_binary, json_array,
         sse::{self, Block, Frame, MAX_EVENT},
     },
 };
@@ -54,6 +57,10 @@ pub(crate) struct PassthroughStream {
     elements: bool,
     /// A terminal error of our own went out.
     over: bool,
+    /// What came is no frame of an event stream.
+    broken: Option<Broken>,
+    /// The upstream's exception is on its way to the client (event streams).
+    excepted: bool,
     /// The upstream's error event, if it can be the body of an error answer.
     stated: Option<Bytes>,
     /// The upstream failed in words that are not of its dialect: no client would know them for an error.
@@ -67,12 +74,14 @@ pub(crate) struct PassthroughStream {
 enum Ends {
     Sse(sse::Boundary),
     Array(json_array::Boundary),
+    EventStream(event_stream::Boundary),
 }
 
 impl PassthroughStream {
     pub(crate) fn new(operation: Operation, framing: Framing, context: ResponseContext, hide_usage: bool) -> Self {
         let ends = match framing {
             Framing::JsonArray => Ends::Array(json_array::Boundary::default()),
+            Framing::EventStream => Ends::EventStream(event_stream::Boundary::default()),
             Framing::Sse | Framing::Whole => Ends::Sse(sse::Boundary::default()),
         };
         Self {
@@ -89,6 +98,8 @@ impl PassthroughStream {
             past_mark: false,
             elements: false,
             over: false,
+            broken: None,
+            excepted: false,
             stated: None,
             strays: false,
             converted: None,
@@ -106,7 +117,7 @@ impl PassthroughStream {
 
     /// Whether the upstream itself has said that it failed, be it in an event or in one document in place of events.
     pub(crate) fn states_error(&self) -> bool {
-        self.stated.is_some() || self.converted.as_ref().is_some_and(|lane| lane.states_error())
+        self.stated.is_some() || self.excepted || self.converted.as_ref().is_some_and(|lane| lane.states_error())
     }
 
     pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
@@ -126,7 +137,22 @@ impl PassthroughStream {
                 return self.convert(&chunk);
             }
         }
-        self.pass(&chunk)
+        let out = self.pass(&chunk);
+        match self.broken.take() {
+            Some(broken) => self.break_off(&out, broken),
+            None => out,
+        }
+    }
+
+    /// What is complete, and the terminal error behind it: nothing can be found again behind a frame that is none.
+    fn break_off(&mut self, complete: &[u8], broken: Broken) -> Bytes {
+        self.held = Vec::new();
+        let mut out = complete.to_vec();
+        if self.seen.error.is_none() && !self.seen.complete {
+            out.extend(self.end_with(&Problem::new(ProblemKind::Upstream, broken.to_string())));
+        }
+        self.over = true;
+        out.into()
     }
 
     pub(crate) fn finish(&mut self) -> Bytes {
@@ -144,8 +170,10 @@ impl PassthroughStream {
         if self.seen.complete {
             match &self.ends {
                 Ends::Array(ends) if !ends.closed => out.push(b']'),
+                // A frame that has begun.
+                Ends::EventStream(_) => {}
                 // Line ends, a comment: what stands behind the last event.
-                _ => out.extend_from_slice(self.held.get(self.sent..).unwrap_or_default()),
+                Ends::Array(_) | Ends::Sse(_) => out.extend_from_slice(self.held.get(self.sent..).unwrap_or_default()),
             }
         } else {
             match self.seen.error.clone() {
@@ -199,7 +227,8 @@ impl PassthroughStream {
     /// Most bytes of an unfinished event that wait for its end. Those with the whole response in them can be large, and
     /// their ids must not go out as they came.
     fn longest_held(&self) -> usize {
-        if self.context.response_ids.is_some() { MAX_EVENT } else { LONGEST_HELD }
+        let is_whole = self.context.response_ids.is_some() || matches!(self.ends, Ends::EventStream(_));
+        if is_whole { MAX_EVENT } else { LONGEST_HELD }
     }
 
     /// Too large to be looked at: what follows of this event is no event to the tap, and goes out as well.
@@ -213,6 +242,7 @@ impl PassthroughStream {
             // A document, a text or a page.
             Ends::Sse(_) => !matches!(first, b'{' | b'[' | b'"' | b'<'),
             Ends::Array(_) => first == b'[',
+            Ends::EventStream(_) => is_binary(first),
         }
     }
 
@@ -223,8 +253,9 @@ impl PassthroughStream {
             return self.keep(chunk);
         };
         let ends = (self.operation, self.operation);
+        let framed = (Wire::from(self.framing), self.framing);
         let mut lane =
-            Box::new(GenerateStream::between(codecs, ends, self.framing, &self.context, Arc::new(NameMap::default())));
+            Box::new(GenerateStream::between(codecs, ends, framed, &self.context, Arc::new(NameMap::default())));
         let out = lane.push(chunk);
         self.converted = Some(lane);
         out
@@ -273,6 +304,9 @@ impl PassthroughStream {
                 self.held_event(out.get_or_insert_default());
             }
             at += end;
+            if self.broken.is_some() {
+                break;
+            }
         }
         self.held.extend_from_slice(chunk.get(at..).unwrap_or_default());
         if self.held.len() > self.longest_held() {
@@ -290,6 +324,13 @@ impl PassthroughStream {
         match &mut self.ends {
             Ends::Sse(ends) => ends.end(bytes),
             Ends::Array(ends) => ends.end(bytes),
+            Ends::EventStream(ends) => match ends.end(bytes) {
+                Ok(end) => end,
+                Err(broken) => {
+                    self.broken = Some(broken);
+                    None
+                }
+            },
         }
     }
 
@@ -310,6 +351,14 @@ impl PassthroughStream {
                 let data = String::from_utf8_lossy(json_array::element(event));
                 self.show(Frame { event: None, data: &data });
             }
+            Ends::EventStream(_) => match event_stream::Event::read(event) {
+                Ok(read) => self.show(read.frame()),
+                Err(broken) => {
+                    // It goes no further.
+                    self.broken.get_or_insert(broken);
+                    edited = Some(Vec::new());
+                }
+            },
             Ends::Sse(_) => {
                 if let Some(block) = Block::read(start) {
                     self.show(block.frame());
@@ -335,6 +384,11 @@ impl PassthroughStream {
         let had_failed = self.seen.error.is_some();
         self.tap.event(frame, &mut self.seen);
         if !had_failed && self.seen.error.is_some() {
+            if matches!(self.ends, Ends::EventStream(_)) {
+                // A frame is the body of no error answer.
+                self.excepted = true;
+                return;
+            }
             self.stated = stated::document(self.operation, frame.data.as_bytes());
             self.strays = understand::bare(self.operation.family(), frame.data.as_bytes()).is_some()
                 && !tap::names_error(self.operation, frame);

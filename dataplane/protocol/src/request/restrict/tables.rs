@@ -80,6 +80,7 @@ pub const fn of(operation: Operation) -> &'static [Group] {
         Operation::Responses | Operation::ResponsesInputTokens => RESPONSES,
         Operation::Messages | Operation::MessagesCountTokens => MESSAGES,
         Operation::GenerateContent => GEMINI,
+        Operation::Converse | Operation::ConverseCountTokens => CONVERSE,
         Operation::Embeddings => EMBEDDINGS,
         Operation::EmbedContent
         | Operation::BatchEmbedContents
@@ -254,6 +255,52 @@ const GEMINI: &[Group] = &[
             cut(ReasoningEffort, &["thinkingConfig", "thinking_config"], Neutral::Empty),
         ],
         limits: &["maxOutputTokens", "max_output_tokens"],
+    },
+];
+
+const CONVERSE: &[Group] = &[
+    Group {
+        at: "inferenceConfig.",
+        path: &[Step::Member(&["inferenceConfig"])],
+        rows: &[
+            cut(Temperature, &["temperature"], Neutral::Number(1.0)),
+            cut(TopP, &["topP"], Neutral::Number(1.0)),
+            cut(Stop, &["stopSequences"], Neutral::Empty),
+        ],
+        limits: &["maxTokens"],
+    },
+    Group {
+        at: "",
+        path: &[],
+        rows: &[
+            cut(ServiceTier, &["serviceTier"], Neutral::Never),
+            cut(Metadata, &["requestMetadata"], Neutral::Empty),
+        ],
+        limits: &[],
+    },
+    Group {
+        at: "outputConfig.",
+        path: &[Step::Member(&["outputConfig"])],
+        rows: &[cut(ReasoningEffort, &["effort"], Neutral::Never)],
+        limits: &[],
+    },
+    Group {
+        at: "additionalModelRequestFields.",
+        path: &[Step::Member(&["additionalModelRequestFields"])],
+        rows: &[
+            cut(TopK, &["top_k"], Neutral::Never),
+            cut(TopK, &["k"], Neutral::Never),
+            cut(ReasoningEffort, &["thinking"], Neutral::Off),
+            cut(ReasoningEffort, &["reasoningConfig"], Neutral::Off),
+            cut(ReasoningEffort, &["reasoning_effort"], Neutral::Never),
+        ],
+        limits: &[],
+    },
+    Group {
+        at: "toolConfig.tools[].toolSpec.",
+        path: &[Step::Member(&["toolConfig"]), Step::Member(&["tools"]), Step::Each, Step::Member(&["toolSpec"])],
+        rows: &[strict(Act::Relax)],
+        limits: &[],
     },
 ];
 

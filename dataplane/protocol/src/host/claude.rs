@@ -19,7 +19,7 @@ const VERSION: &str = "\"anthropic_version\":\"vertex-2023-10-16\"";
 pub(super) fn adapt(operation: Operation, body: Bytes, report: &mut Report) -> Bytes {
     let Ok(scan) = Scan::read(&body) else { return body };
     let Some(start) = memchr::memchr(b'{', &body) else { return body };
-    let mut adapter = Adapter { body: &body, edits: Vec::new(), report };
+    let mut adapter = Adapter { body: &body, cloud: "Vertex AI", edits: Vec::new(), report };
     let is_kept = adapter.members(&scan, |name| match name {
         // Counting has one path for all models (hard case 247).
         "model" => operation == Operation::MessagesCountTokens,
@@ -33,8 +33,16 @@ pub(super) fn adapt(operation: Operation, body: Bytes, report: &mut Report) -> B
     splice::apply(&body, edits).into()
 }
 
+/// What changes of system text, tools and messages on a cloud, which is named for the client.
+pub(super) fn prompt(body: &[u8], scan: &Scan, cloud: &'static str, report: &mut Report) -> Vec<Edit> {
+    let mut adapter = Adapter { body, cloud, edits: Vec::new(), report };
+    adapter.prompt(scan);
+    adapter.edits
+}
+
 struct Adapter<'a> {
     body: &'a [u8],
+    cloud: &'static str,
     edits: Vec<Edit>,
     report: &'a mut Report,
 }
@@ -100,7 +108,7 @@ impl Adapter<'_> {
         }
         let is_url = |source: Value| source.member(body, "type").is_some_and(|kind| kind.bytes(body) == b"\"url\"");
         if source.is_some_and(is_url) {
-            let why = "is not supported by Vertex AI: send the file itself, as base64";
+            let why = format!("is not supported by {}: send the file itself, as base64", self.cloud);
             self.report.impossible("messages[].content[].source.url", why);
         }
     }

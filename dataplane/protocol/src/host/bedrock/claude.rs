@@ -10,7 +10,10 @@ use bytes::Bytes;
 
 use crate::{
     codec::Head,
-    host::betas::{IMPLIED, TAKEN},
+    host::{
+        betas::{IMPLIED, TAKEN},
+        claude::prompt,
+    },
     report::{Field, Report},
     scan::{Kind, Scan},
     splice::{self, Edit},
@@ -42,7 +45,8 @@ const PAIRED: [(&str, &[&str]); 7] = [
 /// The body for InvokeModel. `head` is the client's, where it speaks Messages itself.
 pub(crate) fn body(body: Bytes, head: Option<&Head>, report: &mut Report) -> Bytes {
     let Ok(scan) = Scan::read(&body) else { return body };
-    let edits = edits(&body, &scan, head, report);
+    let mut edits = edits(&body, &scan, head, report);
+    edits.extend(prompt(&body, &scan, "Bedrock", report));
     splice::apply(&body, edits).into()
 }
 
@@ -167,6 +171,18 @@ mod tests {
         );
         let dropped = ["anthropic-beta=fast-mode-2026-02-01", "anthropic-beta=files-api-2025-04-14", "speed"];
         assert_eq!(warnings, dropped.map(|field| format!("dropped;field={field}")));
+    }
+
+    #[test]
+    fn hard_case_250_addresses_of_images_are_refused_and_marks_lose_their_scope() {
+        let mut report = Report::new(Mode::Default);
+        let url = r#"{"messages":[{"content":[{"type":"image","source":{"type":"url","url":"https://x"}}]}]}"#;
+        body(Bytes::from(url), None, &mut report);
+        let refused = report.finish().unwrap_err().to_string();
+        assert!(refused.contains("Bedrock") && refused.contains("base64"), "{refused}");
+        let marked = r#"{"anthropic_version":"x","system":[{"cache_control":{"type":"ephemeral","scope":"global"}}]}"#;
+        let (sent_body, _) = sent(marked, &[]);
+        assert_eq!(sent_body, r#"{"anthropic_version":"x","system":[{"cache_control":{"type":"ephemeral"}}]}"#);
     }
 
     #[test]

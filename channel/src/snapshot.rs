@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use namespace::{AllowedNamespaces, LabelRequirement, NAME_LABEL, Namespace, NamespaceSelector};
 pub use object_id::{InvalidObjectId, ObjectId};
 pub use provider::{
-    Aws, Azure, AzureIdentity, BasicAuth, ClientCertificate, ConnectProxy, Credential, Eviction, Google,
-    GoogleIdentity, Header, Provider, ProviderModel, Proxy, QueryParameter, RequestSettings, Text, Tls,
+    AssumeRole, Aws, AwsIdentity, Azure, AzureIdentity, BasicAuth, ClientCertificate, ConnectProxy, Credential,
+    Eviction, Google, GoogleIdentity, Header, Provider, ProviderModel, Proxy, QueryParameter, RequestSettings, Text,
+    Tls,
 };
 pub use route::{Affinity, Fallback, Heartbeat, Price, Published, Reach, Route, Timeouts, Upstream};
 pub use secret::Secret;

@@ -56,8 +56,6 @@ pub enum Reason {
     NotPublished,
     /// The key belongs to an older ApiToken.
     KeyConflict,
-    /// This version does not support providers of this type.
-    UnsupportedType,
     /// ResolvedRefs: true.
     ResolvedRefs,
     /// The Secret does not exist.

@@ -24,10 +24,10 @@ mod token;
 
 pub use namespaces::{From, LabelSelector, Namespaces, Operator, Requirement};
 pub use provider::{
-    AIProvider, AIProviderSpec, AIProviderStatus, AllowedRoutes, ApiKeyCredential, AwsCredential, AzureClientSecret,
-    AzureCredential, AzureManagedIdentity, AzureOpenAI, AzureWorkloadIdentity, BasicAuth, Bedrock, Credentials,
-    Eviction, GoogleCredential, GoogleServiceAccountKey, GoogleWorkloadIdentity, Header, ProviderModel, Proxy,
-    ProxyMode, QueryParameter, RequestSettings, Tls, ValueFrom, VertexAI,
+    AIProvider, AIProviderSpec, AIProviderStatus, AllowedRoutes, ApiKeyCredential, AwsAssumeRole, AwsCredential,
+    AwsWorkloadIdentity, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureOpenAI, AzureWorkloadIdentity,
+    BasicAuth, Bedrock, Credentials, Eviction, GoogleCredential, GoogleServiceAccountKey, GoogleWorkloadIdentity,
+    Header, ProviderModel, Proxy, ProxyMode, QueryParameter, RequestSettings, Tls, ValueFrom, VertexAI,
 };
 pub use reference::{CaCertificateKind, CaCertificateRef, ConfigMapKeyRef, ProviderRef, SecretKeyRef, SecretRef};
 pub use route::{

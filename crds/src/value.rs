@@ -8,7 +8,7 @@ mod model;
 mod money;
 mod terms;
 
-pub use address::{AddressClass, AddressPolicy, AddressRules, ForbiddenPlace, Host};
+pub use address::{AddressClass, AddressPolicy, AddressRules, ForbiddenPlace, Host, METADATA_SERVICE};
 pub use duration::{Duration, InvalidDuration};
 pub use model::{InvalidModelPattern, ModelPattern};
 pub use money::{InvalidMoney, NanoUsd};

@@ -158,17 +158,46 @@ pub enum GoogleIdentity {
     ServiceAccountKey(Secret),
 }
 
-/// AWS access keys.
+/// An identity at AWS, and the region that requests are signed for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Aws {
-    /// Access key ID, as AWS issues it.
-    pub access_key_id: Secret,
-    /// The secret that belongs to the access key ID.
-    pub secret_access_key: Secret,
-    /// Session token of temporary credentials.
+    /// Region, such as `eu-central-1`.
+    pub region: String,
+    /// Who signs.
+    pub identity: AwsIdentity,
+    /// The role that is assumed with this identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_token: Option<Secret>,
+    pub assume_role: Option<AssumeRole>,
+}
+
+/// Who signs requests to AWS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum AwsIdentity {
+    /// The data plane's pod.
+    Workload {},
+    /// Whoever has these keys.
+    Keys {
+        /// Access key ID, as AWS issues it.
+        access_key_id: Secret,
+        /// The secret that belongs to the access key ID.
+        secret_access_key: Secret,
+        /// Session token of temporary credentials.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session_token: Option<Secret>,
+    },
+}
+
+/// A role to assume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AssumeRole {
+    /// ARN of the role.
+    pub role_arn: String,
+    /// External ID that the role's trust policy demands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
 }
 
 /// TLS settings of one upstream.
@@ -311,14 +340,16 @@ impl Credential {
         match self {
             Self::ApiKey(key) => key.redact(),
             Self::Header(header) => header.value.redact(),
-            Self::Aws(Aws { access_key_id, secret_access_key, session_token }) => {
+            Self::Aws(Aws {
+                identity: AwsIdentity::Keys { access_key_id, secret_access_key, session_token }, ..
+            }) => {
                 access_key_id.redact();
                 secret_access_key.redact();
                 session_token.iter_mut().for_each(Secret::redact);
             }
             Self::Azure(Azure { identity: AzureIdentity::Client { client_secret, .. }, .. }) => client_secret.redact(),
             Self::Google(Google { identity: GoogleIdentity::ServiceAccountKey(key), .. }) => key.redact(),
-            Self::Azure(_) | Self::Google(_) => {}
+            Self::Aws(_) | Self::Azure(_) | Self::Google(_) => {}
         }
     }
 }

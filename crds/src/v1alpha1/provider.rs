@@ -23,8 +23,9 @@ use crate::{
 };
 
 pub use credentials::{
-    ApiKeyCredential, AwsCredential, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureWorkloadIdentity,
-    Credentials, GoogleCredential, GoogleServiceAccountKey, GoogleWorkloadIdentity,
+    ApiKeyCredential, AwsAssumeRole, AwsCredential, AwsWorkloadIdentity, AzureClientSecret, AzureCredential,
+    AzureManagedIdentity, AzureWorkloadIdentity, Credentials, GoogleCredential, GoogleServiceAccountKey,
+    GoogleWorkloadIdentity,
 };
 pub use proxy::{BasicAuth, Proxy, ProxyMode};
 pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
@@ -62,7 +63,7 @@ pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};
         .message("baseURL must be an absolute http or https URL, such as https://api.openai.com/v1, without user, query or fragment"),
     validation = Rule::new("self.type != 'Echo' || (!has(self.baseURL) && !has(self.credentials) && !has(self.tls) && !has(self.proxy) && !has(self.request))")
         .message("type Echo does not support baseURL, credentials, tls, proxy and request"),
-    validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini', 'VertexAI'])")
+    validation = Rule::new("has(self.credentials) || has(self.baseURL) || !(self.type in ['OpenAI', 'Anthropic', 'Gemini', 'VertexAI', 'Bedrock'])")
         .message("credentials are required unless baseURL is set"),
     validation = Rule::new("!has(self.credentials) || !has(self.credentials.aws) || self.type == 'Bedrock'")
         .message("credentials.aws is only for type Bedrock"),
@@ -84,8 +85,7 @@ pub struct AIProviderSpec {
     /// API format and authentication. Use OpenAI with baseURL for servers with an OpenAI-compatible API, such as vLLM, Ollama
     /// and llama.cpp. AzureOpenAI is a resource of Azure OpenAI or Microsoft Foundry, with Claude's deployments too. VertexAI is
     /// Google Cloud's, with the models of all publishers. Echo is a built-in upstream for tests that needs neither network
-    /// nor key. Bedrock is reserved for a later version; this version sets Accepted=False with reason UnsupportedType.
-    /// Immutable.
+    /// nor key. Bedrock is Amazon's, with the models of all vendors. Immutable.
     #[serde(rename = "type")]
     pub type_: ProviderType,
 
@@ -130,7 +130,7 @@ pub struct AIProviderSpec {
     #[serde(default, rename = "azureOpenAI", skip_serializing_if = "Option::is_none")]
     pub azure_openai: Option<AzureOpenAI>,
 
-    /// Settings of type Bedrock, which this version does not support yet.
+    /// Settings of type Bedrock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bedrock: Option<Bedrock>,
 

@@ -116,6 +116,9 @@ const METADATA_V4: [Ipv4Addr; 8] = [
     Ipv4Addr::new(192, 0, 0, 192),
 ];
 
+/// The metadata service of AWS, Google, Azure and others, which gives a node's identity to its pods.
+pub const METADATA_SERVICE: Ipv4Addr = METADATA_V4[0];
+
 /// The same at unique-local addresses: Google, Oracle, Linode, Scaleway. Amazon keeps a whole prefix, see [`AMAZON_V6`].
 const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),

@@ -8,6 +8,10 @@ use http::{HeaderName, HeaderValue, header::AUTHORIZATION, request::Parts};
 use routeapi_channel::Secret;
 use routeapi_protocol::dialect::Family;
 
+use super::{
+    aws_signer::AwsSigner,
+    payload::{Payload, Stale},
+};
 use crate::clock::Now;
 
 /// How requests to one upstream account prove that we may make them.
@@ -29,21 +33,14 @@ pub enum Authorization {
         /// Milliseconds since 1970 from which on the upstream does not take it any more; none if it knows no end.
         expires: Option<i64>,
     },
+    /// By a signature of AWS about all of the request.
+    Aws {
+        /// What signs.
+        signer: AwsSigner,
+        /// Milliseconds since 1970 from which on its keys do not hold any more; none if they have no end.
+        expires: Option<i64>,
+    },
 }
-
-/// A body as far as a proof can be about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// All of it, in pieces.
-    Whole([&'a [u8]; 3]),
-    /// Some of it is still on its way from the client.
-    Streamed,
-}
-
-/// There is nothing that holds now: nothing has come yet, or it has expired and nothing newer has come. Nothing may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no valid credentials could be obtained for it")]
-pub struct Stale;
 
 /// The key holds characters that no HTTP header may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,11 +78,14 @@ impl Authorization {
     ///
     /// # Errors
     /// When there is none that holds now.
-    pub fn apply(&self, request: &mut Parts, _body: Payload<'_>, now: Now) -> Result<(), Stale> {
+    pub fn apply(&self, request: &mut Parts, body: Payload<'_>, now: Now) -> Result<(), Stale> {
         match self {
             Self::None => Ok(()),
             Self::Pending | Self::Unavailable => Err(Stale),
-            Self::Header { expires: Some(end), .. } if *end <= now.unix_ms => Err(Stale),
+            Self::Header { expires: Some(end), .. } | Self::Aws { expires: Some(end), .. } if *end <= now.unix_ms => {
+                Err(Stale)
+            }
+            Self::Aws { signer, expires: _ } => signer.sign(request, body, now),
             Self::Header { name, value, expires: _ } => {
                 request.headers.insert(name.clone(), value.clone());
                 Ok(())
@@ -97,7 +97,7 @@ impl Authorization {
     pub const fn expires(&self) -> Option<i64> {
         match self {
             Self::None | Self::Pending | Self::Unavailable => None,
-            Self::Header { expires, .. } => *expires,
+            Self::Header { expires, .. } | Self::Aws { expires, .. } => *expires,
         }
     }
 
@@ -106,7 +106,7 @@ impl Authorization {
         match self {
             Self::None => None,
             // All that is fetched goes there.
-            Self::Pending | Self::Unavailable => Some(&AUTHORIZATION),
+            Self::Pending | Self::Unavailable | Self::Aws { .. } => Some(&AUTHORIZATION),
             Self::Header { name, .. } => Some(name),
         }
     }

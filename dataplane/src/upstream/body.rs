@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderValue;
 
-use super::authorization::Payload;
+use super::payload::Payload;
 
 /// A request's body. Cloned for each try.
 #[derive(Clone, Debug, Default)]

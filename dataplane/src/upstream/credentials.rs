@@ -9,6 +9,7 @@
 //! A place belongs to a provider and to all that is said of it but its credential. A provider that is sent elsewhere gets
 //! another one, so that a new key never goes to the old address.
 
+mod aws;
 mod azure;
 mod environment;
 mod google;
@@ -27,13 +28,14 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 pub use self::{
+    aws::fixed as aws_keys,
     environment::CloudEnvironment,
     identity::Identity,
     renewal::{Renewal, follow},
     token_client::TokenClient,
 };
 use self::{schedule::Schedule, token::FetchError};
-use super::authorization::{Authorization, Stale};
+use super::{authorization::Authorization, payload::Stale};
 use crate::clock::{self, Now};
 
 /// How old a token is at least that is replaced because an upstream rejects it: whoever makes an upstream reject tokens does not

@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use super::{authorization::Stale, connect::ConnectTimeout, metrics::Metrics};
+use super::{connect::ConnectTimeout, metrics::Metrics, payload::Stale};
 
 /// No answer came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -127,14 +127,9 @@ fn compile_one(object: &AIProvider, id: &ObjectId, objects: &Objects, options: &
     let references = References::new(objects, id.namespace(), options.partial);
     let host = address.as_ref().ok().and_then(|address| Some(address.as_ref()?.host.as_str())).unwrap_or_default();
     let found = Resolved::of(spec, host, &references, options);
-    let resolved = match (&address, found.as_ref().err()) {
-        (Err(SpecError { reason: Reason::UnsupportedType, .. }), _) => Decision::unknown(
-            ConditionType::ResolvedRefs,
-            Reason::UnsupportedType,
-            "not checked: spec.type is not supported",
-        ),
-        (_, Some(error)) => error.decision(ConditionType::ResolvedRefs),
-        (_, None) => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
+    let resolved = match found.as_ref().err() {
+        Some(error) => error.decision(ConditionType::ResolvedRefs),
+        None => Decision::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs),
     };
     let hint = address.as_ref().ok().and_then(|address| base_url_hints::hint(spec.type_, address.as_ref()?));
     let accepted = match hint {
@@ -166,10 +161,7 @@ fn check(spec: &AIProviderSpec, namespace: &str, options: &Options) -> Result<Op
         ProviderType::AzureOpenAI => cloud::azure_base_url(spec),
         ProviderType::VertexAI => cloud::vertex_base_url(spec),
         ProviderType::Echo => return Ok(None),
-        type_ @ ProviderType::Bedrock => {
-            let message = format!("spec.type: {type_:?} is not supported by this version");
-            return Err(SpecError::new(Reason::UnsupportedType, message));
-        }
+        ProviderType::Bedrock => cloud::bedrock_base_url(spec),
     };
     let invalid = |message: String| SpecError::new(Reason::InvalidConfig, message);
     let address = address::check(&base_url, options).map_err(|what| invalid(format!("spec.baseURL: {what}")))?;
@@ -205,8 +197,10 @@ fn credential(
     references: &References<'_>,
     options: &Options,
 ) -> Result<Option<Credential>, SpecError> {
-    // `aws` belongs to Bedrock, which `check` refuses as a type.
-    let Some(Credentials { api_key, aws: _, azure, google }) = &spec.credentials else { return Ok(None) };
+    let Some(Credentials { api_key, aws, azure, google }) = &spec.credentials else { return Ok(None) };
+    if let Some(aws) = aws {
+        return cloud::aws(spec, aws, references).map(Some);
+    }
     if let Some(azure) = azure {
         return cloud::azure(azure, host, references).map(Some);
     }
@@ -245,9 +239,8 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
         proxy: _,
         request: _,
         azure_openai,
-        // Of a type that `check` refuses.
+        // In `address`, and in the credential.
         bedrock: _,
-        // In `address`.
         vertex_ai: _,
         // Of routes, not of the data plane's business.
         allowed_routes: _,

@@ -33,6 +33,12 @@ impl<'a> References<'a> {
         Self { objects, namespace, partial, assumed: RefCell::default() }
     }
 
+    /// Whether a Secret of this namespace exists and has this key: one that may be left out.
+    pub fn has_key(&self, name: &str, key: &str) -> bool {
+        let secret = self.objects.secrets.get(&ObjectId::new(self.namespace, name));
+        secret.is_some_and(|data| data.get(key).is_some())
+    }
+
     pub fn assumed(self) -> Vec<String> {
         self.assumed.into_inner()
     }

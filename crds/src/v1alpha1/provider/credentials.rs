@@ -24,7 +24,7 @@ pub struct Credentials {
     /// An API key, sent in the header of the provider type or in another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyCredential>,
-    /// AWS access keys, for type Bedrock.
+    /// An identity at AWS, for type Bedrock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsCredential>,
     /// An identity at Microsoft Entra ID, for type AzureOpenAI.
@@ -52,12 +52,45 @@ pub struct ApiKeyCredential {
     pub prefix: Option<String>,
 }
 
-/// AWS access keys.
+/// An identity at AWS; exactly one of secretRef and workloadIdentity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretRef) != has(self.workloadIdentity)")
+    .message("exactly one of secretRef or workloadIdentity must be set"))]
 pub struct AwsCredential {
     /// Secret in this namespace with the keys accessKeyId, secretAccessKey and, for temporary credentials, sessionToken.
-    pub secret_ref: SecretRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+    /// The data-plane pods' own identity: a role for service accounts (IRSA) or EKS Pod Identity. The operator's
+    /// --workload-identity-namespaces says in which namespaces this is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<AwsWorkloadIdentity>,
+}
+
+/// The pods' own identity at AWS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsWorkloadIdentity {
+    /// Role to assume with it, as for another account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume_role: Option<AwsAssumeRole>,
+}
+
+/// A role to assume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsAssumeRole {
+    /// ARN of the role.
+    #[serde(rename = "roleARN")]
+    #[schemars(
+        length(min = 20, max = 2048),
+        regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$")
+    )]
+    pub role_arn: String,
+    /// External ID that the role's trust policy demands.
+    #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9+=,.@:/_-]+$"))]
+    pub external_id: Option<String>,
 }
 
 /// An identity at Microsoft Entra ID; exactly one of workloadIdentity, managedIdentity and clientSecret.
@@ -167,7 +200,8 @@ impl Credentials {
         found.extend(azure.iter().filter_map(|it| it.client_secret.as_ref()).map(|it| it.secret_ref.parts()));
         found.extend(google.iter().filter_map(|it| it.service_account_key.as_ref()).map(|it| it.secret_ref.parts()));
         let keys = ["accessKeyId", "secretAccessKey", "sessionToken"];
-        found.extend(aws.iter().flat_map(|it| keys.map(|key| (it.secret_ref.name.as_str(), key))));
+        let aws = aws.iter().filter_map(|it| it.secret_ref.as_ref());
+        found.extend(aws.flat_map(|it| keys.map(|key| (it.name.as_str(), key))));
         found
     }
 }

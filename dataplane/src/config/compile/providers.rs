@@ -28,7 +28,7 @@ use crate::{
     state::{Draft, Eviction},
     upstream::{
         Additions, AddressRules, Authorization, BaseUrl, ClientIdentity, Credentials, Identity, Proxy, ProxyChoice,
-        Source, Trust,
+        Source, Trust, aws_keys,
     },
 };
 
@@ -218,7 +218,16 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
             let google = gemini.into_iter().filter(|operation| *operation != Operation::BatchEmbedContents);
             Ok((Family::Gemini, google.chain(further).chain(anthropic).collect()))
         }
-        ProviderType::Bedrock => Err(format!("this data plane does not speak {type_:?}")),
+        ProviderType::Bedrock => {
+            let all = [
+                Operation::Converse,
+                Operation::ConverseCountTokens,
+                Operation::Messages,
+                Operation::ChatCompletions,
+                Operation::Responses,
+            ];
+            Ok((Family::Bedrock, all.to_vec()))
+        }
     }
 }
 
@@ -242,11 +251,10 @@ fn host(type_: ProviderType, azure_api_version: Option<&str>) -> Result<host::Ho
             host::Host::Azure(version.map_err(|error| format!("azureApiVersion: {error}"))?.unwrap_or_default())
         }
         ProviderType::VertexAI => host::Host::Vertex,
-        ProviderType::OpenAI
-        | ProviderType::Anthropic
-        | ProviderType::Gemini
-        | ProviderType::Bedrock
-        | ProviderType::Echo => host::Host::Vendor,
+        ProviderType::OpenAI | ProviderType::Anthropic | ProviderType::Gemini | ProviderType::Echo => {
+            host::Host::Vendor
+        }
+        ProviderType::Bedrock => host::Host::Bedrock,
     })
 }
 
@@ -260,7 +268,7 @@ fn source(told: Option<&snapshot::Credential>, family: Family, rules: &AddressRu
         Some(snapshot::Credential::Header(snapshot::Header { name, value })) => {
             Authorization::header(name, value).map_err(|error| error.to_string())?
         }
-        Some(snapshot::Credential::Aws(_)) => return Err("AWS credentials do not fit this provider type".to_owned()),
+        Some(snapshot::Credential::Aws(aws)) if aws_keys(aws).is_some() => aws_keys(aws).unwrap_or_default(),
         Some(identity) => {
             let identity = Identity::new(identity).map_err(|error| error.to_string())?;
             let identity = identity.ok_or_else(|| "the credential is no identity".to_owned())?;

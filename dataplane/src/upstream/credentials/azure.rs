@@ -4,6 +4,7 @@
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use routeapi_channel::snapshot::{Azure, AzureIdentity};
+use routeapi_crds::value::METADATA_SERVICE;
 
 use super::{
     token::{FetchError, bearer},
@@ -13,8 +14,6 @@ use crate::{clock, upstream::authorization::Authorization};
 
 /// Microsoft Entra ID of the public cloud.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
-/// The metadata service of a node.
-const METADATA: &str = "169.254.169.254";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Fetches a token.
@@ -22,8 +21,9 @@ pub(super) async fn fetch(told: &Azure, client: &TokenClient) -> Result<Authoriz
     let now = clock::now();
     let answer = match &told.identity {
         AzureIdentity::Managed { client_id } => {
-            let host = client.environment.azure_pod_identity_authority_host.as_deref().unwrap_or(METADATA);
-            let host = host.trim_start_matches("http://").trim_end_matches('/');
+            let stated = client.environment.azure_pod_identity_authority_host.as_deref();
+            let stated = stated.map(|host| host.trim_start_matches("http://").trim_end_matches('/').to_owned());
+            let host = &stated.unwrap_or_else(|| METADATA_SERVICE.to_string());
             let header = (HeaderName::from_static("metadata"), HeaderValue::from_static("true"));
             client.get_local(host, &managed(&told.scope, client_id.as_deref()), header).await?
         }

@@ -17,6 +17,18 @@ pub struct CloudEnvironment {
     pub google_credentials_file: Option<String>,
     /// `GCE_METADATA_HOST`: host and port of Google's metadata server.
     pub gce_metadata_host: Option<String>,
+    /// `AWS_ROLE_ARN`
+    pub aws_role_arn: Option<String>,
+    /// `AWS_ROLE_SESSION_NAME`
+    pub aws_role_session_name: Option<String>,
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`
+    pub aws_web_identity_token_file: Option<String>,
+    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`: the agent of EKS Pod Identity.
+    pub aws_container_credentials_full_uri: Option<String>,
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`
+    pub aws_container_authorization_token_file: Option<String>,
+    /// `AWS_ENDPOINT_URL_STS`: where AWS STS is, instead of the region's public endpoint.
+    pub aws_endpoint_url_sts: Option<String>,
 }
 
 /// Below the home directory.
@@ -35,6 +47,12 @@ impl CloudEnvironment {
             azure_pod_identity_authority_host: set("AZURE_POD_IDENTITY_AUTHORITY_HOST"),
             google_credentials_file: set("GOOGLE_APPLICATION_CREDENTIALS").or_else(gcloud),
             gce_metadata_host: set("GCE_METADATA_HOST"),
+            aws_role_arn: set("AWS_ROLE_ARN"),
+            aws_role_session_name: set("AWS_ROLE_SESSION_NAME"),
+            aws_web_identity_token_file: set("AWS_WEB_IDENTITY_TOKEN_FILE"),
+            aws_container_credentials_full_uri: set("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+            aws_container_authorization_token_file: set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+            aws_endpoint_url_sts: set("AWS_ENDPOINT_URL_STS"),
         }
     }
 }

@@ -5,6 +5,7 @@ mod key_file;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use routeapi_crds::value::METADATA_SERVICE;
 use serde::Deserialize;
 
 pub use self::key_file::{InvalidKeyFile, KeyFile};
@@ -19,8 +20,6 @@ use crate::{
 
 /// What tokens are for. What the identity may do is IAM's business.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-/// The metadata server, which pods of GKE and virtual machines reach at this address.
-const METADATA: &str = "169.254.169.254";
 const METADATA_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 const IMPERSONATION: &str = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts";
 /// The variable that names the file, for messages.
@@ -105,7 +104,8 @@ async fn by_key(key: &KeyFile, client: &TokenClient, now: Now) -> Result<Authori
 /// As the pod, and the URL at which another is impersonated, if its credentials file names one.
 async fn of_pod(client: &TokenClient, now: Now) -> Result<(Authorization, Option<String>), FetchError> {
     let Some(path) = &client.environment.google_credentials_file else {
-        let host = client.environment.gce_metadata_host.as_deref().unwrap_or(METADATA);
+        let stated = client.environment.gce_metadata_host.clone();
+        let host = &stated.unwrap_or_else(|| METADATA_SERVICE.to_string());
         let header = (HeaderName::from_static("metadata-flavor"), HeaderValue::from_static("Google"));
         let answer = client.get_local(host, METADATA_PATH, header).await?;
         return Ok((token_of(&answer, now)?, None));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use routeapi_channel::snapshot::{Azure, Credential, Google, GoogleIdentity};
+use routeapi_channel::snapshot::{Aws, Azure, Credential, Google, GoogleIdentity};
 
 use super::{
-    azure,
+    aws, azure,
     google::{self, InvalidKeyFile, KeyFile},
     token::FetchError,
     token_client::TokenClient,
@@ -15,6 +15,8 @@ use crate::upstream::authorization::Authorization;
 /// An identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
+    /// At AWS.
+    Aws(Aws),
     /// At Microsoft Entra ID.
     Azure(Azure),
     /// At Google Cloud.
@@ -38,7 +40,8 @@ impl Identity {
     /// When a key file is none.
     pub fn new(told: &Credential) -> Result<Option<Self>, InvalidIdentity> {
         Ok(match told {
-            Credential::ApiKey(_) | Credential::Header(_) | Credential::Aws(_) => None,
+            Credential::ApiKey(_) | Credential::Header(_) => None,
+            Credential::Aws(aws) => Some(Self::Aws(aws.clone())),
             Credential::Azure(azure) => Some(Self::Azure(azure.clone())),
             Credential::Google(Google { identity, impersonate }) => {
                 let key = match identity {
@@ -53,22 +56,15 @@ impl Identity {
     /// The URL of the configuration that is called for tokens; none where this program or the process's environment says it.
     pub fn stated_url(&self) -> Option<&str> {
         match self {
-            Self::Azure(_) => None,
+            Self::Aws(_) | Self::Azure(_) => None,
             Self::Google { key, .. } => key.as_ref().map(|key| key.token_uri()),
-        }
-    }
-
-    /// What this is called in `explain`.
-    pub const fn describe(&self) -> &'static str {
-        match self {
-            Self::Azure(_) => "an access token of Microsoft Entra ID",
-            Self::Google { .. } => "an access token of Google Cloud",
         }
     }
 
     /// Fetches a token.
     pub(super) async fn fetch(&self, client: &TokenClient) -> Result<Authorization, FetchError> {
         match self {
+            Self::Aws(aws) => aws::fetch(aws, client).await,
             Self::Azure(azure) => azure::fetch(azure, client).await,
             Self::Google { key, impersonate } => google::fetch(key.as_deref(), impersonate.as_deref(), client).await,
         }

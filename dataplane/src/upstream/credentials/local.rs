@@ -11,10 +11,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{
-    token::{Answer, FetchError},
-    token_client::MAX_ANSWER,
-};
+use super::token::{Answer, FetchError, MAX_ANSWER};
 
 /// Sends a request to `host` (`HOST` or `HOST:PORT`, an IPv6 address in brackets). The caller sets the time limit.
 pub(super) async fn send(host: &str, mut request: Request<Bytes>) -> Result<Answer, FetchError> {

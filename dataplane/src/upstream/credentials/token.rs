@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use crate::{clock::Now, upstream::authorization::Authorization};
 
+/// Largest answer, in bytes: tokens have a few KiB.
+pub(super) const MAX_ANSWER: usize = 64 << 10;
 /// Longest message of a vendor's that is shown, in bytes.
 const MAX_MESSAGE: usize = 400;
 
@@ -82,14 +84,19 @@ impl FetchError {
 
     /// What an answer that is no success says.
     pub(super) fn answered(answer: &Answer) -> Self {
-        let status = answer.status.as_u16();
         let stated: StatedError = serde_json::from_slice(&answer.body).unwrap_or_default();
         let said = stated.error_description.or(match stated.error {
             Some(ErrorMember::Code(code)) => Some(code),
             Some(ErrorMember::Object { message }) => message,
             None => None,
         });
-        let said = said.map(|said| printable(&said)).filter(|said| !said.is_empty());
+        Self::stated(answer, said.as_deref())
+    }
+
+    /// The same, where whoever calls has read what the answer says.
+    pub(super) fn stated(answer: &Answer, said: Option<&str>) -> Self {
+        let status = answer.status.as_u16();
+        let said = said.map(printable).filter(|said| !said.is_empty());
         let message = said.map_or_else(|| format!("status {status}"), |said| format!("status {status}: {said}"));
         let retry_after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Self {

@@ -14,19 +14,22 @@ use tokio::time::timeout;
 use super::{
     environment::CloudEnvironment,
     local,
-    token::{Answer, FetchError},
+    token::{Answer, FetchError, MAX_ANSWER},
 };
-use crate::upstream::{
-    answer_body::UpstreamBody,
-    clients::{Clients, InvalidTrust, Trust},
-    pool::Pool,
-    sent::{MarkedBody, SentMark},
+use crate::{
+    clock,
+    upstream::{
+        answer_body::UpstreamBody,
+        authorization::Authorization,
+        clients::{Clients, InvalidTrust, Trust},
+        payload::Payload,
+        pool::Pool,
+        sent::{MarkedBody, SentMark},
+    },
 };
 
 /// Longest time for one call.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest answer, in bytes: tokens have a few KiB.
-pub(super) const MAX_ANSWER: usize = 64 << 10;
 /// Largest file with a token or with credentials, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
@@ -52,6 +55,21 @@ impl TokenClient {
         let body = form(fields).into();
         let request = post(url, "application/x-www-form-urlencoded", body)?;
         self.call(url, request).await
+    }
+
+    /// Posts a form that is signed.
+    pub(super) async fn post_signed_form(
+        &self,
+        url: &str,
+        form: String,
+        signer: &Authorization,
+    ) -> Result<Answer, FetchError> {
+        let request = post(url, "application/x-www-form-urlencoded", form.into())?;
+        let (mut parts, body) = request.into_parts();
+        signer
+            .apply(&mut parts, Payload::Whole([&body, &[], &[]]), clock::now())
+            .map_err(|_| FetchError::missing("the request cannot be signed with these keys"))?;
+        self.call(url, Request::from_parts(parts, body)).await
     }
 
     /// Posts JSON with headers.

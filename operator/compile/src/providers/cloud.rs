@@ -7,13 +7,13 @@ use std::borrow::Cow;
 
 use routeapi_channel::{
     Secret,
-    snapshot::{Azure, AzureIdentity, Credential, Google, GoogleIdentity},
+    snapshot::{AssumeRole, Aws, AwsIdentity, Azure, AzureIdentity, Credential, Google, GoogleIdentity},
 };
 use routeapi_crds::{
     condition::Reason,
     v1alpha1::{
-        AIProviderSpec, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureWorkloadIdentity,
-        GoogleCredential,
+        AIProviderSpec, AwsCredential, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureWorkloadIdentity,
+        GoogleCredential, SecretKeyRef,
     },
     value::AddressPolicy,
 };
@@ -42,6 +42,8 @@ const AZURE_HOSTS: [&str; 7] = [
 const FOUNDRY_HOST: &str = ".services.ai.azure.com";
 const FOUNDRY_SCOPE: &str = "https://ai.azure.com/.default";
 const AZURE_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+/// Hosts of Amazon's, VPC endpoints among them.
+const AWS_HOSTS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
 /// Hosts of Google's, private endpoints (`….p.googleapis.com`) among them.
 const GOOGLE_HOSTS: [&str; 1] = [".googleapis.com"];
 
@@ -64,6 +66,16 @@ pub(super) fn vertex_base_url(spec: &AIProviderSpec) -> Cow<'_, str> {
     format!("{host}/v1/projects/{project}/locations/{location}").into()
 }
 
+/// The endpoint of Bedrock in a region.
+pub(super) fn bedrock_base_url(spec: &AIProviderSpec) -> Cow<'_, str> {
+    let region = spec.bedrock.as_ref().map(|bedrock| bedrock.region.as_str()).unwrap_or_default();
+    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    match spec.base_url.as_deref() {
+        Some(url) => url.trim_end_matches('/').into(),
+        None => format!("https://bedrock-runtime.{region}.{domain}").into(),
+    }
+}
+
 /// Checks what can be checked without following references: whether the data plane's own identity may be used here.
 pub(super) fn check(
     spec: &AIProviderSpec,
@@ -74,12 +86,14 @@ pub(super) fn check(
     let credentials = spec.credentials.as_ref();
     let azure = credentials.and_then(|it| it.azure.as_ref());
     let google = credentials.and_then(|it| it.google.as_ref());
-    let (field, hosts) = match (azure, google) {
-        (Some(AzureCredential { workload_identity: Some(_), .. }), _) => ("azure.workloadIdentity", &AZURE_HOSTS[..]),
-        (Some(AzureCredential { managed_identity: Some(_), .. }), _) => ("azure.managedIdentity", &AZURE_HOSTS[..]),
-        (_, Some(GoogleCredential { workload_identity: Some(_), .. })) => {
+    let aws = credentials.and_then(|it| it.aws.as_ref());
+    let (field, hosts) = match (azure, google, aws) {
+        (Some(AzureCredential { workload_identity: Some(_), .. }), ..) => ("azure.workloadIdentity", &AZURE_HOSTS[..]),
+        (Some(AzureCredential { managed_identity: Some(_), .. }), ..) => ("azure.managedIdentity", &AZURE_HOSTS[..]),
+        (_, Some(GoogleCredential { workload_identity: Some(_), .. }), _) => {
             ("google.workloadIdentity", &GOOGLE_HOSTS[..])
         }
+        (.., Some(AwsCredential { workload_identity: Some(_), .. })) => ("aws.workloadIdentity", &AWS_HOSTS[..]),
         _ => return Ok(()),
     };
     let refused = |what: String| Err(invalid(format!("spec.credentials.{field}: {what}")));
@@ -159,6 +173,33 @@ pub(super) fn google(
         }
     };
     Ok(Credential::Google(Google { identity, impersonate }))
+}
+
+/// The identity at AWS, for the snapshot.
+pub(super) fn aws(
+    spec: &AIProviderSpec,
+    credential: &AwsCredential,
+    references: &References<'_>,
+) -> Result<Credential, SpecError> {
+    let AwsCredential { secret_ref, workload_identity } = credential;
+    let region = spec.bedrock.as_ref().map(|bedrock| bedrock.region.clone()).unwrap_or_default();
+    let Some(secret) = secret_ref else {
+        let role = workload_identity.as_ref().and_then(|identity| identity.assume_role.as_ref());
+        let assume_role =
+            role.map(|role| AssumeRole { role_arn: role.role_arn.clone(), external_id: role.external_id.clone() });
+        return Ok(Credential::Aws(Aws { region, identity: AwsIdentity::Workload {}, assume_role }));
+    };
+    let field = "spec.credentials.aws.secretRef";
+    let value = |key: &str| {
+        let key = SecretKeyRef { name: secret.name.clone(), key: key.to_owned() };
+        references::key(references, field, &key)
+    };
+    let identity = AwsIdentity::Keys {
+        access_key_id: value("accessKeyId")?,
+        secret_access_key: value("secretAccessKey")?,
+        session_token: references.has_key(&secret.name, "sessionToken").then(|| value("sessionToken")).transpose()?,
+    };
+    Ok(Credential::Aws(Aws { region, identity, assume_role: None }))
 }
 
 /// What of a key file is needed to ask for tokens.

@@ -1,0 +1,184 @@
+//! Keys of AWS (docs/protocols/clouds.md): those of a Secret, or the pod's own by a projected token (IRSA) or from the agent of EKS
+//! Pod Identity; each with another role assumed or not.
+
+use http::{HeaderValue, header::AUTHORIZATION};
+use routeapi_channel::{
+    Secret,
+    snapshot::{AssumeRole, Aws, AwsIdentity},
+};
+use serde::Deserialize;
+
+use super::{
+    environment::CloudEnvironment,
+    token::{Answer, FetchError},
+    token_client::{TokenClient, file, form},
+};
+use crate::upstream::{authorization::Authorization, aws_signer::AwsSigner};
+
+/// The service that requests to Bedrock are signed for.
+const BEDROCK: &str = "bedrock";
+const STS: &str = "sts";
+const STS_VERSION: &str = "2011-06-15";
+/// How sessions are called in CloudTrail.
+const SESSION_NAME: &str = "routeapi";
+
+/// Keys with their end.
+struct Keys {
+    access_key_id: String,
+    secret_access_key: Secret,
+    session_token: Option<String>,
+    /// Milliseconds since 1970; none for keys without an end.
+    expires: Option<i64>,
+}
+
+/// What the agent of EKS Pod Identity answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerKeys {
+    access_key_id: String,
+    secret_access_key: String,
+    token: String,
+    expiration: jiff::Timestamp,
+}
+
+/// Fetches keys.
+pub(super) async fn fetch(told: &Aws, client: &TokenClient) -> Result<Authorization, FetchError> {
+    let own = match &told.identity {
+        AwsIdentity::Keys { access_key_id, secret_access_key, session_token } => {
+            Keys::stated(access_key_id, secret_access_key, session_token.as_ref())
+        }
+        AwsIdentity::Workload {} => of_pod(&told.region, client).await?,
+    };
+    match &told.assume_role {
+        None => Ok(own.authorization(&told.region, BEDROCK)),
+        Some(role) => Ok(assumed(role, &own, &told.region, client).await?.authorization(&told.region, BEDROCK)),
+    }
+}
+
+/// What signs with a Secret's own keys, which are not fetched; none if others are fetched.
+pub fn fixed(told: &Aws) -> Option<Authorization> {
+    match (&told.identity, &told.assume_role) {
+        (AwsIdentity::Keys { access_key_id, secret_access_key, session_token }, None) => Some(
+            Keys::stated(access_key_id, secret_access_key, session_token.as_ref()).authorization(&told.region, BEDROCK),
+        ),
+        _ => None,
+    }
+}
+
+async fn of_pod(region: &str, client: &TokenClient) -> Result<Keys, FetchError> {
+    let environment = &client.environment;
+    if let (Some(path), Some(role)) = (&environment.aws_web_identity_token_file, &environment.aws_role_arn) {
+        let token = file("AWS_WEB_IDENTITY_TOKEN_FILE", path).await?;
+        let session = environment.aws_role_session_name.as_deref().unwrap_or(SESSION_NAME);
+        let fields = [
+            ("Action", "AssumeRoleWithWebIdentity"),
+            ("Version", STS_VERSION),
+            ("RoleArn", role),
+            ("RoleSessionName", session),
+            ("WebIdentityToken", &token),
+        ];
+        return sts_keys(&client.post_form(&sts(environment, region), &fields).await?);
+    }
+    let Some(url) = &environment.aws_container_credentials_full_uri else {
+        return Err(FetchError::missing(
+            "the data plane's pods have no identity at AWS: neither AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN (IRSA) nor \
+             AWS_CONTAINER_CREDENTIALS_FULL_URI (EKS Pod Identity) is set in their environment",
+        ));
+    };
+    let uri: http::Uri =
+        url.parse().map_err(|_| FetchError::missing("AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL"))?;
+    let (Some(host), Some(path)) = (uri.authority(), uri.path_and_query()) else {
+        return Err(FetchError::missing("AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL"));
+    };
+    let token = match &environment.aws_container_authorization_token_file {
+        Some(path) => file("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path).await?,
+        None => String::new(),
+    };
+    let mut value = HeaderValue::try_from(token)
+        .map_err(|_| FetchError::missing("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE holds no token"))?;
+    value.set_sensitive(true);
+    let answer = client.get_local(host.as_str(), path.as_str(), (AUTHORIZATION, value)).await?;
+    container_keys(&answer).map_err(|error| error.at("EKS Pod Identity"))
+}
+
+/// Keys of a role that the first keys may assume.
+async fn assumed(role: &AssumeRole, own: &Keys, region: &str, client: &TokenClient) -> Result<Keys, FetchError> {
+    let mut fields = vec![
+        ("Action", "AssumeRole"),
+        ("Version", STS_VERSION),
+        ("RoleArn", role.role_arn.as_str()),
+        ("RoleSessionName", SESSION_NAME),
+    ];
+    fields.extend(role.external_id.as_deref().map(|id| ("ExternalId", id)));
+    let url = sts(&client.environment, region);
+    let signer = own.authorization(region, STS);
+    sts_keys(&client.post_signed_form(&url, form(&fields), &signer).await?)
+}
+
+/// Where AWS STS is: in the provider's region, so that an outage elsewhere is none here.
+fn sts(environment: &CloudEnvironment, region: &str) -> String {
+    let stated = environment.aws_endpoint_url_sts.clone();
+    stated.unwrap_or_else(|| format!("https://sts.{region}.{}/", domain(region)))
+}
+
+/// The domain of a region's services.
+fn domain(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
+/// Keys in an answer of STS, which is XML.
+fn sts_keys(answer: &Answer) -> Result<Keys, FetchError> {
+    let text = String::from_utf8_lossy(&answer.body);
+    if !answer.status.is_success() {
+        let said = element(&text, "Message").or_else(|| element(&text, "Code"));
+        return Err(FetchError::stated(answer, said.as_deref()).at("AWS STS"));
+    }
+    let missing = || FetchError::unreachable("the answer holds no credentials").at("AWS STS");
+    let part = |name| element(&text, name).ok_or_else(missing);
+    let expiration: jiff::Timestamp = part("Expiration")?.parse().map_err(|_| missing())?;
+    Ok(Keys {
+        access_key_id: part("AccessKeyId")?,
+        secret_access_key: Secret::new(part("SecretAccessKey")?),
+        session_token: Some(part("SessionToken")?),
+        expires: Some(expiration.as_millisecond()),
+    })
+}
+
+/// The text of the first element of this name. What is looked for never holds elements of its own.
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, behind) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = behind.split_once(&format!("</{name}>"))?;
+    let decoded = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Some(decoded.iter().fold(text.trim().to_owned(), |text, (from, to)| text.replace(from, to)))
+}
+
+fn container_keys(answer: &Answer) -> Result<Keys, FetchError> {
+    let body = answer.success()?;
+    let keys: ContainerKeys = serde_json::from_slice(body)
+        .map_err(|_| FetchError::unreachable("the answer holds no credentials with their expiration"))?;
+    Ok(Keys {
+        access_key_id: keys.access_key_id,
+        secret_access_key: Secret::new(keys.secret_access_key),
+        session_token: Some(keys.token),
+        expires: Some(keys.expiration.as_millisecond()),
+    })
+}
+
+impl Keys {
+    /// As a Secret has them.
+    fn stated(access_key_id: &Secret, secret_access_key: &Secret, session_token: Option<&Secret>) -> Self {
+        Self {
+            access_key_id: access_key_id.expose().to_owned(),
+            secret_access_key: secret_access_key.clone(),
+            session_token: session_token.map(|token| token.expose().to_owned()),
+            expires: None,
+        }
+    }
+
+    /// What signs with them.
+    fn authorization(&self, region: &str, service: &'static str) -> Authorization {
+        let token = self.session_token.as_deref();
+        let signer = AwsSigner::new(&self.access_key_id, self.secret_access_key.expose(), token, region, service);
+        Authorization::Aws { signer, expires: self.expires }
+    }
+}

@@ -1,0 +1,238 @@
+"""Bedrock behind the gateway, for every SDK; and boto3 in front of it, for every kind of upstream."""
+
+import concurrent.futures
+import json
+import socket
+import threading
+
+import pytest
+
+import converse_driver
+import drivers
+import gateway as gateways
+import test_gateway_clouds as cloud
+from clouds import aws as awses
+from drivers import DRIVERS, PNG, TIME, WEATHER
+from test_gateway_cloud_identities import ask, metric, until
+
+CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+NOVA = "us.amazon.nova-pro-v1:0"
+# What clients name, and the model that it leads to.
+TARGETS = {"bedrock-claude": CLAUDE, "bedrock-nova": NOVA}
+PAIRS = [(inbound, target) for inbound in DRIVERS for target in TARGETS]
+WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+KEYS = {"secretRef": {"name": "aws"}}
+ROLE = {"assumeRole": {"roleARN": awses.ROLE}}
+
+
+def bedrock_spec(fake, credentials):
+    return {"type": "Bedrock", "baseURL": fake.url, "bedrock": {"region": awses.REGION}, "credentials": credentials}
+
+
+def manifests(bedrock, aws_identity, credentials):
+    static = aws_identity.static
+    values = {"accessKeyId": static.id, "secretAccessKey": static.secret, "apiKey": bedrock.key}
+    text = gateways.COMMON + cloud.secret("aws", **values)
+    text += cloud.provider("bedrock", bedrock_spec(bedrock, credentials))
+    text += "".join(cloud.route(model, "bedrock", upstream) for model, upstream in TARGETS.items())
+    return text + cloud.route("m", "bedrock", NOVA)
+
+
+@pytest.fixture
+def start(bedrock, aws_identity, tmp_path):
+    running = []
+
+    def begin(credentials, environment=None):
+        text = manifests(bedrock, aws_identity, credentials)
+        running.append(gateways.run(text, tmp_path, env=environment))
+        return running[-1]
+
+    yield begin
+    for gateway in running:
+        gateway.stop()
+
+
+@pytest.fixture(params=PAIRS, ids=["-to-".join(pair) for pair in PAIRS])
+def pair(request):
+    return request.param
+
+
+@pytest.fixture
+def driver(pair, start, connect):
+    return connect(pair[0], start({"aws": KEYS}).url, gateways.TOKEN, pair[1])
+
+
+def test_a_conversation(driver):
+    for stream in (False, True):
+        driver.history = []
+        driver.user("Grüße, 世界 and all")
+        answer = driver.send(stream=stream, system="Be brief.")
+        assert answer.text == "You said: Grüße, 世界 and all"
+        assert (answer.finish, answer.calls) == ("stop", [])
+        assert answer.input_tokens > 0 and answer.output_tokens > 0
+    for stream in (False, True):
+        driver.history = []
+        driver.user("What is the weather?")
+        asked = driver.send(stream=stream, tools=[WEATHER, TIME])
+        assert (asked.finish, asked.calls[0].name) == ("tools", "get_weather")
+        driver.results(asked, ["sunny"] * len(asked.calls))
+        answer = driver.send(stream=stream, tools=[WEATHER, TIME])
+        assert answer.finish == "stop" and "sunny" in answer.text
+
+
+def test_an_image(driver):
+    driver.user("What is this?", images=[("image/png", PNG)])
+    assert f"{len(PNG)} bytes" in driver.send(stream=True).text
+
+
+@pytest.mark.parametrize("fault", ["throttled", "unavailable"])
+@WAYS
+def test_a_failure_of_bedrock(driver, bedrock, fault, stream):
+    bedrock.fail(fault)
+    driver.user("x")
+    status = {"throttled": 429, "unavailable": 503}[fault]
+    with pytest.raises(drivers.refusal(driver, status)) as raised:
+        driver.send(stream=stream)
+    got = drivers.status_of(raised.value)
+    assert got == status or (status >= 500 and got >= 500)
+
+
+@pytest.mark.parametrize("how", ["throttlingException", "error", "bad_prelude", "bad_crc", "huge", "end", "cut"])
+def test_a_stream_that_breaks(driver, bedrock, how):
+    """After some events: an error to the SDK, never an answer that looks complete."""
+    bedrock.break_stream(how, after=4)
+    driver.user("one two three four five six seven")
+    with pytest.raises(Exception) as raised:
+        driver.send(stream=True)
+    assert not isinstance(raised.value, (AssertionError, KeyError, AttributeError)), raised.value
+
+
+@pytest.mark.parametrize("kind", ["api-key", "keys", "irsa", "pod-identity", "assumed"])
+def test_identities(kind, start, bedrock, aws_identity, tmp_path):
+    environment = {
+        "pod-identity": aws_identity.pod_environment,
+        "irsa": aws_identity.environment,
+        "assumed": aws_identity.environment,
+    }.get(kind, lambda _: {})(tmp_path)
+    credentials = {
+        "api-key": {"apiKey": {"secretRef": {"name": "aws"}}},
+        "keys": {"aws": KEYS},
+        "assumed": {"aws": {"workloadIdentity": ROLE}},
+    }.get(kind, {"aws": {"workloadIdentity": {}}})
+    gateway = start(credentials, environment)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(gateway), range(24)))
+    assert {status for status, _ in answers} == {200}, answers
+    assert len(aws_identity.keys()) == {"api-key": 0, "keys": 0, "assumed": 2}.get(kind, 1)
+
+
+def test_a_clock_that_is_wrong_is_the_gateways_fault(start, bedrock):
+    gateway = start({"aws": KEYS})
+    bedrock.clock = type(bedrock.clock)(minutes=20)
+    status, said = ask(gateway)
+    assert status == 502 and "signature" not in said.lower(), said
+
+
+def test_a_role_that_is_refused(start, aws_identity, tmp_path):
+    aws_identity.fail("rejected")
+    gateway = start({"aws": {"workloadIdentity": {}}}, aws_identity.environment(tmp_path))
+    assert ask(gateway)[0] == 502
+    assert "AWS STS" in gateway.wait_for(r"(.*identity of this AIProvider is refused.*)")
+    assert metric(gateway, "routeapi_provider_credentials_rejected") == 1
+    aws_identity.heal()
+    until(lambda: ask(gateway)[0] == 200)
+
+
+# boto3 in front of the gateway.
+
+
+class Tls:
+    """What ends TLS in front of a gateway: boto3 sends no token without it."""
+
+    def __init__(self, authority, url):
+        self.target = url.removeprefix("http://").split(":")
+        self.context = authority.context
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                plain, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
+
+    def _serve(self, plain):
+        client = self.context.wrap_socket(plain, server_side=True)
+        gateway = socket.create_connection((self.target[0], int(self.target[1])))
+        back = threading.Thread(target=self._copy, args=(gateway, client), daemon=True)
+        back.start()
+        self._copy(client, gateway)
+
+    @staticmethod
+    def _copy(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.fixture
+def boto(gateway, authority, monkeypatch):
+    """boto3 as an app uses it: another endpoint, and our token in the place of a key."""
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", gateways.TOKEN)
+    front = Tls(authority, gateway.url)
+    made = []
+
+    def make(model):
+        made.append(converse_driver.Converse(front.url, {"verify": str(authority.ca_file)}, model))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        driver.close()
+    front.close()
+
+
+@pytest.mark.parametrize("behind", ["chat", "responses", "anthropic", "gemini"])
+def test_boto3_reaches_every_kind_of_upstream(boto, upstream, behind):
+    driver = boto(gateways.MODELS[behind])
+    for stream in (False, True):
+        driver.history = []
+        driver.user("Grüße, 世界 and all")
+        answer = driver.send(stream=stream, system="Be brief.", temperature=0)
+        assert (answer.text, answer.finish) == ("You said: Grüße, 世界 and all", "stop")
+        truth = upstream.truth()
+        assert (answer.input_tokens, answer.output_tokens) == (truth["input_tokens"], truth["output_tokens"])
+        driver.history = []
+        driver.user("What is the weather?")
+        asked = driver.send(stream=stream, tools=[WEATHER, TIME])
+        assert (asked.finish, asked.calls[0].name) == ("tools", "get_weather")
+        driver.results(asked, ["sunny"])
+        assert driver.send(stream=stream, tools=[WEATHER, TIME]).text == "The tool said: sunny"
+    driver.history = []
+    driver.user("What is this?", images=[("image/png", PNG)])
+    assert f"{len(PNG)} bytes" in driver.send(stream=True).text
+
+
+def test_boto3_is_told_of_errors(boto, upstream):
+    driver = boto("nobody-serves-this")
+    driver.user("x")
+    with pytest.raises(driver.client.exceptions.ResourceNotFoundException, match="nobody-serves-this"):
+        driver.send()
+    driver = boto(gateways.MODELS["chat"])
+    driver.user("one two three four five")
+    upstream.script(error_after=3)
+    with pytest.raises(converse_driver.botocore.exceptions.EventStreamError):
+        driver.send(stream=True)

@@ -163,3 +163,62 @@ def test_a_stream_that_breaks_off(driver, upstream):
     with pytest.raises(Exception) as raised:
         driver.send(stream=True)
     assert not isinstance(raised.value, AssertionError)
+
+
+@pytest.mark.parametrize("inbound", DRIVERS)
+def test_azures_filters_say_nothing_in_an_answer(inbound, azure, clouds, connect):
+    """The prompt's chunk before the text, and the asynchronous filter's behind it (hard cases 234, 235)."""
+    azure.filters_later = True
+    driver = connect(inbound, clouds.url, gateways.TOKEN, "azure")
+    driver.user("a b c")
+    answer = driver.send(stream=True)
+    assert (answer.text, answer.finish) == ("You said: a b c", "stop")
+
+
+@pytest.mark.parametrize("inbound", DRIVERS)
+@WAYS
+def test_azures_blocked_prompt(inbound, azure, clouds, connect, stream):
+    azure.fail("blocked")
+    driver = connect(inbound, clouds.url, gateways.TOKEN, "azure")
+    driver.user("x")
+    with pytest.raises(drivers.refusal(driver, 400)) as raised:
+        driver.send(stream=stream)
+    assert "content" in str(raised.value)
+
+
+def test_an_old_version_of_azures_is_not_asked_for_usage(azure, entra, google_identity, vertex, tmp_path, connect):
+    azure.refuses_stream_options = True
+    spec = azure_spec(azure, {"apiKey": key_of("cloud", "azure")}, azureOpenAI={"apiVersion": "2024-06-01"})
+    text = gateways.COMMON + secret("cloud", azure=azure.key) + provider("old", spec)
+    running = gateways.run(text + route("m", "old", "scripted-large"), tmp_path)
+    try:
+        driver = connect("openai-chat", running.url, gateways.TOKEN, "m")
+        driver.user("a b c")
+        assert driver.send(stream=True).text == "You said: a b c"
+        assert len(azure.received()) == 1, "it is known beforehand"
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("target", ["azure-claude", "vertex-gemini", "vertex-claude"])
+@pytest.mark.parametrize("inbound", ["anthropic", "gemini"])
+def test_tokens_are_counted(inbound, target, clouds, connect):
+    driver = connect(inbound, clouds.url, gateways.TOKEN, target)
+    assert driver.count("one two three") > 0
+
+
+@pytest.mark.parametrize("model", ["text-embedding-005", "gemini-embedding-001", "gemini-embedding-2"])
+@pytest.mark.parametrize("inbound", ["openai-chat", "gemini"])
+def test_embeddings_of_vertex(inbound, model, vertex, google_identity, tmp_path, connect):
+    text = gateways.COMMON + provider("vertex", vertex_spec(vertex, {"workloadIdentity": {}}))
+    running = gateways.run(text + route("m", "vertex", model), tmp_path, env=google_identity.metadata_environment())
+    try:
+        driver = connect(inbound, running.url, gateways.TOKEN, "m")
+        vectors, _ = driver.embed(["first text", "second"])
+        assert len(vectors) == 2 and vectors[0] != vectors[1]
+        verb = "embedContent" if model == "gemini-embedding-2" else "predict"
+        calls = [request.path for request in vertex.received()]
+        assert len(calls) == (1 if model == "text-embedding-005" else 2)
+        assert all(call.endswith(f"/publishers/google/models/{model}:{verb}") for call in calls)
+    finally:
+        running.stop()

@@ -129,6 +129,10 @@ fn clouds() {
     assert_eq!(provider.base_url, "https://aiplatform.googleapis.com/v1/projects/contoso-ai/locations/global");
     assert!(matches!(&provider.credential, Some(Credential::Google(_))));
     assert_eq!((vertex.routes.len(), vertex.tokens.len()), (2, 1));
+    let bedrock = load("clouds/bedrock.yaml").snapshot;
+    let provider = bedrock.providers.values().next().unwrap();
+    assert_eq!(provider.base_url, "https://bedrock-runtime.eu-central-1.amazonaws.com");
+    assert!(matches!(&provider.credential, Some(Credential::Aws(_))));
 }
 
 /// Entry by entry: under the name that apps know, the same model at the same vendor with the same share and price.

@@ -112,3 +112,86 @@ impl PartialEq for AwsSigner {
 }
 
 impl Eq for AwsSigner {}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Request};
+
+    use super::*;
+
+    const HOST_URL: &str = "https://bedrock-runtime.us-east-1.amazonaws.com";
+
+    fn signer() -> AwsSigner {
+        let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        AwsSigner::new("AKIDEXAMPLE", secret, Some("session"), "us-east-1", "bedrock")
+    }
+
+    fn unsigned(path: &str) -> Parts {
+        let mut request = Request::post(format!("{HOST_URL}{path}")).body(()).unwrap();
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("traceparent", "00-a-b-01"),
+            ("x-team", "a"),
+            ("accept-encoding", "identity"),
+        ] {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        request.into_parts().0
+    }
+
+    /// 2026-11-30T08:00:00Z and some seconds.
+    fn now(seconds: i64) -> Now {
+        Now { unix_ms: 1_796_025_600_000 + seconds * 1_000, ..crate::clock::now() }
+    }
+
+    fn sign(parts: &mut Parts, body: &[u8], seconds: i64) {
+        signer().sign(parts, Payload::Whole([body, &[], &[]]), now(seconds)).unwrap();
+    }
+
+    fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+        headers[name].to_str().unwrap()
+    }
+
+    /// Hard cases 239 and 240. The signatures are botocore 1.44's for the same requests.
+    #[test]
+    fn signatures_are_botocores() {
+        for (path, signature) in [
+            (
+                "/model/anthropic.claude-3-5-sonnet-20240620-v1%3A0/converse",
+                "9e68dd7e0c4390a90c8bd2f7ef01359e2ea172f33175ac7a948ee01c2b405715",
+            ),
+            (
+                "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fabc/converse-stream",
+                "d22cf2a3f44321f51d1dcaefaed84a6da3d63c535b345e5e97dfebe0157663a5",
+            ),
+        ] {
+            let mut parts = unsigned(path);
+            sign(&mut parts, br#"{"messages":[]}"#, 0);
+            assert_eq!(text(&parts.headers, "x-amz-date"), "20261130T080000Z");
+            assert_eq!(
+                text(&parts.headers, "authorization"),
+                format!(
+                    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261130/us-east-1/bedrock/aws4_request, \
+                     SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, Signature={signature}"
+                )
+            );
+        }
+    }
+
+    /// Hard cases 28, 242, 267 and 268: whatever else a request has is not signed, and nothing of an older signature is left.
+    #[test]
+    fn request_is_signed_anew_for_each_try() {
+        let mut parts = unsigned("/model/m/converse");
+        sign(&mut parts, b"{}", 0);
+        let first = parts.headers.clone();
+        sign(&mut parts, b"{ }", 5);
+        for name in ["authorization", "x-amz-date", "x-amz-security-token"] {
+            assert_eq!(parts.headers.get_all(name).iter().count(), 1, "{name}");
+        }
+        assert_ne!(first["authorization"], parts.headers["authorization"]);
+        assert_eq!(text(&parts.headers, "x-amz-date"), "20261130T080005Z");
+        assert!(!text(&parts.headers, "authorization").contains("traceparent"));
+        assert_eq!(text(&parts.headers, "accept-encoding"), "identity");
+        assert!(!format!("{:?} {:?}", signer(), parts.headers).contains("wJalr"));
+    }
+}

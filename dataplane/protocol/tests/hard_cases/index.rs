@@ -20,15 +20,13 @@ pub enum Part {
     Responses,
     /// The Azure carrier.
     Azure,
-    /// The Bedrock carrier.
-    Bedrock,
     /// The Vertex carrier.
     Vertex,
     /// Headers, compression, connections.
     DataPlane,
 }
 
-use Part::{Azure, Bedrock, DataPlane, Responses, Vertex};
+use Part::{Azure, DataPlane, Responses, Vertex};
 use Where::{Answer, Later, Request, Test};
 
 /// By number.

@@ -12,6 +12,7 @@ import drivers
 import gateway as gateways
 import test_gateway_clouds as cloud
 from clouds import aws as awses
+from clouds.bedrock import Bedrock
 from drivers import DRIVERS, PNG, TIME, WEATHER
 from test_gateway_cloud_identities import ask, metric, until
 
@@ -20,7 +21,6 @@ NOVA = "us.amazon.nova-pro-v1:0"
 # What clients name, and the model that it leads to.
 TARGETS = {"bedrock-claude": CLAUDE, "bedrock-nova": NOVA}
 PAIRS = [(inbound, target) for inbound in DRIVERS for target in TARGETS]
-WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 KEYS = {"secretRef": {"name": "aws"}}
 ROLE = {"assumeRole": {"roleARN": awses.ROLE}}
 
@@ -57,8 +57,22 @@ def pair(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def shared(authority, upstream_process, tmp_path_factory):
+    """A gateway for all tests in which nothing fails, with a Bedrock of its own."""
+    with awses.Aws(authority) as identity, Bedrock(authority, upstream_process.url, identity) as bedrock:
+        running = gateways.run(manifests(bedrock, identity, {"aws": KEYS}), tmp_path_factory.mktemp("bedrock"))
+        yield running
+        running.stop()
+
+
 @pytest.fixture
-def driver(pair, start, connect):
+def driver(pair, shared, upstream, connect):
+    return connect(pair[0], shared.url, gateways.TOKEN, pair[1])
+
+
+@pytest.fixture
+def lone_driver(pair, start, connect):
     return connect(pair[0], start({"aws": KEYS}).url, gateways.TOKEN, pair[1])
 
 
@@ -85,25 +99,24 @@ def test_an_image(driver):
     assert f"{len(PNG)} bytes" in driver.send(stream=True).text
 
 
-@pytest.mark.parametrize("fault", ["throttled", "unavailable"])
-@WAYS
-def test_a_failure_of_bedrock(driver, bedrock, fault, stream):
+@pytest.mark.parametrize(("fault", "status", "stream"), [("throttled", 429, False), ("unavailable", 503, True)])
+def test_a_failure_of_bedrock(lone_driver, bedrock, fault, status, stream):
     bedrock.fail(fault)
-    driver.user("x")
-    status = {"throttled": 429, "unavailable": 503}[fault]
-    with pytest.raises(drivers.refusal(driver, status)) as raised:
-        driver.send(stream=stream)
+    lone_driver.user("x")
+    with pytest.raises(drivers.refusal(lone_driver, status)) as raised:
+        lone_driver.send(stream=stream)
     got = drivers.status_of(raised.value)
     assert got == status or (status >= 500 and got >= 500)
 
 
 @pytest.mark.parametrize("how", ["throttlingException", "error", "bad_prelude", "bad_crc", "huge", "end", "cut"])
-def test_a_stream_that_breaks(driver, bedrock, how):
+@pytest.mark.parametrize("pair", [("openai-chat", "bedrock-nova"), ("anthropic", "bedrock-claude")], indirect=True)
+def test_a_stream_that_breaks(lone_driver, bedrock, how):
     """After some events: an error to the SDK, never an answer that looks complete."""
     bedrock.break_stream(how, after=4)
-    driver.user("one two three four five six seven")
+    lone_driver.user("one two three four five six seven")
     with pytest.raises(Exception) as raised:
-        driver.send(stream=True)
+        lone_driver.send(stream=True)
     assert not isinstance(raised.value, (AssertionError, KeyError, AttributeError)), raised.value
 
 

@@ -143,8 +143,18 @@ def test_short_lives_fail_no_request(identity, start):
     assert len(identity.tokens()) >= 4, "each was replaced before its end"
 
 
-@SOME
-@pytest.mark.parametrize("fault", ["rejected", "throttled", "unavailable", "bad_json", "refused"])
+@pytest.mark.parametrize(
+    ("identity", "fault"),
+    [
+        ("azure-workload", "rejected"),
+        ("azure-workload", "throttled"),
+        ("google-metadata", "rejected"),
+        ("google-metadata", "refused"),
+        ("google-key", "unavailable"),
+        ("google-key", "bad_json"),
+    ],
+    indirect=["identity"],
+)
 def test_a_token_serves_on_while_no_other_comes(identity, start, fault):
     identity.issuer.tokens.lifetime = 4
     gateway = start()
@@ -175,7 +185,7 @@ def test_an_identity_that_is_refused_says_so_in_the_log_and_not_to_clients(ident
     until(lambda: ask(gateway)[0] == 200)
 
 
-@SOME
+@pytest.mark.parametrize("identity", ["azure-workload", "google-metadata"], indirect=True)
 def test_a_token_endpoint_that_hangs_holds_no_request_for_long(identity, start):
     identity.issuer.fail("hang")
     gateway = start()

@@ -10,6 +10,8 @@ import pytest
 import drivers
 import gateway as gateways
 from clouds import entra as entras, google as googles
+from clouds.azure_openai import AzureOpenAI
+from clouds.vertex import Vertex
 from drivers import DRIVERS, PNG, TIME, WEATHER
 
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -86,18 +88,33 @@ def manifests(azure, vertex, google_identity, entra):
     return text + "".join(route(model, *leads) for model, leads in TARGETS.items())
 
 
-@pytest.fixture
-def clouds(azure, vertex, google_identity, entra, tmp_path):
+def start(azure, vertex, google_identity, entra, directory):
     """A gateway that has the identity of a pod in each cloud."""
     environment = {
-        **entra.environment(tmp_path),
+        **entra.environment(directory),
         **entra.metadata_environment(),
         **google_identity.metadata_environment(),
     }
-    text = manifests(azure, vertex, google_identity, entra)
-    running = gateways.run(text, tmp_path, env=environment)
+    return gateways.run(manifests(azure, vertex, google_identity, entra), directory, env=environment)
+
+
+@pytest.fixture
+def clouds(azure, vertex, google_identity, entra, tmp_path):
+    """One for a test that makes clouds fail, which the next is not to feel."""
+    running = start(azure, vertex, google_identity, entra, tmp_path)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(authority, upstream_process, tmp_path_factory):
+    """One for all tests in which nothing fails, with clouds of its own."""
+    url = upstream_process.url
+    with entras.Entra(authority) as entra, googles.Google(authority) as google_identity:
+        with AzureOpenAI(authority, url, entra) as azure, Vertex(authority, url, google_identity) as vertex:
+            running = start(azure, vertex, google_identity, entra, tmp_path_factory.mktemp("clouds"))
+            yield running
+            running.stop()
 
 
 @pytest.fixture(params=PAIRS, ids=["-to-".join(pair) for pair in PAIRS])
@@ -106,7 +123,12 @@ def pair(request):
 
 
 @pytest.fixture
-def driver(pair, clouds, connect):
+def driver(pair, shared, upstream, connect):
+    return connect(pair[0], shared.url, gateways.TOKEN, pair[1])
+
+
+@pytest.fixture
+def lone_driver(pair, clouds, connect):
     return connect(pair[0], clouds.url, gateways.TOKEN, pair[1])
 
 
@@ -144,24 +166,22 @@ def test_an_image(driver):
     assert driver.send(stream=True).text == f"I see image/png of {len(PNG)} bytes. You said: What is this?"
 
 
-@pytest.mark.parametrize("fault", ["throttled", "unavailable"])
-@WAYS
-def test_a_failure_of_the_cloud(driver, azure, vertex, fault, stream):
+@pytest.mark.parametrize(("fault", "status", "stream"), [("throttled", 429, False), ("unavailable", 503, True)])
+def test_a_failure_of_the_cloud(lone_driver, azure, vertex, fault, status, stream):
     azure.fail(fault)
     vertex.fail(fault)
-    driver.user("x")
-    status = {"throttled": 429, "unavailable": 503}[fault]
-    with pytest.raises(drivers.refusal(driver, status)) as raised:
-        driver.send(stream=stream)
+    lone_driver.user("x")
+    with pytest.raises(drivers.refusal(lone_driver, status)) as raised:
+        lone_driver.send(stream=stream)
     got = drivers.status_of(raised.value)
     assert got == status or (status >= 500 and got >= 500)
 
 
-def test_a_stream_that_breaks_off(driver, upstream):
+def test_a_stream_that_breaks_off(lone_driver, upstream):
     upstream.script(cut={"at": {"events": 5}, "how": "close"})
-    driver.user("one two three four five six seven")
+    lone_driver.user("one two three four five six seven")
     with pytest.raises(Exception) as raised:
-        driver.send(stream=True)
+        lone_driver.send(stream=True)
     assert not isinstance(raised.value, AssertionError)
 
 

@@ -2,7 +2,10 @@
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser as _};
 use routeapi_crds::value::Duration;
-use routeapi_dataplane::{cli::Cli, upstream::Egress};
+use routeapi_dataplane::{
+    cli::Cli,
+    upstream::{CloudEnvironment, Egress},
+};
 use routeapi_operator::settings::Settings;
 use routeapi_tests::helm::{self, arguments, of_kind, template};
 use serde_json::Value;
@@ -88,6 +91,7 @@ fn the_data_plane_parses_its_arguments() {
             .unwrap_or_else(|refused| panic!("{args:?}: {refused}"));
         let (given, mut readable) = (variables(&found), known(&Cli::command()));
         readable.extend(Egress::VARIABLES.map(str::to_owned));
+        readable.extend(CloudEnvironment::VARIABLES.map(str::to_owned));
         assert!(given.is_subset(&readable), "{:?} mean nothing to it", given.difference(&readable));
         assert!(given.contains("POD_NAME"));
     }

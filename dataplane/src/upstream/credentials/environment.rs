@@ -35,6 +35,24 @@ pub struct CloudEnvironment {
 const GCLOUD_FILE: &str = ".config/gcloud/application_default_credentials.json";
 
 impl CloudEnvironment {
+    /// The variables that [`CloudEnvironment::read`] asks for.
+    pub const VARIABLES: [&str; 14] = [
+        "AZURE_CLIENT_ID",
+        "AZURE_TENANT_ID",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "HOME",
+        "GCE_METADATA_HOST",
+        "AWS_ROLE_ARN",
+        "AWS_ROLE_SESSION_NAME",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_ENDPOINT_URL_STS",
+    ];
+
     /// Reads it. `exists` says whether there is a file.
     pub fn read(variable: impl Fn(&str) -> Option<String>, exists: impl Fn(&str) -> bool) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());

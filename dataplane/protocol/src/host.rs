@@ -72,7 +72,7 @@ impl Host {
     }
 
     /// A model's id as its vendor's tables have it.
-    pub(crate) fn vendors_id(self, model: &str) -> &str {
+    pub fn vendors_id(self, model: &str) -> &str {
         match self {
             Self::Vendor | Self::Azure(_) => model,
             Self::Vertex => vertex::vendors_id(model),

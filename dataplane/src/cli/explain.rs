@@ -318,7 +318,7 @@ impl Explained<'_> {
         let model = terms.base_model.or(upstream.model.as_deref()).unwrap_or(self.request.model());
         let generates = self.request.operation().kind() == OperationKind::Generate;
         let is_trusted = generates && upstream.provider.type_ != ProviderType::Echo && !terms.limits.is_stated;
-        if !is_trusted || model_table::knows(model) {
+        if !is_trusted || model_table::knows(upstream.provider.host.vendors_id(model)) {
             return Ok(());
         }
         match self.route.mode {

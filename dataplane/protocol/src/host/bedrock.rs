@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn tables_of_vendors_know_their_own_ids() {
         for (model, expected) in [
-            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929-v1:0"),
+            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929"),
             ("openai.gpt-5.1", "gpt-5.1"),
             ("us.amazon.nova-2-lite-v1:0", "us.amazon.nova-2-lite-v1:0"),
         ] {

@@ -151,7 +151,7 @@ pub fn vendor(id: &str) -> Vendor {
 /// The id at the model's vendor, where Messages' or `OpenAI`'s tables know that one.
 pub fn vendors_id(id: &str) -> &str {
     let plain = without_region(id);
-    plain.strip_prefix("anthropic.").or_else(|| plain.strip_prefix("openai.")).unwrap_or(id)
+    if plain.starts_with("anthropic.") { claude_id(plain) } else { plain.strip_prefix("openai.").unwrap_or(id) }
 }
 
 /// What a model takes.

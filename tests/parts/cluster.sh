@@ -20,7 +20,7 @@ start_cluster() {
     local built=no
     mkfifo "$logs/go"
     prepare cluster cluster_tests
-    part images images "$1" && part programs cargo build --locked --workspace --bins && built=ok
+    part images images "$1" && part programs programs && built=ok
     # Not by ourselves: the other side opens its end when it is done preparing.
     prepare built tell "$built"
 }

@@ -1,6 +1,10 @@
 # shellcheck shell=bash
 # The suites that run programs.
 
+# All programs with debug information, and the tests with them: without the tests the dependencies would have fewer features,
+# and most of them would be compiled twice.
+programs() { cargo build --locked --workspace --bins --tests; }
+
 # `cargo test`; under CI an ignored test is a failure too. Compiling shows its progress, and so does each test; what the
 # tests that passed have said is left out, the figures among it come at the end.
 rust_tests() {
@@ -24,7 +28,7 @@ with_control_plane() {
 
 python_tests() {
     ready environment && ready agents && ready node-clients && ready open-webui || return 1
-    cargo build --locked --workspace --bins || return 1
+    programs || return 1
     local gateway=${ROUTEAPI_BIN:-$target/debug/routeapi}
     if [[ -x $gateway ]]; then export ROUTEAPI_BIN=$gateway; else unset ROUTEAPI_BIN; fi
     AGENTS_BIN=$(agents)/node_modules/.bin
@@ -60,7 +64,7 @@ hostile() {
     local profile=$1
     shift
     IMAGE_PROFILE=$profile images/build --binaries "$target/hostile-$profile" &&
-        cargo build --locked --workspace --bins &&
+        programs &&
         "$target/debug/hostile" --routeapi "$target/hostile-$profile/routeapi" "$@"
 }
 

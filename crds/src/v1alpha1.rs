@@ -26,8 +26,9 @@ pub use namespaces::{From, LabelSelector, Namespaces, Operator, Requirement};
 pub use provider::{
     AIProvider, AIProviderSpec, AIProviderStatus, AllowedRoutes, ApiKeyCredential, AwsAssumeRole, AwsCredential,
     AwsWorkloadIdentity, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureOpenAI, AzureWorkloadIdentity,
-    BasicAuth, Bedrock, Credentials, Eviction, GoogleCredential, GoogleServiceAccountKey, GoogleWorkloadIdentity,
-    Header, ProviderModel, Proxy, ProxyMode, QueryParameter, RequestSettings, Tls, ValueFrom, VertexAI,
+    BasicAuth, Bedrock, Credentials, Eviction, FromClientCredential, GoogleCredential, GoogleServiceAccountKey,
+    GoogleWorkloadIdentity, Header, ProviderModel, Proxy, ProxyMode, QueryParameter, RequestSettings, Tls, ValueFrom,
+    VertexAI,
 };
 pub use reference::{CaCertificateKind, CaCertificateRef, ConfigMapKeyRef, ProviderRef, SecretKeyRef, SecretRef};
 pub use route::{

@@ -49,6 +49,8 @@ fn due(runtime: &Runtime) -> Vec<Arc<Upstream>> {
     let now = clock::mono();
     let routes = runtime.routes().filter(|route| route.shows_offered_models());
     let upstreams = routes.flat_map(|route| route.upstreams.iter().filter(|upstream| upstream.passes_models_on()));
+    // Whose credential comes with each request gives no list to anyone else.
+    let upstreams = upstreams.filter(|upstream| !upstream.provider.takes_client_credential);
     upstreams.filter(|upstream| upstream.provider.offered_models.begin(now)).cloned().collect()
 }
 

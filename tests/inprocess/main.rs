@@ -14,6 +14,7 @@ mod request;
 
 mod affinity;
 mod balancing;
+mod client_credentials;
 mod connections;
 mod cors;
 mod counting;

@@ -30,7 +30,7 @@ fn asks(stream: bool, more: &Value) -> Ask {
 fn tools() -> Value {
     json!({"tools": [
         {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}},
-        {"type": "web_search"}], "tool_choice": "required"})
+        {"type": "file_search"}], "tool_choice": "required"})
 }
 
 /// The types of the events, each run of one type once.
@@ -115,7 +115,7 @@ async fn a_call_goes_to_the_client_and_its_output_back() {
             let answer = asks(stream, &tools()).send(&gateway).await;
             assert_eq!(answer.status, 200, "{kind}: {}", answer.text());
             let warned = answer.header("x-routeapi-warnings").unwrap();
-            assert!(warned.contains("dropped;field=tools[].web_search"), "{kind}: {warned}");
+            assert!(warned.contains("dropped;field=tools[].file_search"), "{kind}: {warned}");
             let response = match stream {
                 true => answer.events().pop().unwrap()["response"].take(),
                 false => answer.json(),
@@ -145,7 +145,7 @@ async fn a_call_goes_to_the_client_and_its_output_back() {
 async fn a_forced_tool_of_the_vendors_and_kept_state_are_refused_in_openais_shape() {
     let (upstream, gateway) = one("Anthropic", Script::new()).await;
     for (more, field) in [
-        (json!({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}), "tools[].web_search"),
+        (json!({"tools": [{"type": "file_search"}], "tool_choice": {"type": "file_search"}}), "tools[].file_search"),
         (json!({"previous_response_id": "resp_1"}), "previous_response_id"),
         (json!({"conversation": "conv_1"}), "conversation"),
         (json!({"prompt": {"id": "pmpt_1"}}), "prompt"),

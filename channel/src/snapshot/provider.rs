@@ -95,6 +95,8 @@ pub enum Credential {
     Azure(Azure),
     /// Access tokens of Google Cloud.
     Google(Google),
+    /// The caller's own, which comes with each request.
+    FromClient {},
 }
 
 /// An identity at Microsoft Entra ID.
@@ -349,7 +351,7 @@ impl Credential {
             }
             Self::Azure(Azure { identity: AzureIdentity::Client { client_secret, .. }, .. }) => client_secret.redact(),
             Self::Google(Google { identity: GoogleIdentity::ServiceAccountKey(key), .. }) => key.redact(),
-            Self::Aws(_) | Self::Azure(_) | Self::Google(_) => {}
+            Self::Aws(_) | Self::Azure(_) | Self::Google(_) | Self::FromClient {} => {}
         }
     }
 }

@@ -24,8 +24,8 @@ use crate::{
 
 pub use credentials::{
     ApiKeyCredential, AwsAssumeRole, AwsCredential, AwsWorkloadIdentity, AzureClientSecret, AzureCredential,
-    AzureManagedIdentity, AzureWorkloadIdentity, Credentials, GoogleCredential, GoogleServiceAccountKey,
-    GoogleWorkloadIdentity,
+    AzureManagedIdentity, AzureWorkloadIdentity, Credentials, FromClientCredential, GoogleCredential,
+    GoogleServiceAccountKey, GoogleWorkloadIdentity,
 };
 pub use proxy::{BasicAuth, Proxy, ProxyMode};
 pub use request::{Header, QueryParameter, RequestSettings, ValueFrom};

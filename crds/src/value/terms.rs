@@ -144,6 +144,8 @@ pub enum RequestFeature {
     PromptCacheKey,
     /// `store` of Chat Completions
     Store,
+    /// A web search that the vendor runs: `web_search_options`, and tools of type `web_search`
+    WebSearch,
 }
 
 /// A level of reasoning effort. The words are those of OpenAI's API, the widest vocabulary.

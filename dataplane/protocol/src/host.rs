@@ -94,7 +94,9 @@ impl Host {
         let none = Features::default();
         match self {
             Self::Azure(version) if !version.streams_usage() => none.with(Feature::StreamOptions),
-            Self::Vendor | Self::Azure(_) | Self::Vertex | Self::Bedrock => none,
+            // Claude has no web search there.
+            Self::Bedrock => none.with(Feature::WebSearch),
+            Self::Vendor | Self::Azure(_) | Self::Vertex => none,
         }
     }
 

@@ -45,11 +45,13 @@ pub enum Feature {
     PromptCacheKey,
     /// `store` of Chat Completions.
     Store,
+    /// A web search that the vendor runs.
+    WebSearch,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Temperature,
         Self::TopP,
         Self::TopK,
@@ -68,6 +70,7 @@ impl Feature {
         Self::Metadata,
         Self::PromptCacheKey,
         Self::Store,
+        Self::WebSearch,
     ];
 }
 
@@ -119,7 +122,7 @@ impl Features {
     pub const NONE: Self = Self(0);
 
     /// Hints: what changes nothing that a client's program relies on, so that it can be left out with a warning. Not among
-    /// them are log probabilities, strict schemas and the question for usage, which shape the answer.
+    /// them are log probabilities, strict schemas, the question for usage and web searches, which shape the answer.
     pub const HINTS: Self = Self::NONE
         .with(Feature::Temperature)
         .with(Feature::TopP)

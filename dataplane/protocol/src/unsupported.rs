@@ -1,5 +1,5 @@
-//! What an upstream's error says that it does not take: a hint, the name of the output limit, the question for usage, or
-//! reasoning of another account.
+//! What an upstream's error says that it does not take: a hint, the name of the output limit, the question for usage,
+//! reasoning of another account, or a web search.
 //!
 //! Errors quote what the client wrote, so what they say is only believed where no client's text can stand: in members of
 //! their own, or at the beginning of the message in a vendor's fixed words. Whoever acts on words alone makes sure that
@@ -24,6 +24,8 @@ pub struct Unsupported {
     pub usage: bool,
     /// Reasoning that was given back: it cannot be decrypted, or what belongs to it is missing.
     pub reasoning: bool,
+    /// The web search that the vendor would run.
+    pub web_search: bool,
     /// Hints.
     pub hints: Features,
     /// Those of the hints that are refused whatever their value, and whatever stands beside them.
@@ -52,6 +54,7 @@ pub fn read(status: u16, body: &[u8]) -> Unsupported {
     let mut found = Unsupported {
         usage: names_usage(body),
         reasoning: status == 400 && names_reasoning(body),
+        web_search: status == 400 && names_web_search(body),
         coded: true,
         ..Unsupported::default()
     };
@@ -156,6 +159,12 @@ impl Refused {
 /// OpenAI cannot decrypt it, or misses what belongs to it.
 fn names_reasoning(body: &[u8]) -> bool {
     let words = ["encrypted_content", "encrypted content", "of type 'reasoning'"];
+    words.iter().any(|words| memchr::memmem::find(body, words.as_bytes()).is_some())
+}
+
+/// The search has to be switched on for an organization, and is not there on every model and host.
+fn names_web_search(body: &[u8]) -> bool {
+    let words = ["web_search", "web search", "Web search"];
     words.iter().any(|words| memchr::memmem::find(body, words.as_bytes()).is_some())
 }
 

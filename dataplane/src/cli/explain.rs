@@ -37,7 +37,7 @@ use crate::{
     },
     request::{RequestSettings, lacking, most_output},
     state::SharedState,
-    upstream::{Additions, AddressPolicy, Egress},
+    upstream::{Additions, AddressPolicy, Egress, wanted_headers},
 };
 
 const REDACTED: &str = "<redacted>";
@@ -406,6 +406,9 @@ fn request(out: &mut impl Write, upstream: &Arc<Upstream>, prepared: &Prepared) 
         writeln!(out, "   {name}: (the client's)")?;
     }
     let authorization = upstream.client.credentials().map(|credentials| credentials.current());
+    if upstream.provider.takes_client_credential {
+        writeln!(out, "   {}: (the caller's own)", wanted_headers(upstream.provider.type_))?;
+    }
     if let Some(name) = authorization.as_ref().and_then(|authorization| authorization.header_name()) {
         writeln!(out, "   {name}: {REDACTED}")?;
     }

@@ -145,6 +145,8 @@ pub struct Provider {
     pub offers: ModelOffers,
     /// What it says it offers.
     pub offered_models: Arc<OfferedModels>,
+    /// Whether the caller's own credential is sent to it. What it then says of the account says nothing about others' requests.
+    pub takes_client_credential: bool,
     /// A hash of its key; none if it has none.
     pub key: Option<u64>,
     /// Where it is noted whether the vendor takes that.

@@ -20,6 +20,7 @@ use std::{
 };
 
 use http::HeaderMap;
+use routeapi_channel::ObjectId;
 use routeapi_crds::value::{FallbackCondition, ProviderType};
 use routeapi_protocol::{
     codec::Malformed,
@@ -38,6 +39,7 @@ use super::{
     config_view::ConfigView,
     failure::{Cause, Failure, TryAnother},
     gateway::Gateway,
+    identify,
     memory::{BuffersFull, MemoryPermit},
     offload::DeadlinePassed,
     outbound,
@@ -51,7 +53,7 @@ use crate::{
     clock,
     config::runtime::{Route, Upstream},
     state::Availability,
-    upstream::Authorization,
+    upstream::{Authorization, ClientCredential, wanted_headers},
 };
 
 /// How often a request is prepared anew for an upstream whose configuration changes meanwhile.
@@ -101,6 +103,9 @@ struct FallbackLoop<'a> {
     decoded: MemoryPermit,
     unreachable: Vec<String>,
     refused: Option<(report::Refusal, String)>,
+    /// The provider that was sent the caller's own credential. No other one is.
+    credential_sent_to: Option<ObjectId>,
+    lacks_credential: Option<Arc<Upstream>>,
 }
 
 /// An upstream that asked for a pause.
@@ -134,6 +139,8 @@ impl<'a> FallbackLoop<'a> {
             decoded,
             unreachable: Vec::new(),
             refused: None,
+            credential_sent_to: None,
+            lacks_credential: None,
         }
     }
 
@@ -195,6 +202,10 @@ impl<'a> FallbackLoop<'a> {
             return Ok(None);
         };
         for _ in 0..MAX_PREPARATIONS {
+            if upstream.provider.takes_client_credential && self.client_credential(&upstream).is_none() {
+                self.lacks_credential.get_or_insert(upstream);
+                return Ok(None);
+            }
             let mode = self.route.mode;
             let Some(prepared) = self.prepare(&upstream, self.known_refusals(&upstream)).await? else {
                 return Ok(None);
@@ -214,6 +225,17 @@ impl<'a> FallbackLoop<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// The caller's own credential, for an upstream that takes it. None if there is none, or another provider has it.
+    fn client_credential(&self, upstream: &Upstream) -> Option<ClientCredential> {
+        let (provider, caller) = (&upstream.provider, self.view.caller());
+        let is_others = self.credential_sent_to.as_ref().is_some_and(|first| *first != provider.id);
+        if !provider.takes_client_credential || !caller.sends_key_apart || is_others {
+            return None;
+        }
+        let is_gateway_key = |value: &str| identify::is_gateway_key(self.view.runtime(), value);
+        ClientCredential::read(provider.type_, self.client_headers, is_gateway_key)
     }
 
     /// What the upstream was found not to take. A route of mode Strict sends what its clients wrote in any case.
@@ -311,10 +333,15 @@ impl<'a> FallbackLoop<'a> {
         body.resize(made)
             .and_then(|()| self.decoded.resize(self.read.request.decoded_bytes()))
             .map_err(|BuffersFull| Refusal::BuffersFull)?;
+        let client_credential = self.client_credential(upstream);
+        if client_credential.is_some() {
+            self.credential_sent_to.get_or_insert_with(|| upstream.provider.id.clone());
+        }
         let one = SingleAttempt {
             request: &self.read.request,
             rest: self.read.rest.as_ref(),
             client_headers: self.client_headers,
+            client_credential,
             upstream,
             token: &self.view.caller().token.id,
             account: &self.view.caller().token.account,
@@ -468,6 +495,13 @@ impl<'a> FallbackLoop<'a> {
         if let Some(until) = self.cooling_down.iter().map(|cooling_down| cooling_down.until).min() {
             let wait = until.saturating_duration_since(clock::now().mono).max(Duration::from_millis(1));
             return Refusal::CoolingDown { route: self.plan.route.id.to_string(), wait };
+        }
+        if let Some(upstream) = self.lacks_credential {
+            let provider = &upstream.provider;
+            return Refusal::NoClientCredential {
+                provider: provider.id.to_string(),
+                headers: wanted_headers(provider.type_),
+            };
         }
         if let Some((field, upstream)) = self.refused {
             return Refusal::FieldRefused { field, upstream };

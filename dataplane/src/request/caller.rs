@@ -19,6 +19,8 @@ pub(super) struct Caller {
     pub token: Arc<Token>,
     /// What was presented; asks later whether the token still stands.
     pub digest: Digest256,
+    /// It came in a header of its own, so that what stands in the SDKs' headers is for the vendor.
+    pub sends_key_apart: bool,
 }
 
 /// The same caller in another configuration.
@@ -28,7 +30,7 @@ pub(super) struct Caller {
 pub(super) fn find_again(runtime: &Runtime, caller: &Caller) -> Result<Caller, Refusal> {
     let token = runtime.token(&caller.digest).filter(|token| token.id == caller.token.id);
     let token = token.ok_or(Refusal::UnknownToken)?;
-    Ok(Caller { token: Arc::clone(token), digest: caller.digest })
+    Ok(Caller { token: Arc::clone(token), digest: caller.digest, sends_key_apart: caller.sends_key_apart })
 }
 
 /// Whether a token may be used now.

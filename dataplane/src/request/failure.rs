@@ -34,6 +34,8 @@ pub(super) struct Failure {
     pub unsupported: Unsupported,
     /// Some of the calls that the request was sent in had been answered, in vain.
     pub was_answered_in_part: bool,
+    /// The request was sent with the caller's own credential.
+    pub is_client_credential: bool,
 }
 
 /// An upstream's error answer, untouched.
@@ -141,6 +143,7 @@ impl Failure {
             raw: None,
             unsupported: Unsupported::default(),
             was_answered_in_part: false,
+            is_client_credential: upstream.provider.takes_client_credential,
         })
     }
 
@@ -225,7 +228,7 @@ impl Failure {
     /// Whether the upstream rejects what the gateway shows it, be it a key or a token.
     pub(super) fn is_gateway_key_rejected(&self) -> bool {
         let answered = matches!(self.cause, Cause::ErrorAnswer | Cause::LateErrorEvent);
-        answered && self.problem.kind == ProblemKind::Authentication
+        answered && self.problem.kind == ProblemKind::Authentication && !self.is_client_credential
     }
 
     /// Whether another upstream may be tried.
@@ -339,11 +342,13 @@ impl Failure {
             ProblemKind::InvalidRequest | ProblemKind::TooLarge => TryAnother::Never,
         };
         let blame = match kind {
+            // The limits of the caller's own account.
+            ProblemKind::RateLimited | ProblemKind::QuotaExceeded if self.is_client_credential => Blame::Nobody,
             ProblemKind::RateLimited if self.exceeds_account_limit() => Blame::Nobody,
             ProblemKind::RateLimited | ProblemKind::QuotaExceeded => Blame::Account,
             // 408: the upstream did not get the request in time.
             ProblemKind::Timeout if !is_server_error => Blame::Nobody,
-            kind if is_problem_of_upstream(kind) => Blame::Upstream,
+            kind if is_fault_of_upstream(kind, self.is_client_credential) => Blame::Upstream,
             _ => Blame::Nobody,
         };
         let code = kind_code(kind);
@@ -393,14 +398,11 @@ fn host_and_port(url: &http::Uri) -> Option<String> {
 }
 
 /// Whether an upstream that reports a problem of this kind is itself at fault: not the request, and not a limit. A
-/// rejected key concerns every request.
-pub(super) const fn is_problem_of_upstream(kind: ProblemKind) -> bool {
+/// rejected key concerns every request, unless it was the caller's own.
+pub(super) const fn is_fault_of_upstream(kind: ProblemKind, is_client_credential: bool) -> bool {
     match kind {
-        ProblemKind::Authentication
-        | ProblemKind::Overloaded
-        | ProblemKind::Timeout
-        | ProblemKind::Upstream
-        | ProblemKind::Internal => true,
+        ProblemKind::Authentication => !is_client_credential,
+        ProblemKind::Overloaded | ProblemKind::Timeout | ProblemKind::Upstream | ProblemKind::Internal => true,
         ProblemKind::InvalidRequest
         | ProblemKind::Permission
         | ProblemKind::NotFound

@@ -1,8 +1,8 @@
 //! Who is calling: the presented credential → an ApiToken that is valid now. Decides nothing about what it may do.
 //!
 //! A token may stand in any header that one of the SDKs uses, or in Gemini's `key` parameter. Clients exist that fill two
-//! of them (one for the gateway, one left over), so each is looked up; the complaint is about the first. The value is
-//! hashed at once and neither kept nor logged.
+//! of them (one for the gateway, one left over), so each is looked up; the complaint is about the first. A client that sends
+//! it in [`KEY_HEADER`] means all others for the vendor. The value is hashed at once and neither kept nor logged.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -19,16 +19,23 @@ use super::{
     caller::{Caller, Digest256, check},
     refusal::Refusal,
 };
-use crate::{clock::Now, config::runtime::Runtime};
+use crate::{clock::Now, config::runtime::Runtime, upstream::key_of};
 
 /// Headers that hold a bare token, in the order they are looked at after `Authorization`.
 const HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
+
+/// Holds a token and nothing else, so that the SDKs' own headers are free for the caller's credential at the vendor.
+const KEY_HEADER: &str = "x-routeapi-key";
 
 /// What is in front of a token among the protocols of a WebSocket: the only place that a browser's page can put it.
 const PROTOCOL_PREFIX: &str = "openai-insecure-api-key.";
 
 /// Finds out who is calling.
 pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Caller, Refusal> {
+    if let Some(value) = head.headers.get(KEY_HEADER).filter(|value| !value.is_empty()) {
+        let value = value.to_str().map_err(|_| Refusal::UnknownToken)?;
+        return Ok(Caller { sends_key_apart: true, ..look_up(runtime, key_of(value), now)? });
+    }
     let mut first = None;
     for value in presented_keys(head) {
         match look_up(runtime, &value, now) {
@@ -42,11 +49,11 @@ pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Call
 }
 
 fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> {
-    let digest: Digest256 = Sha256::digest(value.as_bytes()).into();
+    let digest = digest_of(value);
     match runtime.token(&digest) {
         Some(token) => {
             check(token, now)?;
-            Ok(Caller { token: Arc::clone(token), digest })
+            Ok(Caller { token: Arc::clone(token), digest, sends_key_apart: false })
         }
         None if runtime.revision.is_none() => Err(Refusal::NotConfigured),
         None => Err(match token_format::read(value) {
@@ -54,6 +61,16 @@ fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> 
             Reading::Minted { .. } | Reading::Foreign => Refusal::UnknownToken,
         }),
     }
+}
+
+/// Whether it is a key of this gateway, or could be one: no vendor may see it.
+pub(super) fn is_gateway_key(runtime: &Runtime, value: &str) -> bool {
+    let is_minted = !matches!(token_format::read(value), Reading::Foreign);
+    is_minted || runtime.token(&digest_of(value)).is_some()
+}
+
+fn digest_of(value: &str) -> Digest256 {
+    Sha256::digest(value.as_bytes()).into()
 }
 
 fn presented_keys(head: &Parts) -> impl Iterator<Item = Cow<'_, str>> {

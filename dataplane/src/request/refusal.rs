@@ -45,6 +45,17 @@ pub(super) enum Refusal {
     /// No credential was sent.
     #[error("{INVALID_KEY}: none was sent; use Authorization: Bearer, x-api-key, x-goog-api-key or ?key=")]
     NoToken,
+    /// The upstream wants the caller's own credential at the vendor, and none came.
+    #[error(
+        "{INVALID_KEY}: AIProvider {provider} is called with your own credential; send it in {headers}, and the gateway's \
+         key in x-routeapi-key"
+    )]
+    NoClientCredential {
+        /// `namespace/name`
+        provider: String,
+        /// The headers that it may stand in.
+        headers: String,
+    },
     /// It is not a token that this gateway knows.
     #[error("{INVALID_KEY}: it is not known to this gateway; it may have been deleted or belong to another one")]
     UnknownToken,

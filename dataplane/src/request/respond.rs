@@ -120,6 +120,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         | Refusal::NotServed(_)
         | Refusal::UnknownResponse { is_subject: true, .. }
         | Refusal::NoToken
+        | Refusal::NoClientCredential { .. }
         | Refusal::UnknownToken
         | Refusal::MistypedToken
         | Refusal::TokenExpired { .. }
@@ -145,6 +146,7 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::UpgradeRequired => (ProblemKind::InvalidRequest, "upgrade_required"),
         Refusal::NotConfigured => (ProblemKind::Overloaded, "not_configured"),
         Refusal::NoToken => (ProblemKind::Authentication, "no_token"),
+        Refusal::NoClientCredential { .. } => (ProblemKind::Authentication, "no_client_credential"),
         Refusal::UnknownToken => (ProblemKind::Authentication, "unknown_token"),
         Refusal::MistypedToken => (ProblemKind::Authentication, "mistyped_token"),
         Refusal::TokenExpired { .. } => (ProblemKind::Authentication, "token_expired"),
@@ -228,6 +230,7 @@ fn outcome(refusal: &Refusal) -> RequestOutcome {
         | Refusal::ModelNotOffered { .. }
         | Refusal::Unpriced { .. }
         | Refusal::NotCapable { .. }
+        | Refusal::NoClientCredential { .. }
         | Refusal::NoLane { .. }
         | Refusal::FieldRefused { .. } => Outcome::Completed,
     };

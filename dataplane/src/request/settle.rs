@@ -157,7 +157,8 @@ impl Guard {
             Outcome::Completed if self.facts.is_about_stored() => {}
             Outcome::Completed => upstream.health.succeeded(self.facts.tenant()),
             Outcome::UpstreamFailed => {
-                let is_its_fault = stats.error.is_none_or(failure::is_problem_of_upstream);
+                let is_clients = upstream.provider.takes_client_credential;
+                let is_its_fault = stats.error.is_none_or(|kind| failure::is_fault_of_upstream(kind, is_clients));
                 if is_its_fault && !self.is_held_back() {
                     upstream.health.failed(now.mono, self.facts.tenant());
                 }

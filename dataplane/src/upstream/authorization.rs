@@ -10,6 +10,7 @@ use routeapi_protocol::dialect::Family;
 
 use super::{
     aws_signer::AwsSigner,
+    client_credential::ClientCredential,
     payload::{Payload, Stale},
 };
 use crate::clock::Now;
@@ -24,6 +25,8 @@ pub enum Authorization {
     Pending,
     /// It has to be fetched, which has failed so far.
     Unavailable,
+    /// By what the caller sends.
+    FromClient,
     /// By a header, whatever the request is about.
     Header {
         /// Its name.
@@ -74,14 +77,22 @@ impl Authorization {
         Ok(Self::Header { name, value, expires: None })
     }
 
-    /// Puts the proof on a request. Nothing of the request may change afterwards: a proof may be about all of it.
+    /// Puts the proof on a request. Nothing of the request may change afterwards: a proof may be about all of it. `client` is
+    /// the caller's own.
     ///
     /// # Errors
     /// When there is none that holds now.
-    pub fn apply(&self, request: &mut Parts, body: Payload<'_>, now: Now) -> Result<(), Stale> {
+    pub fn apply(
+        &self,
+        request: &mut Parts,
+        body: Payload<'_>,
+        client: Option<&ClientCredential>,
+        now: Now,
+    ) -> Result<(), Stale> {
         match self {
             Self::None => Ok(()),
             Self::Pending | Self::Unavailable => Err(Stale),
+            Self::FromClient => client.map(|client| client.apply(&mut request.headers)).ok_or(Stale),
             Self::Header { expires: Some(end), .. } | Self::Aws { expires: Some(end), .. } if *end <= now.unix_ms => {
                 Err(Stale)
             }
@@ -96,15 +107,15 @@ impl Authorization {
     /// When it ends, in milliseconds since 1970; none if it has no end.
     pub const fn expires(&self) -> Option<i64> {
         match self {
-            Self::None | Self::Pending | Self::Unavailable => None,
+            Self::None | Self::Pending | Self::Unavailable | Self::FromClient => None,
             Self::Header { expires, .. } | Self::Aws { expires, .. } => *expires,
         }
     }
 
-    /// The header that it sets, for `explain`; none if it sets none.
+    /// The header that it sets, for `explain`; none if it sets none, or those that the caller sends.
     pub fn header_name(&self) -> Option<&HeaderName> {
         match self {
-            Self::None => None,
+            Self::None | Self::FromClient => None,
             // All that is fetched goes there.
             Self::Pending | Self::Unavailable | Self::Aws { .. } => Some(&AUTHORIZATION),
             Self::Header { name, .. } => Some(name),
@@ -121,7 +132,7 @@ mod tests {
 
     fn applied(authorization: &Authorization, now: Now) -> Result<Parts, Stale> {
         let (mut parts, ()) = Request::post("https://up.example/v1/x?a=b").body(()).unwrap().into_parts();
-        authorization.apply(&mut parts, Payload::Whole([b"{}", &[], &[]]), now)?;
+        authorization.apply(&mut parts, Payload::Whole([b"{}", &[], &[]]), None, now)?;
         Ok(parts)
     }
 
@@ -144,6 +155,11 @@ mod tests {
         assert_eq!(applied(&custom, clock::now()).unwrap().headers["api-key"], "Key canary");
         assert!(Authorization::header("api key", &Secret::new("a")).is_err());
         assert!(applied(&Authorization::None, clock::now()).unwrap().headers.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_sent_without_the_callers_own_credential() {
+        assert_eq!(applied(&Authorization::FromClient, clock::now()).unwrap_err(), Stale);
     }
 
     #[test]

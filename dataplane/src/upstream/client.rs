@@ -163,6 +163,7 @@ fn outbound(
     }
     // A compressed stream would have to be inflated before usage can be read from it.
     parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    credentials.current().apply(&mut parts, request.body.payload(), clock::now())?;
+    let (body, client) = (request.body.payload(), request.client_credential.as_ref());
+    credentials.current().apply(&mut parts, body, client, clock::now())?;
     Ok(Request::from_parts(parts, MarkedBody::new(request.body.clone(), request.sent.clone())))
 }

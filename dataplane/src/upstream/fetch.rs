@@ -31,7 +31,7 @@ impl Client {
         parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let body = OutboundBody::from(Bytes::new());
         credentials.ready().await?;
-        credentials.current().apply(&mut parts, body.payload(), clock::now())?;
+        credentials.current().apply(&mut parts, body.payload(), None, clock::now())?;
         let request = Request::from_parts(parts, MarkedBody::new(body, SentMark::default()));
         let response = host.acquire().await?.send(request).await?;
         Ok(Some(UpstreamBody::from_connection(response)))

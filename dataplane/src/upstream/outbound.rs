@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use routeapi_protocol::{dialect::Operation, wire::Wire};
 
-use super::{body::OutboundBody, sent::SentMark};
+use super::{body::OutboundBody, client_credential::ClientCredential, sent::SentMark};
 
 /// What is sent, but for authority and credential.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct OutboundRequest {
     pub path: String,
     /// Headers beyond content type, encoding and credential.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The caller's own, for a provider that takes it.
+    pub client_credential: Option<ClientCredential>,
     /// JSON or a form.
     pub body: OutboundBody,
     /// Is set when the upstream may have received the request.

@@ -93,7 +93,7 @@ impl Client {
         parts.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         parts.headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::try_from(&key).map_err(|error| invalid(&error))?);
         let body = OutboundBody::from(Bytes::new());
-        credentials.current().apply(&mut parts, body.payload(), clock::now())?;
+        credentials.current().apply(&mut parts, body.payload(), request.client_credential.as_ref(), clock::now())?;
         let handshake = Request::from_parts(parts, MarkedBody::new(body, request.sent.clone()));
         request.sent.set();
         let opened = match host.upgrade(handshake).await? {

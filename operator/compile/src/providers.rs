@@ -197,7 +197,7 @@ fn credential(
     references: &References<'_>,
     options: &Options,
 ) -> Result<Option<Credential>, SpecError> {
-    let Some(Credentials { api_key, aws, azure, google }) = &spec.credentials else { return Ok(None) };
+    let Some(Credentials { api_key, aws, azure, google, from_client }) = &spec.credentials else { return Ok(None) };
     if let Some(aws) = aws {
         return cloud::aws(spec, aws, references).map(Some);
     }
@@ -206,6 +206,9 @@ fn credential(
     }
     if let Some(google) = google {
         return cloud::google(google, references, options).map(Some);
+    }
+    if from_client.is_some() {
+        return Ok(Some(Credential::FromClient {}));
     }
     let Some(api_key) = api_key else { return Ok(None) };
     let key = references::key(references, "spec.credentials.apiKey.secretRef", &api_key.secret_ref)?;

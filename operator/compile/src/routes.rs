@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_channel::{
     ObjectId,
-    snapshot::{AllowedNamespaces, Fallback, Heartbeat, Route, Timeouts, Upstream},
+    snapshot::{AllowedNamespaces, Credential, Fallback, Heartbeat, Route, Timeouts, Upstream},
 };
 use routeapi_crds::{
     condition::{self, ConditionType, Decision, Reason},
@@ -84,6 +84,8 @@ struct Upstreams {
     assumed_usable: bool,
     /// Models without a price, by provider.
     unpriced: Vec<(ObjectId, BTreeSet<String>)>,
+    /// The provider that takes the caller's own credential.
+    taker: Option<ObjectId>,
 }
 
 /// A route whose claims are not decided yet.
@@ -288,7 +290,7 @@ impl Upstreams {
             let mut status =
                 UpstreamStatus { name: upstream.name.clone(), resolved: true, reason: None, message: None };
             all.attached.extend(reference_grant::attached(grants, id.namespace(), &upstream.provider_ref));
-            match resolve_one(grants, id, upstream, &field) {
+            match resolve_one(grants, id, upstream, &field).and_then(|permitted| all.only_taker(permitted, &field)) {
                 Ok(permitted) => {
                     all.note_provider_settings(id, spec, upstream, &field, &permitted);
                     all.usable.push(build_upstream(upstream, permitted.id, spec.timeouts.as_ref()));
@@ -310,6 +312,28 @@ impl Upstreams {
         // Upstreams that are missing for now say enough.
         all.notes.extend(affinity::note(spec, &all.usable, all.usable.len() == spec.upstreams.len()));
         all
+    }
+
+    /// The provider, unless it takes the caller's own credential and another one of this route does as well: whose it is
+    /// cannot be told from a request, and a credential of one vendor must not reach another.
+    fn only_taker<'a>(
+        &mut self,
+        permitted: PermittedProvider<'a>,
+        field: &str,
+    ) -> Result<PermittedProvider<'a>, Unresolved> {
+        if permitted.provider.credential != Some(Credential::FromClient {}) {
+            return Ok(permitted);
+        }
+        let first = self.taker.get_or_insert_with(|| permitted.id.clone());
+        if *first == permitted.id {
+            return Ok(permitted);
+        }
+        let message = format!(
+            "{field}.providerRef: AIProvider {} takes the caller's own credential (credentials.fromClient), as AIProvider \
+             {first} of this route does; only one provider of a route can",
+            permitted.id
+        );
+        Err(SpecError::new(Reason::InvalidConfig, message).into())
     }
 
     /// Notes where the provider's settings override the route's, and models without a price.

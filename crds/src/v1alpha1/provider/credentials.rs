@@ -18,8 +18,8 @@ const SERVICE_ACCOUNT: &str = r"^[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com$";
 /// Credentials for an upstream; exactly one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.apiKey), has(self.aws), has(self.azure), has(self.google)].exists_one(is_set, is_set)")
-    .message("exactly one of apiKey, aws, azure or google must be set"))]
+#[x_kube(validation = Rule::new("[has(self.apiKey), has(self.aws), has(self.azure), has(self.google), has(self.fromClient)].exists_one(is_set, is_set)")
+    .message("exactly one of apiKey, aws, azure, google or fromClient must be set"))]
 pub struct Credentials {
     /// An API key, sent in the header of the provider type or in another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,15 @@ pub struct Credentials {
     /// An identity at Google Cloud, for type VertexAI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub google: Option<GoogleCredential>,
+    /// The caller's own credential, as for plans that are paid per seat. The caller sends the gateway's key in
+    /// x-routeapi-key, and its own in the vendor's header (such as Authorization or x-api-key), which is passed on unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_client: Option<FromClientCredential>,
 }
+
+/// The caller's own credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct FromClientCredential {}
 
 /// An API key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -194,7 +202,7 @@ impl Credentials {
     /// The Secrets that hold them, each with a key in it.
     pub fn secret_keys(&self) -> Vec<(&str, &str)> {
         // Taken apart, so that a field that is forgotten here does not compile.
-        let Self { api_key, aws, azure, google } = self;
+        let Self { api_key, aws, azure, google, from_client: None | Some(FromClientCredential {}) } = self;
         let mut found = Vec::new();
         found.extend(api_key.iter().map(|it| &it.secret_ref).map(SecretKeyRef::parts));
         found.extend(azure.iter().filter_map(|it| it.client_secret.as_ref()).map(|it| it.secret_ref.parts()));

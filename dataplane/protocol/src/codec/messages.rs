@@ -20,9 +20,11 @@ mod stream_encode;
 pub(crate) mod thinking;
 pub(crate) mod tools_encode;
 mod usage;
+mod web_search;
 
 pub(crate) use finish::of as finish_reason;
 pub(crate) use problem::began_again;
+pub(crate) use web_search::offers as offers_search;
 
 use crate::{
     codec::{

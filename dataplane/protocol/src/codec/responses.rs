@@ -20,8 +20,10 @@ mod stream_decode;
 mod stream_encode;
 mod told;
 mod usage;
+mod web_search;
 
 pub(crate) use item::OWN_REASONING;
+pub(crate) use web_search::OWN_SEARCH;
 
 use super::{
     ClientCodec, Encoded, Head, Malformed, ResponseContext, StreamDecoder, StreamEncoder, Target, UpstreamCodec,

@@ -27,6 +27,8 @@ pub enum Place {
     CallBehind,
     /// The call right before, where the state came after the call had gone out.
     CallBefore,
+    /// What the vendor ran on its side right before: all of it.
+    Hosted,
 }
 
 /// What a tagged text says.
@@ -74,7 +76,8 @@ impl Carried {
 // === impl Place ===
 
 impl Place {
-    const ALL: [Self; 5] = [Self::Thought, Self::Redacted, Self::TextBefore, Self::CallBehind, Self::CallBefore];
+    const ALL: [Self; 6] =
+        [Self::Thought, Self::Redacted, Self::TextBefore, Self::CallBehind, Self::CallBefore, Self::Hosted];
 
     const fn word(self) -> &'static str {
         match self {
@@ -83,6 +86,7 @@ impl Place {
             Self::TextBefore => "text",
             Self::CallBehind => "call",
             Self::CallBefore => "called",
+            Self::Hosted => "hosted",
         }
     }
 

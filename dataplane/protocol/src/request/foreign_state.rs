@@ -10,7 +10,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use crate::{
-    codec::{gemini, responses::OWN_REASONING, tagged_state},
+    codec::{
+        gemini,
+        responses::{OWN_REASONING, OWN_SEARCH},
+        tagged_state,
+    },
     dialect::Operation,
     scan::{MAX_ELEMENTS, Scan, Value},
     splice::Edit,
@@ -72,10 +76,10 @@ enum Foreign {
 }
 
 /// Reasoning items are items of their own. Those that were made here without state have an id that the vendor would look
-/// for in vain.
+/// for in vain, and so have searches of another vendor's.
 fn of_responses(body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
     let has = |text: &str| memchr::memmem::find(body, text.as_bytes()).is_some();
-    if !has(tagged_state::TAG) && !has(OWN_REASONING) {
+    if !has(tagged_state::TAG) && !has(OWN_REASONING) && !has(OWN_SEARCH) {
         return None;
     }
     let items = scan.last(body, "input")?.elements(body, MAX_ELEMENTS)?;
@@ -85,7 +89,7 @@ fn of_responses(body: &[u8], scan: &Scan) -> Option<(Vec<Edit>, &'static str)> {
         let begins = |value: Option<Value>, with: &str| {
             value.and_then(|value| value.text(body).map(|text| text.starts_with(with))).unwrap_or(false)
         };
-        if begins(state, tagged_state::TAG) || begins(id, OWN_REASONING) {
+        if begins(state, tagged_state::TAG) || begins(id.clone(), OWN_REASONING) || begins(id, OWN_SEARCH) {
             runs.add(place);
         }
     }
@@ -196,7 +200,9 @@ mod tests {
         let bare = r#"{"type":"reasoning","id":"rs_gw1_r_0","summary":[{"type":"summary_text","text":"x"}]}"#;
         let own = r#"{"type":"reasoning","id":"rs_2","summary":[],"encrypted_content":"gAAA"}"#;
         let text = r#"{"role":"user","content":"gw1. and rs_gw1_ are words"}"#;
+        let searched = r#"{"type":"web_search_call","id":"ws_gw1_r_0","status":"completed"}"#;
         let rows = [
+            (format!("[{searched},{own},{text}]"), format!("[{own},{text}]")),
             (format!("[{foreign}, {text}]"), format!("[{text}]")),
             (format!("[{own},{bare},{foreign},{text}]"), format!("[{own},{text}]")),
             (format!("[{text} ,{bare}]"), format!("[{text}]")),

@@ -14,7 +14,9 @@ use super::{
     restrict::{self, Restriction},
 };
 use crate::{
-    codec::{Malformed, Target, chat::limit_name, field::Name, request_echo::RequestEcho, responses::request_echo},
+    codec::{
+        Malformed, Target, chat::limit_name, field::Name, messages, request_echo::RequestEcho, responses::request_echo,
+    },
     count,
     dialect::{Family, Operation},
     direct::{Direct, Gives},
@@ -136,6 +138,7 @@ impl ParsedRequest {
             warnings,
             asks_usage: hide_usage,
             returns_reasoning: false,
+            offers_search: false,
             left_out: LeftOut::default(),
             translation,
         })
@@ -186,6 +189,8 @@ impl ParsedRequest {
         let framing = if self.framing == Framing::Whole { Framing::Whole } else { Framing::Sse };
         let place = self.place(upstream, to, framing, false)?;
         self.check_media(codecs.upstream.media(target), &mut report);
+        let offers_search =
+            upstream == Operation::Messages && messages::offers_search(request, self.operation(), &target.limits);
         let encoded = codecs.upstream.encode_request(request, target, self.operation(), &mut report);
         let body = to.host.adapt(upstream, encoded.body.into(), None, &mut report);
         let warnings = report.finish()?;
@@ -215,6 +220,7 @@ impl ParsedRequest {
             warnings,
             asks_usage,
             returns_reasoning: returns_reasoning && !left_out.reasoning,
+            offers_search,
             left_out,
             translation,
         })
@@ -270,6 +276,7 @@ impl ParsedRequest {
             warnings,
             asks_usage: false,
             returns_reasoning: false,
+            offers_search: false,
             left_out: LeftOut::default(),
             translation,
         })
@@ -322,6 +329,7 @@ impl ParsedRequest {
             warnings,
             asks_usage: false,
             returns_reasoning: false,
+            offers_search: false,
             left_out: LeftOut::default(),
             translation,
         })

@@ -9,7 +9,7 @@ use crate::{
     dialect::Operation,
     embed::BatchPart,
     host::{Host, UnsafeModel},
-    limits::{ChatLimit, Features, ModelLimits},
+    limits::{ChatLimit, Feature, Features, ModelLimits},
     report::{Refusal, Warning},
     response_translation::ResponseTranslation,
 };
@@ -42,6 +42,8 @@ pub struct LeftOut {
     pub usage: bool,
     /// Reasoning that is bound to an account (translated requests only).
     pub reasoning: bool,
+    /// The web search that Anthropic would run for a client of another API (translated requests only).
+    pub web_search: bool,
     /// Hints. Each is listed in the warnings, if it says anything.
     pub hints: Features,
     /// The name of Chat's output limit: the other one is written.
@@ -87,6 +89,8 @@ pub struct Prepared {
     pub asks_usage: bool,
     /// Whether it gives reasoning back that only the account which issued it can read.
     pub returns_reasoning: bool,
+    /// Whether it offers the upstream's own web search in the place of another vendor's.
+    pub offers_search: bool,
     /// What the upstream is known to refuse and was left out.
     pub left_out: LeftOut,
     /// The answer's way back.
@@ -108,7 +112,10 @@ impl<'a> Destination<'a> {
 
     /// For a request without hints and names that are refused.
     pub(super) fn without(self, left_out: LeftOut) -> Self {
-        let unsupported = self.limits.unsupported.or(left_out.hints).or(self.host.unsupported());
+        let mut unsupported = self.limits.unsupported.or(left_out.hints).or(self.host.unsupported());
+        if left_out.web_search {
+            unsupported = unsupported.with(Feature::WebSearch);
+        }
         let chat_limit = left_out.chat_limit.map(ChatLimit::other).or(self.limits.chat_limit);
         Self { limits: ModelLimits { unsupported, chat_limit, ..self.limits }, ..self }
     }

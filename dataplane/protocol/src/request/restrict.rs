@@ -26,6 +26,8 @@ use crate::{
 const MAX_EDITS: usize = 100_000;
 /// The least that Anthropic takes as a thinking budget.
 const MIN_BUDGET: u64 = 1024;
+/// Why something is refused.
+const UNSUPPORTED: &str = "is not supported by the upstream's model";
 /// The answer keeps one part in so many of the output limit.
 const ANSWER_SHARE: u64 = 4;
 
@@ -163,33 +165,59 @@ impl Cutter<'_> {
     }
 
     fn take(&mut self, value: &Value, row: &Row, group: &Group) -> bool {
-        if let Act::CutElement(word) = row.act {
-            self.cut_element(value, word, row, group);
-            return false;
+        match row.act {
+            Act::CutElement(word) => {
+                if self.cut_elements(value, |body, element| element.text(body).is_some_and(|text| text == word)) {
+                    let field = format!("{}{}={word}", group.at, row.names.first().copied().unwrap_or_default());
+                    self.report.refused(field, UNSUPPORTED);
+                }
+                return false;
+            }
+            Act::CutTools(prefix) | Act::CutToolsIfLenient(prefix) => {
+                self.cut_tools(value, prefix, row.act);
+                return false;
+            }
+            Act::Cut | Act::CutIfLenient | Act::Relax | Act::RelaxToFalse => {}
         }
         if !is_neutral(value, self.body, row.neutral) {
             let field = format!("{}{}", group.at, row.names.first().copied().unwrap_or_default());
             match row.act {
                 Act::Cut => self.report.dropped(field),
-                Act::CutIfLenient => self.report.refused(field, "is not supported by the upstream's model"),
+                Act::CutIfLenient => self.report.refused(field, UNSUPPORTED),
                 Act::Relax => self.report.adapted(field, "strict", "not strict"),
                 Act::RelaxToFalse => {
                     self.report.adapted(field, "strict", "not strict");
                     self.edit(value.span.clone(), Bytes::from_static(b"false"));
                 }
-                Act::CutElement(_) => {}
+                Act::CutElement(_) | Act::CutTools(_) | Act::CutToolsIfLenient(_) => {}
             }
         }
         row.act != Act::RelaxToFalse
     }
 
-    /// Takes one word out of a list.
-    fn cut_element(&mut self, list: &Value, word: &str, row: &Row, group: &Group) {
+    /// Takes tools of types that begin so out of the list.
+    fn cut_tools(&mut self, tools: &Value, prefix: &str, act: Act) {
+        let is_it = |body: &[u8], tool: &Value| {
+            let kind = tool.member(body, "type");
+            kind.and_then(|kind| kind.text(body).map(|kind| kind.starts_with(prefix))).unwrap_or(false)
+        };
+        if !self.cut_elements(tools, is_it) {
+            return;
+        }
+        let field = format!("tools[].{}", prefix.trim_end_matches('_'));
+        match act {
+            Act::CutTools(_) => self.report.dropped(field),
+            _ => self.report.refused(field, UNSUPPORTED),
+        }
+    }
+
+    /// Takes elements out of a list. Returns whether there were any.
+    fn cut_elements(&mut self, list: &Value, is_cut: impl Fn(&[u8], &Value) -> bool) -> bool {
         let body = self.body;
         let (mut kept_end, mut run): (Option<usize>, Option<Range<usize>>) = (None, None);
         let mut found = false;
         list.each_element(body, |element| {
-            if element.text(body).is_some_and(|text| text == word) {
+            if is_cut(body, &element) {
                 found = true;
                 run = Some(run.take().map_or_else(|| element.span.clone(), |run| run.start..element.span.end));
                 return;
@@ -202,10 +230,7 @@ impl Cutter<'_> {
         if let Some(run) = run {
             self.edit(kept_end.unwrap_or(run.start)..run.end, Bytes::new());
         }
-        if found {
-            let field = format!("{}{}={word}", group.at, row.names.first().copied().unwrap_or_default());
-            self.report.refused(field, "is not supported by the upstream's model");
-        }
+        found
     }
 
     /// Puts the most that the model takes in the place of a larger limit.

@@ -12,7 +12,8 @@ use crate::{
     report::{Mode, Warning},
 };
 
-const WITHOUT_USAGE: LeftOut = LeftOut { usage: true, reasoning: false, hints: Features::NONE, chat_limit: None };
+const WITHOUT_USAGE: LeftOut =
+    LeftOut { usage: true, reasoning: false, web_search: false, hints: Features::NONE, chat_limit: None };
 
 fn matched(operation: Operation) -> MatchedPath {
     MatchedPath { operation, model: None, framing: None, query: None, unknown_query: false, path: None }

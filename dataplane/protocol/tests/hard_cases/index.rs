@@ -16,8 +16,6 @@ pub enum Where {
 /// What does not stand in this crate, or not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Translation from and to Responses.
-    Responses,
     /// The Azure carrier.
     Azure,
     /// The Vertex carrier.
@@ -26,7 +24,7 @@ pub enum Part {
     DataPlane,
 }
 
-use Part::{Azure, DataPlane, Responses, Vertex};
+use Part::{Azure, DataPlane, Vertex};
 use Where::{Answer, Later, Request, Test};
 
 /// By number.
@@ -267,7 +265,7 @@ pub const CASES: [(u16, Where); 280] = [
     (233, Answer),
     (234, Answer),
     (235, Answer),
-    (236, Later(Responses)),
+    (236, Answer),
     (237, Answer),
     (238, Answer),
     (239, Test("src/host/bedrock.rs", "hard_cases_239_and_240_a_model_id_is_encoded_once")),

@@ -9,7 +9,7 @@ use super::run::{
     A, Answer,
     Body::{self, Golden, Instead, Stream, Whole},
     C, G, R, Request,
-    Want::{self, Complete, Ends, Fails, Is, Loses, No, Once, Quiet, Refuses, Says, Silent, Then, Warns},
+    Want::{self, Complete, Ends, Fails, Is, Loses, No, Once, OnlyWarns, Quiet, Refuses, Says, Silent, Then, Warns},
 };
 
 const fn row(
@@ -41,15 +41,34 @@ const MIXED: &str = r#"{"model":"m","input":[{"role":"user","content":"x"},{"typ
 const LONG_ID: &str = r#"{"model":"m","input":[{"role":"user","content":"x"},{"type":"function_call","call_id":"functions.f:0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"functions.f:0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789","output":"x"}],"tools":[{"type":"function","name":"f"}]}"#;
 const HOSTED: &str = r#"{"model":"m","input":"x","tools":[{"type":"web_search"},{"type":"mcp","server_label":"s","server_url":"https://s"},{"type":"function","name":"f"}]}"#;
 const FORCED: &str = r#"{"model":"m","input":"x","tools":[{"type":"web_search"},{"type":"function","name":"f"}],"tool_choice":{"type":"web_search"}}"#;
+const CACHED_SEARCH: &str = r#"{"model":"m","input":"x","tools":[{"type":"web_search","external_web_access":false},{"type":"function","name":"f"}],"tool_choice":{"type":"web_search"}}"#;
 const STATE: &str = r#"{"model":"m","input":"x","previous_response_id":"resp_1"}"#;
 const DETACHED: &str = r#"{"model":"m","input":"x","background":true}"#;
 const SETTINGS: &str = r#"{"model":"m","input":"x","temperature":0,"parallel_tool_calls":false,"store":false,"truncation":"disabled","background":false,"reasoning":{"effort":"none"},"tools":[{"type":"function","name":"f"}]}"#;
+
+const SEARCHES: &str = r#"{"model":"m","input":[{"role":"user","content":"x"},{"type":"web_search_call","id":"ws_gw1_r_0","status":"completed","action":{"type":"search","query":"tides"}},{"type":"reasoning","id":"rs_gw1_r_1","summary":[],"encrypted_content":"gw1.anthropic.hosted.W3sidHlwZSI6InNlcnZlcl90b29sX3VzZSIsImlkIjoic3J2dG9vbHVfMSIsIm5hbWUiOiJ3ZWJfc2VhcmNoIiwiaW5wdXQiOnsicXVlcnkiOiJ0aWRlcyJ9fSx7InR5cGUiOiJ3ZWJfc2VhcmNoX3Rvb2xfcmVzdWx0IiwidG9vbF91c2VfaWQiOiJzcnZ0b29sdV8xIiwiY29udGVudCI6W3sidHlwZSI6IndlYl9zZWFyY2hfcmVzdWx0IiwidXJsIjoiaHR0cHM6Ly9lLm9yZy9hIiwidGl0bGUiOiJBIiwiZW5jcnlwdGVkX2NvbnRlbnQiOiJSWEU9IiwicGFnZV9hZ2UiOm51bGx9XX1d"},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"high"}]},{"role":"user","content":"and now?"}],"tools":[{"type":"web_search"}]}"#;
 
 const NO_REASON: Body = Stream(&[
     "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}",
     "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}",
     "data: [DONE]",
 ]);
+const SEARCHED: Body = Stream(&[
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"c\",\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"server_tool_use\",\"id\":\"srvtoolu_1\",\"name\":\"web_search\",\"input\":{}}}",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"query\\\":\\\"tides\\\"}\"}}",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"web_search_tool_result\",\"tool_use_id\":\"srvtoolu_1\",\"content\":[{\"type\":\"web_search_result\",\"url\":\"https://e.org/a\",\"title\":\"A\",\"encrypted_content\":\"RXE=\"}]}}",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":2,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":2,\"delta\":{\"type\":\"text_delta\",\"text\":\"high\"}}",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":2}",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}",
+    "event: message_stop\ndata: {\"type\":\"message_stop\"}",
+]);
+const FAILED_SEARCH: Body = Whole(
+    r#"{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{"type":"server_tool_use","id":"s1","name":"web_search","input":{"query":"tides"}},{"type":"web_search_tool_result","tool_use_id":"s1","content":{"type":"web_search_tool_result_error","error_code":"unavailable"}},{"type":"text","text":"no"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#,
+);
 const CUT: Body = Stream(&["data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}"]);
 const OVERLOADED: Body = Stream(&[
     "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"c\",\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}",
@@ -158,14 +177,34 @@ pub const REQUESTS: &[Request] = &[
         &[172],
         HOSTED,
         SONNET,
-        &[Is("/tools/0/name", r#""f""#), No("/tools/1"), Warns("tools[].web_search"), Warns("tools[].mcp")],
+        &[
+            Is("/tools/0", r#"{"type":"web_search_20250305","name":"web_search"}"#),
+            Is("/tools/1/name", r#""f""#),
+            No("/tools/2"),
+            OnlyWarns("tools[].mcp"),
+        ],
     ),
     row(&[172], HOSTED, GPT, &[Is("/tools/0/function/name", r#""f""#), Warns("tools[].mcp")]),
     row(&[172], HOSTED, FLASH, &[Is("/tools/0/functionDeclarations/0/name", r#""f""#), Warns("tools[].web_search")]),
     in_mode(Strict, row(&[172], HOSTED, FLASH, &[Refuses("tools[].web_search")])),
     row(&[172], FORCED, GPT, &[Refuses("tools[].web_search")]),
-    row(&[172], FORCED, SONNET, &[Refuses("tools[].web_search")]),
-    in_mode(Lenient, row(&[172], FORCED, SONNET, &[Is("/tools/0/name", r#""f""#)])),
+    row(&[172], FORCED, SONNET, &[Is("/tool_choice", r#"{"type":"tool","name":"web_search"}"#), Quiet]),
+    row(&[172], CACHED_SEARCH, SONNET, &[Refuses("tools[].web_search")]),
+    in_mode(Lenient, row(&[172], CACHED_SEARCH, SONNET, &[Is("/tools/0/name", r#""f""#)])),
+    row(
+        &[236],
+        SEARCHES,
+        SONNET,
+        &[
+            Is("/messages/1/content/0/type", r#""server_tool_use""#),
+            Is("/messages/1/content/1/content/0/encrypted_content", r#""RXE=""#),
+            Is("/messages/1/content/2/text", r#""high""#),
+            No("/messages/1/content/3"),
+            Silent("gw1"),
+            Quiet,
+        ],
+    ),
+    row(&[236], SEARCHES, OTHER, &[Says("tides"), Silent("RXE="), Silent("gw1")]),
     row(&[], STATE, SONNET, &[Refuses("previous_response_id")]),
     in_mode(Lenient, row(&[], STATE, GPT, &[Refuses("previous_response_id")])),
     row(&[], DETACHED, GPT, &[Refuses("background")]),
@@ -189,6 +228,36 @@ pub const ANSWERS: &[Answer] = &[
             Is("/status", r#""completed""#),
             Is("/output/0/content/0/text", r#""hi""#),
             Is("/output/0/content/0/annotations", "[]"),
+        ],
+    ),
+    answer(
+        &[236],
+        A,
+        SEARCHED,
+        &[
+            Then(&[
+                r#""output_index":0,"item":{"id":"ws_gw1_"#,
+                r#""status":"in_progress","action":{"type":"search","query":"tides""#,
+                "response.web_search_call.searching",
+                "response.web_search_call.completed",
+                r#""sources":[{"type":"url","url":"https://e.org/a"}]"#,
+                r#""output_index":1,"item":{"id":"rs_gw1_"#,
+                "gw1.anthropic.hosted.W3sidHlwZSI6InNlcnZ",
+                r#""output_index":2,"item":{"id":"msg_"#,
+                "response.completed",
+            ]),
+            Silent("function_call"),
+            Complete,
+        ],
+    ),
+    answer(
+        &[236],
+        A,
+        FAILED_SEARCH,
+        &[
+            Is("/output/0/type", r#""web_search_call""#),
+            Is("/output/0/status", r#""failed""#),
+            Is("/output/2/type", r#""message""#),
         ],
     ),
     answer(

@@ -68,13 +68,14 @@ pub fn compile(
 }
 
 /// A hash of its key and where that is sent, by which one that was replaced is told from the one before. None if it sends
-/// none; one may be among its headers or query parameters.
+/// none of its own, or the caller's beside; one may be among its headers or query parameters.
 fn key(told: &Told) -> Option<u64> {
     let added = told.request.as_ref().is_some_and(|request| {
         let parameters = request.query_parameters.iter().map(|parameter| &parameter.value);
         request.headers.values().chain(parameters).any(snapshot::Text::is_secret)
     });
-    if told.credential.is_none() && !added {
+    let is_clients = matches!(told.credential, Some(snapshot::Credential::FromClient {}));
+    if is_clients || (told.credential.is_none() && !added) {
         return None;
     }
     let mut hasher = DefaultHasher::new();
@@ -117,6 +118,7 @@ fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, St
         operations,
         offers: offers(*type_, models),
         offered_models: draft.offered_models(id, spec),
+        takes_client_credential: matches!(credential, Some(snapshot::Credential::FromClient {})),
         key: key(told),
         rejected_keys: draft.rejected_keys(),
         concurrency: draft.concurrency(id, *max_concurrent_requests),
@@ -262,6 +264,7 @@ fn host(type_: ProviderType, azure_api_version: Option<&str>) -> Result<host::Ho
 fn source(told: Option<&snapshot::Credential>, family: Family, rules: &AddressRules) -> Result<Source, String> {
     let fixed = match told {
         None => Authorization::None,
+        Some(snapshot::Credential::FromClient {}) => Authorization::FromClient,
         Some(snapshot::Credential::ApiKey(key)) => {
             Authorization::api_key(family, key).map_err(|error| error.to_string())?
         }

@@ -45,6 +45,7 @@ pub fn features(told: &BTreeSet<RequestFeature>) -> Features {
         RequestFeature::Metadata => Feature::Metadata,
         RequestFeature::PromptCacheKey => Feature::PromptCacheKey,
         RequestFeature::Store => Feature::Store,
+        RequestFeature::WebSearch => Feature::WebSearch,
     };
     told.iter().map(feature).collect()
 }

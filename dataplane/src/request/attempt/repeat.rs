@@ -1,7 +1,8 @@
 //! When an upstream refuses a part of a request that can be left out, it is asked again without that part.
 //!
-//! Three kinds of parts: the question for usage, which is the gateway's own; reasoning that another account encrypted; and
-//! hints of the client's, with the name of Chat's output limit. A route of mode Strict keeps to what its clients wrote.
+//! Four kinds of parts: the question for usage, which is the gateway's own; reasoning that another account encrypted; the
+//! web search that another vendor would run in the place of the client's; and hints of the client's, with the name of
+//! Chat's output limit. A route of mode Strict keeps to what its clients wrote.
 
 use routeapi_protocol::{
     dialect::Operation,
@@ -37,13 +38,15 @@ pub(super) struct Repeats {
 struct Sent {
     asks_usage: bool,
     returns_reasoning: bool,
+    offers_search: bool,
     is_chat: bool,
 }
 
 impl Sent {
     fn of(prepared: &Prepared) -> Self {
         let is_chat = prepared.translation.operation() == Operation::ChatCompletions;
-        Self { asks_usage: prepared.asks_usage, returns_reasoning: prepared.returns_reasoning, is_chat }
+        let Prepared { asks_usage, returns_reasoning, offers_search, .. } = *prepared;
+        Self { asks_usage, returns_reasoning, offers_search, is_chat }
     }
 }
 
@@ -67,6 +70,9 @@ impl Repeats {
         } else if refused.usage && self.sent.asks_usage {
             self.left_out.usage = true;
             self.lesson.usage = true;
+        } else if refused.web_search && self.sent.offers_search && mode != Mode::Strict {
+            self.left_out.web_search = true;
+            self.lesson.web_search = true;
         } else if mode != Mode::Strict {
             self.leave_out_hints(refused, &read.request);
         }
@@ -110,6 +116,9 @@ impl Repeats {
                 "refuses stream_options: its streams are not asked for usage, so that tokens are estimated"
             );
         }
+        if lesson.web_search {
+            tracing::info!(%provider, upstream, "refuses a web search: clients' are left out, with a warning");
+        }
         if !lesson.hints.is_empty() || lesson.chat_limit.is_some() {
             tracing::info!(
                 %provider,
@@ -125,7 +134,11 @@ impl Repeats {
     /// An error may quote what the client wrote. One in words teaches nothing about parameters if something was left out
     /// that reads like words of the vendor's: it may be the quotation that went away.
     fn lesson(&self) -> LeftOut {
-        if self.coded || self.plain { self.lesson } else { LeftOut { usage: self.lesson.usage, ..LeftOut::default() } }
+        if self.coded || self.plain {
+            return self.lesson;
+        }
+        let LeftOut { usage, web_search, .. } = self.lesson;
+        LeftOut { usage, web_search, ..LeftOut::default() }
     }
 }
 

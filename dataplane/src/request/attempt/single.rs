@@ -45,7 +45,7 @@ use crate::{
         settle::Guard,
         stored,
     },
-    upstream::{ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
+    upstream::{ClientCredential, ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
 };
 
 mod parts;
@@ -64,6 +64,8 @@ pub(super) struct SingleAttempt<'a> {
     /// What is still to come of a form.
     pub rest: Option<&'a FormRest>,
     pub client_headers: &'a HeaderMap,
+    /// The caller's own, for an upstream that takes it.
+    pub client_credential: Option<ClientCredential>,
     pub upstream: &'a Arc<Upstream>,
     /// Whose ids of stored responses are.
     pub token: &'a ObjectId,
@@ -127,6 +129,7 @@ impl SingleAttempt<'_> {
                 trace,
                 self.upstream.client.additions().map(|additions| &**additions),
             ),
+            client_credential: self.client_credential.clone(),
             body: self.body(prepared.body, prepared.form)?,
             sent,
             operation: prepared.translation.operation(),

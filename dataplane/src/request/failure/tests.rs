@@ -12,6 +12,7 @@ fn failure(cause: Cause, problem: Problem) -> Failure {
         raw: None,
         unsupported: Unsupported::default(),
         was_answered_in_part: false,
+        is_client_credential: false,
     }
 }
 
@@ -97,4 +98,18 @@ fn rejected_provider_key_is_a_502_for_the_client() {
     assert_eq!((told.kind, told.status), (Kind::Upstream, 502));
     assert!(!told.message.contains("sk-VENDOR"), "{}", told.message);
     assert!(rejected.take_raw().is_none());
+}
+
+#[test]
+fn what_is_said_of_the_callers_own_account_is_the_callers_alone() {
+    let own = |kind| {
+        let problem = Problem::new(kind, "as the vendor says");
+        Failure { is_client_credential: true, ..failure(Cause::ErrorAnswer, problem) }
+    };
+    for kind in [Kind::Authentication, Kind::RateLimited, Kind::QuotaExceeded] {
+        let failure = own(kind);
+        assert_eq!(failure.blame(), Blame::Nobody, "{kind:?}");
+        assert_eq!(failure.client_problem().kind, kind, "it is told as it came");
+    }
+    assert_eq!(own(Kind::Overloaded).blame(), Blame::Upstream);
 }

@@ -40,7 +40,7 @@ impl Identity {
     /// When a key file is none.
     pub fn new(told: &Credential) -> Result<Option<Self>, InvalidIdentity> {
         Ok(match told {
-            Credential::ApiKey(_) | Credential::Header(_) => None,
+            Credential::ApiKey(_) | Credential::Header(_) | Credential::FromClient {} => None,
             Credential::Aws(aws) => Some(Self::Aws(aws.clone())),
             Credential::Azure(azure) => Some(Self::Azure(azure.clone())),
             Credential::Google(Google { identity, impersonate }) => {

@@ -67,7 +67,7 @@ impl TokenClient {
         let request = post(url, "application/x-www-form-urlencoded", form.into())?;
         let (mut parts, body) = request.into_parts();
         signer
-            .apply(&mut parts, Payload::Whole([&body, &[], &[]]), clock::now())
+            .apply(&mut parts, Payload::Whole([&body, &[], &[]]), None, clock::now())
             .map_err(|_| FetchError::missing("the request cannot be signed with these keys"))?;
         self.call(url, Request::from_parts(parts, body)).await
     }

@@ -46,7 +46,7 @@ const RESERVED_HEADERS: [&str; 18] = [
 ];
 
 /// Headers that carry credentials: an owner's must come from a Secret, a client's are not forwarded.
-const CREDENTIAL_HEADERS: [&str; 9] = [
+const CREDENTIAL_HEADERS: [&str; 10] = [
     "api-key",
     "authorization",
     "cookie",
@@ -56,7 +56,11 @@ const CREDENTIAL_HEADERS: [&str; 9] = [
     "x-auth-token",
     "x-functions-key",
     "x-goog-api-key",
+    "x-routeapi-key",
 ];
+
+/// What callers may send their own credentials in, with `fromClient`.
+const CLIENT_CREDENTIAL_HEADERS: [&str; 4] = ["api-key", "authorization", "x-api-key", "x-goog-api-key"];
 
 /// The same for query parameters.
 const CREDENTIAL_PARAMETERS: [&str; 8] =
@@ -85,10 +89,11 @@ pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), SpecError> {
     let Some(RequestSettings { headers, query_parameters, body_defaults, forward_headers }) = &spec.request else {
         return Ok(());
     };
+    let takes_clients = spec.credentials.as_ref().is_some_and(|credentials| credentials.from_client.is_some());
     let mut set = BTreeSet::new();
     for (index, header) in headers.iter().enumerate() {
         let name = header.name.to_ascii_lowercase();
-        check_header(header, &name, key_header.as_deref())
+        check_header(header, &name, key_header.as_deref(), takes_clients)
             .and_then(|()| if set.insert(name) { Ok(()) } else { Err((".name", "is set twice".to_owned())) })
             .map_err(|(field, what)| {
                 invalid(format!("spec.request.headers[{index}]{field}: {:?} {what}", header.name))
@@ -123,13 +128,21 @@ pub(crate) fn check(spec: &AIProviderSpec) -> Result<(), SpecError> {
     Ok(())
 }
 
-fn check_header(header: &Header, name: &str, key_header: Option<&str>) -> Result<(), (&'static str, String)> {
+fn check_header(
+    header: &Header,
+    name: &str,
+    key_header: Option<&str>,
+    takes_clients: bool,
+) -> Result<(), (&'static str, String)> {
     let Header { name: _, value, value_from } = header;
     if RESERVED_HEADERS.contains(&name) {
         return Err((".name", "is set by the gateway itself".to_owned()));
     }
     if key_header == Some(name) {
         return Err((".name", "is already used by spec.credentials.apiKey".to_owned()));
+    }
+    if takes_clients && CLIENT_CREDENTIAL_HEADERS.contains(&name) {
+        return Err((".name", "is left to the caller by spec.credentials.fromClient".to_owned()));
     }
     if CREDENTIAL_HEADERS.contains(&name) && !is_secret(value_from.as_ref()) {
         return Err(("", "carries credentials; take its value from a Secret (valueFrom.secretKeyRef)".to_owned()));

@@ -345,7 +345,7 @@ impl Carriers {
                     call.state = carried.state;
                 }
             }
-            Place::Thought | Place::Redacted => {}
+            Place::Thought | Place::Redacted | Place::Hosted => {}
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Abilities {
     pub prefill: bool,
     /// Whether it takes `role: system` among the messages.
     pub later_system: bool,
+    /// Whether it may search the web by itself.
+    pub web_search: bool,
     /// What it reads beside text; none if unknown.
     pub media: Option<Media>,
     /// The most output tokens that it takes without a beta flag, thinking included; none if unknown.
@@ -67,6 +69,7 @@ const UNKNOWN: Abilities = Abilities {
     schema_output: true,
     prefill: true,
     later_system: false,
+    web_search: true,
     media: None,
     max_output: None,
 };
@@ -180,6 +183,7 @@ impl Abilities {
         if limits.capabilities_stated {
             takes.media = None;
         }
+        takes.web_search = !limits.lacks(Feature::WebSearch);
         if limits.lacks(Feature::ReasoningEffort) {
             (takes.efforts, takes.thinking) = (Efforts::NOTHING, Thinking::Never);
         }

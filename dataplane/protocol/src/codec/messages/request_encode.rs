@@ -12,6 +12,7 @@ use super::{
     piece::Message,
     thinking::{self, Mode, Plan},
     tools_encode::{self, offered},
+    web_search,
 };
 use crate::{
     codec::{
@@ -46,7 +47,9 @@ struct Draft<'a> {
 pub fn encode(request: &Request, target: Target<'_>, from: Operation, report: &mut Report) -> Encoded {
     report.spell(&request.spelled);
     let names = tool_names(request, ANTHROPIC_TOOL_NAME);
-    let mut context = Context::new(from, models::abilities(target.table_id()).limited(&target.limits), names, report);
+    let mut abilities = models::abilities(target.table_id()).limited(&target.limits);
+    abilities.web_search &= web_search::is_told_to(from);
+    let mut context = Context::new(from, abilities, names, report);
     let draft = draft(request, target, &mut context);
     let mut body = Vec::with_capacity(1024);
     let most = context.report.max_bytes();

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{content_encode::mark, context::Context, thinking::Mode};
+use super::{content_encode::mark, context::Context, thinking::Mode, web_search};
 use crate::{
     codec::{
         field::Name,
@@ -34,8 +34,11 @@ pub fn offered<'a>(request: &'a Request, context: &mut Context<'_>) -> Vec<(usiz
 
 /// Writes one tool, the client's number `at`.
 pub fn tool(at: usize, tool: &Tool, to: &mut Elements<'_>, context: &mut Context<'_>) {
-    if let ToolKind::Server { raw, .. } = &tool.kind {
-        return to.put_json(raw.get());
+    if let ToolKind::Server { family, raw, .. } = &tool.kind {
+        return match family {
+            Family::Anthropic => to.put_json(raw.get()),
+            _ => web_search::put(raw, to),
+        };
     }
     let Some(schema) = input_schema(at, tool, (tool.strict == Some(true), to.room()), context) else { return };
     to.object(|o| {
@@ -103,6 +106,9 @@ pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut
         ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => ("auto", None),
         ToolChoice::None => ("none", None),
         ToolChoice::Required | ToolChoice::Allowed { required: true, .. } => ("any", None),
+        ToolChoice::Named(name) if context.abilities.web_search && web_search::is_chosen(name, request) => {
+            ("tool", Some(web_search::NAME.to_owned()))
+        }
         ToolChoice::Named(name) => ("tool", Some(context.names.sent(name).to_owned())),
     };
     // Manual thinking and a forced tool exclude each other (hard case 190), and some models take no forced tool at all.
@@ -128,6 +134,10 @@ pub fn choice(request: &Request, mode: Mode, to: &mut Members<'_>, context: &mut
 fn can_run(tool: &Tool, request: &Request, context: &mut Context<'_>) -> bool {
     match &tool.kind {
         ToolKind::Server { family, kind, .. } if *family != Family::Anthropic => {
+            if context.abilities.web_search && web_search::can_stand_for(tool, request) {
+                web_search::report(tool, context);
+                return true;
+            }
             let why = format!("Anthropic has no tool of type {kind}");
             hosted_tool::leave_out(tool, request, context.from, why, context.report);
             false

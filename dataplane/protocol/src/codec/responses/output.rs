@@ -11,6 +11,7 @@ use super::{
     item::{self, Call, OWN_REASONING, Part, Status},
     reasoning_state,
     told::Told,
+    web_search::{Asked, Found, OWN_SEARCH, Search},
 };
 use crate::{
     codec::{
@@ -33,6 +34,8 @@ pub struct Output {
     items: Vec<String>,
     items_bytes: usize,
     open: Option<Open>,
+    /// Searches of the vendor's that have found nothing yet.
+    searches: Vec<Asked>,
     /// Characters of visible text.
     chars: u64,
     /// Whether a refusal is among it.
@@ -91,7 +94,8 @@ impl Output {
             What::Reasoning { text, .. } => text.len(),
             What::Call(call) => call.arguments.len(),
         });
-        self.items_bytes.saturating_add(open)
+        let searches = self.searches.iter().map(Asked::held);
+        searches.fold(self.items_bytes.saturating_add(open), usize::saturating_add)
     }
 }
 
@@ -104,8 +108,16 @@ impl Writer<'_> {
         Told { sequence: &mut self.output.sequence, index, out }
     }
 
+    /// The answer is over; `cut` says that it was cut short.
+    pub fn end(&mut self, cut: bool) {
+        self.finish(cut);
+        for asked in std::mem::take(&mut self.output.searches) {
+            self.search(&Search { asked, found: None });
+        }
+    }
+
     /// The last item is over; `cut` says that the answer was cut short in it.
-    pub fn finish(&mut self, cut: bool) {
+    fn finish(&mut self, cut: bool) {
         let Some(mut open) = self.output.open.take() else { return };
         let status = if cut && open.may_be_cut() { Status::Incomplete } else { Status::Completed };
         let place = match &open.what {
@@ -348,6 +360,32 @@ impl Writer<'_> {
         }
     }
 
+    /// What Anthropic ran on its side: its searches, once they have found something. Others are of no use to this client.
+    fn hosted(&mut self, kind: &str, raw: &Raw) {
+        if let Some(asked) = Asked::read(kind, raw) {
+            self.output.searches.push(asked);
+        } else if let Some(found) = Found::read(kind, raw) {
+            let at = self.output.searches.iter().position(|asked| found.answers(asked));
+            let Some(at) = at else { return };
+            let asked = self.output.searches.remove(at);
+            self.finish(false);
+            self.search(&Search { asked, found: Some(found) });
+        }
+    }
+
+    /// A search of the vendor's, and behind it what only the vendor can read of it.
+    fn search(&mut self, search: &Search) {
+        let id = self.item_id(OWN_SEARCH);
+        self.told().added(|out| search.put(&id, true, out));
+        let steps: &[&str] =
+            if search.succeeded() { &["in_progress", "searching", "completed"] } else { &["in_progress"] };
+        for step in steps {
+            self.told().of_item(&format!("response.web_search_call.{step}"), &id, |_| ());
+        }
+        self.done(|out| search.put(&id, false, out));
+        self.carrier(Place::Hosted, &search.state());
+    }
+
     /// What OpenAI itself ran, as it was: in one line, since line ends would end the event.
     fn raw(&mut self, raw: &Raw) {
         self.finish(false);
@@ -372,6 +410,7 @@ impl Sink for Writer<'_> {
             }
             BlockKind::Media(media) => self.media(media),
             BlockKind::Unknown { family: Family::OpenAi, raw, .. } => self.raw(raw),
+            BlockKind::Unknown { family: Family::Anthropic, kind, raw } => self.hosted(kind, raw),
             // What another vendor ran on its side is of no use to this client.
             BlockKind::Unknown { .. } => {}
         }

@@ -101,6 +101,8 @@ fn include(top: &mut Object<'_>, request: &mut Request) -> Result<(), Malformed>
         match read::<String>(raw).map_err(|error| error.within("include"))?.as_str() {
             "reasoning.encrypted_content" => {}
             "message.output_text.logprobs" => request.sampling.logprobs = Some(true),
+            // Told of every search there is.
+            "web_search_call.action.sources" => {}
             other => request.extras.note(Family::OpenAi, format!("include[].{other}"), raw, false),
         }
     }

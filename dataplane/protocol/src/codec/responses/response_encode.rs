@@ -33,7 +33,7 @@ pub fn encode(response: &Response, context: &ResponseContext) -> Vec<u8> {
         fits = self::block(number, block, &mut sequencer, &mut writer);
     }
     sequencer.flush(&mut writer);
-    writer.finish(Ending::of(reason, true) != Ending::Completed);
+    writer.end(Ending::of(reason, true) != Ending::Completed);
     let ending = match fits {
         Ok(()) => Ending::of(reason, output.refused()),
         Err(overflow) => Ending::failed(&Problem::new(ProblemKind::Upstream, overflow.to_string())),

@@ -79,7 +79,7 @@ impl Encoder {
         let cut = ending.as_ref().map_or_else(|| is_cut(&Ending::of(reason, true)), is_cut);
         let mut writer = Writer { output: &mut self.output, context: &self.context, out: Some(out) };
         self.sequencer.flush(&mut writer);
-        writer.finish(cut);
+        writer.end(cut);
         let ending = ending.unwrap_or_else(|| Ending::of(reason, self.output.refused()));
         self.tell(ending.event(), &ending, out);
         self.over = true;

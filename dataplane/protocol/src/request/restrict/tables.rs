@@ -4,7 +4,7 @@ use crate::{
     dialect::Operation,
     limits::Feature::{
         self, LogProbs, LogitBias, Metadata, ParallelToolCalls, Penalties, PromptCacheKey, ReasoningEffort, Seed,
-        ServiceTier, Stop, Store, StreamOptions, StrictSchemas, Temperature, TopK, TopP, User, Verbosity,
+        ServiceTier, Stop, Store, StreamOptions, StrictSchemas, Temperature, TopK, TopP, User, Verbosity, WebSearch,
     },
 };
 
@@ -71,6 +71,10 @@ pub enum Act {
     RelaxToFalse,
     /// This word is taken out of the list; like `CutIfLenient`.
     CutElement(&'static str),
+    /// Tools of types that begin so are taken out of the list, with a warning: clients offer them with every request.
+    CutTools(&'static str),
+    /// The same for clients that name such tools because they want them; like `CutIfLenient`.
+    CutToolsIfLenient(&'static str),
 }
 
 /// The groups of a client's operation; none where nothing is generated and nothing is checked.
@@ -101,6 +105,11 @@ const fn strict(act: Act) -> Row {
 
 const fn logprobs(names: &'static [&'static str], neutral: Neutral) -> Row {
     Row { feature: LogProbs, names, neutral, act: Act::CutIfLenient }
+}
+
+/// Tools that search the web.
+const fn web_search(act: Act) -> Row {
+    Row { feature: WebSearch, names: &["tools"], neutral: Neutral::Never, act }
 }
 
 const TIERS: Neutral = Neutral::Words(&["auto", "default", "standard"]);
@@ -134,6 +143,7 @@ const CHAT: &[Group] = &[
             cut(PromptCacheKey, &["prompt_cache_key"], Neutral::Empty),
             cut(PromptCacheKey, &["prompt_cache_retention"], Neutral::Words(&["in-memory", "in_memory"])),
             cut(Store, &["store"], Neutral::Bool(false)),
+            Row { feature: WebSearch, names: &["web_search_options"], neutral: Neutral::Never, act: Act::CutIfLenient },
         ],
         limits: &["max_completion_tokens", "max_tokens"],
     },
@@ -173,6 +183,7 @@ const RESPONSES: &[Group] = &[
             cut(Metadata, &["metadata"], Neutral::Empty),
             cut(PromptCacheKey, &["prompt_cache_key"], Neutral::Empty),
             cut(PromptCacheKey, &["prompt_cache_retention"], Neutral::Words(&["in-memory", "in_memory"])),
+            web_search(Act::CutTools("web_search")),
         ],
         limits: &["max_output_tokens"],
     },
@@ -213,6 +224,7 @@ const MESSAGES: &[Group] = &[
             cut(Stop, &["stop_sequences"], Neutral::Empty),
             cut(ReasoningEffort, &["thinking"], Neutral::Off),
             cut(ServiceTier, &["service_tier"], Neutral::Words(&["auto"])),
+            web_search(Act::CutToolsIfLenient("web_search_")),
         ],
         limits: &["max_tokens"],
     },

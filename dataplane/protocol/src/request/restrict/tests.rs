@@ -16,7 +16,7 @@ use crate::{
     request::{Destination, LeftOut, ParsedRequest, ReasoningSetting, Unprepared},
 };
 
-const ALL: [Feature; 18] = Feature::ALL;
+const ALL: [Feature; 19] = Feature::ALL;
 
 fn lacks(features: &[Feature]) -> ModelLimits {
     ModelLimits { is_stated: true, unsupported: features.iter().copied().collect(), ..ModelLimits::default() }
@@ -70,7 +70,7 @@ fn everything(operation: Operation) -> Value {
             "logit_bias": {"1": 2}, "logprobs": true, "top_logprobs": 2, "stop": "x", "reasoning_effort": "low",
             "parallel_tool_calls": false, "service_tier": "flex", "user": "u", "stream": true, "verbosity": "low",
             "metadata": {"a": "b"}, "prompt_cache_key": "k", "prompt_cache_retention": "24h", "store": true,
-            "stream_options": {"include_usage": true}, "model": "m", "messages": [{"role": "user", "content": "hi"}],
+            "web_search_options": {}, "stream_options": {"include_usage": true}, "model": "m", "messages": [{"role": "user", "content": "hi"}],
             "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {
                 "type": "object", "properties": {}, "required": [], "additionalProperties": false}}}],
             "response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": {
@@ -81,7 +81,7 @@ fn everything(operation: Operation) -> Value {
             "parallel_tool_calls": false, "stream": true, "stream_options": {"include_obfuscation": false},
             "service_tier": "flex", "user": "u", "reasoning": {"effort": "low", "summary": "auto"}, "model": "m",
             "metadata": {"a": "b"}, "prompt_cache_key": "k", "prompt_cache_retention": "24h", "store": true,
-            "input": "hi", "tools": [{"type": "function", "name": "f", "strict": true, "parameters": {}}],
+            "input": "hi", "tools": [{"type": "web_search"}, {"type": "function", "name": "f", "strict": true, "parameters": {}}],
             "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "n", "strict": true, "schema": {}}},
         }),
         Operation::Messages => json!({
@@ -90,7 +90,8 @@ fn everything(operation: Operation) -> Value {
             "output_config": {"effort": "low"}, "metadata": {"user_id": "u"}, "stream": true,
             "tool_choice": {"type": "auto", "disable_parallel_tool_use": true},
             "tools": [{"name": "f", "strict": true, "input_schema": {
-                "type": "object", "properties": {}, "required": [], "additionalProperties": false}}],
+                "type": "object", "properties": {}, "required": [], "additionalProperties": false}},
+                {"type": "web_search_20250305", "name": "web_search"}],
             "messages": [{"role": "user", "content": "hi"}],
         }),
         _ => json!({
@@ -146,6 +147,8 @@ fn fields(operation: Operation, feature: Feature) -> &'static [&'static str] {
         (_, Metadata) => &["metadata"],
         (_, PromptCacheKey) => &["prompt_cache_key", "prompt_cache_retention"],
         (_, Store) => &["store"],
+        (Operation::ChatCompletions, WebSearch) => &["web_search_options"],
+        (_, WebSearch) => &["tools[].web_search"],
         (Operation::Messages, User) => &["metadata.user_id"],
         (_, User) => &["user"],
     }
@@ -187,6 +190,7 @@ fn every_feature_leaves_every_dialect_with_a_word() {
             for field in fields {
                 assert_eq!(occurrences(&left, field), 0, "{operation} {feature:?}: {body}");
             }
+            assert!(feature != WebSearch || !body.contains("web_search"), "{operation}: {body}");
         }
         let (body, _) = passed(operation, &whole.to_string(), lacks(&ALL));
         serde_json::from_str::<Value>(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
@@ -228,6 +232,7 @@ fn no_translation_brings_a_feature_back() {
         "prompt_cache_key",
         "prompt_cache_retention",
         "store",
+        "web_search_options",
     ];
     let operations = [Operation::ChatCompletions, Operation::Messages, Operation::GenerateContent];
     for from in operations {

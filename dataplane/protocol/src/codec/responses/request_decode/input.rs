@@ -21,7 +21,7 @@ use crate::{
             read::{Object, Spelling, elements, malformed, read},
         },
         media,
-        responses::{names, reasoning_state},
+        responses::{names, reasoning_state, web_search},
         tagged_state::{self, Carried, Place},
     },
     dialect::Family,
@@ -204,13 +204,26 @@ impl History<'_> {
             Some(text) => tagged_state::read(text).unwrap_or_else(|| native(id.as_deref(), text)),
             None => Carried { place: Place::Thought, state: None },
         };
-        if carried.belongs_here() {
+        if carried.place == Place::Hosted {
+            self.hosted(carried.state.as_ref());
+        } else if carried.belongs_here() {
             let redacted = carried.place == Place::Redacted;
             self.say(Block::Reasoning(Reasoning { text, state: carried.state, redacted }));
         } else {
             self.hang(carried);
         }
         Ok(())
+    }
+
+    /// What another vendor ran on its side, in the place of the item that told this client of it.
+    fn hosted(&mut self, state: Option<&Opaque>) {
+        let Some(blocks) = state.and_then(web_search::blocks) else { return };
+        let is_model = matches!(self.last, Last::Model { .. });
+        let told = |block: &mut Block| matches!(block, Block::Unknown(unknown) if unknown.kind == web_search::ITEM);
+        if let Some(turn) = self.request.turns.last_mut().filter(|_| is_model) {
+            turn.blocks.pop_if(told);
+        }
+        blocks.into_iter().for_each(|block| self.say(Block::Unknown(block)));
     }
 
     /// Gives state to what it belongs to.
@@ -223,7 +236,7 @@ impl History<'_> {
             Place::CallBehind => return self.for_next_call = carried.state,
             Place::TextBefore => text,
             Place::CallBefore => call,
-            Place::Thought | Place::Redacted => None,
+            Place::Thought | Place::Redacted | Place::Hosted => None,
         };
         let blocks = self.request.turns.last_mut().map(|turn| &mut turn.blocks);
         match at.zip(blocks).and_then(|(at, blocks)| blocks.get_mut(at)) {

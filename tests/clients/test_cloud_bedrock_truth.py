@@ -246,12 +246,41 @@ def test_invoke(runtime):
     assert (counts["inputTokenCount"], counts["outputTokenCount"]) == (2, 4)
 
 
+NOVA_TEXT = {"embeddingPurpose": "GENERIC_INDEX", "text": {"truncationMode": "NONE", "value": "a b"}}
+NOVA_ASK = {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": NOVA_TEXT}
+TEXTS = {"texts": ["a b", "c"], "input_type": "search_document"}
+
+
 def test_embeddings(runtime):
-    titan = runtime.invoke_model(modelId="amazon.titan-embed-text-v2:0", body=json.dumps({"inputText": "a b"}))
-    assert len(json.loads(titan["body"].read())["embedding"]) == 8
-    asked = {"texts": ["a b", "c"], "input_type": "search_document"}
-    cohere = runtime.invoke_model(modelId="cohere.embed-multilingual-v3", body=json.dumps(asked))
-    assert len(json.loads(cohere["body"].read())["embeddings"]) == 2
+    def embed(model, asked):
+        answer = runtime.invoke_model(modelId=model, body=json.dumps(asked))
+        assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-bedrock-input-token-count"] in ("2", "3")
+        return json.loads(answer["body"].read())
+
+    titan = embed("amazon.titan-embed-text-v2:0", {"inputText": "a b"})
+    assert len(titan["embedding"]) == 8 and titan["inputTextTokenCount"] == 2
+    assert len(embed("cohere.embed-multilingual-v3", TEXTS)["embeddings"]) == 2
+    floats = embed("us.cohere.embed-v4:0", {**TEXTS, "embedding_types": ["float"], "output_dimension": 256})
+    assert [len(vector) for vector in floats["embeddings"]["float"]] == [256, 256]
+    [nova] = embed("amazon.nova-2-multimodal-embeddings-v1:0", NOVA_ASK)["embeddings"]
+    assert nova["embeddingType"] == "TEXT" and len(nova["embedding"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        ("amazon.titan-embed-text-v1", {"inputText": "a", "dimensions": 256}),
+        ("amazon.titan-embed-text-v2:0", {"inputText": "a", "dimensions": 8}),
+        ("amazon.titan-embed-text-v2:0", {"inputText": ["a"]}),
+        ("cohere.embed-english-v3", {"texts": ["a"]}),
+        ("cohere.embed-english-v3", {**TEXTS, "output_dimension": 256}),
+        ("cohere.embed-v4:0", {**TEXTS, "texts": ["a"] * 97}),
+        ("amazon.nova-2-multimodal-embeddings-v1:0", {"inputText": "a"}),
+        ("amazon.nova-pro-v1:0", {"inputText": "a"}),
+    ],
+)
+def test_rules_of_embedding_models(bedrock, model, body):
+    assert post(bedrock, "invoke", body, model).status_code == 400
 
 
 def test_tokens_are_counted(runtime):

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 
+import httpx2
 import pytest
 
 import converse_driver
@@ -21,12 +22,22 @@ NOVA = "us.amazon.nova-pro-v1:0"
 # What clients name, and the model that it leads to.
 TARGETS = {"bedrock-claude": CLAUDE, "bedrock-nova": NOVA}
 PAIRS = [(inbound, target) for inbound in DRIVERS for target in TARGETS]
+BEARER = {"authorization": f"Bearer {gateways.TOKEN}"}
 KEYS = {"secretRef": {"name": "aws"}}
 ROLE = {"assumeRole": {"roleARN": awses.ROLE}}
 
 
 def bedrock_spec(fake, credentials):
     return {"type": "Bedrock", "baseURL": fake.url, "bedrock": {"region": awses.REGION}, "credentials": credentials}
+
+
+EMBEDDERS = {
+    "amazon.titan-embed-text-v1": 3,
+    "amazon.titan-embed-text-v2:0": 3,
+    "cohere.embed-multilingual-v3": 1,
+    "us.cohere.embed-v4:0": 1,
+    "amazon.nova-2-multimodal-embeddings-v1:0": 3,
+}
 
 
 def manifests(bedrock, aws_identity, credentials):
@@ -154,6 +165,46 @@ def test_a_role_that_is_refused(start, aws_identity, tmp_path):
     assert metric(gateway, "routeapi_provider_credentials_rejected") == 1
     aws_identity.heal()
     until(lambda: ask(gateway)[0] == 200)
+
+
+@pytest.fixture
+def embedder(bedrock, aws_identity, tmp_path):
+    """A gateway in which each embedding model has its own name."""
+    text = manifests(bedrock, aws_identity, {"aws": KEYS})
+    text += "".join(cloud.route(f"embed-{number}", "bedrock", model) for number, model in enumerate(EMBEDDERS))
+    running = gateways.run(text, tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("inbound", ["openai-chat", "gemini"])
+def test_embeddings(inbound, embedder, bedrock, connect):
+    """As many vectors as texts, each that of its text, in as many calls as the model needs."""
+    texts = ["first text", "second", "and a third one"]
+    for number, (model, calls) in enumerate(EMBEDDERS.items()):
+        driver = connect(inbound, embedder.url, gateways.TOKEN, f"embed-{number}")
+        bedrock.forget()
+        vectors, tokens = driver.embed(texts)
+        assert len(bedrock.received()) == calls, model
+        assert tokens in (7, None)
+        assert len(vectors) == 3 and [driver.embed([text])[0][0] for text in texts] == vectors
+
+
+def test_dimensions_and_errors_of_embeddings(embedder, bedrock):
+    def embed(number, **more):
+        asked = {"model": f"embed-{number}", "input": "a b", **more}
+        answer = httpx2.post(f"{embedder.url}/v1/embeddings", json=asked, headers=BEARER)
+        return answer.status_code, answer.json()
+
+    for number, status in [(0, 400), (1, 200), (2, 400), (3, 200), (4, 200)]:
+        got, body = embed(number, dimensions=256)
+        assert got == status, body
+        said = body["error"]["message"] if status == 400 else len(body["data"][0]["embedding"])
+        assert said == 256 or "dimensions" in said
+    got, body = embed(1, dimensions=8)
+    assert got == 400 and "not one of" in body["error"]["message"]
+    bedrock.fail("throttled")
+    assert embed(4)[0] == 429
 
 
 # boto3 in front of the gateway.

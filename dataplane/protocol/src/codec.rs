@@ -48,6 +48,7 @@ pub fn client_codec(operation: Operation) -> Option<&'static dyn ClientCodec> {
         | Operation::BatchEmbedContents
         | Operation::CountTokens
         | Operation::Predict
+        | Operation::InvokeEmbedding
         | Operation::Direct(_)
         | Operation::Stored(_) => None,
     }
@@ -69,6 +70,7 @@ pub fn upstream_codec(operation: Operation) -> Option<&'static dyn UpstreamCodec
         | Operation::BatchEmbedContents
         | Operation::CountTokens
         | Operation::Predict
+        | Operation::InvokeEmbedding
         | Operation::Direct(_)
         | Operation::Stored(_) => None,
     }

@@ -42,6 +42,8 @@ pub enum Operation {
     CountTokens,
     /// `POST …/publishers/google/models/{m}:predict` of Vertex AI, which only upstreams have
     Predict,
+    /// `POST /model/{m}/invoke` of Bedrock for an embedding model, which only upstreams have
+    InvokeEmbedding,
     /// `POST /model/{m}/converse` and `/converse-stream`
     Converse,
     /// `POST /model/{m}/count-tokens`
@@ -111,6 +113,7 @@ impl Operation {
             Self::BatchEmbedContents => CallPath::Verb("batchEmbedContents"),
             Self::CountTokens => CallPath::Verb("countTokens"),
             Self::Predict => CallPath::Verb("predict"),
+            Self::InvokeEmbedding => CallPath::Action("invoke"),
             Self::Converse => CallPath::Action("converse"),
             Self::ConverseCountTokens => CallPath::Action("count-tokens"),
             Self::Direct(direct) => CallPath::Fixed(direct.path()),
@@ -143,7 +146,7 @@ impl Operation {
             | Self::BatchEmbedContents
             | Self::CountTokens
             | Self::Predict => Family::Gemini,
-            Self::Converse | Self::ConverseCountTokens => Family::Bedrock,
+            Self::InvokeEmbedding | Self::Converse | Self::ConverseCountTokens => Family::Bedrock,
         }
     }
 
@@ -158,7 +161,11 @@ impl Operation {
             Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent | Self::Converse => {
                 OperationKind::Generate
             }
-            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => OperationKind::Embed,
+            Self::Embeddings
+            | Self::EmbedContent
+            | Self::BatchEmbedContents
+            | Self::Predict
+            | Self::InvokeEmbedding => OperationKind::Embed,
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens | Self::ConverseCountTokens => {
                 OperationKind::CountTokens
             }
@@ -201,7 +208,11 @@ impl Operation {
         match self {
             Self::ChatCompletions | Self::Responses | Self::Messages | Self::Converse => "chat",
             Self::GenerateContent => "generate_content",
-            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => "embeddings",
+            Self::Embeddings
+            | Self::EmbedContent
+            | Self::BatchEmbedContents
+            | Self::Predict
+            | Self::InvokeEmbedding => "embeddings",
             Self::ResponsesInputTokens | Self::MessagesCountTokens | Self::CountTokens | Self::ConverseCountTokens => {
                 "count_tokens"
             }
@@ -218,7 +229,11 @@ impl Operation {
                 "token counting is"
             }
             Self::Converse => "the Converse API is",
-            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents | Self::Predict => "embeddings are",
+            Self::Embeddings
+            | Self::EmbedContent
+            | Self::BatchEmbedContents
+            | Self::Predict
+            | Self::InvokeEmbedding => "embeddings are",
             Self::Responses => "the Responses API is",
             Self::ChatCompletions => "chat completions are",
             Self::Messages => "the Messages API is",
@@ -242,6 +257,7 @@ impl Operation {
             Self::BatchEmbedContents => "batch_embed_contents",
             Self::CountTokens => "count_tokens",
             Self::Predict => "predict",
+            Self::InvokeEmbedding => "invoke_embedding",
             Self::Converse => "converse",
             Self::ConverseCountTokens => "converse_count_tokens",
             Self::Direct(direct) => direct.name(),

@@ -1,4 +1,4 @@
-//! Embeddings between OpenAI's API, Gemini's and Vertex AI's (docs/protocols/embeddings-and-counting.md).
+//! Embeddings between OpenAI's API, Gemini's, Vertex AI's and those of Amazon Bedrock's models (docs/protocols/embeddings-and-counting.md).
 //!
 //! In reading order: a client's request is read by its dialect's module into a [`Request`], an upstream's is written from it,
 //! in several calls where the upstream takes fewer texts in one ([`split`]), and the vectors go back in the order of the
@@ -6,12 +6,14 @@
 //! both sides write numbers: their digits stay as the upstream wrote them.
 
 mod gemini;
+mod invoke;
 mod openai;
 mod predict;
 mod request;
 mod split;
 mod vectors;
 
+pub(crate) use invoke::embeds as invoked_model_embeds;
 pub(crate) use request::Request;
 pub use split::BatchPart;
 pub(crate) use split::Calls;
@@ -24,9 +26,13 @@ use crate::{codec::Malformed, dialect::Operation, host::Host, problem::Problem, 
 /// The operations that a client's can be translated to, least loss first: Gemini's batch is for one text as well.
 pub(crate) const fn upstreams(client: Operation) -> &'static [Operation] {
     match client {
-        Operation::Embeddings => &[Operation::BatchEmbedContents, Operation::Predict, Operation::EmbedContent],
-        Operation::EmbedContent => &[Operation::Predict, Operation::Embeddings],
-        Operation::BatchEmbedContents => &[Operation::Predict, Operation::EmbedContent, Operation::Embeddings],
+        Operation::Embeddings => {
+            &[Operation::BatchEmbedContents, Operation::Predict, Operation::EmbedContent, Operation::InvokeEmbedding]
+        }
+        Operation::EmbedContent => &[Operation::Predict, Operation::Embeddings, Operation::InvokeEmbedding],
+        Operation::BatchEmbedContents => {
+            &[Operation::Predict, Operation::EmbedContent, Operation::Embeddings, Operation::InvokeEmbedding]
+        }
         _ => &[],
     }
 }
@@ -43,20 +49,29 @@ pub(crate) fn read<'a>(client: Operation, body: &'a [u8], report: &mut Report) -
     }
 }
 
-/// Writes the request for the upstream's operation. `model` is its id there, in Gemini's bodies a resource name.
+/// Writes the request for the upstream's operation. `model` is its id there, in Gemini's bodies a resource name, and
+/// `base_model` what tables know it by.
 pub(crate) fn write(
     (upstream, host): (Operation, Host),
     request: &Request<'_>,
-    model: &str,
+    (model, base_model): (&str, &str),
     report: &mut Report,
 ) -> Calls {
-    let most = split::most_in_call(host, upstream, model);
+    let invoked = invoke::model(base_model).filter(|_| upstream == Operation::InvokeEmbedding);
+    let most = invoked.map_or_else(|| split::most_in_call(host, upstream, model), invoke::Model::most_in_call);
     if request.texts.len().div_ceil(most) > split::MOST_CALLS {
         let why = format!(
             "holds more than {} texts, of which the upstream's model takes {most} at once",
             split::MOST_CALLS.saturating_mul(most)
         );
         report.impossible("input", why);
+    }
+    if let Some(invoked) = invoked {
+        invoked.report_lost(request, report);
+        return split::calls(&request.texts, most, |out, texts| invoked.write(out, texts, request));
+    }
+    if request.input_type.is_some() {
+        report.dropped("input_type");
     }
     match upstream {
         Operation::BatchEmbedContents => {
@@ -98,6 +113,7 @@ pub(crate) fn answered(
         Operation::BatchEmbedContents => gemini::vectors(body)?,
         Operation::EmbedContent => gemini::vector(body)?,
         Operation::Predict => predict::vectors(body)?,
+        Operation::InvokeEmbedding => invoke::vectors(body)?,
         _ => openai::vectors(body)?,
     };
     if vectors.values.len() != asked.texts.len() {

@@ -121,18 +121,28 @@ impl ResponseTranslation {
                 generate::whole::answer(*codecs, (self.upstream, self.client), names, &context, &body)
             }
             Lane::Count => count::answer((self.upstream, self.client), &body),
-            Lane::Embed { texts, .. } => Ok(self.join(context, &[self.part(0..*texts, &body)?])),
+            Lane::Embed { texts, .. } => Ok(self.join(context, &[self.part(0..*texts, context.input_tokens, &body)?])),
         }
     }
 
+    /// Input tokens that an answer's head counts, where the operation's bodies do not; for [`ResponseContext`] and
+    /// [`Self::part`].
+    pub fn counted_input<'a>(&self, header: impl FnOnce(&'static str) -> Option<&'a str>) -> Option<u64> {
+        /// Bedrock's, of every model that is invoked.
+        const COUNT: &str = "x-amzn-bedrock-input-token-count";
+        if self.upstream == Operation::InvokeEmbedding { header(COUNT)?.parse().ok() } else { None }
+    }
+
     /// An upstream's answer (status 2xx) to a call with these texts of a request that is sent in several; [`Self::join`]
-    /// makes the client's answer of all of them.
+    /// makes the client's answer of all of them. `counted` is what [`Self::counted_input`] finds in its head.
     ///
     /// # Errors
     /// When it is no answer of the upstream's dialect, says that it failed, or is no answer to these texts.
-    pub fn part(&self, texts: Range<usize>, body: &Bytes) -> Result<AnswerPart, Problem> {
+    pub fn part(&self, texts: Range<usize>, counted: Option<u64>, body: &Bytes) -> Result<AnswerPart, Problem> {
         match self.lane {
-            Lane::Embed { base64, .. } => embed::part((self.upstream, self.client), &Asked { texts, base64 }, body),
+            Lane::Embed { base64, .. } => {
+                embed::part((self.upstream, self.client), &Asked { texts, base64 }, counted, body)
+            }
             Lane::Passthrough { .. } | Lane::Raw | Lane::Stored | Lane::Generate { .. } | Lane::Count => {
                 Err(unreadable("an answer of this kind never comes in parts"))
             }

@@ -44,6 +44,7 @@ impl Tap {
             | Operation::BatchEmbedContents
             | Operation::CountTokens
             | Operation::Predict
+            | Operation::InvokeEmbedding
             | Operation::ConverseCountTokens
             | Operation::Direct(_)
             | Operation::Stored(_) => Self::Blind,

@@ -311,6 +311,7 @@ const fn title(operation: Operation) -> &'static str {
         ConverseCountTokens => "Converse count-tokens",
         ResponsesInputTokens => "Responses input_tokens",
         Operation::Predict => "predict",
+        Operation::InvokeEmbedding => "InvokeModel",
         Operation::Stored(_) => "stored Responses",
         Operation::Direct(Direct::Compaction) => "Responses compact",
         Operation::Direct(_) => "other",

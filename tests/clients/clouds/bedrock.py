@@ -3,7 +3,7 @@
 | path | is |
 |---|---|
 | `/model/{id}/converse`, `/model/{id}/converse-stream` | answered here |
-| `/model/{id}/{invoke,invoke-with-response-stream}` | Claude's own API; `invoke` embeds too (Titan, Cohere) |
+| `/model/{id}/{invoke,invoke-with-response-stream}` | Claude's own API; `invoke` embeds too (Titan, Cohere, Nova) |
 | `/model/{id}/count-tokens` | of either |
 | `/openai/v1/chat/completions`, `/openai/v1/responses` | OpenAI's APIs, with their own stream |
 
@@ -47,6 +47,12 @@ STATUS = {
 NAMES = {400: "ValidationException", 401: "AccessDeniedException", 403: "AccessDeniedException"}
 NAMES |= {404: "ResourceNotFoundException", 408: "ModelTimeoutException", 429: "ThrottlingException"}
 NAMES |= {500: "InternalServerException", 503: "ServiceUnavailableException", 529: "ServiceUnavailableException"}
+# What each of them says of a model that it does not serve, although another does.
+NOT_HERE = "This action doesn't support the model that you provided. Try again with a supported text or chat model."
+# What embeds, by what its id holds.
+EMBEDDING = {"titan": "amazon.titan-embed", "cohere": "cohere.embed", "nova": "amazon.nova-2-multimodal-embeddings"}
+INPUT_TYPES = {"search_document", "search_query", "classification", "clustering"}
+PURPOSES = {"GENERIC_INDEX", "GENERIC_RETRIEVAL", "TEXT_RETRIEVAL", "CLASSIFICATION", "CLUSTERING"}
 # The vendor's word for an error in the middle of a stream, and the exception that it becomes.
 IN_STREAM = {
     "overloaded_error": "serviceUnavailableException",
@@ -155,7 +161,7 @@ class Bedrock(Fake):
         if model in self.denied:
             raise Refused("AccessDeniedException", "You don't have access to the model with the specified model ID.")
         if (route, model) in self.not_on_route:
-            raise Refused("ValidationException", "This action doesn't support the model that you provided.")
+            raise Refused("ValidationException", NOT_HERE)
 
     def _number(self):
         with self._counting:
@@ -247,28 +253,26 @@ class Bedrock(Fake):
         return document({"inputTokens": answer.json["input_tokens"]}) if answer.status == 200 else self._failed(answer)
 
     def _embed(self, model, body):
-        titan = model.startswith("amazon.titan-embed")
-        if not titan and not model.startswith("cohere.embed"):
-            raise Refused("ValidationException", "This action doesn't support the model that you provided.")
-        needed = {"inputText"} if titan else {"texts", "input_type"}
-        known = needed | ({"dimensions", "normalize", "embeddingTypes"} if titan else {"truncate"})
-        if set(body) - known or needed - set(body):
-            wrong = min(set(body) - known or needed - set(body))
-            raise Illegal(f"Malformed input request: #: key [{wrong}] is not permitted or required")
-        texts = [body["inputText"]] if titan else body["texts"]
-        asked = {"model": model, "input": texts}
-        if "dimensions" in body:
-            asked["dimensions"] = body["dimensions"]
+        family = next((family for family, begin in EMBEDDING.items() if begin in model), None)
+        if family is None:
+            raise Refused("ValidationException", NOT_HERE)
+        texts, dimensions = _asked_vectors(family, model, body)
+        asked = {"model": model, "input": texts} | ({"dimensions": dimensions} if dimensions else {})
         answer = self.behind.post("/v1/embeddings", asked)
         if answer.status != 200:
             return self._failed(answer)
         vectors, tokens = [item["embedding"] for item in answer.json["data"]], answer.json["usage"]["prompt_tokens"]
-        about = {"x_amzn_bedrock_input_token_count": str(tokens)}
-        if titan:
-            one = {"embedding": vectors[0], "embeddingsByType": {"float": vectors[0]}, "inputTextTokenCount": tokens}
-            return document(one, **about)
-        made = {"id": str(uuid.uuid4()), "embeddings": vectors, "texts": texts, "response_type": "embeddings_floats"}
-        return document(made, **about)
+        match family:
+            case "titan":
+                types = {"embeddingsByType": {"float": vectors[0]}} if "-v2" in model else {}
+                made = {"embedding": vectors[0], **types, "inputTextTokenCount": tokens}
+            case "nova":
+                made = {"embeddings": [{"embeddingType": "TEXT", "embedding": vectors[0]}]}
+            case "cohere":
+                by_type = {"float": vectors} if "embedding_types" in body else vectors
+                kind = "embeddings_by_type" if "embedding_types" in body else "embeddings_floats"
+                made = {"id": str(uuid.uuid4()), "embeddings": by_type, "texts": texts, "response_type": kind}
+        return document(made, x_amzn_bedrock_input_token_count=str(tokens))
 
     def _openai(self, request):
         model = (request.json or {}).get("model", "")
@@ -276,6 +280,40 @@ class Bedrock(Fake):
             error = {"message": f"The model '{model}' isn't supported on this route", "type": "invalid_request_error"}
             return document({"error": {**error, "code": "model_not_found", "param": "model"}}, 404)
         return self.behind.post(request.path.removeprefix("/openai"), request.body).reply()
+
+
+def _members(body, needed, optional, where="#"):
+    if not isinstance(body, dict) or body.keys() - needed - optional or needed - body.keys():
+        wrong = "object" if not isinstance(body, dict) else min(body.keys() - needed - optional or needed - body.keys())
+        raise Illegal(f"Malformed input request: {where}: key [{wrong}] is not permitted or required")
+
+
+def _asked_vectors(family, model, body):
+    """The texts of a body, by its vendor's rules, and how many members their vectors are to have."""
+    match family:
+        case "titan":
+            second = "-v2" in model
+            _members(body, {"inputText"}, {"dimensions", "normalize", "embeddingTypes"} if second else set())
+            texts, dimensions, known = [body["inputText"]], body.get("dimensions"), {256, 512, 1024}
+        case "nova":
+            _members(body, {"taskType", "singleEmbeddingParams"}, {"schemaVersion"})
+            asked = body["singleEmbeddingParams"]
+            _members(asked, {"embeddingPurpose", "text"}, {"embeddingDimension"}, "#/singleEmbeddingParams")
+            _members(asked["text"], {"truncationMode", "value"}, set(), "#/singleEmbeddingParams/text")
+            if asked["embeddingPurpose"] not in PURPOSES:
+                raise Illegal("Malformed input request: #/singleEmbeddingParams/embeddingPurpose: not a valid value")
+            texts, dimensions, known = [asked["text"]["value"]], asked.get("embeddingDimension"), {256, 384, 1024, 3072}
+        case "cohere":
+            fourth = "embed-v4" in model
+            _members(body, {"texts", "input_type"}, {"truncate", "embedding_types"} | ({"output_dimension"} if fourth else set()))
+            if body["input_type"] not in INPUT_TYPES or not 0 < len(body["texts"]) <= 96:
+                raise Illegal("Malformed input request: #/texts: 1 to 96, of a valid input_type")
+            texts, dimensions, known = body["texts"], body.get("output_dimension"), {256, 512, 1024, 1536}
+    if dimensions is not None and dimensions not in known:
+        raise Illegal(f"Malformed input request: {dimensions} is not one of {sorted(known)}")
+    if not all(isinstance(text, str) and text for text in texts):
+        raise Illegal("Malformed input request: expected minLength: 1")
+    return texts, dimensions
 
 
 def _chunks(events):

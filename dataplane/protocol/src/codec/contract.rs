@@ -119,6 +119,8 @@ pub struct ResponseContext {
     pub echo: Option<Arc<RequestEcho>>,
     /// What gives a Responses client its ids of stored responses; none where the upstream's go through as they are.
     pub response_ids: Option<ResponseIds>,
+    /// Input tokens that the answer's head counts; none where the body does.
+    pub input_tokens: Option<u64>,
     /// Most bytes of a whole answer; one byte more says that it would have been longer.
     pub most_bytes: Option<usize>,
 }

@@ -15,18 +15,24 @@ use crate::{
         },
     },
     problem::Problem,
-    report::Report,
+    report::{Report, Spelled},
     usage,
 };
 
+/// What these clients call members by another name.
+const SPELLED: [Spelled; 1] = [("dimensions", "outputDimensionality")];
+
 /// Reads a client's request for one text.
 pub(super) fn single<'a>(body: &'a [u8], report: &mut Report) -> Result<Request<'a>, Malformed> {
+    report.spell(&SPELLED);
     let one = one(Object::parse(body, Spelling::Proto)?, report)?;
-    Ok(Request { texts: vec![one.text], dimensions: one.dimensions, base64: false, task: one.task, title: one.title })
+    let One { text, dimensions, task, title } = one;
+    Ok(Request { texts: vec![text], dimensions, base64: false, task, input_type: None, title })
 }
 
 /// Reads a client's request for several texts. What each asks for must be the same: other vendors ask once for all.
 pub(super) fn batch<'a>(body: &'a [u8], report: &mut Report) -> Result<Request<'a>, Malformed> {
+    report.spell(&SPELLED);
     let mut members = Object::parse(body, Spelling::Proto)?;
     let requests = members.objects("requests")?;
     if requests.is_empty() || requests.len() > MOST_TEXTS {
@@ -45,7 +51,7 @@ pub(super) fn batch<'a>(body: &'a [u8], report: &mut Report) -> Result<Request<'
         }
     }
     let (dimensions, task, title) = first.unwrap_or_default();
-    Ok(Request { texts, dimensions, base64: false, task, title })
+    Ok(Request { texts, dimensions, base64: false, task, input_type: None, title })
 }
 
 /// One text and what is asked for it.

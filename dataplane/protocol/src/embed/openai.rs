@@ -36,10 +36,11 @@ pub(super) fn read<'a>(body: &'a [u8], report: &mut Report) -> Result<Request<'a
         Some(_) => return Err(Malformed::of("encoding_format", "`encoding_format` has to be float or base64")),
     };
     let dimensions = members.take("dimensions")?;
+    let input_type = members.take("input_type")?;
     for (name, _) in members.rest() {
         report.dropped(name.into_owned());
     }
-    Ok(Request { texts, dimensions, base64, task: None, title: None })
+    Ok(Request { texts, dimensions, base64, task: None, input_type, title: None })
 }
 
 /// A string or a list of strings. Tokens mean nothing to another vendor.

@@ -13,6 +13,8 @@ pub(crate) struct Request<'a> {
     pub(crate) base64: bool,
     /// What the vectors are for (Gemini's `taskType`).
     pub(crate) task: Option<Cow<'a, str>>,
+    /// The same in Cohere's words (`input_type`), which some clients of OpenAI's API add to a request.
+    pub(crate) input_type: Option<Cow<'a, str>>,
     /// The title of a document (Gemini).
     pub(crate) title: Option<Cow<'a, str>>,
 }

@@ -228,7 +228,7 @@ fn more_texts_than_gemini_takes_become_several_calls_and_one_answer() {
     assert_eq!(prepared.parts.iter().map(|part| part.text_bytes).sum::<usize>(), texts(250).concat().len());
     assert_eq!(prepared.warnings.len(), 1, "once, and not in each call: {:?}", prepared.warnings);
     let answer = |part: &crate::request::BatchPart| {
-        prepared.translation.part(part.texts.clone(), &vectors_of(BatchEmbedContents, &part.body)).unwrap()
+        prepared.translation.part(part.texts.clone(), None, &vectors_of(BatchEmbedContents, &part.body)).unwrap()
     };
     let answers: Vec<_> = prepared.parts.iter().map(answer).collect();
     let context = ResponseContext { model: "m".into(), ..ResponseContext::default() };
@@ -262,13 +262,13 @@ fn an_answer_to_a_part_fits_that_part() {
     let asked = json!({"model": "m", "input": texts(250)});
     let prepared = prepare(Embeddings, BatchEmbedContents, &asked).unwrap();
     let [first, _, last] = &prepared.parts[..] else { panic!("three parts") };
-    let answer = |texts, body: &Bytes| prepared.translation.part(texts, &vectors_of(BatchEmbedContents, body));
+    let answer = |texts, body: &Bytes| prepared.translation.part(texts, None, &vectors_of(BatchEmbedContents, body));
     assert!(answer(last.texts.clone(), &last.body).is_ok());
     assert!(answer(first.texts.clone(), &last.body).is_err(), "50 vectors for 100 texts");
     assert!(answer(last.texts.clone(), &first.body).is_err(), "100 vectors for 50 texts");
     let chat = json!({"model": "m", "messages": []});
     let passed = prepare(Operation::ChatCompletions, Operation::ChatCompletions, &chat).unwrap();
-    assert!(passed.translation.part(0..1, &Bytes::from_static(b"{}")).is_err());
+    assert!(passed.translation.part(0..1, None, &Bytes::from_static(b"{}")).is_err());
 }
 
 /// One call that does not count leaves the sum unknown, which is said once.
@@ -280,8 +280,8 @@ fn a_sum_with_an_unknown_part_is_unknown() {
     let uncounted = Bytes::from(json!({"embeddings": embeddings}).to_string());
     let counted = vectors_of(BatchEmbedContents, &prepared.parts[1].body);
     let answers = [
-        prepared.translation.part(0..100, &uncounted).unwrap(),
-        prepared.translation.part(100..101, &counted).unwrap(),
+        prepared.translation.part(0..100, None, &uncounted).unwrap(),
+        prepared.translation.part(100..101, None, &counted).unwrap(),
     ];
     assert_eq!((answers[0].stats.usage, answers[0].stats.warnings(0).count()), (None, 0));
     let whole = prepared.translation.join(&ResponseContext::default(), &answers);
@@ -297,7 +297,7 @@ proptest! {
             if to_gemini { (Embeddings, BatchEmbedContents) } else { (BatchEmbedContents, Embeddings) };
         let all = texts(count);
         let request = Request {
-            texts: all.iter().map(Into::into).collect(), dimensions: None, base64: false, task: None, title: None,
+            texts: all.iter().map(Into::into).collect(), dimensions: None, base64: false, task: None, input_type: None, title: None,
         };
         let Calls { body, parts } = split::calls(&request.texts, most, |out, texts| match upstream {
             BatchEmbedContents => super::gemini::write(out, texts, &request, "models/up"),
@@ -312,7 +312,7 @@ proptest! {
         prop_assert!(calls.iter().all(|(_, texts)| texts.len() <= most.max(1)));
         let answers: Vec<_> = calls.iter().map(|(call, texts)| {
             let asked = Asked { texts: texts.clone(), base64: false };
-            lane::embed::part((upstream, client), &asked, &vectors_of(upstream, call)).unwrap()
+            lane::embed::part((upstream, client), &asked, None, &vectors_of(upstream, call)).unwrap()
         }).collect();
         let whole = lane::embed::join(client, "m", &answers);
         let read: Value = serde_json::from_slice(&whole.body).unwrap();

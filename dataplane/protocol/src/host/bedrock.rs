@@ -1,7 +1,8 @@
 //! Amazon Bedrock (docs/protocols/clouds.md): which dialect it has for which model, and where.
 //!
 //! Models of all vendors answer Converse. Claude also takes Anthropic's Messages, in an envelope that [`claude`] makes of a
-//! body and [`chunks`] takes off a stream; OpenAI's open models take OpenAI's own dialects below `/openai/v1`.
+//! body and [`chunks`] takes off a stream; OpenAI's open models take OpenAI's own dialects below `/openai/v1`. Embedding models
+//! take their vendors' bodies alone.
 //!
 //! A model id stands in the path and is percent-encoded once, every byte outside of `A-Za-z0-9-._~`: colons of versions
 //! and slashes of ARNs as well. Signatures encode it once more, which is not decided here. An id that holds a percent sign
@@ -21,6 +22,7 @@ use crate::{
         converse::models::{Vendor, vendor},
     },
     dialect::{CallPath, Operation},
+    embed,
     framing::Framing,
     report::Report,
     wire::Wire,
@@ -60,6 +62,7 @@ pub(super) fn serves(operation: Operation, model: &str) -> bool {
     match operation {
         Operation::Converse | Operation::ConverseCountTokens => true,
         Operation::Messages => vendor(model) == Vendor::Claude,
+        Operation::InvokeEmbedding => embed::invoked_model_embeds(model),
         Operation::ChatCompletions | Operation::Responses => vendor(model) == Vendor::OpenAi,
         _ => false,
     }

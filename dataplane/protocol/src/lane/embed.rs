@@ -19,12 +19,14 @@ use crate::{
 const MAX_GROWTH: usize = 16 << 20;
 
 /// The answer to one call, between these operations (the upstream's, the client's): all that there are texts for, or a part.
+/// `counted` are the input tokens that its head names.
 ///
 /// # Errors
 /// When it is no answer of the upstream's dialect, or says that it failed.
 pub(crate) fn part(
     (upstream, client): (Operation, Operation),
     asked: &Asked,
+    counted: Option<u64>,
     body: &Bytes,
 ) -> Result<AnswerPart, Problem> {
     stated::check_document((upstream, client), body)?;
@@ -37,7 +39,7 @@ pub(crate) fn part(
     }
     let mut stats =
         ResponseStats { content: true, complete: true, response_model: answered.model, ..ResponseStats::default() };
-    if let Some(tokens) = answered.input_tokens {
+    if let Some(tokens) = answered.input_tokens.or(counted) {
         stats.count(Usage { input: Some(tokens), ..Usage::default() });
     }
     Ok(AnswerPart { elements: answered.elements, stats })

@@ -56,6 +56,7 @@ impl ParsedRequest {
             | Operation::BatchEmbedContents
             | Operation::CountTokens
             | Operation::Predict
+            | Operation::InvokeEmbedding
             | Operation::ConverseCountTokens
             | Operation::Direct(_)
             | Operation::Stored(_) => {}

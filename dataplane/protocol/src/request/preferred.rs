@@ -35,6 +35,7 @@ pub(super) const fn operations(from: Operation) -> &'static [Operation] {
         | Operation::BatchEmbedContents
         | Operation::CountTokens
         | Operation::Predict
+        | Operation::InvokeEmbedding
         | Operation::ConverseCountTokens
         | Operation::Direct(_)
         | Operation::Stored(_) => &[],

@@ -300,7 +300,8 @@ impl ParsedRequest {
         let place = self.place(upstream, to, Framing::Whole, false)?;
         let model = to.model.unwrap_or(&self.model);
         let name = if place.model_in_path { to.host.resource_name(model) } else { model.to_owned() };
-        let calls = embed::write((upstream, to.host), &request, &name, &mut report);
+        let base_model = to.base_model.unwrap_or(model);
+        let calls = embed::write((upstream, to.host), &request, (&name, base_model), &mut report);
         let lane = Lane::Embed { texts: request.texts.len(), base64: request.base64 };
         let warnings = report.finish()?;
         if calls.body.len() > most_bytes(self.body.len(), to.max_body) {

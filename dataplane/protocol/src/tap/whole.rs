@@ -82,6 +82,8 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
                 }
             }
         }
+        // What is not passed through is read by whoever translates it.
+        Operation::InvokeEmbedding => {}
         // Counting costs nothing, so its answer is no usage; what a stored response used was counted when it was made.
         Operation::ResponsesInputTokens
         | Operation::MessagesCountTokens
@@ -105,7 +107,7 @@ pub(crate) const fn holds(operation: Operation) -> &'static [&'static str] {
         Operation::GenerateContent => &["candidates", "promptFeedback", "usageMetadata", "response"],
         Operation::Converse => &["output", "stopReason"],
         Operation::ConverseCountTokens => &["inputTokens"],
-        Operation::EmbedContent => &["embedding", "embeddings"],
+        Operation::EmbedContent | Operation::InvokeEmbedding => &["embedding", "embeddings"],
         Operation::BatchEmbedContents => &["embeddings"],
         Operation::Predict => &["predictions"],
         Operation::ResponsesInputTokens | Operation::MessagesCountTokens => &["input_tokens"],

@@ -227,6 +227,7 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
                 Operation::Messages,
                 Operation::ChatCompletions,
                 Operation::Responses,
+                Operation::InvokeEmbedding,
             ];
             Ok((Family::Bedrock, all.to_vec()))
         }

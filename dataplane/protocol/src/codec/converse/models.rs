@@ -244,7 +244,7 @@ fn claude_id(plain: &str) -> &str {
 
 /// An id without the region of its inference profile, or the id that stands in the ARN of a profile across regions or of a
 /// foundation model.
-fn without_region(id: &str) -> &str {
+pub fn without_region(id: &str) -> &str {
     let id = match id.rsplit_once('/') {
         Some((front, id)) if front.ends_with(":inference-profile") || front.ends_with(":foundation-model") => id,
         _ => id,

@@ -90,6 +90,7 @@ pub const fn of(operation: Operation) -> &'static [Group] {
         | Operation::BatchEmbedContents
         | Operation::CountTokens
         | Operation::Predict
+        | Operation::InvokeEmbedding
         | Operation::Direct(_)
         | Operation::Stored(_) => &[],
     }

@@ -79,9 +79,10 @@ impl SingleAttempt<'_> {
         let (head, bytes, mut memory) = self.read_whole(response, content_by, guard).await?;
         // While it is translated, the upstream's answer and the client's are held both.
         memory.resize(bytes.len().saturating_mul(2)).map_err(|full| self.buffers_full(full))?;
+        let counted = translation.counted_input(|name| head.headers.get(name)?.to_str().ok());
         let (length, translation) = (bytes.len(), translation.clone());
         let translated = guard.gateway().offload.run(self.account, length, self.deadline, move || {
-            let part = translation.part(texts, &bytes);
+            let part = translation.part(texts, counted, &bytes);
             drop(bytes);
             (part, memory)
         });

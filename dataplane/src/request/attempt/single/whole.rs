@@ -71,7 +71,8 @@ impl SingleAttempt<'_> {
             memory.resize(bytes.len().saturating_mul(2)).map_err(|full| self.buffers_full(full))?;
         }
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let AwaitedResponse { translation, response_context, permits } = awaited;
+        let AwaitedResponse { translation, mut response_context, permits } = awaited;
+        response_context.input_tokens = translation.counted_input(|name| head.headers.get(name)?.to_str().ok());
         let (status, same_dialect) = (head.status.as_u16(), translation.is_passthrough());
         let (given, response_translation) = (bytes.clone(), translation.clone());
         let translated = guard.gateway().offload.run(self.account, bytes.len(), self.deadline, move || {

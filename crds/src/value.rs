@@ -13,6 +13,6 @@ pub use duration::{Duration, InvalidDuration};
 pub use model::{InvalidModelPattern, ModelPattern};
 pub use money::{InvalidMoney, NanoUsd};
 pub use terms::{
-    AffinityType, Capability, Endpoint, Enforcement, FallbackCondition, HeartbeatMode, LoadBalancing, ProviderType,
-    ReasoningEffort, RequestFeature, Translation, UpstreamApi, Window,
+    AffinityType, BedrockEndpoint, Capability, Endpoint, Enforcement, FallbackCondition, HeartbeatMode, LoadBalancing,
+    ProviderType, ReasoningEffort, RequestFeature, Translation, UpstreamApi, Window,
 };

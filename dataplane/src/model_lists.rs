@@ -82,7 +82,14 @@ fn headers(provider: &Provider) -> Vec<(HeaderName, HeaderValue)> {
     if provider.family != Family::Anthropic {
         return Vec::new();
     }
-    let asked = Asked { operation: Operation::Messages, model: "", framing: Framing::Whole, query: None, head: None };
+    let asked = Asked {
+        operation: Operation::Messages,
+        model: "",
+        framing: Framing::Whole,
+        query: None,
+        head: None,
+        surface: None,
+    };
     let place = Host::Vendor.place(&asked).map(|place| place.headers).unwrap_or_default();
     let header = |(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?));
     place.into_iter().filter_map(header).collect()

@@ -377,6 +377,29 @@ def test_mantle_takes_a_key(mantle):
             client.messages.create(model="anthropic.missing", max_tokens=9, messages=CLAUDE["messages"])
 
 
+@pytest.mark.parametrize(
+    ("prefix", "call", "model", "refused"),
+    [
+        ("/v1", "chat", "openai.gpt-oss-120b", None),
+        ("/openai/v1", "chat", "openai.gpt-oss-120b", "isn't supported on this route"),
+        ("/openai/v1", "responses", "openai.gpt-5.6-luna", None),
+        ("/v1", "responses", "openai.gpt-5.6-luna", "isn't supported on this route"),
+        ("/openai/v1", "chat", "openai.gpt-5.6-luna", "does not support the '/v1/chat/completions' API"),
+        ("/openai/v1", "chat", "google.gemma-4-31b", None),
+        ("/v1", "chat", "anthropic.claude-opus-4-7", "does not support the '/v1/chat/completions' API"),
+    ],
+)
+def test_routes_of_mantle(mantle, prefix, call, model, refused):
+    with openai.OpenAI(base_url=f"{mantle.url}{prefix}", api_key=mantle.key, max_retries=0) as client:
+        chat = lambda: client.chat.completions.create(model=model, messages=CLAUDE["messages"])
+        ask = chat if call == "chat" else lambda: client.responses.create(model=model, input="a b")
+        if refused is None:
+            assert ask().id
+            return
+        with pytest.raises(openai.BadRequestError, match=refused):
+            ask()
+
+
 def test_signatures_of_the_apis_of_openai(bedrock, aws_identity):
     body = json.dumps({"model": "openai.gpt-oss-120b", "messages": CLAUDE["messages"]})
     url, key = f"{bedrock.url}/openai/v1/chat/completions", aws_identity.static

@@ -167,6 +167,105 @@ def test_a_role_that_is_refused(start, aws_identity, tmp_path):
     until(lambda: ask(gateway)[0] == 200)
 
 
+def calls(fake):
+    return [request.path.rsplit("/", 1)[1] for request in fake.received()]
+
+
+def test_another_surface_serves_and_is_remembered(start, bedrock, connect):
+    bedrock.not_on_route = {("invoke", CLAUDE), ("converse", NOVA)}
+    gateway = start({"aws": KEYS})
+
+    def ask_on(inbound, target, stream):
+        driver = connect(inbound, gateway.url, gateways.TOKEN, target)
+        bedrock.forget()
+        driver.user("a b c")
+        answer = driver.send(stream=stream)
+        assert answer.text == "You said: a b c" and answer.input_tokens > 0
+        return calls(bedrock)
+
+    assert ask_on("anthropic", "bedrock-claude", False) == ["invoke", "converse"]
+    assert ask_on("anthropic", "bedrock-claude", True) == ["converse-stream"], "the lesson holds"
+    assert ask_on("openai-chat", "bedrock-nova", True) == ["converse-stream", "completions"]
+    assert ask_on("openai-chat", "bedrock-nova", False) == ["completions"]
+    # What was closed is open again, and the other is not.
+    bedrock.not_on_route = {("converse", CLAUDE)}
+    assert ask_on("anthropic", "bedrock-claude", False) == ["converse", "invoke"]
+    assert ask_on("anthropic", "bedrock-claude", False) == ["invoke"]
+    assert metric(gateway, "routeapi_upstream_ready") == len(TARGETS) + 1, "no failure is counted"
+
+
+def test_a_model_that_nothing_serves_is_told_in_bedrocks_words(start, bedrock):
+    bedrock.not_on_route = {("converse", NOVA), ("openai", NOVA)}
+    status, said = ask(start({"aws": KEYS}))
+    assert status == 404 and "isn't supported on this route" in said, said
+    assert len(bedrock.received()) <= 4
+
+
+# The endpoint of vendors' own APIs.
+
+MANTLE = {
+    "mantle-claude": "anthropic.claude-opus-4-7",
+    "mantle-oss": "openai.gpt-oss-120b",
+    "mantle-gpt": "openai.gpt-5.6-luna",
+    "mantle-gemma": "google.gemma-4-31b",
+    # No table knows it.
+    "mantle-unknown": "example.model-1",
+}
+
+
+def mantle_manifests(mantle, aws_identity, credentials):
+    static = aws_identity.static
+    values = {"accessKeyId": static.id, "secretAccessKey": static.secret, "apiKey": mantle.key}
+    spec = bedrock_spec(mantle, credentials)
+    spec["bedrock"] |= {"endpoint": "Mantle"}
+    text = gateways.COMMON + cloud.secret("aws", **values) + cloud.provider("mantle", spec)
+    return text + "".join(cloud.route(model, "mantle", upstream) for model, upstream in MANTLE.items())
+
+
+@pytest.fixture(params=["key", "signed"])
+def mantle_gateway(request, mantle, aws_identity, tmp_path):
+    credentials = {"apiKey": {"secretRef": {"name": "aws"}}} if request.param == "key" else {"aws": KEYS}
+    running = gateways.run(mantle_manifests(mantle, aws_identity, credentials), tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("target", MANTLE)
+@pytest.mark.parametrize("inbound", DRIVERS)
+def test_the_vendors_own_apis(inbound, target, mantle_gateway, mantle, connect):
+    """With each SDK to each model, whole and streamed, by a key and by a signature."""
+    driver = connect(inbound, mantle_gateway.url, gateways.TOKEN, target)
+    for stream in (False, True):
+        driver.history = []
+        driver.user("Grüße, 世界 and all")
+        answer = driver.send(stream=stream, system="Be brief.")
+        assert (answer.text, answer.finish) == ("You said: Grüße, 世界 and all", "stop")
+        assert answer.input_tokens > 0 and answer.output_tokens > 0
+    prefix = {"mantle-claude": "/anthropic/v1/", "mantle-oss": "/v1/"}.get(target, "/openai/v1/")
+    assert mantle.last().path.startswith(prefix)
+    mantle.forget()
+    driver.history = []
+    driver.user("x")
+    driver.send()
+    assert len(mantle.received()) == 1, "what is refused is remembered"
+
+
+def test_mantle_counts_tokens_for_claude(mantle_gateway, connect):
+    driver = connect("anthropic", mantle_gateway.url, gateways.TOKEN, "mantle-claude")
+    assert driver.count("one two three") > 0
+
+
+def test_failures_of_mantle(mantle, aws_identity, tmp_path):
+    running = gateways.run(mantle_manifests(mantle, aws_identity, {"aws": KEYS}), tmp_path)
+    try:
+        mantle.fail("throttled")
+        asked = {"model": "mantle-oss", "messages": [{"role": "user", "content": "x"}]}
+        answer = httpx2.post(f"{running.url}/v1/chat/completions", json=asked, headers=BEARER)
+        assert answer.status_code == 429 and "Too many requests" in answer.json()["error"]["message"]
+    finally:
+        running.stop()
+
+
 @pytest.fixture
 def embedder(bedrock, aws_identity, tmp_path):
     """A gateway in which each embedding model has its own name."""

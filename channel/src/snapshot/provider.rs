@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use routeapi_crds::value::{
-    Capability, Duration, Endpoint, ModelPattern, ProviderType, ReasoningEffort, RequestFeature,
+    BedrockEndpoint, Capability, Duration, Endpoint, ModelPattern, ProviderType, ReasoningEffort, RequestFeature,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -27,6 +27,9 @@ pub struct Provider {
     /// The version of Azure's API, as its owner writes it; none for v1 and for other types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure_api_version: Option<String>,
+    /// Which endpoint of Bedrock's it is; of no meaning for other types.
+    #[serde(default, skip_serializing_if = "BedrockEndpoint::is_runtime")]
+    pub bedrock_endpoint: BedrockEndpoint,
     /// How to authenticate; none for servers without authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
@@ -166,6 +169,9 @@ pub enum GoogleIdentity {
 pub struct Aws {
     /// Region, such as `eu-central-1`.
     pub region: String,
+    /// The endpoint that requests are signed for.
+    #[serde(default, skip_serializing_if = "BedrockEndpoint::is_runtime")]
+    pub endpoint: BedrockEndpoint,
     /// Who signs.
     pub identity: AwsIdentity,
     /// The role that is assumed with this identity.

@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     condition,
-    value::{Capability, Duration, Endpoint, ModelPattern, ProviderType, ReasoningEffort, RequestFeature},
+    value::{
+        BedrockEndpoint, Capability, Duration, Endpoint, ModelPattern, ProviderType, ReasoningEffort, RequestFeature,
+    },
 };
 
 pub use credentials::{
@@ -197,6 +199,10 @@ pub struct Bedrock {
     /// AWS region, such as eu-central-1.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
     pub region: String,
+    /// Which of the region's endpoints is called. Runtime: Converse and InvokeModel, and OpenAI's APIs for some models. Mantle: the
+    /// vendors' own APIs, OpenAI's and for Claude Anthropic's.
+    #[serde(default)]
+    pub endpoint: BedrockEndpoint,
 }
 
 /// Settings of type VertexAI.

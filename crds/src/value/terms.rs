@@ -22,6 +22,23 @@ pub enum ProviderType {
     Echo,
 }
 
+/// Which of Amazon Bedrock's endpoints for inference a provider is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum BedrockEndpoint {
+    /// `bedrock-runtime`: Converse and InvokeModel, and OpenAI's APIs for some models.
+    #[default]
+    Runtime,
+    /// `bedrock-mantle`: OpenAI's APIs, and Anthropic's for Claude.
+    Mantle,
+}
+
+impl BedrockEndpoint {
+    /// Whether it is the runtime.
+    pub const fn is_runtime(&self) -> bool {
+        matches!(self, Self::Runtime)
+    }
+}
+
 /// An API surface that an OpenAI-type server may or may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Endpoint {

@@ -5,12 +5,15 @@ mod azure;
 pub(crate) mod bedrock;
 mod betas;
 mod claude;
+mod mantle;
 mod place;
+mod surface;
 mod vendor;
 mod vertex;
 
 pub use azure::{ApiVersion, InvalidApiVersion};
 pub use place::{Asked, LONGEST_MODEL, Place, UnsafeModel, check};
+pub use surface::{Surface, Surfaces};
 
 use bytes::Bytes;
 
@@ -33,6 +36,8 @@ pub enum Host {
     Vertex,
     /// Amazon Bedrock, below the endpoint of a region.
     Bedrock,
+    /// Amazon Bedrock's endpoint of vendors' own APIs in a region.
+    Mantle,
 }
 
 impl Host {
@@ -48,6 +53,7 @@ impl Host {
             Self::Azure(version) => azure::place(version, asked),
             Self::Vertex => vertex::place(asked),
             Self::Bedrock => bedrock::place(asked),
+            Self::Mantle => mantle::place(asked),
         }
     }
 
@@ -57,17 +63,28 @@ impl Host {
             Self::Vendor | Self::Vertex => path.to_owned(),
             Self::Azure(version) => azure::passed(version, path),
             Self::Bedrock => bedrock::passed(path),
+            Self::Mantle => mantle::passed(path),
         }
     }
 
     /// Whether a model is to be had by this operation here, where one host serves models of several vendors. `model` is its
-    /// id at the vendor, or the one here where nothing else is known.
-    pub fn serves(self, operation: Operation, model: &str) -> bool {
+    /// id at the vendor, or the one here where nothing else is known; `closed` is where the host was found not to serve it.
+    pub fn serves(self, operation: Operation, model: &str, closed: Surfaces) -> bool {
         match self {
             Self::Vendor => true,
             Self::Azure(_) => azure::serves(operation, model),
             Self::Vertex => vertex::serves(operation, model),
-            Self::Bedrock => bedrock::serves(operation, model),
+            Self::Bedrock | Self::Mantle => self.surface(operation, model, closed).is_some(),
+        }
+    }
+
+    /// The surface on which a model is to be had by this operation, apart from those that are closed to it; none where it is
+    /// not, or where the host has no surfaces to choose from.
+    pub fn surface(self, operation: Operation, model: &str, closed: Surfaces) -> Option<Surface> {
+        match self {
+            Self::Vendor | Self::Azure(_) | Self::Vertex => None,
+            Self::Bedrock => bedrock::surface(operation, model, closed),
+            Self::Mantle => mantle::surface(operation, model, closed),
         }
     }
 
@@ -76,7 +93,7 @@ impl Host {
         match self {
             Self::Vendor | Self::Azure(_) => model,
             Self::Vertex => vertex::vendors_id(model),
-            Self::Bedrock => bedrock::vendors_id(model),
+            Self::Bedrock | Self::Mantle => bedrock::vendors_id(model),
         }
     }
 
@@ -85,7 +102,7 @@ impl Host {
         match self {
             Self::Vendor | Self::Azure(_) => vendor::resource_name(model),
             Self::Vertex => vertex::resource_name(model),
-            Self::Bedrock => model.to_owned(),
+            Self::Bedrock | Self::Mantle => model.to_owned(),
         }
     }
 
@@ -95,7 +112,7 @@ impl Host {
         match self {
             Self::Azure(version) if !version.streams_usage() => none.with(Feature::StreamOptions),
             // Claude has no web search there.
-            Self::Bedrock => none.with(Feature::WebSearch),
+            Self::Bedrock | Self::Mantle => none.with(Feature::WebSearch),
             Self::Vendor | Self::Azure(_) | Self::Vertex => none,
         }
     }
@@ -104,7 +121,7 @@ impl Host {
     /// know gets those of [`Place::headers`] alone.
     pub const fn takes_vendors_headers(self) -> bool {
         match self {
-            Self::Vendor | Self::Azure(_) | Self::Bedrock => true,
+            Self::Vendor | Self::Azure(_) | Self::Bedrock | Self::Mantle => true,
             Self::Vertex => false,
         }
     }
@@ -121,7 +138,7 @@ impl Host {
     /// that itself.
     pub(crate) fn adapt(self, operation: Operation, body: Bytes, head: Option<&Head>, report: &mut Report) -> Bytes {
         match self {
-            Self::Vendor | Self::Azure(_) => body,
+            Self::Vendor | Self::Azure(_) | Self::Mantle => body,
             Self::Vertex => vertex::adapt(operation, body, report),
             Self::Bedrock => bedrock::adapt(operation, body, head, report),
         }
@@ -131,7 +148,7 @@ impl Host {
     /// shape, and events in other frames.
     pub(crate) const fn wraps(self, operation: Operation) -> bool {
         match self {
-            Self::Vendor | Self::Azure(_) | Self::Vertex => false,
+            Self::Vendor | Self::Azure(_) | Self::Vertex | Self::Mantle => false,
             Self::Bedrock => bedrock::wraps(operation),
         }
     }

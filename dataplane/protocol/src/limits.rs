@@ -4,7 +4,7 @@
 //! table may be wrong. A route's word only narrows. What is said here holds on both lanes; the table holds for translated
 //! requests alone, since a client that speaks the upstream's own dialect knows what it asks for.
 
-use crate::ir::Efforts;
+use crate::{host::Surfaces, ir::Efforts};
 
 /// Something of a request that a model or its server may not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +113,8 @@ pub struct ModelLimits {
     pub efforts: Option<Efforts>,
     /// The name of Chat's output limit that the upstream was found to take, instead of the table's.
     pub chat_limit: Option<ChatLimit>,
+    /// Where the host was found not to serve the model.
+    pub closed: Surfaces,
 }
 
 // === impl Features ===

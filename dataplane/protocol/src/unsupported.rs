@@ -1,11 +1,12 @@
 //! What an upstream's error says that it does not take: a hint, the name of the output limit, the question for usage,
-//! reasoning of another account, or a web search.
+//! reasoning of another account, a web search, or the model on the path that was called.
 //!
 //! Errors quote what the client wrote, so what they say is only believed where no client's text can stand: in members of
 //! their own, or at the beginning of the message in a vendor's fixed words. Whoever acts on words alone makes sure that
 //! the refused value holds none ([`crate::request::Held`]).
 
 mod names;
+mod surface;
 mod wordings;
 
 use serde_json::Value;
@@ -19,6 +20,7 @@ const MAX_ENTRIES: usize = 16;
 
 /// What an upstream's error says that it does not take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about an error")]
 pub struct Unsupported {
     /// `stream_options`, by which usage is asked for, or what is in it.
     pub usage: bool,
@@ -34,6 +36,8 @@ pub struct Unsupported {
     pub coded: bool,
     /// The name of Chat's output limit that is refused.
     pub chat_limit: Option<ChatLimit>,
+    /// The way in which the model was called, while another may serve it.
+    pub surface: bool,
 }
 
 /// A parameter that is refused.
@@ -46,12 +50,15 @@ struct Refused {
     coded: bool,
 }
 
-/// What an error of this status says. Linear in the body.
-pub fn read(status: u16, body: &[u8]) -> Unsupported {
+/// What an error of this status says. Linear in the body. `kind` is the type of the error by its head, as Amazon's services
+/// write it there.
+pub fn read(status: u16, kind: Option<&str>, body: &[u8]) -> Unsupported {
+    let surface = body.len() <= MAX_BYTES && surface::is_refused(status, kind, body);
     if !matches!(status, 400 | 422) {
-        return Unsupported::default();
+        return Unsupported { surface, ..Unsupported::default() };
     }
     let mut found = Unsupported {
+        surface,
         usage: names_usage(body),
         reasoning: status == 400 && names_reasoning(body),
         web_search: status == 400 && names_web_search(body),

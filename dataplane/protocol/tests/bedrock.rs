@@ -14,12 +14,12 @@ use routeapi_protocol::{
     codec::{Head, ResponseContext},
     dialect::Operation,
     framing::Framing,
-    host::Host,
+    host::{Host, Surface, Surfaces},
     inbound::{Inbound, route},
     limits::ModelLimits,
     problem::{ProblemKind, RetryHints},
     report::Mode,
-    request::{Destination, ParsedRequest, Prepared, Unprepared},
+    request::{Destination, LeftOut, ParsedRequest, Prepared, Unprepared},
     response_stats::ResponseStats,
     response_translation::ResponseTranslation,
     wire::{
@@ -427,6 +427,38 @@ fn converse_is_what_others_are_translated_to_last() {
     assert_eq!(prepared.translation.operation(), Operation::Messages);
     let prepared = prepare("/v1/chat/completions", &chat, Host::Bedrock, Operation::Converse).unwrap();
     assert_eq!(prepared.translation.operation(), Operation::Converse);
+}
+
+#[test]
+fn a_model_that_is_closed_on_one_surface_is_called_on_the_next() {
+    const ALL: [Operation; 4] =
+        [Operation::Converse, Operation::Messages, Operation::ChatCompletions, Operation::Responses];
+    let chat = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    let prepare = |model, path: &str, body: &Value, closed: &[Surface]| {
+        let closed = closed.iter().copied().fold(Surfaces::NONE, Surfaces::with);
+        let to = Destination { model: Some(model), ..destination(Host::Bedrock, &ALL) };
+        ask(path, Head::default(), body).prepare_without(to, Mode::Strict, LeftOut { closed, ..LeftOut::default() })
+    };
+    let nova = "us.amazon.nova-pro-v1:0";
+    let oss = "openai.gpt-oss-120b-1:0";
+    let (first, last) = (Surface::OpenAiChatCompletions, Surface::OpenAiResponses);
+    let rows: [(&str, &str, &Value, &[Surface], &str, Surface); 7] = [
+        (CLAUDE, "/v1/messages", &messages(false), &[], "/invoke", Surface::InvokeModel),
+        (CLAUDE, "/v1/messages", &messages(false), &[Surface::InvokeModel], "/converse", Surface::Converse),
+        (CLAUDE, "/model/m/converse", &converse(), &[Surface::Converse], "/invoke", Surface::InvokeModel),
+        (nova, "/v1/chat/completions", &chat, &[], "/converse", Surface::Converse),
+        (nova, "/v1/chat/completions", &chat, &[Surface::Converse], "/openai/v1/chat/completions", first),
+        (oss, "/v1/chat/completions", &chat, &[first], "/openai/v1/responses", last),
+        (oss, "/v1/chat/completions", &chat, &[first, last], "/converse", Surface::Converse),
+    ];
+    for (model, path, body, closed, expected, surface) in rows {
+        let prepared = prepare(model, path, body, closed).unwrap();
+        assert!(prepared.path.ends_with(expected), "{path} {closed:?}: {}", prepared.path);
+        assert_eq!(prepared.surface, Some(surface), "{path} {closed:?}");
+    }
+    let everywhere = [Surface::InvokeModel, Surface::Converse];
+    let nowhere = prepare(CLAUDE, "/v1/messages", &messages(false), &everywhere);
+    assert!(matches!(nowhere, Err(Unprepared::Unreachable)), "{nowhere:?}");
 }
 
 #[test]

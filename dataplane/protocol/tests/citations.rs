@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use index::{CASES, Part, Where};
+use index::{CASES, Where};
 
 const HARD_CASES: &str = "docs/protocols/hard-cases.md";
 
@@ -153,8 +153,7 @@ fn rows(table: &str) -> Vec<Row<'_>> {
 fn state(proof: Where) -> String {
     match proof {
         Where::Test(..) | Where::Request | Where::Answer => "tested".to_owned(),
-        Where::Later(Part::DataPlane) => "data plane".to_owned(),
-        Where::Later(part) => format!("waits for {part:?}"),
+        Where::DataPlane => "data plane".to_owned(),
     }
 }
 

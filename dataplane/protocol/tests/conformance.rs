@@ -71,9 +71,12 @@ const VERTEX: &[Operation] =
     &[GenerateContent, EmbedContent, CountTokens, Operation::Predict, ChatCompletions, Messages, MessagesCountTokens];
 
 /// What a region of Bedrock has.
-const BEDROCK: &[Operation] = &[Converse, ConverseCountTokens, Messages, ChatCompletions, Responses];
+const BEDROCK: &[Operation] =
+    &[Converse, ConverseCountTokens, Messages, ChatCompletions, Responses, Operation::InvokeEmbedding];
+/// What its endpoint of the vendors' own APIs has.
+const MANTLE: &[Operation] = &[ChatCompletions, Responses, Messages, MessagesCountTokens];
 
-const UPSTREAMS: [Upstream; 12] = [
+const UPSTREAMS: [Upstream; 15] = [
     Upstream {
         name: "OpenAI",
         host: Host::Vendor,
@@ -96,6 +99,19 @@ const UPSTREAMS: [Upstream; 12] = [
     Upstream { name: "Bedrock, Claude", host: Host::Bedrock, model: Some("anthropic.claude-x"), operations: BEDROCK },
     Upstream { name: "Bedrock, OpenAI", host: Host::Bedrock, model: Some("openai.gpt-oss-x"), operations: BEDROCK },
     Upstream { name: "Bedrock, others", host: Host::Bedrock, model: Some("amazon.nova-x"), operations: BEDROCK },
+    Upstream { name: "Bedrock, embeddings", host: Host::Bedrock, model: Some("cohere.embed-x"), operations: BEDROCK },
+    Upstream {
+        name: "Bedrock Mantle, Claude",
+        host: Host::Mantle,
+        model: Some("anthropic.claude-x"),
+        operations: MANTLE,
+    },
+    Upstream {
+        name: "Bedrock Mantle, others",
+        host: Host::Mantle,
+        model: Some("openai.gpt-oss-x"),
+        operations: MANTLE,
+    },
 ];
 
 #[test]

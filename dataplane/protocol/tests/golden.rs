@@ -52,7 +52,7 @@ fn sent(request: &Request, from: Operation, to: Operation, model: &str) -> Strin
         Err(refusal) => section.push_str(&format!("refused: {refusal}\n")),
         Ok(warnings) => {
             let framing = if request.stream { Framing::Sse } else { Framing::Whole };
-            let asked = Asked { operation: to, model, framing, query: None, head: None };
+            let asked = Asked { operation: to, model, framing, query: None, head: None, surface: None };
             let place = Host::Vendor.place(&asked).unwrap();
             section.push_str(&format!("POST {}\n", place.path));
             for (name, value) in &place.headers {

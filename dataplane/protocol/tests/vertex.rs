@@ -1,4 +1,4 @@
-//! Vertex AI and Azure in whole requests: what is sent where for clients of each dialect.
+//! Vertex AI in whole requests: what is sent where for clients of each dialect.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,8 +7,9 @@
     reason = "a test may stop at the first surprise"
 )]
 
+use bytes::Bytes;
 use routeapi_protocol::{
-    codec::Head,
+    codec::{Head, ResponseContext},
     dialect::Operation,
     host::Host,
     inbound::{Inbound, route},
@@ -59,6 +60,30 @@ fn hard_case_248_a_count_for_gemini_holds_the_prompt() {
     assert_eq!(body["contents"][0]["parts"][0]["text"], "hi");
     assert_eq!(body["systemInstruction"]["parts"][0]["text"], "s");
     assert!(body.get("generateContentRequest").is_none(), "{body}");
+}
+
+#[test]
+fn hard_case_227_an_answer_without_usage_or_message_is_an_answer() {
+    let answers = [
+        json!({"id": "c", "object": "chat.completion", "created": 1, "model": "meta/llama-4",
+            "choices": [{"index": 0, "finish_reason": "length"}], "usage": {"prompt_tokens": 3, "total_tokens": 3}}),
+        json!({"id": "c", "object": "chat.completion", "created": 1, "model": "meta/llama-4",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]}),
+    ];
+    let context = ResponseContext { model: "m".into(), id: "abc".into(), created: 1, ..ResponseContext::default() };
+    for (answer, counted) in answers.into_iter().zip([true, false]) {
+        let body = Bytes::from(answer.to_string());
+        let chat = prepare("/v1/chat/completions", "meta/llama-4", &conversation(false));
+        assert_eq!(chat.path, "/endpoints/openapi/chat/completions");
+        let passed = chat.translation.whole(&context, 200, None, body.clone()).unwrap();
+        assert_eq!((passed.body, passed.changed, passed.stats.usage.is_some()), (body.clone(), false, counted));
+        let messages = prepare("/v1/messages", "meta/llama-4", &conversation(false));
+        let translated = messages.translation.whole(&context, 200, None, body).unwrap();
+        let told: Value = serde_json::from_slice(&translated.body).unwrap();
+        let input = if counted { 3 } else { 0 };
+        assert_eq!((&told["type"], &told["usage"]["input_tokens"]), (&json!("message"), &json!(input)));
+        assert_eq!((&told["usage"]["output_tokens"], translated.stats.usage.is_some()), (&json!(0), counted));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use routeapi_protocol::limits::{ChatLimit, Features};
+use routeapi_protocol::{host::Surface, limits::ChatLimit, request::LeftOut};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -61,6 +61,9 @@ struct Refused {
     /// The name of the output limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_limit: Option<&'static str>,
+    /// Where the upstream does not serve the model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    closed: Vec<&'static str>,
 }
 
 /// Whether an upstream takes part, and when it does again.
@@ -90,20 +93,17 @@ impl UpstreamState {
             in_flight: upstream.load.in_flight(),
             expected_first_content_ms: latency.and_then(|latency| u64::try_from(latency.as_millis()).ok()),
             refuses_stream_options: learned.stream_options,
-            learned: learned
-                .models
-                .into_iter()
-                .map(|(model, hints, limit)| (model, Refused::of(hints, limit)))
-                .collect(),
+            learned: learned.models.into_iter().map(|(model, refused)| (model, Refused::of(refused))).collect(),
             by_namespace: alone.into_iter().map(|(name, state)| (name, Shown::of(state, now))).collect(),
         }
     }
 }
 
 impl Refused {
-    fn of(hints: Features, limit: Option<ChatLimit>) -> Self {
-        let unsupported = hints.iter().map(|hint| format!("{hint:?}")).collect();
-        Self { unsupported, output_limit: limit.map(ChatLimit::name) }
+    fn of(refused: LeftOut) -> Self {
+        let unsupported = refused.hints.iter().map(|hint| format!("{hint:?}")).collect();
+        let closed = refused.closed.iter().map(Surface::name).collect();
+        Self { unsupported, output_limit: refused.chat_limit.map(ChatLimit::name), closed }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use routeapi_crds::value::Capability;
 use routeapi_metering::Price;
-use routeapi_protocol::limits::ModelLimits;
+use routeapi_protocol::{host::Surfaces, limits::ModelLimits};
 
 use super::runtime::Upstream;
 
@@ -44,6 +44,7 @@ impl Upstream {
             capabilities_stated: !can.is_empty() || !self.capabilities.is_empty(),
             efforts: offer.and_then(|offer| offer.efforts),
             chat_limit: None,
+            closed: Surfaces::NONE,
         };
         let base_model = offer.and_then(|offer| offer.base_model.as_deref());
         Some(if self.foreign {

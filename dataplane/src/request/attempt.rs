@@ -244,7 +244,11 @@ impl<'a> FallbackLoop<'a> {
         let model = upstream.model.as_deref().unwrap_or(read.request.model());
         let setting = || read.request.reasoning_setting(read.needs);
         let known = upstream.learned.left_out(model, setting, clock::mono());
-        if self.route.mode == Mode::Strict { LeftOut { usage: known.usage, ..LeftOut::default() } } else { known }
+        if self.route.mode == Mode::Strict {
+            LeftOut { usage: known.usage, closed: known.closed, ..LeftOut::default() }
+        } else {
+            known
+        }
     }
 
     /// What the configuration in force has in the place of a planned upstream.
@@ -292,8 +296,15 @@ impl<'a> FallbackLoop<'a> {
                 None => Box::pin(self.replaces_token(upstream, failure, shown)).await.then_some(sent),
             };
             let Some(left_out) = left_out else { break outcome };
+            let next = match self.prepare(upstream, left_out).await? {
+                Some(next) => next,
+                // Rare, and not to be kept room for by every request.
+                None => match Box::pin(self.reopened(upstream, &mut repeats)).await? {
+                    Some(next) => next,
+                    None => break outcome,
+                },
+            };
             guard.attempts.fail(failure.code(), clock::mono());
-            let Some(next) = self.prepare(upstream, left_out).await? else { break outcome };
             repeats.repeated(&next);
             prepared = next;
         };
@@ -306,6 +317,14 @@ impl<'a> FallbackLoop<'a> {
                 self.note_failure(upstream, failure, guard)?;
                 Ok(None)
             }
+        }
+    }
+
+    /// The request for what was closed once and may be open again, where the upstream does not serve the model anywhere else.
+    async fn reopened(&mut self, upstream: &Arc<Upstream>, repeats: &mut Repeats) -> Result<Option<Prepared>, Refusal> {
+        match repeats.reopen() {
+            Some(left_out) => self.prepare(upstream, left_out).await,
+            None => Ok(None),
         }
     }
 

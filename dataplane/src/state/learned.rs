@@ -14,6 +14,7 @@ use std::{
 };
 
 use routeapi_protocol::{
+    host::Surfaces,
     limits::{ChatLimit, Features},
     request::{LeftOut, ReasoningSetting},
 };
@@ -53,6 +54,8 @@ struct Model {
     hints: [Features; 3],
     /// The name of Chat's output limit.
     chat_limit: Option<ChatLimit>,
+    /// Where the host does not serve it.
+    closed: Surfaces,
 }
 
 /// What is known to be refused, for people.
@@ -60,8 +63,8 @@ struct Model {
 pub struct Overview {
     /// `stream_options`, by which usage is asked for in a Chat stream.
     pub stream_options: bool,
-    /// Hints and names by model.
-    pub models: Vec<(String, Features, Option<ChatLimit>)>,
+    /// By model.
+    pub models: Vec<(String, LeftOut)>,
 }
 
 // === impl Learned ===
@@ -90,6 +93,7 @@ impl Learned {
             web_search: facts.refuses_web_search.is_some(),
             hints: known.map(|known| known.hints_for(setting())).unwrap_or_default(),
             chat_limit: known.and_then(|known| known.chat_limit),
+            closed: known.map(|known| known.closed).unwrap_or_default(),
         }
     }
 
@@ -106,7 +110,7 @@ impl Learned {
             *known = Some(now);
             is_new = true;
         }
-        let is_of_model = !refused.hints.is_empty() || refused.chat_limit.is_some();
+        let is_of_model = !refused.hints.is_empty() || refused.chat_limit.is_some() || !refused.closed.is_empty();
         if is_of_model && model.len() <= MAX_MODEL_BYTES {
             is_new |= facts.learn(model, setting, refused, now);
         }
@@ -120,7 +124,8 @@ impl Learned {
         self.forget_old(&mut facts, now);
         let model = |known: &Model| {
             let hints = known.hints.into_iter().fold(Features::NONE, Features::or);
-            (known.id.clone(), hints, known.chat_limit)
+            let (chat_limit, closed) = (known.chat_limit, known.closed);
+            (known.id.clone(), LeftOut { hints, chat_limit, closed, ..LeftOut::default() })
         };
         Overview { stream_options: facts.refuses_usage.is_some(), models: facts.models.iter().map(model).collect() }
     }
@@ -154,7 +159,13 @@ impl Facts {
             let oldest = self.models.iter().enumerate().min_by_key(|(_, known)| known.since).map_or(0, |(at, _)| at);
             self.models.swap_remove(oldest);
         }
-        let mut model = Model { id: id.to_owned(), since: now, hints: [Features::NONE; 3], chat_limit: None };
+        let mut model = Model {
+            id: id.to_owned(),
+            since: now,
+            hints: [Features::NONE; 3],
+            chat_limit: None,
+            closed: Surfaces::NONE,
+        };
         let is_new = model.learn(setting, refused);
         self.models.push(model);
         is_new
@@ -175,7 +186,7 @@ impl Model {
 
     /// Returns whether that is new.
     fn learn(&mut self, setting: ReasoningSetting, refused: LeftOut) -> bool {
-        let before = (self.hints, self.chat_limit);
+        let before = (self.hints, self.chat_limit, self.closed);
         let [by_default, on, off] = &mut self.hints;
         let hints = match setting {
             ReasoningSetting::Default => by_default,
@@ -184,19 +195,29 @@ impl Model {
         };
         *hints = hints.or(refused.hints);
         self.chat_limit = refused.chat_limit.or(self.chat_limit);
-        before != (self.hints, self.chat_limit)
+        // What was open again in the turn that taught this is not closed any more.
+        if !refused.closed.is_empty() {
+            self.closed = refused.closed;
+        }
+        before != (self.hints, self.chat_limit, self.closed)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use routeapi_protocol::limits::Feature;
+    use routeapi_protocol::{host::Surface, limits::Feature};
 
     use super::*;
 
     const USAGE: LeftOut = LeftOut { usage: true, ..NOTHING };
-    const NOTHING: LeftOut =
-        LeftOut { usage: false, reasoning: false, web_search: false, hints: Features::NONE, chat_limit: None };
+    const NOTHING: LeftOut = LeftOut {
+        usage: false,
+        reasoning: false,
+        web_search: false,
+        hints: Features::NONE,
+        chat_limit: None,
+        closed: Surfaces::NONE,
+    };
 
     fn hint(feature: Feature) -> LeftOut {
         LeftOut { hints: Features::NONE.with(feature), ..NOTHING }
@@ -248,6 +269,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_closed_to_a_model_is_known_whatever_is_asked_and_can_open_again() {
+        let (learned, now) = (Learned::default(), Instant::now());
+        let closed = |surfaces: &[Surface]| surfaces.iter().copied().fold(Surfaces::NONE, Surfaces::with);
+        let lesson = |surfaces| LeftOut { closed: closed(surfaces), ..NOTHING };
+        assert!(learned.learn("m", ReasoningSetting::On, lesson(&[Surface::InvokeModel]), now));
+        assert!(!learned.learn("m", ReasoningSetting::Off, lesson(&[Surface::InvokeModel]), now));
+        let known = |model| left_out(&learned, model, ReasoningSetting::Default, now).closed;
+        assert_eq!((known("m"), known("n")), (closed(&[Surface::InvokeModel]), Surfaces::NONE));
+        assert!(learned.learn("m", ReasoningSetting::On, lesson(&[Surface::Converse]), now));
+        assert_eq!(known("m"), closed(&[Surface::Converse]), "the other one serves it again");
+        learned.learn("m", ReasoningSetting::On, hint(Feature::Seed), now);
+        assert_eq!(known("m"), closed(&[Surface::Converse]), "a hint says nothing of surfaces");
+    }
+
+    #[test]
     fn models_are_bounded_and_the_oldest_makes_room() {
         let (learned, start) = (Learned::default(), Instant::now());
         for at in 0..1_000_u32 {
@@ -256,7 +292,7 @@ mod tests {
         }
         let overview = learned.overview(start);
         assert_eq!(overview.models.len(), MAX_MODELS);
-        assert!(overview.models.iter().any(|(id, ..)| id == "m-999"));
+        assert!(overview.models.iter().any(|(id, _)| id == "m-999"));
         assert!(!learned.learn(&"m".repeat(300), ReasoningSetting::Default, hint(Feature::Seed), start));
     }
 }

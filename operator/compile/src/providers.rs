@@ -258,6 +258,7 @@ fn build(spec: &AIProviderSpec, address: Option<Address>, found: Resolved) -> Pr
         endpoints: endpoints(spec, address.as_ref()),
         base_url: address.map(|address| address.url).unwrap_or_default(),
         azure_api_version: azure_openai.as_ref().map(|it| it.api_version.clone()).filter(|version| version != "v1"),
+        bedrock_endpoint: cloud::bedrock_endpoint(spec),
         credential,
         tls,
         proxy,

@@ -4,9 +4,10 @@
 |---|---|
 | `/anthropic/v1/messages`, `/anthropic/v1/messages/count_tokens` | Claude's, with its own stream |
 | `/v1/chat/completions`, `/v1/responses` | OpenAI's |
+| `/openai/v1/chat/completions`, `/openai/v1/responses` | the same, for newer models |
 
 A key of Bedrock comes as bearer (or `x-api-key`, to Claude's); signatures are for the service `bedrock-mantle`. The
-words of its refusals are an estimate: no SDK depends on them.
+words of its refusals are those that users report; no SDK depends on them.
 """
 
 import datetime
@@ -14,7 +15,12 @@ import datetime
 from . import aws, behind, sigv4
 from .server import Fake, document
 
-KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+OPENAI = ("/v1/chat/completions", "/v1/responses", "/openai/v1/chat/completions", "/openai/v1/responses")
+# What is below `/openai/v1` alone; all else is below `/v1`.
+BELOW_OPENAI = ("openai.gpt-5", "google.gemma-4", "xai.", "example.")
+# What has Responses alone, and what has Chat Completions alone.
+NO_CHAT, NO_RESPONSES = ("openai.gpt-5",), ("google.gemma-",)
+KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 class Mantle(Fake):
@@ -36,14 +42,17 @@ class Mantle(Fake):
     def answer(self, request):
         claude = request.path in ("/anthropic/v1/messages", "/anthropic/v1/messages/count_tokens")
         refused = lambda status, words: _refused(claude, status, words)
-        if request.method != "POST" or not (claude or request.path in ("/v1/chat/completions", "/v1/responses")):
+        if request.method != "POST" or not (claude or request.path in OPENAI):
             return refused(404, f"There is no {request.method} {request.path}")
         if words := self._refusal(request, claude):
             return refused(401, words)
         model = (request.json or {}).get("model")
         if model in self.missing:
             return refused(404, f"The model '{model}' isn't supported on this route")
-        return self.behind.post(request.path.removeprefix("/anthropic"), request.body, behind.own(request)).reply()
+        if not claude and (words := _not_here(request.path, model or "")):
+            return refused(400, words)
+        path = request.path.removeprefix("/anthropic").removeprefix("/openai")
+        return self.behind.post(path, request.body, behind.own(request)).reply()
 
     def _refusal(self, request, claude):
         key = request.bearer or (request.headers.get("x-api-key") if claude else None)
@@ -55,6 +64,16 @@ class Mantle(Fake):
         except sigv4.Refused as refused:
             return str(refused)
         return None
+
+
+def _not_here(path, model):
+    prefix, call = path.removeprefix("/openai") != path, path.removeprefix("/openai")
+    without = NO_CHAT if call == "/v1/chat/completions" else NO_RESPONSES
+    if model.startswith("anthropic.") or model.startswith(without):
+        return f"The model '{model}' does not support the '{call}' API"
+    if prefix != model.startswith(BELOW_OPENAI):
+        return f"The model '{model}' isn't supported on this route"
+    return None
 
 
 def _refused(claude, status, words):

@@ -150,7 +150,7 @@ mod tests {
     use crate::{framing::Framing, stored::StoredCall};
 
     fn path(version: &str, operation: Operation, model: &str) -> String {
-        let asked = Asked { operation, model, framing: Framing::Sse, query: None, head: None };
+        let asked = Asked { operation, model, framing: Framing::Sse, query: None, head: None, surface: None };
         place(version.parse().unwrap(), &asked).unwrap().path
     }
 
@@ -202,6 +202,7 @@ mod tests {
                 framing: Framing::Whole,
                 query: None,
                 head: None,
+                surface: None,
             };
             assert!(place(version, &asked).is_err(), "{model:?}");
         }

@@ -14,7 +14,10 @@ pub(crate) mod claude;
 use bytes::Bytes;
 use percent_encoding::utf8_percent_encode;
 
-use super::place::{Asked, ENCODED, Place, UnsafeModel, check};
+use super::{
+    place::{Asked, ENCODED, Place, UnsafeModel, check},
+    surface::{Surface, Surfaces},
+};
 pub(super) use crate::codec::converse::models::vendors_id;
 use crate::{
     codec::{
@@ -56,16 +59,24 @@ pub(super) fn place(asked: &Asked<'_>) -> Result<Place, UnsafeModel> {
     Ok(Place { path, headers: Vec::new(), wire, model_in_path: true })
 }
 
-/// Whether a model, by its id in the tables, is served by this operation. What a model is that nobody knows, such as one
-/// behind an ARN, is not guessed: Converse serves it.
-pub(super) fn serves(operation: Operation, model: &str) -> bool {
-    match operation {
-        Operation::Converse | Operation::ConverseCountTokens => true,
-        Operation::Messages => vendor(model) == Vendor::Claude,
-        Operation::InvokeEmbedding => embed::invoked_model_embeds(model),
-        Operation::ChatCompletions | Operation::Responses => vendor(model) == Vendor::OpenAi,
-        _ => false,
-    }
+/// The surface on which a model, by its id in the tables, is served by this operation, apart from those that are closed to it.
+/// What a model is that nobody knows, such as one behind an ARN, is not guessed: Converse serves it. Only where Converse has
+/// refused a model, OpenAI's dialects are tried, which serve open models of many vendors.
+pub(super) fn surface(operation: Operation, model: &str, closed: Surfaces) -> Option<Surface> {
+    let vendor = vendor(model);
+    let takes_openais = vendor == Vendor::OpenAi || (vendor != Vendor::Claude && closed.contains(Surface::Converse));
+    let surface = match operation {
+        Operation::InvokeEmbedding if embed::invoked_model_embeds(model) => Surface::InvokeModel,
+        // It does nothing else.
+        _ if embed::invoked_model_embeds(model) => return None,
+        Operation::Converse => Surface::Converse,
+        Operation::ConverseCountTokens => Surface::CountTokens,
+        Operation::Messages if vendor == Vendor::Claude => Surface::InvokeModel,
+        Operation::ChatCompletions if takes_openais => Surface::OpenAiChatCompletions,
+        Operation::Responses if takes_openais => Surface::OpenAiResponses,
+        _ => return None,
+    };
+    closed.first_open(&[surface])
 }
 
 /// A path of OpenAI's that names no model.
@@ -92,7 +103,7 @@ mod tests {
     use super::*;
 
     fn asked(operation: Operation, model: &str, framing: Framing) -> Result<Place, UnsafeModel> {
-        place(&Asked { operation, model, framing, query: None, head: None })
+        place(&Asked { operation, model, framing, query: None, head: None, surface: None })
     }
 
     #[test]
@@ -156,8 +167,9 @@ mod tests {
 
     #[test]
     fn what_serves_a_model_depends_on_whose_it_is() {
-        use Operation::{ChatCompletions, Converse, Embeddings, Messages, Responses};
-        let rows: [(&str, &[Operation]); 5] = [
+        use Operation::{ChatCompletions, Converse, InvokeEmbedding, Messages, Responses};
+        let rows: [(&str, &[Operation]); 6] = [
+            ("us.cohere.embed-v4:0", &[InvokeEmbedding]),
             ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", &[Converse, Messages]),
             ("claude-sonnet-4-5", &[Converse, Messages]),
             ("openai.gpt-oss-120b-1:0", &[Converse, ChatCompletions, Responses]),
@@ -165,8 +177,29 @@ mod tests {
             ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc", &[Converse]),
         ];
         for (model, served) in rows {
-            for operation in [Converse, Messages, ChatCompletions, Responses, Embeddings] {
-                assert_eq!(serves(operation, model), served.contains(&operation), "{operation} {model}");
+            for operation in [Converse, Messages, ChatCompletions, Responses, InvokeEmbedding] {
+                let open = surface(operation, model, Surfaces::NONE).is_some();
+                assert_eq!(open, served.contains(&operation), "{operation} {model}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_surface_serves_where_the_first_is_closed() {
+        use Operation::{ChatCompletions, Converse, Messages, Responses};
+        let closed = |surfaces: &[Surface]| surfaces.iter().copied().fold(Surfaces::NONE, Surfaces::with);
+        let rows: [(&str, &[Surface], &[Operation]); 6] = [
+            ("anthropic.claude-sonnet-4-5-20250929-v1:0", &[Surface::InvokeModel], &[Converse]),
+            ("anthropic.claude-sonnet-4-5-20250929-v1:0", &[Surface::Converse], &[Messages]),
+            ("openai.gpt-oss-120b-1:0", &[Surface::OpenAiChatCompletions], &[Converse, Responses]),
+            ("qwen.qwen3-32b-v1:0", &[Surface::Converse], &[ChatCompletions, Responses]),
+            ("qwen.qwen3-32b-v1:0", &[Surface::Converse, Surface::OpenAiResponses], &[ChatCompletions]),
+            ("amazon.nova-pro-v1:0", &[Surface::OpenAiResponses], &[Converse]),
+        ];
+        for (model, refused, served) in rows {
+            for operation in [Converse, Messages, ChatCompletions, Responses] {
+                let open = surface(operation, model, closed(refused)).is_some();
+                assert_eq!(open, served.contains(&operation), "{operation} {model}");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
+use super::surface::Surface;
 use crate::{codec::Head, dialect::Operation, framing::Framing, wire::Wire};
 
 /// Longest model id in a path, in bytes: far more than any vendor's (an AWS ARN has up to 2,048 characters), and far less
@@ -38,6 +39,8 @@ pub struct Asked<'a> {
     pub query: Option<&'static str>,
     /// The client's head, where it speaks the same dialect as the upstream.
     pub head: Option<&'a Head>,
+    /// On which surface, where the host has several.
+    pub surface: Option<Surface>,
 }
 
 /// Where and how an operation is to be had.

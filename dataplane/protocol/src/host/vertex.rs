@@ -154,7 +154,8 @@ mod tests {
     use crate::{codec::Head, framing::Framing};
 
     fn path(operation: Operation, model: &str, framing: Framing) -> Result<String, UnsafeModel> {
-        place(&Asked { operation, model, framing, query: Some("beta=true"), head: None }).map(|place| place.path)
+        place(&Asked { operation, model, framing, query: Some("beta=true"), head: None, surface: None })
+            .map(|place| place.path)
     }
 
     #[test]
@@ -259,8 +260,14 @@ mod tests {
     fn hard_cases_245_and_246_only_known_flags_are_passed_on() {
         let flags = ["context-1m-2025-08-07", "files-api-2025-04-14", "prompt-caching-2024-07-31"];
         let head = Head { anthropic_beta: flags.map(str::to_owned).to_vec(), ..Head::default() };
-        let asked =
-            |operation| Asked { operation, model: "claude-x", framing: Framing::Whole, query: None, head: Some(&head) };
+        let asked = |operation| Asked {
+            operation,
+            model: "claude-x",
+            framing: Framing::Whole,
+            query: None,
+            head: Some(&head),
+            surface: None,
+        };
         let messages = place(&asked(Operation::Messages)).unwrap();
         assert_eq!(messages.headers, [("anthropic-beta", "context-1m-2025-08-07".to_owned())]);
         assert!(place(&asked(Operation::MessagesCountTokens)).unwrap().headers.is_empty());

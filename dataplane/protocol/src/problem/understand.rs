@@ -352,8 +352,17 @@ const CONTEXT_LENGTH: &[&str] = &[
 ];
 
 /// What vendors say of a model that they do not have and have no word for it.
-const INVALID_MODEL: &[&str] =
-    &["invalid model", "unknown model", "not a valid model", "model identifier is invalid", "model id is not valid"];
+const INVALID_MODEL: &[&str] = &[
+    "invalid model",
+    "unknown model",
+    "not a valid model",
+    "model identifier is invalid",
+    "model id is not valid",
+    // Bedrock's, of a model that it does not have in this way.
+    "doesn't support the model that you provided",
+    "isn't supported on this route",
+    "does not support the '/v1/",
+];
 
 /// What vendors say when they refuse content and have no word for it.
 const CONTENT_FILTERED: &[&str] =
@@ -528,6 +537,12 @@ mod tests {
             OpenAi,
             404,
             r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","code":404}"#,
+            ModelNotFound,
+        ),
+        (
+            OpenAi,
+            400,
+            r#"{"error":{"message":"The model 'x' isn't supported on this route","type":"invalid_request_error"}}"#,
             ModelNotFound,
         ),
         (OpenAi, 404, r#"{"detail":"Not Found"}"#, NotFound),

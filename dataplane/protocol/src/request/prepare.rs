@@ -47,8 +47,10 @@ impl ParsedRequest {
     /// # Errors
     /// As those of [`Self::prepare`].
     pub fn prepare_without(&self, to: Destination<'_>, mode: Mode, left_out: LeftOut) -> Result<Prepared, Unprepared> {
-        let prepared = self.prepare_in_lane(to.without(left_out), mode, left_out)?;
-        Ok(Prepared { left_out, ..prepared })
+        let to = to.without(left_out);
+        let prepared = self.prepare_in_lane(to, mode, left_out)?;
+        let surface = to.surface(prepared.translation.operation(), &self.model);
+        Ok(Prepared { left_out, surface, ..prepared })
     }
 
     fn prepare_in_lane(&self, to: Destination<'_>, mode: Mode, left_out: LeftOut) -> Result<Prepared, Unprepared> {
@@ -140,6 +142,7 @@ impl ParsedRequest {
             returns_reasoning: false,
             offers_search: false,
             left_out: LeftOut::default(),
+            surface: None,
             translation,
         })
     }
@@ -222,6 +225,7 @@ impl ParsedRequest {
             returns_reasoning: returns_reasoning && !left_out.reasoning,
             offers_search,
             left_out,
+            surface: None,
             translation,
         })
     }
@@ -278,6 +282,7 @@ impl ParsedRequest {
             returns_reasoning: false,
             offers_search: false,
             left_out: LeftOut::default(),
+            surface: None,
             translation,
         })
     }
@@ -332,6 +337,7 @@ impl ParsedRequest {
             returns_reasoning: false,
             offers_search: false,
             left_out: LeftOut::default(),
+            surface: None,
             translation,
         })
     }
@@ -462,7 +468,8 @@ impl ParsedRequest {
         same: bool,
     ) -> Result<Place, Unprepared> {
         let (query, head) = if same { (self.matched.query, Some(&self.head)) } else { (None, None) };
-        let asked = Asked { operation, model: to.model.unwrap_or(&self.model), framing, query, head };
+        let surface = to.surface(operation, &self.model);
+        let asked = Asked { operation, model: to.model.unwrap_or(&self.model), framing, query, head, surface };
         let place = to.host.place(&asked).map_err(|error| match to.model {
             Some(_) => Unprepared::UnsafeModel(error),
             None => Unprepared::Malformed(Malformed::of("model", error.to_string())),

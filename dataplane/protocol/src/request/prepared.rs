@@ -8,7 +8,7 @@ use crate::{
     defaults::Defaults,
     dialect::Operation,
     embed::BatchPart,
-    host::{Host, UnsafeModel},
+    host::{Host, Surface, Surfaces, UnsafeModel},
     limits::{ChatLimit, Feature, Features, ModelLimits},
     report::{Refusal, Warning},
     response_translation::ResponseTranslation,
@@ -48,6 +48,8 @@ pub struct LeftOut {
     pub hints: Features,
     /// The name of Chat's output limit: the other one is written.
     pub chat_limit: Option<ChatLimit>,
+    /// Where the host does not serve the model: it is called elsewhere.
+    pub closed: Surfaces,
 }
 
 /// Why a request cannot be prepared for an upstream.
@@ -93,6 +95,8 @@ pub struct Prepared {
     pub offers_search: bool,
     /// What the upstream is known to refuse and was left out.
     pub left_out: LeftOut,
+    /// The surface that it goes to, where the host has several.
+    pub surface: Option<Surface>,
     /// The answer's way back.
     pub translation: ResponseTranslation,
 }
@@ -101,7 +105,13 @@ impl<'a> Destination<'a> {
     /// Whether a request for this model can be made by this operation.
     pub(super) fn speaks(&self, operation: Operation, requested: &str) -> bool {
         let model = self.base_model.or(self.model).unwrap_or(requested);
-        self.operations.contains(&operation) && self.host.serves(operation, model)
+        self.operations.contains(&operation) && self.host.serves(operation, model, self.limits.closed)
+    }
+
+    /// On which surface that is, where the host has several.
+    pub fn surface(&self, operation: Operation, requested: &str) -> Option<Surface> {
+        let model = self.base_model.or(self.model).unwrap_or(requested);
+        self.host.surface(operation, model, self.limits.closed)
     }
 
     /// The vendor's id of the model, where the one at the upstream does not say so.
@@ -117,7 +127,8 @@ impl<'a> Destination<'a> {
             unsupported = unsupported.with(Feature::WebSearch);
         }
         let chat_limit = left_out.chat_limit.map(ChatLimit::other).or(self.limits.chat_limit);
-        Self { limits: ModelLimits { unsupported, chat_limit, ..self.limits }, ..self }
+        let closed = self.limits.closed.or(left_out.closed);
+        Self { limits: ModelLimits { unsupported, chat_limit, closed, ..self.limits }, ..self }
     }
 }
 

@@ -5,15 +5,21 @@ use crate::{
     codec::{Head, Malformed},
     dialect::Operation,
     framing::Framing,
-    host::Host,
+    host::{Host, Surfaces},
     inbound::MatchedPath,
     ir::Effort,
     limits::{Features, ModelLimits},
     report::{Mode, Warning},
 };
 
-const WITHOUT_USAGE: LeftOut =
-    LeftOut { usage: true, reasoning: false, web_search: false, hints: Features::NONE, chat_limit: None };
+const WITHOUT_USAGE: LeftOut = LeftOut {
+    usage: true,
+    reasoning: false,
+    web_search: false,
+    hints: Features::NONE,
+    chat_limit: None,
+    closed: Surfaces::NONE,
+};
 
 fn matched(operation: Operation) -> MatchedPath {
     MatchedPath { operation, model: None, framing: None, query: None, unknown_query: false, path: None }

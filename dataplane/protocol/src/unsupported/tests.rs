@@ -185,7 +185,7 @@ const ANSWERS: &[(&str, &[Feature], bool, bool)] = &[
 #[test]
 fn refused_hints_are_known_in_the_vendors_own_words() {
     for (body, hints, lasting, coded) in ANSWERS {
-        let found = read(400, body.as_bytes());
+        let found = read(400, None, body.as_bytes());
         let expected = Unsupported {
             hints: set(hints),
             lasting: if *lasting { set(hints) } else { Features::default() },
@@ -193,10 +193,10 @@ fn refused_hints_are_known_in_the_vendors_own_words() {
             ..Unsupported::default()
         };
         assert_eq!(found, expected, "{body}");
-        assert_eq!(read(422, body.as_bytes()), expected, "{body}");
-        assert_eq!(read(429, body.as_bytes()), Unsupported::default(), "{body}");
+        assert_eq!(read(422, None, body.as_bytes()), expected, "{body}");
+        assert_eq!(read(429, None, body.as_bytes()), Unsupported::default(), "{body}");
         for cut in 0..body.len() {
-            let _ = read(400, &body.as_bytes()[..cut]);
+            let _ = read(400, None, &body.as_bytes()[..cut]);
         }
     }
 }
@@ -218,11 +218,11 @@ fn a_refused_name_of_the_output_limit_is_known() {
         ),
     ];
     for (body, name) in rows {
-        assert_eq!(read(400, body.as_bytes()).chat_limit, Some(name), "{body}");
+        assert_eq!(read(400, None, body.as_bytes()).chat_limit, Some(name), "{body}");
     }
     // Both at once, as Mistral lists them.
     let both = r#"{"detail":[{"type":"extra_forbidden","loc":["body","store"],"msg":"Extra inputs are not permitted","input":false},{"type":"extra_forbidden","loc":["body","max_completion_tokens"],"msg":"Extra inputs are not permitted","input":8192}]}"#;
-    let found = read(422, both.as_bytes());
+    let found = read(422, None, both.as_bytes());
     assert_eq!(
         (found.hints, found.chat_limit, found.coded),
         (set(&[Store]), Some(ChatLimit::MaxCompletionTokens), true)
@@ -254,21 +254,21 @@ fn other_errors_name_nothing_that_can_be_left_out() {
         "Bad Request",
         "\"temperature\"",
     ] {
-        let found = read(400, body.as_bytes());
+        let found = read(400, None, body.as_bytes());
         assert_eq!((found.hints, found.chat_limit), (Features::default(), None), "{body}");
     }
     let long = format!(
         r#"{{"error":{{"message":"{}","param":"temperature","code":"unsupported_parameter"}}}}"#,
         "x".repeat(9_000)
     );
-    assert!(read(400, long.as_bytes()).hints.is_empty());
+    assert!(read(400, None, long.as_bytes()).hints.is_empty());
 }
 
 #[test]
 fn refused_usage_and_foreign_reasoning_are_known() {
     let usage = r#"{"error":{"message":"Unrecognized request argument supplied: stream_options"}}"#;
-    assert!(read(400, usage.as_bytes()).usage && read(422, usage.as_bytes()).usage);
+    assert!(read(400, None, usage.as_bytes()).usage && read(422, None, usage.as_bytes()).usage);
     let reasoning = r#"{"error":{"message":"The encrypted content could not be verified."}}"#;
-    assert!(read(400, reasoning.as_bytes()).reasoning && !read(422, reasoning.as_bytes()).reasoning);
-    assert!(!read(500, usage.as_bytes()).usage);
+    assert!(read(400, None, reasoning.as_bytes()).reasoning && !read(422, None, reasoning.as_bytes()).reasoning);
+    assert!(!read(500, None, usage.as_bytes()).usage);
 }

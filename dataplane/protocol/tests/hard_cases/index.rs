@@ -9,23 +9,11 @@ pub enum Where {
     Request,
     /// A row of `answers.rs`.
     Answer,
-    /// Nothing here yet: it belongs to this part of the program.
-    Later(Part),
-}
-
-/// What does not stand in this crate, or not yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// The Azure carrier.
-    Azure,
-    /// The Vertex carrier.
-    Vertex,
-    /// Headers, compression, connections.
+    /// The data plane's tests: it is about headers, compression or connections.
     DataPlane,
 }
 
-use Part::{Azure, DataPlane, Vertex};
-use Where::{Answer, Later, Request, Test};
+use Where::{Answer, DataPlane, Request, Test};
 
 /// By number.
 #[rustfmt::skip]
@@ -55,21 +43,21 @@ pub const CASES: [(u16, Where); 280] = [
     (23, Request),
     (24, Test("src/request/tests.rs", "only_the_model_changes")),
     (25, Test("tests/hard_cases/passed.rs", "events_that_nobody_knows")),
-    (26, Later(DataPlane)),
-    (27, Later(DataPlane)),
-    (28, Later(DataPlane)),
-    (29, Later(DataPlane)),
-    (30, Later(DataPlane)),
+    (26, DataPlane),
+    (27, DataPlane),
+    (28, DataPlane),
+    (29, DataPlane),
+    (30, DataPlane),
     (31, Test("src/request/tests.rs", "anthropic_headers_and_query_travel")),
     (32, Test("src/inbound/tests.rs", "of_a_query_only_what_is_known_goes_on")),
     (33, Test("src/inbound/tests.rs", "lists_probes_and_refusals")),
     (34, Request),
     (35, Request),
     (36, Test("src/request/tests.rs", "only_the_model_changes")),
-    (37, Later(DataPlane)),
+    (37, DataPlane),
     (38, Test("src/lane/tests.rs", "hidden_usage_leaves_no_trace")),
     (39, Answer),
-    (40, Later(DataPlane)),
+    (40, DataPlane),
     (41, Request),
     (42, Test("tests/hard_cases/passed.rs", "events_that_nobody_knows")),
     (43, Answer),
@@ -154,7 +142,7 @@ pub const CASES: [(u16, Where); 280] = [
     (122, Request),
     (123, Request),
     (124, Request),
-    (125, Later(DataPlane)),
+    (125, DataPlane),
     (126, Test("src/codec/messages/stream_decode/tests.rs", "hard_case_126_errors_keep_their_class")),
     (127, Answer),
     (128, Answer),
@@ -169,8 +157,8 @@ pub const CASES: [(u16, Where); 280] = [
     (137, Test("src/problem/understand.rs", "every_shape_is_read")),
     (138, Answer),
     (139, Test("src/problem/retry.rs", "headers_become_waits")),
-    (140, Later(DataPlane)),
-    (141, Later(DataPlane)),
+    (140, DataPlane),
+    (141, DataPlane),
     (142, Request),
     (143, Request),
     (144, Request),
@@ -247,7 +235,7 @@ pub const CASES: [(u16, Where); 280] = [
     (215, Request),
     (216, Request),
     (217, Test("src/codec/messages/request_encode/tests.rs", "hard_cases_217_229_230_cache_marks")),
-    (218, Later(Azure)),
+    (218, Test("tests/azure.rs", "hard_case_218_the_content_filters_words_are_forwarded")),
     (219, Answer),
     (220, Answer),
     (221, Answer),
@@ -256,7 +244,7 @@ pub const CASES: [(u16, Where); 280] = [
     (224, Answer),
     (225, Answer),
     (226, Answer),
-    (227, Later(Vertex)),
+    (227, Test("tests/vertex.rs", "hard_case_227_an_answer_without_usage_or_message_is_an_answer")),
     (228, Test("src/codec/converse/request_encode/tests.rs", "hard_case_228_a_cache_point_is_an_element_of_its_own")),
     (229, Request),
     (230, Test("src/codec/converse/request_encode/tests.rs", "hard_cases_229_and_230_marks_of_results_stand_behind_them_and_keep_their_time_where_it_is_taken")),
@@ -271,7 +259,7 @@ pub const CASES: [(u16, Where); 280] = [
     (239, Test("src/host/bedrock.rs", "hard_cases_239_and_240_a_model_id_is_encoded_once")),
     (240, Test("src/host/bedrock.rs", "hard_cases_239_and_240_a_model_id_is_encoded_once")),
     (241, Test("src/host/bedrock.rs", "hard_case_241_an_id_that_is_encoded_already_is_refused_and_never_encoded_again")),
-    (242, Later(DataPlane)),
+    (242, DataPlane),
     (243, Test("tests/bedrock.rs", "hard_case_243_every_cut_gives_the_same_events_to_every_client")),
     (244, Test("src/codec/converse/stream_decode/tests.rs", "hard_case_244_words_without_a_start_and_numbers_with_gaps")),
     (245, Test("src/host/bedrock/claude.rs", "hard_case_245_a_flag_that_is_not_taken_goes_with_its_member")),
@@ -296,16 +284,16 @@ pub const CASES: [(u16, Where); 280] = [
     (264, Test("src/request/tests.rs", "bound_reasoning_is_left_out_once_it_is_refused")),
     (265, Request),
     (266, Request),
-    (267, Later(DataPlane)),
-    (268, Later(DataPlane)),
+    (267, DataPlane),
+    (268, DataPlane),
     (269, Test("src/codec/messages/request_encode/tests.rs", "calls_and_results_are_neighbours")),
     (270, Test("src/codec/responses/stream_encode/tests.rs", "hard_cases_53_and_270_a_heartbeat_is_the_object_under_the_next_number")),
     (271, Answer),
-    (272, Later(DataPlane)),
+    (272, DataPlane),
     (273, Test("src/codec/messages/request_encode/tests.rs", "hard_cases_1_205_206_273_sampling")),
     (274, Test("src/codec/messages/models.rs", "hard_case_274_ids_match_exactly")),
     (275, Request),
-    (276, Later(Azure)),
+    (276, Test("tests/azure.rs", "hard_case_276_a_bare_reasoning_item_is_left_out")),
     (277, Request),
     (278, Test("src/codec/ids.rs", "hard_case_278_smuggled_state_is_cut_off")),
     (279, Answer),

@@ -11,7 +11,7 @@ use routeapi_channel::{
     catalog::Unreadable,
     snapshot::{self, Provider as Told},
 };
-use routeapi_crds::value::{Endpoint, Host, ProviderType};
+use routeapi_crds::value::{BedrockEndpoint, Endpoint, Host, ProviderType};
 use routeapi_protocol::{
     dialect::{Family, Operation},
     direct::Direct,
@@ -91,6 +91,7 @@ fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, St
         base_url,
         endpoints,
         azure_api_version,
+        bedrock_endpoint,
         credential,
         tls,
         proxy,
@@ -99,7 +100,7 @@ fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, St
         max_concurrent_requests,
         eviction: snapshot::Eviction { consecutive_failures, duration },
     } = told;
-    let (family, operations) = speaks(*type_, endpoints)?;
+    let (family, operations) = speaks(*type_, endpoints, *bedrock_endpoint)?;
     let spec = fingerprint(told);
     let transport = if *type_ == ProviderType::Echo {
         None
@@ -114,7 +115,7 @@ fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, St
         id: id.clone(),
         type_: *type_,
         family,
-        host: host(*type_, azure_api_version.as_deref())?,
+        host: host(*type_, azure_api_version.as_deref(), *bedrock_endpoint)?,
         operations,
         offers: offers(*type_, models),
         offered_models: draft.offered_models(id, spec),
@@ -160,7 +161,11 @@ fn offers(type_: ProviderType, models: &[snapshot::ProviderModel]) -> ModelOffer
     offers
 }
 
-fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family, Vec<Operation>), String> {
+fn speaks(
+    type_: ProviderType,
+    endpoints: &BTreeSet<Endpoint>,
+    bedrock: BedrockEndpoint,
+) -> Result<(Family, Vec<Operation>), String> {
     let direct = |all: &[Direct]| all.iter().copied().map(Operation::Direct).collect();
     let responses = || {
         let calls = [StoredCall::Retrieve, StoredCall::Delete, StoredCall::Cancel, StoredCall::InputItems];
@@ -220,6 +225,11 @@ fn speaks(type_: ProviderType, endpoints: &BTreeSet<Endpoint>) -> Result<(Family
             let google = gemini.into_iter().filter(|operation| *operation != Operation::BatchEmbedContents);
             Ok((Family::Gemini, google.chain(further).chain(anthropic).collect()))
         }
+        // Its keys and its errors are Amazon's, its APIs the vendors' own.
+        ProviderType::Bedrock if bedrock == BedrockEndpoint::Mantle => {
+            let openai = [Operation::ChatCompletions, Operation::Responses];
+            Ok((Family::Bedrock, openai.into_iter().chain(anthropic).collect()))
+        }
         ProviderType::Bedrock => {
             let all = [
                 Operation::Converse,
@@ -247,7 +257,7 @@ fn place(
 }
 
 /// Where and how its dialects are served.
-fn host(type_: ProviderType, azure_api_version: Option<&str>) -> Result<host::Host, String> {
+fn host(type_: ProviderType, azure_api_version: Option<&str>, bedrock: BedrockEndpoint) -> Result<host::Host, String> {
     Ok(match type_ {
         ProviderType::AzureOpenAI => {
             let version = azure_api_version.map(str::parse).transpose();
@@ -257,7 +267,10 @@ fn host(type_: ProviderType, azure_api_version: Option<&str>) -> Result<host::Ho
         ProviderType::OpenAI | ProviderType::Anthropic | ProviderType::Gemini | ProviderType::Echo => {
             host::Host::Vendor
         }
-        ProviderType::Bedrock => host::Host::Bedrock,
+        ProviderType::Bedrock => match bedrock {
+            BedrockEndpoint::Runtime => host::Host::Bedrock,
+            BedrockEndpoint::Mantle => host::Host::Mantle,
+        },
     })
 }
 

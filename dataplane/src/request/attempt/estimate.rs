@@ -42,7 +42,7 @@ pub(super) async fn in_place_of(
 fn nobody_counts(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::NoLane { .. } => true,
-        Refusal::Upstream(failure) => has_no_such_path(failure),
+        Refusal::Upstream(failure) => has_no_such_path(failure) || failure.unsupported.surface,
         _ => false,
     }
 }

@@ -3,9 +3,13 @@
 //! Four kinds of parts: the question for usage, which is the gateway's own; reasoning that another account encrypted; the
 //! web search that another vendor would run in the place of the client's; and hints of the client's, with the name of
 //! Chat's output limit. A route of mode Strict keeps to what its clients wrote.
+//!
+//! A host that serves models in several ways is asked in another way, in the same manner, if it does not serve this model
+//! in the first ([`routeapi_protocol::host::Surface`]).
 
 use routeapi_protocol::{
     dialect::Operation,
+    host::{Surface, Surfaces},
     limits::{ChatLimit, Features},
     report::Mode,
     request::{LeftOut, ParsedRequest, Prepared},
@@ -26,6 +30,8 @@ pub(super) struct Repeats {
     left_out: LeftOut,
     /// What an answer will have shown to be refused, whoever asks.
     lesson: LeftOut,
+    /// Where the model was not served in this turn.
+    closed: Surfaces,
     /// Whether every refusal stood where no text of the client's can stand.
     coded: bool,
     /// Whether nothing that was left out could be quoted as if it were one.
@@ -40,13 +46,14 @@ struct Sent {
     returns_reasoning: bool,
     offers_search: bool,
     is_chat: bool,
+    surface: Option<Surface>,
 }
 
 impl Sent {
     fn of(prepared: &Prepared) -> Self {
         let is_chat = prepared.translation.operation() == Operation::ChatCompletions;
-        let Prepared { asks_usage, returns_reasoning, offers_search, .. } = *prepared;
-        Self { asks_usage, returns_reasoning, offers_search, is_chat }
+        let Prepared { asks_usage, returns_reasoning, offers_search, surface, .. } = *prepared;
+        Self { asks_usage, returns_reasoning, offers_search, is_chat, surface }
     }
 }
 
@@ -54,7 +61,7 @@ impl Repeats {
     /// For a request that is sent for the first time.
     pub(super) fn new(prepared: &Prepared) -> Self {
         let (left_out, lesson, sent) = (prepared.left_out, LeftOut::default(), Sent::of(prepared));
-        Self { left_out, lesson, coded: true, plain: true, sent, made: 0 }
+        Self { left_out, lesson, closed: Surfaces::NONE, coded: true, plain: true, sent, made: 0 }
     }
 
     /// What to leave out of the next request; none if the failure names nothing that is still in it.
@@ -64,7 +71,10 @@ impl Repeats {
         }
         let refused = failure.unsupported;
         let before = self.left_out;
-        if refused.reasoning && self.sent.returns_reasoning {
+        if let Some(surface) = self.sent.surface.filter(|_| refused.surface) {
+            self.closed = self.closed.with(surface);
+            self.left_out.closed = self.left_out.closed.with(surface);
+        } else if refused.reasoning && self.sent.returns_reasoning {
             // It is another account's, which nobody can tell before.
             self.left_out.reasoning = true;
         } else if refused.usage && self.sent.asks_usage {
@@ -77,6 +87,13 @@ impl Repeats {
             self.leave_out_hints(refused, &read.request);
         }
         (self.left_out != before).then_some(self.left_out)
+    }
+
+    /// What to leave out where nothing is open any more: what was learned to be closed is tried again, but nothing that was
+    /// closed in this turn. None if that opens nothing.
+    pub(super) fn reopen(&mut self) -> Option<LeftOut> {
+        let before = std::mem::replace(&mut self.left_out.closed, self.closed);
+        (before != self.closed).then_some(self.left_out)
     }
 
     fn leave_out_hints(&mut self, refused: Unsupported, request: &ParsedRequest) {
@@ -119,6 +136,11 @@ impl Repeats {
         if lesson.web_search {
             tracing::info!(%provider, upstream, "refuses a web search: clients' are left out, with a warning");
         }
+        if !lesson.closed.is_empty() {
+            let closed: Vec<&str> = lesson.closed.iter().map(Surface::name).collect();
+            let closed = closed.join(", ");
+            tracing::info!(%provider, upstream, model, closed, "does not serve this model there: it is called otherwise");
+        }
         if !lesson.hints.is_empty() || lesson.chat_limit.is_some() {
             tracing::info!(
                 %provider,
@@ -134,11 +156,12 @@ impl Repeats {
     /// An error may quote what the client wrote. One in words teaches nothing about parameters if something was left out
     /// that reads like words of the vendor's: it may be the quotation that went away.
     fn lesson(&self) -> LeftOut {
+        let closed = if self.closed.is_empty() { Surfaces::NONE } else { self.left_out.closed };
         if self.coded || self.plain {
-            return self.lesson;
+            return LeftOut { closed, ..self.lesson };
         }
         let LeftOut { usage, web_search, .. } = self.lesson;
-        LeftOut { usage, web_search, ..LeftOut::default() }
+        LeftOut { usage, web_search, closed, ..LeftOut::default() }
     }
 }
 

@@ -55,6 +55,9 @@ mod whole;
 /// Longest error body that is read; what is longer says nothing more.
 const MAX_ERROR_BODY_BYTES: usize = 256 << 10;
 
+/// Where Amazon's services say what an error is.
+const AMAZONS_TYPE: &str = "x-amzn-errortype";
+
 /// How long an error body is waited for once its head is there.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -356,7 +359,7 @@ impl SingleAttempt<'_> {
         let problem = translation.failure(status, hints, &body);
         self.upstream.provider.answered(status, problem.kind == ProblemKind::Authentication, now.unix_seconds());
         let mut failure = Failure::new(self.upstream, Cause::ErrorAnswer, problem);
-        failure.unsupported = unsupported::read(status, &body);
+        failure.unsupported = unsupported::read(status, header(AMAZONS_TYPE), &body);
         let is_error = (400..600).contains(&status);
         // What is none of the vendor's own, such as a proxy's page, is of no use to an SDK, and not for its user.
         let is_same = translation.is_passthrough() && !translation.is_enveloped();

@@ -6,6 +6,7 @@ use routeapi_channel::{
     Secret,
     snapshot::{AssumeRole, Aws, AwsIdentity},
 };
+use routeapi_crds::value::BedrockEndpoint;
 use serde::Deserialize;
 
 use super::{
@@ -15,8 +16,6 @@ use super::{
 };
 use crate::upstream::{authorization::Authorization, aws_signer::AwsSigner};
 
-/// The service that requests to Bedrock are signed for.
-const BEDROCK: &str = "bedrock";
 const STS: &str = "sts";
 const STS_VERSION: &str = "2011-06-15";
 /// How sessions are called in CloudTrail.
@@ -50,8 +49,8 @@ pub(super) async fn fetch(told: &Aws, client: &TokenClient) -> Result<Authorizat
         AwsIdentity::Workload {} => of_pod(&told.region, client).await?,
     };
     match &told.assume_role {
-        None => Ok(own.authorization(&told.region, BEDROCK)),
-        Some(role) => Ok(assumed(role, &own, &told.region, client).await?.authorization(&told.region, BEDROCK)),
+        None => Ok(own.authorization(&told.region, service(told))),
+        Some(role) => Ok(assumed(role, &own, &told.region, client).await?.authorization(&told.region, service(told))),
     }
 }
 
@@ -59,9 +58,18 @@ pub(super) async fn fetch(told: &Aws, client: &TokenClient) -> Result<Authorizat
 pub fn fixed(told: &Aws) -> Option<Authorization> {
     match (&told.identity, &told.assume_role) {
         (AwsIdentity::Keys { access_key_id, secret_access_key, session_token }, None) => Some(
-            Keys::stated(access_key_id, secret_access_key, session_token.as_ref()).authorization(&told.region, BEDROCK),
+            Keys::stated(access_key_id, secret_access_key, session_token.as_ref())
+                .authorization(&told.region, service(told)),
         ),
         _ => None,
+    }
+}
+
+/// The service that requests are signed for.
+const fn service(told: &Aws) -> &'static str {
+    match told.endpoint {
+        BedrockEndpoint::Runtime => "bedrock",
+        BedrockEndpoint::Mantle => "bedrock-mantle",
     }
 }
 

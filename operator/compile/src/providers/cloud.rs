@@ -15,7 +15,7 @@ use routeapi_crds::{
         AIProviderSpec, AwsCredential, AzureClientSecret, AzureCredential, AzureManagedIdentity, AzureWorkloadIdentity,
         GoogleCredential, SecretKeyRef,
     },
-    value::AddressPolicy,
+    value::{AddressPolicy, BedrockEndpoint},
 };
 use serde::Deserialize;
 
@@ -42,6 +42,10 @@ const AZURE_HOSTS: [&str; 7] = [
 const FOUNDRY_HOST: &str = ".services.ai.azure.com";
 const FOUNDRY_SCOPE: &str = "https://ai.azure.com/.default";
 const AZURE_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+/// How the host of Bedrock's endpoint of vendors' own APIs begins.
+const MANTLE: &str = "bedrock-mantle.";
+/// Ends of its base URLs that vendors' SDKs want and the gateway appends itself, the longest first.
+const MANTLE_PATHS: [&str; 4] = ["/openai/v1", "/anthropic/v1", "/anthropic", "/v1"];
 /// Hosts of Amazon's, VPC endpoints among them.
 const AWS_HOSTS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
 /// Hosts of Google's, private endpoints (`….p.googleapis.com`) among them.
@@ -66,13 +70,23 @@ pub(super) fn vertex_base_url(spec: &AIProviderSpec) -> Cow<'_, str> {
     format!("{host}/v1/projects/{project}/locations/{location}").into()
 }
 
+/// Which of Bedrock's endpoints a provider is.
+pub(super) fn bedrock_endpoint(spec: &AIProviderSpec) -> BedrockEndpoint {
+    spec.bedrock.as_ref().map(|bedrock| bedrock.endpoint).unwrap_or_default()
+}
+
 /// The endpoint of Bedrock in a region.
 pub(super) fn bedrock_base_url(spec: &AIProviderSpec) -> Cow<'_, str> {
     let region = spec.bedrock.as_ref().map(|bedrock| bedrock.region.as_str()).unwrap_or_default();
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    match spec.base_url.as_deref() {
-        Some(url) => url.trim_end_matches('/').into(),
-        None => format!("https://bedrock-runtime.{region}.{domain}").into(),
+    match (spec.base_url.as_deref(), bedrock_endpoint(spec)) {
+        (Some(url), BedrockEndpoint::Runtime) => url.trim_end_matches('/').into(),
+        (Some(url), BedrockEndpoint::Mantle) => {
+            let url = url.trim_end_matches('/');
+            MANTLE_PATHS.iter().find_map(|end| url.strip_suffix(end)).unwrap_or(url).into()
+        }
+        (None, BedrockEndpoint::Runtime) => format!("https://bedrock-runtime.{region}.{domain}").into(),
+        (None, BedrockEndpoint::Mantle) => format!("https://{MANTLE}{region}.api.aws").into(),
     }
 }
 
@@ -83,6 +97,11 @@ pub(super) fn check(
     address: &Address,
     options: &Options,
 ) -> Result<(), SpecError> {
+    if spec.bedrock.is_some() && bedrock_endpoint(spec).is_runtime() && address.host.starts_with(MANTLE) {
+        let message =
+            "spec.bedrock.endpoint: must be Mantle, because the host of spec.baseURL has the vendors' own APIs";
+        return Err(invalid(message.to_owned()));
+    }
     let credentials = spec.credentials.as_ref();
     let azure = credentials.and_then(|it| it.azure.as_ref());
     let google = credentials.and_then(|it| it.google.as_ref());
@@ -183,11 +202,12 @@ pub(super) fn aws(
 ) -> Result<Credential, SpecError> {
     let AwsCredential { secret_ref, workload_identity } = credential;
     let region = spec.bedrock.as_ref().map(|bedrock| bedrock.region.clone()).unwrap_or_default();
+    let endpoint = bedrock_endpoint(spec);
     let Some(secret) = secret_ref else {
         let role = workload_identity.as_ref().and_then(|identity| identity.assume_role.as_ref());
         let assume_role =
             role.map(|role| AssumeRole { role_arn: role.role_arn.clone(), external_id: role.external_id.clone() });
-        return Ok(Credential::Aws(Aws { region, identity: AwsIdentity::Workload {}, assume_role }));
+        return Ok(Credential::Aws(Aws { region, endpoint, identity: AwsIdentity::Workload {}, assume_role }));
     };
     let field = "spec.credentials.aws.secretRef";
     let value = |key: &str| {
@@ -199,7 +219,7 @@ pub(super) fn aws(
         secret_access_key: value("secretAccessKey")?,
         session_token: references.has_key(&secret.name, "sessionToken").then(|| value("sessionToken")).transpose()?,
     };
-    Ok(Credential::Aws(Aws { region, identity, assume_role: None }))
+    Ok(Credential::Aws(Aws { region, endpoint, identity, assume_role: None }))
 }
 
 /// What of a key file is needed to ask for tokens.

@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import socket
 import threading
+import time
 
 import httpx2
 import pytest
@@ -262,6 +263,56 @@ def test_failures_of_mantle(mantle, aws_identity, tmp_path):
         asked = {"model": "mantle-oss", "messages": [{"role": "user", "content": "x"}]}
         answer = httpx2.post(f"{running.url}/v1/chat/completions", json=asked, headers=BEARER)
         assert answer.status_code == 429 and "Too many requests" in answer.json()["error"]["message"]
+    finally:
+        running.stop()
+
+
+# A session for each token.
+
+SECOND = """\
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: second, namespace: default, labels: {routeapi.dev/import: "true"}}
+stringData: {token: sk-second-of-the-test}
+---
+apiVersion: routeapi.dev/v1alpha1
+kind: ApiToken
+metadata: {name: second, namespace: default}
+spec: {models: ["*"], secretName: second}
+"""
+
+
+def test_each_token_has_a_session(bedrock, aws_identity, tmp_path):
+    role = {"assumeRole": {"roleARN": awses.OTHER_ROLE, "sessionPerToken": True}}
+    text = manifests(bedrock, aws_identity, {"aws": {"workloadIdentity": role}}) + SECOND
+    running = gateways.run(text, tmp_path, env=aws_identity.environment(tmp_path))
+
+    def ask_as(token):
+        asked = {"model": "m", "messages": [{"role": "user", "content": "a b"}]}
+        bearer = {"authorization": f"Bearer {token}"}
+        answer = httpx2.post(f"{running.url}/v1/chat/completions", json=asked, headers=bearer, timeout=20)
+        assert answer.status_code == 200, answer.text
+        shown = bedrock.last().headers["x-amz-security-token"]
+        [key] = [key for key in aws_identity.keys() if key.token == shown]
+        return key
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            statuses = {status for status, _ in pool.map(lambda _: ask(running), range(16))}
+        assert statuses == {200}
+        sessions = lambda: [key.session for key in aws_identity.keys() if key.role == awses.OTHER_ROLE]
+        assert sorted(sessions()) == ["default.clients", "routeapi"], "one for the token, one for the gateway itself"
+        first, second = ask_as(gateways.TOKEN), ask_as("sk-second-of-the-test")
+        assert (first.session, second.session) == ("default.clients", "default.second")
+        assert second.tags == {"routeapi-namespace": "default", "routeapi-token": "second"}
+        assert ask_as(gateways.TOKEN) is first and ask_as("sk-second-of-the-test") is second
+        # A session that is taken away is replaced, and only that one; younger ones are not replaced.
+        age = time.monotonic()
+        until(lambda: time.monotonic() - age > 10.5)
+        first.revoked = True
+        assert ask_as(gateways.TOKEN).session == "default.clients"
+        assert ask_as("sk-second-of-the-test") is second
     finally:
         running.stop()
 

@@ -206,6 +206,9 @@ pub struct AssumeRole {
     /// External ID that the role's trust policy demands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
+    /// Whether each token's requests are made in a session that is called and tagged as the token is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub session_per_token: bool,
 }
 
 /// TLS settings of one upstream.

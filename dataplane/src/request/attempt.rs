@@ -53,7 +53,7 @@ use crate::{
     clock,
     config::runtime::{Route, Upstream},
     state::Availability,
-    upstream::{Authorization, ClientCredential, wanted_headers},
+    upstream::{Authorization, ClientCredential, Credentials, wanted_headers},
 };
 
 /// How often a request is prepared anew for an upstream whose configuration changes meanwhile.
@@ -285,7 +285,7 @@ impl<'a> FallbackLoop<'a> {
     ) -> Result<Option<Answer>, Refusal> {
         let (mut repeats, mut prepared, mut has_replaced) = (Repeats::new(&prepared), prepared, false);
         let outcome = loop {
-            let shown = upstream.client.credentials().map(|credentials| credentials.current());
+            let shown = self.credentials(upstream).map(|credentials| credentials.current());
             let sent = prepared.left_out;
             let outcome = self.attempt_once(upstream, prepared, guard).await?;
             let Err(failure) = &outcome else { break outcome };
@@ -328,10 +328,15 @@ impl<'a> FallbackLoop<'a> {
         }
     }
 
+    /// What proves to an upstream that it may be called for this token.
+    fn credentials(&self, upstream: &Upstream) -> Option<Arc<Credentials>> {
+        upstream.client.credentials_of(&self.view.caller().token.id)
+    }
+
     /// Whether the upstream rejected a token in whose place there is a newer one now, for a request that is still here.
     async fn replaces_token(&self, upstream: &Upstream, failure: &Failure, shown: Option<Arc<Authorization>>) -> bool {
         let is_sent = self.read.rest.as_ref().is_some_and(|rest| rest.tail.has_begun());
-        match (upstream.client.credentials(), shown) {
+        match (self.credentials(upstream), shown) {
             (Some(credentials), Some(shown)) if failure.is_gateway_key_rejected() && !is_sent => {
                 credentials.replace(&shown).await
             }

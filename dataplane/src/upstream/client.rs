@@ -6,6 +6,7 @@ use http::{
     HeaderValue, Method, Request, Response,
     header::{ACCEPT_ENCODING, CONTENT_TYPE},
 };
+use routeapi_channel::ObjectId;
 
 use super::{
     additions::Additions,
@@ -48,7 +49,7 @@ pub enum ConnectedClient<'a> {
         /// Where.
         base: &'a BaseUrl,
         /// As whom.
-        credentials: &'a Credentials,
+        credentials: Arc<Credentials>,
         /// What its owner adds to every request.
         additions: &'a Additions,
         /// On what.
@@ -61,15 +62,16 @@ pub enum ConnectedClient<'a> {
 // === impl Client ===
 
 impl Client {
-    /// Waits for a connection or, where the server limits them, for a stream. The caller's bound for the answer begins
-    /// when it is there.
+    /// Waits for a connection or, where the server limits them, for a stream, for a request of this token. The caller's bound
+    /// for the answer begins when it is there.
     ///
     /// # Errors
     /// When none can be had.
-    pub async fn connect(&self) -> Result<ConnectedClient<'_>, SendError> {
+    pub async fn connect(&self, token: &ObjectId) -> Result<ConnectedClient<'_>, SendError> {
         match self {
             Self::Echo => Ok(ConnectedClient::Echo),
             Self::Http { base, credentials, additions, host, proxy: _ } => {
+                let credentials = credentials.of_token(token, clock::mono());
                 credentials.ready().await?;
                 Ok(ConnectedClient::Http { base, credentials, additions, ready: host.acquire().await? })
             }
@@ -80,10 +82,11 @@ impl Client {
     ///
     /// # Errors
     /// When none can be had.
-    pub async fn reconnect(&self) -> Result<ConnectedClient<'_>, SendError> {
+    pub async fn reconnect(&self, token: &ObjectId) -> Result<ConnectedClient<'_>, SendError> {
         match self {
             Self::Echo => Ok(ConnectedClient::Echo),
             Self::Http { base, credentials, additions, host, proxy: _ } => {
+                let credentials = credentials.of_token(token, clock::mono());
                 Ok(ConnectedClient::Http { base, credentials, additions, ready: host.acquire_again().await? })
             }
         }
@@ -113,6 +116,11 @@ impl Client {
         }
     }
 
+    /// What proves to the provider that we may call it for this token; none for Echo.
+    pub fn credentials_of(&self, token: &ObjectId) -> Option<Arc<Credentials>> {
+        self.credentials().map(|credentials| credentials.of_token(token, clock::mono()))
+    }
+
     /// What proves to the provider that we may call it; none for Echo.
     pub fn credentials(&self) -> Option<&Arc<Credentials>> {
         match self {
@@ -136,7 +144,7 @@ impl ConnectedClient<'_> {
                 Ok(echo::answer(request).map(UpstreamBody::Echo))
             }
             Self::Http { base, credentials, additions, ready } => {
-                let response = ready.send(outbound(base, credentials, additions, request)?).await?;
+                let response = ready.send(outbound(base, &credentials, additions, request)?).await?;
                 Ok(UpstreamBody::from_connection(response))
             }
         }

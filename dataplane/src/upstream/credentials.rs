@@ -5,6 +5,7 @@
 //!   that are planned already and wait for a connection.
 //! - An identity's tokens are fetched ahead of need by a task of their own ([`renewal`]), which publishes here too. Once the
 //!   first has come, no request waits for one.
+//! - Where an identity has a session for each ApiToken, each has a place of its own below the provider's ([`sessions`]).
 //!
 //! A place belongs to a provider and to all that is said of it but its credential. A provider that is sent elsewhere gets
 //! another one, so that a new key never goes to the old address.
@@ -17,14 +18,19 @@ mod identity;
 mod local;
 mod renewal;
 mod schedule;
+mod sessions;
 mod token;
 mod token_client;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use routeapi_channel::ObjectId;
 use tokio::{sync::watch, time::timeout};
 
 pub use self::{
@@ -34,7 +40,7 @@ pub use self::{
     renewal::{Renewal, follow},
     token_client::TokenClient,
 };
-use self::{schedule::Schedule, token::FetchError};
+use self::{schedule::Schedule, sessions::Sessions, token::FetchError};
 use super::{authorization::Authorization, payload::Stale};
 use crate::clock::{self, Now};
 
@@ -52,6 +58,10 @@ pub struct Credentials {
     attempts: watch::Sender<u64>,
     /// When its tokens are fetched; none for what does not have to be.
     schedule: Mutex<Option<Schedule>>,
+    /// Whether each token has a session of its own: few do, and every request asks.
+    per_token: AtomicBool,
+    /// Those of the sessions that tokens have of their own.
+    sessions: Sessions<Arc<Self>>,
 }
 
 /// Where a proof comes from.
@@ -73,7 +83,8 @@ impl Credentials {
             Source::Identity(_) => Authorization::Pending,
         };
         let (current, attempts) = (watch::Sender::new(Arc::new(first)), watch::Sender::new(0));
-        Self { current, attempts, schedule: Mutex::new(None) }
+        let (per_token, sessions) = (AtomicBool::new(false), Sessions::default());
+        Self { current, attempts, schedule: Mutex::new(None), per_token, sessions }
     }
 
     /// Takes it from this source from now on, for every request that has not gone out yet. Tokens of one identity serve until
@@ -83,17 +94,47 @@ impl Credentials {
         match source {
             Source::Fixed(authorization) => {
                 *schedule = None;
+                self.per_token.store(false, Ordering::Relaxed);
+                self.sessions.clear();
                 self.publish(authorization);
             }
             Source::Identity(identity) => {
                 if schedule.as_ref().is_some_and(|schedule| *schedule.identity == *identity) {
                     return;
                 }
+                // A session is of an identity that is not asked any more.
+                self.sessions.clear();
+                self.per_token.store(identity.is_per_token(), Ordering::Relaxed);
                 if schedule.replace(Schedule::new(identity)).is_none() {
                     self.publish(Authorization::Pending);
                 }
             }
         }
+    }
+
+    /// Those for the requests of one token: these, or those of its own session.
+    pub fn of_token(self: &Arc<Self>, token: &ObjectId, now: Instant) -> Arc<Self> {
+        if !self.per_token.load(Ordering::Relaxed) {
+            return Arc::clone(self);
+        }
+        // Held until the session is there, so that none is made of an identity that has just been replaced.
+        let schedule = self.schedule();
+        let Some(identity) = schedule.as_ref().map(|it| &it.identity).filter(|identity| identity.is_per_token()) else {
+            return Arc::clone(self);
+        };
+        self.sessions.get_or_make(token, now, || {
+            let source = Source::Identity(Arc::new(identity.of_token(token)));
+            let session = Self::new(&source);
+            session.configure(source);
+            Arc::new(session)
+        })
+    }
+
+    /// These, and those of the sessions in use.
+    fn with_sessions(self: Arc<Self>, now: Instant) -> Vec<Arc<Self>> {
+        let mut all = self.sessions.in_use(now);
+        all.push(self);
+        all
     }
 
     /// What a request that goes out now is to use.

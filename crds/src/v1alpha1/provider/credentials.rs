@@ -99,6 +99,11 @@ pub struct AwsAssumeRole {
     #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9+=,.@:/_-]+$"))]
     pub external_id: Option<String>,
+    /// Whether each ApiToken gets a session of its own, so that AWS's bill and CloudTrail show which one a request was for.
+    /// The session is called NAMESPACE.NAME and has the tags routeapi-namespace and routeapi-token, so the role's trust policy must
+    /// allow sts:TagSession. Costs calls to STS for each token, pod and hour of use. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_per_token: Option<bool>,
 }
 
 /// An identity at Microsoft Entra ID; exactly one of workloadIdentity, managedIdentity and clientSecret.

@@ -70,7 +70,7 @@ pub(super) struct SingleAttempt<'a> {
     /// The caller's own, for an upstream that takes it.
     pub client_credential: Option<ClientCredential>,
     pub upstream: &'a Arc<Upstream>,
-    /// Whose ids of stored responses are.
+    /// Who asks: whose the ids of stored responses are, and the session at a cloud.
     pub token: &'a ObjectId,
     /// Whose turn large answers wait for.
     pub account: &'a Account,
@@ -188,7 +188,7 @@ impl SingleAttempt<'_> {
     /// answer, and until when content has to come.
     async fn send(&self, outbound: &OutboundRequest) -> Result<(Response<UpstreamBody>, Instant), Box<Failure>> {
         let client = &self.upstream.client;
-        let mut connected = self.connected(client.connect()).await?;
+        let mut connected = self.connected(client.connect(self.token)).await?;
         let mut is_repeated = false;
         loop {
             let content_by = self.content_by(clock::mono());
@@ -199,7 +199,7 @@ impl SingleAttempt<'_> {
                     tracing::debug!(upstream = self.name(), %error, "the request goes out once more");
                     outbound.sent.clear();
                     is_repeated = true;
-                    connected = self.connected(client.reconnect()).await?;
+                    connected = self.connected(client.reconnect(self.token)).await?;
                 }
                 Ok(Err(error)) => return Err(Failure::send_failed(self.upstream, &error)),
             }

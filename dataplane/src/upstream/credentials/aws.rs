@@ -3,11 +3,12 @@
 
 use http::{HeaderValue, header::AUTHORIZATION};
 use routeapi_channel::{
-    Secret,
+    ObjectId, Secret,
     snapshot::{AssumeRole, Aws, AwsIdentity},
 };
 use routeapi_crds::value::BedrockEndpoint;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::{
     environment::CloudEnvironment,
@@ -20,6 +21,10 @@ const STS: &str = "sts";
 const STS_VERSION: &str = "2011-06-15";
 /// How sessions are called in CloudTrail.
 const SESSION_NAME: &str = "routeapi";
+/// Longest name of a session.
+const MAX_SESSION_NAME: usize = 64;
+/// Digits of a hash in a name that had to be changed.
+const HASHED: usize = 12;
 
 /// Keys with their end.
 struct Keys {
@@ -40,8 +45,12 @@ struct ContainerKeys {
     expiration: jiff::Timestamp,
 }
 
-/// Fetches keys.
-pub(super) async fn fetch(told: &Aws, client: &TokenClient) -> Result<Authorization, FetchError> {
+/// Fetches keys, for the requests of one token or of all.
+pub(super) async fn fetch(
+    told: &Aws,
+    token: Option<&ObjectId>,
+    client: &TokenClient,
+) -> Result<Authorization, FetchError> {
     let own = match &told.identity {
         AwsIdentity::Keys { access_key_id, secret_access_key, session_token } => {
             Keys::stated(access_key_id, secret_access_key, session_token.as_ref())
@@ -50,7 +59,10 @@ pub(super) async fn fetch(told: &Aws, client: &TokenClient) -> Result<Authorizat
     };
     match &told.assume_role {
         None => Ok(own.authorization(&told.region, service(told))),
-        Some(role) => Ok(assumed(role, &own, &told.region, client).await?.authorization(&told.region, service(told))),
+        Some(role) => {
+            let keys = assumed((role, token), &own, &told.region, client).await?;
+            Ok(keys.authorization(&told.region, service(told)))
+        }
     }
 }
 
@@ -110,17 +122,48 @@ async fn of_pod(region: &str, client: &TokenClient) -> Result<Keys, FetchError> 
 }
 
 /// Keys of a role that the first keys may assume.
-async fn assumed(role: &AssumeRole, own: &Keys, region: &str, client: &TokenClient) -> Result<Keys, FetchError> {
+async fn assumed(
+    (role, token): (&AssumeRole, Option<&ObjectId>),
+    own: &Keys,
+    region: &str,
+    client: &TokenClient,
+) -> Result<Keys, FetchError> {
+    let session = token.map_or_else(|| SESSION_NAME.to_owned(), session_name);
     let mut fields = vec![
         ("Action", "AssumeRole"),
         ("Version", STS_VERSION),
         ("RoleArn", role.role_arn.as_str()),
-        ("RoleSessionName", SESSION_NAME),
+        ("RoleSessionName", session.as_str()),
     ];
     fields.extend(role.external_id.as_deref().map(|id| ("ExternalId", id)));
+    fields.extend(token.into_iter().flat_map(tags));
     let url = sts(&client.environment, region);
     let signer = own.authorization(region, STS);
     sts_keys(&client.post_signed_form(&url, form(&fields), &signer).await?)
+}
+
+/// How a token's session is called: as the token, in the letters that AWS takes. What had to be changed for that ends in a part
+/// of its hash, so that no two tokens have one name.
+fn session_name(token: &ObjectId) -> String {
+    let name = format!("{}.{}", token.namespace(), token.name());
+    let is_taken = |letter: char| letter.is_ascii_alphanumeric() || "_+=,.@-".contains(letter);
+    if name.len() <= MAX_SESSION_NAME && name.chars().all(is_taken) {
+        return name;
+    }
+    let hash = hex::encode(Sha256::digest(&name));
+    let kept = name.chars().map(|letter| if is_taken(letter) { letter } else { '-' });
+    let kept: String = kept.take(MAX_SESSION_NAME - 1 - HASHED).collect();
+    format!("{kept}-{}", hash.get(..HASHED).unwrap_or_default())
+}
+
+/// The tags of a token's session, which bills can be grouped by.
+fn tags(token: &ObjectId) -> [(&'static str, &str); 4] {
+    [
+        ("Tags.member.1.Key", "routeapi-namespace"),
+        ("Tags.member.1.Value", token.namespace()),
+        ("Tags.member.2.Key", "routeapi-token"),
+        ("Tags.member.2.Value", token.name()),
+    ]
 }
 
 /// Where AWS STS is: in the provider's region, so that an outage elsewhere is none here.
@@ -188,5 +231,25 @@ impl Keys {
         let token = self.session_token.as_deref();
         let signer = AwsSigner::new(&self.access_key_id, self.secret_access_key.expose(), token, region, service);
         Authorization::Aws { signer, expires: self.expires }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_called_as_their_tokens_and_no_two_alike() {
+        let name = |namespace: &str, token: &str| session_name(&ObjectId::new(namespace, token));
+        assert_eq!(name("team-a", "app"), "team-a.app");
+        let long = "x".repeat(63);
+        assert_eq!(name("y", &"x".repeat(62)).len(), 64);
+        let (one, other) = (name(&long, "app-1"), name(&long, "app-2"));
+        for name in [&one, &other, &name("team", "with space"), &name("team", "é")] {
+            assert!(name.len() <= MAX_SESSION_NAME, "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)), "{name}");
+        }
+        assert_ne!(one, other);
+        assert_ne!(name("team", "a b"), name("team", "a-b"));
     }
 }

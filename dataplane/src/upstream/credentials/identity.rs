@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use routeapi_channel::snapshot::{Aws, Azure, Credential, Google, GoogleIdentity};
+use routeapi_channel::{
+    ObjectId,
+    snapshot::{Aws, Azure, Credential, Google, GoogleIdentity},
+};
 
 use super::{
     aws, azure,
@@ -16,7 +19,12 @@ use crate::upstream::authorization::Authorization;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// At AWS.
-    Aws(Aws),
+    Aws {
+        /// Who signs.
+        told: Aws,
+        /// For which token, where each has a session of its own.
+        token: Option<ObjectId>,
+    },
     /// At Microsoft Entra ID.
     Azure(Azure),
     /// At Google Cloud.
@@ -41,7 +49,7 @@ impl Identity {
     pub fn new(told: &Credential) -> Result<Option<Self>, InvalidIdentity> {
         Ok(match told {
             Credential::ApiKey(_) | Credential::Header(_) | Credential::FromClient {} => None,
-            Credential::Aws(aws) => Some(Self::Aws(aws.clone())),
+            Credential::Aws(aws) => Some(Self::Aws { told: aws.clone(), token: None }),
             Credential::Azure(azure) => Some(Self::Azure(azure.clone())),
             Credential::Google(Google { identity, impersonate }) => {
                 let key = match identity {
@@ -56,15 +64,31 @@ impl Identity {
     /// The URL of the configuration that is called for tokens; none where this program or the process's environment says it.
     pub fn stated_url(&self) -> Option<&str> {
         match self {
-            Self::Aws(_) | Self::Azure(_) => None,
+            Self::Aws { .. } | Self::Azure(_) => None,
             Self::Google { key, .. } => key.as_ref().map(|key| key.token_uri()),
+        }
+    }
+
+    /// Whether each token has a session of its own.
+    pub(super) fn is_per_token(&self) -> bool {
+        match self {
+            Self::Aws { told, token: None } => told.assume_role.as_ref().is_some_and(|role| role.session_per_token),
+            Self::Aws { .. } | Self::Azure(_) | Self::Google { .. } => false,
+        }
+    }
+
+    /// The same for the requests of one token.
+    pub(super) fn of_token(&self, token: &ObjectId) -> Self {
+        match self {
+            Self::Aws { told, token: _ } => Self::Aws { told: told.clone(), token: Some(token.clone()) },
+            Self::Azure(_) | Self::Google { .. } => self.clone(),
         }
     }
 
     /// Fetches a token.
     pub(super) async fn fetch(&self, client: &TokenClient) -> Result<Authorization, FetchError> {
         match self {
-            Self::Aws(aws) => aws::fetch(aws, client).await,
+            Self::Aws { told, token } => aws::fetch(told, token.as_ref(), client).await,
             Self::Azure(azure) => azure::fetch(azure, client).await,
             Self::Google { key, impersonate } => google::fetch(key.as_deref(), impersonate.as_deref(), client).await,
         }

@@ -31,10 +31,12 @@ pub struct Renewal {
 pub async fn follow(renewal: Renewal, all: impl Fn() -> Vec<(ObjectId, Arc<Credentials>)>) {
     loop {
         for (provider, credentials) in all() {
-            if let Some(identity) = credentials.begin(clock::mono()) {
-                let renewing = renewal.clone();
-                let task = async move { renewing.renew(&provider, &credentials, &identity).await };
-                drop(renewal.spawner.spawn("credentials", task));
+            for credentials in credentials.with_sessions(clock::mono()) {
+                if let Some(identity) = credentials.begin(clock::mono()) {
+                    let (renewing, provider) = (renewal.clone(), provider.clone());
+                    let task = async move { renewing.renew(&provider, &credentials, &identity).await };
+                    drop(renewal.spawner.spawn("credentials", task));
+                }
             }
         }
         tokio::select! {

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use http::{HeaderValue, header::AUTHORIZATION};
-use routeapi_channel::{Secret, snapshot};
+use routeapi_channel::{ObjectId, Secret, snapshot};
+use routeapi_crds::value::BedrockEndpoint;
 
 use super::*;
 use crate::clock;
@@ -76,6 +77,46 @@ async fn a_failure_ends_the_wait_and_leaves_what_still_holds() {
     let fetching = credentials.begin(late.mono).unwrap();
     credentials.fetched(&fetching, Err(&error), late);
     assert_eq!(*credentials.current(), token("Bearer 1", hour(soon)));
+}
+
+fn per_token(role: &str) -> Source {
+    let told = snapshot::Credential::Aws(snapshot::Aws {
+        region: "us-east-1".to_owned(),
+        endpoint: BedrockEndpoint::Runtime,
+        identity: snapshot::AwsIdentity::Workload {},
+        assume_role: Some(snapshot::AssumeRole {
+            role_arn: role.to_owned(),
+            external_id: None,
+            session_per_token: true,
+        }),
+    });
+    Source::Identity(Arc::new(Identity::new(&told).unwrap().unwrap()))
+}
+
+#[test]
+fn tokens_have_sessions_of_their_own_that_end_with_their_identity() {
+    let now = clock::now();
+    let credentials = Arc::new(Credentials::new(&per_token("arn:1")));
+    credentials.configure(per_token("arn:1"));
+    let of = |name: &str| credentials.of_token(&ObjectId::new("team", name), now.mono);
+    let (a, b) = (of("a"), of("b"));
+    assert!(Arc::ptr_eq(&a, &of("a")) && !Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &credentials));
+    let fetching = a.begin(now.mono).unwrap();
+    assert!(a.begin(now.mono).is_none(), "one at a time");
+    assert!(a.fetched(&fetching, Ok(token("Bearer a", hour(now))), now));
+    assert_eq!(*of("a").current(), token("Bearer a", hour(now)));
+    for other in [&of("b"), &credentials] {
+        assert_eq!(*other.current(), Authorization::Pending, "a session is one token's alone");
+    }
+    assert_eq!(Arc::clone(&credentials).with_sessions(now.mono).len(), 3);
+
+    credentials.configure(per_token("arn:1"));
+    assert!(Arc::ptr_eq(&a, &of("a")), "the same identity in a new configuration");
+    credentials.configure(per_token("arn:2"));
+    assert!(!Arc::ptr_eq(&a, &of("a")));
+    credentials.configure(key("k"));
+    assert!(Arc::ptr_eq(&of("a"), &credentials), "a key has no sessions");
+    assert_eq!(Arc::clone(&credentials).with_sessions(now.mono).len(), 1);
 }
 
 #[test]

@@ -205,8 +205,11 @@ pub(super) fn aws(
     let endpoint = bedrock_endpoint(spec);
     let Some(secret) = secret_ref else {
         let role = workload_identity.as_ref().and_then(|identity| identity.assume_role.as_ref());
-        let assume_role =
-            role.map(|role| AssumeRole { role_arn: role.role_arn.clone(), external_id: role.external_id.clone() });
+        let assume_role = role.map(|role| AssumeRole {
+            role_arn: role.role_arn.clone(),
+            external_id: role.external_id.clone(),
+            session_per_token: role.session_per_token.unwrap_or(false),
+        });
         return Ok(Credential::Aws(Aws { region, endpoint, identity: AwsIdentity::Workload {}, assume_role }));
     };
     let field = "spec.credentials.aws.secretRef";

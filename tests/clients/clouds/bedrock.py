@@ -305,7 +305,8 @@ def _asked_vectors(family, model, body):
             texts, dimensions, known = [asked["text"]["value"]], asked.get("embeddingDimension"), {256, 384, 1024, 3072}
         case "cohere":
             fourth = "embed-v4" in model
-            _members(body, {"texts", "input_type"}, {"truncate", "embedding_types"} | ({"output_dimension"} if fourth else set()))
+            optional = {"truncate", "embedding_types"} | ({"output_dimension"} if fourth else set())
+            _members(body, {"texts", "input_type"}, optional)
             if body["input_type"] not in INPUT_TYPES or not 0 < len(body["texts"]) <= 96:
                 raise Illegal("Malformed input request: #/texts: 1 to 96, of a valid input_type")
             texts, dimensions, known = body["texts"], body.get("output_dimension"), {256, 512, 1024, 1536}

@@ -20,7 +20,8 @@ OPENAI = ("/v1/chat/completions", "/v1/responses", "/openai/v1/chat/completions"
 BELOW_OPENAI = ("openai.gpt-5", "google.gemma-4", "xai.", "example.")
 # What has Responses alone, and what has Chat Completions alone.
 NO_CHAT, NO_RESPONSES = ("openai.gpt-5",), ("google.gemma-",)
-KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+KINDS |= {429: "rate_limit_error"}
 
 
 class Mantle(Fake):

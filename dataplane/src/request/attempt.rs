@@ -10,28 +10,27 @@
 //!   not used, and a key that was rotated is the new one.
 
 mod estimate;
+mod missing_api;
 mod repeat;
+mod resume;
 mod single;
 
 use std::{
-    ops::RangeTo,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::HeaderMap;
 use routeapi_channel::ObjectId;
-use routeapi_crds::value::{FallbackCondition, ProviderType};
+use routeapi_crds::value::FallbackCondition;
 use routeapi_protocol::{
     codec::Malformed,
-    dialect::Operation,
-    direct::Direct,
     report::{self, Mode},
     request::{Destination, LeftOut, Prepared, Unprepared},
 };
 use tokio::time::sleep_until;
 
-use self::{repeat::Repeats, single::SingleAttempt};
+use self::{missing_api::missing_api, repeat::Repeats, resume::resume_at, single::SingleAttempt};
 use super::{
     access,
     answer::Answer,
@@ -534,77 +533,5 @@ impl<'a> FallbackLoop<'a> {
             return Refusal::RouteBroken { route: self.route.id.to_string(), why: "no upstream could be tried" };
         }
         Refusal::NoLane { operation: self.read.request.operation(), upstreams: self.unreachable }
-    }
-}
-
-/// Why a provider does not have the client's API: servers of OpenAI's type have those that `endpoints` says.
-fn missing_api(upstream: &Upstream) -> String {
-    let provider = &upstream.provider;
-    let endpoints: Vec<&str> = upstream.operations.iter().filter_map(|operation| endpoint_name(*operation)).collect();
-    match provider.type_ {
-        ProviderType::OpenAI | ProviderType::AzureOpenAI if !endpoints.is_empty() => {
-            let endpoints = endpoints.join(" and ");
-            if upstream.operations == provider.operations {
-                format!("the endpoints of its provider are {endpoints}")
-            } else {
-                format!("by its field api, it is called on {endpoints} alone")
-            }
-        }
-        type_ => format!("providers of type {type_:?} do not have it"),
-    }
-}
-
-/// The word in `endpoints`.
-const fn endpoint_name(operation: Operation) -> Option<&'static str> {
-    match operation {
-        Operation::ChatCompletions => Some("ChatCompletions"),
-        Operation::Responses => Some("Responses"),
-        Operation::Embeddings => Some("Embeddings"),
-        // Each word once, though some stand for several paths.
-        Operation::Direct(direct) => match direct {
-            Direct::Completions => Some("Completions"),
-            Direct::Moderations => Some("Moderations"),
-            Direct::ImageGenerations => Some("Images"),
-            Direct::Speech => Some("Speech"),
-            Direct::Transcriptions => Some("Transcriptions"),
-            Direct::Rerank => Some("Rerank"),
-            Direct::Realtime => Some("Realtime"),
-            Direct::Unlisted => Some("OtherPaths"),
-            Direct::ImageEdits
-            | Direct::ImageVariations
-            | Direct::Translations
-            | Direct::Score
-            | Direct::Compaction => None,
-        },
-        _ => None,
-    }
-}
-
-/// When to go on with an upstream that asked for a pause. Everyone whom it sent away waits for the same moment; so that
-/// they do not all come back in it, each waits up to a quarter longer, at most a second.
-fn resume_at(until: Instant, now: Instant, longest: Instant, random: impl FnOnce(RangeTo<u64>) -> u64) -> Instant {
-    let quarter = until.saturating_duration_since(now).min(Duration::from_secs(4)) / 4;
-    let spread = u64::try_from(quarter.as_micros()).unwrap_or(0);
-    let later = if spread == 0 { 0 } else { random(..spread) };
-    until.checked_add(Duration::from_micros(later)).unwrap_or(until).min(longest.max(until))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cooldown_wakeups_are_jittered() {
-        let now = Instant::now();
-        let at = |millis: u64| now + Duration::from_millis(millis);
-        let most = |bound: RangeTo<u64>| bound.end - 1;
-        assert_eq!(resume_at(at(2_000), now, at(9_000), |_| 0), at(2_000));
-        assert_eq!(resume_at(at(2_000), now, at(9_000), most).duration_since(at(2_000)).as_millis(), 499);
-        assert_eq!(resume_at(at(60_000), now, at(90_000), most).duration_since(at(60_000)).as_millis(), 999);
-        assert_eq!(resume_at(at(2_000), now, at(2_100), most), at(2_100), "what the route allows holds");
-        assert_eq!(resume_at(now, at(5), at(10), most), now, "a pause that is over is not made longer");
-        let resumed: std::collections::BTreeSet<_> =
-            (0..100).map(|_| resume_at(at(2_000), now, at(9_000), fastrand::u64)).collect();
-        assert!(resumed.len() > 90, "{}", resumed.len());
     }
 }

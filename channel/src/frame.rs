@@ -40,6 +40,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     catalog::{Key, Kind, Revision, Unreadable, Version},
+    service_account::ServiceAccountIssuer,
     snapshot::{ObjectId, Secret},
 };
 
@@ -73,6 +74,9 @@ pub const FEATURE_CREDENTIALS: &str = "credentials";
 
 /// Feature of a data plane: it accepts [`FromOperator::ResponseIdKeys`].
 pub const FEATURE_RESPONSE_IDS: &str = "response-ids";
+
+/// Feature of a data plane: it accepts [`FromOperator::ServiceAccountIssuer`].
+pub const FEATURE_SERVICE_ACCOUNTS: &str = "service-accounts";
 
 /// Maximum number of entries in one `held`, `nack` or `credentials` line. Keys have at most 317 bytes and messages at most
 /// [`MAX_REFUSAL`], so a line stays far below [`MAX_LINE`].
@@ -230,6 +234,11 @@ pub enum FromOperator {
         /// At least one; never shown or logged.
         keys: Vec<Secret>,
     },
+    /// Who issues the cluster's ServiceAccount tokens, which [`crate::snapshot::Token::service_accounts`] call with; replaces
+    /// what was sent before. Sent before the first transaction and whenever it changes, to a data plane that supports
+    /// [`FEATURE_SERVICE_ACCOUNTS`]. An operator that does not know it sends nothing, and the data plane keeps what it has: it is
+    /// no resource, so that an operator that starts without its API server takes nothing away.
+    ServiceAccountIssuer(ServiceAccountIssuer),
     /// Requests the resources of the revision in hello, which the operator does not know. Sent before the first transaction,
     /// to a data plane that supports [`FEATURE_LIST`] and omitted the list.
     List {},
@@ -267,7 +276,8 @@ impl Frame for FromDataPlane {
 }
 
 impl Frame for FromOperator {
-    const NAMES: &[&str] = &["begin", "put", "del", "commit", "fleet", "responseIdKeys", "list", "ping"];
+    const NAMES: &[&str] =
+        &["begin", "put", "del", "commit", "fleet", "responseIdKeys", "serviceAccountIssuer", "list", "ping"];
 }
 
 impl Hello {

@@ -34,6 +34,7 @@ fn operator_name(frame: &FromOperator) -> &'static str {
         FromOperator::Commit { .. } => "commit",
         FromOperator::Fleet { .. } => "fleet",
         FromOperator::ResponseIdKeys { .. } => "responseIdKeys",
+        FromOperator::ServiceAccountIssuer(_) => "serviceAccountIssuer",
         FromOperator::List {} => "list",
         FromOperator::Ping {} => "ping",
     }

@@ -56,6 +56,8 @@ pub enum Reason {
     NotPublished,
     /// The key belongs to an older ApiToken.
     KeyConflict,
+    /// Its ServiceAccounts belong to older ApiTokens.
+    SubjectConflict,
     /// ResolvedRefs: true.
     ResolvedRefs,
     /// The Secret does not exist.
@@ -86,6 +88,8 @@ pub enum Reason {
     EndpointNotOffered,
     /// SecretReady: true.
     SecretReady,
+    /// SecretReady: true, because the token has no API key.
+    SecretNotRequired,
     /// A Secret of that name exists and is not owned by the token.
     SecretNotOwned,
     /// The token is being issued or rotated.

@@ -36,8 +36,8 @@ pub use route::{
     LoadBalancer, Price, Timeouts, Upstream, UpstreamStatus, Visibility,
 };
 pub use token::{
-    ApiToken, ApiTokenSpec, ApiTokenStatus, KeyStatus, Limit, Rotation, SecretKeys, TokenState, UnpricedModels,
-    default_secret_name,
+    ApiToken, ApiTokenSpec, ApiTokenStatus, KeyStatus, Limit, Rotation, SecretKeys, Subject, TokenState,
+    UnpricedModels, default_secret_name,
 };
 
 /// The API group of all kinds.

@@ -202,6 +202,14 @@ fn tokens() {
         ),
         ("{models: [a], rotation: {interval: 5m, overlap: 1m}}", "interval must be at least 10m"),
         ("{models: [a], rotation: {interval: 24h}}", "rotation.overlap must be shorter than rotation.interval"),
+        ("{models: [a], subjects: [{serviceAccountName: checkout}]}", ""),
+        ("{models: [a], subjects: [{serviceAccountName: checkout}], secretKeys: None}", ""),
+        ("{models: [a], secretKeys: None}", "secretKeys None requires subjects"),
+        ("{models: [a], subjects: [], secretKeys: None}", "secretKeys None requires subjects"),
+        (
+            "{models: [a], subjects: [{serviceAccountName: a}], secretKeys: None, rotation: {interval: 48h}}",
+            "rotation requires an API key",
+        ),
     ]);
     updated::<ApiToken>(&[
         ("{models: [a]}", "{models: [b], state: Suspended}", ""),

@@ -203,6 +203,7 @@ impl App {
             offload: request::Offload::default(),
             deliveries: request::Deliveries::default(),
             response_ids: Arc::clone(state.response_ids()),
+            service_accounts: Arc::clone(state.service_accounts()),
             settings: settings.requests,
         });
         let admin =

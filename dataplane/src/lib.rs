@@ -19,6 +19,7 @@ mod model_lists;
 pub mod random;
 pub mod request;
 pub mod server;
+pub mod service_accounts;
 pub mod spawn;
 pub mod state;
 pub mod telemetry;

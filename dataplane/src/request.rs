@@ -158,7 +158,7 @@ where
     if let Inbound::Stored(path) = &inbound {
         guard.facts.set_operation(Operation::Stored(path.call));
     }
-    let caller = identify::identify(&runtime, &head, guard.context().now)?;
+    let caller = identify::identify(&runtime, &gateway.service_accounts, &head, guard.context().now)?;
     guard.facts.set_caller(&caller);
     match inbound {
         Inbound::Call(matched) => {

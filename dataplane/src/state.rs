@@ -32,6 +32,7 @@ pub use retry_budget::RetryBudget;
 
 use crate::{
     limits::{Account, LimitBackend},
+    service_accounts::ServiceAccounts,
     spawn::Spawner,
     telemetry::Traffic,
     upstream::{self, AddressRules, Clients, ConnectionLifetimes, Credentials, Egress},
@@ -58,6 +59,7 @@ pub struct SharedState {
     offered_models: Registry<CredentialsKey, OfferedModels>,
     rejected_keys: Arc<RejectedKeys>,
     response_ids: Arc<ResponseIds>,
+    service_accounts: Arc<ServiceAccounts>,
     clients: Clients,
     traffic: Arc<Traffic>,
 }
@@ -78,6 +80,7 @@ impl SharedState {
             offered_models: Registry::default(),
             rejected_keys: Arc::default(),
             response_ids: Arc::default(),
+            service_accounts: Arc::default(),
             clients: Clients::new(addresses),
             traffic: Arc::default(),
         }
@@ -129,6 +132,11 @@ impl SharedState {
     /// Ids of stored responses.
     pub fn response_ids(&self) -> &Arc<ResponseIds> {
         &self.response_ids
+    }
+
+    /// Who calls with ServiceAccount tokens.
+    pub fn service_accounts(&self) -> &Arc<ServiceAccounts> {
+        &self.service_accounts
     }
 
     /// What proves to each provider that we may call it, as its configuration in force says.

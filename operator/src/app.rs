@@ -75,6 +75,7 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
         acks: AckBook::new(),
         metrics: Arc::default(),
         response_ids: Arc::default(),
+        issuer: Arc::default(),
         client,
     };
     let certificates: Arc<Certificates> = Arc::default();
@@ -104,6 +105,7 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
     others.spawn(certificate_controller.run());
     others.spawn(Arc::clone(&context.publisher).run(Arc::clone(&context.index), Arc::clone(&context.metrics)));
     others.spawn(peers(&settings, &context, certificates).run());
+    others.spawn(Arc::clone(&context.issuer).follow(context.client.clone()));
     others.spawn(tokens.run(leader.clone()));
     others.spawn(statuses.run(leader.clone()));
     watch::start(&mut others, &settings, &context);
@@ -129,6 +131,7 @@ fn push_server(settings: &Settings, context: &Context, shutdown: &CancellationTo
             publications: context.publisher.subscribe(),
             history: context.publisher.history(),
             response_ids: Arc::clone(&context.response_ids),
+            issuer: Arc::clone(&context.issuer),
             lists: Arc::new(Semaphore::new(push::session::MAX_CONCURRENT_LISTS)),
             acks: Arc::clone(&context.acks),
             metrics: Arc::clone(&context.metrics),

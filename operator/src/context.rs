@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::{index::Index, publish::Publisher, push::ack::AckBook, response_ids::ResponseIdKeys, telemetry::Metrics};
+use crate::{
+    index::Index, issuer::Issuer, publish::Publisher, push::ack::AckBook, response_ids::ResponseIdKeys,
+    telemetry::Metrics,
+};
 
 /// The shared state of one operator. Cheap to clone; all clones share it.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub struct Context {
     pub acks: Arc<AckBook>,
     /// Keys of ids of stored responses.
     pub response_ids: Arc<ResponseIdKeys>,
+    /// Who issues the cluster's ServiceAccount tokens.
+    pub issuer: Arc<Issuer>,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
 }

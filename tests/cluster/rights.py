@@ -40,9 +40,10 @@ def granted(kube, values):
     found = set()
     for role in documents(roles):
         for rule in role.get("rules") or []:
+            found |= {Right("", verb, "", url) for verb in rule["verbs"] for url in rule.get("nonResourceURLs", [])}
             found |= {
                 Right(role["metadata"].get("namespace", ""), verb, group, resource, name)
-                for verb in rule["verbs"] for group in rule["apiGroups"] for resource in rule["resources"]
+                for verb in rule["verbs"] for group in rule.get("apiGroups", []) for resource in rule.get("resources", [])
                 for name in rule.get("resourceNames", [""])
             }
     return found
@@ -68,6 +69,9 @@ def used(path, account):
     found = set()
     for event in events(path):
         if event["user"]["username"] != account or event["requestURI"].startswith(DISCOVERY) and "objectRef" not in event:
+            continue
+        if "objectRef" not in event:
+            found.add(Right("", event["verb"], "", event["requestURI"].partition("?")[0]))
             continue
         what = event["objectRef"]
         resource = "/".join(filter(None, [what["resource"], what.get("subresource")]))

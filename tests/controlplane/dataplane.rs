@@ -225,7 +225,9 @@ async fn serve(mut hear: Incoming, say: mpsc::UnboundedSender<Bytes>, state: wat
                     assert!(!manner.old, "it would not know the word");
                     speak(&say, &FromDataPlane::Held { items: list(&catalog), more: false });
                 }
-                FromOperator::ResponseIdKeys { .. } => panic!("it did not say that it knows them"),
+                FromOperator::ResponseIdKeys { .. } | FromOperator::ServiceAccountIssuer(_) => {
+                    panic!("it did not say that it knows them")
+                }
                 FromOperator::Ping {} => speak(&say, &FromDataPlane::Pong {}),
             }
         }

@@ -103,6 +103,7 @@ impl Operator {
                 publications: publications.subscribe(),
                 history: history.clone(),
                 response_ids: Arc::default(),
+                issuer: Arc::default(),
                 lists: Arc::new(Semaphore::new(MAX_CONCURRENT_LISTS)),
                 acks: Arc::clone(&acks),
                 metrics: Arc::clone(&metrics),

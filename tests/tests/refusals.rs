@@ -82,6 +82,7 @@ impl Stream {
             publications: publications.subscribe(),
             history: History::default(),
             response_ids: Arc::default(),
+            issuer: Arc::default(),
             lists: Arc::new(Semaphore::new(session::MAX_CONCURRENT_LISTS)),
             acks: Arc::clone(&acks),
             metrics: Arc::default(),
@@ -128,7 +129,7 @@ impl Stream {
             told.put += usize::from(matches!(frame, FromOperator::Put { .. }));
             told.del += usize::from(matches!(frame, FromOperator::Del { .. }));
             match self.session.receive(frame, Instant::now()).expect("both sides agree on what was told") {
-                Effect::None | Effect::Share(_) | Effect::ResponseIdKeys(_) => {}
+                Effect::None | Effect::Share(_) | Effect::ResponseIdKeys(_) | Effect::ServiceAccountIssuer(_) => {}
                 Effect::Send(frames) => frames.iter().for_each(|frame| self.say(frame)),
                 Effect::Deferred(until) => panic!("nothing is older: {until:?}"),
                 Effect::Install(target) => {

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 pub struct Token {
     /// The valid keys; two during a rotation's overlap.
     pub keys: Vec<TokenKey>,
+    /// Names of the ServiceAccounts of the token's own namespace whose pods may call without a key. The data plane verifies
+    /// their tokens with [`crate::frame::FromOperator::ServiceAccountIssuer`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_accounts: Vec<String>,
     /// The model IDs it may request.
     pub models: Vec<ModelPattern>,
     /// Limits, all of which apply.

@@ -27,7 +27,8 @@ use crate::{
     category = "routeapi",
     cel,
     doc = "ApiToken is an app's permission to use models, with limits. The operator writes an API key, the base URL and the \
-           SDKs' environment variables to a Secret in the same namespace; only the SHA-256 of the key leaves that namespace.",
+           SDKs' environment variables to a Secret in the same namespace; only the SHA-256 of the key leaves that namespace. \
+           Beside or instead of that key, pods of the ServiceAccounts in subjects call with their own projected tokens.",
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
     printcolumn(
         name = "Ready",
@@ -55,7 +56,11 @@ use crate::{
     validation = Rule::new("has(self.secretName) == has(oldSelf.secretName) && (!has(self.secretName) || self.secretName == oldSelf.secretName)")
         .message("secretName is immutable: create a new ApiToken"),
     validation = Rule::new("!has(self.rotation) || !has(self.rotation.interval) || duration(self.rotation.overlap) < duration(self.rotation.interval)")
-        .message("rotation.overlap must be shorter than rotation.interval")
+        .message("rotation.overlap must be shorter than rotation.interval"),
+    validation = Rule::new("self.secretKeys != 'None' || (has(self.subjects) && self.subjects.size() > 0)")
+        .message("secretKeys None requires subjects: otherwise nobody could use the token"),
+    validation = Rule::new("self.secretKeys != 'None' || !has(self.rotation)")
+        .message("rotation requires an API key: secretKeys is None")
 )]
 pub struct ApiTokenSpec {
     /// Human-readable description of this token's purpose.
@@ -68,6 +73,14 @@ pub struct ApiTokenSpec {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub models: Vec<ModelPattern>,
+
+    /// ServiceAccounts of this namespace whose pods may call without an API key, with a projected ServiceAccount token for the
+    /// audience routeapi-gateway. A ServiceAccount belongs to one ApiToken only. An API key is issued as well, unless secretKeys
+    /// is None.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["serviceAccountName".into()]))]
+    pub subjects: Vec<Subject>,
 
     /// Limits per time window. All of them apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,7 +114,8 @@ pub struct ApiTokenSpec {
     pub secret_name: Option<String>,
 
     /// Keys of the Secret. Plain: token and baseURL. PlainAndEnv: also the environment variables of the OpenAI, Anthropic and
-    /// Google SDKs, so that an app needs a single envFrom.
+    /// Google SDKs, so that an app needs a single envFrom. None: there is no API key and no Secret, and only the subjects may
+    /// call; a key that was issued before is refused at once.
     #[serde(default)]
     pub secret_keys: SecretKeys,
 
@@ -137,6 +151,17 @@ pub enum SecretKeys {
     /// Also the environment variables of the SDKs.
     #[default]
     PlainAndEnv,
+    /// There is no API key, and no Secret is written.
+    None,
+}
+
+/// Who may call without an API key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Subject {
+    /// Name of a ServiceAccount in the ApiToken's namespace. It need not exist yet.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub service_account_name: String,
 }
 
 /// A limit per time window: exactly one of requests, tokens and spendUSD.
@@ -241,6 +266,11 @@ pub fn default_secret_name(token: &str) -> String {
 }
 
 impl ApiTokenSpec {
+    /// Whether an API key is issued.
+    pub fn has_key(&self) -> bool {
+        self.secret_keys != SecretKeys::None
+    }
+
     /// Whether upstreams without a price are skipped.
     pub fn denies_unpriced(&self) -> bool {
         match self.unpriced_models {

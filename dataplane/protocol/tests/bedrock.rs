@@ -442,7 +442,8 @@ fn a_model_that_is_closed_on_one_surface_is_called_on_the_next() {
     let nova = "us.amazon.nova-pro-v1:0";
     let oss = "openai.gpt-oss-120b-1:0";
     let (first, last) = (Surface::OpenAiChatCompletions, Surface::OpenAiResponses);
-    let rows: [(&str, &str, &Value, &[Surface], &str, Surface); 7] = [
+    type Row<'a> = (&'a str, &'a str, &'a Value, &'a [Surface], &'a str, Surface);
+    let rows: [Row<'_>; 7] = [
         (CLAUDE, "/v1/messages", &messages(false), &[], "/invoke", Surface::InvokeModel),
         (CLAUDE, "/v1/messages", &messages(false), &[Surface::InvokeModel], "/converse", Surface::Converse),
         (CLAUDE, "/model/m/converse", &converse(), &[Surface::Converse], "/invoke", Surface::InvokeModel),

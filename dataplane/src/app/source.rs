@@ -105,6 +105,9 @@ fn restore(directory: &Path, installer: &Installer) -> Option<Session> {
     })?;
     let revision = found.catalog.revision();
     let refused = installer.install(&found.catalog, &revision, Origin::LastGood);
+    if let Some(issuer) = found.issuer {
+        installer.service_accounts().set(issuer);
+    }
     tracing::info!(%revision, resources = found.catalog.len(), refused = refused.len(), "serving from the last good configuration");
     Some(Session::resume(installer.catalog(), found.floor))
 }

@@ -47,7 +47,10 @@ pub fn compile(
     }
     for (id, token) in tokens {
         match tokens::compile(id, token, &mut draft, share) {
-            Ok(keys) => runtime.tokens.extend(keys),
+            Ok(compiled) => {
+                runtime.tokens.extend(compiled.keys);
+                runtime.service_accounts.extend(compiled.service_accounts);
+            }
             Err(message) => refused.push(unreadable(Kind::Token, id, message)),
         }
     }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock,
+    service_accounts::ServiceAccounts,
     state::{RejectedKeys, ResponseIds, SharedState, StateChanges},
 };
 
@@ -53,6 +54,11 @@ impl Installer {
     /// Ids of stored responses.
     pub fn response_ids(&self) -> &ResponseIds {
         self.state.response_ids()
+    }
+
+    /// What verifies ServiceAccount tokens.
+    pub fn service_accounts(&self) -> &ServiceAccounts {
+        self.state.service_accounts()
     }
 
     /// Every resource in force.

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use routeapi_channel::{Catalog, Entry, Key, Revision};
+use routeapi_channel::{Catalog, Entry, Key, Revision, ServiceAccountIssuer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -31,9 +31,11 @@ const FORMAT_VERSION: u32 = 1;
 #[derive(Debug)]
 pub struct LastGood {
     /// Its resources.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// The floors it came with.
     pub floor: Floor,
+    /// Who issues ServiceAccount tokens; none if that was not known.
+    pub issuer: Option<ServiceAccountIssuer>,
 }
 
 /// Why there is none.
@@ -61,6 +63,8 @@ struct File {
     form: u32,
     revision: Revision,
     floor: Floor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<ServiceAccountIssuer>,
     resources: Vec<Resource>,
 }
 
@@ -90,23 +94,20 @@ pub fn load(directory: &Path) -> Result<Option<LastGood>, LastGoodError> {
     if file.form != FORMAT_VERSION || catalog.revision() != file.revision {
         return Err(LastGoodError::Damaged(path));
     }
-    Ok(Some(LastGood { catalog, floor: file.floor }))
+    Ok(Some(LastGood { catalog: Arc::new(catalog), floor: file.floor, issuer: file.issuer }))
 }
 
 /// Writes it, as a whole or not at all.
 ///
 /// # Errors
 /// When the directory cannot be written to.
-pub fn save(directory: &Path, catalog: &Catalog, floor: &Floor) -> Result<(), LastGoodError> {
+pub fn save(directory: &Path, state: LastGood) -> Result<(), LastGoodError> {
+    let LastGood { catalog, floor, issuer } = state;
     let path = directory.join(FILE_NAME);
     let next = directory.join(format!("{FILE_NAME}.next"));
     let resources = catalog.iter().map(|(key, entry)| Resource { key: key.clone(), body: Arc::clone(&entry.body) });
-    let file = File {
-        form: FORMAT_VERSION,
-        revision: catalog.revision(),
-        floor: floor.clone(),
-        resources: resources.collect(),
-    };
+    let file =
+        File { form: FORMAT_VERSION, revision: catalog.revision(), floor, issuer, resources: resources.collect() };
     let text = serde_json::to_vec(&file).map_err(|error| LastGoodError::Form(path.clone(), error))?;
     if text.len() > MAX_FILE_BYTES {
         return match fs::remove_file(&path) {
@@ -118,8 +119,8 @@ pub fn save(directory: &Path, catalog: &Catalog, floor: &Floor) -> Result<(), La
 }
 
 /// Writes it beside the runtime's own thread. A failure is told and changes nothing else.
-pub async fn save_soon(directory: PathBuf, catalog: Arc<Catalog>, floor: Floor) {
-    let saved = tokio::task::spawn_blocking(move || save(&directory, &catalog, &floor)).await;
+pub async fn save_soon(directory: PathBuf, state: LastGood) {
+    let saved = tokio::task::spawn_blocking(move || save(&directory, state)).await;
     match saved {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the last good configuration cannot be saved"),
@@ -154,15 +155,21 @@ mod tests {
         catalog
     }
 
+    fn state(catalog: Catalog, floor: Floor) -> LastGood {
+        let issuer = ServiceAccountIssuer { issuer: "https://cluster".to_owned(), keys: Vec::new() };
+        LastGood { catalog: Arc::new(catalog), floor, issuer: Some(issuer) }
+    }
+
     #[test]
     fn saved_state_is_restored_and_file_is_private() {
         let directory = tempfile::tempdir().unwrap();
         assert!(load(directory.path()).unwrap().is_none());
         let floor = Floor::from([("apitokens".to_owned(), 7)]);
-        save(directory.path(), &catalog(), &floor).unwrap();
-        save(directory.path(), &catalog(), &floor).unwrap();
+        save(directory.path(), state(catalog(), floor.clone())).unwrap();
+        save(directory.path(), state(catalog(), floor.clone())).unwrap();
         let found = load(directory.path()).unwrap().unwrap();
         assert_eq!((found.catalog.revision(), found.floor), (catalog().revision(), floor));
+        assert_eq!(found.issuer.unwrap().issuer, "https://cluster");
         let mode = fs::metadata(directory.path().join(FILE_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -171,11 +178,11 @@ mod tests {
     #[test]
     fn oversize_state_removes_the_older_file() {
         let directory = tempfile::tempdir().unwrap();
-        save(directory.path(), &catalog(), &Floor::new()).unwrap();
+        save(directory.path(), state(catalog(), Floor::new())).unwrap();
         let mut large = catalog();
         let body = RawValue::from_string(format!("{:?}", "x".repeat(MAX_FILE_BYTES))).unwrap();
         large.insert(Key { kind: Kind::Token, id: ObjectId::new("shop", "large") }, Entry::new(body.into()));
-        assert!(matches!(save(directory.path(), &large, &Floor::new()), Err(LastGoodError::Large(..))));
+        assert!(matches!(save(directory.path(), state(large, Floor::new())), Err(LastGoodError::Large(..))));
         assert!(load(directory.path()).unwrap().is_none());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
@@ -183,7 +190,7 @@ mod tests {
     #[test]
     fn damaged_state_file_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
-        save(directory.path(), &catalog(), &Floor::new()).unwrap();
+        save(directory.path(), state(catalog(), Floor::new())).unwrap();
         let path = directory.path().join(FILE_NAME);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("checkout", "checkin")).unwrap();

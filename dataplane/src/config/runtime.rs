@@ -168,12 +168,12 @@ pub struct Timeouts {
     pub request: Duration,
 }
 
-/// One key of a client credential.
+/// One key or ServiceAccount of a client credential.
 #[derive(Debug)]
 pub struct Token {
     /// The ApiToken.
     pub id: ObjectId,
-    /// Which of its keys.
+    /// Which of its keys, or `serviceaccount/NAME`.
     pub key_id: String,
     /// The models it may name.
     pub models: Arc<Patterns<()>>,

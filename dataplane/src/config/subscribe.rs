@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     install::Installer,
-    last_good,
+    last_good::{self, LastGood},
     store::{Link, Origin},
 };
 use crate::{clock, spawn::Spawner, state::RejectedKeys, upstream::AddressRules};
@@ -174,6 +174,11 @@ async fn run_stream(
                 }
                 Effect::Share(share) => installer.share(share),
                 Effect::ResponseIdKeys(keys) => installer.response_ids().set(&keys),
+                Effect::ServiceAccountIssuer(issuer) => {
+                    if installer.service_accounts().set(issuer) && installer.store().is_configured() {
+                        save(settings, installer, session).await;
+                    }
+                }
                 Effect::Deferred(_) => {
                     tracing::warn!(
                         "the operator replica lags behind the configuration in force; waiting for a newer state"
@@ -215,13 +220,19 @@ async fn install(
         tracing::error!(%problem, "resource rejected; its previous version stays in force");
     }
     tracing::info!(revision = %target.revision, resources = target.catalog.len(), refused = refused.len(), "configuration in force");
-    let in_force = installer.catalog();
-    let verdict = session.installed(target, Arc::clone(&in_force), &refused);
+    let verdict = session.installed(target, installer.catalog(), &refused);
     send_frames(to_operator, verdict).await?;
-    if let Some(directory) = &settings.state {
-        last_good::save_soon(directory.clone(), in_force, session.floor().clone()).await;
-    }
+    save(settings, installer, session).await;
     Ok(())
+}
+
+/// Keeps what is in force for a restart.
+async fn save(settings: &Settings, installer: &Installer, session: &Session) {
+    if let Some(directory) = &settings.state {
+        let (catalog, floor) = (installer.catalog(), session.floor().clone());
+        let issuer = installer.service_accounts().issuer();
+        last_good::save_soon(directory.clone(), LastGood { catalog, floor, issuer }).await;
+    }
 }
 
 async fn send_frames(to_operator: &mpsc::Sender<FromDataPlane>, frames: Vec<FromDataPlane>) -> Result<(), StreamError> {

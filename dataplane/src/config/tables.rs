@@ -1,11 +1,12 @@
-//! One state of the configuration: every route by the model ids it answers, every token by its hash.
+//! One state of the configuration: every route by the model ids it answers, every token by its hash and
+//! by the ServiceAccounts that call with it.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use routeapi_channel::Revision;
+use routeapi_channel::{ObjectId, Revision};
 
 use super::{
     names::Names,
@@ -22,6 +23,7 @@ pub struct Runtime {
     pub(super) names: Names,
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,
+    pub(super) service_accounts: HashMap<ObjectId, Arc<Token>>,
 }
 
 impl Runtime {
@@ -48,5 +50,15 @@ impl Runtime {
     /// The token that a presented value's SHA-256 stands for.
     pub fn token(&self, sha256: &[u8; 32]) -> Option<&Arc<Token>> {
         self.tokens.get(sha256)
+    }
+
+    /// The token that a ServiceAccount calls with.
+    pub fn service_account(&self, account: &ObjectId) -> Option<&Arc<Token>> {
+        self.service_accounts.get(account)
+    }
+
+    /// Whether any ServiceAccount may call.
+    pub fn has_service_accounts(&self) -> bool {
+        !self.service_accounts.is_empty()
     }
 }

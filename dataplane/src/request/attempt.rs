@@ -233,7 +233,8 @@ impl<'a> FallbackLoop<'a> {
         if !provider.takes_client_credential || !caller.sends_key_apart || is_others {
             return None;
         }
-        let is_gateway_key = |value: &str| identify::is_gateway_key(self.view.runtime(), value);
+        let (runtime, accounts) = (self.view.runtime(), &self.gateway.service_accounts);
+        let is_gateway_key = |value: &str| identify::is_gateway_key(runtime, accounts, value, clock::now());
         ClientCredential::read(provider.type_, self.client_headers, is_gateway_key)
     }
 

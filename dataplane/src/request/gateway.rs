@@ -6,6 +6,7 @@ use super::{client::RecordClient, deliveries::Deliveries, offload::Offload};
 use crate::{
     config::store::Store,
     server::{Drain, TrustedProxies},
+    service_accounts::ServiceAccounts,
     state::ResponseIds,
     telemetry::{Metrics, RecordSink},
 };
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub deliveries: Deliveries,
     /// Ids of stored responses.
     pub response_ids: Arc<ResponseIds>,
+    /// Who calls with ServiceAccount tokens.
+    pub service_accounts: Arc<ServiceAccounts>,
     /// Limits and timeouts.
     pub settings: RequestSettings,
 }

@@ -3,6 +3,8 @@
 //! A token may stand in any header that one of the SDKs uses, or in Gemini's `key` parameter. Clients exist that fill two
 //! of them (one for the gateway, one left over), so each is looked up; the complaint is about the first. A client that sends
 //! it in [`KEY_HEADER`] means all others for the vendor. The value is hashed at once and neither kept nor logged.
+//!
+//! What is no key that the gateway knows may be a pod's ServiceAccount token ([`ServiceAccounts`]).
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -19,7 +21,12 @@ use super::{
     caller::{Caller, Digest256, check},
     refusal::Refusal,
 };
-use crate::{clock::Now, config::runtime::Runtime, upstream::key_of};
+use crate::{
+    clock::Now,
+    config::runtime::Runtime,
+    service_accounts::{self, InvalidToken, ServiceAccounts},
+    upstream::key_of,
+};
 
 /// Headers that hold a bare token, in the order they are looked at after `Authorization`.
 const HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
@@ -31,14 +38,19 @@ const KEY_HEADER: &str = "x-routeapi-key";
 const PROTOCOL_PREFIX: &str = "openai-insecure-api-key.";
 
 /// Finds out who is calling.
-pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Caller, Refusal> {
+pub(super) fn identify(
+    runtime: &Runtime,
+    accounts: &ServiceAccounts,
+    head: &Parts,
+    now: Now,
+) -> Result<Caller, Refusal> {
     if let Some(value) = head.headers.get(KEY_HEADER).filter(|value| !value.is_empty()) {
         let value = value.to_str().map_err(|_| Refusal::UnknownToken)?;
-        return Ok(Caller { sends_key_apart: true, ..look_up(runtime, key_of(value), now)? });
+        return Ok(Caller { sends_key_apart: true, ..look_up(runtime, accounts, key_of(value), now)? });
     }
     let mut first = None;
     for value in presented_keys(head) {
-        match look_up(runtime, &value, now) {
+        match look_up(runtime, accounts, &value, now) {
             Ok(caller) => return Ok(caller),
             Err(refusal) => {
                 first.get_or_insert(refusal);
@@ -48,14 +60,15 @@ pub(super) fn identify(runtime: &Runtime, head: &Parts, now: Now) -> Result<Call
     Err(first.unwrap_or(Refusal::NoToken))
 }
 
-fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> {
+fn look_up(runtime: &Runtime, accounts: &ServiceAccounts, value: &str, now: Now) -> Result<Caller, Refusal> {
     let digest = digest_of(value);
     match runtime.token(&digest) {
         Some(token) => {
             check(token, now)?;
-            Ok(Caller { token: Arc::clone(token), digest, sends_key_apart: false })
+            Ok(Caller { token: Arc::clone(token), digest, sends_key_apart: false, pod: None })
         }
         None if runtime.revision.is_none() => Err(Refusal::NotConfigured),
+        None if service_accounts::is_like_one(value) => calling_pod(runtime, accounts, (value, digest), now),
         None => Err(match token_format::read(value) {
             Reading::Damaged { .. } => Refusal::MistypedToken,
             Reading::Minted { .. } | Reading::Foreign => Refusal::UnknownToken,
@@ -63,14 +76,36 @@ fn look_up(runtime: &Runtime, value: &str, now: Now) -> Result<Caller, Refusal> 
     }
 }
 
-/// Whether it is a key of this gateway, or could be one: no vendor may see it.
-pub(super) fn is_gateway_key(runtime: &Runtime, value: &str) -> bool {
+/// Whether it is a key of this gateway, could be one, or is a pod's token for it: no vendor may see it.
+pub(super) fn is_gateway_key(runtime: &Runtime, accounts: &ServiceAccounts, value: &str, now: Now) -> bool {
+    let digest = digest_of(value);
     let is_minted = !matches!(token_format::read(value), Reading::Foreign);
-    is_minted || runtime.token(&digest_of(value)).is_some()
+    let is_pods = || service_accounts::is_like_one(value) && accounts.verify(value, &digest, now).is_ok();
+    is_minted || runtime.token(&digest).is_some() || is_pods()
 }
 
 fn digest_of(value: &str) -> Digest256 {
     Sha256::digest(value.as_bytes()).into()
+}
+
+/// Whose ServiceAccount token it is, and which token that one calls with.
+fn calling_pod(
+    runtime: &Runtime,
+    accounts: &ServiceAccounts,
+    (value, digest): (&str, Digest256),
+    now: Now,
+) -> Result<Caller, Refusal> {
+    let pod = match accounts.verify(value, &digest, now) {
+        Ok(pod) => pod,
+        // Where no ServiceAccount may call, it is a key like any other that is not known.
+        Err(InvalidToken::IssuerUnknown) if !runtime.has_service_accounts() => return Err(Refusal::UnknownToken),
+        Err(why) => return Err(Refusal::ServiceAccountToken(why)),
+    };
+    let Some(token) = runtime.service_account(&pod.account) else {
+        return Err(Refusal::NoTokenForServiceAccount { account: pod.account.to_string() });
+    };
+    check(token, now)?;
+    Ok(Caller { token: Arc::clone(token), digest, sends_key_apart: false, pod: Some(pod) })
 }
 
 fn presented_keys(head: &Parts) -> impl Iterator<Item = Cow<'_, str>> {

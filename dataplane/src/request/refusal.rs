@@ -7,7 +7,10 @@ use routeapi_metering::{Exceeded, ExceededKind};
 use routeapi_protocol::{codec::Malformed, dialect::Operation, inbound::Unserved, report::Refusal as Field};
 
 use super::failure::Failure;
-use crate::limits::{Refused, StoreUnavailable};
+use crate::{
+    limits::{Refused, StoreUnavailable},
+    service_accounts::InvalidToken,
+};
 
 /// What a client is told when no more bytes may be held.
 pub(super) const BUFFERS_FULL: &str = "the gateway's buffer limit is reached; try again in a moment";
@@ -62,6 +65,15 @@ pub(super) enum Refusal {
     /// It looks like a minted token, but its checksum does not fit.
     #[error("{INVALID_KEY}: it is damaged; its checksum does not match, so a character was lost or changed in copying")]
     MistypedToken,
+    /// A ServiceAccount token that does not count.
+    #[error("{}", NotVerified(*.0))]
+    ServiceAccountToken(InvalidToken),
+    /// A ServiceAccount that no ApiToken names.
+    #[error("no ApiToken in its namespace lists ServiceAccount {account} in spec.subjects")]
+    NoTokenForServiceAccount {
+        /// `namespace/name`
+        account: String,
+    },
     /// The ApiToken's time is over.
     #[error("{INVALID_KEY}: ApiToken {token} expired at {}", Moment(*since))]
     TokenExpired {
@@ -252,6 +264,18 @@ impl From<Refused> for Refusal {
         match refused {
             Refused::Exceeded(exceeded) => Self::LimitReached(exceeded),
             Refused::StoreUnavailable(unavailable) => Self::LimitStoreUnavailable(unavailable),
+        }
+    }
+}
+
+/// Why a ServiceAccount token does not count, with the words of every 401 unless it may count later.
+struct NotVerified(InvalidToken);
+
+impl fmt::Display for NotVerified {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            InvalidToken::IssuerUnknown => write!(out, "{}", self.0),
+            why => write!(out, "{INVALID_KEY}: {why}"),
         }
     }
 }

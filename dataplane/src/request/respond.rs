@@ -22,6 +22,8 @@ use super::{
     settle::Guard,
 };
 
+use crate::service_accounts::InvalidToken;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What programs read where a route has no upstream to ask: an object has to be corrected, waiting does not help.
 const ROUTE_NOT_READY: &str = "route_not_ready";
@@ -102,7 +104,11 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::CoolingDown { wait, .. } => {
             problem.retry_after_ms = u64::try_from(wait.as_millis()).ok();
         }
-        Refusal::NotConfigured | Refusal::BuffersFull | Refusal::Busy | Refusal::ShuttingDown => {
+        Refusal::NotConfigured
+        | Refusal::ServiceAccountToken(InvalidToken::IssuerUnknown)
+        | Refusal::BuffersFull
+        | Refusal::Busy
+        | Refusal::ShuttingDown => {
             problem.retry_after_ms = Some(1_000);
         }
         // Nothing is too busy: somebody has to correct an object.
@@ -123,6 +129,8 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         | Refusal::NoClientCredential { .. }
         | Refusal::UnknownToken
         | Refusal::MistypedToken
+        | Refusal::ServiceAccountToken(_)
+        | Refusal::NoTokenForServiceAccount { .. }
         | Refusal::TokenExpired { .. }
         | Refusal::KeyRotatedOut { .. }
         | Refusal::TokenSuspended { .. }
@@ -149,6 +157,9 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::NoClientCredential { .. } => (ProblemKind::Authentication, "no_client_credential"),
         Refusal::UnknownToken => (ProblemKind::Authentication, "unknown_token"),
         Refusal::MistypedToken => (ProblemKind::Authentication, "mistyped_token"),
+        Refusal::ServiceAccountToken(why @ InvalidToken::IssuerUnknown) => (ProblemKind::Overloaded, why.code()),
+        Refusal::ServiceAccountToken(why) => (ProblemKind::Authentication, why.code()),
+        Refusal::NoTokenForServiceAccount { .. } => (ProblemKind::Permission, "no_token_for_service_account"),
         Refusal::TokenExpired { .. } => (ProblemKind::Authentication, "token_expired"),
         Refusal::KeyRotatedOut { .. } => (ProblemKind::Authentication, "key_rotated_out"),
         Refusal::TokenSuspended { .. } => (ProblemKind::Permission, "token_suspended"),
@@ -194,9 +205,12 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
 /// How the request ended, for its record.
 fn outcome(refusal: &Refusal) -> RequestOutcome {
     let outcome = match refusal {
+        Refusal::ServiceAccountToken(InvalidToken::IssuerUnknown) => Outcome::GatewayStopped,
         Refusal::NoToken
         | Refusal::UnknownToken
         | Refusal::MistypedToken
+        | Refusal::ServiceAccountToken(_)
+        | Refusal::NoTokenForServiceAccount { .. }
         | Refusal::TokenExpired { .. }
         | Refusal::KeyRotatedOut { .. }
         | Refusal::TokenSuspended { .. }

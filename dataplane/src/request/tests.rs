@@ -75,6 +75,7 @@ fn gateway_from(snapshot: &Snapshot) -> (Arc<Gateway>, Arc<Kept>) {
         offload: Offload::default(),
         deliveries: Deliveries::default(),
         response_ids: Arc::default(),
+        service_accounts: Arc::default(),
         settings: RequestSettings::default(),
     };
     (Arc::new(gateway), kept)
@@ -275,7 +276,7 @@ async fn waiting_body_is_small() {
     let runtime = gateway.config.current();
     let guard = Guard::new(&gateway, Context::read(clock::now(), peer(), &request(())), Client::default());
     let (head, ()) = request(()).into_parts();
-    let caller = identify::identify(&runtime, &head, clock::now()).unwrap();
+    let caller = identify::identify(&runtime, &gateway.service_accounts, &head, clock::now()).unwrap();
     let mut view = ConfigView::new(Arc::clone(&runtime), caller);
     let matched = routeapi_protocol::inbound::route("POST", "/v1/chat/completions", None).unwrap();
     let Inbound::Call(matched) = matched else { panic!("a call") };

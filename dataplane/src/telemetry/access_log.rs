@@ -132,6 +132,7 @@ mod tests {
             client_address: None,
             user_agent_original: None,
             enduser_id: None,
+            k8s_pod_name: None,
             method: "GET".to_owned(),
             path: "/".to_owned(),
             trace_id: None,

@@ -26,6 +26,9 @@ pub struct RequestRecord {
     /// The person that the app says it acts for (OpenTelemetry's `enduser.id`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enduser_id: Option<Box<str>>,
+    /// The pod that called with its ServiceAccount token (OpenTelemetry's `k8s.pod.name`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k8s_pod_name: Option<Box<str>>,
     /// HTTP method.
     pub method: String,
     /// Path without query.

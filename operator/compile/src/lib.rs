@@ -26,6 +26,7 @@ mod reference_grant;
 mod references;
 mod routes;
 mod selectors;
+mod subjects;
 mod tokens;
 mod unpriced;
 mod unserved;

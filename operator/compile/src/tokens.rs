@@ -19,6 +19,7 @@ use routeapi_crds::{
 
 use crate::{
     objects::{self, Objects},
+    subjects::{SubjectOwners, Subjects},
     unpriced::{self, UnpricedRoutes},
     unserved::ServedModels,
     verdict::{Detail, SpecError, Verdict},
@@ -30,12 +31,14 @@ pub(crate) fn compile<'a>(
     unpriced: &UnpricedRoutes<'_>,
     mut served: ServedModels<'a>,
 ) -> Vec<(ObjectId, Option<Token>, Verdict)> {
-    let mut owners = BTreeMap::new();
+    let (mut owners, mut subject_owners) = (BTreeMap::new(), SubjectOwners::default());
     let mut without_price: BTreeMap<String, Vec<&ModelPattern>> = BTreeMap::new();
     objects::oldest_first(&objects.tokens, |object| &object.metadata)
         .into_iter()
         .map(|(_, id, object)| {
-            let compiled = limits(&object.spec).and_then(|limits| Ok((limits, Keys::claim(object, &id, &mut owners)?)));
+            let compiled = limits(&object.spec).and_then(|limits| {
+                Ok((limits, Keys::claim(object, &id, &mut owners)?, subject_owners.claim(&object.spec, &id)?))
+            });
             let expires = object.spec.expiration_time.as_ref().map(seconds);
             let suspended = object.spec.state == TokenState::Suspended;
             let deny_unpriced = object.spec.denies_unpriced();
@@ -51,27 +54,29 @@ pub(crate) fn compile<'a>(
             let verdict = Verdict {
                 generation: object.metadata.generation,
                 decisions: vec![match &compiled {
-                    Ok((_, keys)) => {
+                    Ok((_, keys, subjects)) => {
                         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
                         let unserved = served.note(namespace, &object.spec.models);
-                        let notes = [keys.note.as_str(), &unserved, &note].into_iter().filter(|note| !note.is_empty());
-                        let message = notes.collect::<Vec<_>>().join("; ");
+                        let notes = [keys.note.as_str(), &subjects.note, &unserved, &note];
+                        let message = notes.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ");
                         Decision::yes_but(ConditionType::Accepted, Reason::Accepted, message)
                     }
                     Err(error) => error.decision(ConditionType::Accepted),
                 }],
                 detail: Detail::Token { expires, suspended },
             };
-            let token = compiled.ok().map(|(limits, keys)| build(&object.spec, limits, keys));
+            let token = compiled.ok().map(|(limits, keys, subjects)| build(&object.spec, limits, keys, subjects));
             (id, token, verdict)
         })
         .collect()
 }
 
-fn build(spec: &ApiTokenSpec, limits: Vec<Limit>, keys: Keys) -> Token {
+fn build(spec: &ApiTokenSpec, limits: Vec<Limit>, keys: Keys, subjects: Subjects) -> Token {
     // Taken apart, so that a field that is forgotten here does not compile.
     let ApiTokenSpec {
         models,
+        // In `subjects`.
+        subjects: _,
         // In `limits`.
         limits: _,
         // In `denies_unpriced`.
@@ -87,6 +92,7 @@ fn build(spec: &ApiTokenSpec, limits: Vec<Limit>, keys: Keys) -> Token {
     } = spec;
     Token {
         keys: keys.owned,
+        service_accounts: subjects.owned,
         models: models.clone(),
         limits,
         deny_unpriced: spec.denies_unpriced(),

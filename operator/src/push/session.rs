@@ -16,7 +16,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http_body::Body;
 use routeapi_channel::{
-    Catalog, Key, Revision, Secret,
+    Catalog, Key, Revision, Secret, ServiceAccountIssuer,
     frame::{self, FromDataPlane, FromOperator, Hello, PROTOCOL},
 };
 use routeapi_crds::condition;
@@ -73,6 +73,8 @@ struct Session<B> {
     sent_fleet: Option<(u32, u32)>,
     /// None for a pod that does not know them.
     response_ids: Option<watch::Receiver<Arc<[Secret]>>>,
+    /// None for a pod that does not know it.
+    issuer: Option<watch::Receiver<Option<Arc<ServiceAccountIssuer>>>>,
     last_received: time::Instant,
 }
 
@@ -151,6 +153,7 @@ where
             in_flight: None,
             sent_fleet: None,
             response_ids: hello.knows(frame::FEATURE_RESPONSE_IDS).then(|| context.response_ids.subscribe()),
+            issuer: hello.knows(frame::FEATURE_SERVICE_ACCOUNTS).then(|| context.issuer.subscribe()),
             acked_once: false,
             peer,
             since,
@@ -170,6 +173,9 @@ where
         if let Err(ended) = self.send_response_id_keys().await {
             return ended;
         }
+        if let Err(ended) = self.send_issuer().await {
+            return ended;
+        }
         loop {
             let silence = self.last_received + IDLE_TIMEOUT;
             let step = tokio::select! {
@@ -183,6 +189,7 @@ where
                 }
                 Ok(()) = self.fleet.changed() => self.send_fleet().await,
                 () = changed_if_any(&mut self.response_ids) => self.send_response_id_keys().await,
+                () = changed_if_any(&mut self.issuer) => self.send_issuer().await,
                 _ = ping.tick() => self.ping().await,
             };
             if let Err(ended) = step {
@@ -313,6 +320,15 @@ where
         let keys = self.response_ids.as_mut().map(|keys| keys.borrow_and_update().to_vec());
         match keys.filter(|keys| !keys.is_empty()) {
             Some(keys) => self.send(&FromOperator::ResponseIdKeys { keys }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the pod who issues ServiceAccount tokens, if that is known.
+    async fn send_issuer(&mut self) -> Result<(), SessionEnd> {
+        let issuer = self.issuer.as_mut().and_then(|issuer| issuer.borrow_and_update().clone());
+        match issuer {
+            Some(issuer) => self.send(&FromOperator::ServiceAccountIssuer((*issuer).clone())).await,
             None => Ok(()),
         }
     }

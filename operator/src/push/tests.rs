@@ -57,6 +57,7 @@ async fn listen(limits: Limits, timeouts: Timeouts) -> Listener {
             publications: publications.subscribe(),
             history: History::default(),
             response_ids: Arc::default(),
+            issuer: Arc::default(),
             lists: Arc::new(Semaphore::new(session::MAX_CONCURRENT_LISTS)),
             acks: AckBook::new(),
             metrics: Arc::default(),

@@ -242,6 +242,7 @@ fn current_decision(inputs: &StatusInputs<'_>, type_: ConditionType) -> Option<D
         .filter(|condition| condition.observed_generation == inputs.verdict.generation)?;
     let reasons = [
         Reason::SecretReady,
+        Reason::SecretNotRequired,
         Reason::SecretNotOwned,
         Reason::SecretKeyMissing,
         Reason::SecretKeyInvalid,
@@ -289,6 +290,10 @@ fn secret_ready(secret_state: &SecretState) -> Decision {
             Decision::no(TYPE, Reason::SecretTerminating, text)
         }
         SecretState::WriteFailed(failure) => Decision::no(TYPE, failure.reason, failure.message.clone()),
+        SecretState::NotRequired => {
+            let text = "spec.secretKeys is None: there is no API key, and only spec.subjects may call";
+            Decision::yes_but(TYPE, Reason::SecretNotRequired, text)
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub enum FoundSecret {
     Terminating(Vec<String>),
     /// It is owned by the token.
     Managed(ManagedSecret),
+    /// The token has no API key, so nobody looked.
+    NotRequired,
 }
 
 /// The controller of a Secret that the token does not own.
@@ -113,6 +115,8 @@ pub enum SecretState {
     Terminating(Vec<String>),
     /// The API server refused a write.
     WriteFailed(WriteFailure),
+    /// The token has no API key.
+    NotRequired,
 }
 
 /// The result.
@@ -133,6 +137,9 @@ pub fn plan(token: &ApiToken, found: &FoundSecret, now: Timestamp) -> Plan {
     match found {
         FoundSecret::Missing => {
             Plan { keys: none(keys.rotation_revision), action: SecretAction::Issue, state: SecretState::Issuing }
+        }
+        FoundSecret::NotRequired => {
+            Plan { keys: none(None), action: SecretAction::None, state: SecretState::NotRequired }
         }
         FoundSecret::NotOwned(owner) => {
             let state = SecretState::NotOwned(owner.clone());

@@ -265,7 +265,7 @@ impl Reconciler {
             "apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken",
             "metadata": {"name": id.name(), "uid": token.metadata.uid, "resourceVersion": version},
             "status": {
-                "secretName": token.secret_name(),
+                "secretName": token.spec.has_key().then(|| token.secret_name()),
                 "keys": keys.keys,
                 "nextRotationTime": plan::next_rotation(token, keys).map(Time),
                 "rotationRevision": keys.rotation_revision,

@@ -59,6 +59,9 @@ pub async fn read(
     token: &ApiToken,
     gateway_url: &str,
 ) -> Result<(FoundSecret, SecretVersion), TokenError> {
+    if !token.spec.has_key() {
+        return Ok((FoundSecret::NotRequired, None));
+    }
     let name = token.secret_name();
     let found = call("reading the Secret", api(client, token).get_opt(&name)).await?;
     Ok(found.map_or((FoundSecret::Missing, None), |secret| {
@@ -68,6 +71,9 @@ pub async fn read(
 
 /// Reads the version of a token's Secret, without its content and from the API server's cache.
 pub async fn poll(client: &Client, token: &ApiToken) -> Result<SecretVersion, TokenError> {
+    if !token.spec.has_key() {
+        return Ok(None);
+    }
     let name = token.secret_name();
     let (api, any) = (api(client, token), GetParams::any());
     let found = call("reading the Secret's metadata", api.get_metadata_opt_with(&name, &any)).await?;
@@ -85,9 +91,11 @@ pub async fn write(
     let desired = desired_data(token, &minted.value, gateway_url);
     match read {
         FoundSecret::Managed(secret) => patch(client, token, secret, &minted.id, desired).await,
-        FoundSecret::Missing | FoundSecret::NotOwned(_) | FoundSecret::Import(_) | FoundSecret::Terminating(_) => {
-            create(client, token, &minted.id, desired).await
-        }
+        FoundSecret::Missing
+        | FoundSecret::NotOwned(_)
+        | FoundSecret::Import(_)
+        | FoundSecret::Terminating(_)
+        | FoundSecret::NotRequired => create(client, token, &minted.id, desired).await,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tokens: one entry per key, all on one account.
+//! Tokens: one entry per key and ServiceAccount, all on one account.
 
 use std::sync::Arc;
 
@@ -15,32 +15,45 @@ use crate::{
     state::Draft,
 };
 
-/// A key's SHA-256 and what it stands for.
-type Entry = ([u8; 32], Arc<Token>);
+/// What stands for a token.
+pub struct Compiled {
+    /// Keys, by their SHA-256.
+    pub keys: Vec<([u8; 32], Arc<Token>)>,
+    /// ServiceAccounts.
+    pub service_accounts: Vec<(ObjectId, Arc<Token>)>,
+}
 
-pub fn compile(id: &ObjectId, told: &Told, draft: &mut Draft<'_>, share: Share) -> Result<Vec<Entry>, String> {
+pub fn compile(id: &ObjectId, told: &Told, draft: &mut Draft<'_>, share: Share) -> Result<Compiled, String> {
     // Taken apart, so that a field that is forgotten here does not compile.
-    let Told { keys, models, limits, deny_unpriced, max_concurrent_requests, expires, suspended } = told;
+    let Told { keys, service_accounts, models, limits, deny_unpriced, max_concurrent_requests, expires, suspended } =
+        told;
     let hashes = keys.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
     let limits =
         TokenLimits { limits: limits.iter().map(limit).collect(), max_concurrent: *max_concurrent_requests, share };
     let account = draft.account(id, limits);
     let models: Arc<Patterns<()>> = Arc::new(models.iter().collect());
-    let entry = |(hash, key): ([u8; 32], &TokenKey)| {
-        let TokenKey { id: key_id, sha256: _, not_after } = key;
-        let token = Token {
+    let token = |key_id: String, key_not_after: Option<i64>| {
+        Arc::new(Token {
             id: id.clone(),
-            key_id: key_id.clone(),
+            key_id,
             models: Arc::clone(&models),
             expires: *expires,
-            key_not_after: *not_after,
+            key_not_after,
             suspended: *suspended,
             denies_unpriced: *deny_unpriced,
             account: Arc::clone(&account),
-        };
-        (hash, Arc::new(token))
+        })
     };
-    Ok(hashes.into_iter().zip(keys).map(entry).collect())
+    let key = |(hash, key): ([u8; 32], &TokenKey)| {
+        let TokenKey { id: key_id, sha256: _, not_after } = key;
+        (hash, token(key_id.clone(), *not_after))
+    };
+    let service_account =
+        |name: &String| (ObjectId::new(id.namespace(), name), token(format!("serviceaccount/{name}"), None));
+    Ok(Compiled {
+        keys: hashes.into_iter().zip(keys).map(key).collect(),
+        service_accounts: service_accounts.iter().map(service_account).collect(),
+    })
 }
 
 fn hash(key: &TokenKey) -> Result<[u8; 32], String> {

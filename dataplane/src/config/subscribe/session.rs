@@ -19,11 +19,11 @@ use std::{
 };
 
 use routeapi_channel::{
-    Catalog, Entry, Key, Revision,
+    Catalog, Entry, Key, Revision, ServiceAccountIssuer,
     catalog::Unreadable,
     frame::{
-        FEATURE_LIST, FEATURE_NAMESPACES, FEATURE_RESPONSE_IDS, FromDataPlane, FromOperator, Held, Hello, MAX_LINE,
-        MAX_LISTED, MAX_REFUSAL, PART, PROTOCOL,
+        FEATURE_LIST, FEATURE_NAMESPACES, FEATURE_RESPONSE_IDS, FEATURE_SERVICE_ACCOUNTS, FromDataPlane, FromOperator,
+        Held, Hello, MAX_LINE, MAX_LISTED, MAX_REFUSAL, PART, PROTOCOL,
     },
     snapshot::Secret,
 };
@@ -99,6 +99,8 @@ pub enum Effect {
     Share(Share),
     /// Use these keys for ids of stored responses.
     ResponseIdKeys(Vec<Secret>),
+    /// Verify ServiceAccount tokens with this.
+    ServiceAccountIssuer(ServiceAccountIssuer),
     /// This state waits until then; call [`Session::due`].
     Deferred(Instant),
 }
@@ -164,7 +166,9 @@ impl Session {
             instance: instance.to_owned(),
             revision: (self.holds && listable).then(|| self.in_force.revision()),
             held,
-            features: [FEATURE_LIST, FEATURE_NAMESPACES, FEATURE_RESPONSE_IDS].map(str::to_owned).to_vec(),
+            features: [FEATURE_LIST, FEATURE_NAMESPACES, FEATURE_RESPONSE_IDS, FEATURE_SERVICE_ACCOUNTS]
+                .map(str::to_owned)
+                .to_vec(),
             floor: self.floor.clone(),
         })
     }
@@ -217,6 +221,10 @@ impl Session {
                 return Err(ProtocolError::Inside("responseIdKeys"));
             }
             FromOperator::ResponseIdKeys { keys } => return Ok(Effect::ResponseIdKeys(keys)),
+            FromOperator::ServiceAccountIssuer(_) if self.transaction.is_some() => {
+                return Err(ProtocolError::Inside("serviceAccountIssuer"));
+            }
+            FromOperator::ServiceAccountIssuer(issuer) => return Ok(Effect::ServiceAccountIssuer(issuer)),
             FromOperator::List {} if self.transaction.is_some() => return Err(ProtocolError::Inside("list")),
             FromOperator::List {} => return Ok(Effect::Send(self.list())),
             FromOperator::Ping {} => return Ok(Effect::Send(vec![FromDataPlane::Pong {}])),

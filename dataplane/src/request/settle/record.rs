@@ -37,6 +37,7 @@ pub(super) fn make(
         client_address: client.address.map(|address| address.to_string()),
         user_agent_original: client.user_agent,
         enduser_id: client.end_user,
+        k8s_pod_name: facts.caller().and_then(|caller| Some(caller.pod.as_ref()?.pod.as_str().into())),
         method: printable(context.method.as_str(), MAX_METHOD_CHARS),
         path: printable(&context.path, MAX_PATH_CHARS),
         trace_id: context.trace.as_ref().map(|trace| trace.trace_id.clone()),

@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    issuer::Issuer,
     publish::{History, Publication},
     push::{ack::AckBook, pod_name::PodName},
     response_ids::ResponseIdKeys,
@@ -30,6 +31,8 @@ pub struct SessionContext {
     pub history: History,
     /// The keys of ids of stored responses.
     pub response_ids: Arc<ResponseIdKeys>,
+    /// Who issues the cluster's ServiceAccount tokens.
+    pub issuer: Arc<Issuer>,
     /// Permits for pods to list their state.
     pub lists: Arc<Semaphore>,
     /// Where acknowledgements are recorded.

@@ -48,6 +48,7 @@ impl Operator {
             publications: publications.subscribe(),
             history: History::default(),
             response_ids: Arc::default(),
+            issuer: Arc::default(),
             lists: Arc::new(Semaphore::new(MAX_CONCURRENT_LISTS)),
             acks: AckBook::new(),
             metrics: Arc::default(),
@@ -127,6 +128,7 @@ fn state(tokens: &[(&str, u32)]) -> Publication {
             limits: Vec::new(),
             max_concurrent_requests: Some(*number),
             expires: None,
+            service_accounts: Vec::new(),
             deny_unpriced: false,
             suspended: false,
         };
@@ -173,6 +175,23 @@ async fn keys_of_response_ids_come_first_and_again_when_they_change() {
     derive("two");
     let FromOperator::ResponseIdKeys { keys: second } = pod.receive().await else { panic!("no keys") };
     assert!(first.len() == 1 && second.len() == 1 && first != second);
+    older.transaction().await;
+}
+
+#[tokio::test]
+async fn issuer_of_service_account_tokens_comes_first_and_again_when_it_changes() {
+    let operator = Operator::new(Some(state(&[])));
+    let issuer = |name: &str| ServiceAccountIssuer { issuer: name.to_owned(), keys: Vec::new() };
+    operator.context.issuer.set(issuer("one"));
+    let (mut pod, mut older) = (operator.connect("1"), operator.connect("2"));
+    older.send(&modern(None));
+    let features = vec![frame::FEATURE_SERVICE_ACCOUNTS.to_owned()];
+    pod.send(&FromDataPlane::Hello(Hello { features, ..hello(None, vec![]) }));
+    let FromOperator::ServiceAccountIssuer(first) = pod.receive().await else { panic!("no issuer") };
+    pod.transaction().await;
+    operator.context.issuer.set(issuer("two"));
+    let FromOperator::ServiceAccountIssuer(second) = pod.receive().await else { panic!("no issuer") };
+    assert_eq!((first, second), (issuer("one"), issuer("two")));
     older.transaction().await;
 }
 

@@ -63,6 +63,15 @@ fn a_missing_secret_gets_a_new_key_and_the_old_one_ends_immediately() {
 }
 
 #[test]
+fn a_token_without_a_key_loses_those_it_had() {
+    for keys in [vec![], vec![key(1, 0, None), key(2, 0, Some(500))]] {
+        let plan = plan(&token(&json!(null), &keys, Some(0)), &FoundSecret::NotRequired, at(100));
+        assert_eq!((plan.action, plan.state), (SecretAction::None, SecretState::NotRequired));
+        assert_eq!(plan.keys, Keys { keys: Vec::new(), rotation_revision: None });
+    }
+}
+
+#[test]
 fn a_damaged_value_is_replaced_like_a_missing_secret() {
     let (other, ..) = value(9);
     for invalid in [None, Some(Secret::new("hello")), Some(other)] {

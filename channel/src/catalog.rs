@@ -1,73 +1,41 @@
 //! A snapshot as a set of named, versioned resources: the form in which it is compared and sent.
 
+mod entry;
 mod unknown;
 
-use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use entry::short_hex;
+pub use entry::{Entry, Key, Kind, Version};
 pub use unknown::UnknownKind;
 
-use crate::snapshot::{ObjectId, Snapshot};
+use crate::{
+    shared_map::{Difference, SharedMap},
+    snapshot::{ObjectId, Snapshot},
+};
 
-/// The kind of a resource. A kind that this version does not know is kept by name, so that only its own resources are
-/// rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// [`crate::snapshot::Provider`]
-    Provider,
-    /// [`crate::snapshot::Route`]
-    Route,
-    /// [`crate::snapshot::Token`]
-    Token,
-    /// [`crate::snapshot::Namespace`]. Its ID is its name twice. Sent only to data planes that support
-    /// [`crate::frame::FEATURE_NAMESPACES`].
-    Namespace,
-    /// A kind that this version does not know.
-    #[serde(untagged)]
-    Unknown(UnknownKind),
-}
-
-const UNKNOWN_KIND: &str = "this version of the data plane does not support this kind of resource";
-
-/// The key of a resource on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key {
-    /// Kind of the resource.
-    #[serde(rename = "t")]
-    pub kind: Kind,
-    /// The Kubernetes object it was compiled from.
-    pub id: ObjectId,
-}
-
-/// The version of a resource: the first 16 hexadecimal digits of the SHA-256 of its JSON. Equal content has an equal version
-/// everywhere.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Version(String);
+/// Bytes that are hashed at once.
+const HASHED_AT_ONCE: usize = 4 << 10;
 
 /// The identity of a whole state: a hash of its sorted (kind, ID, version) set, 16 hexadecimal digits. Replicas with the same
 /// state compute the same revision, also after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Revision(String);
+pub struct Revision(Arc<str>);
 
-/// One resource, serialized once and shared by every stream that sends it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Hash of `body`.
-    pub version: Version,
-    /// The resource as one line of JSON.
-    pub body: Arc<RawValue>,
-}
-
-/// All resources of one state.
+/// All resources of one state. Clones share what no later change touches.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    entries: BTreeMap<Key, Entry>,
+    resources: SharedMap<Key, Entry>,
+    /// The revision, once it was asked for.
+    revision: OnceLock<Revision>,
 }
 
 /// A resource that this version cannot decode.
@@ -79,6 +47,13 @@ pub struct Unreadable {
     pub key: Key,
     /// The decoding error, which names the field if there is one.
     pub message: String,
+}
+
+// === impl Unreadable ===
+
+impl Unreadable {
+    /// What is said of a resource of an unknown kind.
+    pub const UNKNOWN_KIND: &str = "this version of the data plane does not support this kind of resource";
 }
 
 // === impl Catalog ===
@@ -112,7 +87,7 @@ impl Catalog {
     pub fn decode(&self) -> (Snapshot, Vec<Unreadable>) {
         let mut snapshot = Snapshot::default();
         let mut unreadable = Vec::new();
-        for (key, entry) in &self.entries {
+        for (key, entry) in self.iter() {
             let id = key.id.clone();
             let result = match key.kind {
                 Kind::Provider => entry.read().map(|provider| drop(snapshot.providers.insert(id, provider))),
@@ -121,7 +96,7 @@ impl Catalog {
                 Kind::Namespace => {
                     entry.read().map(|namespace| drop(snapshot.namespaces.insert(id.namespace().to_owned(), namespace)))
                 }
-                Kind::Unknown(_) => Err(<serde_json::Error as serde::de::Error>::custom(UNKNOWN_KIND)),
+                Kind::Unknown(_) => Err(<serde_json::Error as serde::de::Error>::custom(Unreadable::UNKNOWN_KIND)),
             };
             if let Err(error) = result {
                 unreadable.push(Unreadable { key: key.clone(), message: error.to_string() });
@@ -130,121 +105,70 @@ impl Catalog {
         (snapshot, unreadable)
     }
 
-    /// The revision of this state.
+    /// The revision of this state. Computed once: it takes about a millisecond for fifteen thousand resources.
     pub fn revision(&self) -> Revision {
+        self.revision.get_or_init(|| self.compute_revision()).clone()
+    }
+
+    fn compute_revision(&self) -> Revision {
         let mut hash = Sha256::new();
-        for (key, entry) in &self.entries {
-            hash.update(format!("{} {} {}\n", key.kind, key.id, entry.version));
+        let mut text = Vec::with_capacity(HASHED_AT_ONCE);
+        for (key, entry) in self.iter() {
+            for part in [key.kind.name(), " ", key.id.as_str(), " ", entry.version.as_str(), "\n"] {
+                text.extend_from_slice(part.as_bytes());
+            }
+            if text.len() >= HASHED_AT_ONCE {
+                hash.update(&text);
+                text.clear();
+            }
         }
+        hash.update(&text);
         Revision(short_hex(hash))
     }
 
     /// Adds or replaces a resource.
     pub fn insert(&mut self, key: Key, entry: Entry) {
-        self.entries.insert(key, entry);
+        self.revision.take();
+        self.resources.insert(key, entry);
     }
 
     /// Removes a resource.
     pub fn remove(&mut self, key: &Key) -> Option<Entry> {
-        self.entries.remove(key)
+        self.revision.take();
+        self.resources.remove(key)
     }
 
     /// The resource with this key.
     pub fn get(&self, key: &Key) -> Option<&Entry> {
-        self.entries.get(key)
+        self.resources.get(key)
     }
 
     /// All resources in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
-        self.entries.iter()
+        self.resources.iter()
+    }
+
+    /// What became of each resource from this state to another, in the order of their keys. Costs what has changed, if one
+    /// state was made from a clone of the other.
+    pub fn differences<'a>(&'a self, to: &'a Self, each: impl FnMut(Difference<'a, Key, Entry>)) {
+        self.resources.differences(&to.resources, each);
     }
 
     /// The number of resources.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.resources.len()
     }
 
     /// Whether there are no resources.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 }
 
-// === impl Entry ===
-
-impl Entry {
-    /// A resource with the version of its content.
-    pub fn new(body: Arc<RawValue>) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(body.get());
-        Self { version: Version(short_hex(hash)), body }
-    }
-
-    fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.body.get())
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.version == other.version
-    }
-}
-
-fn short_hex(hash: Sha256) -> String {
-    let mut text = hex::encode(hash.finalize());
-    text.truncate(16);
-    text
-}
-
-// === impl Kind ===
-
-impl Kind {
-    /// The name on the wire, such as `provider`.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Provider => "provider",
-            Self::Route => "route",
-            Self::Token => "token",
-            Self::Namespace => "namespace",
-            Self::Unknown(name) => name.as_str(),
-        }
-    }
-
-    /// The sort key of a kind. The first four have a fixed order since version 1; later ones sort by name, so that versions
-    /// that know a kind and those that do not compute the same revision.
-    fn sort_key(&self) -> (u8, &str) {
-        match self {
-            Self::Provider => (0, ""),
-            Self::Route => (1, ""),
-            Self::Token => (2, ""),
-            Self::Namespace => (3, ""),
-            Self::Unknown(name) => (4, name.as_str()),
-        }
-    }
-}
-
-impl Ord for Kind {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.sort_key().cmp(&other.sort_key())
-    }
-}
-
-impl PartialOrd for Kind {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+impl Default for Revision {
+    /// That of a state without resources.
+    fn default() -> Self {
+        Catalog::default().revision()
     }
 }
 
@@ -256,6 +180,8 @@ impl fmt::Display for Revision {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
 
     fn body(json: &str) -> Entry {
@@ -276,22 +202,6 @@ mod tests {
         let (snapshot, unreadable) = catalog.decode();
         assert_eq!(snapshot.namespaces.len(), 1);
         assert!(matches!(&*unreadable, [refused] if refused.key == quota), "{unreadable:?}");
-        assert_eq!(unreadable[0].to_string(), format!("quota ai/q: {UNKNOWN_KIND}"));
-    }
-
-    #[test]
-    fn names_and_order_of_kinds_are_stable() {
-        let names = ["provider", "route", "token", "namespace", "apex", "quota"];
-        let kinds = names.map(kind);
-        assert!(kinds.is_sorted(), "{kinds:?}");
-        assert!(matches!(kinds, [Kind::Provider, Kind::Route, Kind::Token, Kind::Namespace, Kind::Unknown(_), ..]));
-        assert_eq!(serde_json::to_value(kinds).unwrap(), serde_json::json!(names));
-    }
-
-    #[test]
-    fn invalid_kind_names_are_refused() {
-        for name in ["", "Provider", "a b", "é", "a-name-longer-than-any-kind"] {
-            assert!(serde_json::from_value::<Kind>(name.into()).is_err(), "{name}");
-        }
+        assert_eq!(unreadable[0].to_string(), format!("quota ai/q: {}", Unreadable::UNKNOWN_KIND));
     }
 }

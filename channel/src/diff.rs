@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::{Catalog, Key, Version};
+use crate::{
+    catalog::{Catalog, Key, Version},
+    shared_map::Difference,
+};
 
 /// The changes from one state to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,12 +28,14 @@ impl Diff {
         Self { put, del }
     }
 
-    /// From one state to another.
+    /// From one state to another. Costs what has changed, if one was made from a clone of the other.
     pub fn between_catalogs(held: &Catalog, target: &Catalog) -> Self {
-        let put =
-            target.iter().filter(|(key, entry)| held.get(key) != Some(*entry)).map(|(key, _)| key.clone()).collect();
-        let del = held.iter().filter(|(key, _)| target.get(key).is_none()).map(|(key, _)| key.clone()).collect();
-        Self { put, del }
+        let mut diff = Self::default();
+        held.differences(target, |difference| match difference {
+            Difference::Put(key, _) => diff.put.push(key.clone()),
+            Difference::Del(key) => diff.del.push(key.clone()),
+        });
+        diff
     }
 
     /// Whether both states are the same.

@@ -21,13 +21,13 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::error_boundary::InvalidObject;
 use routeapi_channel::{Key, Kind, ObjectId};
-use routeapi_compile::Objects;
+use routeapi_compile::{Changes, Objects};
 use routeapi_crds::v1alpha1::{AIProvider, AIRoute, ApiToken};
 use tokio::sync::{Notify, watch};
 
 pub use kinds::Indexed;
-pub use tables::{ExcludedObject, Scope};
-use tables::{OverLimit, Tables};
+pub use tables::{ExcludedObject, Scope, Touch};
+use tables::{OverLimit, Tables, Uncompiled};
 use usage::{NamespaceLimits, NamespaceUsage};
 
 /// The store. One per operator.
@@ -41,11 +41,11 @@ pub struct Index {
     ready: watch::Sender<bool>,
 }
 
-/// The input of one compilation.
+/// The input of one compilation: all objects, or those that changed since the one before ([`Changes`]).
 #[derive(Debug)]
-pub struct View {
-    /// The last readable version of every object.
-    pub objects: Objects,
+pub struct View<T = Objects> {
+    /// The last readable versions of objects.
+    pub objects: T,
     /// AIProviders, AIRoutes and ApiTokens whose newest version is not readable or over the limits.
     pub excluded: BTreeMap<routeapi_compile::ObjectRef, ExcludedObject>,
     /// The highest resourceVersion seen, by plural name of the kind.
@@ -102,7 +102,9 @@ impl Index {
                     if !tables.admit(&key, created, bytes, over_limit) {
                         // An object that was never stored does not affect data planes, but its status must report the exclusion.
                         let changed = K::table(&mut tables).remove(&id) || newly_over;
-                        tables.touch(K::KIND, &id);
+                        tables.touch(K::KIND, &id, Touch::Object);
+                        tables.event(K::KIND, &id);
+                        tables.changed(K::KIND, &id);
                         drop(tables);
                         self.reread_queued.notify_one();
                         return self.wake(changed);
@@ -113,9 +115,14 @@ impl Index {
                 let previous = table.objects.get(&id);
                 let same = previous.is_some_and(|previous| K::same(previous, &next));
                 let touched = previous.is_some_and(|previous| K::touched(previous, &next));
+                let same_spec = previous.is_some_and(|previous| K::same_spec(previous, &next));
                 table.objects.insert(id.clone(), next);
                 if !same || touched {
-                    tables.touch(K::KIND, &id);
+                    tables.touch(K::KIND, &id, if same_spec && !touched { Touch::Keys } else { Touch::Object });
+                }
+                tables.event(K::KIND, &id);
+                if was_excluded || !same {
+                    tables.changed(K::KIND, &id);
                 }
                 was_excluded || !same
             }
@@ -124,6 +131,8 @@ impl Index {
                 let id = id_of(&metadata);
                 let uid = metadata.uid.unwrap_or_default();
                 let next = ExcludedObject { generation: metadata.generation, uid, message: error, over_limit: false };
+                tables.event(K::KIND, &id);
+                tables.changed(K::KIND, &id);
                 K::table(&mut tables).excluded.insert(id, next.clone()) != Some(next)
             }
         };
@@ -137,7 +146,9 @@ impl Index {
         let id = id_of(metadata);
         let mut tables = self.lock();
         tables.observe(K::PLURAL, metadata.resource_version.as_deref());
-        tables.touch(K::KIND, &id);
+        tables.touch(K::KIND, &id, Touch::Object);
+        tables.event(K::KIND, &id);
+        tables.changed(K::KIND, &id);
         let known = K::KIND.is_some_and(|kind| tables.forget(&Key { kind, id: id.clone() }));
         let changed = known | K::table(&mut tables).remove(&id);
         drop(tables);
@@ -154,7 +165,11 @@ impl Index {
         let deleted: Vec<_> = table.objects.keys().filter(|id| !keep(id)).cloned().collect();
         table.objects.retain(|id, _| keep(id));
         table.excluded.retain(|id, _| keep(id));
-        deleted.iter().for_each(|id| tables.touch(K::KIND, id));
+        for id in &deleted {
+            tables.touch(K::KIND, id, Touch::Object);
+            tables.event(K::KIND, id);
+            tables.changed(K::KIND, id);
+        }
         if let Some(kind) = K::KIND {
             let over_limit = tables.over_limit.keys().filter(|key| key.kind == kind && !keep(&key.id)).cloned();
             let stored = deleted.iter().map(|id| Key { kind, id: id.clone() });
@@ -175,33 +190,34 @@ impl Index {
         self.lock().observe(plural, resource_version);
     }
 
-    /// The current objects, for one compilation.
+    /// All objects.
     pub fn view(&self) -> View {
         let tables = self.lock();
-        let key = |kind, id: &ObjectId| Key { kind, id: id.clone() };
-        let excluded: BTreeMap<_, _> = std::iter::empty()
-            .chain(tables.providers.excluded.iter().map(|(id, object)| (key(Kind::Provider, id), object.clone())))
-            .chain(tables.routes.excluded.iter().map(|(id, object)| (key(Kind::Route, id), object.clone())))
-            .chain(tables.tokens.excluded.iter().map(|(id, object)| (key(Kind::Token, id), object.clone())))
-            .chain(tables.reported_over_limit())
-            .collect();
-        let unread = excluded.keys().filter(|key| key.kind == Kind::Provider).map(|key| key.id.clone());
-        let objects = Objects {
-            providers: tables.providers.objects.values().cloned().collect(),
-            unread_providers: unread.collect(),
-            routes: tables.routes.objects.values().cloned().collect(),
-            tokens: tables.tokens.objects.values().cloned().collect(),
-            secrets: tables.secrets.objects.clone(),
-            config_maps: tables.config_maps.objects.clone(),
-            namespaces: tables
-                .namespaces
-                .objects
-                .iter()
-                .filter_map(|(id, labels)| Some((id.name().to_owned(), labels.clone()?)))
-                .collect(),
-            refused: BTreeSet::new(),
-        };
+        let excluded = tables.all_excluded();
+        let objects =
+            Objects { tokens: tables.tokens.objects.values().cloned().collect(), ..others(&tables, &excluded) };
         View { objects, excluded, min_resource_versions: tables.min_resource_versions.clone() }
+    }
+
+    /// The objects that changed since the last call, for a compilation; all of them for the first one.
+    pub fn take_changes(&self, all: bool) -> View<Changes> {
+        let mut tables = self.lock();
+        let Uncompiled { tokens, others: others_changed } = std::mem::take(&mut tables.uncompiled);
+        let excluded = tables.all_excluded();
+        let current = &tables.tokens.objects;
+        let tokens = if all {
+            current.iter().map(|(id, token)| (id.clone(), Some(Arc::clone(token)))).collect()
+        } else {
+            tokens.into_iter().map(|id| (id.clone(), current.get(&id).cloned())).collect()
+        };
+        let others = (all || others_changed).then(|| others(&tables, &excluded));
+        let min_resource_versions = tables.min_resource_versions.clone();
+        View { objects: Changes { others, tokens }, excluded, min_resource_versions }
+    }
+
+    /// The AIProviders, AIRoutes and ApiTokens of which an event came since the last call.
+    pub fn take_touched(&self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.lock().touched)
     }
 
     /// One AIProvider as last read.
@@ -219,13 +235,13 @@ impl Index {
         self.lock().tokens.objects.get(id).cloned()
     }
 
-    /// The IDs of all ApiTokens.
-    pub fn token_ids(&self) -> Vec<ObjectId> {
-        self.lock().tokens.objects.keys().cloned().collect()
+    /// All ApiTokens as last read.
+    pub fn tokens(&self) -> Vec<(ObjectId, Arc<ApiToken>)> {
+        self.lock().tokens.objects.iter().map(|(id, token)| (id.clone(), Arc::clone(token))).collect()
     }
 
     /// Waits for ApiTokens that were changed or touched since the last call, and returns them.
-    pub async fn touched_tokens(&self) -> BTreeSet<ObjectId> {
+    pub async fn touched_tokens(&self) -> BTreeMap<ObjectId, Touch> {
         loop {
             let touched = std::mem::take(&mut self.lock().touched_tokens);
             if !touched.is_empty() {
@@ -293,8 +309,24 @@ impl Index {
 
 /// The ID of an object; the namespace of a cluster-scoped one is empty.
 pub fn id_of(metadata: &ObjectMeta) -> ObjectId {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    ObjectId::new(text(&metadata.namespace), text(&metadata.name))
+    let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+    ObjectId::new(namespace.unwrap_or_default(), name.unwrap_or_default())
+}
+
+/// All objects but tokens.
+fn others(tables: &Tables, excluded: &BTreeMap<Key, ExcludedObject>) -> Objects {
+    let unread = excluded.keys().filter(|key| key.kind == Kind::Provider).map(|key| key.id.clone());
+    let labels = tables.namespaces.objects.iter();
+    Objects {
+        providers: tables.providers.objects.values().cloned().collect(),
+        unread_providers: unread.collect(),
+        routes: tables.routes.objects.values().cloned().collect(),
+        tokens: Vec::new(),
+        secrets: tables.secrets.objects.clone(),
+        config_maps: tables.config_maps.objects.clone(),
+        namespaces: labels.filter_map(|(id, labels)| Some((id.name().to_owned(), labels.clone()?))).collect(),
+        refused: BTreeSet::new(),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Leader election: the holder of one `coordination.k8s.io/Lease` writes.
 //!
-//! The rules are those of client-go: a lease lasts 15 s, its holder renews every 2 s and steps down after 10 s without
-//! success, others acquire it when they have seen no renewal for 15 s by their own clock (clocks of nodes differ). Every
-//! write names the resourceVersion that was read, so a lost race is a conflict. On shutdown the holder clears the lease, so
-//! that another replica need not wait.
+//! The rules are those of client-go: a lease lasts 15 s, its holder steps down after 10 s without a renewal, others acquire it
+//! when they have seen no renewal for 15 s by their own clock (clocks of nodes differ). Every write names the resourceVersion
+//! that was read, so a lost race is a conflict. On shutdown the holder clears the lease, so that another replica need not
+//! wait. The holder renews every 5 s over the version that it wrote itself: one request, twelve times a minute.
 
 use std::time::Duration;
 
@@ -25,7 +25,15 @@ use crate::settings::Settings;
 /// Defaults of client-go.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-const RETRY_PERIOD: Duration = Duration::from_secs(2);
+
+/// How often the holder renews; after a failure it tries again as often as others look.
+const RENEW_PERIOD: Duration = Duration::from_secs(5);
+
+/// How often others look whether the lease is free: a replica takes over within two seconds of an orderly stop.
+const RETRY_PERIOD: Duration = Duration::from_millis(1500);
+
+/// How long clearing the lease may take on shutdown.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// One replica's view of the lease.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub struct Election {
     identity: String,
     leader: watch::Sender<bool>,
     observed: Option<Observed>,
+    /// The lease as this replica wrote it last, until a write fails.
+    held: Option<Lease>,
     renewed_at: Instant,
 }
 
@@ -68,6 +78,7 @@ impl Election {
             identity: settings.identity.clone(),
             leader: watch::Sender::new(false),
             observed: None,
+            held: None,
             renewed_at: Instant::now(),
         }
     }
@@ -80,7 +91,11 @@ impl Election {
     /// Takes part until shutdown, then releases the lease.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
-            match time::timeout(RENEW_DEADLINE, self.acquire_or_renew()).await {
+            let renewed = tokio::select! {
+                renewed = time::timeout(RENEW_DEADLINE, self.acquire_or_renew()) => renewed,
+                () = shutdown.cancelled() => break,
+            };
+            match renewed {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => warn!(lease = self.name, %error, "cannot acquire or renew the lease"),
                 Err(_) => warn!(lease = self.name, "timed out waiting for the API server"),
@@ -88,28 +103,32 @@ impl Election {
             if *self.leader.borrow() && self.renewed_at.elapsed() >= RENEW_DEADLINE {
                 self.set_leader(false);
             }
+            let period = if self.held.is_some() { RENEW_PERIOD } else { RETRY_PERIOD };
             tokio::select! {
-                () = time::sleep(RETRY_PERIOD) => {}
+                () = time::sleep(period) => {}
                 () = shutdown.cancelled() => break,
             }
         }
         let was_leader = *self.leader.borrow();
         self.set_leader(false);
         if was_leader {
-            let released = time::timeout(RETRY_PERIOD, self.release()).await;
+            let released = time::timeout(RELEASE_TIMEOUT, self.release()).await;
             info!(lease = self.name, released = matches!(released, Ok(Ok(()))), "lease released");
         }
     }
 
     async fn acquire_or_renew(&mut self) -> Result<(), kube::Error> {
         let started = Instant::now();
+        if let Some(held) = self.held.take() {
+            return self.replace(held, started).await;
+        }
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             let mut lease = Lease::default();
             lease.metadata.name = Some(self.name.clone());
             lease.spec = Some(self.spec(None));
             return match self.api.create(&PostParams::default(), &lease).await {
-                Ok(_) => {
-                    self.renewed(started);
+                Ok(lease) => {
+                    self.renewed(lease, started);
                     Ok(())
                 }
                 Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
@@ -117,23 +136,29 @@ impl Election {
             };
         };
         self.observe(lease.spec.as_ref(), started);
-        let next = decide(self.observed.as_ref(), &self.identity, started);
-        if next == Action::Wait {
+        if decide(self.observed.as_ref(), &self.identity, started) == Action::Wait {
             self.set_leader(false);
             return Ok(());
         }
+        self.replace(lease, started).await
+    }
+
+    /// Writes a lease over the version that was read or written before.
+    async fn replace(&mut self, lease: Lease, started: Instant) -> Result<(), kube::Error> {
         let spec = self.spec(lease.spec.as_ref());
         match self.api.replace(&self.name, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await {
-            Ok(_) => {
-                self.renewed(started);
+            Ok(lease) => {
+                self.renewed(lease, started);
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
+            // Somebody else wrote: the next look tells who.
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    fn renewed(&mut self, since: Instant) {
+    fn renewed(&mut self, lease: Lease, since: Instant) {
+        self.held = Some(lease);
         self.renewed_at = since;
         self.set_leader(true);
     }

@@ -48,11 +48,6 @@ impl<K: Ord + Clone> LogLimiter<K> {
     pub fn forget(&mut self, subject: &K) {
         self.logged.remove(subject);
     }
-
-    /// Forgets all other subjects.
-    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
-        self.logged.retain(|subject, _| keep(subject));
-    }
 }
 
 #[cfg(test)]

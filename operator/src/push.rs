@@ -66,7 +66,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const MAX_STREAMS: u32 = 8;
 
 /// How long sessions may take to end on shutdown, less than the whole shutdown may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Wait after `accept` has failed, most likely for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -132,7 +132,12 @@ pub struct Settings {
     #[arg(long, env = "ROUTEAPI_NAMESPACE_MAX_BYTES", default_value_t = 8 << 20)]
     pub namespace_max_bytes: usize,
 
-    /// How often the Secret of every ApiToken is reconciled
+    /// Statuses that are written per second at most. 0: as many as the API server bears; the rate grows while statuses wait and
+    /// is halved when the API server asks for less (429)
+    #[arg(long = "status-writes-per-second", env = "ROUTEAPI_STATUS_WRITES_PER_SECOND", default_value_t = 0)]
+    pub status_writes: u32,
+
+    /// How often the Secret of every ApiToken is reconciled if --secret-check is 0s
     #[arg(long, env = "ROUTEAPI_RESYNC", default_value = "10m")]
     pub resync: Duration,
 

@@ -1,7 +1,6 @@
 //! The operator's own metrics, one method per event, and its logs.
 
 use std::{
-    collections::BTreeMap,
     io,
     sync::atomic::{AtomicI64, AtomicU64},
     time::Duration,
@@ -12,11 +11,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use routeapi_channel::{Key, Kind};
-use routeapi_compile::Verdict;
+use routeapi_channel::Kind;
 use routeapi_process::{Filter, Format, Log, LostLines};
 
-/// Buckets from a handful of objects to tens of thousands.
+/// Buckets from one object to tens of thousands.
 const COMPILE_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 /// Counters and gauges.
@@ -24,6 +22,7 @@ const COMPILE_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1
 pub struct Metrics {
     registry: Registry,
     compile_seconds: Histogram,
+    compiled_objects: Counter<u64, AtomicU64>,
     objects: Family<Objects, Gauge<i64, AtomicI64>>,
     revisions: Counter<u64, AtomicU64>,
     connected: Gauge<i64, AtomicI64>,
@@ -53,6 +52,21 @@ struct Objects {
     accepted: &'static str,
 }
 
+impl Objects {
+    fn new(kind: &'static str, accepted: bool) -> Self {
+        Self { kind, accepted: if accepted { "true" } else { "false" } }
+    }
+}
+
+fn object_kind(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Provider => Some("AIProvider"),
+        Kind::Route => Some("AIRoute"),
+        Kind::Token => Some("ApiToken"),
+        Kind::Namespace | Kind::Unknown(_) => None,
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Sent {
     frame: &'static str,
@@ -80,13 +94,20 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("routeapi_operator");
         let compile_seconds = Histogram::new(COMPILE_BUCKETS);
-        registry.register("compile_seconds", "Time to compile all objects", compile_seconds.clone());
-        let objects = Family::default();
+        registry.register("compile_seconds", "Time to compile what has changed", compile_seconds.clone());
+        let compiled_objects = Counter::default();
+        registry.register("compiled_objects", "Objects compiled", compiled_objects.clone());
+        let objects: Family<Objects, Gauge<i64, AtomicI64>> = Family::default();
         registry.register(
             "objects",
             "AIProviders, AIRoutes and ApiTokens by whether they are accepted",
             objects.clone(),
         );
+        for kind in ["AIProvider", "AIRoute", "ApiToken"] {
+            for accepted in [true, false] {
+                drop(objects.get_or_create(&Objects::new(kind, accepted)));
+            }
+        }
         let revisions = Counter::default();
         registry.register("revisions", "Revisions published", revisions.clone());
         let connected = Gauge::default();
@@ -118,6 +139,7 @@ impl Default for Metrics {
         Self {
             registry,
             compile_seconds,
+            compiled_objects,
             objects,
             revisions,
             connected,
@@ -133,17 +155,21 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Records a compilation.
-    pub fn compiled(&self, took: Duration, verdicts: &BTreeMap<Key, Verdict>) {
+    /// Records a compilation of so many objects.
+    pub fn compiled(&self, took: Duration, objects: usize) {
         self.compile_seconds.observe(took.as_secs_f64());
-        for (kind, name) in [(Kind::Provider, "AIProvider"), (Kind::Route, "AIRoute"), (Kind::Token, "ApiToken")] {
-            for (wanted, accepted) in [(true, "true"), (false, "false")] {
-                let count =
-                    verdicts.iter().filter(|(key, verdict)| key.kind == kind && verdict.accepted() == wanted).count();
-                let gauge = self.objects.get_or_create(&Objects { kind: name, accepted });
-                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.compiled_objects.inc_by(u64::try_from(objects).unwrap_or(u64::MAX));
+    }
+
+    /// Records whether an object was accepted before, and is now; none where it does not exist.
+    pub fn object_changed(&self, kind: Kind, before: Option<bool>, now: Option<bool>) {
+        let count = |accepted: bool, by: i64| {
+            if let Some(kind) = object_kind(kind) {
+                self.objects.get_or_create(&Objects::new(kind, accepted)).inc_by(by);
             }
-        }
+        };
+        before.into_iter().for_each(|accepted| count(accepted, -1));
+        now.into_iter().for_each(|accepted| count(accepted, 1));
     }
 
     /// Counts a new revision.

@@ -53,7 +53,7 @@ impl TokenBucket {
     }
 
     fn refill(&mut self, rate: Rate, now: Instant) {
-        let gained = now.duration_since(self.since).as_millis() / rate.interval.as_millis().max(1);
+        let gained = now.duration_since(self.since).as_micros() / rate.interval.as_micros().max(1);
         let gained = u32::try_from(gained).unwrap_or(u32::MAX);
         if self.available.saturating_add(gained) >= rate.burst {
             (self.available, self.since) = (rate.burst, now);

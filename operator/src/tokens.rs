@@ -1,16 +1,22 @@
 //! The API keys of ApiTokens: issued, imported, rotated and repaired by the leader.
 //!
-//! [`reconciler`] brings one token to its desired state; this file decides when: when the token changes, when something of it
-//! falls due, at each resync, and when its Secret, which cannot be watched, has changed ([`secret_poller`]). What the API server
-//! refuses is reported in the token's condition and retried, with the delays of [`queue`].
+//! [`reconciler`] brings one token to its desired state; this file decides when: when somebody changes the token, when something
+//! of it falls due, and when its Secret, which cannot be watched, has changed ([`secret_poller`]). In which order, and when what
+//! the API server refuses is retried, is up to [`queue`]; it is reported in the token's condition.
+//!
+//! A new leader believes the statuses of tokens that are settled and reads their Secrets in turn: a restart is not a burst of
+//! reads.
 
 mod error;
+mod own_writes;
 mod pending_key;
 pub mod plan;
 mod queue;
 mod reconciler;
+mod rollout;
 mod secret;
 mod secret_poller;
+mod secret_states;
 pub mod write_failure;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -20,15 +26,20 @@ use routeapi_crds::condition::Reason;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tracing::{debug, warn};
 
-use crate::{context::Context, log_limiter::LogLimiter, settings::Settings, telemetry::Outcome};
-use plan::SecretState;
+use crate::{context::Context, index::Touch, log_limiter::LogLimiter, settings::Settings, telemetry::Outcome};
+use plan::{Keys, SecretState};
 use queue::Queue;
 use reconciler::{Reconciled, Reconciler};
-use secret_poller::{SecretPoller, SecretVersion};
+use secret_poller::{Read, SecretPoller, SecretVersion};
+pub use secret_states::SecretStates;
 use write_failure::WriteFailure;
 
-/// Tokens that are reconciled at the same time: most of it is waiting for data planes to acknowledge keys.
-const MAX_CONCURRENT_TOKENS: usize = 8;
+/// Tokens that are reconciled at the same time: most of it is waiting for data planes to acknowledge keys, which one round does
+/// for all of them.
+const MAX_CONCURRENT_TOKENS: usize = 64;
+
+/// How many of a backlog may be among them, so that a token that has just been made or changed need not wait for its end.
+const MAX_CONCURRENT_BACKLOG: usize = 40;
 
 /// Reads of metadata of Secrets that run at the same time. At 20 per second they rarely overlap.
 const MAX_CONCURRENT_POLLS: usize = 4;
@@ -54,6 +65,7 @@ pub struct TokenController {
     context: Context,
     reconciler: Reconciler,
     secret_check: Duration,
+    resync: Duration,
 }
 
 // === impl TokenController ===
@@ -65,12 +77,13 @@ impl TokenController {
             context: context.clone(),
             reconciler: Reconciler::new(settings, context),
             secret_check: settings.secret_check.into(),
+            resync: settings.resync.into(),
         }
     }
 
     /// The states of all tokens' Secrets, for their statuses.
-    pub fn secret_states(&self) -> watch::Receiver<BTreeMap<ObjectId, SecretState>> {
-        self.reconciler.secret_states.subscribe()
+    pub fn secret_states(&self) -> SecretStates {
+        self.reconciler.secret_states.clone()
     }
 
     /// Reconciles while this replica is the leader, until aborted.
@@ -82,6 +95,7 @@ impl TokenController {
             }
             tokio::select! {
                 () = self.lead() => {}
+                () = self.reconciler.rollout.follow(&self.context) => {}
                 _ = leader.wait_for(|leads| !*leads) => {}
             }
             self.reconciler.clear();
@@ -92,14 +106,12 @@ impl TokenController {
     async fn lead(&self) {
         let now = Instant::now();
         let mut state = LeaderState::new(now, self.secret_check);
-        self.context.index.token_ids().into_iter().for_each(|id| state.queue.at(id, now));
+        self.begin(&mut state, now);
         let mut reconciling: JoinSet<(ObjectId, Result<Option<Reconciled>, WriteFailure>)> = JoinSet::new();
         let mut polling: JoinSet<Option<(ObjectId, SecretVersion)>> = JoinSet::new();
         let mut polled_at = now;
         loop {
-            while reconciling.len() < MAX_CONCURRENT_TOKENS
-                && let Some(id) = state.queue.due(Instant::now())
-            {
+            while let Some(id) = state.next(reconciling.len()) {
                 state.reconciled.insert(id.clone(), self.version(&id));
                 let reconciler = self.reconciler.clone();
                 reconciling.spawn(async move {
@@ -109,28 +121,49 @@ impl TokenController {
             }
             tokio::select! {
                 touched = self.context.index.touched_tokens() => {
-                    touched.into_iter().for_each(|id| self.touched(&mut state, id));
+                    touched.into_iter().for_each(|(id, touch)| self.touched(&mut state, id, touch));
                 }
                 Some(Ok((id, result))) = reconciling.join_next() => self.finished(&mut state, &id, result),
-                () = state.queue.wait(), if reconciling.len() < MAX_CONCURRENT_TOKENS => {}
+                () = state.queue.wait(), if reconciling.len() < MAX_CONCURRENT_BACKLOG => {}
                 () = state.poller.wait(polled_at), if polling.len() < MAX_CONCURRENT_POLLS => {
                     polled_at = Instant::now();
-                    if let Some(id) = state.poller.next() {
-                        let reconciler = self.reconciler.clone();
-                        polling.spawn(async move { reconciler.poll(id).await });
+                    match state.poller.next() {
+                        Some(Read::Version(id)) => {
+                            let reconciler = self.reconciler.clone();
+                            polling.spawn(async move { reconciler.poll(id).await });
+                        }
+                        Some(Read::All(id)) => state.queue.at(id, polled_at),
+                        None => {}
                     }
                 }
                 Some(Ok(found)) = polling.join_next() => {
                     if let Some((id, _)) = found.filter(|(id, version)| state.poller.differs(id, version)) {
-                        state.queue.at(id, Instant::now());
+                        state.queue.at(id, polled_at);
                     }
                 }
             }
         }
     }
 
-    /// A token that fails is not reconciled because of what its failures write, but when its spec changes.
-    fn touched(&self, state: &mut LeaderState, id: ObjectId) {
+    /// Schedules all tokens: those that are settled when something of them falls due.
+    fn begin(&self, state: &mut LeaderState, now: Instant) {
+        let clock = jiff::Timestamp::now();
+        for (id, token) in self.context.index.tokens() {
+            if !plan::is_settled(&token) || !state.poller.unread(id.clone()) {
+                state.queue.at(id, now);
+            } else if let Some(due) = plan::due(&token, &Keys::of(&token), clock) {
+                state.queue.at(id, now + due);
+            }
+        }
+    }
+
+    /// A token is not reconciled because the watch returns what was written here, and one that fails not because of what its
+    /// failures write, but when its spec changes.
+    fn touched(&self, state: &mut LeaderState, id: ObjectId, touch: Touch) {
+        let token = self.context.index.token(&id);
+        if token.is_some_and(|token| self.reconciler.wrote(&id, &token)) && touch == Touch::Keys {
+            return;
+        }
         let now = Instant::now();
         if !state.queue.is_failing(&id) {
             state.queue.at(id, now);
@@ -152,7 +185,9 @@ impl TokenController {
                 state.forget(id);
                 state.poller.observed(id.clone(), secret);
                 state.queue.succeeded(id, now);
-                state.queue.done(id, Some(now + requeue_after));
+                // Without the poller nothing else notices that a Secret has changed.
+                let resync = self.secret_check.is_zero().then_some(self.resync);
+                state.queue.done(id, requeue_after.into_iter().chain(resync).min().map(|after| now + after));
             }
             Err(failure) => self.failed(state, id, failure, now),
         }
@@ -175,7 +210,7 @@ impl TokenController {
             let (reason, message) = (failure.reason, &failure.message);
             warn!(token = %id, %reason, message, omitted, "cannot reconcile a token, retrying");
         }
-        self.reconciler.set_state(id, SecretState::WriteFailed(failure));
+        self.reconciler.secret_states.set(id, SecretState::WriteFailed(failure));
     }
 
     /// Which object it is, and which spec it has.
@@ -188,6 +223,16 @@ impl TokenController {
 // === impl LeaderState ===
 
 impl LeaderState {
+    /// The next token to reconcile, beside so many.
+    fn next(&mut self, reconciling: usize) -> Option<ObjectId> {
+        let now = Instant::now();
+        match reconciling {
+            ..MAX_CONCURRENT_BACKLOG => self.queue.due(now),
+            MAX_CONCURRENT_BACKLOG..MAX_CONCURRENT_TOKENS => self.queue.fresh(now),
+            MAX_CONCURRENT_TOKENS.. => None,
+        }
+    }
+
     fn new(now: Instant, secret_check: Duration) -> Self {
         Self {
             queue: Queue::default(),

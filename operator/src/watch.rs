@@ -1,9 +1,13 @@
 //! One watch per kind and namespace, into the index.
 //!
+//! Lists come in large pages, unless a page is larger than it may be ([`page_limit`]).
+//!
 //! An object that cannot be decoded is passed on as such and never stops the stream. A failed watch is restarted with back-off,
 //! forever; what it missed comes with the next list.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+mod page_limit;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use k8s_openapi::{
@@ -37,9 +41,12 @@ use crate::{
 /// Helm keeps whole releases in Secrets of this type; none of them is a credential.
 const NOT_HELM: &str = "type!=helm.sh/release.v1";
 
-/// Objects per page of a list. It limits the memory for one response: the largest objects that the API server accepts have
-/// 1.5 MiB.
-const PAGE_SIZE: u32 = 32;
+/// Objects per page of a list: fifteen thousand take thirty requests.
+const PAGE_SIZE: u32 = 500;
+
+/// The same once a page was too large. It limits the memory for one response: the largest objects that the API server accepts
+/// have 1.5 MiB.
+const SMALL_PAGE_SIZE: u32 = 32;
 
 /// How often reading an object again is retried after its namespace came within its limits.
 const REREAD_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,6 +67,8 @@ struct WatchBackoff {
 #[derive(Clone)]
 struct Watches {
     client: Client,
+    /// For lists in large pages.
+    limited: Client,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
 }
@@ -88,10 +97,11 @@ pub fn scopes(settings: &Settings) -> Vec<Scope> {
 pub fn start(tasks: &mut JoinSet<()>, settings: &Settings, context: &Context) {
     let watches = Watches {
         client: context.client.clone(),
+        limited: page_limit::limited(&context.client),
         index: Arc::clone(&context.index),
         metrics: Arc::clone(&context.metrics),
     };
-    let config = watcher::Config::default().page_size(PAGE_SIZE);
+    let config = watcher::Config::default();
     let ours = match &settings.selector {
         Some(selector) => config.clone().labels(selector),
         None => config.clone(),
@@ -127,16 +137,17 @@ impl Watches {
     where
         K: Indexed + Resource<Scope = NamespaceResourceScope>,
     {
-        let api = match &namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
+        let api = |client: &Client| match &namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
         };
-        self.run::<K>(api, namespace, config).await;
+        let apis = [api(&self.limited), api(&self.client)];
+        self.run::<K>(apis, namespace, config).await;
     }
 
     async fn in_cluster<K: Indexed + Resource<Scope = ClusterResourceScope>>(self, config: watcher::Config) {
-        let api = Api::all(self.client.clone());
-        self.run::<K>(api, None, config).await;
+        let apis = [Api::all(self.limited.clone()), Api::all(self.client.clone())];
+        self.run::<K>(apis, None, config).await;
     }
 
     /// Reads objects again whose namespace came within its limits.
@@ -175,18 +186,31 @@ impl Watches {
         Ok(())
     }
 
-    async fn run<K: Indexed>(self, api: Api<DeserializeGuard<K>>, namespace: Option<String>, config: watcher::Config) {
+    /// `apis`: with the limit of pages and without.
+    async fn run<K: Indexed>(
+        self,
+        [large, small]: [Api<DeserializeGuard<K>>; 2],
+        namespace: Option<String>,
+        config: watcher::Config,
+    ) {
         let scope = Scope { plural: K::PLURAL, namespace };
-        let mut events = pin!(watcher(api.clone(), config).backoff(backoff()));
+        let watch = |api: &Api<DeserializeGuard<K>>, page_size| {
+            Box::pin(watcher(api.clone(), config.clone().page_size(page_size)).backoff(backoff()))
+        };
+        let mut events = watch(&large, PAGE_SIZE);
         let mut ids = BTreeSet::new();
         loop {
             match events.try_next().await {
-                Ok(Some(event)) => self.handle::<K>(event, &scope, &mut ids, &api).await,
+                Ok(Some(event)) => self.handle::<K>(event, &scope, &mut ids, &small).await,
                 Ok(None) => return,
                 Err(error) => {
                     self.metrics.watch_failed(K::PLURAL);
                     let namespace = scope.namespace.as_deref().unwrap_or("*");
                     warn!(kind = K::PLURAL, namespace, %error, "watch failed, restarting it");
+                    if page_limit::may_be_exceeded(&error) {
+                        time::sleep(RESTART.first).await;
+                        events = watch(&small, SMALL_PAGE_SIZE);
+                    }
                 }
             }
         }

@@ -159,7 +159,7 @@ fn state(without: &[usize]) -> Publication {
     let token: Token = serde_json::from_value(json!({"keys": [], "models": ["*"]})).unwrap();
     let kept = (0..TOKENS).filter(|at| !without.contains(at));
     let tokens = kept.map(|at| (name(at), token.clone())).collect();
-    Publication::of_snapshot(Snapshot { tokens, ..Snapshot::default() }).unwrap()
+    Publication::of_snapshot(&Snapshot { tokens, ..Snapshot::default() }).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,7 +122,7 @@ impl Stream {
     /// Publishes a state and plays both sides until it is answered.
     async fn publish(&mut self, snapshot: Value) -> Told {
         let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
-        self.publications.send_replace(Some(Arc::new(Publication::of_snapshot(snapshot).unwrap())));
+        self.publications.send_replace(Some(Arc::new(Publication::of_snapshot(&snapshot).unwrap())));
         let mut told = Told { put: 0, del: 0, refused: Vec::new() };
         loop {
             let frame = self.hear().await;

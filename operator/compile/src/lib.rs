@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no client. The operator calls it with what it watches, `routeapi run`, `check` and `render` with
 //! what they read from files, and the golden files show both sides. Equal objects give an equal [`Compiled`], in whatever
-//! order they come.
+//! order they come. [`Compiler`] gives the same and does only what a change requires; [`compile()`] is what it is tested by.
 //!
 //! It never fails as a whole: an object that is not usable gets a verdict with the reason and the field path, and affects no
 //! other object. It does not decide anything about time (expiry, rotation), Secrets of tokens, or whether data planes
@@ -13,9 +13,11 @@ mod affinity;
 mod base_url_hints;
 mod certificates;
 mod conflicts;
+mod incremental;
 mod manifests;
 mod namespace_set;
 mod objects;
+mod owners;
 mod options;
 mod pattern_index;
 mod provider_models;
@@ -35,6 +37,7 @@ mod workload_identity;
 
 use std::collections::BTreeMap;
 
+pub use incremental::{Changes, Compiler, Outcome};
 pub use manifests::{Added, ManifestError, Manifests, items};
 pub use objects::{Data, MAX_CERTIFICATES, MAX_VALUE, Objects};
 pub use options::Options;
@@ -46,11 +49,10 @@ pub use verdict::{Detail, Verdict};
 pub use workload_identity::WorkloadIdentity;
 
 use crate::{
-    providers::{CompiledProvider, Providers},
-    routes::CompiledRoute,
+    providers::{KnownProviders, Providers},
+    routes::{CompiledRoute, KnownRoutes},
     selectors::Namespaces,
-    unpriced::UnpricedRoutes,
-    unserved::ServedModels,
+    tokens::NoteWriter,
 };
 
 /// The result.
@@ -68,30 +70,28 @@ pub struct Compiled {
 /// Compiles a whole state.
 pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
-    let providers = Providers::compile(objects, options);
-    let routes = routes::compile(objects, &providers, &namespaces, options);
-    let unpriced = UnpricedRoutes::of(&routes.compiled, &namespaces);
-    let tokens = tokens::compile(objects, &unpriced, ServedModels::of(&routes.compiled, &namespaces));
+    let providers = Providers::compile(objects, options, &mut KnownProviders::default());
+    let routes = routes::compile(objects, &providers, &namespaces, options, &mut KnownRoutes::default());
+    let tokens = tokens::compile(objects, NoteWriter::new(&routes.compiled, &namespaces));
 
     let Compiled { mut snapshot, mut verdicts, mut assumptions } = Compiled::default();
-    let mut assume = |key: ObjectRef, assumed: Vec<String>| {
+    let mut assume = |key: ObjectRef, assumed: &[String]| {
         if !assumed.is_empty() {
-            assumptions.insert(key, assumed);
+            assumptions.insert(key, assumed.to_vec());
         }
     };
-    for (id, CompiledProvider { provider, verdict, assumed, .. }) in
-        providers.finish(&routes.attached, &routes.unpriced)
-    {
+    for (id, compiled, verdict) in providers.finish(&routes.attached, &routes.unpriced) {
         let key = ObjectRef { kind: Kind::Provider, id: id.clone() };
-        assume(key.clone(), assumed);
+        assume(key.clone(), &compiled.assumed);
         verdicts.insert(key, verdict);
-        keep(&mut snapshot.providers, id, provider);
+        keep(&mut snapshot.providers, id, compiled.provider.clone());
     }
-    for CompiledRoute { id, route, verdict, assumed, .. } in routes.compiled {
+    for compiled in &routes.compiled {
+        let CompiledRoute { id, route, verdict, assumed, .. } = &**compiled;
         let key = ObjectRef { kind: Kind::Route, id: id.clone() };
         assume(key.clone(), assumed);
-        verdicts.insert(key, verdict);
-        keep(&mut snapshot.routes, id, route);
+        verdicts.insert(key, verdict.clone());
+        keep(&mut snapshot.routes, id.clone(), route.clone());
     }
     for (id, token, verdict) in tokens {
         verdicts.insert(ObjectRef { kind: Kind::Token, id: id.clone() }, verdict);

@@ -99,16 +99,16 @@ pub(crate) fn live(metadata: &ObjectMeta) -> Option<ObjectId> {
 }
 
 /// Objects with their creation time and ID, the oldest first: the older of two objects keeps what both claim.
-pub(crate) fn oldest_first<K>(objects: &[Arc<K>], metadata: fn(&K) -> &ObjectMeta) -> Vec<(i64, ObjectId, &K)> {
-    let mut found: Vec<(i64, ObjectId, &K)> = objects
+pub(crate) fn oldest_first<K>(objects: &[Arc<K>], metadata: fn(&K) -> &ObjectMeta) -> Vec<(i64, ObjectId, &Arc<K>)> {
+    let mut found: Vec<(i64, ObjectId, &Arc<K>)> = objects
         .iter()
-        .filter_map(|object| Some((created(metadata(object)), live(metadata(object))?, &**object)))
+        .filter_map(|object| Some((created(metadata(object)), live(metadata(object))?, object)))
         .collect();
     found.sort_by(|(created, id, _), (other_created, other, _)| (created, id).cmp(&(other_created, other)));
     found
 }
 
 /// Seconds since 1970 at which an object was created; 0 for objects that come from files and have no such time.
-fn created(metadata: &ObjectMeta) -> i64 {
+pub(crate) fn created(metadata: &ObjectMeta) -> i64 {
     metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
 }

@@ -10,6 +10,7 @@ mod request;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use routeapi_channel::{
@@ -38,10 +39,13 @@ const OPENAI_HOST: &str = "api.openai.com";
 
 /// Every provider, compiled.
 pub(crate) struct Providers<'a> {
-    compiled: BTreeMap<ObjectId, CompiledProvider>,
+    compiled: BTreeMap<ObjectId, Arc<CompiledProvider>>,
     refused: &'a BTreeSet<(String, ObjectId)>,
     unread: &'a BTreeSet<ObjectId>,
 }
+
+/// Providers that were compiled before, with what they were compiled from.
+pub(crate) type KnownProviders = BTreeMap<ObjectId, (Arc<AIProvider>, Arc<CompiledProvider>)>;
 
 /// One provider, compiled.
 pub(crate) struct CompiledProvider {
@@ -63,17 +67,25 @@ struct Resolved {
 }
 
 impl<'a> Providers<'a> {
-    pub fn compile(objects: &'a Objects, options: &Options) -> Self {
+    /// Compiles those that are not known, and makes all of them known. What is known was compiled with the same Secrets and
+    /// ConfigMaps.
+    pub fn compile(objects: &'a Objects, options: &Options, known: &mut KnownProviders) -> Self {
         let compiled = objects.providers.iter().filter_map(|object| {
             let id = objects::live(&object.metadata)?;
-            let compiled = compile_one(object, &id, objects, options);
-            Some((id, compiled))
+            let same = known.get(&id).filter(|(before, _)| Arc::ptr_eq(before, object));
+            let compiled = match same {
+                Some((_, compiled)) => Arc::clone(compiled),
+                None => Arc::new(compile_one(object, &id, objects, options)),
+            };
+            Some((id, (Arc::clone(object), compiled)))
         });
+        *known = compiled.collect();
+        let compiled = known.iter().map(|(id, (_, compiled))| (id.clone(), Arc::clone(compiled)));
         Self { compiled: compiled.collect(), refused: &objects.refused, unread: &objects.unread_providers }
     }
 
     pub fn get(&self, id: &ObjectId) -> Option<&CompiledProvider> {
-        self.compiled.get(id)
+        self.compiled.get(id).map(Arc::as_ref)
     }
 
     /// Whether a manifest of this name was refused before it got here.
@@ -91,15 +103,18 @@ impl<'a> Providers<'a> {
         self.compiled.keys().filter(|id| id.namespace() == namespace).map(ObjectId::name).collect()
     }
 
-    /// Providers for the snapshot, and verdicts that know how many routes are attached.
+    /// All providers, and verdicts that know how many routes are attached.
     pub fn finish(
         self,
         attached: &BTreeMap<ObjectId, i32>,
         unpriced: &BTreeMap<ObjectId, BTreeSet<String>>,
-    ) -> impl Iterator<Item = (ObjectId, CompiledProvider)> {
-        self.compiled.into_iter().map(|(id, mut compiled)| {
-            let verdict = &mut compiled.verdict;
-            let accepted = verdict.decisions.iter_mut().find(|decision| decision.type_ == ConditionType::Accepted && decision.holds());
+    ) -> impl Iterator<Item = (ObjectId, Arc<CompiledProvider>, Verdict)> {
+        self.compiled.into_iter().map(|(id, compiled)| {
+            let mut verdict = compiled.verdict.clone();
+            let accepted = verdict
+                .decisions
+                .iter_mut()
+                .find(|decision| decision.type_ == ConditionType::Accepted && decision.holds());
             if let (Some(accepted), Some(models)) = (accepted, unpriced.get(&id)) {
                 let models = quoted_list(models.iter());
                 let separator = if accepted.message.is_empty() { "" } else { "; " };
@@ -109,12 +124,19 @@ impl<'a> Providers<'a> {
                 ));
             }
             verdict.detail = Detail::Provider { attached_routes: attached.get(&id).copied().unwrap_or(0) };
-            (id, compiled)
+            (id, compiled, verdict)
         })
     }
 }
 
 impl CompiledProvider {
+    /// Whether routes that refer to it find the same.
+    pub fn serves_as(&self, other: &Self) -> bool {
+        self.provider == other.provider
+            && self.allowed == other.allowed
+            && self.failed_condition() == other.failed_condition()
+    }
+
     /// The first condition that is not true.
     pub fn failed_condition(&self) -> Option<&Decision> {
         self.verdict.decisions.iter().find(|decision| !decision.holds())

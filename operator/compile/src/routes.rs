@@ -3,7 +3,10 @@
 //! A route with some usable upstreams serves with those. One with none stays in the snapshot with the reason, so that
 //! clients get that instead of "no such model". One that is not accepted is left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use routeapi_channel::{
     ObjectId,
@@ -48,12 +51,27 @@ const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Every route, compiled.
 #[derive(Default)]
 pub(crate) struct Routes {
-    pub compiled: Vec<CompiledRoute>,
+    /// The oldest first.
+    pub compiled: Vec<Arc<CompiledRoute>>,
     /// Number of routes per provider that they refer to and that admits them, whether or not it is ready and the route is
     /// accepted.
     pub attached: BTreeMap<ObjectId, i32>,
     /// Models without a price that accepted routes use, by provider.
     pub unpriced: BTreeMap<ObjectId, BTreeSet<String>>,
+}
+
+/// Routes that were compiled before, with what they were compiled from.
+#[derive(Default)]
+pub(crate) struct KnownRoutes {
+    routes: HashMap<ObjectId, KnownRoute>,
+    /// Routes that were looked at, and routes that were built, since the start.
+    pub work: usize,
+}
+
+struct KnownRoute {
+    candidate: Arc<Candidate>,
+    claim: Result<Claimed, SpecError>,
+    compiled: Arc<CompiledRoute>,
 }
 
 /// One route, compiled.
@@ -89,34 +107,32 @@ struct Upstreams {
 }
 
 /// A route whose claims are not decided yet.
-struct Candidate<'a> {
+struct Candidate {
     id: ObjectId,
-    object: &'a AIRoute,
+    object: Arc<AIRoute>,
     created: i64,
     valid: Result<(), SpecError>,
     upstreams: Upstreams,
     allowed: AllowedNamespaces,
 }
 
+/// Compiles every route. Of those that are known, with the same providers and namespaces, only the claims are decided again.
+/// Makes all of them known.
 pub(crate) fn compile(
     objects: &Objects,
     providers: &Providers<'_>,
     namespaces: &Namespaces<'_>,
     options: &Options,
+    known: &mut KnownRoutes,
 ) -> Routes {
     let grants = ReferenceGrants { providers, namespaces, partial: options.partial };
-    let candidates: Vec<Candidate<'_>> = objects::oldest_first(&objects.routes, |object| &object.metadata)
+    let candidates: Vec<Arc<Candidate>> = objects::oldest_first(&objects.routes, |object| &object.metadata)
         .into_iter()
         .map(|(created, id, object)| {
-            let tokens = object.spec.allowed_tokens.as_ref().map(|tokens| &tokens.namespaces);
-            Candidate {
-                created,
-                valid: check(&object.spec),
-                upstreams: Upstreams::resolve(&id, &object.spec, grants),
-                allowed: selectors::allowed(id.namespace(), tokens),
-                object,
-                id,
-            }
+            known.candidate(&id, object).unwrap_or_else(|| {
+                known.work += 1;
+                Arc::new(Candidate::new(created, id, object, grants))
+            })
         })
         .collect();
     let valid = candidates.iter().filter(|candidate| candidate.valid.is_ok());
@@ -126,28 +142,72 @@ pub(crate) fn compile(
     drop(claimants);
 
     let mut routes = Routes::default();
+    let mut all = HashMap::with_capacity(candidates.len());
     for candidate in candidates {
         let claim = match &candidate.valid {
             Ok(()) => claims.next().unwrap_or_else(|| Ok(Claimed::default())),
             Err(error) => Err(error.clone()),
         };
-        let Candidate { id, object, created, mut upstreams, allowed, .. } = candidate;
-        let unpriced = !upstreams.usable.is_empty() && upstreams.unpriced.len() == upstreams.usable.len();
-        let verdict = verdict(object, &id, claim.as_ref(), &upstreams);
-        let assumed = std::mem::take(&mut upstreams.assumed);
-        for provider in &upstreams.attached {
-            *routes.attached.entry(provider.clone()).or_default() += 1;
-        }
-        let route = claim.ok().map(|claimed| {
-            routes.note_unpriced(&upstreams);
-            build(&object.spec, created, claimed, upstreams, allowed)
+        let compiled = known.compiled(&candidate, &claim).unwrap_or_else(|| {
+            known.work += 1;
+            Arc::new(CompiledRoute::of(&candidate, claim.as_ref()))
         });
-        routes.compiled.push(CompiledRoute { id, route, verdict, unpriced, assumed });
+        routes.count(&candidate.upstreams, claim.is_ok());
+        routes.compiled.push(Arc::clone(&compiled));
+        all.insert(candidate.id.clone(), KnownRoute { candidate, claim, compiled });
     }
+    known.routes = all;
     routes
 }
 
-impl Candidate<'_> {
+// === impl KnownRoutes ===
+
+impl KnownRoutes {
+    /// Forgets routes that refer to one of these providers.
+    pub fn forget_users_of(&mut self, providers: &BTreeSet<ObjectId>) {
+        let uses = |known: &KnownRoute| {
+            let Candidate { id, object, .. } = &*known.candidate;
+            object.spec.upstreams.iter().any(|upstream| {
+                let reference = &upstream.provider_ref;
+                providers
+                    .contains(&ObjectId::new(reference.namespace.as_deref().unwrap_or(id.namespace()), &reference.name))
+            })
+        };
+        self.routes.retain(|_, known| !uses(known));
+    }
+
+    /// Forgets all routes.
+    pub fn clear(&mut self) {
+        self.routes.clear();
+    }
+
+    fn candidate(&self, id: &ObjectId, object: &Arc<AIRoute>) -> Option<Arc<Candidate>> {
+        let known = &self.routes.get(id)?.candidate;
+        Arc::ptr_eq(&known.object, object).then(|| Arc::clone(known))
+    }
+
+    fn compiled(&self, candidate: &Arc<Candidate>, claim: &Result<Claimed, SpecError>) -> Option<Arc<CompiledRoute>> {
+        let known = self.routes.get(&candidate.id)?;
+        let same = Arc::ptr_eq(&known.candidate, candidate) && known.claim == *claim;
+        same.then(|| Arc::clone(&known.compiled))
+    }
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    fn new(created: i64, id: ObjectId, object: &Arc<AIRoute>, grants: ReferenceGrants<'_>) -> Self {
+        let tokens = object.spec.allowed_tokens.as_ref().map(|tokens| &tokens.namespaces);
+        Self {
+            created,
+            valid: check(&object.spec),
+            upstreams: Upstreams::resolve(&id, &object.spec, grants),
+            allowed: selectors::allowed(id.namespace(), tokens),
+            object: Arc::clone(object),
+            id,
+        }
+    }
+
     fn claimant<'a>(&'a self, objects: &Objects, namespaces: &Namespaces<'_>, publishers: &Publishers) -> Claimant<'a> {
         let spec = &self.object.spec;
         let delegates = spec
@@ -167,9 +227,39 @@ impl Candidate<'_> {
     }
 }
 
+// === impl CompiledRoute ===
+
+impl CompiledRoute {
+    fn of(candidate: &Candidate, claim: Result<&Claimed, &SpecError>) -> Self {
+        let Candidate { id, object, created, upstreams, allowed, .. } = candidate;
+        Self {
+            id: id.clone(),
+            verdict: verdict(object, id, claim, upstreams),
+            unpriced: !upstreams.usable.is_empty() && upstreams.unpriced.len() == upstreams.usable.len(),
+            assumed: upstreams.assumed.clone(),
+            route: claim.ok().map(|claimed| build(&object.spec, *created, claimed, upstreams, allowed)),
+        }
+    }
+
+    /// Whether tokens see the same of both.
+    pub fn serves_as(&self, other: &Self) -> bool {
+        let seen = |compiled: &Self| {
+            let route = compiled.route.clone()?;
+            Some((route.serves(), route.models, route.published, route.allowed_namespaces))
+        };
+        self.unpriced == other.unpriced && seen(self) == seen(other)
+    }
+}
+
+// === impl Routes ===
+
 impl Routes {
-    fn note_unpriced(&mut self, upstreams: &Upstreams) {
-        for (provider, models) in &upstreams.unpriced {
+    /// Counts a route with the providers that it refers to.
+    fn count(&mut self, upstreams: &Upstreams, accepted: bool) {
+        for provider in &upstreams.attached {
+            *self.attached.entry(provider.clone()).or_default() += 1;
+        }
+        for (provider, models) in upstreams.unpriced.iter().filter(|_| accepted) {
             self.unpriced.entry(provider.clone()).or_default().extend(models.iter().cloned());
         }
     }
@@ -235,9 +325,9 @@ fn verdict(object: &AIRoute, id: &ObjectId, claim: Result<&Claimed, &SpecError>,
 fn build(
     spec: &AIRouteSpec,
     created: i64,
-    claimed: Claimed,
-    upstreams: Upstreams,
-    allowed: AllowedNamespaces,
+    claimed: &Claimed,
+    upstreams: &Upstreams,
+    allowed: &AllowedNamespaces,
 ) -> Route {
     // Taken apart, so that a field that is forgotten here does not compile.
     let AIRouteSpec {
@@ -263,15 +353,15 @@ fn build(
     let v1alpha1::LoadBalancer { type_: load_balancing } = load_balancer.unwrap_or_default();
     let heartbeat = heartbeat.map(|v1alpha1::Heartbeat { mode, interval }| Heartbeat { mode, interval });
     Route {
-        models: claimed.models,
-        published: claimed.published,
+        models: claimed.models.clone(),
+        published: claimed.published.clone(),
         owned_by: owned_by.clone(),
         listed: *visibility == Visibility::Listed,
         created,
-        allowed_namespaces: allowed,
+        allowed_namespaces: allowed.clone(),
         translation: *translation,
         problem: upstreams.message(),
-        upstreams: upstreams.usable,
+        upstreams: upstreams.usable.clone(),
         load_balancing,
         // What is wrong with it was told by `check`.
         affinity: affinity::build(spec).unwrap_or_default(),

@@ -24,6 +24,10 @@ impl<'a> Namespaces<'a> {
         Self { labels: &objects.namespaces }
     }
 
+    pub fn labelled(labels: &'a BTreeMap<String, BTreeMap<String, String>>) -> Self {
+        Self { labels }
+    }
+
     /// Whether a namespace is allowed. No selector matches one that does not exist.
     pub fn is_open_to(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
         match allowed {
@@ -60,7 +64,7 @@ impl<'a> Namespaces<'a> {
     }
 
     /// None for one without labels, which data planes need not know.
-    fn labels_of(&self, name: &str) -> Option<Namespace> {
+    pub fn labels_of(&self, name: &str) -> Option<Namespace> {
         let Some(labels) = self.labels.get(name) else {
             return Some(Namespace { unknown: true, ..Namespace::default() });
         };

@@ -3,16 +3,12 @@
 //! A ServiceAccount belongs to one token only, the oldest that names it: otherwise it would be undefined whose limits a
 //! request counts against.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use routeapi_channel::ObjectId;
 use routeapi_crds::{condition::Reason, v1alpha1::ApiTokenSpec};
 
-use crate::verdict::SpecError;
-
-/// Which token has which ServiceAccount.
-#[derive(Default)]
-pub(crate) struct SubjectOwners(BTreeMap<ObjectId, ObjectId>);
+use crate::{owners::Owners, verdict::SpecError};
 
 /// The ServiceAccounts that belong to a token.
 pub(crate) struct Subjects {
@@ -22,27 +18,21 @@ pub(crate) struct Subjects {
     pub note: String,
 }
 
-impl SubjectOwners {
-    /// Claims what a token names, unless an older token has it. Tokens come oldest first.
+impl Subjects {
+    /// The ServiceAccounts that a token names, except those that an older token has.
     ///
     /// # Errors
-    /// When nobody could use the token: it has no key, and older tokens have all of its ServiceAccounts. Nothing is claimed
-    /// then.
-    pub fn claim(&mut self, spec: &ApiTokenSpec, id: &ObjectId) -> Result<Subjects, SpecError> {
+    /// When nobody could use the token: it has no key, and older tokens have all of its ServiceAccounts.
+    pub fn of(spec: &ApiTokenSpec, id: &ObjectId, owners: &Owners) -> Result<Self, SpecError> {
         let (mut owned, mut conflicts) = (Vec::new(), Vec::new());
-        for name in spec.subjects.iter().map(|subject| &subject.service_account_name) {
-            let account = ObjectId::new(id.namespace(), name);
-            match self.0.get(&account).filter(|owner| *owner != id) {
+        for name in names(spec) {
+            match owners.owner(&claim(id, name)).filter(|owner| *owner != id) {
                 Some(owner) => conflicts.push(format!("{name} belongs to the older ApiToken {}", owner.name())),
-                None if owned.contains(name) => {}
-                None => {
-                    self.0.insert(account, id.clone());
-                    owned.push(name.clone());
-                }
+                None => owned.push(name.to_owned()),
             }
         }
         if conflicts.is_empty() {
-            return Ok(Subjects { owned, note: String::new() });
+            return Ok(Self { owned, note: String::new() });
         }
         let note = format!(
             "spec.subjects: ignored, because a ServiceAccount can belong to one ApiToken only: {}",
@@ -51,15 +41,42 @@ impl SubjectOwners {
         if owned.is_empty() && !spec.has_key() {
             return Err(SpecError::new(Reason::SubjectConflict, note));
         }
-        Ok(Subjects { owned, note })
+        Ok(Self { owned, note })
     }
+}
+
+/// What a token claims by its subjects.
+pub(crate) fn claims(spec: &ApiTokenSpec, id: &ObjectId) -> impl Iterator<Item = String> {
+    names(spec).into_iter().map(|name| claim(id, name))
+}
+
+/// Each name once.
+fn names(spec: &ApiTokenSpec) -> BTreeSet<&str> {
+    spec.subjects.iter().map(|subject| subject.service_account_name.as_str()).collect()
+}
+
+/// No key's hash is written so.
+fn claim(id: &ObjectId, name: &str) -> String {
+    format!("serviceaccount:{}/{name}", id.namespace())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use serde_json::json;
 
     use super::*;
+
+    /// What each of these tokens gets, of which the first is the oldest: its ID, names and `secretKeys`.
+    fn shared_out(tokens: &[(ObjectId, &[&str], &str)]) -> Vec<Result<Subjects, SpecError>> {
+        let mut owners = Owners::default();
+        let specs: Vec<ApiTokenSpec> = tokens.iter().map(|(_, names, secret_keys)| spec(names, secret_keys)).collect();
+        for (created, ((id, ..), spec)) in (0..).zip(tokens.iter().zip(&specs)) {
+            owners.add(claims(spec, id).map(Cow::Owned), &(created, id.clone()));
+        }
+        tokens.iter().zip(&specs).map(|((id, ..), spec)| Subjects::of(spec, id, &owners)).collect()
+    }
 
     fn spec(names: &[&str], secret_keys: &str) -> ApiTokenSpec {
         let subjects: Vec<_> = names.iter().map(|name| json!({"serviceAccountName": name})).collect();
@@ -68,25 +85,27 @@ mod tests {
 
     #[test]
     fn service_account_belongs_to_the_oldest_token_of_its_namespace() {
-        let mut owners = SubjectOwners::default();
-        let first = owners.claim(&spec(&["cart", "pay"], "None"), &ObjectId::new("shop", "old")).unwrap();
-        assert_eq!(
-            (first.owned.as_slice(), first.note.as_str()),
-            (["cart".to_owned(), "pay".to_owned()].as_slice(), "")
-        );
-        let second = owners.claim(&spec(&["pay", "mail"], "None"), &ObjectId::new("shop", "new")).unwrap();
-        assert_eq!(second.owned, ["mail"]);
-        assert!(second.note.contains("pay belongs to the older ApiToken old"), "{}", second.note);
-        let elsewhere = owners.claim(&spec(&["pay"], "None"), &ObjectId::new("bank", "new")).unwrap();
-        assert_eq!((elsewhere.owned.as_slice(), elsewhere.note.as_str()), (["pay".to_owned()].as_slice(), ""));
+        let shared = shared_out(&[
+            (ObjectId::new("shop", "old"), &["pay", "cart", "pay"], "None"),
+            (ObjectId::new("shop", "new"), &["pay", "mail"], "None"),
+            (ObjectId::new("bank", "new"), &["pay"], "None"),
+        ]);
+        let owned: Vec<_> = shared.iter().map(|it| it.as_ref().ok().unwrap().owned.join(" ")).collect();
+        assert_eq!(owned, ["cart pay", "mail", "pay"]);
+        let notes: Vec<_> = shared.iter().map(|it| it.as_ref().ok().unwrap().note.as_str()).collect();
+        assert!(notes[1].contains("pay belongs to the older ApiToken old"), "{notes:?}");
+        assert_eq!((notes[0], notes[2]), ("", ""));
     }
 
     #[test]
     fn token_that_nobody_could_use_is_refused() {
-        let mut owners = SubjectOwners::default();
-        owners.claim(&spec(&["pay"], "None"), &ObjectId::new("shop", "old")).unwrap();
-        assert!(owners.claim(&spec(&["pay"], "None"), &ObjectId::new("shop", "new")).is_err());
-        let with_key = owners.claim(&spec(&["pay"], "Plain"), &ObjectId::new("shop", "new")).unwrap();
+        let shared = shared_out(&[
+            (ObjectId::new("shop", "old"), &["pay"], "None"),
+            (ObjectId::new("shop", "new"), &["pay"], "None"),
+            (ObjectId::new("shop", "newest"), &["pay"], "Plain"),
+        ]);
+        assert!(shared[1].is_err());
+        let with_key = shared[2].as_ref().ok().unwrap();
         assert!(with_key.owned.is_empty() && !with_key.note.is_empty());
     }
 }

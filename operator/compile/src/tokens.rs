@@ -4,7 +4,11 @@
 //! would be undefined whose limits a request counts against. Expiry and the end of a rotation's overlap are sent as times,
 //! because the data plane enforces them by its own clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use routeapi_channel::{
@@ -19,64 +23,85 @@ use routeapi_crds::{
 
 use crate::{
     objects::{self, Objects},
-    subjects::{SubjectOwners, Subjects},
+    owners::Owners,
+    routes::CompiledRoute,
+    selectors::Namespaces,
+    subjects::{self, Subjects},
     unpriced::{self, UnpricedRoutes},
     unserved::ServedModels,
     verdict::{Detail, SpecError, Verdict},
 };
 
+/// Parts of the `Accepted` message that depend on AIRoutes and AIProviders; empty if there is nothing to say.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct TokenNotes {
+    /// Models that no AIRoute serves.
+    pub unserved: String,
+    /// Models that it cannot use for lack of a price.
+    pub unpriced: String,
+}
+
+/// Says what depends on AIRoutes and AIProviders.
+pub(crate) struct NoteWriter<'a> {
+    unpriced: UnpricedRoutes<'a>,
+    served: ServedModels<'a>,
+    without_price: BTreeMap<String, Vec<&'a ModelPattern>>,
+}
+
 /// Compiles every token; none if it is not accepted.
-pub(crate) fn compile<'a>(
-    objects: &'a Objects,
-    unpriced: &UnpricedRoutes<'_>,
-    mut served: ServedModels<'a>,
-) -> Vec<(ObjectId, Option<Token>, Verdict)> {
-    let (mut owners, mut subject_owners) = (BTreeMap::new(), SubjectOwners::default());
-    let mut without_price: BTreeMap<String, Vec<&ModelPattern>> = BTreeMap::new();
-    objects::oldest_first(&objects.tokens, |object| &object.metadata)
-        .into_iter()
-        .map(|(_, id, object)| {
-            let compiled = limits(&object.spec).and_then(|limits| {
-                Ok((limits, Keys::claim(object, &id, &mut owners)?, subject_owners.claim(&object.spec, &id)?))
-            });
-            let expires = object.spec.expiration_time.as_ref().map(seconds);
-            let suspended = object.spec.state == TokenState::Suspended;
-            let deny_unpriced = object.spec.denies_unpriced();
-            let note = if deny_unpriced {
-                let namespace = || unpriced.for_namespace(id.namespace());
-                unpriced::note(
-                    without_price.entry(id.namespace().to_owned()).or_insert_with(namespace),
-                    &object.spec.models,
-                )
-            } else {
-                String::new()
-            };
-            let verdict = Verdict {
-                generation: object.metadata.generation,
-                decisions: vec![match &compiled {
-                    Ok((_, keys, subjects)) => {
-                        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-                        let unserved = served.note(namespace, &object.spec.models);
-                        let notes = [keys.note.as_str(), &subjects.note, &unserved, &note];
-                        let message = notes.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ");
-                        Decision::yes_but(ConditionType::Accepted, Reason::Accepted, message)
-                    }
-                    Err(error) => error.decision(ConditionType::Accepted),
-                }],
-                detail: Detail::Token { expires, suspended },
-            };
-            let token = compiled.ok().map(|(limits, keys, subjects)| build(&object.spec, limits, keys, subjects));
-            (id, token, verdict)
-        })
-        .collect()
+pub(crate) fn compile<'a>(objects: &'a Objects, mut notes: NoteWriter<'a>) -> Vec<(ObjectId, Option<Token>, Verdict)> {
+    let tokens = objects::oldest_first(&objects.tokens, |object| &object.metadata);
+    let mut owners = Owners::default();
+    for (created, id, object) in &tokens {
+        owners.add(claims(object, id), &(*created, id.clone()));
+    }
+    let compiled = tokens.into_iter().map(|(_, id, object)| {
+        let (token, verdict) = compile_one(object, &id, &owners, &notes.of(&id, &object.spec));
+        (id, token, verdict)
+    });
+    compiled.collect()
+}
+
+/// Compiles one token; none if it is not accepted.
+pub(crate) fn compile_one(
+    object: &ApiToken,
+    id: &ObjectId,
+    owners: &Owners,
+    notes: &TokenNotes,
+) -> (Option<Token>, Verdict) {
+    let compiled = limits(&object.spec)
+        .and_then(|limits| Ok((limits, Keys::of(object, id, owners)?, Subjects::of(&object.spec, id, owners)?)));
+    let expires = object.spec.expiration_time.as_ref().map(seconds);
+    let suspended = object.spec.state == TokenState::Suspended;
+    let verdict = Verdict {
+        generation: object.metadata.generation,
+        decisions: vec![match &compiled {
+            Ok((_, keys, subjects)) => {
+                let parts = [keys.note.as_str(), &subjects.note, &notes.unserved, &notes.unpriced];
+                let message = parts.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ");
+                Decision::yes_but(ConditionType::Accepted, Reason::Accepted, message)
+            }
+            Err(error) => error.decision(ConditionType::Accepted),
+        }],
+        detail: Detail::Token { expires, suspended },
+    };
+    let token = compiled.ok().map(|(limits, keys, subjects)| build(&object.spec, limits, keys, subjects));
+    (token, verdict)
+}
+
+/// What a token claims, the hashes of its keys and its ServiceAccounts: nothing if it is not valid.
+pub(crate) fn claims<'a>(object: &'a ApiToken, id: &'a ObjectId) -> impl Iterator<Item = Cow<'a, str>> {
+    let listed: &[KeyStatus] = object.status.as_ref().map_or(&[], |status| &status.keys);
+    let keys = listed.iter().map(|key| Cow::Borrowed(key.sha256.as_str()));
+    let all = keys.chain(subjects::claims(&object.spec, id).map(Cow::Owned));
+    let is_valid = limits(&object.spec).is_ok();
+    all.filter(move |_| is_valid)
 }
 
 fn build(spec: &ApiTokenSpec, limits: Vec<Limit>, keys: Keys, subjects: Subjects) -> Token {
     // Taken apart, so that a field that is forgotten here does not compile.
     let ApiTokenSpec {
         models,
-        // In `subjects`.
-        subjects: _,
         // In `limits`.
         limits: _,
         // In `denies_unpriced`.
@@ -89,6 +114,8 @@ fn build(spec: &ApiTokenSpec, limits: Vec<Limit>, keys: Keys, subjects: Subjects
         secret_name: _,
         secret_keys: _,
         rotation: _,
+        // In `subjects`.
+        subjects: _,
     } = spec;
     Token {
         keys: keys.owned,
@@ -110,22 +137,16 @@ struct Keys {
 }
 
 impl Keys {
-    /// Claims the token's keys, unless an older token has them.
-    fn claim<'a>(
-        object: &'a ApiToken,
-        id: &ObjectId,
-        owners: &mut BTreeMap<&'a str, ObjectId>,
-    ) -> Result<Self, SpecError> {
+    /// The token's keys, except those that an older token has.
+    fn of(object: &ApiToken, id: &ObjectId, owners: &Owners) -> Result<Self, SpecError> {
         let listed: &[KeyStatus] = object.status.as_ref().map_or(&[], |status| &status.keys);
-        let (mut owned, mut conflicts) = (Vec::new(), Vec::new());
+        let (mut owned, mut conflicts): (Vec<&KeyStatus>, Vec<String>) = (Vec::new(), Vec::new());
         for key in listed {
-            match owners.get(key.sha256.as_str()) {
-                // The same key twice in one status is a conflict too.
+            // The same key twice in one status is a conflict too.
+            let repeated = owned.iter().any(|other| other.sha256 == key.sha256);
+            match owners.owner(&key.sha256).filter(|owner| repeated || *owner != id) {
                 Some(owner) => conflicts.push(format!("{} belongs to {}", key.id, describe_owner(owner, id))),
-                None => {
-                    owners.insert(&key.sha256, id.clone());
-                    owned.push(key);
-                }
+                None => owned.push(key),
             }
         }
         let note = if conflicts.is_empty() {
@@ -137,6 +158,29 @@ impl Keys {
             return Err(SpecError::new(Reason::KeyConflict, note));
         }
         Ok(Self { owned: owned.into_iter().map(key).collect(), note })
+    }
+}
+
+// === impl NoteWriter ===
+
+impl<'a> NoteWriter<'a> {
+    pub fn new(routes: &'a [Arc<CompiledRoute>], namespaces: &'a Namespaces<'a>) -> Self {
+        Self {
+            unpriced: UnpricedRoutes::of(routes, namespaces),
+            served: ServedModels::of(routes, namespaces),
+            without_price: BTreeMap::new(),
+        }
+    }
+
+    pub fn of(&mut self, id: &ObjectId, spec: &ApiTokenSpec) -> TokenNotes {
+        let namespace = id.namespace();
+        let unpriced = if spec.denies_unpriced() {
+            let found = || self.unpriced.for_namespace(namespace);
+            unpriced::note(self.without_price.entry(namespace.to_owned()).or_insert_with(found), &spec.models)
+        } else {
+            String::new()
+        };
+        TokenNotes { unserved: self.served.note(namespace, &spec.models), unpriced }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The model IDs that a token with a spend limit cannot use, because they have no price.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use routeapi_channel::{
     ObjectId,
@@ -24,10 +24,10 @@ pub(crate) struct UnpricedRoutes<'a> {
 }
 
 impl<'a> UnpricedRoutes<'a> {
-    pub fn of(routes: &'a [CompiledRoute], namespaces: &'a Namespaces<'a>) -> Self {
+    pub fn of(routes: &'a [Arc<CompiledRoute>], namespaces: &'a Namespaces<'a>) -> Self {
         let mut all = Self { own: BTreeMap::new(), published: Vec::new(), served_by_own: BTreeMap::new(), namespaces };
         let is_open = |route: &Route, namespace: &str| namespaces.is_open_to(&route.allowed_namespaces, namespace);
-        for CompiledRoute { id, route, unpriced, .. } in routes {
+        for CompiledRoute { id, route, unpriced, .. } in routes.iter().map(Arc::as_ref) {
             let Some(route) = route.as_ref().filter(|route| route.serves()) else { continue };
             let own = route.models.iter().filter(|_| is_open(route, id.namespace()));
             for pattern in own {

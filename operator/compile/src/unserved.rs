@@ -1,7 +1,10 @@
 //! The models in a token's allow-list that no AIRoute serves to its namespace: usually a typo, or a route that does not exist
 //! yet. The token is valid all the same, so it is only noted.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use routeapi_channel::{
     ObjectId,
@@ -23,14 +26,14 @@ pub(crate) struct ServedModels<'a> {
     published: PatternIndex<'a, (&'a ObjectId, &'a Route, &'a Published)>,
     namespaces: &'a Namespaces<'a>,
     /// Results of earlier look-ups: the tokens of a namespace mostly name the same models.
-    cache: BTreeMap<(&'a str, &'a ModelPattern), bool>,
+    cache: BTreeMap<String, HashMap<ModelPattern, bool>>,
 }
 
 impl<'a> ServedModels<'a> {
-    pub fn of(routes: &'a [CompiledRoute], namespaces: &'a Namespaces<'a>) -> Self {
+    pub fn of(routes: &'a [Arc<CompiledRoute>], namespaces: &'a Namespaces<'a>) -> Self {
         let mut all =
             Self { own: BTreeMap::new(), published: PatternIndex::default(), namespaces, cache: BTreeMap::new() };
-        for CompiledRoute { id, route, .. } in routes {
+        for CompiledRoute { id, route, .. } in routes.iter().map(Arc::as_ref) {
             let Some(route) = route else { continue };
             if namespaces.is_open_to(&route.allowed_namespaces, id.namespace()) {
                 let own = all.own.entry(id.namespace()).or_default();
@@ -44,7 +47,7 @@ impl<'a> ServedModels<'a> {
     }
 
     /// Part of the `Accepted` message of a token of this namespace; empty if everything that it allows is served.
-    pub fn note(&mut self, namespace: &'a str, named: &'a [ModelPattern]) -> String {
+    pub fn note(&mut self, namespace: &str, named: &[ModelPattern]) -> String {
         let unserved = named.iter().filter(|pattern| !self.serves(namespace, pattern));
         let unserved: Vec<String> = unserved.map(ToString::to_string).collect();
         if unserved.is_empty() {
@@ -53,13 +56,13 @@ impl<'a> ServedModels<'a> {
         format!("spec.models: no AIRoute serves {} to namespace {namespace}", quoted_list(unserved.iter()))
     }
 
-    fn serves(&mut self, namespace: &'a str, pattern: &'a ModelPattern) -> bool {
-        if let Some(serves) = self.cache.get(&(namespace, pattern)) {
+    fn serves(&mut self, namespace: &str, pattern: &ModelPattern) -> bool {
+        if let Some(serves) = self.cache.get(namespace).and_then(|known| known.get(pattern)) {
             return *serves;
         }
         let serves = self.own.get(namespace).is_some_and(|own| own.overlapping(pattern).next().is_some())
             || self.is_published_to(namespace, pattern);
-        self.cache.insert((namespace, pattern), serves);
+        self.cache.entry(namespace.to_owned()).or_default().insert(pattern.clone(), serves);
         serves
     }
 

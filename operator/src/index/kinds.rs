@@ -39,6 +39,10 @@ pub trait Indexed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
     fn touched(_: &Self::Stored, _: &Self::Stored) -> bool {
         false
     }
+    /// Whether both are the same object with the same spec, as far as that matters to data planes.
+    fn same_spec(one: &Self::Stored, other: &Self::Stored) -> bool {
+        Self::same(one, other)
+    }
     /// The table of the kind.
     fn table(tables: &mut Tables) -> &mut Table<Self::Stored>;
 }
@@ -70,10 +74,13 @@ macro_rules! our_kind {
 
             fn same(one: &Arc<Self>, other: &Arc<Self>) -> bool {
                 let also: fn(&Self, &Self) -> bool = $also;
+                Self::same_spec(one, other) && also(one, other)
+            }
+
+            fn same_spec(one: &Arc<Self>, other: &Arc<Self>) -> bool {
                 one.metadata.uid == other.metadata.uid
                     && one.metadata.generation == other.metadata.generation
                     && one.metadata.deletion_timestamp == other.metadata.deletion_timestamp
-                    && also(one, other)
             }
 
             fn touched(one: &Arc<Self>, other: &Arc<Self>) -> bool {

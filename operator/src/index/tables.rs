@@ -41,7 +41,29 @@ pub struct Tables {
     /// Watches that have not completed their first list.
     pub pending_lists: BTreeSet<Scope>,
     /// ApiTokens that were touched and not reconciled since.
-    pub touched_tokens: BTreeSet<ObjectId>,
+    pub touched_tokens: BTreeMap<ObjectId, Touch>,
+    /// What may compile to something else than at the last compilation.
+    pub uncompiled: Uncompiled,
+    /// AIProviders, AIRoutes and ApiTokens of which an event came since their statuses were looked at.
+    pub touched: BTreeSet<Key>,
+}
+
+/// How an ApiToken was touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    /// Only its `status.keys` changed, which is mostly the operator's own work.
+    Keys,
+    /// It is new, gone, or somebody changed it.
+    Object,
+}
+
+/// What changed since the last compilation.
+#[derive(Debug, Default)]
+pub struct Uncompiled {
+    /// ApiTokens.
+    pub tokens: BTreeSet<ObjectId>,
+    /// Whether any other object did.
+    pub others: bool,
 }
 
 /// The objects of one kind.
@@ -124,14 +146,27 @@ impl Tables {
                 Kind::Token => self.tokens.objects.remove(&key.id).map(|object| OverLimit::of(&object.metadata)),
                 Kind::Namespace | Kind::Unknown(_) => None,
             };
-            if key.kind == Kind::Token {
-                self.touched_tokens.insert(key.id.clone());
-            }
+            self.touch(Some(key.kind), &key.id, Touch::Object);
+            self.changed(Some(key.kind), &key.id);
             if let Some(over_limit) = evicted {
                 self.over_limit.insert(key, over_limit);
             }
         }
         self.rereads.extend(change.admitted.into_iter().filter(|key| self.over_limit.contains_key(key)));
+    }
+
+    /// AIProviders, AIRoutes and ApiTokens whose newest version is not readable or over the limits.
+    pub fn all_excluded(&self) -> BTreeMap<Key, ExcludedObject> {
+        let of_kind = |kind, excluded: &BTreeMap<ObjectId, ExcludedObject>| {
+            let each = |(id, object): (&ObjectId, &ExcludedObject)| (Key { kind, id: id.clone() }, object.clone());
+            excluded.iter().map(each).collect::<Vec<_>>()
+        };
+        let unreadable = [
+            of_kind(Kind::Provider, &self.providers.excluded),
+            of_kind(Kind::Route, &self.routes.excluded),
+            of_kind(Kind::Token, &self.tokens.excluded),
+        ];
+        unreadable.into_iter().flatten().chain(self.reported_over_limit()).collect()
     }
 
     /// Objects over the limits with the message for their status: the first [`MAX_REPORTED`] of each namespace.
@@ -152,10 +187,26 @@ impl Tables {
         })
     }
 
+    /// Notes that an object may compile to something else.
+    pub fn changed(&mut self, kind: Option<Kind>, id: &ObjectId) {
+        match kind {
+            Some(Kind::Token) => drop(self.uncompiled.tokens.insert(id.clone())),
+            _ => self.uncompiled.others = true,
+        }
+    }
+
+    /// Notes that an event of an object came, if the kind is one that has a status.
+    pub fn event(&mut self, kind: Option<Kind>, id: &ObjectId) {
+        if let Some(kind) = kind {
+            self.touched.insert(Key { kind, id: id.clone() });
+        }
+    }
+
     /// Notes that an object was touched, if the kind is one that is reconciled.
-    pub fn touch(&mut self, kind: Option<Kind>, id: &ObjectId) {
+    pub fn touch(&mut self, kind: Option<Kind>, id: &ObjectId, touch: Touch) {
         if kind == Some(Kind::Token) {
-            self.touched_tokens.insert(id.clone());
+            let known = self.touched_tokens.entry(id.clone()).or_insert(touch);
+            *known = touch.max(*known);
         }
     }
 }

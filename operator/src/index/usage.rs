@@ -49,7 +49,7 @@ struct Namespace {
 
 type Precedence = (i64, Kind, String);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Size {
     created: i64,
     bytes: usize,
@@ -73,6 +73,9 @@ impl NamespaceUsage {
     pub fn put(&mut self, key: &Key, created: i64, bytes: usize) -> (bool, Rebalanced) {
         let Some(limits) = self.limits_of(&key.id) else { return (true, Rebalanced::default()) };
         let namespace = self.namespaces.entry(key.id.namespace().to_owned()).or_default();
+        if namespace.has_admitted(key, Size { created, bytes }) {
+            return (true, Rebalanced::default()); // such as a change of its status
+        }
         let precedence = namespace.put(key, Size { created, bytes });
         // Behind the first that is excluded nothing changes.
         if namespace.first_excluded.as_ref().is_some_and(|first| *first < precedence) {
@@ -104,6 +107,12 @@ impl NamespaceUsage {
 // === impl Namespace ===
 
 impl Namespace {
+    fn has_admitted(&self, key: &Key, size: Size) -> bool {
+        let name = key.id.name().to_owned();
+        self.objects.get(&(key.kind, name.clone())) == Some(&size)
+            && self.admitted.contains(&(size.created, key.kind, name))
+    }
+
     fn put(&mut self, key: &Key, size: Size) -> Precedence {
         self.remove(key);
         let precedence = (size.created, key.kind, key.id.name().to_owned());

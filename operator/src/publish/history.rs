@@ -1,7 +1,7 @@
 //! Recently published states, by the revisions that data planes and other replicas refer to.
 //!
-//! Limited by the number of resources in all of them together: a namespace that changes an object in a loop would otherwise
-//! fill the operator's memory with copies of the state.
+//! States share what they have in common. Limited by the number of resources in which they differ: a namespace that changes an
+//! object in a loop would otherwise fill the operator's memory with its versions.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use routeapi_channel::{Catalog, Revision};
 /// and so are only a few states behind.
 const MAX_STATES: usize = 64;
 
-/// Maximum number of resources in all states but the newest: about 20 MiB of names and versions.
+/// Maximum number of resources in the newest state and in the differences between the others.
 const MAX_RESOURCES: usize = 100_000;
 
 /// Recently published states. Clones share them.
@@ -26,17 +26,25 @@ struct PublishedState {
     revision: Revision,
     catalog: Arc<Catalog>,
     selectorless: Arc<OnceLock<Revision>>,
+    /// In how many resources it differs from the state after it; of the newest, how many it has.
+    costs: usize,
 }
 
 impl History {
     /// Adds a published state. `selectorless` is its revision for data planes without selectors, once one was sent to any.
     pub fn push(&self, revision: Revision, catalog: Arc<Catalog>, selectorless: Arc<OnceLock<Revision>>) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        states.push_front(PublishedState { revision, catalog, selectorless });
+        if let Some(before) = states.front_mut() {
+            let mut differences = 0;
+            before.catalog.differences(&catalog, |_| differences += 1);
+            before.costs = differences;
+        }
+        let costs = catalog.len();
+        states.push_front(PublishedState { revision, catalog, selectorless, costs });
         let mut resources = 0;
         let fits = |state: &&PublishedState| {
             let before = resources;
-            resources += state.catalog.len();
+            resources += state.costs;
             before == 0 || resources <= MAX_RESOURCES
         };
         let kept = states.iter().take_while(fits).count().clamp(1, MAX_STATES);

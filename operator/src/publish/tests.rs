@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use clap::Parser;
 use k8s_openapi::api::core::v1::Secret;
-use routeapi_crds::v1alpha1::AIProvider;
+use routeapi_channel::{Kind, frame::MAX_LINE};
+use routeapi_crds::{condition::ConditionType, v1alpha1::AIProvider};
 use serde_json::json;
 
 use super::*;
@@ -21,6 +22,10 @@ fn provider(name: &str) -> AIProvider {
         "spec": {"type": "Echo"},
     }))
     .unwrap()
+}
+
+fn publication(index: &Index) -> Publication {
+    Compilation::new(Options::default(), vec!["ai".to_owned()]).publication(index.take_changes(true)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,8 +53,8 @@ async fn nothing_is_published_before_the_lists_and_a_burst_is_one_state() {
     assert_eq!(second.catalog.len(), 4, "10 ms apart is one burst");
     assert!(publisher.state(&first.revision).is_some());
     let key = Key { kind: Kind::Provider, id: routeapi_channel::ObjectId::new("ai", "a") };
-    let lines = [&first, &second].map(|publication| publication.put_line(&key).unwrap().as_ptr());
-    assert_eq!(lines[0], lines[1], "what did not change is shared, not serialised again");
+    let bodies = [&first, &second].map(|publication| publication.catalog.get(&key).unwrap().body.get().as_ptr());
+    assert_eq!(bodies[0], bodies[1], "what did not change is shared, not serialised again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,10 +88,10 @@ fn an_unreadable_object_and_an_unreadable_secret_are_reported() {
     index.apply(Ok(serde_json::from_value::<AIProvider>(value).unwrap()));
     let metadata = provider("broken").metadata;
     index.apply::<AIProvider>(Err(kube::core::error_boundary::InvalidObject { error: "spec.type".into(), metadata }));
-    let publication = Publication::of(index.view(), None, &Options::default(), &["ai".to_owned()]).unwrap();
+    let publication = publication(&index);
     let text = |namespace: &str, name: &str| {
         let id = routeapi_channel::ObjectId::new(namespace, name);
-        let verdict = &publication.compiled.verdicts[&Key { kind: Kind::Provider, id }];
+        let verdict = &publication.verdicts.get(&Key { kind: Kind::Provider, id }).unwrap();
         verdict.decisions.iter().find(|decision| !decision.holds()).unwrap().message.clone()
     };
     assert_eq!(
@@ -105,11 +110,11 @@ fn debug_output_never_shows_keys() {
     index.apply(Ok(serde_json::from_value::<AIProvider>(value).unwrap()));
     let secret = json!({"metadata": {"name": "vendor", "namespace": "ai"}, "data": {"apiKey": "dGhlLWtleQ=="}});
     index.apply(Ok(serde_json::from_value::<Secret>(secret).unwrap()));
-    let publication = Publication::of(index.view(), None, &Options::default(), &["ai".to_owned()]).unwrap();
+    let publication = publication(&index);
     let key = Key { kind: Kind::Provider, id: routeapi_channel::ObjectId::new("ai", "vendor") };
-    let line = String::from_utf8(publication.put_line(&key).unwrap().to_vec()).unwrap();
+    let line = serde_json::to_string(&publication.put_frame(&key).unwrap()).unwrap();
     assert!(line.contains("the-key"), "{line}");
-    let all = format!("{publication:?} {:?} {index:?}", publication.compiled);
+    let all = format!("{publication:?} {:?} {index:?}", publication.verdicts);
     assert!(!all.contains("the-key") && !all.contains("dGhlLWtleQ"), "{all}");
 }
 
@@ -126,12 +131,12 @@ fn a_resource_that_does_not_fit_a_line_is_excluded_and_reported() {
     };
     index.apply(Ok(route("huge", "x".repeat(MAX_LINE))));
     index.apply(Ok(route("small", "x".repeat(10))));
-    let publication = Publication::of(index.view(), None, &Options::default(), &["ai".to_owned()]).unwrap();
+    let publication = publication(&index);
     let key = |name: &str| Key { kind: Kind::Route, id: routeapi_channel::ObjectId::new("ai", name) };
-    assert!(publication.catalog.get(&key("huge")).is_none() && publication.put_line(&key("huge")).is_none());
-    assert!(publication.put_line(&key("small")).is_some());
+    assert!(publication.catalog.get(&key("huge")).is_none() && publication.put_frame(&key("huge")).is_none());
+    assert!(publication.put_frame(&key("small")).is_some());
     let accepted = |name: &str| {
-        let decisions = &publication.compiled.verdicts[&key(name)].decisions;
+        let decisions = &publication.verdicts.get(&key(name)).unwrap().decisions;
         decisions.iter().find(|decision| decision.type_ == ConditionType::Accepted).unwrap().clone()
     };
     assert!(accepted("small").holds());

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::pod_name::PodName;
-pub use summary::{AckSummary, KeyRejection, PodNames, Progress};
+pub use summary::{AckSummary, KeyRejection, Membership, PodNames, Progress};
 
 /// How long a disconnected pod keeps its share of limits. Data planes reconnect within a few seconds, also after a restart of
 /// the operator.
@@ -126,7 +126,9 @@ impl AckBook {
 
     /// Whether no newer stream of the same pod has opened, here or at another replica.
     pub fn is_newest(&self, uid: &str, since: i64) -> bool {
-        self.lock().newest_reports().get(uid).is_none_or(|report| report.since <= since)
+        let pods = self.lock();
+        let mut reports = pods.local.get(uid).into_iter().chain(pods.peers.values().flatten());
+        reports.all(|report| report.uid != uid || report.since <= since)
     }
 
     /// Records an acknowledgement on the stream that opened at `since`.
@@ -136,7 +138,8 @@ impl AckBook {
             report.revision = Some(revision.clone());
             report.refused = rejected;
         }
-        self.publish_changes(pods);
+        drop(pods);
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// Records rejected provider keys that were reported on the stream that opened at `since`.

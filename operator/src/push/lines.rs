@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use routeapi_channel::frame::{self, FromDataPlane, Line, MAX_LINE};
+use routeapi_channel::frame::{self, FromDataPlane, FromOperator, Line, MAX_LINE};
 use tokio::{sync::mpsc, time};
 
 /// Maximum number of chunks queued for a slow pod: 512 KiB, so that a thousand slow pods take at most 512 MiB.
@@ -60,6 +60,9 @@ pub enum SendError {
     /// The stream is closed.
     #[error("the stream is closed")]
     Closed,
+    /// The frame does not serialize, which does not happen.
+    #[error("a frame cannot be written: {0}")]
+    Frame(String),
     /// The pod has not accepted a chunk in time.
     #[error("the pod accepted no data for {SEND_TIMEOUT:?}")]
     TimedOut,
@@ -124,6 +127,16 @@ impl Outbox {
     pub async fn put(&mut self, line: &[u8]) -> Result<(), SendError> {
         self.pending.extend_from_slice(line);
         if self.pending.len() >= CHUNK_SIZE { self.flush().await } else { Ok(()) }
+    }
+
+    /// Adds a frame as a line; sends when a chunk is full.
+    ///
+    /// # Errors
+    /// When the stream is closed, or the pod accepts no data.
+    pub async fn put_frame(&mut self, frame: &FromOperator) -> Result<(), SendError> {
+        serde_json::to_writer((&mut self.pending).writer(), frame)
+            .map_err(|error| SendError::Frame(error.to_string()))?;
+        self.put(b"\n").await
     }
 
     /// Sends the pending lines.

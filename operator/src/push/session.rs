@@ -31,7 +31,7 @@ use super::{
     acked_state::AckedState,
     lines::{Lines, Outbox, ReadError},
 };
-use crate::publish::{Publication, line};
+use crate::publish::Publication;
 pub use context::{Peer, SessionContext};
 pub use end::SessionEnd;
 pub use resume::MAX_CONCURRENT_LISTS;
@@ -275,8 +275,8 @@ where
         };
         self.put(&begin).await?;
         for key in &diff.put {
-            if let Some(line) = newest.put_line(key) {
-                self.outbox.put(line).await?;
+            if let Some(put) = newest.put_frame(key) {
+                self.outbox.put_frame(&put).await?;
             }
         }
         for key in &diff.del {
@@ -339,8 +339,7 @@ where
     }
 
     async fn put(&mut self, frame: &FromOperator) -> Result<(), SessionEnd> {
-        let line = line(frame).map_err(|error| SessionEnd::Protocol(error.to_string()))?;
-        Ok(self.outbox.put(&line).await?)
+        Ok(self.outbox.put_frame(frame).await?)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pods come and go all day, which must not cause bursts of writes. Counts that differ from the status are written once they are
 //! stable for [`STABLE_FOR`], and not before pods had time to reconnect to a new leader. So a lasting change costs one patch
-//! per AIRoute, and a rollout of ten pods one by one at most twenty. All writes together are limited to 20 per second by
+//! per AIRoute, and a rollout of ten pods one by one at most twenty. These writes together are limited to 20 per second by
 //! `WriteLimiter`, which reserves half of its burst for conditions: 1,000 routes are up to date after some 50 s. Other kinds
 //! have no counts.
 
@@ -50,9 +50,9 @@ impl PendingCounts {
         Some(STABLE_FOR.saturating_sub(now.duration_since(pending.1)).max(ACK_GRACE.saturating_sub(leading_for)))
     }
 
-    /// Forgets deleted objects.
-    pub fn retain(&mut self, keep: impl Fn(&Key) -> bool) {
-        self.0.retain(|key, _| keep(key));
+    /// Forgets a deleted object.
+    pub fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
     }
 }
 

@@ -21,6 +21,15 @@ pub enum TokenError {
     NoRandomness(getrandom::Error),
 }
 
+// === impl TokenError ===
+
+impl TokenError {
+    /// Whether somebody else wrote first.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api(_, error) if matches!(&**error, kube::Error::Api(status) if status.is_conflict()))
+    }
+}
+
 /// Calls the API server, with a timeout. `what` names the purpose, as in "creating the Secret".
 ///
 /// # Errors

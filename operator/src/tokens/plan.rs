@@ -12,12 +12,15 @@
 use std::time::Duration;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use routeapi_channel::{
     Secret,
     token_format::{self, ImportError, Reading},
 };
-use routeapi_crds::v1alpha1::{ApiToken, KeyStatus};
+use routeapi_crds::{
+    condition::{self, ConditionType, Status},
+    v1alpha1::{ApiToken, KeyStatus},
+};
 
 use super::write_failure::WriteFailure;
 
@@ -183,6 +186,22 @@ fn plan_managed(token: &ApiToken, secret: &ManagedSecret, mut keys: Keys, now: T
         (false, true) => SecretAction::None,
     };
     Plan { keys, action, state: SecretState::Ready }
+}
+
+/// Whether a token's status says that its Secret has the current key and that nothing is to be done before something falls
+/// due. Its Secret may have been changed since, which is noticed in its turn.
+pub fn is_settled(token: &ApiToken) -> bool {
+    let keys = Keys::of(token);
+    let conditions = token.status.as_ref().map(|status| &*status.conditions).unwrap_or_default();
+    let ready = condition::find(conditions, ConditionType::SecretReady);
+    let current = keys.keys.iter().filter(|key| key.not_after_time.is_none()).count();
+    let written = |ready: &Condition| {
+        ready.status == Status::True.to_string() && ready.observed_generation == token.metadata.generation
+    };
+    token.metadata.deletion_timestamp.is_none()
+        && ready.is_some_and(written)
+        && current == 1
+        && keys.rotation_revision == requested_revision(token)
 }
 
 /// ID of the key in a managed Secret, if its value is undamaged.

@@ -13,14 +13,25 @@ use crate::backoff::{Backoff, NO_JITTER, spread};
 /// The tokens by the time when they are due.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// Scheduled tokens, the earliest first.
+    /// Scheduled tokens that do not fail, the earliest first.
     times: BTreeSet<(Instant, ObjectId)>,
+    /// Scheduled retries, the earliest first.
+    retries: BTreeSet<(Instant, ObjectId)>,
     /// The same by token.
     due: BTreeMap<ObjectId, Instant>,
     /// Tokens in progress, and when they are due again if that is known already.
     in_progress: BTreeMap<ObjectId, Option<Instant>>,
     failing: BTreeMap<ObjectId, Failing>,
+    turn: u32,
 }
+
+/// Of the tokens that are due, the one that fell due last comes first: somebody has just made or changed it and waits for it,
+/// which must not take until a backlog is done. But each time so many were taken, the next is the one that has been due for
+/// the longest time, so that it gets its turn too.
+const OLDEST_EVERY: u32 = 4;
+
+/// A token that has been due for longer belongs to a backlog.
+const BACKLOG_AFTER: Duration = Duration::from_secs(1);
 
 /// Retries of a token that has just started to fail: it is reconciled within seconds of the moment when it can succeed.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(5) };
@@ -49,19 +60,35 @@ impl Queue {
         }
         let at = self.due.get(&id).map_or(at, |planned| at.min(*planned));
         self.forget(&id);
-        self.times.insert((at, id.clone()));
+        let times = if self.failing.contains_key(&id) { &mut self.retries } else { &mut self.times };
+        times.insert((at, id.clone()));
         self.due.insert(id, at);
     }
 
     /// The next token that is due; it is in progress until [`Queue::done`].
     pub fn due(&mut self, now: Instant) -> Option<ObjectId> {
-        let (at, id) = self.times.first().cloned()?;
-        if at > now {
-            return None;
-        }
+        let is_due = |(at, _): &&(Instant, ObjectId)| *at <= now;
+        let oldest = [&self.times, &self.retries].into_iter().filter_map(BTreeSet::first).filter(is_due).min();
+        self.turn = (self.turn + 1) % OLDEST_EVERY;
+        let newest = self.newest(now).filter(|_| self.turn != 0);
+        let (_, id) = newest.or(oldest)?.clone();
+        Some(self.take(id))
+    }
+
+    /// The same, unless it has been due for a while and so belongs to a backlog.
+    pub fn fresh(&mut self, now: Instant) -> Option<ObjectId> {
+        let (at, id) = self.newest(now)?.clone();
+        (now.duration_since(at) < BACKLOG_AFTER).then(|| self.take(id))
+    }
+
+    fn newest(&self, now: Instant) -> Option<&(Instant, ObjectId)> {
+        self.times.range(..(now + Duration::from_nanos(1), ObjectId::new("", ""))).next_back()
+    }
+
+    fn take(&mut self, id: ObjectId) -> ObjectId {
         self.forget(&id);
         self.in_progress.insert(id.clone(), None);
-        Some(id)
+        id
     }
 
     /// A token is no longer in progress. Schedules it at this time, or earlier if it was scheduled in the meantime.
@@ -112,7 +139,7 @@ impl Queue {
 
     /// Waits until a token is due; forever if none is scheduled.
     pub async fn wait(&self) {
-        match self.times.first() {
+        match self.times.first().into_iter().chain(self.retries.first()).min() {
             Some((at, _)) => time::sleep_until(*at).await,
             None => std::future::pending().await,
         }
@@ -120,7 +147,10 @@ impl Queue {
 
     fn forget(&mut self, id: &ObjectId) {
         if let Some(at) = self.due.remove(id) {
-            self.times.remove(&(at, id.clone()));
+            let place = (at, id.clone());
+            if !self.times.remove(&place) {
+                self.retries.remove(&place);
+            }
         }
     }
 }
@@ -147,6 +177,24 @@ mod tests {
         assert_eq!(queue.due(start), Some(id("a")), "it was scheduled in the meantime");
         queue.done(&id("a"), None);
         assert_eq!(queue.due(later), Some(id("b")));
+    }
+
+    #[tokio::test]
+    async fn what_fell_due_last_overtakes_a_backlog_and_the_backlog_gets_its_turn() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        let seconds = |seconds| start + Duration::from_secs(seconds);
+        (0..100).for_each(|at| queue.at(id(&format!("old-{at:02}")), start));
+        queue.failed(&id("failing"), start, 0.5);
+        queue.at(id("failing"), seconds(1));
+        queue.at(id("new"), seconds(2));
+        let taken: Vec<_> = (0..8).map(|_| queue.due(seconds(3)).unwrap().name().to_owned()).collect();
+        assert_eq!(taken[..4], ["new", "old-99", "old-98", "old-00"]);
+        assert_eq!(taken[7], "old-01", "{taken:?}");
+        let rest: Vec<_> = std::iter::from_fn(|| queue.due(seconds(3))).collect();
+        assert_eq!((rest.len(), rest.last()), (94, Some(&id("failing"))), "retries come last");
+        ["aged", "fresh"].into_iter().zip([3, 5]).for_each(|(name, at)| queue.at(id(name), seconds(at)));
+        let fresh: Vec<_> = std::iter::from_fn(|| queue.fresh(seconds(5))).collect();
+        assert_eq!(fresh, [id("fresh")], "the other belongs to a backlog");
     }
 
     #[tokio::test]

@@ -8,13 +8,15 @@
 //! hash into status.keys → data planes acknowledge it → value into the Secret → end of the old key into status.keys
 //! ```
 //!
-//! A retry writes the same value ([`pending_key`]).
+//! Many tokens are in the second step at the same time and share it ([`rollout`]). A first key has no old one to end, so that
+//! the last step is nothing to write. A retry writes the same value ([`pending_key`]).
 //!
 //! [`plan`]: super::plan
 //! [`secret`]: super::secret
 //! [`pending_key`]: super::pending_key
+//! [`rollout`]: super::rollout
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -23,20 +25,26 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use routeapi_channel::{
-    Key, Kind, ObjectId, Secret,
+    ObjectId, Secret,
     token_format::{self, Minted},
 };
 use routeapi_crds::v1alpha1::{ApiToken, KeyStatus};
 use serde_json::json;
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
 use tracing::{debug, info, warn};
 
 use super::{
     error::{TokenError, call},
+    own_writes::OwnWrites,
     pending_key::{KeyRequest, PendingKey, PendingKeys},
     plan::{self, FoundSecret, Keys, Plan, SecretAction, SecretState},
+    rollout::Rollout,
     secret,
     secret_poller::SecretVersion,
+    secret_states::SecretStates,
     write_failure::WriteFailure,
 };
 use crate::{
@@ -50,21 +58,30 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a Secret that is being deleted is checked.
 const TERMINATING_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Calls to the API server that run at the same time: what waits for data planes runs no call.
+const MAX_CONCURRENT_CALLS: usize = 16;
+
+/// How often a write is repeated if somebody else wrote something that does not matter to it, such as a condition.
+const MAX_REPEATS: usize = 3;
+
 /// Reconciles tokens. Cheap to clone; all clones share their state.
 #[derive(Clone)]
 pub struct Reconciler {
     context: Context,
     /// The state of each token's Secret, for its status.
-    pub secret_states: Arc<watch::Sender<BTreeMap<ObjectId, SecretState>>>,
+    pub secret_states: SecretStates,
+    /// Which keys every data plane has.
+    pub rollout: Rollout,
     pending_keys: PendingKeys,
+    own_writes: OwnWrites,
+    calls: Arc<Semaphore>,
     gateway_url: Arc<str>,
-    resync: Duration,
 }
 
 /// The result of a reconciliation.
 pub struct Reconciled {
-    /// The time until the next one.
-    pub requeue_after: Duration,
+    /// The time until the next one, if one falls due by itself.
+    pub requeue_after: Option<Duration>,
     /// The version of the Secret.
     pub secret: SecretVersion,
 }
@@ -76,10 +93,12 @@ impl Reconciler {
     pub fn new(settings: &Settings, context: &Context) -> Self {
         Self {
             context: context.clone(),
-            secret_states: Arc::default(),
+            secret_states: SecretStates::default(),
+            rollout: Rollout::default(),
             pending_keys: PendingKeys::default(),
+            own_writes: OwnWrites::default(),
+            calls: Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS)),
             gateway_url: settings.gateway_url.trim_end_matches('/').into(),
-            resync: settings.resync.into(),
         }
     }
 
@@ -88,20 +107,23 @@ impl Reconciler {
     /// # Errors
     /// When the API server refuses a write or is unavailable.
     pub async fn reconcile(&self, id: &ObjectId) -> Result<Option<Reconciled>, WriteFailure> {
-        // The index may not have what this task has written itself.
         let fetched = self.fetch(id).await.map_err(|error| WriteFailure::of(&error, &[]))?;
         let Some(token) = fetched else { return Ok(None) };
+        let call = self.call().await;
         let read = secret::read(&self.context.client, &token, &self.gateway_url).await;
+        drop(call);
         let (found, mut version) = read.map_err(|error| WriteFailure::of(&error, &[]))?;
         let now = Timestamp::now();
         let plan = plan::plan(&token, &found, now);
-        let interval = if matches!(found, FoundSecret::Terminating(_)) { TERMINATING_INTERVAL } else { self.resync };
+        let mut keys = plan.keys.clone();
+        let terminating = matches!(found, FoundSecret::Terminating(_)).then_some(TERMINATING_INTERVAL);
         if plan.action == SecretAction::Issue {
             let pending = self.pending_keys.resume(id, KeyRequest::of(&token, &found), now, mint);
             let pending = pending.map_err(|error| WriteFailure::of(&error, &[]))?;
-            self.set_issuing(id);
+            // While the API server refuses a first key, the failure stays the state.
+            self.secret_states.set_first(id, SecretState::Issuing);
             match self.issue(&token, plan.keys, &found, &pending).await {
-                Ok(written) => version = written,
+                Ok(issued) => (version, keys) = issued,
                 Err(error) => {
                     let failure = WriteFailure::of(&error, &secrets(&found, Some(&pending)));
                     if failure.ambiguous {
@@ -110,16 +132,16 @@ impl Reconciler {
                     return Err(failure);
                 }
             }
-            self.set_state(id, SecretState::Ready);
+            self.secret_states.set(id, SecretState::Ready);
         } else {
             let refreshed = self.refresh(&token, &plan, &found).await;
             let written = refreshed.map_err(|error| WriteFailure::of(&error, &secrets(&found, None)))?;
             version = written.or(version);
-            self.set_state(id, plan.state);
+            self.secret_states.set(id, plan.state);
         }
         self.pending_keys.forget(id);
-        let due = plan::due(&token, &Keys::of(&token), now);
-        Ok(Some(Reconciled { requeue_after: due.map_or(interval, |due| due.min(interval)), secret: version }))
+        let due = plan::due(&token, &keys, now);
+        Ok(Some(Reconciled { requeue_after: due.into_iter().chain(terminating).min(), secret: version }))
     }
 
     /// Reads the version of a token's Secret; none if that fails, which a reconciliation would report.
@@ -134,48 +156,35 @@ impl Reconciler {
         }
     }
 
-    /// Sets the state of a token's Secret. A failure that differs only in numbers is not a change.
-    pub fn set_state(&self, id: &ObjectId, state: SecretState) {
-        self.secret_states.send_if_modified(|states| {
-            let same = match (states.get(id), &state) {
-                (Some(SecretState::WriteFailed(current)), SecretState::WriteFailed(next)) => next.repeats(current),
-                (current, next) => current == Some(next),
-            };
-            if !same {
-                states.insert(id.clone(), state);
-            }
-            !same
-        });
-    }
-
     /// Forgets a deleted token.
     pub fn forget(&self, id: &ObjectId) {
-        self.secret_states.send_if_modified(|states| states.remove(id).is_some());
+        self.secret_states.forget(id);
         self.pending_keys.forget(id);
+        self.own_writes.forget(id);
     }
 
     /// Forgets all tokens.
     pub fn clear(&self) {
-        self.secret_states.send_modify(BTreeMap::clear);
+        self.secret_states.clear();
         self.pending_keys.clear();
+        self.own_writes.clear();
     }
 
-    /// A first key is being issued. While the API server refuses it, the failure stays the state.
-    fn set_issuing(&self, id: &ObjectId) {
-        self.secret_states.send_if_modified(|states| {
-            let unknown = !states.contains_key(id);
-            if unknown {
-                states.insert(id.clone(), SecretState::Issuing);
-            }
-            unknown
-        });
+    /// Whether the keys in a token's status are those that were written here last: then the watch has returned that.
+    pub fn wrote(&self, id: &ObjectId, token: &ApiToken) -> bool {
+        let own = self.own_writes.keys(id).is_some_and(|keys| keys == Keys::of(token));
+        if own && !self.own_writes.is_newer(id, token) {
+            self.own_writes.forget(id);
+        }
+        own
     }
 
     /// Writes what a plan requires without a new key. The version of the Secret if it was written.
     async fn refresh(&self, token: &ApiToken, plan: &Plan, found: &FoundSecret) -> Result<SecretVersion, TokenError> {
         if Keys::of(token) != plan.keys {
-            self.write_keys(token, token.metadata.resource_version.clone(), &plan.keys).await?;
+            self.write_keys(token, token.metadata.resource_version.clone(), &Keys::of(token), &plan.keys).await?;
         }
+        let _call = self.call().await;
         if plan.action == SecretAction::Refresh {
             return secret::refresh(&self.context.client, token, found, &self.gateway_url).await;
         }
@@ -183,14 +192,14 @@ impl Reconciler {
     }
 
     /// Issues a key, in the order of this file's header. Skips what an earlier attempt has done. Returns the version of the
-    /// Secret.
+    /// Secret, and the keys that are valid now.
     async fn issue(
         &self,
         token: &ApiToken,
         mut keys: Keys,
         found: &FoundSecret,
         pending: &PendingKey,
-    ) -> Result<SecretVersion, TokenError> {
+    ) -> Result<(SecretVersion, Keys), TokenError> {
         let (id, minted) = (id_of(&token.metadata), &pending.minted);
         keys.add(KeyStatus {
             id: minted.id.clone(),
@@ -198,68 +207,88 @@ impl Reconciler {
             issued_time: Time(pending.issued),
             not_after_time: None,
         });
+        if keys.keys.len() == 1 {
+            keys.rotation_revision = plan::requested_revision(token);
+        }
         let mut version = token.metadata.resource_version.clone();
         if Keys::of(token) != keys {
-            version = self.write_keys(token, version, &keys).await?;
+            version = self.write_keys(token, version, &Keys::of(token), &keys).await?;
         }
         if !pending.announced {
-            self.wait_for_acks(&id, &minted.id).await;
+            let acknowledged = self.rollout.acknowledged(&id, &minted.id);
+            if time::timeout(ACK_TIMEOUT, acknowledged).await.is_err() {
+                warn!(token = %id, key = minted.id, "not every data plane acknowledged a new API key in time");
+            }
             self.pending_keys.announced(&id);
         }
+        let call = self.call().await;
         let written = secret::write(&self.context.client, token, found, minted, &self.gateway_url).await?;
+        drop(call);
         self.context.metrics.minted();
         info!(token = %id, key = minted.id, "API key issued");
+        let before = keys.clone();
         keys.retire_others(&minted.id, plan::overlap(token), Timestamp::now());
         keys.rotation_revision = plan::requested_revision(token);
-        self.write_keys(token, version, &keys).await?;
-        Ok(written)
+        if keys != before {
+            self.write_keys(token, version, &before, &keys).await?;
+        }
+        Ok((written, keys))
     }
 
-    /// Waits until every connected data plane has a key, up to a timeout.
-    async fn wait_for_acks(&self, token: &ObjectId, key_id: &str) {
-        let key = Key { kind: Kind::Token, id: token.clone() };
-        let (mut publications, mut acks) = (self.context.publisher.subscribe(), self.context.acks.changed());
-        let acknowledged = async {
-            loop {
-                let current = publications.borrow_and_update().clone();
-                let with_key = current.filter(|publication| publication.has_token_key(token, key_id));
-                if let Some(publication) = with_key
-                    && let Some(entry) = publication.catalog.get(&key)
-                {
-                    let summary = self.context.acks.summary(|revision| self.context.publisher.state(revision));
-                    let progress = summary.of(&key, &entry.version);
-                    if progress.connected == progress.acknowledged {
-                        return;
-                    }
-                }
-                tokio::select! {
-                    _ = publications.changed() => {}
-                    _ = acks.changed() => {}
-                }
-            }
-        };
-        if time::timeout(ACK_TIMEOUT, acknowledged).await.is_err() {
-            warn!(%token, key = key_id, "not every data plane acknowledged a new API key in time");
-        }
+    /// A call to the API server may begin; it ends when this is dropped.
+    async fn call(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.calls).acquire_owned().await.ok()
     }
 
-    async fn fetch(&self, id: &ObjectId) -> Result<Option<ApiToken>, TokenError> {
-        if self.context.index.token(id).is_none() {
-            return Ok(None);
-        }
+    /// The token: as the watch has it, or as the API server has it if something newer was written here.
+    async fn fetch(&self, id: &ObjectId) -> Result<Option<Arc<ApiToken>>, TokenError> {
+        let Some(known) = self.context.index.token(id) else { return Ok(None) };
+        let current =
+            if self.own_writes.is_newer(id, &known) { self.get(id).await?.map(Arc::new) } else { Some(known) };
+        Ok(current.filter(|token| token.metadata.deletion_timestamp.is_none()))
+    }
+
+    async fn get(&self, id: &ObjectId) -> Result<Option<ApiToken>, TokenError> {
+        let _call = self.call().await;
         let api: Api<ApiToken> = Api::namespaced(self.context.client.clone(), id.namespace());
-        let token = call("reading the ApiToken", api.get_opt(id.name())).await?;
-        Ok(token.filter(|token| token.metadata.deletion_timestamp.is_none()))
+        call("reading the ApiToken", api.get_opt(id.name())).await
     }
 
-    /// Writes keys over exactly the version that was read; returns the new one.
+    /// Writes keys over exactly the version that was read, or over a later one in which neither spec nor keys are others;
+    /// returns the new version. `held` are the keys in the version that was read.
     async fn write_keys(
         &self,
+        token: &ApiToken,
+        mut version: Option<String>,
+        held: &Keys,
+        keys: &Keys,
+    ) -> Result<Option<String>, TokenError> {
+        let id = id_of(&token.metadata);
+        for _ in 0..MAX_REPEATS {
+            match self.patch_keys(&id, token, version.clone(), keys).await {
+                Err(error) if error.is_conflict() => {}
+                other => return other,
+            }
+            let now = self.get(&id).await?;
+            let same = |now: &ApiToken| {
+                let (now, then) = (&now.metadata, &token.metadata);
+                now.uid == then.uid && now.generation == then.generation && now.deletion_timestamp.is_none()
+            };
+            match now.filter(|now| same(now) && Keys::of(now) == *held) {
+                Some(now) => version = now.metadata.resource_version,
+                None => break,
+            }
+        }
+        self.patch_keys(&id, token, version, keys).await
+    }
+
+    async fn patch_keys(
+        &self,
+        id: &ObjectId,
         token: &ApiToken,
         version: Option<String>,
         keys: &Keys,
     ) -> Result<Option<String>, TokenError> {
-        let id = id_of(&token.metadata);
         let api: Api<ApiToken> = Api::namespaced(self.context.client.clone(), id.namespace());
         let patch = json!({
             "apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken",
@@ -272,9 +301,13 @@ impl Reconciler {
             },
         });
         let params = PatchParams::apply(KEYS_FIELD_MANAGER).force();
+        let _call = self.call().await;
+        self.own_writes.begins(id, keys);
         let written = call("writing status.keys", api.patch_status(id.name(), &params, &Patch::Apply(patch))).await?;
         self.context.metrics.wrote("token", Outcome::Written);
-        Ok(written.metadata.resource_version)
+        let version = written.metadata.resource_version;
+        self.own_writes.written(id, version.as_deref(), keys);
+        Ok(version)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The operator must not watch Secrets in apps' namespaces, since that needs permission to read all of them. So it reads their
 //! metadata one after the other, which the API server serves from its cache. A token whose Secret has another version than
-//! before is reconciled. Pure; `tokens` does the reads.
+//! before is reconciled, and so is one whose Secret was not read since this replica became the leader. Pure; `tokens` does the
+//! reads.
 
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
@@ -20,8 +21,18 @@ pub type SecretVersion = Option<(String, String)>;
 #[derive(Debug)]
 pub struct SecretPoller {
     interval: Duration,
-    known: BTreeMap<ObjectId, SecretVersion>,
+    /// The versions; none of those that were not read yet.
+    known: BTreeMap<ObjectId, Option<SecretVersion>>,
     last: Option<ObjectId>,
+}
+
+/// What is to be read next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The metadata of a token's Secret.
+    Version(ObjectId),
+    /// The whole Secret: by a reconciliation of the token.
+    All(ObjectId),
 }
 
 /// The version in a Secret's metadata.
@@ -39,7 +50,16 @@ impl SecretPoller {
 
     /// Records that a token's Secret was read or written.
     pub fn observed(&mut self, token: ObjectId, version: SecretVersion) {
-        self.known.insert(token, version);
+        self.known.insert(token, Some(version));
+    }
+
+    /// Adds a token whose Secret was not read yet, although its status says that all is well. Whether it will be.
+    pub fn unread(&mut self, token: ObjectId) -> bool {
+        let polls = !self.interval.is_zero();
+        if polls {
+            self.known.insert(token, None);
+        }
+        polls
     }
 
     /// Forgets a token that was deleted, or that is reconciled soon anyway.
@@ -62,17 +82,17 @@ impl SecretPoller {
         }
     }
 
-    /// The token whose Secret is to be read next.
-    pub fn next(&mut self) -> Option<ObjectId> {
+    /// What is to be read next.
+    pub fn next(&mut self) -> Option<Read> {
         let after = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.known.range((after, Bound::Unbounded)).chain(&self.known).next().map(|(id, _)| id.clone());
-        self.last.clone_from(&next);
-        next
+        let (id, version) = self.known.range((after, Bound::Unbounded)).chain(&self.known).next()?;
+        self.last = Some(id.clone());
+        Some(if version.is_some() { Read::Version(id.clone()) } else { Read::All(id.clone()) })
     }
 
     /// Whether a Secret has another version than when it was last read.
     pub fn differs(&self, token: &ObjectId, found: &SecretVersion) -> bool {
-        self.known.get(token).is_some_and(|known| known != found)
+        self.known.get(token).is_some_and(|known| known.as_ref() != Some(found))
     }
 }
 
@@ -96,12 +116,22 @@ mod tests {
     fn secrets_are_polled_in_turn() {
         let mut poller = of(3);
         let mut turns = |count| (0..count).map(|_| poller.next().unwrap()).collect::<Vec<_>>();
-        assert_eq!(turns(4), [id(0), id(1), id(2), id(0)]);
+        assert_eq!(turns(4), [0, 1, 2, 0].map(|number| Read::Version(id(number))));
         poller.forget(&id(0));
         poller.observed(id(7), None);
         let next: Vec<_> = (0..4).map(|_| poller.next().unwrap()).collect();
-        assert_eq!(next, [id(1), id(2), id(7), id(1)]);
+        assert_eq!(next, [1, 2, 7, 1].map(|number| Read::Version(id(number))));
         assert_eq!(of(0).next(), None);
+    }
+
+    #[test]
+    fn what_was_not_read_yet_is_read_as_a_whole_in_its_turn() {
+        let mut poller = of(1);
+        assert!(poller.unread(id(1)));
+        assert_eq!([poller.next(), poller.next()], [Some(Read::Version(id(0))), Some(Read::All(id(1)))]);
+        poller.observed(id(1), None);
+        assert_eq!([poller.next(), poller.next()], [0, 1].map(|number| Some(Read::Version(id(number)))));
+        assert!(!SecretPoller::new(Duration::ZERO).unread(id(1)), "nobody would");
     }
 
     #[test]

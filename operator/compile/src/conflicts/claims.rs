@@ -27,7 +27,7 @@ pub(crate) struct Claimant<'a> {
 }
 
 /// What a route may answer to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claimed {
     /// Patterns for tokens of its own namespace.
     pub models: Vec<ModelPattern>,

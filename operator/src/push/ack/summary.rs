@@ -1,8 +1,12 @@
 //! How far a state has been rolled out, for the status of objects.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
-use routeapi_channel::{Catalog, Key, ObjectId, Version, frame::RejectedKey};
+use routeapi_channel::{Catalog, Key, Kind, ObjectId, Version, frame::RejectedKey};
 
 use super::super::pod_name::PodName;
 
@@ -18,6 +22,16 @@ pub struct AckSummary {
     pub(super) recently_disconnected: Vec<(Option<Arc<Catalog>>, PodName)>,
     pub(super) rejected: BTreeMap<Key, Vec<(PodName, Version, String)>>,
     pub(super) rejected_keys: BTreeMap<ObjectId, Vec<(PodName, RejectedKey)>>,
+}
+
+/// Which pods there are, as far as it matters to the status of every object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Membership {
+    connected: usize,
+    unaccounted: usize,
+    /// Connected pods, and whether it is known what they have.
+    pods: BTreeSet<(bool, String)>,
+    recently_disconnected: Vec<String>,
 }
 
 /// A provider's key that the vendor rejects.
@@ -85,6 +99,35 @@ impl AckSummary {
             recently_disconnected_names: PodNames::of(disconnected),
             rejection,
         }
+    }
+
+    /// Whether every connected pod has this version of a resource in force.
+    pub fn all_have(&self, key: &Key, version: &Version) -> bool {
+        let has = |catalog: &Option<Arc<Catalog>>| {
+            catalog.as_ref().and_then(|catalog| catalog.get(key)).is_some_and(|entry| entry.version == *version)
+        };
+        let rejections = self.rejected.get(key).into_iter().flatten();
+        self.groups.iter().all(|(catalog, _)| has(catalog)) && !rejections.into_iter().any(|(_, of, _)| of == version)
+    }
+
+    /// Which pods there are.
+    pub fn membership(&self) -> Membership {
+        let named = |(state, pods): &'_ (Option<Arc<Catalog>>, Vec<PodName>)| {
+            let known = state.is_some();
+            pods.iter().map(|pod| (known, pod.to_string())).collect::<Vec<_>>()
+        };
+        Membership {
+            connected: self.connected,
+            unaccounted: self.unaccounted,
+            pods: self.groups.iter().flat_map(named).collect(),
+            recently_disconnected: self.recently_disconnected.iter().map(|(_, pod)| pod.to_string()).collect(),
+        }
+    }
+
+    /// The resources that pods reject, and the providers whose keys are rejected.
+    pub fn rejected_resources(&self) -> BTreeSet<Key> {
+        let providers = self.rejected_keys.keys().map(|id| Key { kind: Kind::Provider, id: id.clone() });
+        self.rejected.keys().cloned().chain(providers).collect()
     }
 
     /// Whether connected pods report that this provider's key is rejected.

@@ -11,12 +11,9 @@ use routeapi_channel::{
 use tokio::{sync::OwnedSemaphorePermit, time};
 
 use super::{context::SessionContext, end::SessionEnd};
-use crate::{
-    publish::line,
-    push::{
-        acked_state::AckedState,
-        lines::{Lines, Outbox},
-    },
+use crate::push::{
+    acked_state::AckedState,
+    lines::{Lines, Outbox},
 };
 
 /// How long a pod may take to send hello, and each part of its list. It takes milliseconds; the limit ends connections that
@@ -54,7 +51,7 @@ where
     let Ok(Ok(permit)) = time::timeout(LIST_QUEUE_TIMEOUT, Arc::clone(&context.lists).acquire_owned()).await else {
         return Ok((AckedState::default(), None));
     };
-    outbox.put(&line(&FromOperator::List {}).map_err(|error| SessionEnd::Protocol(error.to_string()))?).await?;
+    outbox.put_frame(&FromOperator::List {}).await?;
     outbox.flush().await?;
     Ok((AckedState::listed(revision, read_list(lines).await?), Some(permit)))
 }

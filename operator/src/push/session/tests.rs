@@ -134,7 +134,7 @@ fn state(tokens: &[(&str, u32)]) -> Publication {
         };
         snapshot.tokens.insert(ObjectId::new("shop", *name), token);
     }
-    Publication::of_snapshot(snapshot).unwrap()
+    Publication::of_snapshot(&snapshot).unwrap()
 }
 
 fn key(name: &str) -> Key {
@@ -409,7 +409,7 @@ fn selecting() -> Publication {
         "tokens": {"shop/a": {"keys": [], "models": ["*"]}, "lab/b": {"keys": [], "models": ["*"]}},
         "namespaces": {"shop": {"labels": {"tier": "gold"}}},
     });
-    Publication::of_snapshot(serde_json::from_value(value).unwrap()).unwrap()
+    Publication::of_snapshot(&serde_json::from_value(value).unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -445,11 +445,11 @@ async fn a_new_namespace_changes_no_route() {
     let (_, put, _, revision) = pod.transaction().await;
     assert_eq!(put, ["gold", "b", "a", "shop"]);
     pod.send(&FromDataPlane::Ack { revision });
-    let mut snapshot = selecting().compiled.snapshot;
+    let (mut snapshot, _) = selecting().catalog.decode();
     let labels = [("tier".to_owned(), "gold".to_owned())].into();
     let namespace = routeapi_channel::snapshot::Namespace { labels, unknown: false };
     snapshot.namespaces.insert("new".to_owned(), namespace);
-    operator.publications.send_replace(Some(Arc::new(Publication::of_snapshot(snapshot).unwrap())));
+    operator.publications.send_replace(Some(Arc::new(Publication::of_snapshot(&snapshot).unwrap())));
     let (_, put, ..) = pod.transaction().await;
     assert_eq!(put, ["new"]);
 }

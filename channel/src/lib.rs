@@ -20,4 +20,5 @@ pub mod snapshot;
 pub mod token_format;
 
 pub use catalog::{Catalog, Entry, Key, Kind, Revision, Version};
+pub use service_account::{ServiceAccountIssuer, VerificationKey};
 pub use snapshot::{ObjectId, Secret, Snapshot};

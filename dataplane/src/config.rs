@@ -13,3 +13,4 @@ pub mod store;
 pub mod subscribe;
 pub mod tables;
 pub mod terms;
+mod token_table;

@@ -1,5 +1,6 @@
-//! Puts a catalog in force: decode, compile, apply what that changes in the state, swap. What cannot be used keeps its
-//! previous version, or is left out if there is none, and is reported; everything else of the new state applies.
+//! Puts a catalog in force: decode and compile what differs from the one before, apply what that changes in the state, swap. What
+//! cannot be used keeps its previous version, or is left out if there is none, and is reported; everything else of the new
+//! state applies.
 //!
 //! What was only tried changes nothing: the state changes once, with the configuration that is put in force.
 
@@ -8,18 +9,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use routeapi_channel::{Catalog, Key, Kind, Revision, Snapshot, catalog::Unreadable};
+use routeapi_channel::{Catalog, Key, Kind, ObjectId, Revision, catalog::Unreadable, changes::Changes};
 use routeapi_metering::Share;
 
 use super::{
-    compile,
+    compile::{self, Compiled, Update},
     runtime::{Route, Runtime},
     store::{Applied, Origin, Store},
 };
 use crate::{
     clock,
     service_accounts::ServiceAccounts,
-    state::{RejectedKeys, ResponseIds, SharedState, StateChanges},
+    state::{RejectedKeys, ResponseIds, SharedState},
 };
 
 /// Puts configurations in force, one after the other.
@@ -29,9 +30,10 @@ pub struct Installer {
     in_force: Mutex<InForce>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct InForce {
     catalog: Arc<Catalog>,
+    compiled: Compiled,
     share: Share,
 }
 
@@ -69,20 +71,17 @@ impl Installer {
     /// Puts a state in force. `revision` is what its source calls it. Returns what was refused.
     pub fn install(&self, target: &Catalog, revision: &Revision, origin: Origin) -> Vec<Unreadable> {
         let mut in_force = self.lock();
-        let (runtime, changes, catalog, rejected) = self.compile(target, &in_force, revision);
+        let (update, catalog, rejected) = self.compile(target, &in_force, revision);
         in_force.catalog = Arc::new(catalog);
-        changes.apply(&self.state);
-        self.configure_traffic(&runtime);
-        self.store.apply(
-            runtime,
-            Applied {
-                revision: revision.clone(),
-                catalog: Arc::clone(&in_force.catalog),
-                rejected: rejected.clone(),
-                origin,
-                at: clock::now(),
-            },
-        );
+        let applied = Applied {
+            revision: revision.clone(),
+            catalog: Arc::clone(&in_force.catalog),
+            rejected: rejected.clone(),
+            origin,
+            at: clock::now(),
+        };
+        let runtime = self.take_over(&mut in_force, update);
+        self.store.apply(runtime, applied);
         rejected
     }
 
@@ -95,11 +94,23 @@ impl Installer {
         in_force.share = share;
         let revision = self.store.applied().map_or_else(|| in_force.catalog.revision(), |it| it.revision.clone());
         let (snapshot, _) = in_force.catalog.decode();
+        let Changes { tokens, .. } = snapshot.into();
+        let tokens = Changes { tokens, ..Changes::default() };
         // What is in force has been compiled before, so that nothing of it is refused.
-        let (runtime, changes, _) = compile::compile(&snapshot, &revision, self.state.view(), share);
-        changes.apply(&self.state);
-        self.configure_traffic(&runtime);
+        let update = compile::update(&in_force.compiled, tokens, &|_| None, &revision, self.state.view(), share);
+        let runtime = self.take_over(&mut in_force, update);
         self.store.replace(runtime);
+    }
+
+    /// Changes the state as the tables need it, just before they are put in force.
+    fn take_over(&self, in_force: &mut InForce, update: Update) -> Arc<Runtime> {
+        let Update { compiled, changes, routes_differ, .. } = update;
+        changes.apply(&self.state);
+        if routes_differ {
+            self.configure_traffic(&compiled.runtime);
+        }
+        in_force.compiled = compiled;
+        Arc::clone(&in_force.compiled.runtime)
     }
 
     /// What is in force is counted by route and upstream, and nothing else.
@@ -108,24 +119,13 @@ impl Installer {
         self.state.traffic().configure(runtime.routes().map(|route| (route.id.to_string(), upstreams(route))));
     }
 
-    fn compile(
-        &self,
-        target: &Catalog,
-        in_force: &InForce,
-        revision: &Revision,
-    ) -> (Runtime, StateChanges, Catalog, Vec<Unreadable>) {
+    fn compile(&self, target: &Catalog, in_force: &InForce, revision: &Revision) -> (Update, Catalog, Vec<Unreadable>) {
         let mut candidate = target.clone();
         let mut refused = Vec::new();
         let mut restored = BTreeSet::new();
         loop {
-            let (snapshot, unreadable) = candidate.decode();
-            let found = if unreadable.is_empty() {
-                self.try_compile(&snapshot, revision, in_force.share)
-            } else {
-                Err(unreadable)
-            };
-            let unusable = match found {
-                Ok((runtime, changes)) => return (runtime, changes, candidate, refused),
+            let unusable = match self.try_compile(&candidate, in_force, revision) {
+                Ok(update) => return (update, candidate, refused),
                 Err(unusable) => unusable,
             };
             // A route fails with its provider; it is judged again beside the provider's previous version.
@@ -141,12 +141,18 @@ impl Installer {
 
     fn try_compile(
         &self,
-        snapshot: &Snapshot,
+        candidate: &Catalog,
+        in_force: &InForce,
         revision: &Revision,
-        share: Share,
-    ) -> Result<(Runtime, StateChanges), Vec<Unreadable>> {
-        let (runtime, changes, refused) = compile::compile(snapshot, revision, self.state.view(), share);
-        if refused.is_empty() { Ok((runtime, changes)) } else { Err(refused) }
+    ) -> Result<Update, Vec<Unreadable>> {
+        let (changes, unreadable) = Changes::between(&in_force.catalog, candidate);
+        if !unreadable.is_empty() {
+            return Err(unreadable);
+        }
+        let told = |id: &ObjectId| candidate.get(&Key { kind: Kind::Route, id: id.clone() })?.read().ok();
+        let (state, share) = (self.state.view(), in_force.share);
+        let update = compile::update(&in_force.compiled, changes, &told, revision, state, share);
+        if update.refused.is_empty() { Ok(update) } else { Err(update.refused) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InForce> {

@@ -11,11 +11,15 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use routeapi_channel::{Catalog, Entry, Key, Revision, ServiceAccountIssuer};
+use routeapi_channel::{
+    Catalog, Entry, Key, Kind, Revision, ServiceAccountIssuer, shared_map::Difference, snapshot::Token,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::subscribe::session::Floor;
 
@@ -118,14 +122,90 @@ pub fn save(directory: &Path, state: LastGood) -> Result<(), LastGoodError> {
     write(&next, &text).and_then(|()| fs::rename(&next, &path)).map_err(|error| LastGoodError::Io(path, error))
 }
 
-/// Writes it beside the runtime's own thread. A failure is told and changes nothing else.
-pub async fn save_soon(directory: PathBuf, state: LastGood) {
-    let saved = tokio::task::spawn_blocking(move || save(&directory, state)).await;
-    match saved {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the last good configuration cannot be saved"),
-        Err(error) => tracing::error!(%error, "saving the last good configuration failed"),
+/// How long a state that takes nothing away may wait to be written: one after the other makes one file then.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// Writes states beside the runtime's own thread, and not each one: a file costs as much as all resources.
+#[derive(Debug)]
+pub struct Writer {
+    directory: PathBuf,
+    waiting: Option<LastGood>,
+    due: Option<Instant>,
+    /// What the file holds.
+    written: Arc<Catalog>,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// For this directory, whose file holds this state.
+    pub fn new(directory: PathBuf, written: Arc<Catalog>) -> Self {
+        Self { directory, waiting: None, due: None, written }
     }
+
+    /// Keeps a state: at once if it is the first, or takes something away that the file still has, such as a revoked token, else
+    /// within [`MAX_DELAY`] from the first that waits.
+    pub async fn keep(&mut self, state: LastGood, now: Instant) {
+        let at_once = self.written.is_empty() || takes_away(&self.written, &state.catalog);
+        self.waiting = Some(state);
+        self.due.get_or_insert(now + MAX_DELAY);
+        if at_once {
+            self.flush().await;
+        }
+    }
+
+    /// When what waits is to be written.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Writes what waits. A failure is told and changes nothing else.
+    pub async fn flush(&mut self) {
+        self.due = None;
+        let Some(state) = self.waiting.take() else { return };
+        self.written = Arc::clone(&state.catalog);
+        let directory = self.directory.clone();
+        let saved = tokio::task::spawn_blocking(move || save(&directory, state)).await;
+        match saved {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the last good configuration cannot be saved"),
+            Err(error) => tracing::error!(%error, "saving the last good configuration failed"),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// What waits is written when the process ends in order.
+    fn drop(&mut self) {
+        if let Some(state) = self.waiting.take()
+            && let Err(error) = save(&self.directory, state)
+        {
+            tracing::error!(%error, "the last good configuration cannot be saved");
+        }
+    }
+}
+
+/// Whether a key or ServiceAccount that worked, or a resource, is not in the next state, or a token is suspended there.
+fn takes_away(before: &Catalog, next: &Catalog) -> bool {
+    let mut takes_away = false;
+    before.differences(next, |difference| {
+        takes_away |= match difference {
+            Difference::Del(_) => true,
+            Difference::Put(key, entry) if key.kind == Kind::Token => {
+                let token = |entry: &Entry| entry.read::<Token>().ok();
+                before.get(key).is_some_and(|before| {
+                    let (before, Some(next)) = (token(before), token(entry)) else { return true };
+                    let keys = before.iter().flat_map(|before| &before.keys);
+                    let accounts = before.iter().flat_map(|before| &before.service_accounts);
+                    next.suspended
+                        || keys.into_iter().any(|key| !next.keys.contains(key))
+                        || accounts.into_iter().any(|account| !next.service_accounts.contains(account))
+                })
+            }
+            Difference::Put(..) => false,
+        };
+    });
+    takes_away
 }
 
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
@@ -143,7 +223,7 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use routeapi_channel::{Kind, ObjectId};
+    use routeapi_channel::ObjectId;
 
     use super::*;
 
@@ -153,6 +233,10 @@ mod tests {
         let key = Key { kind: Kind::Token, id: ObjectId::new("shop", "checkout") };
         catalog.insert(key, Entry::new(body.into()));
         catalog
+    }
+
+    fn kept(catalog: Arc<Catalog>) -> LastGood {
+        LastGood { catalog, floor: Floor::new(), issuer: None }
     }
 
     fn state(catalog: Catalog, floor: Floor) -> LastGood {
@@ -197,5 +281,47 @@ mod tests {
         assert!(matches!(load(directory.path()), Err(LastGoodError::Damaged(_))));
         fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert!(matches!(load(directory.path()), Err(LastGoodError::Form(..))));
+    }
+
+    fn with_token(catalog: &Catalog, name: &str, token: &serde_json::Value) -> Arc<Catalog> {
+        let mut next = catalog.clone();
+        let body = serde_json::value::to_raw_value(token).unwrap();
+        next.insert(Key { kind: Kind::Token, id: ObjectId::new("shop", name) }, Entry::new(body.into()));
+        Arc::new(next)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_a_key_away_is_written_at_once_and_the_rest_a_little_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = Writer::new(directory.path().to_owned(), Arc::default());
+        let held = || load(directory.path()).unwrap().map(|held| held.catalog.revision());
+        let token = |keys: &[&str], suspended: bool| {
+            let keys: Vec<_> = keys.iter().map(|id| serde_json::json!({"id": id, "sha256": "00"})).collect();
+            serde_json::json!({"keys": keys, "models": ["*"], "suspended": suspended})
+        };
+        let start = Instant::now();
+        let first = with_token(&Catalog::default(), "z", &token(&[], false));
+        writer.keep(kept(Arc::clone(&first)), start).await;
+        assert_eq!((held(), writer.due()), (Some(first.revision()), None), "the first");
+        let one = with_token(&first, "a", &token(&["1"], false));
+        let more = with_token(&one, "a", &token(&["1", "2"], false));
+        for catalog in [&one, &more] {
+            writer.keep(kept(Arc::clone(catalog)), start).await;
+            assert_eq!((held(), writer.due()), (Some(first.revision()), Some(start + MAX_DELAY)));
+        }
+        writer.flush().await;
+        assert_eq!((held(), writer.due()), (Some(more.revision()), None));
+        for revoking in [token(&["2"], false), token(&["2"], true)] {
+            let next = with_token(&more, "a", &revoking);
+            writer.keep(kept(Arc::clone(&next)), start).await;
+            assert_eq!(held(), Some(next.revision()), "{revoking}");
+        }
+        let mut fewer = Catalog::clone(&more);
+        fewer.remove(&Key { kind: Kind::Token, id: ObjectId::new("shop", "a") });
+        writer.keep(kept(Arc::new(fewer)), start).await;
+        assert_eq!(held(), Some(first.revision()));
+        writer.keep(kept(Arc::clone(&more)), start).await;
+        drop(writer);
+        assert_eq!(held(), Some(more.revision()), "an orderly end");
     }
 }

@@ -18,11 +18,11 @@ use super::{patterns::Patterns, runtime::Route};
 /// Up to so many routes behind one pattern are asked one by one.
 const MAX_SCANNED_CLAIMS: usize = 8;
 
-/// Every model id, for every caller.
-#[derive(Debug, Default)]
+/// Every model id, for every caller. Clones share what is not made anew.
+#[derive(Clone, Debug, Default)]
 pub struct Names {
-    own: HashMap<String, View>,
-    published: View,
+    own: HashMap<Arc<str>, Arc<View>>,
+    published: Arc<View>,
 }
 
 /// What one group of callers sees.
@@ -47,40 +47,57 @@ struct Claim {
 }
 
 impl Names {
-    /// Adds a route.
-    pub fn insert(&mut self, route: &Arc<Route>, published: &[Published]) {
-        let namespace = route.id.namespace();
-        if route.is_open_to(namespace) {
-            let view = self.own.entry(namespace.to_owned()).or_default();
+    /// Makes anew what tokens of a namespace find there, from all of its routes in their order.
+    pub fn set_own<'a>(&mut self, namespace: &str, routes: impl Iterator<Item = &'a Arc<Route>>) {
+        let mut view = View::default();
+        let mut any = false;
+        for route in routes.filter(|route| route.is_open_to(namespace)) {
+            any = true;
             for model in &route.models {
                 view.patterns(route.serves()).entry(model).push(route, &Reach::Whole);
             }
         }
-        for Published { model, reach } in published {
-            self.published.patterns(route.serves()).entry(model).push(route, reach);
+        if any {
+            self.own.insert(namespace.into(), Arc::new(view));
+        } else {
+            self.own.remove(namespace);
         }
+    }
+
+    /// Makes anew what tokens of other namespaces find, from all routes in their order with what they publish.
+    pub fn set_published<'a>(&mut self, routes: impl Iterator<Item = (&'a Arc<Route>, &'a [Published])>) {
+        let mut view = View::default();
+        for (route, published) in routes {
+            for Published { model, reach } in published {
+                view.patterns(route.serves()).entry(model).push(route, reach);
+            }
+        }
+        self.published = Arc::new(view);
+    }
+
+    /// What tokens of this namespace see, their own routes first.
+    fn views(&self, namespace: &str) -> impl Iterator<Item = &View> {
+        self.own.get(namespace).into_iter().chain([&self.published]).map(Arc::as_ref)
     }
 
     /// The route that answers tokens of this namespace.
     pub fn find(&self, namespace: &str, model: &str) -> Option<&Arc<Route>> {
-        let views = || self.own.get(namespace).into_iter().chain([&self.published]);
-        let claims =
-            |patterns: fn(&View) -> &Patterns<Claims>| views().flat_map(move |view| patterns(view).matching(model));
+        let claims = |patterns: fn(&View) -> &Patterns<Claims>| {
+            self.views(namespace).flat_map(move |view| patterns(view).matching(model))
+        };
         claims(|view| &view.serving).chain(claims(|view| &view.broken)).find_map(|claims| claims.of(namespace))
     }
 
     /// Exact ids that are answered, in their order, with the routes that name them so.
     pub fn exact(&self, namespace: &str) -> BTreeMap<&str, &Arc<Route>> {
-        let views = self.own.get(namespace).into_iter().chain([&self.published]);
-        let named = views.flat_map(|view| view.serving.exact());
+        let named = self.views(namespace).flat_map(|view| view.serving.exact());
         let open = named.filter_map(|(id, claims)| Some((id, claims.of(namespace)?)));
         open.filter(|(id, route)| self.find(namespace, id).is_some_and(|found| Arc::ptr_eq(found, route))).collect()
     }
 
     /// Routes that answer whatever begins with a prefix, with that prefix; a route once for each of its prefixes.
     pub fn prefixes(&self, namespace: &str) -> impl Iterator<Item = (&str, &Arc<Route>)> {
-        let views = self.own.get(namespace).into_iter().chain([&self.published]);
-        let named = views.flat_map(|view| view.serving.prefixes());
+        let named = self.views(namespace).flat_map(|view| view.serving.prefixes());
         named.filter_map(move |(prefix, claims)| Some((prefix, claims.of(namespace)?)))
     }
 }

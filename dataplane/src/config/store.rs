@@ -81,13 +81,13 @@ impl Store {
     }
 
     /// Puts tables in force, without a word about where they came from: for a change of this pod's share of limits.
-    pub fn replace(&self, runtime: Runtime) {
-        self.current.store(Arc::new(runtime));
+    pub fn replace(&self, runtime: Arc<Runtime>) {
+        self.current.store(runtime);
     }
 
     /// Puts a configuration in force.
-    pub fn apply(&self, runtime: Runtime, applied: Applied) {
-        self.current.store(Arc::new(runtime));
+    pub fn apply(&self, runtime: Arc<Runtime>, applied: Applied) {
+        self.current.store(runtime);
         self.applied.store(Some(Arc::new(applied)));
         self.held.send_replace(true);
     }

@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     install::Installer,
-    last_good::{self, LastGood},
+    last_good::{LastGood, Writer},
     store::{Link, Origin},
 };
 use crate::{clock, spawn::Spawner, state::RejectedKeys, upstream::AddressRules};
@@ -93,9 +93,14 @@ impl StreamError {
 /// Subscribes for as long as it is polled.
 pub async fn run(settings: Settings, installer: Arc<Installer>, mut session: Session, spawner: Spawner) {
     let mut backoff = Backoff::default();
+    let mut last_good = settings.state.clone().map(|directory| Writer::new(directory, installer.catalog()));
     loop {
         let mut progress = StreamProgress::default();
-        let Err(ended) = run_stream(&settings, &installer, &mut session, &spawner, &mut progress).await;
+        let stream = run_stream(&settings, &installer, &mut session, &spawner, &mut progress, &mut last_good);
+        let Err(ended) = stream.await;
+        if let Some(last_good) = &mut last_good {
+            last_good.flush().await;
+        }
         let reason = ended.with_hint(&settings.operator);
         backoff.ended(progress.opened.map(|at| at.elapsed()).unwrap_or_default(), progress.committed);
         let wait = backoff.wait(fastrand::f64());
@@ -124,6 +129,7 @@ async fn run_stream(
     session: &mut Session,
     spawner: &Spawner,
     progress: &mut StreamProgress,
+    last_good: &mut Option<Writer>,
 ) -> Result<std::convert::Infallible, StreamError> {
     let Connection { to_operator, mut from_operator, features } = connect::connect(&settings.operator, spawner).await?;
     send_frames(&to_operator, vec![session.hello(&settings.pod, &settings.instance, features)]).await?;
@@ -138,11 +144,18 @@ async fn run_stream(
     loop {
         let waiting = session.deadline().map_or(last + READ_TIMEOUT, Instant::from_std);
         let deadline = waiting.min(last + READ_TIMEOUT);
+        let unwritten = last_good.as_ref().and_then(Writer::due);
         let frame = tokio::select! {
             frame = from_operator.frame() => frame.ok_or(StreamError::Closed)??,
             () = changed(&mut rejected_keys, report_from), if features.credentials && progress.committed => {
                 report_from = Instant::now() + REJECTED_KEYS_INTERVAL;
                 send_frames(&to_operator, vec![rejected_keys_frame(installer.rejected_keys())]).await?;
+                continue;
+            }
+            () = until(unwritten) => {
+                if let Some(last_good) = last_good {
+                    last_good.flush().await;
+                }
                 continue;
             }
             () = tokio::time::sleep_until(deadline) => {
@@ -151,7 +164,7 @@ async fn run_stream(
                 }
                 if let Some(target) = session.due(Instant::now().into_std()) {
                     tracing::warn!(revision = %target.revision, "no newer state has arrived; applying the older one");
-                    install(settings, installer, session, target, &to_operator).await?;
+                    install(installer, session, target, &to_operator, (last_good, last)).await?;
                 }
                 continue;
             }
@@ -170,13 +183,14 @@ async fn run_stream(
                 Effect::Send(frames) => send_frames(&to_operator, frames).await?,
                 Effect::Install(target) => {
                     progress.committed = true;
-                    install(settings, installer, session, target, &to_operator).await?;
+                    install(installer, session, target, &to_operator, (last_good, last)).await?;
                 }
                 Effect::Share(share) => installer.share(share),
                 Effect::ResponseIdKeys(keys) => installer.response_ids().set(&keys),
                 Effect::ServiceAccountIssuer(issuer) => {
-                    if installer.service_accounts().set(issuer) && installer.store().is_configured() {
-                        save(settings, installer, session).await;
+                    let is_new = installer.service_accounts().set(issuer) && installer.store().is_configured();
+                    if let Some(last_good) = last_good.as_mut().filter(|_| is_new) {
+                        last_good.keep(in_force(installer, session), last).await;
                     }
                 }
                 Effect::Deferred(_) => {
@@ -186,6 +200,14 @@ async fn run_stream(
                 }
             }
         }
+    }
+}
+
+/// Completes at this time; never without one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -209,11 +231,11 @@ fn rejected_keys_frame(rejected_keys: &RejectedKeys) -> FromDataPlane {
 }
 
 async fn install(
-    settings: &Settings,
     installer: &Installer,
     session: &mut Session,
     target: Target,
     to_operator: &mpsc::Sender<FromDataPlane>,
+    (last_good, now): (&mut Option<Writer>, Instant),
 ) -> Result<(), StreamError> {
     let refused = installer.install(&target.catalog, &target.revision, Origin::Operator);
     for problem in &refused {
@@ -222,17 +244,16 @@ async fn install(
     tracing::info!(revision = %target.revision, resources = target.catalog.len(), refused = refused.len(), "configuration in force");
     let verdict = session.installed(target, installer.catalog(), &refused);
     send_frames(to_operator, verdict).await?;
-    save(settings, installer, session).await;
+    if let Some(last_good) = last_good {
+        last_good.keep(in_force(installer, session), now).await;
+    }
     Ok(())
 }
 
-/// Keeps what is in force for a restart.
-async fn save(settings: &Settings, installer: &Installer, session: &Session) {
-    if let Some(directory) = &settings.state {
-        let (catalog, floor) = (installer.catalog(), session.floor().clone());
-        let issuer = installer.service_accounts().issuer();
-        last_good::save_soon(directory.clone(), LastGood { catalog, floor, issuer }).await;
-    }
+/// What a restart begins with.
+fn in_force(installer: &Installer, session: &Session) -> LastGood {
+    let issuer = installer.service_accounts().issuer();
+    LastGood { catalog: installer.catalog(), floor: session.floor().clone(), issuer }
 }
 
 async fn send_frames(to_operator: &mpsc::Sender<FromDataPlane>, frames: Vec<FromDataPlane>) -> Result<(), StreamError> {

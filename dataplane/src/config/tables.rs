@@ -1,29 +1,40 @@
-//! One state of the configuration: every route by the model ids it answers, every token by its hash and
-//! by the ServiceAccounts that call with it.
+//! One state of the configuration: every route by the model ids it answers, every token by its hash and by the ServiceAccounts
+//! that call with it. The tables of the next state are made from a clone, which shares what does not change.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use routeapi_channel::{ObjectId, Revision};
+use routeapi_channel::{ObjectId, Revision, shared_map::SharedMap, snapshot::Published};
 
 use super::{
     names::Names,
     runtime::{Route, Token},
+    token_table::TokenTable,
 };
 
 /// One state of the configuration, compiled.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Runtime {
     /// The state's name; none before the first configuration.
     pub revision: Option<Revision>,
     /// Whether any provider takes paths that the gateway does not know.
     pub has_other_paths: bool,
     pub(super) names: Names,
-    pub(super) routes: Vec<Arc<Route>>,
-    pub(super) tokens: HashMap<[u8; 32], Arc<Token>>,
-    pub(super) service_accounts: HashMap<ObjectId, Arc<Token>>,
+    pub(super) routes: SharedMap<ObjectId, NamedRoute>,
+    pub(super) tokens: TokenTable<[u8; 32]>,
+    pub(super) service_accounts: TokenTable<ObjectId>,
+}
+
+/// A route with what it answers to in other namespaces.
+#[derive(Clone, Debug)]
+pub(super) struct NamedRoute {
+    pub route: Arc<Route>,
+    pub published: Arc<[Published]>,
+}
+
+impl PartialEq for NamedRoute {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.route, &other.route)
+    }
 }
 
 impl Runtime {
@@ -44,7 +55,7 @@ impl Runtime {
 
     /// Every route, by id.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.routes.iter()
+        self.routes.iter().map(|(_, named)| &named.route)
     }
 
     /// The token that a presented value's SHA-256 stands for.

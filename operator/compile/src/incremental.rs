@@ -22,10 +22,10 @@ use self::results::{Finish, Results};
 use crate::{
     objects::{self, Data, Objects},
     options::Options,
+    owners::Owners,
     providers::{KnownProviders, Providers},
     routes::{self, CompiledRoute, KnownRoutes, Routes},
     selectors::Namespaces,
-    owners::Owners,
     tokens::{self, NoteWriter, TokenNotes},
     verdict::Verdict,
 };

@@ -1,14 +1,13 @@
 //! Providers: protocol, address, trust and credential, each parsed once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use routeapi_channel::{
-    Kind, ObjectId,
-    catalog::Unreadable,
+    ObjectId,
     snapshot::{self, Provider as Told},
 };
 use routeapi_crds::value::{BedrockEndpoint, Endpoint, Host, ProviderType};
@@ -21,7 +20,7 @@ use routeapi_protocol::{
 
 use crate::{
     config::{
-        compile::values::{efforts, features, price, unreadable},
+        compile::values::{efforts, features, price},
         offers::{ModelOffer, ModelOffers},
         runtime::Provider,
     },
@@ -50,23 +49,6 @@ pub struct Transport {
     pub additions: Arc<Additions>,
 }
 
-pub fn compile(
-    told: &BTreeMap<ObjectId, Told>,
-    draft: &mut Draft<'_>,
-    refused: &mut Vec<Unreadable>,
-) -> HashMap<ObjectId, Compiled> {
-    let mut compiled = HashMap::with_capacity(told.len());
-    for (id, provider) in told {
-        match one(id, provider, draft) {
-            Ok(provider) => drop(compiled.insert(id.clone(), provider)),
-            Err(message) => refused.push(unreadable(Kind::Provider, id, message)),
-        }
-    }
-    let keys = compiled.iter().filter_map(|(id, compiled)| Some((id.clone(), compiled.provider.key?)));
-    draft.set_keys(keys.collect());
-    compiled
-}
-
 /// A hash of its key and where that is sent, by which one that was replaced is told from the one before. None if it sends
 /// none of its own, or the caller's beside; one may be among its headers or query parameters.
 fn key(told: &Told) -> Option<u64> {
@@ -84,7 +66,8 @@ fn key(told: &Told) -> Option<u64> {
     Some(hasher.finish())
 }
 
-fn one(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, String> {
+/// Compiles a provider.
+pub fn compile(id: &ObjectId, told: &Told, draft: &mut Draft<'_>) -> Result<Compiled, String> {
     // Taken apart, so that a field that is forgotten here does not compile.
     let Told {
         type_,

@@ -30,7 +30,7 @@ use crate::{
 pub fn compile(
     id: &ObjectId,
     told: &Told,
-    providers: &HashMap<ObjectId, Compiled>,
+    providers: &HashMap<ObjectId, Arc<Compiled>>,
     namespaces: &Arc<BTreeMap<String, Namespace>>,
     draft: &mut Draft<'_>,
 ) -> Result<Route, String> {

@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// What stands for a token.
+#[derive(Default)]
 pub struct Compiled {
     /// Keys, by their SHA-256.
     pub keys: Vec<([u8; 32], Arc<Token>)>,

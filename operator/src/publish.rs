@@ -93,9 +93,10 @@ impl Publisher {
             let compile = move || current.publication(view).map(|publication| (current, publication));
             match tokio::task::spawn_blocking(compile).await {
                 Ok(Ok((current, publication))) => {
-                    metrics.compiled(started.elapsed(), current.work() - before);
+                    let took = started.elapsed();
+                    metrics.compiled(took, current.work() - before);
                     compilation = Some(current);
-                    self.publish(publication, started.elapsed(), &metrics);
+                    self.publish(publication, took, &metrics);
                 }
                 Ok(Err(error)) => error!(%error, "cannot serialize a resource; the previous state stays in force"),
                 Err(error) => error!(%error, "compilation failed; the previous state stays in force"),

@@ -1,7 +1,6 @@
 //! Every series, label and label value that the Grafana dashboard asks for is one that the programs really export.
 
 use crate::promql::{self, Query, Selector};
-use routeapi_channel::Kind;
 use routeapi_operator::telemetry::{Metrics, Outcome};
 use routeapi_tests::client::{Client, Dialect};
 use routeapi_tests::gateway::Gateway;
@@ -147,10 +146,6 @@ async fn of_a_gateway() -> String {
 fn of_an_operator() -> String {
     let metrics = Metrics::default();
     metrics.compiled(Duration::from_millis(1), 1);
-    for kind in [Kind::Provider, Kind::Route, Kind::Token] {
-        metrics.object_changed(kind.clone(), None, Some(true));
-        metrics.object_changed(kind, None, Some(false));
-    }
     metrics.published();
     metrics.sent(1, 1);
     metrics.answered(true);

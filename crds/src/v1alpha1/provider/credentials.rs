@@ -41,6 +41,7 @@ pub struct Credentials {
 
 /// The caller's own credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[schemars(extend("maxProperties" = 0))]
 pub struct FromClientCredential {}
 
 /// An API key.

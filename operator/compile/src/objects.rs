@@ -98,6 +98,16 @@ pub(crate) fn live(metadata: &ObjectMeta) -> Option<ObjectId> {
     Some(ObjectId::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?))
 }
 
+/// Whether two versions of an object compile to the same: the API server raises the generation with every change of a spec, and a
+/// status is not looked at.
+pub(crate) fn same_version(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.generation.is_some()
+        && one.generation == other.generation
+        && one.uid == other.uid
+        && one.creation_timestamp == other.creation_timestamp
+        && one.deletion_timestamp == other.deletion_timestamp
+}
+
 /// Objects with their creation time and ID, the oldest first: the older of two objects keeps what both claim.
 pub(crate) fn oldest_first<K>(objects: &[Arc<K>], metadata: fn(&K) -> &ObjectMeta) -> Vec<(i64, ObjectId, &Arc<K>)> {
     let mut found: Vec<(i64, ObjectId, &Arc<K>)> = objects

@@ -72,7 +72,7 @@ impl<'a> Providers<'a> {
     pub fn compile(objects: &'a Objects, options: &Options, known: &mut KnownProviders) -> Self {
         let compiled = objects.providers.iter().filter_map(|object| {
             let id = objects::live(&object.metadata)?;
-            let same = known.get(&id).filter(|(before, _)| Arc::ptr_eq(before, object));
+            let same = known.get(&id).filter(|(before, _)| objects::same_version(&before.metadata, &object.metadata));
             let compiled = match same {
                 Some((_, compiled)) => Arc::clone(compiled),
                 None => Arc::new(compile_one(object, &id, objects, options)),

@@ -183,7 +183,7 @@ impl KnownRoutes {
 
     fn candidate(&self, id: &ObjectId, object: &Arc<AIRoute>) -> Option<Arc<Candidate>> {
         let known = &self.routes.get(id)?.candidate;
-        Arc::ptr_eq(&known.object, object).then(|| Arc::clone(known))
+        objects::same_version(&known.object.metadata, &object.metadata).then(|| Arc::clone(known))
     }
 
     fn compiled(&self, candidate: &Arc<Candidate>, claim: &Result<Claimed, SpecError>) -> Option<Arc<CompiledRoute>> {

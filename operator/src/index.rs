@@ -243,12 +243,17 @@ impl Index {
     /// Waits for ApiTokens that were changed or touched since the last call, and returns them.
     pub async fn touched_tokens(&self) -> BTreeMap<ObjectId, Touch> {
         loop {
-            let touched = std::mem::take(&mut self.lock().touched_tokens);
+            let touched = self.take_touched_tokens();
             if !touched.is_empty() {
                 return touched;
             }
             self.tokens_touched.notified().await;
         }
+    }
+
+    /// The same without waiting.
+    pub fn take_touched_tokens(&self) -> BTreeMap<ObjectId, Touch> {
+        std::mem::take(&mut self.lock().touched_tokens)
     }
 
     /// Waits for objects that are within their namespace's limits again and have to be read, and returns them.

@@ -148,6 +148,8 @@ impl TokenController {
     /// Schedules all tokens: those that are settled when something of them falls due.
     fn begin(&self, state: &mut LeaderState, now: Instant) {
         let clock = jiff::Timestamp::now();
+        // All tokens are looked at here, those that were touched while nobody led among them.
+        self.context.index.take_touched_tokens();
         for (id, token) in self.context.index.tokens() {
             if !plan::is_settled(&token) || !state.poller.unread(id.clone()) {
                 state.queue.at(id, now);

@@ -68,6 +68,12 @@ hostile() {
         "$target/debug/hostile" --routeapi "$target/hostile-$profile/routeapi" "$@"
 }
 
+# Optimised, since it measures CPU; its figures go to the terminal as they come.
+scale() {
+    local programs=(--locked --profile quick-release -p routeapi-tests --test scale)
+    cargo test "${programs[@]}" --no-run && ready tools && ROUTEAPI_SCALE=full cargo test "${programs[@]}"
+}
+
 # What the Rust tests measured.
 figures() {
     sed -n 's/^figure: //p' "$logs/cargo" >"$logs/figures"

@@ -109,7 +109,7 @@ fn providers() {
         ("{type: OpenAI, baseURL: 'not a url'}", "absolute http or https URL"),
         ("{type: OpenAI, baseURL: 'https://u:p@example.com'}", "without user, query or fragment"),
         ("{type: OpenAI, baseURL: 'https://example.com/v1?x=1'}", "without user, query or fragment"),
-        ("{type: OpenAI, credentials: {}}", "exactly one of apiKey, aws, azure or google"),
+        ("{type: OpenAI, credentials: {}}", "exactly one of apiKey, aws, azure, google or"),
         (&endpoints, "endpoints is only for type OpenAI"),
         (
             "{type: Echo, tls: {serverName: x}}",

@@ -7,6 +7,7 @@
 //! A signature is checked once per token: what was verified is kept by the token's SHA-256 until it expires or the issuer's
 //! keys change. Times are checked each time. That a pod was deleted is not known here: its token counts until it expires.
 
+mod calling_pod;
 mod claims;
 mod invalid;
 mod keys;
@@ -17,8 +18,9 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use routeapi_channel::{ObjectId, ServiceAccountIssuer};
+use routeapi_channel::ServiceAccountIssuer;
 
+pub use calling_pod::CallingPod;
 pub use invalid::InvalidToken;
 
 use self::{
@@ -38,15 +40,6 @@ const PREFIX: &str = "eyJ";
 
 /// SHA-256 of a token.
 type Digest = [u8; 32];
-
-/// A pod that calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallingPod {
-    /// Namespace and name of its ServiceAccount.
-    pub account: ObjectId,
-    /// Its name.
-    pub pod: String,
-}
 
 /// Verifies the tokens of the cluster's ServiceAccounts.
 #[derive(Debug, Default)]

@@ -15,7 +15,10 @@ use http::Request;
 use kube::Client;
 use routeapi_channel::{ServiceAccountIssuer, VerificationKey};
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::watch,
+    time::{self, MissedTickBehavior},
+};
 use tracing::{info, warn};
 
 /// OpenID Connect discovery; only its issuer is used. The address of keys in it may be outside the cluster.
@@ -39,6 +42,9 @@ const KEY_GRACE: Duration = Duration::from_secs(120);
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a failure may mean.
+const RIGHTS: &str = "The operator needs the rights of the ClusterRole system:service-account-issuer-discovery";
 
 /// Most keys that are taken, and the longest member of one: that of an RSA key with 16,384 bits has 2,731 characters.
 const MAX_KEYS: usize = 64;
@@ -86,32 +92,35 @@ impl Issuer {
 
     /// Reads until aborted.
     pub async fn follow(self: Arc<Self>, client: Client) {
+        let mut ticks = time::interval(SOON);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listed = Listed::default();
-        let (mut changed_at, mut last_failure) = (None, None);
+        let (mut read_at, mut changed_at, mut last_failure) = (None, None, None);
         loop {
-            let wait = match read(&client).await {
+            let now = ticks.tick().await.into_std();
+            let is_within = |at: Option<Instant>, time| at.is_some_and(|at| now.saturating_duration_since(at) < time);
+            if is_within(read_at, INTERVAL) && !is_within(changed_at, CHANGING) {
+                continue;
+            }
+            match read(&client).await {
                 Ok((issuer, keys)) => {
-                    last_failure = None;
-                    if self.set(listed.observe(issuer, keys, Instant::now())) {
-                        changed_at = Some(Instant::now());
+                    (read_at, last_failure) = (Some(now), None);
+                    if self.set(listed.observe(issuer, keys, now)) {
+                        changed_at = Some(now);
                     }
-                    let changing = changed_at.is_some_and(|at| at.elapsed() < CHANGING);
-                    if changing { SOON } else { INTERVAL }
                 }
                 Err(error) => {
+                    read_at = None; // the next tick tries again
                     let reason = error.to_string();
                     if last_failure.as_ref() != Some(&reason) {
                         warn!(
                             reason,
-                            "cannot read who issues ServiceAccount tokens; data planes keep what they know. The operator needs the \
-                             rights of the ClusterRole system:service-account-issuer-discovery"
+                            "cannot read who issues ServiceAccount tokens; data planes keep what they know. {RIGHTS}"
                         );
                     }
                     last_failure = Some(reason);
-                    SOON
                 }
-            };
-            time::sleep(wait).await;
+            }
         }
     }
 

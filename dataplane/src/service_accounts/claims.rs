@@ -4,7 +4,7 @@ use jsonwebtoken::dangerous;
 use routeapi_channel::{ObjectId, service_account::GATEWAY_AUDIENCE};
 use serde::Deserialize;
 
-use super::{CallingPod, invalid::InvalidToken};
+use super::{calling_pod::CallingPod, invalid::InvalidToken};
 
 /// How far the clock of an API server may be ahead. Behind needs nothing: tokens are renewed at four fifths of their time.
 const LEEWAY_SECONDS: i64 = 60;

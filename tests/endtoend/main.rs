@@ -13,6 +13,7 @@
 mod answer_end;
 mod chaos;
 mod cluster;
+mod keyless;
 mod outage;
 mod propagation;
 mod rotation;

@@ -53,6 +53,16 @@ pub struct ApiServer {
     server: Mutex<Option<Child>>,
     port: u16,
     names: AtomicU32,
+    service_account_keys: Mutex<ServiceAccountKeys>,
+}
+
+/// The keys of ServiceAccount tokens.
+#[derive(Debug)]
+struct ServiceAccountKeys {
+    /// Tokens are signed with it.
+    signing: PathBuf,
+    /// Tokens may be signed with any of these.
+    public: Vec<PathBuf>,
 }
 
 impl ApiServer {
@@ -90,7 +100,12 @@ impl ApiServer {
         let url = format!("https://127.0.0.1:{port}");
         let admin = pki.kubeconfig_for_user(&url, "admin", Some("system:masters"))?;
         std::fs::write(dir.path().join("kubeconfig"), admin)?;
+        let service_account_keys = ServiceAccountKeys {
+            signing: pki.service_account_key.clone(),
+            public: vec![pki.service_account_public.clone()],
+        };
         let server = Self {
+            service_account_keys: Mutex::new(service_account_keys),
             pki,
             url,
             etcd_url: format!("http://127.0.0.1:{etcd_port}"),
@@ -221,6 +236,21 @@ impl ApiServer {
         self.start_apiserver().await
     }
 
+    /// Starts the API server again with a new key for ServiceAccount tokens. Those that were signed with keys before stay
+    /// valid.
+    ///
+    /// # Errors
+    /// As [`ApiServer::restart`].
+    pub async fn rotate_service_account_key(&self) -> Result<Duration> {
+        let (signing, public) = Pki::service_account_key(self.dir.path(), &format!("sa-{}", self.unique()))?;
+        {
+            let mut keys = self.service_account_keys.lock().unwrap();
+            keys.signing = signing;
+            keys.public.push(public);
+        }
+        self.restart().await
+    }
+
     /// Freezes the API server: connections stay open, nothing is answered.
     ///
     /// # Errors
@@ -288,28 +318,33 @@ impl ApiServer {
 
     fn program(&self) -> Result<Program> {
         let pki = &self.pki;
+        let keys = self.service_account_keys.lock().unwrap();
+        let public = keys.public.iter().map(|key| format!("--service-account-key-file={}", key.display()));
         let program = Program::new(tools::control_plane("kube-apiserver")?, self.dir.path().join("kube-apiserver.log"));
-        Ok(program.args([
-            format!("--etcd-servers={}", self.etcd_url),
-            "--bind-address=127.0.0.1".into(),
-            format!("--secure-port={}", self.port),
-            // Nobody is told of an address: loopback is refused as one, and there are no nodes that would use it.
-            "--advertise-address=192.0.2.1".into(),
-            "--endpoint-reconciler-type=none".into(),
-            "--service-cluster-ip-range=10.96.0.0/16".into(),
-            "--authorization-mode=Node,RBAC".into(),
-            "--enable-admission-plugins=NodeRestriction".into(),
-            "--allow-privileged=true".into(),
-            format!("--cert-dir={}", self.dir.path().display()),
-            format!("--client-ca-file={}", pki.ca.display()),
-            format!("--tls-cert-file={}", pki.server_certificate.display()),
-            format!("--tls-private-key-file={}", pki.server_key.display()),
-            format!("--service-account-issuer={ISSUER}"),
-            format!("--service-account-key-file={}", pki.service_account_public.display()),
-            format!("--service-account-signing-key-file={}", pki.service_account_key.display()),
-            "--profiling=false".into(),
-            "--event-ttl=1h".into(),
-        ]))
+        Ok(program.args(
+            [
+                format!("--etcd-servers={}", self.etcd_url),
+                "--bind-address=127.0.0.1".into(),
+                format!("--secure-port={}", self.port),
+                // Nobody is told of an address: loopback is refused as one, and there are no nodes that would use it.
+                "--advertise-address=192.0.2.1".into(),
+                "--endpoint-reconciler-type=none".into(),
+                "--service-cluster-ip-range=10.96.0.0/16".into(),
+                "--authorization-mode=Node,RBAC".into(),
+                "--enable-admission-plugins=NodeRestriction".into(),
+                "--allow-privileged=true".into(),
+                format!("--cert-dir={}", self.dir.path().display()),
+                format!("--client-ca-file={}", pki.ca.display()),
+                format!("--tls-cert-file={}", pki.server_certificate.display()),
+                format!("--tls-private-key-file={}", pki.server_key.display()),
+                format!("--service-account-issuer={ISSUER}"),
+                format!("--service-account-signing-key-file={}", keys.signing.display()),
+                "--profiling=false".into(),
+                "--event-ttl=1h".into(),
+            ]
+            .into_iter()
+            .chain(public),
+        ))
     }
 }
 

@@ -247,8 +247,17 @@ impl Metrics {
     }
 }
 
+/// An access log that is kept.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// The complete records so far.
+    pub fn records(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap().clone();
+        bytes.split_inclusive(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

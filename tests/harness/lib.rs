@@ -12,6 +12,7 @@
 //! - [`operator`]: a release of the chart with the real operator, and gateways in the place of its pods.
 //! - [`fake_operator`]: the other side of the configuration stream, by hand.
 //! - [`helm`]: helm, run for real on this repository's chart.
+//! - [`token_issuer`]: ServiceAccount tokens without a cluster, right and wrong ones.
 //! - [`tools`]: where the compiled programs are (`tests/tools/build`).
 //! - [`wait`]: waiting for a condition instead of sleeping.
 #![allow(
@@ -33,6 +34,7 @@ pub mod limit_store;
 pub mod operator;
 pub mod process;
 pub mod proxy;
+pub mod token_issuer;
 pub mod tools;
 pub mod upstream;
 pub mod wait;

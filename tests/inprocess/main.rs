@@ -27,6 +27,7 @@ mod embeddings;
 mod errors;
 mod fallback;
 mod forms;
+mod keyless;
 mod keys;
 mod limit_store;
 mod limits;

@@ -51,6 +51,15 @@ impl Pki {
         })
     }
 
+    /// Another key for ServiceAccount tokens, as files in this directory: the key itself and its public half.
+    pub fn service_account_key(dir: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+        let key = KeyPair::generate()?;
+        let (private, public) = (dir.join(format!("{name}.key")), dir.join(format!("{name}.pub")));
+        std::fs::write(&private, key.serialize_pem())?;
+        std::fs::write(&public, key.public_key_pem())?;
+        Ok((private, public))
+    }
+
     /// A kubeconfig for a user, and a group of it, by a client certificate of its own; all embedded.
     pub fn kubeconfig_for_user(&self, server: &str, user: &str, group: Option<&str>) -> Result<String> {
         let mut params = CertificateParams::new(Vec::new())?;

@@ -81,6 +81,13 @@ impl ServiceAccounts {
         self.issuer.load().as_ref().map(|issuer| issuer.told.clone())
     }
 
+    /// Whether a presented value says that this cluster issued it, valid or not. It is not for others to see then.
+    pub fn is_of_cluster(&self, token: &str) -> bool {
+        let issuer = self.issuer.load();
+        let is_of = |issuer: &Arc<Issuer>| claims::read(token).is_ok_and(|claims| claims.is_of(&issuer.told.issuer));
+        token.len() <= MAX_LENGTH && is_like_one(token) && issuer.as_ref().is_some_and(is_of)
+    }
+
     /// Whose token it is. `digest` is its SHA-256.
     ///
     /// # Errors

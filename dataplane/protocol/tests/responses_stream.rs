@@ -138,6 +138,9 @@ impl Client {
             }
             "response.function_call_arguments.done" => assert_eq!(event["arguments"], self.text), // hard case 108
             "response.custom_tool_call_input.done" => assert_eq!(event["input"], self.text),
+            "response.web_search_call.in_progress"
+            | "response.web_search_call.searching"
+            | "response.web_search_call.completed" => assert_eq!(open["type"], "web_search_call"),
             other => panic!("an event nobody knows: {other}"),
         }
     }

@@ -234,7 +234,7 @@ impl<'a> FallbackLoop<'a> {
             return None;
         }
         let (runtime, accounts) = (self.view.runtime(), &self.gateway.service_accounts);
-        let is_gateway_key = |value: &str| identify::is_gateway_key(runtime, accounts, value, clock::now());
+        let is_gateway_key = |value: &str| identify::is_gateway_key(runtime, accounts, value);
         ClientCredential::read(provider.type_, self.client_headers, is_gateway_key)
     }
 

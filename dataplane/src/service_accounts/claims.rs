@@ -58,9 +58,14 @@ pub(super) fn read(token: &str) -> Result<Claims, InvalidToken> {
 // === impl Claims ===
 
 impl Claims {
+    /// Whether this issuer issued it.
+    pub(super) fn is_of(&self, issuer: &str) -> bool {
+        self.iss == issuer
+    }
+
     /// Whether it is of this issuer, for the gateway, and valid now.
     pub(super) fn check(&self, issuer: &str, now: i64) -> Result<(), InvalidToken> {
-        if self.iss != issuer {
+        if !self.is_of(issuer) {
             return Err(InvalidToken::OtherIssuer);
         }
         let is_ours = match &self.aud {

@@ -1,4 +1,5 @@
 //! Random histories: after each step, the compiler that follows changes has what the compiler of whole states makes.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -102,6 +103,8 @@ impl History {
                 let mut spec = json!({"type": "OpenAI", "allowedRoutes": {"namespaces": allowed(open)}});
                 if key {
                     spec["credentials"] = json!({"apiKey": {"secretRef": {"name": "key", "key": "apiKey"}}});
+                } else if matches!(open, 1 | 2) {
+                    spec["credentials"] = json!({"fromClient": {}});
                 }
                 if priced {
                     spec["models"] =
@@ -126,27 +129,7 @@ impl History {
             }
             Step::Token { at, models, keys, spend, broken, deleting } => {
                 others = false;
-                let mut metadata = self.metadata(at, self.tokens.get(&id(at)).map(|it| it.metadata.clone()));
-                if deleting {
-                    metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-                }
-                let models: Vec<_> = models.iter().map(|model| MODELS[*model]).collect();
-                let mut limits = vec![];
-                if spend {
-                    limits.push(json!({"name": "money", "per": "Month", "spendUSD": "10"}));
-                }
-                if broken {
-                    limits.push(json!({"name": "nothing", "per": "Day"}));
-                }
-                let key = |key: &usize| {
-                    json!({"id": format!("k{key}"), "sha256": format!("{key}").repeat(64),
-                    "issuedTime": "2026-01-01T00:00:00Z"})
-                };
-                let mut value = json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken", "metadata": metadata,
-                    "spec": {"models": models, "limits": limits}});
-                value["status"] = json!({"keys": keys.iter().map(key).collect::<Vec<_>>()});
-                let token: Arc<ApiToken> = Arc::new(serde_json::from_value(value).unwrap());
-                self.tokens.insert(id(at), Arc::clone(&token));
+                let token = self.token(at, (&models, &keys), (spend, broken, deleting));
                 changes.tokens.push((id(at), Some(token)));
             }
             Step::Secret { namespace, exists } => {
@@ -177,6 +160,38 @@ impl History {
         }
         changes.others = others.then(|| Objects { tokens: Vec::new(), ..self.objects() });
         changes
+    }
+
+    /// A token with these models and keys. Each key has a ServiceAccount beside it.
+    fn token(
+        &mut self,
+        at: usize,
+        (models, keys): (&[usize], &[usize]),
+        (spend, broken, deleting): (bool, bool, bool),
+    ) -> Arc<ApiToken> {
+        let mut metadata = self.metadata(at, self.tokens.get(&id(at)).map(|it| it.metadata.clone()));
+        if deleting {
+            metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        let models: Vec<_> = models.iter().map(|model| MODELS[*model]).collect();
+        let subjects: Vec<_> = keys.iter().map(|key| json!({"serviceAccountName": format!("sa-{key}")})).collect();
+        let mut limits = vec![];
+        if spend {
+            limits.push(json!({"name": "money", "per": "Month", "spendUSD": "10"}));
+        }
+        if broken {
+            limits.push(json!({"name": "nothing", "per": "Day"}));
+        }
+        let key = |key: &usize| {
+            json!({"id": format!("k{key}"), "sha256": format!("{key}").repeat(64),
+            "issuedTime": "2026-01-01T00:00:00Z"})
+        };
+        let mut value = json!({"apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken", "metadata": metadata,
+            "spec": {"models": models, "limits": limits, "subjects": subjects}});
+        value["status"] = json!({"keys": keys.iter().map(key).collect::<Vec<_>>()});
+        let token: Arc<ApiToken> = Arc::new(serde_json::from_value(value).unwrap());
+        self.tokens.insert(id(at), Arc::clone(&token));
+        token
     }
 
     fn objects(&self) -> Objects {

@@ -242,7 +242,7 @@ pub const ANSWERS: &[Answer] = &[
                 "response.web_search_call.completed",
                 r#""sources":[{"type":"url","url":"https://e.org/a"}]"#,
                 r#""output_index":1,"item":{"id":"rs_gw1_"#,
-                "gw1.anthropic.hosted.W3sidHlwZSI6InNlcnZ",
+                "gw1.anthropic.hosted.W3si",
                 r#""output_index":2,"item":{"id":"msg_"#,
                 "response.completed",
             ]),

@@ -13,7 +13,6 @@ mod request;
 mod split;
 mod vectors;
 
-pub(crate) use invoke::embeds as invoked_model_embeds;
 pub(crate) use request::Request;
 pub use split::BatchPart;
 pub(crate) use split::Calls;
@@ -21,7 +20,16 @@ pub(crate) use vectors::Asked;
 
 use bytes::Bytes;
 
-use crate::{codec::Malformed, dialect::Operation, host::Host, problem::Problem, report::Report};
+use crate::{
+    codec::Malformed,
+    dialect::Operation,
+    host::{
+        Host,
+        bedrock::embedding_models::{self, Model},
+    },
+    problem::Problem,
+    report::Report,
+};
 
 /// The operations that a client's can be translated to, least loss first: Gemini's batch is for one text as well.
 pub(crate) const fn upstreams(client: Operation) -> &'static [Operation] {
@@ -57,8 +65,8 @@ pub(crate) fn write(
     (model, base_model): (&str, &str),
     report: &mut Report,
 ) -> Calls {
-    let invoked = invoke::model(base_model).filter(|_| upstream == Operation::InvokeEmbedding);
-    let most = invoked.map_or_else(|| split::most_in_call(host, upstream, model), invoke::Model::most_in_call);
+    let invoked = embedding_models::model(base_model).filter(|_| upstream == Operation::InvokeEmbedding);
+    let most = invoked.map_or_else(|| split::most_in_call(host, upstream, model), Model::most_in_call);
     if request.texts.len().div_ceil(most) > split::MOST_CALLS {
         let why = format!(
             "holds more than {} texts, of which the upstream's model takes {most} at once",

@@ -10,50 +10,14 @@ use super::{
     vectors::{Vector, Vectors, unreadable},
 };
 use crate::{
-    codec::{
-        converse::models::without_region,
-        json::{
-            read::{Object, Spelling, elements},
-            write::{self, Members},
-        },
+    codec::json::{
+        read::{Object, Spelling, elements},
+        write::{self, Members},
     },
+    host::bedrock::embedding_models::{Body, Model},
     problem::Problem,
     report::Report,
 };
-
-/// Whose bodies a model takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Body {
-    /// Amazon's Titan for text.
-    Titan,
-    /// Amazon's Titan for text and images.
-    TitanImage,
-    /// Cohere's Embed.
-    Cohere,
-    /// Amazon's Nova.
-    Nova,
-}
-
-/// An embedding model.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Model {
-    body: Body,
-    /// How many members its vectors have, where that cannot be chosen.
-    fixed: Option<u64>,
-}
-
-/// By the beginning of an id without its region; the first row that fits counts.
-const MODELS: [(&str, Body, Option<u64>); 9] = [
-    ("amazon.titan-embed-image-", Body::TitanImage, None),
-    ("amazon.titan-embed-text-v1", Body::Titan, Some(1_536)),
-    ("amazon.titan-embed-g1-text-", Body::Titan, Some(1_536)),
-    ("amazon.titan-embed-", Body::Titan, None),
-    ("cohere.embed-english-v3", Body::Cohere, Some(1_024)),
-    ("cohere.embed-multilingual-v3", Body::Cohere, Some(1_024)),
-    ("cohere.embed-", Body::Cohere, None),
-    ("amazon.nova-2-multimodal-embeddings-", Body::Nova, None),
-    ("amazon.nova-embed", Body::Nova, None),
-];
 
 /// Most texts in one call of Cohere's: "maximum number of texts per call: 96", says Bedrock's page of its parameters.
 const MOST_TEXTS_OF_COHERE: usize = 96;
@@ -72,18 +36,6 @@ const PURPOSES: [(&str, &str, &str); 7] = [
 ];
 /// Cohere and Nova demand a purpose; this is what is said for a client that names none, as Cohere's own integrations do.
 const DOCUMENT: &str = "search_document";
-
-/// The model of this id, if it makes vectors.
-pub(super) fn model(id: &str) -> Option<Model> {
-    let plain = without_region(id);
-    let row = MODELS.iter().find(|(begin, ..)| plain.starts_with(begin))?;
-    Some(Model { body: row.1, fixed: row.2 })
-}
-
-/// Whether a model makes vectors.
-pub(crate) fn embeds(id: &str) -> bool {
-    model(id).is_some()
-}
 
 impl Model {
     /// Most texts that it takes in one call.
@@ -204,6 +156,7 @@ fn numbers(raw: &RawValue) -> Result<Vector<'_>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::bedrock::embedding_models::model;
 
     #[test]
     fn models_are_known_whatever_stands_in_front_of_their_ids() {
@@ -220,7 +173,7 @@ mod tests {
             assert_eq!((model.body, model.fixed, model.most_in_call()), (body, fixed, most), "{id}");
         }
         for id in ["amazon.titan-text-express-v1", "amazon.nova-2-lite-v1:0", "cohere.command-r-v1:0", "embed", ""] {
-            assert!(!embeds(id), "{id}");
+            assert!(model(id).is_none(), "{id}");
         }
     }
 }

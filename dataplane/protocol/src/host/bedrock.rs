@@ -10,6 +10,7 @@
 
 pub(crate) mod chunks;
 pub(crate) mod claude;
+pub(crate) mod embedding_models;
 
 use bytes::Bytes;
 use percent_encoding::utf8_percent_encode;
@@ -25,7 +26,6 @@ use crate::{
         converse::models::{Vendor, vendor},
     },
     dialect::{CallPath, Operation},
-    embed,
     framing::Framing,
     report::Report,
     wire::Wire,
@@ -66,9 +66,9 @@ pub(super) fn surface(operation: Operation, model: &str, closed: Surfaces) -> Op
     let vendor = vendor(model);
     let takes_openais = vendor == Vendor::OpenAi || (vendor != Vendor::Claude && closed.contains(Surface::Converse));
     let surface = match operation {
-        Operation::InvokeEmbedding if embed::invoked_model_embeds(model) => Surface::InvokeModel,
+        Operation::InvokeEmbedding if embedding_models::embeds(model) => Surface::InvokeModel,
         // It does nothing else.
-        _ if embed::invoked_model_embeds(model) => return None,
+        _ if embedding_models::embeds(model) => return None,
         Operation::Converse => Surface::Converse,
         Operation::ConverseCountTokens => Surface::CountTokens,
         Operation::Messages if vendor == Vendor::Claude => Surface::InvokeModel,

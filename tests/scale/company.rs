@@ -155,7 +155,7 @@ pub fn model(number: usize) -> String {
 /// The spec of a token, with limits as a company sets them.
 pub fn token_spec() -> Value {
     json!({"models": ["model-*"], "limits": [
-        {"name": "requests", "per": "Minute", "requests": 600},
+        {"name": "requests", "per": "Minute", "requests": 60_000},
         {"name": "tokens", "per": "Day", "tokens": 5_000_000},
     ]})
 }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use http::Request;
+use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ use kube::api::{Patch, PatchParams};
 use routeapi_channel::frame::{
     AUDIENCE, FEATURE_LIST, FEATURE_NAMESPACES, FromDataPlane, FromOperator, Hello, Line, PATH, read,
 };
+use routeapi_dataplane::config::subscribe::backoff::Backoff;
 use routeapi_tests::wait;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -132,8 +133,15 @@ fn connector(ca: &str) -> TlsConnector {
 impl Fleet {
     /// One data plane, until it is aborted. `stuck`: when it is to stop reading, if it is to.
     async fn plane(self, token: String, mut stuck: Option<watch::Receiver<bool>>) {
-        let (say, said) = mpsc::unbounded_channel();
-        let mut hear = self.open(&token, said).await;
+        let mut backoff = Backoff::default();
+        let (say, mut hear) = loop {
+            let (say, said) = mpsc::unbounded_channel();
+            match self.open(&token, said).await {
+                Some(hear) => break (say, hear),
+                // The operator reviews so many tokens a second, and the others come again, as real ones do.
+                None => tokio::time::sleep(backoff.wait(1.0)).await,
+            }
+        };
         let features = [FEATURE_LIST, FEATURE_NAMESPACES].map(str::to_owned).to_vec();
         speak(
             &say,
@@ -173,7 +181,8 @@ impl Fleet {
         }
     }
 
-    async fn open(&self, token: &str, mut said: mpsc::UnboundedReceiver<Bytes>) -> Incoming {
+    /// Opens a stream; none if the operator has no time for it now.
+    async fn open(&self, token: &str, mut said: mpsc::UnboundedReceiver<Bytes>) -> Option<Incoming> {
         let stream = TcpStream::connect(self.to).await.unwrap();
         let stream = self.tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
         let io = TokioIo::new(stream);
@@ -185,8 +194,11 @@ impl Fleet {
         let request =
             Request::post(format!("https://localhost{PATH}")).header("authorization", format!("Bearer {token}"));
         let response = sender.send_request(request.body(StreamBody::new(body)).unwrap()).await.unwrap();
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            return None;
+        }
         assert_eq!(response.status(), 200);
-        response.into_body()
+        Some(response.into_body())
     }
 }
 

@@ -40,8 +40,6 @@ struct Facts {
     spec: Option<u64>,
     /// Since when it is known that the server refuses `stream_options`.
     refuses_usage: Option<Instant>,
-    /// Since when it is known that the account has no web search.
-    refuses_web_search: Option<Instant>,
     models: Vec<Model>,
 }
 
@@ -90,7 +88,7 @@ impl Learned {
         LeftOut {
             usage: facts.refuses_usage.is_some(),
             reasoning: false,
-            web_search: facts.refuses_web_search.is_some(),
+            web_search: false,
             hints: known.map(|known| known.hints_for(setting())).unwrap_or_default(),
             chat_limit: known.and_then(|known| known.chat_limit),
             closed: known.map(|known| known.closed).unwrap_or_default(),
@@ -101,14 +99,9 @@ impl Learned {
     pub fn learn(&self, model: &str, setting: ReasoningSetting, refused: LeftOut, now: Instant) -> bool {
         let mut facts = self.facts();
         self.forget_old(&mut facts, now);
-        let Facts { refuses_usage, refuses_web_search, .. } = &mut *facts;
-        let mut is_new = false;
-        for (_, known) in [(refused.usage, refuses_usage), (refused.web_search, refuses_web_search)]
-            .into_iter()
-            .filter(|(is_refused, known)| *is_refused && known.is_none())
-        {
-            *known = Some(now);
-            is_new = true;
+        let mut is_new = refused.usage && facts.refuses_usage.is_none();
+        if is_new {
+            facts.refuses_usage = Some(now);
         }
         let is_of_model = !refused.hints.is_empty() || refused.chat_limit.is_some() || !refused.closed.is_empty();
         if is_of_model && model.len() <= MAX_MODEL_BYTES {
@@ -134,7 +127,6 @@ impl Learned {
         let is_kept = |since: Instant| now.saturating_duration_since(since) < KEPT;
         facts.models.retain(|known| is_kept(known.since));
         facts.refuses_usage = facts.refuses_usage.filter(|since| is_kept(*since));
-        facts.refuses_web_search = facts.refuses_web_search.filter(|since| is_kept(*since));
         self.anything.store(facts.holds_anything(), Ordering::Relaxed);
     }
 
@@ -147,7 +139,7 @@ impl Learned {
 
 impl Facts {
     fn holds_anything(&self) -> bool {
-        self.refuses_usage.is_some() || self.refuses_web_search.is_some() || !self.models.is_empty()
+        self.refuses_usage.is_some() || !self.models.is_empty()
     }
 
     /// Returns whether that is new.

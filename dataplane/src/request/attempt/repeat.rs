@@ -81,8 +81,8 @@ impl Repeats {
             self.left_out.usage = true;
             self.lesson.usage = true;
         } else if refused.web_search && self.sent.offers_search && mode != Mode::Strict {
+            // Not remembered: a client's own mistake in the tool is refused in words about it as well.
             self.left_out.web_search = true;
-            self.lesson.web_search = true;
         } else if mode != Mode::Strict {
             self.leave_out_hints(refused, &read.request);
         }
@@ -133,9 +133,6 @@ impl Repeats {
                 "refuses stream_options: its streams are not asked for usage, so that tokens are estimated"
             );
         }
-        if lesson.web_search {
-            tracing::info!(%provider, upstream, "refuses a web search: clients' are left out, with a warning");
-        }
         if !lesson.closed.is_empty() {
             let closed: Vec<&str> = lesson.closed.iter().map(Surface::name).collect();
             let closed = closed.join(", ");
@@ -160,8 +157,7 @@ impl Repeats {
         if self.coded || self.plain {
             return LeftOut { closed, ..self.lesson };
         }
-        let LeftOut { usage, web_search, .. } = self.lesson;
-        LeftOut { usage, web_search, closed, ..LeftOut::default() }
+        LeftOut { usage: self.lesson.usage, closed, ..LeftOut::default() }
     }
 }
 

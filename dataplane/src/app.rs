@@ -202,7 +202,7 @@ impl App {
             drain: shared.drain.clone(),
             offload: request::Offload::default(),
             deliveries: request::Deliveries::default(),
-            response_ids: Arc::clone(state.response_ids()),
+            stored_ids: Arc::clone(state.stored_ids()),
             service_accounts: Arc::clone(state.service_accounts()),
             settings: settings.requests,
         });

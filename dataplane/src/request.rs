@@ -88,7 +88,7 @@ use self::{
     realtime::Handshake,
     refusal::Refusal,
     settle::Guard,
-    stored::StoredResponse,
+    stored::StoredObject,
     wait::{Attempts, EarlyHead},
 };
 use crate::{clock, config::runtime::Runtime};
@@ -166,10 +166,15 @@ where
             Ok(Handled::Upstream(Box::new(planned)))
         }
         Inbound::Stored(path) => {
-            let (matched, subject) = StoredResponse::subject(path, &caller.token.id, &gateway.response_ids)?;
-            let request = (matched, Some(subject));
-            let body = stored::no_body(&mut head.headers);
-            let planned = plan(ConfigView::new(runtime, caller), request, (head, body), guard).await?;
+            let takes_body = path.call.takes_body();
+            let request = stored::matched(&path, (&runtime, &caller), &gateway.stored_ids)?;
+            let view = ConfigView::new(runtime, caller);
+            let planned = if takes_body {
+                plan(view, request, (head, body), guard).await?
+            } else {
+                let body = stored::no_body(&mut head.headers);
+                plan(view, request, (head, body), guard).await?
+            };
             Ok(Handled::Upstream(Box::new(planned)))
         }
         Inbound::Session(matched) => {
@@ -195,10 +200,10 @@ fn healthy(gateway: &Gateway, runtime: &Runtime) -> Result<Handled, Refusal> {
     Ok(Handled::Local(br#"{"status":"ok"}"#.to_vec()))
 }
 
-/// A call for a model, or about a stored response, from its body to the upstreams that are to be tried.
+/// A call for a model, or about something stored, from its body to the upstreams that are to be tried.
 async fn plan<B>(
     mut view: ConfigView,
-    (matched, subject): (MatchedPath, Option<Box<StoredResponse>>),
+    (matched, subject): (MatchedPath, Option<Box<StoredObject>>),
     (head, body): (Parts, B),
     guard: &mut Guard,
 ) -> Result<PlannedRequest, Refusal>
@@ -217,8 +222,7 @@ where
     let requested_model = (read.request.model(), read.needs);
     let token = &view.caller().token;
     let session = named_session(admission.route.affinity.as_ref(), &token.id, &head.headers, &read.request);
-    stored::refuse_conversation(&read.request, &admission.route)?;
-    let stored = subject.or_else(|| StoredResponse::previous(&read.request, &token.id, &gateway.response_ids));
+    let stored = subject.or_else(|| StoredObject::continued(&read.request, &token.id, &gateway.stored_ids));
     let whose = (guard.facts.tenant(), session);
     let plan = plan::plan(&admission.route, (requested_model, stored), token, whose, guard.context())?;
     guard.facts.set_home(plan.home.as_ref());

@@ -8,8 +8,8 @@ mod learned;
 mod load;
 mod offered_models;
 mod rejected_keys;
-mod response_ids;
 mod retry_budget;
+mod stored_ids;
 
 use std::{
     collections::HashMap,
@@ -27,8 +27,8 @@ pub use learned::Learned;
 pub use load::{InFlight, Load};
 pub use offered_models::OfferedModels;
 pub use rejected_keys::{KeyRejection, RejectedKeys};
-pub use response_ids::{PresentedId, ResponseIds};
 pub use retry_budget::RetryBudget;
+pub use stored_ids::{PresentedId, StoredIds};
 
 use crate::{
     limits::{Account, LimitBackend},
@@ -58,7 +58,7 @@ pub struct SharedState {
     credentials_changed: Arc<Notify>,
     offered_models: Registry<CredentialsKey, OfferedModels>,
     rejected_keys: Arc<RejectedKeys>,
-    response_ids: Arc<ResponseIds>,
+    stored_ids: Arc<StoredIds>,
     service_accounts: Arc<ServiceAccounts>,
     clients: Clients,
     traffic: Arc<Traffic>,
@@ -79,7 +79,7 @@ impl SharedState {
             credentials_changed: Arc::default(),
             offered_models: Registry::default(),
             rejected_keys: Arc::default(),
-            response_ids: Arc::default(),
+            stored_ids: Arc::default(),
             service_accounts: Arc::default(),
             clients: Clients::new(addresses),
             traffic: Arc::default(),
@@ -129,9 +129,9 @@ impl SharedState {
         &self.rejected_keys
     }
 
-    /// Ids of stored responses.
-    pub fn response_ids(&self) -> &Arc<ResponseIds> {
-        &self.response_ids
+    /// Ids of stored responses and conversations.
+    pub fn stored_ids(&self) -> &Arc<StoredIds> {
+        &self.stored_ids
     }
 
     /// Who calls with ServiceAccount tokens.

@@ -232,7 +232,7 @@ fn destination<'a>(to: &'a Operation, model: &'a str) -> Destination<'a> {
         model: Some(model),
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: MAX_BODY,
     }
 }

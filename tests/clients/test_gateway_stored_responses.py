@@ -1,4 +1,4 @@
-"""OpenAI's SDK and the responses that an upstream keeps: going on from one, reading, listing, cancelling, deleting."""
+"""OpenAI's SDK and what an upstream keeps: responses and conversations, going on from one, reading, listing, deleting."""
 
 import pytest
 
@@ -56,3 +56,33 @@ def test_an_unknown_id_is_what_the_sdk_expects(client, model):
     assert (raised.value.param, raised.value.code) == ("previous_response_id", "previous_response_not_found")
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve("resp_1")
+
+
+def test_a_conversation_is_made_gone_on_in_listed_and_deleted(client, model):
+    made = client.conversations.create(
+        metadata={"topic": "demo"},
+        items=[{"type": "message", "role": "user", "content": "hello"}],
+        extra_query={"model": model},
+    )
+    first = client.responses.create(model=model, input="one", conversation=made.id)
+    assert first.conversation.id == made.id
+    with client.responses.stream(model=model, input="two", conversation={"id": made.id}) as events:
+        assert events.get_final_response().output_text == "You said: two"
+    items = list(client.conversations.items.list(made.id))
+    assert len(items) == 5
+    assert client.conversations.items.retrieve(items[0].id, conversation_id=made.id).id == items[0].id
+    added = client.conversations.items.create(
+        made.id, items=[{"type": "message", "role": "user", "content": "three"}]
+    )
+    assert added.data[0].content[0].text == "three"
+    assert client.conversations.items.delete(items[0].id, conversation_id=made.id).id == made.id
+    assert client.conversations.update(made.id, metadata={"topic": "done"}).metadata == {"topic": "done"}
+    assert client.conversations.retrieve(made.id).id == made.id
+    assert client.conversations.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.retrieve(made.id)
+
+
+def test_where_several_providers_could_keep_it_the_sdk_is_told_how_to_say_which(client):
+    with pytest.raises(openai.BadRequestError, match="conversations.model=MODEL"):
+        client.conversations.create()

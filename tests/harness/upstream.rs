@@ -30,6 +30,7 @@ mod ask;
 mod chat;
 mod check;
 mod control;
+mod conversations;
 mod direct;
 mod event;
 mod form;

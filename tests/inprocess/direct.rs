@@ -265,10 +265,9 @@ async fn absent_or_odd_usage_of_passthrough_endpoints_costs_no_answer() {
 }
 
 #[tokio::test]
-async fn files_batches_and_conversations_are_refused_with_a_reason() {
+async fn files_batches_and_threads_are_refused_with_a_reason() {
     let (upstream, gateway) = one(Script::new()).await;
-    for path in ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/fine_tuning/jobs", "/v1/conversations/c"]
-    {
+    for path in ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/fine_tuning/jobs", "/v1/threads/t"] {
         for ask in [Ask::get(path), Ask::post(path, chat("m", false))] {
             let answer = ask.send(&gateway).await;
             let json = answer.json();

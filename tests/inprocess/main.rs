@@ -16,6 +16,7 @@ mod affinity;
 mod balancing;
 mod client_credentials;
 mod connections;
+mod conversations;
 mod cors;
 mod counting;
 mod direct;

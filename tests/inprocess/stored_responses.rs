@@ -206,8 +206,8 @@ async fn members_that_decide_the_upstream_may_not_repeat() {
         let answer = Ask::post("/v1/responses", body).send(&gateway).await;
         assert_eq!(answer.status, 400, "{}", answer.text());
     }
-    let answer = asks(false, &json!({"conversation": "conv_9"})).send(&gateway).await;
-    assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &"conversation".into()), "{}", answer.text());
+    let both = asks(false, &json!({"conversation": "conv_9", "previous_response_id": id})).send(&gateway).await;
+    assert_eq!((both.status, &both.json()["error"]["param"]), (400, &"conversation".into()), "{}", both.text());
     assert_eq!(first.received().len(), 1);
 }
 

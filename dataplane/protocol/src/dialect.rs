@@ -50,7 +50,7 @@ pub enum Operation {
     ConverseCountTokens,
     /// Another endpoint of OpenAI's, which is passed on and never translated.
     Direct(Direct),
-    /// A call about a response that OpenAI keeps.
+    /// A call about a response or a conversation that OpenAI keeps.
     Stored(StoredCall),
 }
 
@@ -117,7 +117,7 @@ impl Operation {
             Self::Converse => CallPath::Action("converse"),
             Self::ConverseCountTokens => CallPath::Action("count-tokens"),
             Self::Direct(direct) => CallPath::Fixed(direct.path()),
-            // It has the response's id in it.
+            // It has an id in it.
             Self::Stored(_) => CallPath::Fixed(""),
         }
     }
@@ -239,7 +239,7 @@ impl Operation {
             Self::Messages => "the Messages API is",
             Self::GenerateContent => "generateContent is",
             Self::Direct(direct) => direct.called(),
-            Self::Stored(_) => "stored responses are",
+            Self::Stored(call) => call.called(),
         }
     }
 

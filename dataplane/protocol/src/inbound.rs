@@ -33,7 +33,7 @@ pub enum Inbound {
     Call(MatchedPath),
     /// A WebSocket for a model.
     Session(MatchedPath),
-    /// A call about a response that an upstream keeps.
+    /// A call about a response or a conversation that an upstream keeps.
     Stored(StoredPath),
     /// The list of models.
     ListModels(ModelList),

@@ -66,7 +66,7 @@ impl ResponseTranslation {
     /// Whether bytes go through as they are.
     pub fn is_passthrough(&self) -> bool {
         match self.lane {
-            Lane::Passthrough { .. } | Lane::Raw | Lane::Stored => true,
+            Lane::Passthrough { .. } | Lane::Raw | Lane::Stored(_) => true,
             Lane::Generate { .. } | Lane::Embed { .. } | Lane::Count => false,
         }
     }
@@ -113,7 +113,7 @@ impl ResponseTranslation {
             Lane::Passthrough { .. } => {
                 passthrough::whole::answer(self.upstream, context, Answer { status, content_type, body })
             }
-            Lane::Stored => stored::answer(context.response_ids.as_ref(), body),
+            Lane::Stored(call) => stored::answer(*call, context.stored_ids.as_ref(), body),
             Lane::Raw => Err(unreadable("an answer of this kind is never read as a whole")),
             Lane::Generate { codecs, names, custom_tools, echo } => {
                 let (custom_tools, echo) = (Arc::clone(custom_tools), echo.clone());
@@ -143,7 +143,7 @@ impl ResponseTranslation {
             Lane::Embed { base64, .. } => {
                 embed::part((self.upstream, self.client), &Asked { texts, base64 }, counted, body)
             }
-            Lane::Passthrough { .. } | Lane::Raw | Lane::Stored | Lane::Generate { .. } | Lane::Count => {
+            Lane::Passthrough { .. } | Lane::Raw | Lane::Stored(_) | Lane::Generate { .. } | Lane::Count => {
                 Err(unreadable("an answer of this kind never comes in parts"))
             }
         }
@@ -174,7 +174,7 @@ impl ResponseTranslation {
                 let lane = PassthroughStream::new(self.upstream, self.framing, context, *hide_usage);
                 StreamLane::Passthrough(Box::new(lane))
             }
-            Lane::Stored => {
+            Lane::Stored(_) => {
                 let lane = PassthroughStream::new(Operation::Responses, self.framing, context, false);
                 StreamLane::Passthrough(Box::new(lane))
             }

@@ -29,7 +29,7 @@ fn prepare(path: &str, operations: &[Operation], model: &str, body: &Value) -> P
         base_model: None,
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     call.prepare(to, Mode::Default).unwrap()

@@ -44,7 +44,7 @@ fn destination(host: Host, operations: &[Operation]) -> Destination<'_> {
         base_model: None,
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     }
 }

@@ -39,7 +39,7 @@ fn prepare_for(model: &str, base_model: Option<&str>, path: &str, body: &Value) 
         base_model,
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     request.prepare(to, Mode::Default)

@@ -307,7 +307,7 @@ fn destination(operations: &[Operation]) -> Destination<'_> {
         model: None,
         default_max_output: 8_192,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     }
 }

@@ -49,7 +49,7 @@ fn prepared(from: Operation, to: Operation, body: String, max_body: usize) -> Re
         model: Some("gemini-2.0-flash"),
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body,
     };
     call.prepare(destination, Mode::Default)

@@ -37,7 +37,7 @@ fn prepare(path: &str, model: &str, body: &Value) -> Prepared {
         base_model: None,
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     call.prepare(to, Mode::Default).unwrap()

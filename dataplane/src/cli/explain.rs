@@ -286,7 +286,7 @@ impl Explained<'_> {
                 base_model: terms.base_model,
                 default_max_output: self.default_max_output,
                 limits: terms.limits,
-                previous_response: None,
+                continued: None,
                 max_body: RequestSettings::default().max_body_bytes,
             };
             match self.request.prepare(to, self.route.mode) {

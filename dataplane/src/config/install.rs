@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock,
     service_accounts::ServiceAccounts,
-    state::{RejectedKeys, ResponseIds, SharedState},
+    state::{RejectedKeys, SharedState, StoredIds},
 };
 
 /// Puts configurations in force, one after the other.
@@ -53,9 +53,9 @@ impl Installer {
         self.state.rejected_keys()
     }
 
-    /// Ids of stored responses.
-    pub fn response_ids(&self) -> &ResponseIds {
-        self.state.response_ids()
+    /// Ids of stored responses and conversations.
+    pub fn stored_ids(&self) -> &StoredIds {
+        self.state.stored_ids()
     }
 
     /// What verifies ServiceAccount tokens.

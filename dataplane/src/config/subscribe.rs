@@ -186,7 +186,7 @@ async fn run_stream(
                     install(installer, session, target, &to_operator, (last_good, last)).await?;
                 }
                 Effect::Share(share) => installer.share(share),
-                Effect::ResponseIdKeys(keys) => installer.response_ids().set(&keys),
+                Effect::ResponseIdKeys(keys) => installer.stored_ids().set(&keys),
                 Effect::ServiceAccountIssuer(issuer) => {
                     let is_new = installer.service_accounts().set(issuer) && installer.store().is_configured();
                     if let Some(last_good) = last_good.as_mut().filter(|_| is_new) {

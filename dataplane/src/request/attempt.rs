@@ -46,7 +46,7 @@ use super::{
     read::{FormRest, ReadRequest},
     refusal::Refusal,
     settle::Guard,
-    stored::StoredResponse,
+    stored::StoredObject,
 };
 use crate::{
     clock,
@@ -368,6 +368,7 @@ impl<'a> FallbackLoop<'a> {
             client_credential,
             upstream,
             token: &self.view.caller().token.id,
+            referred: self.plan.stored.as_deref(),
             account: &self.view.caller().token.account,
             deadline: self.plan.deadline,
             retries_filtered: self.plan.triggers_fallback(FallbackCondition::ContentFiltered) && self.may_try_another(),
@@ -447,7 +448,7 @@ impl<'a> FallbackLoop<'a> {
             }));
         }
         let (read, to) = (Arc::clone(self.read), Arc::clone(upstream));
-        let previous = self.plan.stored.as_deref().and_then(StoredResponse::upstream_id).map(str::to_owned);
+        let continued = self.plan.stored.as_deref().and_then(StoredObject::upstream_id).map(str::to_owned);
         let prepared = self.gateway.offload.run(&account, read.request.body_len(), self.plan.deadline, move || {
             let operations = &to.operations;
             let (limits, base_model) = to.takes(read.request.model());
@@ -459,7 +460,7 @@ impl<'a> FallbackLoop<'a> {
                 base_model,
                 default_max_output,
                 limits,
-                previous_response: previous.as_deref(),
+                continued: continued.as_deref(),
                 max_body,
             };
             let mut prepared = read.request.prepare_without(to, mode, left_out)?;

@@ -7,7 +7,7 @@ use crate::{
     config::store::Store,
     server::{Drain, TrustedProxies},
     service_accounts::ServiceAccounts,
-    state::ResponseIds,
+    state::StoredIds,
     telemetry::{Metrics, RecordSink},
 };
 
@@ -25,8 +25,8 @@ pub struct Gateway {
     pub offload: Offload,
     /// Answers that are being handed over; [`super::end_overdue`] looks after them.
     pub deliveries: Deliveries,
-    /// Ids of stored responses.
-    pub response_ids: Arc<ResponseIds>,
+    /// Ids of stored responses and conversations.
+    pub stored_ids: Arc<StoredIds>,
     /// Who calls with ServiceAccount tokens.
     pub service_accounts: Arc<ServiceAccounts>,
     /// Limits and timeouts.

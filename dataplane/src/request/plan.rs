@@ -15,7 +15,7 @@ use super::{
     context::Context,
     printable::clip_model,
     refusal::Refusal,
-    stored::StoredResponse,
+    stored::StoredObject,
 };
 use crate::{
     clock,
@@ -36,8 +36,8 @@ pub(super) struct Plan {
     pub deadline: Instant,
     /// Where its session stays, if it belongs to one.
     pub home: Option<SessionHome>,
-    /// The stored response that it refers to, if it does; the upstreams are then those that know it.
-    pub stored: Option<Box<StoredResponse>>,
+    /// The stored response or conversation that it refers to, if it does; the upstreams are then those that know it.
+    pub stored: Option<Box<StoredObject>>,
 }
 
 impl Plan {
@@ -48,16 +48,19 @@ impl Plan {
 }
 
 /// Orders the upstreams that may serve this model to this token and have what the call needs, for a tenant and, where the
-/// route keeps sessions together, a session. A call that refers to a stored response goes to upstreams that know it.
+/// route keeps sessions together, a session. A call that refers to something stored goes to upstreams that know it.
 pub(super) fn plan(
     route: &Arc<Route>,
-    ((requested_model, needs), stored): ((&str, Needs), Option<Box<StoredResponse>>),
+    ((requested_model, needs), stored): ((&str, Needs), Option<Box<StoredObject>>),
     token: &Token,
     (tenant, session): (&str, Option<NamedSession>),
     context: &Context,
 ) -> Result<Plan, Refusal> {
     let id = || route.id.to_string();
-    if route.upstreams.iter().all(|upstream| upstream.weight == 0) {
+    let issuers = stored.as_ref().map(|stored| stored.issuers(route)).transpose()?;
+    // What goes on where it began, does so at an upstream that gets nothing new as well.
+    let is_bound = issuers.is_some();
+    if !is_bound && route.upstreams.iter().all(|upstream| upstream.weight == 0) {
         let why = match route.upstreams.as_slice() {
             [] => "none of its upstreams can be used; its ResolvedRefs condition says why",
             _ => "every upstream that can be used has weight 0",
@@ -65,9 +68,6 @@ pub(super) fn plan(
         return Err(Refusal::RouteBroken { route: id(), why });
     }
     let model = || clip_model(requested_model);
-    let issuers = stored.as_ref().map(|stored| stored.issuers(route)).transpose()?;
-    // What goes on where it began, does so at an upstream that gets nothing new as well.
-    let is_bound = issuers.is_some();
     let upstreams = issuers.as_ref().unwrap_or(&route.upstreams);
     let taking = upstreams.iter().filter(|upstream| is_bound || upstream.weight > 0);
     let mut offered = taking.filter_map(|upstream| Some((upstream, upstream.terms(requested_model)?))).peekable();

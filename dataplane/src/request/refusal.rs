@@ -4,7 +4,9 @@
 use std::{fmt, time::Duration};
 
 use routeapi_metering::{Exceeded, ExceededKind};
-use routeapi_protocol::{codec::Malformed, dialect::Operation, inbound::Unserved, report::Refusal as Field};
+use routeapi_protocol::{
+    codec::Malformed, dialect::Operation, inbound::Unserved, report::Refusal as Field, stored::StoredKind,
+};
 
 use super::failure::Failure;
 use crate::{
@@ -144,9 +146,11 @@ pub(super) enum Refusal {
         /// As the client wrote it.
         model: String,
     },
-    /// It names a stored response that was not issued to this token by an upstream of the model's route.
-    #[error("{}", NoResponse { id, is_subject: *is_subject })]
-    UnknownResponse {
+    /// It names a stored response or conversation that was not issued to this token by an upstream of the model's route.
+    #[error("{}", NothingStored { kind: *kind, id, is_subject: *is_subject })]
+    UnknownStored {
+        /// Which of them.
+        kind: StoredKind,
         /// As the client wrote it, clipped.
         id: String,
         /// Whether the call is about it; otherwise it is a request that goes on from it.
@@ -305,15 +309,20 @@ impl fmt::Display for NoPath {
     }
 }
 
-/// A stored response that is not there, as OpenAI says it: clients look for these words.
-struct NoResponse<'a> {
+/// Something stored that is not there, as OpenAI says it: clients look for these words.
+struct NothingStored<'a> {
+    kind: StoredKind,
     id: &'a str,
     is_subject: bool,
 }
 
-impl fmt::Display for NoResponse<'_> {
+impl fmt::Display for NothingStored<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.is_subject { "Response" } else { "Previous response" };
+        let what = match (self.kind, self.is_subject) {
+            (StoredKind::Conversation, _) => "Conversation",
+            (StoredKind::Response, true) => "Response",
+            (StoredKind::Response, false) => "Previous response",
+        };
         write!(
             out,
             "{what} with id '{}' not found. An id holds for the API key that it was issued to, and only while its \

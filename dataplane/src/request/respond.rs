@@ -10,6 +10,7 @@ use routeapi_protocol::{
     dialect::{Family, Operation, OperationKind},
     direct::Direct,
     problem::{Problem, ProblemKind, error_headers, render},
+    stored::StoredKind,
 };
 
 use super::{
@@ -96,9 +97,9 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         | Refusal::ModelNotAllowed { .. }
         | Refusal::ModelNotOffered { .. }
         | Refusal::Unpriced { .. } => problem.param = Some("model".into()),
-        Refusal::UnknownResponse { is_subject: false, .. } => {
-            problem.param = Some("previous_response_id".into());
-            problem.code = Some(PREVIOUS_RESPONSE_NOT_FOUND.to_owned());
+        Refusal::UnknownStored { kind, is_subject: false, .. } => {
+            problem.param = Some(kind.member().into());
+            problem.code = (*kind == StoredKind::Response).then(|| PREVIOUS_RESPONSE_NOT_FOUND.to_owned());
         }
         Refusal::LimitReached(exceeded) => problem.retry_after_ms = exceeded.retry_after_ms,
         Refusal::CoolingDown { wait, .. } => {
@@ -124,7 +125,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         }
         Refusal::NoSuchPath { .. }
         | Refusal::NotServed(_)
-        | Refusal::UnknownResponse { is_subject: true, .. }
+        | Refusal::UnknownStored { is_subject: true, .. }
         | Refusal::NoToken
         | Refusal::NoClientCredential { .. }
         | Refusal::UnknownToken
@@ -172,8 +173,11 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::BadEncoding { .. } => (ProblemKind::InvalidRequest, "bad_encoding"),
         Refusal::Malformed(_) => (ProblemKind::InvalidRequest, "malformed"),
         Refusal::UnknownModel { .. } => (ProblemKind::ModelNotFound, "unknown_model"),
-        Refusal::UnknownResponse { is_subject: true, .. } => (ProblemKind::NotFound, "response_not_found"),
-        Refusal::UnknownResponse { .. } => (ProblemKind::InvalidRequest, PREVIOUS_RESPONSE_NOT_FOUND),
+        Refusal::UnknownStored { kind: StoredKind::Conversation, .. } => {
+            (ProblemKind::NotFound, "conversation_not_found")
+        }
+        Refusal::UnknownStored { is_subject: true, .. } => (ProblemKind::NotFound, "response_not_found"),
+        Refusal::UnknownStored { .. } => (ProblemKind::InvalidRequest, PREVIOUS_RESPONSE_NOT_FOUND),
         Refusal::ModelNotAllowed { .. } => (ProblemKind::Permission, "model_not_allowed"),
         Refusal::ModelNotOffered { .. } => (ProblemKind::ModelNotFound, "model_not_offered"),
         Refusal::Unpriced { .. } => (ProblemKind::Permission, "unpriced"),
@@ -239,7 +243,7 @@ fn outcome(refusal: &Refusal) -> RequestOutcome {
         | Refusal::BadEncoding { .. }
         | Refusal::Malformed(_)
         | Refusal::UnknownModel { .. }
-        | Refusal::UnknownResponse { .. }
+        | Refusal::UnknownStored { .. }
         | Refusal::ModelNotAllowed { .. }
         | Refusal::ModelNotOffered { .. }
         | Refusal::Unpriced { .. }

@@ -8,8 +8,9 @@ use std::{
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use prometheus_client::registry::Registry;
-use routeapi_channel::{Catalog, Snapshot, token_format};
+use routeapi_channel::{Catalog, ObjectId, Snapshot, token_format};
 use routeapi_metering::Share;
+use routeapi_protocol::stored::StoredKind;
 use serde_json::json;
 
 use super::*;
@@ -74,7 +75,7 @@ fn gateway_from(snapshot: &Snapshot) -> (Arc<Gateway>, Arc<Kept>) {
         drain: Drain::new(),
         offload: Offload::default(),
         deliveries: Deliveries::default(),
-        response_ids: Arc::default(),
+        stored_ids: Arc::default(),
         service_accounts: Arc::default(),
         settings: RequestSettings::default(),
     };
@@ -345,4 +346,37 @@ async fn expired_credentials_send_nothing_and_trigger_fallback_without_blame() {
     assert!(is_ready(&gateway));
     let (stream, _) = listener.accept().await.unwrap();
     assert_eq!(stream.try_read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nothing was sent");
+}
+
+#[tokio::test]
+async fn what_is_stored_is_found_where_nothing_new_goes() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let timeouts = json!({"connect": "1s", "firstContent": "5s", "streamIdle": "5s", "request": "10s"});
+    let snapshot = json!({
+        "providers": {"a/up": {"type": "OpenAI", "baseUrl": url, "endpoints": ["Responses"],
+            "eviction": {"consecutiveFailures": 5, "duration": "30s"}}},
+        "routes": {"a/m": {
+            "models": ["m"], "listed": true, "created": 0, "allowedNamespaces": "all", "translation": "Default",
+            "upstreams": [{"name": "up", "provider": "a/up", "priority": 0, "weight": 0, "timeouts": timeouts}],
+            "fallback": {"conditions": [], "maxAttempts": 1, "maxRetryAfter": "1s"},
+        }},
+        "tokens": {"a/t": {"keys": [{"id": "k", "sha256": token_format::sha256("sk-test")}], "models": ["*"]}},
+    });
+    let (gateway, _kept) = gateway_from(&serde_json::from_value(snapshot).unwrap());
+    let whose = (&ObjectId::new("a", "t"), &ObjectId::new("a", "up"));
+    let id = gateway.stored_ids.issue(whose, "m", (StoredKind::Response, "resp_1")).unwrap();
+    let read = Request::get(format!("/v1/responses/{id}")).header("authorization", "Bearer sk-test");
+    let closes_connections = async {
+        loop {
+            drop(listener.accept().await.unwrap());
+        }
+    };
+    let answer = tokio::select! {
+        answer = handle(&gateway, peer(), read.body(Full::new(Bytes::new())).unwrap()) => answer,
+        () = closes_connections => unreachable!("it never ends"),
+    };
+    assert_eq!(answer.status(), 502, "its upstream was asked");
+    let new = handle(&gateway, peer(), request(Full::new(Bytes::from_static(STREAM)))).await;
+    assert_eq!(new.status(), 503, "a new request has nowhere to go");
 }

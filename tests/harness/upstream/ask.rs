@@ -39,6 +39,8 @@ pub(super) struct Ask {
     pub max_output: Option<u64>,
     pub stop: Vec<String>,
     pub input_tokens: u64,
+    /// Responses: the conversation that it goes on in.
+    pub conversation: Option<String>,
 }
 
 #[derive(Debug)]

@@ -158,7 +158,8 @@ fn response(ask: &Ask, answer: &Answer, status: &str, output: &Value) -> Value {
     json!({"id": format!("resp_{}", answer.id), "object": "response", "created_at": super::CREATED, "status": status,
         "model": ask.model, "output": output, "parallel_tool_calls": !ask.one_tool_only, "tool_choice": "auto",
         "tools": [], "error": null, "incomplete_details": null, "instructions": null, "metadata": {},
-        "temperature": 1.0, "top_p": 1.0, "text": {"format": {"type": "text"}}, "store": false})
+        "temperature": 1.0, "top_p": 1.0, "text": {"format": {"type": "text"}}, "store": false,
+        "conversation": ask.conversation.as_ref().map(|id| json!({"id": id}))})
 }
 
 fn text_item(answer: &Answer, status: &str, content: &Value) -> Value {

@@ -1,7 +1,7 @@
 //! Which endpoint a request is for. The path decides; `/v1/models`, which three vendors share, is told apart by the
 //! headers that their SDKs always send.
 
-use super::{ask::Dialect, direct::PATHS, kept::About};
+use super::{ask::Dialect, conversations, direct::PATHS, kept::About};
 use hyper::{HeaderMap, Method, Uri};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(super) enum Endpoint {
     InputTokens,
     /// `/v1/responses/{id}` and below.
     Kept(About),
+    /// `/v1/conversations` and below.
+    Conversations(conversations::About),
     Embeddings,
     /// Another one of OpenAI's, by its path below the base URL.
     Direct(&'static str),
@@ -44,6 +46,9 @@ pub(super) fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> (Dialect
     }
     if let Some(about) = About::at(path) {
         return (Dialect::Responses, Endpoint::Kept(about));
+    }
+    if let Some(about) = conversations::About::at(path) {
+        return (Dialect::Responses, Endpoint::Conversations(about));
     }
     let direct = path.strip_prefix("/v1/").and_then(|rest| PATHS.into_iter().find(|path| *path == rest));
     if let ("POST", Some(path)) = (method.as_str(), direct) {

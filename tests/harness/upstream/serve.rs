@@ -6,6 +6,7 @@
 use super::answer::Answer;
 use super::ask::{Ask, Dialect};
 use super::check::Check;
+use super::conversations::Conversations;
 use super::event::Event;
 use super::kept::Store;
 use super::play::Played;
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub scripts: Mutex<Scripts>,
     /// What clients of Responses can go on from.
     pub kept: Store,
+    /// What they can go on in.
+    pub conversations: Conversations,
     pub key: Option<String>,
     pub control: bool,
     pub paused: watch::Sender<bool>,
@@ -75,6 +78,7 @@ impl Shared {
             records: Arc::default(),
             lists: Arc::default(),
             kept: Store::default(),
+            conversations: Conversations::default(),
             scripts: Mutex::new(Scripts { default, ..Scripts::default() }),
             key,
             control,
@@ -154,7 +158,8 @@ pub(super) async fn exchange(
     }
     let reply = allowed.and_then(|()| match &endpoint {
         Endpoint::Kept(about) => shared.kept.answer(about, &head.method, &head.uri),
-        _ => answer(&endpoint, dialect, &body, &head.headers, &script, (&exchange, &shared.kept)),
+        Endpoint::Conversations(about) => shared.conversations.answer(about, &head.method, &body),
+        _ => answer(&endpoint, dialect, &body, &head.headers, &script, (&exchange, &*shared)),
     });
     let stage = Stage { dialect, script, line, paused };
     Ok(match reply {
@@ -207,7 +212,7 @@ fn answer(
     bytes: &[u8],
     headers: &HeaderMap,
     script: &Script,
-    (exchange, kept): (&Exchange, &Store),
+    (exchange, shared): (&Exchange, &Shared),
 ) -> Check<Reply> {
     if let Endpoint::Models(id) = endpoint {
         let list = match dialect {
@@ -234,13 +239,15 @@ fn answer(
     match endpoint {
         Endpoint::Chat => chat::ask(&body, tolerant).map(|ask| generate(Dialect::Chat, &ask, script, exchange)),
         Endpoint::Responses => {
-            kept.check(&body)?;
-            let ask = responses::ask(&body, tolerant)?;
+            shared.kept.check(&body)?;
+            let mut ask = responses::ask(&body, tolerant)?;
+            ask.conversation = shared.conversations.named(&body)?;
             let reply = generate(Dialect::Responses, &ask, script, exchange);
-            Ok(keep(reply, (&ask, &body), script, (exchange, kept)))
+            Ok(keep(reply, (&ask, &body), script, (exchange, shared)))
         }
         Endpoint::InputTokens => {
-            kept.check(&body)?;
+            shared.kept.check(&body)?;
+            shared.conversations.named(&body)?;
             let ask = responses::ask(&body, tolerant)?;
             counted(&ask, json!({"object": "response.input_tokens", "input_tokens": ask.input_tokens}))
         }
@@ -277,16 +284,21 @@ fn answer(
             }
             other => Err(Refusal::of(404, format!("{other} is not a method of models"))),
         },
-        Endpoint::Models(_) | Endpoint::Kept(_) | Endpoint::Realtime | Endpoint::Unknown => {
-            Err(Refusal::of(404, "answered above"))
-        }
+        Endpoint::Models(_)
+        | Endpoint::Kept(_)
+        | Endpoint::Conversations(_)
+        | Endpoint::Realtime
+        | Endpoint::Unknown => Err(Refusal::of(404, "answered above")),
     }
 }
 
 /// An answer of Responses is kept before it is given.
-fn keep(reply: Reply, (ask, body): (&Ask, &Value), script: &Script, (exchange, kept): (&Exchange, &Store)) -> Reply {
+fn keep(reply: Reply, (ask, body): (&Ask, &Value), script: &Script, (exchange, shared): (&Exchange, &Shared)) -> Reply {
     let answer = Answer::decide(exchange.id, ask, script);
-    let document = kept.keep(body, responses::whole(ask, &answer), responses::events(ask, &answer));
+    let document = shared.kept.keep(body, responses::whole(ask, &answer), responses::events(ask, &answer));
+    if let Some(id) = &ask.conversation {
+        shared.conversations.add(id, &body["input"], &document["output"]);
+    }
     match reply {
         Reply::Document(_, tokens) => Reply::Document(document, tokens),
         Reply::Stream { .. } => reply,

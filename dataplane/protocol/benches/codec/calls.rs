@@ -46,7 +46,7 @@ pub fn destination(operations: &[Operation]) -> Destination<'_> {
         default_max_output: 4_096,
         limits: ModelLimits::default(),
         base_model: None,
-        previous_response: None,
+        continued: None,
         max_body: MAX_BODY,
     }
 }

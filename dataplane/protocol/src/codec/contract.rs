@@ -17,7 +17,7 @@ use crate::{
     problem::Problem,
     report::Report,
     scan::Repeated,
-    stored::ResponseIds,
+    stored::StoredIds,
     wire::sse::Frame,
 };
 
@@ -118,7 +118,7 @@ pub struct ResponseContext {
     /// What the answer repeats of the request; none where it repeats nothing (all but Responses), or the lane does not ask.
     pub echo: Option<Arc<RequestEcho>>,
     /// What gives a Responses client its ids of stored responses; none where the upstream's go through as they are.
-    pub response_ids: Option<ResponseIds>,
+    pub stored_ids: Option<StoredIds>,
     /// Input tokens that the answer's head counts; none where the body does.
     pub input_tokens: Option<u64>,
     /// Most bytes of a whole answer; one byte more says that it would have been longer.

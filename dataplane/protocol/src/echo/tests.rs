@@ -38,7 +38,7 @@ fn through(operation: Operation, framing: Framing, body: &Value) -> (Vec<u8>, Re
         model: None,
         default_max_output: 100,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     let prepared = call.prepare(to, Mode::Default).expect("passthrough");

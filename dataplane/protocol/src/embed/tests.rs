@@ -34,7 +34,7 @@ fn prepare(from: Operation, to: Operation, body: &Value) -> Result<Prepared, Unp
         model: Some("up"),
         default_max_output: 1,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     request.prepare(to, Mode::Default)

@@ -42,7 +42,7 @@ const TABLE: [(&str, Unserved); 34] = [
     ("containers", Unserved { what: "containers are", why: SHARED }),
     ("assistants", Unserved { what: "assistants are", why: SHARED }),
     ("threads", Unserved { what: "threads are", why: SHARED }),
-    ("conversations", Unserved { what: "stored conversations are", why: SHARED }),
+    ("conversations", Unserved { what: "other calls about conversations are", why: SHARED }),
     ("responses", Unserved { what: "other calls about stored responses are", why: SHARED }),
     ("chat/completions", Unserved { what: "stored chat completions are", why: SHARED }),
     ("videos", Unserved { what: "videos are", why: SHARED }),

@@ -10,6 +10,7 @@ use crate::{
     dialect::Operation,
     problem::{Problem, ProblemKind},
     response_stats::ResponseStats,
+    stored::StoredCall,
 };
 
 /// The content type of whole answers that are made here.
@@ -23,7 +24,7 @@ pub(crate) enum Lane {
     /// As it is, of whatever content type.
     Raw,
     /// What an upstream keeps, as it is but for ids.
-    Stored,
+    Stored(StoredCall),
     /// Generated content, through the neutral representation, with the client's tool names restored.
     Generate {
         codecs: Codecs,

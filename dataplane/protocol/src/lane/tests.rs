@@ -74,7 +74,7 @@ fn prepared(from: Operation, framing: Framing, to: Operation, include_usage: boo
         model: Some("up"),
         default_max_output: 100,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     call.prepare(destination, Mode::Default).expect("a lane")

@@ -121,7 +121,7 @@ mod tests {
             model,
             default_max_output: 1,
             limits: ModelLimits { route_max_output: Some(5), ..ModelLimits::default() },
-            previous_response: None,
+            continued: None,
             max_body: 1 << 20,
         };
         for (model, name) in [(None, "m"), (Some("up"), "up")] {

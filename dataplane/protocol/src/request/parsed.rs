@@ -1,6 +1,6 @@
 //! Reads a request.
 
-use std::{borrow::Cow, sync::OnceLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ use crate::{
     ir,
     pending::PendingStream,
     scan::{Kind, Scan, Value},
-    stored::LONGEST_ID,
+    stored::{Continued, LONGEST_ID, StoredKind},
 };
 
 /// Longest model id, in bytes: every event of an answer repeats it. Resource names of clouds have some hundreds.
@@ -80,8 +80,12 @@ impl ParsedRequest {
         }
         if is_stateful(matched.operation) {
             // They decide which upstream is asked, so that every reader has to see the same.
-            scan.once(&body, "previous_response_id")?;
-            scan.once(&body, "conversation")?;
+            let previous = scan.once(&body, "previous_response_id")?.is_some_and(|value| value.kind != Kind::Null);
+            let conversation = scan.once(&body, "conversation")?.is_some_and(|value| value.kind != Kind::Null);
+            if previous && conversation {
+                let message = "`previous_response_id` and `conversation` exclude each other";
+                return Err(Malformed::of("conversation", message));
+            }
         }
         let framing = match matched.framing {
             Some(framing) => framing,
@@ -137,21 +141,22 @@ impl ParsedRequest {
         self.session
     }
 
-    /// The id of the response that it goes on from. An empty one, as which one is read that is too long to be anybody's, is
+    /// What it goes on from. An empty id, as which one is read that is too long to be anybody's or no text at all, is
     /// refused by whoever is to know it, not here.
-    pub fn previous_response(&self) -> Option<Cow<'_, str>> {
-        let id = self.state("previous_response_id")?;
-        if id.span.len() > LONGEST_ID { Some(Cow::Borrowed("")) } else { id.text(&self.body) }
+    pub fn continued(&self) -> Option<Continued<'_>> {
+        let (kind, stated) = self.continued_member()?;
+        let inner = (kind == StoredKind::Conversation).then(|| stated.member(&self.body, "id")).flatten();
+        let id = inner.as_ref().unwrap_or(stated);
+        let id = if id.span.len() > LONGEST_ID { None } else { id.text(&self.body) };
+        Some(Continued { kind, id: id.unwrap_or_default() })
     }
 
-    /// Whether it goes on in a conversation that a vendor keeps.
-    pub fn names_conversation(&self) -> bool {
-        self.state("conversation").is_some()
-    }
-
-    /// A member by which Responses requests refer to what a vendor keeps.
-    fn state(&self, member: &str) -> Option<&Value> {
-        self.scan.last(&self.body, member).filter(|value| is_stateful(self.operation()) && value.kind != Kind::Null)
+    /// The member by which a Responses request refers to what a vendor keeps.
+    pub(super) fn continued_member(&self) -> Option<(StoredKind, &Value)> {
+        let kinds =
+            [StoredKind::Response, StoredKind::Conversation].into_iter().filter(|_| is_stateful(self.operation()));
+        let mut stated = kinds.filter_map(|kind| Some((kind, self.scan.last(&self.body, kind.member())?)));
+        stated.find(|(_, value)| value.kind != Kind::Null)
     }
 
     /// The model id as the client sent it.

@@ -100,7 +100,7 @@ impl ParsedRequest {
         self.report_lost(&mut report);
         let mut edits = self.model_edits(model, to.host, &place, most_bytes(self.body.len(), to.max_body))?;
         edits.extend(self.restrict(to, true, &mut report));
-        edits.extend(self.previous_response_edit(to.previous_response));
+        edits.extend(self.continued_edit(to.continued));
         let usage = self.usage_edit().filter(|_| asks && !to.limits.lacks(Feature::StreamOptions));
         let hide_usage = usage.is_some();
         edits.extend(usage);
@@ -114,8 +114,14 @@ impl ParsedRequest {
         let form = self.form.as_ref().map(|form| form.with_model(model));
         let body = match &form {
             Some(_) => Bytes::new(),
-            // All that it asks is in its path.
-            None if matches!(self.operation(), Operation::Stored(_)) => Bytes::new(),
+            // It names no model, and has no member that is the gateway's affair.
+            None if let Operation::Stored(call) = self.operation() => {
+                if call.takes_body() {
+                    self.body.clone()
+                } else {
+                    Bytes::new()
+                }
+            }
             None if edits.is_empty() => to.host.adapt(self.operation(), self.body.clone(), head, &mut report),
             None => to.host.adapt(self.operation(), splice::apply(&self.body, edits).into(), head, &mut report),
         };
@@ -148,8 +154,9 @@ impl ParsedRequest {
     }
 
     /// The upstream's own id in the place of the client's.
-    fn previous_response_edit(&self, id: Option<&str>) -> Option<Edit> {
-        let stated = self.scan.last(&self.body, "previous_response_id")?;
+    fn continued_edit(&self, id: Option<&str>) -> Option<Edit> {
+        // The whole member, so that no upstream reads another id in it.
+        let (_, stated) = self.continued_member()?;
         id.map(|id| Edit::string(stated.span.clone(), id))
     }
 
@@ -157,7 +164,7 @@ impl ParsedRequest {
     fn own_lane(&self, hide_usage: bool) -> Lane {
         match self.operation() {
             Operation::Direct(direct) if direct.gives() == Gives::Anything => Lane::Raw,
-            Operation::Stored(_) => Lane::Stored,
+            Operation::Stored(call) => Lane::Stored(call),
             _ => Lane::Passthrough { hide_usage },
         }
     }

@@ -29,8 +29,9 @@ pub struct Destination<'a> {
     pub default_max_output: u64,
     /// What is said about the model beside the built-in tables.
     pub limits: ModelLimits,
-    /// The upstream's id of the response that the request goes on from, which takes the place of the client's id.
-    pub previous_response: Option<&'a str>,
+    /// The upstream's id of the response or conversation that the request goes on from, which takes the place of the
+    /// client's id.
+    pub continued: Option<&'a str>,
     /// Most bytes of a body that a client may send: what a body may become is bounded by this and by the body itself.
     pub max_body: usize,
 }

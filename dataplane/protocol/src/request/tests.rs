@@ -41,7 +41,7 @@ fn to<'a>(operations: &'a [Operation], model: Option<&'a str>) -> Destination<'a
         model,
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     }
 }

@@ -374,7 +374,7 @@ fn deliver(upstream: Operation, sent: &str, client: Operation, whole: bool) -> (
         model: Some("m"),
         default_max_output: 10,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     let translation = call.prepare(to, Mode::Default).unwrap().translation;

@@ -31,7 +31,7 @@ fn passed(operation: Operation, body: &str, model: &str) -> Prepared {
         model: Some(model),
         default_max_output: 10,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     call.prepare(to, Mode::Default).unwrap()
@@ -113,7 +113,7 @@ fn losses_are_warnings() {
         model: None,
         default_max_output: 10,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     let translation = call.prepare(to, Mode::Default).unwrap().translation;

@@ -137,7 +137,7 @@ fn prepare_framed(row: &Request, framing: Framing) -> Result<Prepared, String> {
         model: Some(row.model),
         default_max_output: 8_192,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     call.prepare(to, row.mode).map_err(|error| match error {

@@ -136,7 +136,7 @@ fn is_told(from: Operation, body: &Value, to: (Operation, &str)) -> bool {
         model: Some(to.1),
         default_max_output: 10,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     let told = match call.prepare(destination, Mode::Default) {

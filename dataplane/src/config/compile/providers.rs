@@ -151,10 +151,9 @@ fn speaks(
 ) -> Result<(Family, Vec<Operation>), String> {
     let direct = |all: &[Direct]| all.iter().copied().map(Operation::Direct).collect();
     let responses = || {
-        let calls = [StoredCall::Retrieve, StoredCall::Delete, StoredCall::Cancel, StoredCall::InputItems];
         let compaction = Operation::Direct(Direct::Compaction);
         let mut all = vec![Operation::Responses, Operation::ResponsesInputTokens, compaction];
-        all.extend(calls.map(Operation::Stored));
+        all.extend(StoredCall::ALL.map(Operation::Stored));
         all
     };
     let openai = |endpoint: &Endpoint| match endpoint {
@@ -190,7 +189,6 @@ fn speaks(
         }
         // What a deployment serves, its model says ([`host::Host::serves`]).
         ProviderType::AzureOpenAI => {
-            let stored = [StoredCall::Retrieve, StoredCall::Delete, StoredCall::Cancel, StoredCall::InputItems];
             let openai = [Operation::ChatCompletions, Operation::Responses, Operation::Embeddings];
             let further = direct(&[
                 Direct::Completions,
@@ -200,7 +198,7 @@ fn speaks(
                 Direct::Transcriptions,
                 Direct::Translations,
             ]);
-            let all = openai.into_iter().chain(stored.map(Operation::Stored)).chain(further).chain(anthropic);
+            let all = openai.into_iter().chain(StoredCall::ALL.map(Operation::Stored)).chain(further).chain(anthropic);
             Ok((Family::OpenAi, all.collect()))
         }
         ProviderType::VertexAI => {

@@ -43,7 +43,7 @@ use crate::{
         read::FormRest,
         refusal::BUFFERS_FULL,
         settle::Guard,
-        stored,
+        stored::{self, StoredObject},
     },
     upstream::{ClientCredential, ConnectedClient, OutboundBody, OutboundRequest, SendError, UpstreamBody},
 };
@@ -72,6 +72,8 @@ pub(super) struct SingleAttempt<'a> {
     pub upstream: &'a Arc<Upstream>,
     /// Who asks: whose the ids of stored responses are, and the session at a cloud.
     pub token: &'a ObjectId,
+    /// What the request refers to that an upstream keeps.
+    pub referred: Option<&'a StoredObject>,
     /// Whose turn large answers wait for.
     pub account: &'a Account,
     /// End of the whole request.
@@ -177,11 +179,11 @@ impl SingleAttempt<'_> {
         let made = self.request.response_context(context.id.clone(), context.now.unix_seconds());
         let keeps =
             matches!(operation, Operation::Responses | Operation::Stored(_) | Operation::Direct(Direct::Compaction));
-        let response_ids = keeps.then(|| {
-            let (ids, provider) = (&guard.gateway().response_ids, &self.upstream.provider.id);
-            stored::ids_for(ids, self.token, provider, self.request.model())
+        let stored_ids = keeps.then(|| {
+            let (ids, whose) = (&guard.gateway().stored_ids, (self.token, &self.upstream.provider.id));
+            stored::ids_for(ids, whose, self.request.model(), self.referred)
         });
-        ResponseContext { response_ids, ..made }
+        ResponseContext { stored_ids, ..made }
     }
 
     /// Sends the request, and once more if the upstream never saw it and all of it is still here. Returns the head of the

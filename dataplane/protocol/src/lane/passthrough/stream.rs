@@ -227,7 +227,7 @@ impl PassthroughStream {
     /// Most bytes of an unfinished event that wait for its end. Those with the whole response in them can be large, and
     /// their ids must not go out as they came.
     fn longest_held(&self) -> usize {
-        let is_whole = self.context.response_ids.is_some() || matches!(self.ends, Ends::EventStream(_));
+        let is_whole = self.context.stored_ids.is_some() || matches!(self.ends, Ends::EventStream(_));
         if is_whole { MAX_EVENT } else { LONGEST_HELD }
     }
 
@@ -376,7 +376,7 @@ impl PassthroughStream {
         if self.hide_usage {
             return Some(strip_usage::usage(event, data).unwrap_or_default());
         }
-        stored::in_event(event, data, self.context.response_ids.as_ref()?)
+        stored::in_event(event, data, self.context.stored_ids.as_ref()?)
     }
 
     /// Shows an event to the tap. The one by which the upstream fails is kept, since it may be all that the client gets.

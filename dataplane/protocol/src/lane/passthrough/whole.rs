@@ -29,7 +29,7 @@ pub(crate) fn answer(operation: Operation, context: &ResponseContext, answer: An
     if let Some(problem) = stats.error {
         return Err(problem);
     }
-    let edited = context.response_ids.as_ref().and_then(|ids| stored::in_document(&answer.body, ids));
+    let edited = context.stored_ids.as_ref().and_then(|ids| stored::in_response(&answer.body, ids));
     let changed = edited.is_some();
     Ok(Whole { body: edited.unwrap_or(answer.body), content_type: JSON, stats, changed })
 }

@@ -50,7 +50,7 @@ fn sent(
         model: None,
         default_max_output: 4_096,
         limits,
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     let prepared = call(from, body).prepare(to, mode)?;
@@ -554,7 +554,7 @@ fn what_is_left_out_of_a_request_is_told() {
         model: None,
         default_max_output: 4_096,
         limits: ModelLimits::default(),
-        previous_response: None,
+        continued: None,
         max_body: 32 << 20,
     };
     let body = r#"{"model":"m","temperature":0.5,"store":true,"max_tokens":9}"#;

@@ -258,3 +258,29 @@ async fn a_large_event_keeps_its_place_and_gets_its_id() {
     assert_eq!(last["output"][0]["content"][0]["text"].as_str().unwrap().len(), long.len());
     assert!(last["id"] == events[0]["response"]["id"] && last["id"].as_str().unwrap().len() > 60, "{}", last["id"]);
 }
+
+#[tokio::test]
+async fn an_account_that_takes_over_an_upstreams_name_meanwhile_is_not_asked() {
+    let (first, second) = (Upstream::start(Script::new()).await, Upstream::start(Script::new()).await);
+    let manifests = |backup: &str| {
+        Manifests::new()
+            .provider_with("first", "OpenAI", &first, RESPONSES)
+            .provider_with("second", "OpenAI", &second, RESPONSES)
+            .with(&format!(
+                "apiVersion: routeapi.dev/v1alpha1\nkind: AIRoute\nmetadata: {{name: m, namespace: apps}}\n\
+                 spec: {{model: m, upstreams: [{{name: main, providerRef: {{name: first}}}}, \
+                 {{name: backup, providerRef: {{name: {backup}}}, priority: 1}}]}}",
+            ))
+            .token()
+    };
+    let gateway = Gateway::start(&manifests("first"));
+    let id = made(&gateway, false).await;
+    first.set(Script::silent());
+    let asking = about(Method::GET, &id, "");
+    let (answer, ()) = tokio::join!(asking.send(&gateway), async {
+        first.wait_received(2, std::time::Duration::from_secs(10)).await;
+        gateway.apply(&manifests("second")).await;
+        first.kill();
+    });
+    assert_eq!((answer.status, second.received().len()), (502, 0), "{}", answer.text());
+}

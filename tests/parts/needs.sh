@@ -4,82 +4,59 @@
 control_plane=(etcd k8s helm)
 chart_tools=(helm4 helm-docs kube-score gateway-api)
 
-# A virtual environment named after the lock file and the interpreter.
-environment() {
-    local key
-    key=$({ cat "$root/tests/clients/requirements.txt"; python3 --version; } | sha256sum | cut -c1-16)
-    echo "$cache/venv-$key"
+# The first 16 digits of standard input's hash: names what is made from it, so that another lock file makes another.
+key() { sha256sum | cut -c1-16; }
+
+# Makes a directory unless it is complete; whoever else wants it waits meanwhile. Its path, the name of its lock, and the
+# command that fills it, which gets the path as its last argument. (No `set -e`, which does nothing below `&&` and `||`.)
+make_once() (
+    dir=$1 lock=$2
+    shift 2
+    exec 9>"$cache/$lock.lock"
+    flock 9 || exit
+    [[ -e $dir/complete ]] && exit
+    rm -rf "$dir" && mkdir "$dir" && "$@" "$dir" && touch "$dir/complete"
+)
+
+# A virtual environment: the lock file and the directory.
+fill_venv() {
+    python3 -m venv "$2" && "$2/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$1"
 }
 
-make_environment() (
-    set -e
-    local dir
-    dir=$(environment)
-    exec 9>"$cache/venv.lock"
-    flock 9
-    [[ -e $dir/complete ]] && exit
-    rm -rf "$dir"
-    python3 -m venv "$dir"
-    "$dir/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$root/tests/clients/requirements.txt"
-    touch "$dir/complete"
+# Packages from npm: the directory of the lock file and the directory.
+fill_npm() (
+    cp "$1"/package*.json "$2" && cd "$2" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 )
 
-# The coding agents from npm, named after their lock file.
-agents() { echo "$cache/agents-$(sha256sum "$root/tests/clients/agents/package-lock.json" | cut -c1-16)"; }
+# The SDKs of Python; compiled parts of them are for one interpreter.
+environment() { echo "$cache/venv-$({ cat "$root/tests/clients/requirements.txt"; python3 --version; } | key)"; }
 
-make_agents() (
-    set -e
-    local dir
-    dir=$(agents)
-    exec 9>"$cache/agents.lock"
-    flock 9
-    [[ -e $dir/complete ]] && exit
-    rm -rf "$dir"
-    mkdir "$dir"
-    cp "$root"/tests/clients/agents/package*.json "$dir"
-    cd "$dir"
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-    # The one script that is needed: it puts the program for this platform into its place.
-    (cd node_modules/@anthropic-ai/claude-code && node install.cjs)
-    touch complete
-)
+make_environment() { make_once "$(environment)" venv fill_venv "$root/tests/clients/requirements.txt"; }
 
-# The SDKs of Node, named after their lock file.
-node_clients() { echo "$cache/node-clients-$(sha256sum "$root/tests/clients/node/package-lock.json" | cut -c1-16)"; }
+# The coding agents from npm.
+agents() { echo "$cache/agents-$(key <"$root/tests/clients/agents/package-lock.json")"; }
 
-make_node_clients() (
-    set -e
-    local dir
-    dir=$(node_clients)
-    exec 9>"$cache/node-clients.lock"
-    flock 9
-    [[ -e $dir/complete ]] && exit
-    rm -rf "$dir"
-    mkdir "$dir"
-    cp "$root"/tests/clients/node/package*.json "$dir"
-    cd "$dir"
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-    touch complete
-)
+make_agents() { make_once "$(agents)" agents fill_agents; }
+
+fill_agents() {
+    # The one script that is needed puts the program for this platform into its place.
+    fill_npm "$root/tests/clients/agents" "$1" && (cd "$1/node_modules/@anthropic-ai/claude-code" && node install.cjs)
+}
+
+# The SDKs of Node.
+node_clients() { echo "$cache/node-clients-$(key <"$root/tests/clients/node/package-lock.json")"; }
+
+make_node_clients() { make_once "$(node_clients)" node-clients fill_npm "$root/tests/clients/node"; }
 
 # Open WebUI pins packages that exist for these versions of Python only.
 has_python_for_open_webui() { python3 -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])'; }
 
-open_webui() { echo "$cache/open-webui-$(sha256sum "$root/tests/clients/open_webui/requirements.txt" | cut -c1-16)"; }
+open_webui() { echo "$cache/open-webui-$(key <"$root/tests/clients/open_webui/requirements.txt")"; }
 
-make_open_webui() (
-    set -e
-    has_python_for_open_webui || exit 0
-    local dir
-    dir=$(open_webui)
-    exec 9>"$cache/open-webui.lock"
-    flock 9
-    [[ -e $dir/complete ]] && exit
-    rm -rf "$dir"
-    python3 -m venv "$dir"
-    "$dir/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$root/tests/clients/open_webui/requirements.txt"
-    touch "$dir/complete"
-)
+make_open_webui() {
+    has_python_for_open_webui || return 0
+    make_once "$(open_webui)" open-webui fill_venv "$root/tests/clients/open_webui/requirements.txt"
+}
 
 prepare_clients() {
     prepare environment make_environment

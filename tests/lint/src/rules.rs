@@ -53,7 +53,7 @@ impl Rule {
             Self::Spawn => {
                 &["dataplane/src/spawn.rs", "operator/src/spawn.rs", "process/src/background.rs", "process/src/exit.rs"]
             }
-            Self::Addresses => &["crds/src/value/address.rs"],
+            Self::Addresses => &["crds/src/value/address.rs", "crds/src/value/address/class.rs"],
         }
     }
 

@@ -16,6 +16,7 @@ pub mod file_watch;
 pub mod keepalive;
 pub mod limits;
 mod model_lists;
+mod moment;
 pub mod random;
 pub mod request;
 pub mod server;

@@ -11,6 +11,7 @@ use routeapi_protocol::{
 use super::failure::Failure;
 use crate::{
     limits::{Refused, StoreUnavailable},
+    moment::Moment,
     service_accounts::InvalidToken,
 };
 
@@ -355,18 +356,6 @@ impl fmt::Display for Limit<'_> {
             None if *cap == 0 => out.write_str("; it has room for no request"),
             Some(millis) => write!(out, "; there is room again in {} s", millis.div_ceil(1_000)),
             None => write!(out, "; there is room again when requests in flight have ended"),
-        }
-    }
-}
-
-/// Seconds since 1970 as RFC 3339.
-struct Moment(i64);
-
-impl fmt::Display for Moment {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_second(self.0) {
-            Ok(moment) => write!(out, "{moment}"),
-            Err(_) => write!(out, "{} s after 1970", self.0),
         }
     }
 }

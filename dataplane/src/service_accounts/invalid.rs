@@ -1,9 +1,9 @@
 //! Why a ServiceAccount token is refused, in words for whoever runs the pod. Nothing that a token says is repeated: it may
 //! not be true.
 
-use std::fmt;
-
 use routeapi_channel::service_account::GATEWAY_AUDIENCE;
+
+use crate::moment::Moment;
 
 /// Why a ServiceAccount token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,18 +59,6 @@ impl InvalidToken {
             Self::BadSignature => "service_account_token_signature",
             Self::NotBound => "service_account_token_not_bound",
             Self::NoServiceAccount => "service_account_token_account",
-        }
-    }
-}
-
-/// Seconds since 1970 as RFC 3339.
-struct Moment(i64);
-
-impl fmt::Display for Moment {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_second(self.0) {
-            Ok(moment) => write!(out, "{moment}"),
-            Err(_) => write!(out, "{} s after 1970", self.0),
         }
     }
 }

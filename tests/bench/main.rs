@@ -5,6 +5,7 @@
 //! each in turn, several rounds, so that a drift of the machine hits all alike; medians are printed.
 
 mod bare;
+mod instructions;
 mod load;
 mod lookups;
 mod mock;
@@ -25,6 +26,8 @@ struct Cli {
 enum Part {
     /// Measure everything and print the table.
     Run(report::Plan),
+    /// Count instructions and allocations per request; needs valgrind.
+    Instructions(instructions::Plan),
     /// Measure how long the route of a model id takes to find.
     Lookups,
     /// (internal) The upstream: pre-rendered answers, as cheap as possible.
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = |threads| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     match Cli::parse().part {
         Part::Run(plan) => runtime(1)?.block_on(report::run(&plan)),
+        Part::Instructions(plan) => runtime(1)?.block_on(instructions::run(&plan)),
         Part::Lookups => lookups::run(),
         Part::Mock => runtime(1)?.block_on(mock::serve()),
         Part::Bare { upstream } => runtime(1)?.block_on(bare::serve(&upstream)),

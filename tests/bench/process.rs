@@ -63,6 +63,11 @@ impl Process {
         Ok(Self { child, url: url.to_owned(), started_in: started.elapsed() })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time of the program and its children so far, all threads, user and system.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let mut nanos = 0;

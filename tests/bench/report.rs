@@ -53,8 +53,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<()> {
         subject::direct(&mock),
         subject::nginx(&mock)?,
         subject::bare(&mock)?,
-        subject::routeapi("routeapi, Chat passthrough", &plan.routeapi, &mock, false)?,
-        subject::routeapi("routeapi, Chat to Messages", &plan.routeapi, &mock, true)?,
+        subject::routeapi("routeapi, Chat passthrough", (&plan.routeapi, &[]), &mock, false)?,
+        subject::routeapi("routeapi, Chat to Messages", (&plan.routeapi, &[]), &mock, true)?,
     ];
     let mut figures: Vec<Figures> = Vec::new();
     for subject in &subjects {

@@ -61,8 +61,14 @@ pub fn nginx(mock: &Process) -> anyhow::Result<Subject> {
     Ok(Subject { name: "nginx", process: Some(process), url, token: None, _files: Some(files) })
 }
 
-/// RouteAPI, passing Chat through or translating it to Messages.
-pub fn routeapi(name: &'static str, binary: &Path, mock: &Process, translate: bool) -> anyhow::Result<Subject> {
+/// RouteAPI, passing Chat through or translating it to Messages. `program` is the gateway's, or a tool whose first arguments
+/// name it.
+pub fn routeapi(
+    name: &'static str,
+    (program, first): (&Path, &[&str]),
+    mock: &Process,
+    translate: bool,
+) -> anyhow::Result<Subject> {
     let files = tempfile::tempdir()?;
     let (kind, base) = if translate { ("Anthropic", mock.url.clone()) } else { ("OpenAI", format!("{}/v1", mock.url)) };
     let manifest = files.path().join("bench.yaml");
@@ -80,7 +86,7 @@ pub fn routeapi(name: &'static str, binary: &Path, mock: &Process, translate: bo
     )?;
     let manifest = manifest.to_str().context("path")?;
     let args = ["run", "-f", manifest, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-    let process = Process::start(GATEWAY_CPU, binary, &args)?;
+    let process = Process::start(GATEWAY_CPU, program, &[first, &args].concat())?;
     let url = format!("{}/v1/chat/completions", process.url);
     Ok(Subject {
         name,

@@ -19,7 +19,7 @@ pub fn bits() -> [u64; 2] {
 
 /// A request's id, as `x-routeapi-request-id` has it: 32 hexadecimal digits.
 pub fn request_id(high: u64, low: u64) -> String {
-    format!("{high:016x}{low:016x}")
+    hex::encode(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
 }
 
 /// When a connection that begins now takes no more requests: at `max_age`, or up to a tenth earlier, so that connections

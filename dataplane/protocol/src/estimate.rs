@@ -36,36 +36,30 @@ const LARGEST_REASONING: u64 = 1 << 17;
 /// Bytes of JSON that are held to be counted together.
 const HELD_JSON: usize = 64 << 10;
 
-/// Bytes of the longest body that is searched for [`REFERENCES`].
+/// Bytes of the longest body that is searched for [`references`].
 const SEARCHED: usize = 64 << 10;
 
-/// What a string that is no text of the prompt may be called, by how its quoted name begins.
-const REFERENCES: [&[u8]; 24] = [
-    br#""image"#,
-    br#""input_"#,
-    br#""inline"#,
-    br#""file"#,
-    br#""document"#,
-    br#""audio"#,
-    br#""video"#,
-    br#""url"#,
-    br#""tools"#,
-    br#""functions"#,
-    br#""tool_result"#,
-    br#""functionResponse"#,
-    br#""function_response"#,
-    br#""previous_response_id"#,
-    br#""conversation"#,
-    br#""prompt"#,
-    br#""cached"#,
-    br#""container"#,
-    br#""web_search_options"#,
-    br#""mcp_servers"#,
-    br#""context_management"#,
-    br#""data:"#,
-    br#""store"#,
-    br"\u00",
-];
+/// How an escape of a letter begins: what it spells may be one of [`references`].
+const ESCAPED_LETTER: &[u8] = br"\u00";
+
+/// How strings begin that refer to something outside of the texts of a prompt, of those that begin with this letter.
+const fn references(first: u8) -> &'static [&'static [u8]] {
+    match first {
+        b'a' => &[b"audio"],
+        b'c' => &[b"cached", b"container", b"context_management", b"conversation"],
+        b'd' => &[b"data:", b"document"],
+        b'f' => &[b"file", b"functionResponse", b"function_response", b"functions"],
+        b'i' => &[b"image", b"inline", b"input_"],
+        b'm' => &[b"mcp_servers"],
+        b'p' => &[b"previous_response_id", b"prompt"],
+        b's' => &[b"store"],
+        b't' => &[b"tool_result", b"tools"],
+        b'u' => &[b"url"],
+        b'v' => &[b"video"],
+        b'w' => &[b"web_search_options"],
+        _ => &[],
+    }
+}
 
 /// Input tokens of a request, estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,8 +120,21 @@ pub const fn output_tokens(chars: u64) -> u64 {
 pub fn plausible_input_tokens(body: &[u8]) -> u64 {
     let bytes = body.len() as u64;
     // A long body is not searched: what it could be wrong by is no more than its own size.
-    let refers = body.len() > SEARCHED || REFERENCES.iter().any(|name| memchr::memmem::find(body, name).is_some());
+    let refers = body.len() > SEARCHED || refers_elsewhere(body);
     bytes.saturating_add(if refers { LARGEST_INPUT } else { ADDED_INPUT })
+}
+
+/// Whether something in a body begins as one of [`references`]. Every quote is looked at, whatever it is in the body.
+fn refers_elsewhere(body: &[u8]) -> bool {
+    memchr::memchr2_iter(b'"', b'\\', body).any(|place| {
+        let found = body.get(place..).unwrap_or_default();
+        match found {
+            [b'"', text @ ..] => {
+                text.first().is_some_and(|first| references(*first).iter().any(|one| text.starts_with(one)))
+            }
+            _ => found.starts_with(ESCAPED_LETTER),
+        }
+    })
 }
 
 /// More output tokens than this are no plausible count of answers of which `chars` characters were seen: four a character,
@@ -197,6 +204,16 @@ mod tests {
         ] {
             assert_eq!(plausible_input_tokens(reference), reference.len() as u64 + LARGEST_INPUT);
         }
+        for plain in [
+            &br#"{"content":"some tools \n of \"art"}"#[..],
+            br#"{"content":"\\","role":"user"}"#,
+            br#"{"content":"""#,
+            br"\",
+        ] {
+            assert_eq!(plausible_input_tokens(plain), plain.len() as u64 + ADDED_INPUT);
+        }
+        let long = [b'x'; SEARCHED + 1];
+        assert_eq!(plausible_input_tokens(&long), long.len() as u64 + LARGEST_INPUT);
         let allowance = |max_output, candidates| Allowance { max_output, thinking: 0, candidates };
         assert_eq!(plausible_output_tokens(allowance(None, 1), 10), LARGEST_OUTPUT);
         assert_eq!(plausible_output_tokens(allowance(Some(10), 2), 0), 20 + 2 * LARGEST_REASONING);

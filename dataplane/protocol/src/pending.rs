@@ -23,15 +23,19 @@ pub struct PendingStream {
 }
 
 impl PendingStream {
-    /// For a call of this operation; `context` is what its answer would be made with. None where the answer comes in one
+    /// For a call of this operation; `context` gives what its answer would be made with. None where the answer comes in one
     /// piece, or may do so although a stream is asked for (sound, pictures): nothing may stand before it that a client
     /// would not take for the answer.
-    pub(crate) fn new(operation: Operation, framing: Framing, context: ResponseContext) -> Option<Self> {
+    pub(crate) fn new(
+        operation: Operation,
+        framing: Framing,
+        context: impl FnOnce() -> ResponseContext,
+    ) -> Option<Self> {
         let promised = match operation {
             Operation::Direct(direct) => direct.promises_events(framing),
             _ => framing != Framing::Whole,
         };
-        promised.then_some(Self { operation, framing, context })
+        promised.then(|| Self { operation, framing, context: context() })
     }
 
     /// The content type of the stream, whatever will be in it.
@@ -71,7 +75,7 @@ mod tests {
 
     fn pending(operation: Operation, framing: Framing) -> PendingStream {
         let reply = ResponseContext { model: "m".into(), id: "r1".into(), created: 7, ..ResponseContext::default() };
-        PendingStream::new(operation, framing, reply).expect("a stream")
+        PendingStream::new(operation, framing, || reply).expect("a stream")
     }
 
     fn text(bytes: &Bytes) -> String {
@@ -125,13 +129,11 @@ mod tests {
 
     #[test]
     fn a_whole_answer_is_not_kept_open() {
-        assert!(PendingStream::new(Operation::ChatCompletions, Framing::Whole, ResponseContext::default()).is_none());
+        let is_pending =
+            |operation, framing| PendingStream::new(operation, framing, ResponseContext::default).is_some();
+        assert!(!is_pending(Operation::ChatCompletions, Framing::Whole));
         for direct in [Direct::ImageGenerations, Direct::Transcriptions] {
-            let operation = Operation::Direct(direct);
-            assert!(
-                PendingStream::new(operation, Framing::Sse, ResponseContext::default()).is_none(),
-                "may be no events"
-            );
+            assert!(!is_pending(Operation::Direct(direct), Framing::Sse), "may be no events");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Tap {
 
 /// Whether an event is an error as its dialect writes one.
 pub(crate) fn names_error(operation: Operation, frame: Frame<'_>) -> bool {
-    let Some(body) = Outline::read(frame.data) else { return false };
+    let Some(body) = Outline::read(frame.data.as_bytes()) else { return false };
     let says = |name: &str| body.get(name).is_some_and(|value| value.kind != crate::scan::Kind::Null);
     match operation {
         Operation::Responses => says("type"),

@@ -7,12 +7,20 @@ const MAX_MODEL_CHARS: usize = 128;
 /// `max` characters long; `…` behind them says that there were more.
 pub(super) fn printable(text: &str, max: usize) -> String {
     let mut letters = text.chars();
+    if is_plain(text, max) {
+        return text.to_owned();
+    }
     let mut out: String =
         letters.by_ref().take(max).map(|letter| if is_invisible(letter) { '\u{fffd}' } else { letter }).collect();
     if letters.next().is_some() {
         out.push('…');
     }
     out
+}
+
+/// Whether it stays as it is, as nearly all texts do: short, and of letters that each take a byte and show.
+fn is_plain(text: &str, max: usize) -> bool {
+    text.len() <= max && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Control characters, line and paragraph separators, marks of direction and letters without width: none of them shows, and
@@ -28,6 +36,9 @@ fn is_invisible(letter: char) -> bool {
 
 /// A client's model id for messages and records: bounded, since it may be anything.
 pub(super) fn clip_model(model: &str) -> String {
+    if is_plain(model, MAX_MODEL_CHARS) {
+        return model.to_owned();
+    }
     model.chars().filter(|letter| !is_invisible(*letter)).take(MAX_MODEL_CHARS).collect()
 }
 

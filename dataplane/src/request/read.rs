@@ -251,9 +251,14 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 
 /// What a body is called that is not called JSON, without parameters. Only a hint: curl calls everything a form.
 fn foreign_content_type(headers: &HeaderMap) -> Option<String> {
-    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
-    let is_json = kind.is_empty() || kind == "application/json" || kind == "text/json" || kind.ends_with("+json");
-    (!is_json).then(|| kind.chars().take(64).collect())
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim();
+    let is = |name: &str| kind.eq_ignore_ascii_case(name);
+    let suffix = kind.rfind('+').and_then(|plus| kind.get(plus..));
+    let is_json = kind.is_empty()
+        || is("application/json")
+        || is("text/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"));
+    (!is_json).then(|| kind.to_ascii_lowercase().chars().take(64).collect())
 }
 
 fn begins_like_json(body: &[u8]) -> bool {

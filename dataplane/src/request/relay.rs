@@ -13,7 +13,7 @@ mod whole;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 
 pub use body::ResponseBody;
 pub use ready_bytes::BodyError;
@@ -29,11 +29,13 @@ use super::{
     warnings,
 };
 
+const WARNINGS: HeaderName = HeaderName::from_static("x-routeapi-warnings");
+
 /// Hands an answer over. The guard goes with an upstream's and settles at its end; the gateway's own counts as delivered.
 pub(super) fn relay(answer: Answer, mut guard: Guard) -> Response<ResponseBody> {
     let mut headers = answer_headers(&answer);
     if let Some(value) = warnings::header(guard.attempts.warnings()) {
-        headers.insert("x-routeapi-warnings", value);
+        headers.insert(WARNINGS, value);
     }
     CommonHeaders::of(&guard).insert_into(&mut headers);
     let status = answer.status;

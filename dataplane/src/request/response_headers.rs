@@ -3,9 +3,12 @@
 //! stay behind.
 
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
+
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const UPSTREAM: HeaderName = HeaderName::from_static("x-routeapi-upstream");
 
 /// What an answer is, and what SDKs and their users read of it (docs/protocols/README.md): the vendor's id for support,
 /// when to try again, and what is left of the vendor's rates. Never the provider's account (`openai-organization`,
@@ -78,20 +81,18 @@ pub(super) fn rewritten(headers: &mut HeaderMap, content_type: &'static str) {
 /// Each event shall reach the client at once, also through a proxy in front (nginx reads the second header).
 pub(super) fn unbuffered(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 /// Says which of the route's upstreams answered.
 pub(in crate::request) fn name_upstream(headers: &mut HeaderMap, upstream: &str) {
     if let Ok(value) = HeaderValue::from_str(upstream) {
-        headers.insert("x-routeapi-upstream", value);
+        headers.insert(UPSTREAM, value);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     #[test]

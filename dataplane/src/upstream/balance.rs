@@ -34,6 +34,9 @@ pub fn order(
     Selection { strategy, now, tenant, session }: Selection<'_>,
     mut random: impl FnMut(u64) -> u64,
 ) -> Vec<Arc<Upstream>> {
+    if let [only] = candidates {
+        return if only.weight > 0 { vec![Arc::clone(only)] } else { Vec::new() };
+    }
     let mut ready: Vec<&Arc<Upstream>> = Vec::with_capacity(candidates.len());
     let mut out_until: Vec<(Instant, &Arc<Upstream>)> = Vec::new();
     for upstream in candidates.iter().filter(|upstream| upstream.weight > 0) {

@@ -227,7 +227,7 @@ impl ParsedRequest {
 
     /// The client's stream while no upstream has answered; none if it wants the answer in one piece.
     pub fn pending(&self, id: impl Into<String>, created: i64) -> Option<PendingStream> {
-        PendingStream::new(self.operation(), self.framing, self.response_context(id, created))
+        PendingStream::new(self.operation(), self.framing, || self.response_context(id, created))
     }
 
     /// What the encoder of the answer must know: `id` is one for the answer without a dialect's prefix, `created` is

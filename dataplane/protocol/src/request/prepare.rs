@@ -1,6 +1,6 @@
 //! From a client's request to an upstream's: which lane, and the request on it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{cell::LazyCell, collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 
@@ -14,9 +14,7 @@ use super::{
     restrict::{self, Restriction},
 };
 use crate::{
-    codec::{
-        Malformed, Target, chat::limit_name, field::Name, messages, request_echo::RequestEcho, responses::request_echo,
-    },
+    codec::{Malformed, Target, field::Name, messages, request_echo::RequestEcho, responses::request_echo},
     count,
     dialect::{Family, Operation},
     direct::{Direct, Gives},
@@ -373,8 +371,7 @@ impl ParsedRequest {
 
     /// Takes out what the upstream's model is said not to take. `passes` says whether the upstream reads the body itself.
     fn restrict(&self, to: Destination<'_>, passes: bool, report: &mut Report) -> Vec<Edit> {
-        let chat_limit = to.limits.chat_limit.unwrap_or_else(|| limit_name(self.target(to).table_id()));
-        let restriction = Restriction { limits: to.limits, passes, chat_limit };
+        let restriction = Restriction { limits: to.limits, passes, model: self.target(to).table_id() };
         restrict::edits(self.operation(), &self.body, &self.scan, restriction, report)
     }
 
@@ -389,7 +386,8 @@ impl ParsedRequest {
             return Ok(Vec::new());
         }
         let name = if in_path { host.resource_name(model) } else { model.to_owned() };
-        let written = Bytes::from(serde_json::Value::from(name.as_str()).to_string());
+        // Most requests name the model as the upstream does.
+        let written = LazyCell::new(|| Bytes::from(serde_json::Value::from(name.as_str()).to_string()));
         let mut left = most.saturating_sub(body.len());
         let (mut edits, mut fits) = (Vec::new(), true);
         let mut rename = |value: Option<&Value>| {
@@ -401,7 +399,7 @@ impl ParsedRequest {
                     None => fits = false,
                 }
                 if fits {
-                    edits.push(Edit { span: value.span.clone(), with: written.clone() });
+                    edits.push(Edit { span: value.span.clone(), with: Bytes::clone(&written) });
                 }
             }
         };

@@ -15,6 +15,7 @@ pub use self::held::Held;
 pub(super) use self::held::held;
 use self::tables::{Act, Group, Neutral, Row, Step};
 use crate::{
+    codec::chat::limit_name,
     dialect::Operation,
     limits::{ChatLimit, Feature, ModelLimits},
     report::Report,
@@ -33,13 +34,13 @@ const ANSWER_SHARE: u64 = 4;
 
 /// How a body is restricted for one upstream.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Restriction {
+pub(super) struct Restriction<'a> {
     /// What the model takes.
     pub limits: ModelLimits,
     /// Whether the upstream reads the edited body itself.
     pub passes: bool,
-    /// Chat's name for the output limit at this model, where the client names none.
-    pub chat_limit: ChatLimit,
+    /// The model that Chat's name for the output limit follows, where nobody says which it is.
+    pub model: &'a str,
 }
 
 /// The edits, and what they are said to be.
@@ -47,7 +48,7 @@ pub(super) fn edits(
     operation: Operation,
     body: &[u8],
     scan: &Scan,
-    restriction: Restriction,
+    restriction: Restriction<'_>,
     report: &mut Report,
 ) -> Vec<Edit> {
     let limits = restriction.limits;
@@ -76,7 +77,7 @@ pub(super) fn edits(
     if restriction.passes {
         cutter.fit_budget(scan);
     }
-    cutter.limit_what_is_unlimited(&whole, scan, restriction.chat_limit.name());
+    cutter.limit_what_is_unlimited(&whole, scan, restriction.model);
     cutter.edits
 }
 
@@ -273,10 +274,10 @@ impl Cutter<'_> {
     }
 
     /// A route's limit holds for a client that names none as well. Anthropic's clients have to name one.
-    fn limit_what_is_unlimited(&mut self, whole: &Value, scan: &Scan, chat_limit: &str) {
+    fn limit_what_is_unlimited(&mut self, whole: &Value, scan: &Scan, model: &str) {
         let Some(most) = self.most.filter(|_| self.limits.route_max_output.is_some() && !self.limited) else { return };
         let (member, configs): (&str, &[&str]) = match self.operation {
-            Operation::ChatCompletions => (chat_limit, &[]),
+            Operation::ChatCompletions => (self.limits.chat_limit.unwrap_or_else(|| limit_name(model)).name(), &[]),
             Operation::Responses => ("max_output_tokens", &[]),
             Operation::GenerateContent => ("maxOutputTokens", &["generationConfig", "generation_config"]),
             Operation::Converse => ("maxTokens", &["inferenceConfig"]),

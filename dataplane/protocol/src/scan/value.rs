@@ -86,6 +86,11 @@ impl Value {
         std::str::from_utf8(written.get(1..written.len().checked_sub(1)?)?).ok().map(Cow::Borrowed)
     }
 
+    /// The text of a string that is at most [`MAX_TREE`] bytes long as it is written; none for other kinds.
+    pub fn small_text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
+        if self.span.len() <= MAX_TREE { self.text(body) } else { None }
+    }
+
     /// A number as a count; none for other kinds and for what is not a whole number from 0.
     pub fn count(&self, body: &[u8]) -> Option<u64> {
         match self.kind {

@@ -35,7 +35,7 @@ impl Chat {
             _ => {}
         });
         if (matters || !answers)
-            && let Some(chunk) = Outline::read(data)
+            && let Some(chunk) = Outline::read(data.as_bytes())
         {
             self.parsed(&chunk, data, seen);
         }
@@ -49,7 +49,7 @@ impl Chat {
         let counts = chunk.small("usage").filter(Value::is_object);
         let choices = chunk.get("choices").filter(|choices| choices.kind != Kind::Null);
         failed_bare(Family::OpenAi, data.as_bytes(), counts.is_some() || choices.is_some(), seen);
-        identified(chunk.small("id").as_ref(), chunk.small("model").as_ref(), seen);
+        identified(chunk.small_text("id"), chunk.small_text("model"), seen);
         self.identified |= seen.response_id.is_some();
         if let Some(counts) = counts {
             seen.count(usage::openai(&counts));

@@ -21,12 +21,12 @@ pub(super) fn event(frame: Frame<'_>, seen: &mut ResponseStats) {
         // A call or a picture.
         Some("contentBlockStart") => seen.content = true,
         Some("messageStop") => {
-            if let Some(body) = Outline::read(frame.data) {
+            if let Some(body) = Outline::read(frame.data.as_bytes()) {
                 finished(&body, seen);
             }
         }
         Some("metadata") => {
-            if let Some(body) = Outline::read(frame.data) {
+            if let Some(body) = Outline::read(frame.data.as_bytes()) {
                 counted(&body, seen);
                 // What comes last, unless it holds no more than times.
                 seen.complete = seen.finish.is_some() && seen.usage.is_some() && seen.error.is_none();

@@ -23,7 +23,7 @@ pub(crate) struct Gemini {
 
 impl Gemini {
     pub(super) fn event(&mut self, data: &str, seen: &mut ResponseStats) {
-        if let Some(chunk) = Outline::read(data) {
+        if let Some(chunk) = Outline::read(data.as_bytes()) {
             self.parsed(&chunk, seen);
         }
     }
@@ -40,7 +40,8 @@ impl Gemini {
             failed(Family::Gemini, &json!({ "error": error }), seen);
             return;
         }
-        identified(small("responseId").as_ref(), small("modelVersion").as_ref(), seen);
+        let text = |value: Option<ScanValue>| value.and_then(|value| value.small_text(chunk.text));
+        identified(text(get("responseId")), text(get("modelVersion")), seen);
         if let Some(counts) = small("usageMetadata").filter(Value::is_object) {
             seen.count(usage::gemini(&counts));
         }

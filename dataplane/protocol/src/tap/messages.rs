@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     json_scan::{self, Begins},
-    outline::{Outline, failed, failed_bare, identified},
+    outline::{Outline, failed, failed_bare, identified, text_of},
 };
 use crate::{
     codec::{
@@ -26,7 +26,7 @@ pub(super) fn event(frame: Frame<'_>, seen: &mut ResponseStats) {
             seen.delivered(chars);
         }
         _ => {
-            if let Some(body) = Outline::read(frame.data) {
+            if let Some(body) = Outline::read(frame.data.as_bytes()) {
                 parsed(&body, frame.data, seen);
             }
         }
@@ -42,7 +42,7 @@ fn parsed(body: &Outline<'_>, data: &str, seen: &mut ResponseStats) {
                 seen.error.get_or_insert_with(began_again);
             }
             let message = body.some(body.get("message"), ["id", "model", "usage"]);
-            identified(message.get("id"), message.get("model"), seen);
+            identified(text_of(&message, "id"), text_of(&message, "model"), seen);
             counted(message.get("usage"), seen);
         }
         Some("content_block_start") => {

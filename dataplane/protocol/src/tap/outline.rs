@@ -1,5 +1,7 @@
 //! What can be read of an event or a document without a tree of it, and what it says of the answer.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::{
@@ -17,13 +19,17 @@ pub(super) struct Outline<'a> {
 }
 
 impl<'a> Outline<'a> {
-    pub(super) fn read(text: &'a str) -> Option<Self> {
-        let text = text.as_bytes();
+    pub(super) fn read(text: &'a [u8]) -> Option<Self> {
         Some(Self { text, scan: Scan::read(text).ok()? })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&ScanValue> {
         self.scan.last(self.text, name)
+    }
+
+    /// A member that is a string, if it is small.
+    pub(super) fn small_text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name)?.small_text(self.text)
     }
 
     /// A member as a tree, if it is small.
@@ -52,9 +58,14 @@ pub(super) fn failed(family: Family, body: &Value, seen: &mut ResponseStats) {
     seen.error.get_or_insert_with(|| understand::event(family, body));
 }
 
+/// A member of a tree that is a string.
+pub(super) fn text_of<'a>(object: &'a Value, name: &str) -> Option<Cow<'a, str>> {
+    object.get(name).and_then(Value::as_str).map(Cow::Borrowed)
+}
+
 /// Notes id and model of the answer, once.
-pub(super) fn identified(id: Option<&Value>, model: Option<&Value>, seen: &mut ResponseStats) {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-    seen.response_id = seen.response_id.take().or_else(|| text(id));
-    seen.response_model = seen.response_model.take().or_else(|| text(model));
+pub(super) fn identified(id: Option<Cow<'_, str>>, model: Option<Cow<'_, str>>, seen: &mut ResponseStats) {
+    let said = |text: Option<Cow<'_, str>>| text.filter(|text| !text.is_empty()).map(Cow::into_owned);
+    seen.response_id = seen.response_id.take().or_else(|| said(id));
+    seen.response_model = seen.response_model.take().or_else(|| said(model));
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     json_scan::{self, Begins},
-    outline::{Outline, failed, identified},
+    outline::{Outline, failed, identified, text_of},
 };
 use crate::{
     dialect::Family, ir::FinishReason, response_stats::ResponseStats, scan::Value as ScanValue, usage, wire::sse::Frame,
@@ -45,7 +45,7 @@ impl Responses {
             b"error",
         ];
         if matters.contains(&kind)
-            && let Some(body) = Outline::read(frame.data)
+            && let Some(body) = Outline::read(frame.data.as_bytes())
         {
             parsed(kind, &body, seen);
         }
@@ -71,7 +71,7 @@ fn parsed(kind: &[u8], body: &Outline<'_>, seen: &mut ResponseStats) {
 /// A response object, whole or inside an event; an error is read from what it stands in.
 pub(super) fn response(body: &Outline<'_>, object: Option<&ScanValue>, in_event: bool, seen: &mut ResponseStats) {
     let response = body.some(object, ["id", "model", "usage", "status", "incomplete_details", "error"]);
-    identified(response.get("id"), response.get("model"), seen);
+    identified(text_of(&response, "id"), text_of(&response, "model"), seen);
     if let Some(counts) = response.get("usage").filter(|counts| counts.is_object()) {
         seen.count(usage::openai(counts));
     }

@@ -20,9 +20,10 @@ use crate::{
 /// short or that lacks what every answer holds.
 pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
     let mut seen = ResponseStats::default();
-    let outline = Outline::read(std::str::from_utf8(body).ok()?)?;
+    let outline = Outline::read(body)?;
     let scan = &outline.scan;
     let member = |name: &str| outline.small(name);
+    let text = |name: &str| outline.small_text(name);
     if operation != Operation::Responses
         && let Some(error) = member("error").filter(is_error)
     {
@@ -42,7 +43,7 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
     seen.complete = true;
     match operation {
         Operation::ChatCompletions | Operation::Direct(Direct::Completions) => {
-            identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
+            identified(text("id"), text("model"), &mut seen);
             chat::delta(span("choices"), &mut seen, |_, _| {});
             if let Some(choices) = scan.last(body, "choices") {
                 choices.each_element(body, |choice| chat::choice(body, &choice, &mut seen));
@@ -56,7 +57,7 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
             responses::response(&outline, Some(&whole), false, &mut seen);
         }
         Operation::Messages => {
-            identified(member("id").as_ref(), member("model").as_ref(), &mut seen);
+            identified(text("id"), text("model"), &mut seen);
             seen.delivered(messages::delivered(span("content")));
             if let Some(word) = scan.last(body, "stop_reason").and_then(|word| word.text(body)) {
                 messages::finished(&word, &mut seen);
@@ -68,14 +69,14 @@ pub(crate) fn look(operation: Operation, body: &[u8]) -> Option<ResponseStats> {
         }
         Operation::Converse => converse::whole(&outline, scan.last(body, "output"), &mut seen),
         Operation::Embeddings => {
-            identified(None, member("model").as_ref(), &mut seen);
+            identified(None, text("model"), &mut seen);
             count(member("usage"), Family::OpenAi, &mut seen);
         }
         Operation::EmbedContent | Operation::BatchEmbedContents | Operation::Predict => {
             count(member("usageMetadata"), Family::Gemini, &mut seen);
         }
         Operation::Direct(_) => {
-            identified(None, member("model").as_ref(), &mut seen);
+            identified(None, text("model"), &mut seen);
             for counts in ["usage", "meta"].into_iter().filter_map(member) {
                 if let Some(used) = usage::direct(&counts) {
                     seen.count(used);

@@ -6,6 +6,7 @@
 
 mod config;
 mod metrics;
+pub(crate) mod page;
 mod upstreams;
 
 use std::{
@@ -18,20 +19,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use tokio::task::spawn_blocking;
 
+use self::page::{OPEN_METRICS, check, respond, text};
 use crate::{
     clock,
     config::store::{Link, Store},
     server::{Drain, Handle},
 };
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// How often the traffic runtime reports.
@@ -135,10 +135,8 @@ impl Admin {
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+        if let Some(refused) = page::refuse_writing(method) {
+            return refused;
         }
         match path {
             "/livez" => check(&[("traffic-runtime", self.0.watchdog.is_alive(), None)]),
@@ -162,9 +160,7 @@ impl Admin {
 impl AdminState {
     fn metrics(&self) -> Result<String, String> {
         self.series.refresh(&self.store);
-        let mut page = String::new();
-        prometheus_client::encoding::text::encode(&mut page, &self.registry).map_err(|error| error.to_string())?;
-        Ok(page)
+        page::encode(&self.registry)
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "pages are made by functions of one type")]
@@ -179,26 +175,4 @@ impl Handle for Admin {
     async fn handle(&self, _: SocketAddr, request: Request<Incoming>) -> Response<Self::Body> {
         self.handle_request(request.method(), request.uri().path()).await
     }
-}
-
-/// Each check on a line, as Kubernetes components write theirs with `?verbose`, and why it does not hold.
-fn check(checks: &[(&str, bool, Option<String>)]) -> Response<Full<Bytes>> {
-    let lines = checks.iter().map(|(name, holds, why)| match why {
-        Some(why) if !holds => format!("[-]{name}: {why}\n"),
-        _ => format!("[{}]{name}\n", if *holds { '+' } else { '-' }),
-    });
-    let status =
-        if checks.iter().all(|(_, holds, _)| *holds) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    text(status, &lines.collect::<String>())
-}
-
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    respond(status, TEXT, body.to_owned().into())
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

@@ -5,7 +5,7 @@
 //! the source of configuration, so that neither keeps the other waiting.
 
 mod settling;
-mod shutdown;
+pub(crate) mod shutdown;
 mod source;
 
 use std::{

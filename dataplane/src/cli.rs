@@ -12,6 +12,7 @@ mod render;
 mod run;
 mod selftest;
 mod serve;
+mod sidecar;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -63,6 +64,8 @@ enum Command {
     Run(Box<run::Args>),
     /// Run a gateway in a pod, configured by the operator.
     Serve(Box<serve::Args>),
+    /// Run the gateway's localhost address in an app's pod, which calls with the pod's ServiceAccount token.
+    Sidecar(Box<sidecar::Args>),
     /// Validate manifests.
     Check(check::Args),
     /// Print the configuration that manifests compile to, with secrets redacted.
@@ -101,10 +104,11 @@ impl Cli {
 impl Command {
     fn run(self, log: &Log) -> ExitCode {
         // A pod's log is read by programs, the others' output by people.
-        let is_pod = matches!(self, Self::Serve(_));
+        let is_pod = matches!(self, Self::Serve(_) | Self::Sidecar(_));
         let result = match self {
             Self::Run(args) => run::run(&args, log),
             Self::Serve(args) => serve::serve(*args),
+            Self::Sidecar(args) => sidecar::sidecar(*args),
             Self::Check(args) => check::check(&args),
             Self::Render(args) => render::render(&args),
             Self::Explain(args) => explain::explain(&args),

@@ -72,11 +72,14 @@ pub(crate) use admit::most_output;
 pub use affinity::named_session;
 pub use capabilities::lacking;
 pub use client::RecordClient;
+pub(crate) use common_headers::{REQUEST_ID, name_request};
 pub use deliveries::Deliveries;
 pub use gateway::{Gateway, RequestSettings, SessionSettings};
 pub use offload::Offload;
 pub use overdue::end_overdue;
 pub use relay::{BodyError, ResponseBody};
+pub(crate) use respond::in_dialect;
+pub(crate) use route::{family_of_path, wants_web_socket};
 
 use self::{
     answer::Answer,

@@ -1,5 +1,5 @@
 //! Prints what the gateway costs, beside nginx and a bare hyper proxy measured in the same run: CPU per request and per
-//! chunk, memory at rest, size and start. It prints and never judges: a noisy machine must not fail a change.
+//! chunk, memory at rest, size and start; and what a sidecar costs. It prints and never judges: a noisy machine must not fail a change.
 //!
 //! Every program under test is a process of its own on CPU 1; load and mock share CPU 0. Blocks of requests go through
 //! each in turn, several rounds, so that a drift of the machine hits all alike; medians are printed.
@@ -11,6 +11,7 @@ mod lookups;
 mod mock;
 mod process;
 mod report;
+mod sidecar;
 mod subject;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ enum Part {
     Run(report::Plan),
     /// Count instructions and allocations per request; needs valgrind.
     Instructions(instructions::Plan),
+    /// Measure what a sidecar costs beside calling its gateway.
+    Sidecar(sidecar::Plan),
     /// Measure how long the route of a model id takes to find.
     Lookups,
     /// (internal) The upstream: pre-rendered answers, as cheap as possible.
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().part {
         Part::Run(plan) => runtime(1)?.block_on(report::run(&plan)),
         Part::Instructions(plan) => runtime(1)?.block_on(instructions::run(&plan)),
+        Part::Sidecar(plan) => sidecar::run(&plan),
         Part::Lookups => lookups::run(),
         Part::Mock => runtime(1)?.block_on(mock::serve()),
         Part::Bare { upstream } => runtime(1)?.block_on(bare::serve(&upstream)),

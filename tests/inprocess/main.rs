@@ -43,6 +43,7 @@ mod responses;
 mod responses_upstream;
 mod secrecy;
 mod settings;
+mod sidecar;
 mod stalled;
 mod stored_responses;
 mod streaming;

@@ -56,6 +56,7 @@ bench() {
     cargo build --locked --release -p routeapi-dataplane --bin routeapi &&
         cargo build --locked --release -p routeapi-tests --bin bench &&
         "$target/release/bench" run --routeapi "$target/release/routeapi" &&
+        "$target/release/bench" sidecar --routeapi "$target/release/routeapi" &&
         "$target/release/bench" lookups
 }
 

@@ -37,7 +37,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_millis(2_750);
 const FORCED_EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Waits for the end to be asked for, then goes through it.
-pub(super) async fn run(
+pub(crate) async fn run(
     shutdown: ShutdownTimeouts,
     stop: &CancellationToken,
     drain: &Drain,

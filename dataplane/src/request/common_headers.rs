@@ -14,7 +14,7 @@ pub(super) const REQUEST_LIMIT_HEADERS: [&str; 3] =
 /// The same for tokens.
 pub(super) const TOKEN_LIMIT_HEADERS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-routeapi-request-id");
 
 /// The headers of one response: the request's id under our name and the dialect's, what the token has left, and the wish
 /// to close when draining.
@@ -41,19 +41,7 @@ impl CommonHeaders {
     }
 
     pub(super) fn insert_into(self, headers: &mut HeaderMap) {
-        if let Ok(id) = HeaderValue::from_str(&self.context.id) {
-            let dialects = match self.family {
-                Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
-                Family::Anthropic => Some(HeaderName::from_static("request-id")),
-                Family::Bedrock => Some(HeaderName::from_static("x-amzn-requestid")),
-                Family::Gemini => None,
-            };
-            // An upstream's own id, passed through, is the one its support asks for.
-            if let Some(name) = dialects.filter(|name| !headers.contains_key(name)) {
-                headers.insert(name, id.clone());
-            }
-            headers.insert(REQUEST_ID, id);
-        }
+        name_request(self.family, &self.context.id, headers);
         if let Some(headroom) = self.headroom {
             headroom_headers(headroom, headers);
         }
@@ -61,6 +49,22 @@ impl CommonHeaders {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
+}
+
+/// The request's id, under our name and the dialect's.
+pub(crate) fn name_request(family: Family, id: &str, headers: &mut HeaderMap) {
+    let Ok(id) = HeaderValue::from_str(id) else { return };
+    let dialects = match family {
+        Family::OpenAi => Some(HeaderName::from_static("x-request-id")),
+        Family::Anthropic => Some(HeaderName::from_static("request-id")),
+        Family::Bedrock => Some(HeaderName::from_static("x-amzn-requestid")),
+        Family::Gemini => None,
+    };
+    // An upstream's own id, passed through, is the one its support asks for.
+    if let Some(name) = dialects.filter(|name| !headers.contains_key(name)) {
+        headers.insert(name, id.clone());
+    }
+    headers.insert(REQUEST_ID, id);
 }
 
 /// What the token may still use, as OpenAI says it: of each kind, the limit with the least room.

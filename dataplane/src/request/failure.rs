@@ -172,7 +172,9 @@ impl Failure {
             SendError::ConnectTimeout(_) => (Cause::ConnectTimeout, ProblemKind::Timeout),
             SendError::Saturated(_) | SendError::Refused => (Cause::NoFreeStream, ProblemKind::Overloaded),
             SendError::Descriptors => (Cause::NoDescriptors, ProblemKind::Overloaded),
-            SendError::Closed(_) | SendError::Stale(_) => (Cause::ConnectionClosed, ProblemKind::Upstream),
+            SendError::Closed(_) | SendError::Stale(_) | SendError::Unprocessed(_) => {
+                (Cause::ConnectionClosed, ProblemKind::Upstream)
+            }
             SendError::Unauthorized(_) => (Cause::StaleCredentials, ProblemKind::Upstream),
             SendError::Invalid(_) => (Cause::RequestUnformed, ProblemKind::InvalidRequest),
         }

@@ -64,13 +64,17 @@ fn passthrough_error(raw: RawError) -> Response<Bytes> {
 }
 
 fn render_refusal(refusal: &Refusal, message: String, family: Family, id: &str) -> Response<Bytes> {
-    let problem = problem(refusal, message);
-    let (status, body) = render(family, &problem, id);
+    in_dialect(family, &problem(refusal, message), id)
+}
+
+/// A problem in the words of a dialect, with the headers that say when to try again.
+pub(crate) fn in_dialect(family: Family, problem: &Problem, id: &str) -> Response<Bytes> {
+    let (status, body) = render(family, problem, id);
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
-    if let Some((name, value)) = error_headers(family, &problem) {
+    if let Some((name, value)) = error_headers(family, problem) {
         headers.insert(name, HeaderValue::from_static(value));
     }
     if let Some(millis) = problem.retry_after_ms {

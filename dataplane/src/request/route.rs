@@ -58,7 +58,7 @@ fn family(inbound: &Inbound, headers: &HeaderMap) -> Family {
 }
 
 /// RFC 6455 section 4.1. An upgrade to anything else is an offer, which may be ignored.
-fn wants_web_socket(head: &Parts) -> bool {
+pub(crate) fn wants_web_socket(head: &Parts) -> bool {
     let is_web_socket = |value: &http::HeaderValue| {
         value.to_str().is_ok_and(|value| value.split(',').any(|name| name.trim().eq_ignore_ascii_case("websocket")))
     };
@@ -69,7 +69,7 @@ fn wants_web_socket(head: &Parts) -> bool {
 }
 
 /// In whose dialect a path is spoken, whatever the method.
-fn family_of_path(head: &Parts) -> Family {
+pub(crate) fn family_of_path(head: &Parts) -> Family {
     match inbound::route("POST", head.uri.path(), head.uri.query()) {
         Ok(inbound) => family(&inbound, &head.headers),
         Err(

@@ -65,6 +65,11 @@ impl OutboundBody {
         Self { first, form: Some(Box::new(FormBody { content_type, second, third, tail, has_tail: false })) }
     }
 
+    /// What comes piece by piece, under headers that its sender has set.
+    pub fn streamed(tail: Tail) -> Self {
+        Self::form([Bytes::new(), Bytes::new(), Bytes::new()], HeaderValue::from_static(""), Some(tail))
+    }
+
     /// For the header of that name.
     pub fn content_type(&self) -> HeaderValue {
         match &self.form {

@@ -26,9 +26,10 @@ use super::{
     connect::TimeoutConnector,
     egress::Egress,
     metrics::Metrics,
-    pool::{BoxedIo, ConnectionLifetimes, Dial, Pool, Shared},
+    pool::{BoxedIo, ConnectionLifetimes, Dial, Pool, Shared, Windows},
     proxies::{EgressChoice, ProxyChoice},
     resolve::Resolver,
+    roots,
     tunnel::Dialer,
 };
 use crate::{keepalive, spawn::Spawner};
@@ -152,6 +153,7 @@ impl Clients {
         let shared = Shared {
             lifetimes: self.lifetimes,
             wait: connect,
+            windows: Windows::default(),
             metrics: self.metrics.clone(),
             spawner: self.spawner.clone(),
         };
@@ -233,20 +235,10 @@ impl Clients {
     fn tls(&self, trust: &Trust) -> Result<ClientConfig, InvalidTrust> {
         let roots = match &trust.ca_certificates {
             None => Arc::clone(&self.egress.roots),
-            Some(pem) => Arc::new(private_roots(pem)?),
+            Some(pem) => Arc::new(roots::read(pem.as_bytes()).map_err(InvalidTrust::Certificates)?),
         };
         config(roots, trust.client.as_ref())
     }
-}
-
-fn private_roots(pem: &str) -> Result<RootCertStore, InvalidTrust> {
-    let mut roots = RootCertStore::empty();
-    let invalid = |error: &dyn std::fmt::Display| InvalidTrust::Certificates(error.to_string());
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| invalid(&error))?;
-        roots.add(certificate).map_err(|error| invalid(&error))?;
-    }
-    if roots.is_empty() { Err(invalid(&"no certificate found")) } else { Ok(roots) }
 }
 
 fn config(roots: Arc<RootCertStore>, client: Option<&ClientIdentity>) -> Result<ClientConfig, InvalidTrust> {

@@ -60,6 +60,11 @@ impl Egress {
         }
         Ok(Self { proxies: Arc::new(EnvironmentProxies::read(environment)?), roots: Arc::new(roots) })
     }
+
+    /// The authorities that are trusted where none are named.
+    pub fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots)
+    }
 }
 
 impl Default for Egress {

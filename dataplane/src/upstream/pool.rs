@@ -34,7 +34,7 @@ pub(super) use self::settings::{Dial, Shared};
 pub use self::{
     host::{Host, PooledConnection},
     send::PooledBody,
-    settings::{BoxedIo, ConnectionLifetimes},
+    settings::{BoxedIo, ConnectionLifetimes, Windows},
     upgrade::{Switched, UpgradedIo},
 };
 

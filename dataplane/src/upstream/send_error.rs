@@ -19,7 +19,10 @@ pub enum SendError {
     /// The server refused the stream unprocessed.
     #[error("the server refused the HTTP/2 stream (REFUSED_STREAM)")]
     Refused,
-    /// A kept connection was closed under the request, which the upstream never saw.
+    /// The request was not sent, or the server ended the connection and said that it had not processed it (GOAWAY).
+    #[error("connection closed before the request was processed: {0}")]
+    Unprocessed(String),
+    /// A kept connection was closed under the request, which the upstream most likely never saw.
     #[error("connection closed before the request was processed: {0}")]
     Stale(String),
     /// This process has no file descriptor for a connection: nothing was sent.
@@ -42,9 +45,14 @@ const H2_HEADERS_TOO_BIG: &str = "header too big";
 // === impl SendError ===
 
 impl SendError {
-    /// Whether the upstream never saw the request, so that it can be sent once more at no risk.
+    /// Whether the upstream never saw the request, as far as can be told, so that it can be sent once more.
     pub fn is_unseen(&self) -> bool {
-        matches!(self, Self::Refused | Self::Stale(_))
+        matches!(self, Self::Stale(_)) || self.is_unprocessed()
+    }
+
+    /// Whether that is certain: it was not sent, or the server says so.
+    pub fn is_unprocessed(&self) -> bool {
+        matches!(self, Self::Refused | Self::Unprocessed(_))
     }
 }
 

@@ -21,3 +21,4 @@ mod files;
 mod command_line;
 mod descriptors;
 mod full_pipe;
+mod sidecar;

@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+/// Where a sidecar asks by itself: no record has it.
+const HEALTH: &str = "/healthz";
+
 /// Largest request body that is read.
 const BODY_LIMIT: usize = 64 << 20;
 
@@ -108,6 +111,10 @@ pub(super) async fn exchange(
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     if shared.control && path.starts_with("/_") {
         return Ok(control::answer(&shared, &line, &head.method, path, &body));
+    }
+    if path == HEALTH {
+        shared.paused.subscribe().wait_for(|paused| !paused).await?;
+        return Ok(Response::new(Played::nothing()));
     }
     let (dialect, endpoint) = route(&head.method, &head.uri, &head.headers);
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();

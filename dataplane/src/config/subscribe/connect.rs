@@ -6,7 +6,6 @@
 use std::{
     convert::Infallible,
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -15,7 +14,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -29,25 +27,18 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject},
 };
-use tokio::{
-    net::{TcpStream, lookup_host},
-    sync::mpsc,
-    time::{sleep, timeout},
-};
+use tokio::{net::lookup_host, sync::mpsc, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::session::Features;
-use crate::spawn::Spawner;
+use crate::{happy_eyeballs, spawn::Spawner};
 
-/// For DNS and TCP together. Short: the record of an operator that has just been rolled may hold nothing but pods that are
-/// gone, and other ones a moment later.
+/// For DNS and TCP together. Short: the operator's Service is headless, and the record of one that has just been rolled may
+/// hold nothing but pods that are gone, which answer nothing at all, and other ones a moment later.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// For TLS and the operator's first answer, each.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How much earlier than the next one an address is tried.
-const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(200);
 
 /// As much of an error answer as is worth repeating.
 const MAX_REASON_BYTES: usize = 512;
@@ -155,7 +146,8 @@ pub async fn connect(operator: &Operator, spawner: &Spawner) -> Result<Connectio
     let config = trust(&operator.ca)?;
     let bearer = token(&operator.token)?;
 
-    let connected = timeout(CONNECT_TIMEOUT, async { first_of(lookup_host((host, port)).await?).await }).await;
+    let connected =
+        timeout(CONNECT_TIMEOUT, async { happy_eyeballs::connect(lookup_host((host, port)).await?).await }).await;
     let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
     socket.set_nodelay(true)?;
     let name = ServerName::try_from(host.to_owned())?;
@@ -195,26 +187,6 @@ fn features(headers: &header::HeaderMap) -> Features {
         nack_parts: knows(FEATURE_NACK_PARTS),
         credentials: knows(FEATURE_CREDENTIALS),
     }
-}
-
-/// A socket to the first address that takes one, each tried a moment after the one before it (RFC 8305): the operator's
-/// Service is headless, and its record still holds pods that have just gone, which answer nothing at all.
-async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut attempts: FuturesUnordered<_> = (0..)
-        .zip(addresses)
-        .map(|(place, address)| async move {
-            sleep(CONNECTION_ATTEMPT_DELAY * place).await;
-            TcpStream::connect(address).await
-        })
-        .collect();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    while let Some(attempt) = attempts.next().await {
-        match attempt {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 async fn refused(status: StatusCode, mut body: Incoming) -> ConnectError {
@@ -283,33 +255,8 @@ impl Body for Outgoing {
 #[cfg(test)]
 mod tests {
     use rustls::CertificateError;
-    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
-
-    #[tokio::test]
-    async fn unresponsive_address_does_not_delay_the_next() {
-        // A full queue of connections that nobody accepts swallows further attempts.
-        let silent = TcpSocket::new_v4().unwrap();
-        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let silent = silent.listen(1).unwrap();
-        let mut waiting = Vec::new();
-        while let Ok(socket) = timeout(CONNECTION_ATTEMPT_DELAY, TcpStream::connect(silent.local_addr().unwrap())).await
-        {
-            waiting.push(socket.unwrap());
-        }
-        let answering = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addresses = [silent.local_addr().unwrap(), answering.local_addr().unwrap()];
-        let socket = timeout(CONNECT_TIMEOUT, first_of(addresses.into_iter())).await.unwrap().unwrap();
-        assert_eq!(socket.peer_addr().unwrap(), answering.local_addr().unwrap());
-    }
-
-    #[tokio::test]
-    async fn last_connect_error_is_reported() {
-        assert_eq!(first_of(std::iter::empty()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        assert_eq!(first_of([closed].into_iter()).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-    }
 
     #[test]
     fn wrong_ca_and_absent_operator_give_different_hints() {

@@ -34,9 +34,6 @@ use crate::{
 /// Hung connections with requests are found by HTTP/2 pings.
 const H2_PING_EVERY: Duration = Duration::from_secs(20);
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
-// Windows bound what a slow reader makes this process hold per stream and per connection.
-const H2_STREAM_WINDOW: u32 = 256 << 10;
-const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 pub(super) const H1_BUFFER: usize = 128 << 10;
 
 /// What hyper takes for the limit of streams until the server has said. Ours is [`super::state`]'s; this one is a
@@ -77,7 +74,7 @@ struct AwaitedSettings {
 /// # Errors
 /// When none can be had in time, or the first bytes cannot be sent on it.
 pub(super) async fn open(dial: &Dial, uri: Uri, shared: &Shared) -> Result<Established, SendError> {
-    let Shared { lifetimes, wait: _, metrics, spawner } = shared;
+    let Shared { lifetimes, wait: _, windows, metrics, spawner } = shared;
     let io = dial(uri).await.map_err(|error| connect_error(&*error, metrics))?;
     metrics.opened.inc();
     let open = Counted::in_gauge(metrics.open.clone());
@@ -99,8 +96,8 @@ pub(super) async fn open(dial: &Dial, uri: Uri, shared: &Shared) -> Result<Estab
     let (sender, connection) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
         .initial_max_send_streams(UNKNOWN_STREAM_LIMIT)
-        .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .initial_stream_window_size(windows.stream)
+        .initial_connection_window_size(windows.connection)
         .keep_alive_interval(H2_PING_EVERY)
         .keep_alive_timeout(H2_PING_TIMEOUT)
         .handshake(io)

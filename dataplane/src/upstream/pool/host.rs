@@ -108,7 +108,7 @@ impl Host {
     }
 
     /// Closes the connections that are too old or were not used for too long.
-    pub(super) fn expire(self: &Arc<Self>) {
+    pub fn expire(self: &Arc<Self>) {
         self.update(|state| state.expire(Instant::now()));
     }
 

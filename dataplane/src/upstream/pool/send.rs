@@ -89,12 +89,14 @@ impl PooledConnection {
             self.host.update(|state| state.retire(id));
             return Err(SendError::Refused);
         }
+        let is_unprocessed = is_unsent || describe.is_some_and(is_over);
         let is_stale = has_answered.load(Ordering::Relaxed) && broke_off(&error);
-        if !is_unsent && !describe.is_some_and(is_over) && !is_stale {
+        if !is_unprocessed && !is_stale {
             return Err(answer_error(&error));
         }
         self.host.update(|state| state.retire_until(newest));
-        Err(SendError::Stale(error.to_string()))
+        let why = error.to_string();
+        Err(if is_unprocessed { SendError::Unprocessed(why) } else { SendError::Stale(why) })
     }
 }
 
@@ -114,8 +116,11 @@ async fn http1(
         Err(mut error) => {
             let is_unsent = error.take_message().is_some();
             let error = error.into_error();
-            let is_stale = is_unsent || (connection.has_answered && broke_off(&error));
-            Err(if is_stale { SendError::Stale(error.to_string()) } else { answer_error(&error) })
+            Err(match (is_unsent, connection.has_answered && broke_off(&error)) {
+                (true, _) => SendError::Unprocessed(error.to_string()),
+                (false, true) => SendError::Stale(error.to_string()),
+                (false, false) => answer_error(&error),
+            })
         }
     }
 }

@@ -34,6 +34,15 @@ pub struct ConnectionLifetimes {
     pub max_age: Option<Duration>,
 }
 
+/// HTTP/2 flow-control windows in bytes: they bound what a slow reader makes this process hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Windows {
+    /// Of a stream.
+    pub stream: u32,
+    /// Of a connection, for all of its streams together.
+    pub connection: u32,
+}
+
 /// What all hosts of a pool share.
 #[derive(Clone, Debug)]
 pub(in crate::upstream) struct Shared {
@@ -41,6 +50,8 @@ pub(in crate::upstream) struct Shared {
     pub lifetimes: ConnectionLifetimes,
     /// How long a request waits for an HTTP/2 stream.
     pub wait: Duration,
+    /// Of HTTP/2 connections.
+    pub windows: Windows,
     /// What is counted.
     pub metrics: Metrics,
     /// Runs the tasks that open and drive connections.
@@ -50,5 +61,11 @@ pub(in crate::upstream) struct Shared {
 impl Default for ConnectionLifetimes {
     fn default() -> Self {
         Self { idle: Duration::from_secs(50), max_age: Some(Duration::from_secs(600)) }
+    }
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self { stream: 256 << 10, connection: 4 << 20 }
     }
 }

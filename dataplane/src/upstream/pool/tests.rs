@@ -88,7 +88,13 @@ fn host(is_http2: bool, lifetimes: ConnectionLifetimes) -> (Arc<Host>, mpsc::Unb
             Ok(Box::new(Pipe { io: TokioIo::new(client), is_http2 }) as BoxedIo)
         })
     });
-    let shared = Shared { lifetimes, wait: 5 * SECOND, metrics: Metrics::default(), spawner: Spawner::default() };
+    let shared = Shared {
+        lifetimes,
+        wait: 5 * SECOND,
+        windows: Windows::default(),
+        metrics: Metrics::default(),
+        spawner: Spawner::default(),
+    };
     let scheme = if is_http2 { Scheme::HTTPS } else { Scheme::HTTP };
     let host = Pool::new(dial, shared).new_host(&scheme, &"upstream.example:8000".parse().unwrap()).unwrap();
     (host, connections)

@@ -5,6 +5,7 @@
 
 mod check;
 mod explain;
+pub mod inject;
 mod manifests;
 mod options;
 mod output;

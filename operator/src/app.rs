@@ -22,6 +22,7 @@ use crate::{
     connections::ConnectionLimiter,
     context::Context,
     index::Index,
+    injection,
     lease::Election,
     preflight::{self, event_recorder::EventRecorder},
     publish::Publisher,
@@ -45,6 +46,8 @@ pub struct Operator {
     pub config: SocketAddr,
     /// The address of the admin port.
     pub admin: SocketAddr,
+    /// The address of the webhook that adds sidecars, if there is one.
+    pub injection: Option<SocketAddr>,
     /// Counters and gauges, for tests.
     pub metrics: Arc<Metrics>,
     leader: channel::Receiver<bool>,
@@ -66,7 +69,9 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
     };
     let push_listener = bind("--listen", settings.listen)?;
     let admin_listener = bind("--admin", settings.admin)?;
+    let injection_listener = settings.sidecar.injection_listen.map(|at| bind("--injection-listen", at)).transpose()?;
     let (config, admin_at) = (push_listener.local_addr()?, admin_listener.local_addr()?);
+    let injection_at = injection_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
     let shutdown = CancellationToken::new();
     let context = Context {
@@ -85,7 +90,7 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
 
     let mut graceful = JoinSet::new();
     graceful.spawn(election.run(shutdown.clone()));
-    let tls = TlsAcceptor::from(tls::server(&certificates)?);
+    let tls = TlsAcceptor::from(tls::server(&certificates, b"h2")?);
     graceful.spawn(push::serve(push_server(&settings, &context, &shutdown), push_listener, tls));
 
     let admin = Admin {
@@ -99,6 +104,11 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
     let certificate_controller =
         CertificateController::new(&settings, &context, Arc::clone(&certificates), leader.clone());
     let mut others = JoinSet::new();
+    if let Some(listener) = injection_listener {
+        let tasks = injection::Tasks { graceful: &mut graceful, others: &mut others };
+        let stop = (listener, shutdown.clone());
+        injection::start(tasks, (&settings, &context), (&certificates, leader.clone()), stop)?;
+    }
     others.spawn(admin::serve(Arc::new(admin), admin_listener, shutdown.clone()));
     let events = EventRecorder::new(&settings, &context.client);
     others.spawn(preflight::run(context.client.clone(), events, crds));
@@ -111,7 +121,8 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
     watch::start(&mut others, &settings, &context);
 
     info!(%config, admin = %admin_at, identity = settings.identity, "started");
-    Ok(Operator { config, admin: admin_at, metrics: context.metrics, leader, shutdown, graceful, others })
+    let (admin, metrics) = (admin_at, context.metrics);
+    Ok(Operator { config, admin, injection: injection_at, metrics, leader, shutdown, graceful, others })
 }
 
 /// Runs an operator until `stop` completes, then stops it gracefully.

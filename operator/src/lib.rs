@@ -11,6 +11,7 @@ pub mod connections;
 pub mod context;
 mod field_manager;
 pub mod index;
+pub mod injection;
 pub mod issuer;
 pub mod lease;
 mod log_limiter;

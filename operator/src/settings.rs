@@ -1,6 +1,8 @@
 //! Flags and environment variables of `routeapi-operator run`. The chart sets the names that depend on the release. No decisions
 //! are made here, and there are no defaults of the kinds.
 
+pub mod sidecar;
+
 use std::{collections::BTreeSet, net::SocketAddr, str::FromStr};
 
 use http::Uri;
@@ -9,6 +11,7 @@ use routeapi_crds::value::Duration;
 use routeapi_process::{DefaultHost, listen};
 
 use crate::index::usage::NamespaceLimits;
+use sidecar::SidecarSettings;
 
 /// The operator's settings.
 #[derive(Clone, Debug, clap::Args)]
@@ -145,6 +148,10 @@ pub struct Settings {
     /// watch Secrets of apps. At most 20 reads per second in all, so less often with more than 100 tokens. 0s: never
     #[arg(long, env = "ROUTEAPI_SECRET_CHECK", default_value = "5s")]
     pub secret_check: Duration,
+
+    /// Everything about sidecars.
+    #[command(flatten)]
+    pub sidecar: SidecarSettings,
 }
 
 /// An address to listen on; all addresses if there is only a port.
@@ -215,7 +222,8 @@ impl Settings {
     pub fn addresses(&self) -> AddressRules {
         let rules = AddressRules::from(AddressPolicy::in_cluster(self.allow_loopback_upstreams));
         let gateway = self.gateway_url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-        let services = [Some(&self.service), self.gateway_service.as_ref()].into_iter().flatten();
+        let injection = self.sidecar.injection_service.as_ref();
+        let services = [Some(&self.service), self.gateway_service.as_ref(), injection].into_iter().flatten();
         let names = services.flat_map(|service| self.names_of(service)).chain(gateway);
         rules.with_api_server(self.api_server_host.as_deref().unwrap_or_default()).with_gateway(names)
     }
@@ -236,6 +244,13 @@ impl Settings {
         let mut names = self.names_of(&self.service);
         names.push("localhost".to_owned());
         names
+            .extend(self.sidecar.injection_service.as_ref().map(|service| format!("{service}.{}.svc", self.namespace)));
+        names
+    }
+
+    /// The names in the certificate that is issued for the gateway.
+    pub fn gateway_dns_names(&self) -> Vec<String> {
+        self.gateway_service.iter().flat_map(|service| self.names_of(service)).collect()
     }
 }
 

@@ -1,9 +1,11 @@
 //! The serving certificate, and the CAs that the operator's replicas trust.
 //!
-//! [`material`] decides (pure) what the Secret should contain, [`controller`] reads and writes it. The certificate is looked up at
+//! [`material`] decides (pure) what the Secret should contain, [`controller`] reads and writes it, and has [`gateway`] issue one
+//! for the gateway. The certificate is looked up at
 //! every handshake, so a renewed one is used from the next connection on.
 
 pub mod controller;
+pub mod gateway;
 pub mod material;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub struct Certificates {
 struct Served {
     certificate: Arc<CertifiedKey>,
     trusted: Vec<CertificateDer<'static>>,
+    bundle: String,
 }
 
 /// Why a certificate cannot be served.
@@ -59,12 +62,13 @@ impl Certificates {
             PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| CertificateError::Pem("tls.key", error))?;
         let certificate = CertifiedKey::from_der(certificates("tls.crt", chain)?, key, &ring::default_provider());
         let certificate = Arc::new(certificate.map_err(CertificateError::Key)?);
-        self.served.store(Some(Arc::new(Served { certificate, trusted: certificates("ca.crt", trusted)? })));
+        let served = Served { certificate, trusted: certificates("ca.crt", trusted)?, bundle: trusted.to_owned() };
+        self.served.store(Some(Arc::new(served)));
         self.ready.send_replace(true);
         Ok(())
     }
 
-    /// Whether there is a serving certificate.
+    /// Whether there is a serving certificate. It is sent again when that changes.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
@@ -72,6 +76,11 @@ impl Certificates {
     /// The CAs to trust; none if there is no certificate yet.
     pub fn trusted(&self) -> Option<Vec<CertificateDer<'static>>> {
         self.served.load().as_ref().map(|served| served.trusted.clone())
+    }
+
+    /// The same in PEM.
+    pub fn bundle(&self) -> Option<String> {
+        self.served.load().as_ref().map(|served| served.bundle.clone())
     }
 }
 
@@ -81,15 +90,15 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// A configuration for HTTP/2 that looks up the certificate at each handshake.
+/// A configuration for one protocol (ALPN), such as `h2`, that looks up the certificate at each handshake.
 ///
 /// # Errors
 /// When the crypto provider supports no protocol version, which does not happen.
-pub fn server(certificates: &Arc<Certificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn server(certificates: &Arc<Certificates>, protocol: &[u8]) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(certificates) as Arc<dyn ResolvesServerCert>);
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }

@@ -15,4 +15,5 @@ mod dashboard;
 mod promql;
 mod readme;
 mod server;
+mod sidecar;
 mod values;

@@ -62,6 +62,9 @@ fn an_unknown_name_or_wrong_type_fails_with_its_path() {
         ("dataPlane.trustedProxies[0]=everybody", "/dataPlane/trustedProxies/0", "pattern"),
         ("dataPlane.proxyProtocol=v2", "/dataPlane/proxyProtocol", "boolean"),
         ("dataPlane.recordClient[0]=email", "/dataPlane/recordClient/0", "'address'"),
+        ("sidecar.enable=true", "/sidecar", "enable"),
+        ("sidecar.url=http://gateway", "/sidecar/url", "pattern"),
+        ("sidecar.injection.mode=Sometimes", "/sidecar/injection/mode", "'Webhook'"),
     ] {
         let refused = template("rel", "sys", &["--set", value]).expect_err(value).to_string();
         assert!(refused.contains(&format!("at '{path}'")) && refused.contains(about), "{value}: {refused}");

@@ -52,6 +52,8 @@ pub struct ApiServer {
     etcd: Mutex<Option<Child>>,
     server: Mutex<Option<Child>>,
     port: u16,
+    /// Flags of kube-apiserver beside those that every test needs.
+    flags: Vec<String>,
     names: AtomicU32,
     service_account_keys: Mutex<ServiceAccountKeys>,
 }
@@ -80,11 +82,19 @@ impl ApiServer {
     /// # Errors
     /// When the programs cannot be had, or are not ready within a minute.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags of kube-apiserver.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub async fn start_with(flags: &[&str]) -> Result<Self> {
         remove_leftovers();
         let mut last = None;
         // A free port is found by asking the kernel and letting go of it: another process may be quicker.
         for _ in 0..3 {
-            match Self::try_start().await {
+            match Self::try_start(flags).await {
                 Ok(server) => return Ok(server),
                 Err(e) => last = Some(e),
             }
@@ -92,7 +102,7 @@ impl ApiServer {
         Err(last.expect("three attempts were made"))
     }
 
-    async fn try_start() -> Result<Self> {
+    async fn try_start(flags: &[&str]) -> Result<Self> {
         let prefix = format!("{DIRECTORY_PREFIX}{}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         let pki = Pki::create(dir.path())?;
@@ -112,6 +122,7 @@ impl ApiServer {
             etcd: Mutex::new(None),
             server: Mutex::new(None),
             port,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             dir,
             names: AtomicU32::new(0),
         };
@@ -343,6 +354,7 @@ impl ApiServer {
                 "--event-ttl=1h".into(),
             ]
             .into_iter()
+            .chain(self.flags.iter().cloned())
             .chain(public),
         ))
     }

@@ -43,6 +43,8 @@ pub struct Operator {
     app: Option<app::Operator>,
     /// Where data planes connect.
     pub config: SocketAddr,
+    /// Where API servers ask about pods, if they do.
+    pub injection: Option<SocketAddr>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
 }
@@ -74,6 +76,7 @@ impl Release {
         let mut settings = settings(&helm::arguments(&operator, &variables))?;
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         (settings.listen, settings.admin) = (any, any);
+        settings.sidecar.injection_listen = settings.sidecar.injection_listen.map(|_| any);
         settings.peers = None; // its name is the cluster's DNS's to resolve, and there is one replica
         settings.allow_loopback_upstreams = true; // tests send to loopback only
         Ok(Self {
@@ -113,8 +116,8 @@ impl Release {
                 return Err(error);
             }
         };
-        let (config, metrics) = (app.config, Arc::clone(&app.metrics));
-        Ok(Operator { runtime: Some(runtime), app: Some(app), config, metrics })
+        let (config, injection, metrics) = (app.config, app.injection, Arc::clone(&app.metrics));
+        Ok(Operator { runtime: Some(runtime), app: Some(app), config, injection, metrics })
     }
 
     /// Starts a gateway in a new pod of the data plane, as soon as the operator has published its CA. It may not be ready

@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Certificates,
+    gateway::{self, GatewayCertificate},
     material::{Authority, Material, MaterialError, Observed, Policy, RESYNC_INTERVAL},
 };
 use crate::{context::Context, field_manager::FIELD_MANAGER, response_ids::ResponseIdKeys, settings::Settings};
@@ -48,6 +49,8 @@ pub struct CertificateController {
     config_map: String,
     self_signed: bool,
     policy: Policy,
+    /// None if the gateway's certificate is issued elsewhere, or not needed.
+    gateway: Option<GatewayCertificate>,
     certificates: Arc<Certificates>,
     response_ids: Arc<ResponseIdKeys>,
     leader: watch::Receiver<bool>,
@@ -77,6 +80,9 @@ impl CertificateController {
         leader: watch::Receiver<bool>,
     ) -> Self {
         let namespace = &settings.namespace;
+        let gateway = settings.sidecar.gateway_tls_secret.as_ref().map(|secret| {
+            GatewayCertificate::new(context.client.clone(), namespace, secret, settings.gateway_dns_names())
+        });
         Self {
             secrets: Api::namespaced(context.client.clone(), namespace),
             config_maps: Api::namespaced(context.client.clone(), namespace),
@@ -84,6 +90,7 @@ impl CertificateController {
             config_map: settings.ca_config_map.clone(),
             self_signed: settings.tls_existing_secret.is_none(),
             policy: Policy { names: settings.dns_names(), propagation: settings.ca_propagation.into() },
+            gateway,
             certificates,
             response_ids: Arc::clone(&context.response_ids),
             leader,
@@ -156,7 +163,8 @@ impl CertificateController {
         let rotation_requested =
             secret.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ROTATE_ANNOTATION));
         let observed = Observed { now, published: true, rotation_requested };
-        match material.step(&self.policy, observed)? {
+        let until_check = self.maintain_gateway(&material.ca, now).await;
+        let wait = match material.step(&self.policy, observed)? {
             Some(next) => {
                 self.update(secret, &next).await?;
                 info!(secret = self.secret, "certificates renewed");
@@ -166,6 +174,19 @@ impl CertificateController {
                 Ok(self.policy.propagation / 8 + RETRY_INTERVAL / 20)
             }
             None => Ok(RESYNC_INTERVAL),
+        };
+        wait.map(|wait: Duration| wait.min(until_check))
+    }
+
+    /// Sees to the gateway's certificate; the time until it wants to be looked at again. A failure there stops nothing here.
+    async fn maintain_gateway(&self, ca: &Authority, now: Timestamp) -> Duration {
+        let Some(gateway) = &self.gateway else { return RESYNC_INTERVAL };
+        match gateway.maintain(ca, now).await {
+            Ok(()) => gateway::CHECK_INTERVAL,
+            Err(error) => {
+                error!(%error, "cannot update the certificate of the gateway");
+                RETRY_INTERVAL
+            }
         }
     }
 

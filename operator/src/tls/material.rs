@@ -91,7 +91,7 @@ impl Material {
     /// When the operating system provides no randomness.
     pub fn new(policy: &Policy, now: Timestamp) -> Result<Self, MaterialError> {
         let ca = Authority::new(now)?;
-        let (certificate, key) = ca.sign(&policy.names, now)?;
+        let (certificate, key) = ca.issue(&policy.names, now)?;
         Ok(Self { ca, next: None, previous: None, certificate, key })
     }
 
@@ -124,7 +124,7 @@ impl Material {
                 return Ok(Some(step));
             }
             Some((next, Some(since))) if waited(*since) => {
-                (step.certificate, step.key) = next.sign(&policy.names, now)?;
+                (step.certificate, step.key) = next.issue(&policy.names, now)?;
                 step.previous = Some((self.ca.certificate.clone(), now));
                 step.ca = next.clone();
                 step.next = None;
@@ -137,7 +137,7 @@ impl Material {
             return Ok(Some(step));
         }
         if due_for_renewal(&self.certificate, now)? || names(&self.certificate)? != sorted(&policy.names) {
-            (step.certificate, step.key) = self.ca.sign(&policy.names, now)?;
+            (step.certificate, step.key) = self.ca.issue(&policy.names, now)?;
             return Ok(Some(step));
         }
         Ok(None)
@@ -160,7 +160,11 @@ impl Authority {
         Ok(Self { certificate, key: Secret::new(key.serialize_pem()) })
     }
 
-    fn sign(&self, names: &[String], now: Timestamp) -> Result<(String, Secret), MaterialError> {
+    /// A serving certificate for these DNS names, and its key, in PEM.
+    ///
+    /// # Errors
+    /// When the operating system provides no randomness, or the CA's own certificate or key cannot be parsed.
+    pub fn issue(&self, names: &[String], now: Timestamp) -> Result<(String, Secret), MaterialError> {
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(self.key.expose())?)?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names.to_vec())?;
@@ -196,6 +200,16 @@ fn valid(params: &mut CertificateParams, now: Timestamp, validity: Duration) {
 fn due_for_renewal(pem: &str, now: Timestamp) -> Result<bool, MaterialError> {
     let (from, until) = validity(pem)?;
     Ok((now.as_second() - from) * 3 >= (until - from) * 2)
+}
+
+/// Whether a serving certificate needs no renewal: it is signed by this CA, has these names, and time left.
+///
+/// # Errors
+/// When it is not a certificate.
+pub fn is_current(pem: &str, ca: &Authority, names: &[String], now: Timestamp) -> Result<bool, MaterialError> {
+    let issuer = read(pem, |certificate| certificate.issuer().to_string())?;
+    let signs = read(&ca.certificate, |certificate| certificate.subject().to_string())?; // CAs have unique names
+    Ok(issuer == signs && self::names(pem)? == sorted(names) && !due_for_renewal(pem, now)?)
 }
 
 /// Start and end of a certificate's validity in seconds since 1970.
@@ -305,6 +319,21 @@ mod tests {
         let first = Material::new(&policy(), at(0).now).unwrap();
         let old = at(2434 * 86400);
         assert!(first.step(&policy(), old).unwrap().unwrap().next.is_some());
+    }
+
+    #[test]
+    fn a_certificate_is_current_by_ca_names_and_time() {
+        let (first, other) =
+            (Material::new(&policy(), at(0).now).unwrap(), Material::new(&policy(), at(0).now).unwrap());
+        let names = ["gateway.ai.svc".to_owned(), "gateway".to_owned()];
+        let (issued, _) = first.ca.issue(&names, at(0).now).unwrap();
+        let current =
+            |ca: &Authority, names: &[String], seconds| is_current(&issued, ca, names, at(seconds).now).unwrap();
+        assert!(current(&first.ca, &names, 59 * 86400));
+        assert!(!current(&first.ca, &names, 61 * 86400));
+        assert!(!current(&first.ca, &names[..1], 0));
+        assert!(!current(&other.ca, &names, 0));
+        assert!(is_current("", &first.ca, &names, at(0).now).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod check;
 mod explain;
-pub mod inject;
+mod inject;
 mod manifests;
 mod options;
 mod output;
@@ -105,7 +105,11 @@ impl Cli {
 impl Command {
     fn run(self, log: &Log) -> ExitCode {
         // A pod's log is read by programs, the others' output by people.
-        let is_pod = matches!(self, Self::Serve(_) | Self::Sidecar(_));
+        let is_pod = match &self {
+            Self::Serve(_) => true,
+            Self::Sidecar(args) => args.serves(),
+            _ => false,
+        };
         let result = match self {
             Self::Run(args) => run::run(&args, log),
             Self::Serve(args) => serve::serve(*args),

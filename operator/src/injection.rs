@@ -37,7 +37,7 @@ pub struct Tasks<'a> {
 /// # Errors
 /// When the crypto provider supports no protocol version, which does not happen.
 pub fn start(
-    tasks: Tasks<'_>,
+    Tasks { graceful, others }: Tasks<'_>,
     (settings, context): (&Settings, &Context),
     (certificates, leader): (&Arc<Certificates>, watch::Receiver<bool>),
     (listener, shutdown): (TcpListener, CancellationToken),
@@ -45,13 +45,13 @@ pub fn start(
     let Some(sidecar) = settings.sidecar.sidecar() else { return Ok(()) };
     let ca = GatewayCa::new(settings, &context.client, sidecar);
     let server = InjectionServer::new(ca.subscribe(), shutdown);
-    tasks.others.spawn(ca.follow());
+    others.spawn(ca.follow());
     if let Some(webhook) = &settings.sidecar.injection_webhook {
         let writer = CaBundleWriter::new(&context.client, webhook, Arc::clone(certificates), leader);
-        tasks.others.spawn(writer.run());
+        others.spawn(writer.run());
     }
     // API servers speak HTTP/1.1 to webhooks, so that they use all replicas.
     let tls = TlsAcceptor::from(tls::server(certificates, b"http/1.1")?);
-    tasks.graceful.spawn(server::serve(server, listener, tls));
+    graceful.spawn(server::serve(server, listener, tls));
     Ok(())
 }

@@ -3,12 +3,12 @@
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, Subcommand};
 use routeapi_process::{DefaultHost, listen};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    manifests,
+    inject, manifests,
     options::{duration, on_any_address, switch},
 };
 use crate::{
@@ -36,11 +36,13 @@ const CA_VARIABLE: &str = "ROUTEAPI_GATEWAY_CA";
 
 /// What `sidecar` takes.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// URL of the gateway's Service, https://NAME.NAMESPACE.svc[:PORT]. http is for loopback, see --allow-plain-http.
-    #[arg(long, value_name = "URL", env = "ROUTEAPI_GATEWAY")]
-    gateway: String,
+    #[arg(long, value_name = "URL", env = "ROUTEAPI_GATEWAY", required = true)]
+    gateway: Option<String>,
     /// PEM certificates of the CA of the gateway's certificate; reread for each connection.
     #[arg(long, value_name = "FILE", env = "ROUTEAPI_GATEWAY_CA_FILE")]
     gateway_ca: Option<PathBuf>,
@@ -69,9 +71,20 @@ pub(super) struct Args {
     no_access_log: bool,
 }
 
-/// Serves until it is told to stop.
+/// What is done with sidecars outside their pods.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add the sidecar to the pods of manifests.
+    Inject(inject::Args),
+}
+
+/// Serves until it is told to stop, or does what is asked of manifests.
 pub(super) fn sidecar(args: Args) -> anyhow::Result<ExitCode> {
-    let gateway = GatewayUrl::read(&args.gateway, args.allow_plain_http).context("--gateway")?;
+    if let Some(Command::Inject(inject)) = &args.command {
+        return inject::inject(inject);
+    }
+    let gateway = args.gateway.context("--gateway is required")?;
+    let gateway = GatewayUrl::read(&gateway, args.allow_plain_http).context("--gateway")?;
     let sidecar = Sidecar::bind(Settings {
         listen: args.listen,
         admin: args.admin,
@@ -96,6 +109,13 @@ fn ca(file: Option<PathBuf>) -> anyhow::Result<GatewayCa> {
     match manifests::environment(CA_VARIABLE).filter(|pem| !pem.trim().is_empty()) {
         Some(pem) => GatewayCa::from_pem(&pem).map_err(anyhow::Error::msg).context(CA_VARIABLE),
         None => Ok(GatewayCa::Roots(Egress::read(manifests::environment)?.roots())),
+    }
+}
+
+impl Args {
+    /// Whether it serves in a pod.
+    pub(super) fn serves(&self) -> bool {
+        self.command.is_none()
     }
 }
 

@@ -1,7 +1,7 @@
 //! `routeapi sidecar` as Kubernetes runs it: what it says of its command line, and the exit code it ends with.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Command, Output, Stdio},
 };
 
@@ -40,6 +40,25 @@ fn sidecar_says_what_is_wrong_with_its_command_line() {
     let output = command(&["--gateway", GATEWAY]).env("ROUTEAPI_GATEWAY_CA", "not PEM").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("ROUTEAPI_GATEWAY_CA: no certificate found"), "{}", said(&output));
+}
+
+#[test]
+fn inject_adds_the_sidecar_to_manifests() {
+    let args = ["inject", "-f", "-", "--gateway", "https://routeapi.ai.svc", "--image", "registry.example/routeapi:1"];
+    // In an injected pod the variable is there; it is not a flag of the sidecar that was given beside the command.
+    let mut child = command(&args).env("ROUTEAPI_GATEWAY", GATEWAY).stdin(Stdio::piped()).spawn().unwrap();
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: app}, spec: {containers: [{name: app}]}}";
+    child.stdin.take().unwrap().write_all(pod.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (printed, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        printed.contains("image: registry.example/routeapi:1") && printed.contains("restartPolicy: Always"),
+        "{printed}"
+    );
+    assert!(said.contains("Pod app: sidecar added"), "{said}");
+    let without = command(&["inject", "-f", "-"]).output().unwrap();
+    assert_eq!(without.status.code(), Some(2), "{}", self::said(&without));
 }
 
 #[test]

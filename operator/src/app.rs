@@ -105,7 +105,7 @@ pub async fn start(settings: Settings, client: Client) -> anyhow::Result<Operato
         CertificateController::new(&settings, &context, Arc::clone(&certificates), leader.clone());
     let mut others = JoinSet::new();
     if let Some(listener) = injection_listener {
-        let tasks = injection::Tasks { graceful: &mut graceful, others: &mut others };
+        let tasks = (&mut graceful, &mut others);
         let stop = (listener, shutdown.clone());
         injection::start(tasks, (&settings, &context), (&certificates, leader.clone()), stop)?;
     }

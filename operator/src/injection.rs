@@ -24,20 +24,13 @@ use ca_bundle::CaBundleWriter;
 use gateway_ca::GatewayCa;
 use server::InjectionServer;
 
-/// The sets of tasks of an operator.
-pub struct Tasks<'a> {
-    /// Those that end by themselves on shutdown.
-    pub graceful: &'a mut JoinSet<()>,
-    /// Those that are aborted.
-    pub others: &'a mut JoinSet<()>,
-}
-
-/// Serves the webhook at a listener, if the settings say which sidecar it adds.
+/// Serves the webhook at a listener, if the settings say which sidecar it adds. Takes the tasks that end by themselves on
+/// shutdown, and those that are aborted.
 ///
 /// # Errors
 /// When the crypto provider supports no protocol version, which does not happen.
 pub fn start(
-    Tasks { graceful, others }: Tasks<'_>,
+    (graceful, others): (&mut JoinSet<()>, &mut JoinSet<()>),
     (settings, context): (&Settings, &Context),
     (certificates, leader): (&Arc<Certificates>, watch::Receiver<bool>),
     (listener, shutdown): (TcpListener, CancellationToken),

@@ -36,7 +36,7 @@ use crate::{
         store::{Link, Store},
     },
     descriptors::{self, Descriptors},
-    limits::LimitStore,
+    limits::SharedLimits,
     model_lists,
     request::{self, Gateway, RequestSettings, ResponseBody},
     server::{
@@ -73,7 +73,7 @@ pub struct Settings {
     /// How long connections to upstreams are kept.
     pub upstreams: ConnectionLifetimes,
     /// In which the limits of tokens are counted together with other processes; none for in this one, each pod its share.
-    pub limit_store: Option<Arc<dyn LimitStore>>,
+    pub limit_store: Option<SharedLimits>,
     /// How to end.
     pub shutdown: ShutdownTimeouts,
     /// Threads for traffic; none for one per core.
@@ -172,7 +172,7 @@ impl App {
         let spawner = Spawner::new(metrics.panics());
         let upstream_metrics = upstream::Metrics::new(descriptors.clone());
         upstream_metrics.register(&mut registry);
-        let limit_backend = settling::backend(settings.limit_store);
+        let limit_backend = settling::backend(settings.limit_store, &mut registry);
         let state = SharedState::new(addresses(&settings.source))
             .with_limit_backend(limit_backend.clone())
             .with_traffic(traffic)

@@ -6,6 +6,7 @@
 mod check;
 mod explain;
 mod inject;
+mod limit_store;
 mod manifests;
 mod options;
 mod output;

@@ -5,36 +5,38 @@
 //! be asked is a refusal of its own, since nobody knows then whether there is room. Settling happens in destructors, so it
 //! never waits. In this process it is arithmetic under a lock and done at once: a client's next request must find what its
 //! last one has given back. For a store it is queued at the [`settler`], where every reservation that is granted has a slot
-//! already.
+//! already. What holds while the store is lost is in [`shared`].
 //!
 //! How many requests of a token are in flight is a limit of each pod, and counted here in either case.
 
 mod headroom;
 mod local;
+mod lost;
+mod metrics;
+pub mod redis;
 mod settler;
+mod shared;
 mod store;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use prometheus_client::metrics::gauge::Gauge;
 use routeapi_channel::ObjectId;
 use routeapi_metering::{Actual, Bounds, Estimate, Exceeded, Limit, Share, Ticket, UnixMillis};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 pub use self::{
     headroom::{Headroom, Room},
     local::Remaining,
+    lost::{LostAction, OnStoreFailure},
     settler::Settler,
-    store::{Granted, LimitStore, Refused, Settlement, StoreUnavailable},
+    shared::SharedLimits,
+    store::{LimitStore, Refused, Settlement, StoreUnavailable},
 };
-use self::{local::Counters, settler::QueueSlot};
-
-/// How long a store may take to grant or refuse a request. It is a neighbour that answers within milliseconds; what takes a
-/// thousand times as long is away, and a client that waits longer learns nothing more.
-const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
+use self::{
+    local::Counters,
+    shared::{Leased, SharedAccount},
+};
 
 /// The limits of one token, as a configuration says them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub enum LimitBackend {
     #[default]
     InProcess,
     /// In a store that others share.
-    Shared(Arc<dyn LimitStore>, Settler),
+    Shared(SharedLimits),
 }
 
 /// What the requests of one token share in this process.
@@ -62,20 +64,11 @@ pub enum LimitBackend {
 pub struct Account {
     /// All limits, or concurrency alone if there is a store for the others.
     counters: Counters,
-    shared: Option<Shared>,
+    shared: Option<SharedAccount>,
     /// One large body at a time is decoded or translated for a token.
     turn: Arc<Semaphore>,
     /// Bytes of its requests and answers that are held now.
     buffered: Gauge,
-}
-
-/// Limits of one token that are counted in a store.
-#[derive(Debug)]
-struct Shared {
-    store: Arc<dyn LimitStore>,
-    settler: Settler,
-    token: Arc<ObjectId>,
-    limits: Mutex<Arc<[Limit]>>,
 }
 
 /// A granted request. Settle it with what was used; dropped unsettled it gives everything back, which is right only
@@ -89,38 +82,19 @@ pub struct Reservation {
     headroom: Headroom,
 }
 
-/// A reservation in a store, with its slot in the settler's queue.
-#[derive(Debug)]
-struct Leased {
-    slot: QueueSlot,
-    lease: u128,
-    limits: Arc<[Limit]>,
-    estimate: Estimate,
-    bounds: Bounds,
-}
-
 // === impl LimitBackend ===
 
 impl LimitBackend {
     /// A token that has used nothing yet.
     pub fn account(&self, token: &ObjectId) -> Account {
-        let shared = match self {
-            Self::InProcess => None,
-            Self::Shared(store, settler) => Some(Shared {
-                store: Arc::clone(store),
-                settler: settler.clone(),
-                token: Arc::new(token.clone()),
-                limits: Mutex::new(Arc::from([])),
-            }),
-        };
-        Account { shared, ..Account::default() }
+        Account { shared: self.shared().map(|shared| shared.account(token)), ..Account::default() }
     }
 
-    /// Who settles what a store has granted; none if everything is counted in this process.
-    pub fn settler(&self) -> Option<&Settler> {
+    /// The store, if there is one.
+    pub fn shared(&self) -> Option<&SharedLimits> {
         match self {
             Self::InProcess => None,
-            Self::Shared(_, settler) => Some(settler),
+            Self::Shared(shared) => Some(shared),
         }
     }
 }
@@ -146,22 +120,24 @@ impl Account {
         match &self.shared {
             None => self.counters.configure(limits, max_concurrent, share),
             Some(shared) => {
-                *shared.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits.into();
+                shared.configure(limits, share);
                 self.counters.configure(Vec::new(), max_concurrent, share);
             }
         }
     }
 
-    /// Grants or refuses a request. Waits only where limits are counted in a store, and there for a second at most.
+    /// Grants or refuses a request. Waits only where limits are counted in a store, and there within its bound.
     ///
     /// # Errors
     /// The limit that leaves no room, or a store that cannot be asked.
     pub async fn reserve(self: &Arc<Self>, now: UnixMillis, estimate: Estimate) -> Result<Reservation, Refused> {
         let (ticket, headroom) = self.counters.reserve(now, estimate)?;
         let mut reservation = Reservation { account: Arc::clone(self), ticket: Some(ticket), leased: None, headroom };
-        if let Some(shared) = &self.shared {
-            // If that fails, dropping the reservation gives back what was counted here.
-            (reservation.leased, reservation.headroom) = shared.reserve(now, estimate).await?;
+        // If that fails, dropping the reservation gives back what was counted here.
+        if let Some(shared) = &self.shared
+            && let Some((leased, headroom)) = shared.reserve(now, estimate).await?
+        {
+            (reservation.leased, reservation.headroom) = (Some(leased), headroom);
         }
         Ok(reservation)
     }
@@ -179,24 +155,6 @@ impl Account {
     /// Bytes of the token's requests and answers that are held now. Whoever holds some adds and takes them off.
     pub fn buffered(&self) -> Gauge {
         self.buffered.clone()
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    async fn reserve(&self, now: UnixMillis, estimate: Estimate) -> Result<(Option<Leased>, Headroom), Refused> {
-        let limits = Arc::clone(&self.limits.lock().unwrap_or_else(PoisonError::into_inner));
-        if limits.is_empty() {
-            return Ok((None, Headroom::default()));
-        }
-        // Before the store is asked: what it grants can be settled in any case.
-        let slot = self.settler.slot()?;
-        let asked = timeout(RESERVE_TIMEOUT, self.store.reserve(&self.token, &limits, now, estimate)).await;
-        let late = || StoreUnavailable(format!("no answer within {RESERVE_TIMEOUT:?}"));
-        let Granted { lease, headroom } = asked.map_err(|_elapsed| late())??;
-        let bounds = Bounds::new(limits.iter(), estimate);
-        Ok((Some(Leased { slot, lease, limits, estimate, bounds }), headroom))
     }
 }
 
@@ -239,7 +197,7 @@ impl Reservation {
     }
 
     fn bounds(&self) -> Option<&Bounds> {
-        let leased = self.leased.as_ref().map(|leased| &leased.bounds);
+        let leased = self.leased.as_ref().map(Leased::bounds);
         leased.or_else(|| self.ticket.as_ref().map(Ticket::bounds))
     }
 
@@ -249,9 +207,7 @@ impl Reservation {
             self.account.counters.end(ticket, used);
         }
         if let Some((shared, leased)) = self.account.shared.as_ref().zip(self.leased.take()) {
-            let Leased { slot, lease, limits, estimate, bounds: _ } = leased;
-            let settlement = Settlement { lease, limits, estimate, used };
-            slot.send(Arc::clone(&shared.store), Arc::clone(&shared.token), settlement);
+            shared.end(leased, used);
         }
     }
 }

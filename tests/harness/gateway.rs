@@ -7,7 +7,7 @@ use http::Uri;
 use routeapi_dataplane::app::{App, Files, Running, Settings, ShutdownTimeouts, Source};
 use routeapi_dataplane::config::local::{Loaded, Loader, problem::ManifestProblem, values::Values};
 use routeapi_dataplane::config::subscribe::{self, connect::Operator};
-use routeapi_dataplane::limits::LimitStore;
+use routeapi_dataplane::limits::SharedLimits;
 use routeapi_dataplane::request::RequestSettings;
 use routeapi_dataplane::server::Limits;
 use routeapi_dataplane::upstream::{AddressPolicy, CloudEnvironment, ConnectionLifetimes, Egress};
@@ -57,7 +57,7 @@ pub struct Setup {
     /// How long connections to upstreams are kept.
     pub upstreams: ConnectionLifetimes,
     /// Where limits are counted together with other gateways.
-    pub limit_store: Option<Arc<dyn LimitStore>>,
+    pub limit_store: Option<SharedLimits>,
 }
 
 impl Gateway {

@@ -9,6 +9,7 @@
 //! - [`client`]: a plain HTTP client that tells how answers ended.
 //! - [`gateway`]: the real gateway in this process.
 //! - [`limit_store`]: limits that several gateways count together.
+//! - [`redis`]: a real Redis, stopped and frozen at will.
 //! - [`operator`]: a release of the chart with the real operator, and gateways in the place of its pods.
 //! - [`fake_operator`]: the other side of the configuration stream, by hand.
 //! - [`helm`]: helm, run for real on this repository's chart.
@@ -34,6 +35,7 @@ pub mod limit_store;
 pub mod operator;
 pub mod process;
 pub mod proxy;
+pub mod redis;
 pub mod token_issuer;
 pub mod tools;
 pub mod upstream;

@@ -2,13 +2,13 @@
 //! says so.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Mutex,
 };
 
 use futures_util::future::BoxFuture;
 use routeapi_channel::ObjectId;
-use routeapi_dataplane::limits::{Granted, Headroom, LimitStore, Refused, Settlement, StoreUnavailable};
+use routeapi_dataplane::limits::{Headroom, LimitStore, Refused, Settlement, StoreUnavailable};
 use routeapi_metering::{Account, Estimate, Limit, Share, Ticket, UnixMillis};
 use tokio::sync::watch;
 
@@ -37,7 +37,8 @@ pub struct MemoryLimitStore {
 struct Counts {
     tokens: HashMap<ObjectId, Account>,
     leases: BTreeMap<u128, Ticket>,
-    granted: u128,
+    ended: BTreeSet<u128>,
+    granted: usize,
     settled: usize,
 }
 
@@ -48,7 +49,7 @@ impl MemoryLimitStore {
     }
 
     /// Reservations that were granted so far.
-    pub fn granted(&self) -> u128 {
+    pub fn granted(&self) -> usize {
         self.counts.lock().unwrap().granted
     }
 
@@ -73,14 +74,33 @@ impl MemoryLimitStore {
         let connection = *self.connection.borrow();
         match connection {
             Connection::Up | Connection::LosesAnswers => Ok(()),
-            Connection::Refused => Err(StoreUnavailable("connection refused".to_owned())),
+            Connection::Refused => Err(StoreUnavailable::unasked("connection refused")),
             Connection::Hangs => std::future::pending().await,
         }
     }
 
     fn answer<T>(&self, answer: T) -> Result<T, StoreUnavailable> {
         let is_lost = *self.connection.borrow() == Connection::LosesAnswers;
-        if is_lost { Err(StoreUnavailable("connection reset".to_owned())) } else { Ok(answer) }
+        if is_lost { Err(StoreUnavailable::unanswered("connection reset")) } else { Ok(answer) }
+    }
+}
+
+impl Counts {
+    fn settle(&mut self, token: &ObjectId, settlement: &Settlement) {
+        let Settlement { lease, limits, estimate: _, used } = settlement;
+        if !self.ended.insert(*lease) {
+            return;
+        }
+        self.settled += 1;
+        let new = || Account::new(limits.to_vec(), None, Share::default());
+        let account = self.tokens.entry(token.clone()).or_insert_with(new);
+        match (self.leases.remove(lease), used) {
+            (Some(ticket), Some((now, actual))) => account.settle(*now, ticket, *actual),
+            (Some(ticket), None) => account.release(ticket),
+            // Not known here: nothing was reserved, and what was used counts.
+            (None, Some((now, actual))) => account.record(*now, *actual),
+            (None, None) => {}
+        }
     }
 }
 
@@ -88,25 +108,28 @@ impl LimitStore for MemoryLimitStore {
     fn reserve<'a>(
         &'a self,
         token: &'a ObjectId,
+        lease: u128,
         limits: &'a [Limit],
         now: UnixMillis,
         estimate: Estimate,
-    ) -> BoxFuture<'a, Result<Granted, Refused>> {
+    ) -> BoxFuture<'a, Result<Headroom, Refused>> {
         Box::pin(async move {
             self.reached().await?;
-            let granted = {
+            let headroom = {
                 let mut counts = self.counts.lock().unwrap();
+                if counts.ended.contains(&lease) {
+                    return Err(StoreUnavailable::unasked("too late").into());
+                }
                 let new = || Account::new(Vec::new(), None, Share::default());
                 let account = counts.tokens.entry(token.clone()).or_insert_with(new);
                 account.configure(limits.to_vec(), None, Share::default());
                 let ticket = account.reserve(now, estimate)?;
                 let headroom = Headroom::of(&account.remaining(now));
-                let lease = counts.granted;
                 counts.granted += 1;
                 counts.leases.insert(lease, ticket);
-                Granted { lease, headroom }
+                headroom
             };
-            Ok(self.answer(granted)?)
+            Ok(self.answer(headroom)?)
         })
     }
 
@@ -119,14 +142,7 @@ impl LimitStore for MemoryLimitStore {
             self.reached().await?;
             {
                 let mut counts = self.counts.lock().unwrap();
-                if let Some(ticket) = counts.leases.remove(&settlement.lease) {
-                    counts.settled += 1;
-                    let account = counts.tokens.get_mut(token).expect("it has granted that");
-                    match settlement.used {
-                        Some((now, actual)) => account.settle(now, ticket, actual),
-                        None => account.release(ticket),
-                    }
-                }
+                counts.settle(token, settlement);
             }
             self.answer(())
         })

@@ -52,9 +52,17 @@ pub fn http_route_crd() -> Result<PathBuf> {
 /// # Errors
 /// When it cannot be had; the words of `tests/tools/debian` are on stderr.
 pub fn debian(package: &str, program: &str) -> Result<PathBuf> {
+    debian_with(package, program, &[])
+}
+
+/// The same, with packages of libraries that it needs and a small system lacks.
+///
+/// # Errors
+/// As [`debian`].
+pub fn debian_with(package: &str, program: &str, libraries: &[&str]) -> Result<PathBuf> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    run("tests/tools/debian", &[package, program])
+    run("tests/tools/debian", &[&[package, program], libraries].concat())
 }
 
 fn build(tools: &[&str]) -> Result<PathBuf> {

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use routeapi_channel::ObjectId;
 use routeapi_dataplane::{
     clock,
-    limits::{Account, LimitBackend, LimitStore, Refused, Reservation, Settler, TokenLimits},
+    limits::{
+        Account, LimitBackend, LimitStore, LostAction, OnStoreFailure, Refused, Reservation, Settler, SharedLimits,
+        TokenLimits,
+    },
 };
 use routeapi_metering::{Actual, Estimate, Limit, Period, Quantity};
 use routeapi_tests::{
@@ -29,7 +32,7 @@ fn manifests(upstream: &Upstream, spec: &str) -> Manifests {
 }
 
 fn start(manifests: &Manifests, store: &Arc<MemoryLimitStore>) -> Gateway {
-    let limit_store: Arc<dyn LimitStore> = Arc::clone(store) as _;
+    let limit_store = SharedLimits::new(Arc::clone(store) as Arc<dyn LimitStore>);
     Gateway::start_as(manifests, Setup { limit_store: Some(limit_store), ..Setup::default() })
 }
 
@@ -44,7 +47,7 @@ async fn all_settled(store: &MemoryLimitStore) {
 #[tokio::test]
 async fn unavailable_store_is_503_in_every_dialect_and_asks_no_upstream() {
     let (upstream, store) = (Upstream::start(Script::new()).await, Arc::new(MemoryLimitStore::default()));
-    let gateway = start(&manifests(&upstream, "limits: [{name: few, per: Hour, requests: 9}]"), &store);
+    let gateway = start(&manifests(&upstream, "limits: [{name: few, per: Day, requests: 9}]"), &store);
     store.set(Connection::Refused);
     let mut asked = 0;
     for stream in [false, true] {
@@ -85,12 +88,48 @@ async fn token_without_limits_needs_no_store() {
 #[tokio::test]
 async fn hanging_store_is_given_up_after_a_second() {
     let (upstream, store) = (Upstream::start(Script::new()).await, Arc::new(MemoryLimitStore::default()));
-    let gateway = start(&manifests(&upstream, "limits: [{name: few, per: Hour, requests: 9}]"), &store);
+    let gateway = start(&manifests(&upstream, "limits: [{name: few, per: Day, requests: 9}]"), &store);
     store.set(Connection::Hangs);
     let began = std::time::Instant::now();
     let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
     assert_eq!(answer.status, 503);
     assert!((Duration::from_millis(900)..SOON).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+/// Rates fail open: what goes on is counted in the pod, and in the store once that is back.
+#[tokio::test]
+async fn lost_store_leaves_rates_to_the_pods_own_share() {
+    let (upstream, store) = (Upstream::start(Script::new()).await, Arc::new(MemoryLimitStore::default()));
+    let gateway = start(&manifests(&upstream, "limits: [{name: few, per: Hour, requests: 2}]"), &store);
+    store.set(Connection::Refused);
+    for (status, left) in [(200, Some("1")), (200, Some("0")), (429, Some("0"))] {
+        let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+        assert_eq!((answer.status, answer.header("x-ratelimit-remaining-requests")), (status, left));
+    }
+    let page = gateway.page().await;
+    for line in ["routeapi_limit_store_lost_requests_total{decision=\"allowed\"} 3", "operation=\"reserve\"} 3"] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    store.set(Connection::Up);
+    wait::until_true("both are settled in the store", SOON, || store.settled() == 2).await;
+    assert_eq!(store.left(&token(), clock::now().unix_ms)["few"], 0);
+    let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+    assert_eq!(answer.status, 429, "the store knows of them");
+}
+
+#[tokio::test]
+async fn lost_store_rejects_rates_or_allows_budgets_if_told_to() {
+    let (upstream, store) = (Upstream::start(Script::new()).await, Arc::new(MemoryLimitStore::default()));
+    store.set(Connection::Refused);
+    let contrary = OnStoreFailure { budgets: LostAction::Allow, rates: LostAction::Reject };
+    for (per, status) in [("Hour", 503), ("Day", 200)] {
+        let shared = SharedLimits::new(Arc::clone(&store) as Arc<dyn LimitStore>);
+        let limit_store = Some(shared.on_failure(contrary));
+        let manifests = manifests(&upstream, &format!("limits: [{{name: few, per: {per}, requests: 9}}]"));
+        let gateway = Gateway::start_as(&manifests, Setup { limit_store, ..Setup::default() });
+        let answer = Ask::post("/v1/chat/completions", chat("m", false)).send(&gateway).await;
+        assert_eq!(answer.status, status, "{per}");
+    }
 }
 
 #[tokio::test]
@@ -168,7 +207,9 @@ async fn shutdown_settles_cut_requests() {
 
 /// A token with one limit, counted in a store by way of a settler with so many places.
 fn account(store: &Arc<MemoryLimitStore>, settler: &Settler) -> Arc<Account> {
-    let backend = LimitBackend::Shared(Arc::clone(store) as Arc<dyn LimitStore>, settler.clone());
+    let mut shared = SharedLimits::new(Arc::clone(store) as Arc<dyn LimitStore>);
+    shared.settler = settler.clone();
+    let backend = LimitBackend::Shared(shared);
     let account = Arc::new(backend.account(&token()));
     let quantity = Quantity::Tokens(1_000);
     let limit = Limit { name: "volume".to_owned(), period: Period::Day, quantity, is_strict: false };
@@ -227,6 +268,23 @@ async fn unaccepted_settlements_are_retried_and_count_once() {
     assert_eq!(settler.flush(SOON).await, 0);
     assert_eq!((store.open(), store.settled()), (0, 2));
     assert_eq!(store.left(&token(), clock::now().unix_ms)["volume"], 930, "the first once, the second given back");
+}
+
+/// Nobody knows whether the store has granted what it did not answer, or what nobody waited for.
+#[tokio::test]
+async fn unanswered_and_cancelled_reservations_are_given_back() {
+    let (store, settler) = (Arc::new(MemoryLimitStore::default()), Settler::default());
+    let account = account(&store, &settler);
+    store.set(Connection::LosesAnswers);
+    assert!(matches!(reserve(&account).await, Err(Refused::StoreUnavailable(_))));
+    assert_eq!(store.open(), 1, "it did grant it");
+    store.set(Connection::Hangs);
+    let cancelled = tokio::time::timeout(Duration::from_millis(1), reserve(&account)).await;
+    assert!(cancelled.is_err());
+    store.set(Connection::Up);
+    assert_eq!(settler.flush(SOON).await, 0);
+    assert_eq!((store.open(), store.settled()), (0, 2));
+    assert_eq!(store.left(&token(), clock::now().unix_ms)["volume"], 1_000);
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ mod models;
 mod passthrough;
 mod raw;
 mod realtime;
+mod redis;
 mod reload;
 mod responses;
 mod responses_upstream;

@@ -360,6 +360,11 @@ impl Account {
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is spent once")]
     pub fn settle(&mut self, now: UnixMillis, ticket: Ticket, actual: Actual) {
         self.give_back(&ticket);
+        self.record(now, actual);
+    }
+
+    /// Counts a request for which nothing was reserved here.
+    pub fn record(&mut self, now: UnixMillis, actual: Actual) {
         for counter in &mut self.counters {
             counter.window.add(now, counter.limit.quantity.of_actual(actual));
         }

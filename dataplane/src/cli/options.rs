@@ -172,7 +172,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, value::InvalidDuration> {
 }
 
 /// A duration that must not be zero: a timeout of nothing ends everything at once.
-fn some_time(text: &str) -> Result<Duration, String> {
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     match duration(text) {
         Ok(time) if time.is_zero() => Err("must be longer than 0s".to_owned()),
         Ok(time) => Ok(time),

@@ -7,6 +7,7 @@ use routeapi_channel::ObjectId;
 use routeapi_process::{Background, Bounds, Log};
 
 use super::{
+    limit_store::LimitStoreOptions,
     manifests::{self, Manifests},
     options::{Clients, on_this_machine},
     output,
@@ -51,6 +52,8 @@ pub(super) struct Args {
     access_log: bool,
     #[command(flatten)]
     clients: Clients,
+    #[command(flatten)]
+    limit_store: LimitStoreOptions,
 }
 
 /// What waits for a reader of standard output at most: `run` says little, but whoever started it may not read it.
@@ -77,6 +80,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
             tracing::warn!(%error, "cannot print what changed");
         }
     };
+    let egress = Egress::read(manifests::environment)?;
     let running = App::start(Settings {
         listen: args.listen,
         listen_tls: None,
@@ -85,8 +89,8 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         limits: args.clients.limits(),
         requests: args.clients.requests(),
         upstreams: args.clients.upstreams(),
-        limit_store: None,
-        egress: Egress::read(manifests::environment)?,
+        limit_store: args.limit_store.open(&egress, manifests::environment)?,
+        egress,
         cloud: manifests::cloud(),
         shutdown: SHUTDOWN,
         workers: args.clients.workers,

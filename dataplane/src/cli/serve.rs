@@ -6,6 +6,7 @@ use clap::Args as ClapArgs;
 use http::Uri;
 
 use super::{
+    limit_store::LimitStoreOptions,
     manifests,
     options::{Clients, duration, on_any_address, switch},
 };
@@ -83,6 +84,8 @@ pub(super) struct Args {
     no_access_log: bool,
     #[command(flatten)]
     clients: Clients,
+    #[command(flatten)]
+    limit_store: LimitStoreOptions,
 }
 
 /// Serves until it is told to stop.
@@ -96,6 +99,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         addresses: AddressRules::from(AddressPolicy::in_cluster(args.allow_loopback_upstreams))
             .with_api_server(args.api_server_host.as_deref().unwrap_or_default()),
     };
+    let egress = Egress::read(manifests::environment)?;
     let running = App::start(Settings {
         listen: args.listen,
         listen_tls: files.map(|files| (args.listen_tls, files)),
@@ -104,8 +108,8 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         limits: args.clients.limits(),
         requests: args.clients.requests(),
         upstreams: args.clients.upstreams(),
-        limit_store: None,
-        egress: Egress::read(manifests::environment)?,
+        limit_store: args.limit_store.open(&egress, manifests::environment)?,
+        egress,
         cloud: manifests::cloud(),
         shutdown: ShutdownTimeouts { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
         workers: args.clients.workers,

@@ -1,6 +1,6 @@
 //! `routeapi sidecar`: the gateway's address inside an app's pod.
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
@@ -108,7 +108,7 @@ fn ca(file: Option<PathBuf>) -> anyhow::Result<GatewayCa> {
     }
     match manifests::environment(CA_VARIABLE).filter(|pem| !pem.trim().is_empty()) {
         Some(pem) => GatewayCa::from_pem(&pem).map_err(anyhow::Error::msg).context(CA_VARIABLE),
-        None => Ok(GatewayCa::Roots(Egress::read(manifests::environment)?.roots())),
+        None => Ok(GatewayCa::Roots(Arc::clone(Egress::read(manifests::environment)?.roots()))),
     }
 }
 

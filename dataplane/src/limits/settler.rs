@@ -16,7 +16,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::store::{LimitStore, Settlement, StoreUnavailable};
+use super::{
+    metrics::Metrics,
+    store::{LimitStore, Settlement, StoreUnavailable},
+};
+use crate::clock;
 
 /// Reservations that are not settled yet, of all tokens together: far more than a process serves at once. A slot takes
 /// about 200 bytes once it is used.
@@ -39,6 +43,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 pub struct Settler {
     queue: mpsc::Sender<Pending>,
     backlog: Arc<Mutex<Backlog>>,
+    metrics: Metrics,
 }
 
 /// Room in the queue for the settlement of one reservation.
@@ -51,6 +56,7 @@ struct Backlog {
     batch: Vec<Pending>,
     /// Before the next retry.
     backoff: Duration,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -72,13 +78,19 @@ impl Settler {
     /// For this many reservations that are not settled yet, at least 1.
     pub fn with_capacity(capacity: usize) -> Self {
         let (queue, receiver) = mpsc::channel(capacity.max(1));
-        let backlog = Backlog { queue: receiver, batch: Vec::new(), backoff: MIN_BACKOFF };
-        Self { queue, backlog: Arc::new(Mutex::new(backlog)) }
+        let metrics = Metrics::default();
+        let backlog = Backlog { queue: receiver, batch: Vec::new(), backoff: MIN_BACKOFF, metrics: metrics.clone() };
+        Self { queue, backlog: Arc::new(Mutex::new(backlog)), metrics }
+    }
+
+    /// What is counted of the store.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// A slot for a reservation.
     pub(super) fn slot(&self) -> Result<QueueSlot, StoreUnavailable> {
-        let full = || StoreUnavailable("too many requests wait to be settled".to_owned());
+        let full = || StoreUnavailable::unasked("too many requests wait to be settled");
         self.queue.clone().try_reserve_owned().map(QueueSlot).map_err(|_full| full())
     }
 
@@ -151,7 +163,7 @@ impl Backlog {
 
     /// Sends the batch. What the store does not accept stays in it, and after the backoff more joins it.
     async fn send(&mut self) {
-        let results = join_all(self.batch.iter().map(Pending::send)).await;
+        let results = join_all(self.batch.iter().map(|pending| pending.send(&self.metrics))).await;
         let mut failure = None;
         let mut results = results.into_iter();
         self.batch.retain(|_| match results.next() {
@@ -179,9 +191,12 @@ impl Backlog {
 // === impl Pending ===
 
 impl Pending {
-    async fn send(&self) -> Result<(), StoreUnavailable> {
-        let late = || StoreUnavailable(format!("no answer within {SETTLE_TIMEOUT:?}"));
+    async fn send(&self, metrics: &Metrics) -> Result<(), StoreUnavailable> {
+        let begun = clock::mono();
+        let late = || StoreUnavailable::unanswered(format!("no answer within {SETTLE_TIMEOUT:?}"));
         let sending = self.store.settle(&self.token, &self.settlement);
-        timeout(SETTLE_TIMEOUT, sending).await.unwrap_or_else(|_elapsed| Err(late()))
+        let answer = timeout(SETTLE_TIMEOUT, sending).await.unwrap_or_else(|_elapsed| Err(late()));
+        metrics.asked("settle", begun, answer.is_ok());
+        answer
     }
 }

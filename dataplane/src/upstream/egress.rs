@@ -61,9 +61,9 @@ impl Egress {
         Ok(Self { proxies: Arc::new(EnvironmentProxies::read(environment)?), roots: Arc::new(roots) })
     }
 
-    /// The authorities that are trusted where none are named.
-    pub fn roots(&self) -> Arc<RootCertStore> {
-        Arc::clone(&self.roots)
+    /// Whom to trust where nothing else is said.
+    pub fn roots(&self) -> &Arc<RootCertStore> {
+        &self.roots
     }
 }
 

@@ -194,25 +194,24 @@ impl Index {
     pub fn view(&self) -> View {
         let tables = self.lock();
         let excluded = tables.all_excluded();
-        let objects =
-            Objects { tokens: tables.tokens.objects.values().cloned().collect(), ..others(&tables, &excluded) };
+        let objects = Objects {
+            routes: tables.routes.objects.values().cloned().collect(),
+            tokens: tables.tokens.objects.values().cloned().collect(),
+            ..others(&tables, &excluded)
+        };
         View { objects, excluded, min_resource_versions: tables.min_resource_versions.clone() }
     }
 
     /// The objects that changed since the last call, for a compilation; all of them for the first one.
     pub fn take_changes(&self, all: bool) -> View<Changes> {
         let mut tables = self.lock();
-        let Uncompiled { tokens, others: others_changed } = std::mem::take(&mut tables.uncompiled);
+        let Uncompiled { routes, tokens, others: others_changed } = std::mem::take(&mut tables.uncompiled);
         let excluded = tables.all_excluded();
-        let current = &tables.tokens.objects;
-        let tokens = if all {
-            current.iter().map(|(id, token)| (id.clone(), Some(Arc::clone(token)))).collect()
-        } else {
-            tokens.into_iter().map(|id| (id.clone(), current.get(&id).cloned())).collect()
-        };
+        let routes = changed_objects(&tables.routes.objects, routes, all);
+        let tokens = changed_objects(&tables.tokens.objects, tokens, all);
         let others = (all || others_changed).then(|| others(&tables, &excluded));
         let min_resource_versions = tables.min_resource_versions.clone();
-        View { objects: Changes { others, tokens }, excluded, min_resource_versions }
+        View { objects: Changes { others, routes, tokens }, excluded, min_resource_versions }
     }
 
     /// The AIProviders, AIRoutes and ApiTokens of which an event came since the last call.
@@ -318,14 +317,26 @@ pub fn id_of(metadata: &ObjectMeta) -> ObjectId {
     ObjectId::new(namespace.unwrap_or_default(), name.unwrap_or_default())
 }
 
-/// All objects but tokens.
+/// The objects that changed, or all; none for one that is gone.
+fn changed_objects<T: Clone>(
+    current: &BTreeMap<ObjectId, T>,
+    changed: BTreeSet<ObjectId>,
+    all: bool,
+) -> Vec<(ObjectId, Option<T>)> {
+    if all {
+        return current.iter().map(|(id, object)| (id.clone(), Some(object.clone()))).collect();
+    }
+    changed.into_iter().map(|id| (id.clone(), current.get(&id).cloned())).collect()
+}
+
+/// All objects but routes and tokens.
 fn others(tables: &Tables, excluded: &BTreeMap<Key, ExcludedObject>) -> Objects {
     let unread = excluded.keys().filter(|key| key.kind == Kind::Provider).map(|key| key.id.clone());
     let labels = tables.namespaces.objects.iter();
     Objects {
         providers: tables.providers.objects.values().cloned().collect(),
         unread_providers: unread.collect(),
-        routes: tables.routes.objects.values().cloned().collect(),
+        routes: Vec::new(),
         tokens: Vec::new(),
         secrets: tables.secrets.objects.clone(),
         config_maps: tables.config_maps.objects.clone(),

@@ -7,165 +7,84 @@
 //!
 //! Precedence is rank of the namespace, then age, then name, and is decided here alone: a data plane finds the exact ID or
 //! the longest prefix among what each route has claimed.
+//!
+//! Claims are decided in the order of [`Place`], each by what those before it hold. So when a route changes, it is decided
+//! anew, and after it those that want what it has come to hold or holds no more, in the same order: each once, and no others.
 
 mod claims;
+mod decide;
 mod notes;
+mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use routeapi_channel::snapshot::{Published, Reach};
-use routeapi_crds::value::ModelPattern;
+use routeapi_channel::ObjectId;
 
-use self::claims::{ClaimOutcome, ModelClaims, Notes, PublishedClaim};
-pub(crate) use self::claims::{Claimant, Claimed};
-use crate::{namespace_set::NamespaceSet, pattern_index::PatternIndex, publishers::Rank, verdict::SpecError};
+pub(crate) use self::claims::{Claimant, Claimed, Place};
+use self::table::{Consequences, State, Table};
+use crate::verdict::SpecError;
 
-/// Decides every claim. One result per claimant, in their order.
-pub(crate) fn resolve(claimants: &[Claimant<'_>]) -> Vec<Result<Claimed, SpecError>> {
-    let mut order: Vec<usize> = (0..claimants.len()).collect();
-    order.sort_by_key(|&index| {
-        let claimant = claimants.get(index);
-        claimant.map(|claimant| (claimant.rank.unwrap_or(Rank::MAX), claimant.created, claimant.id))
-    });
-    let mut claims = ModelClaims::new(claimants, &order);
-    let mut results: Vec<Option<Result<Claimed, SpecError>>> = claimants.iter().map(|_| None).collect();
-    for usable in [true, false] {
-        for &index in &order {
-            let Some(claimant) = claimants.get(index).filter(|claimant| claimant.usable == usable) else { continue };
-            let claimed = claims.claim(index, claimant);
-            if let Some(result) = results.get_mut(index) {
-                *result = Some(claimed);
-            }
-        }
-    }
-    claims.note_shadows();
-    let notes = std::mem::take(&mut claims.notes);
-    results
-        .into_iter()
-        .zip(notes)
-        .map(|(result, notes)| {
-            let result = result.unwrap_or_else(|| Ok(Claimed::default()));
-            result.map(|claimed| Claimed { note: notes.sentences.join("; "), ..claimed })
-        })
-        .collect()
+/// The claims of all routes, as they change.
+#[derive(Default)]
+pub(crate) struct Claims {
+    table: Table,
+    places: HashMap<ObjectId, Place>,
 }
 
-impl<'a> ModelClaims<'a> {
-    fn new(claimants: &'a [Claimant<'a>], order: &[usize]) -> Self {
-        let mut positions = vec![0; claimants.len()];
-        for (position, &index) in order.iter().enumerate() {
-            if let Some(slot) = positions.get_mut(index) {
-                *slot = position;
-            }
+impl Claims {
+    /// Decides the claims of routes that are new or changed, and of those that this concerns; none for a route that is gone or
+    /// claims nothing. Returns the routes that get something else than before, or are told something else.
+    pub fn update(&mut self, changes: Vec<(ObjectId, Option<Claimant>)>) -> BTreeSet<ObjectId> {
+        let mut consequences = Consequences::default();
+        for (id, claimant) in changes {
+            self.replace(id, claimant, &mut consequences);
         }
-        let notes = claimants.iter().map(|_| Notes::default()).collect();
-        Self { claimants, position: positions, own: BTreeMap::new(), published: PatternIndex::default(), notes }
+        let mut before = BTreeMap::new();
+        while let Some(place) = consequences.due.pop_first() {
+            let Some(state) = self.table.get(&place) else { continue };
+            before.insert(place.clone(), state.claimed.clone());
+            let decision = decide::decide(&self.table, &state.claimant);
+            self.table.decided(&place, decision, &mut consequences);
+        }
+        self.table.shadows(&mut consequences);
+        let noted = std::mem::take(&mut consequences.noted);
+        noted
+            .into_iter()
+            .filter(|place| self.tell(place, before.remove(place)))
+            .map(|place| place.id().clone())
+            .collect()
     }
 
-    /// Claims the model and aliases of a route. One whose model is taken wherever it is meant to be used holds nothing,
-    /// so that its aliases stay free for others.
-    fn claim(&mut self, index: usize, claimant: &'a Claimant<'a>) -> Result<Claimed, SpecError> {
-        let others = claimant.others();
-        let mut claimed = Claimed { not_granted: claimant.rank.is_none() && !others.is_empty(), ..Claimed::default() };
-        let publishes = claimant.rank.is_some() && (claimant.selects || !others.is_empty());
-        for (position, pattern) in claimant.patterns() {
-            let repeated = claimed.published.iter().any(|published| published.model == *pattern);
-            if repeated || claimed.models.contains(pattern) {
-                continue;
-            }
-            let own = self.outcome_in_namespace(index, claimant, pattern);
-            let (published, audience) = if publishes {
-                self.outcome_among_publishers(index, claimant, pattern)
-            } else {
-                (ClaimOutcome::NotApplicable, None)
-            };
-            if position == 0
-                && let Some(holder) = holder_everywhere(own, published)
-            {
-                self.note_contested(holder, index, pattern);
-                return Err(self.conflict(holder, claimant, pattern));
-            }
-            self.note_outcome(index, position, pattern, own, published);
-            if own == ClaimOutcome::Won {
-                self.own.insert((claimant.namespace(), pattern), index);
-                claimed.models.push(pattern.clone());
-            }
-            if let Some(audience) = audience {
-                claimed.published.push(Published { model: pattern.clone(), reach: reach(claimant, &audience) });
-                if claimant.usable {
-                    self.published.insert(pattern, PublishedClaim { by: index, audience });
-                }
-            }
-        }
-        Ok(claimed)
+    /// What a route got, and is told; none for one that claims nothing.
+    pub fn of(&self, id: &ObjectId) -> Option<&Result<Claimed, SpecError>> {
+        self.table.get(self.places.get(id)?).map(|state| &state.claimed)
     }
 
-    /// The outcome among routes of the claimant's own namespace.
-    fn outcome_in_namespace(&self, index: usize, claimant: &Claimant<'_>, pattern: &ModelPattern) -> ClaimOutcome {
-        if !claimant.audience.contains(claimant.namespace()) {
-            return ClaimOutcome::NotApplicable;
-        }
-        match self.own.get(&(claimant.namespace(), pattern)) {
-            None => ClaimOutcome::Won,
-            Some(&holder) => self.behind(index, holder),
-        }
-    }
-
-    /// The outcome among publishers, and the namespaces that the claim reaches, if any.
-    fn outcome_among_publishers(
-        &self,
-        index: usize,
-        claimant: &Claimant<'_>,
-        pattern: &ModelPattern,
-    ) -> (ClaimOutcome, Option<NamespaceSet>) {
-        // Its own namespace counts among those a claim keeps from others, since tokens there find the route first.
-        let mut left = claimant.audience.clone();
-        let mut beyond = claimant.others();
-        let mut first = None;
-        let protects = |claim: &&PublishedClaim| {
-            self.claimants.get(claim.by).is_some_and(|holder| {
-                holder.namespace() != claimant.namespace() && !holder.delegates_to(claimant.namespace())
-            })
+    fn replace(&mut self, id: ObjectId, claimant: Option<Claimant>, consequences: &mut Consequences) {
+        let place = claimant.as_ref().map(|claimant| claimant.place.clone());
+        let known = match &place {
+            Some(place) => self.places.insert(id, place.clone()),
+            None => self.places.remove(&id),
         };
-        let equal = self.published.equal(pattern).iter();
-        for claim in equal.chain(self.published.broader(pattern).filter(protects)) {
-            left = left.minus(&claim.audience);
-            let rest = left.clone().without(claimant.namespace());
-            if rest != beyond {
-                first.get_or_insert(claim.by);
-            }
-            beyond = rest;
+        if let Some(known) = known.filter(|known| Some(known) != place.as_ref()) {
+            self.table.remove(&known, consequences);
         }
-        match (beyond.is_empty(), first) {
-            (true, Some(holder)) => (self.behind(index, holder), None),
-            (false, Some(_)) => (ClaimOutcome::PartlyWon, Some(left)),
-            (_, None) => (ClaimOutcome::Won, Some(left)),
+        if let Some(claimant) = claimant {
+            self.table.put(claimant, consequences);
         }
     }
 
-    fn behind(&self, index: usize, holder: usize) -> ClaimOutcome {
-        let takes_precedence = self.position.get(holder) < self.position.get(index);
-        if takes_precedence { ClaimOutcome::Lost(holder) } else { ClaimOutcome::Yielded(holder) }
-    }
-}
-
-/// The holder of a model that the claimant gets nowhere.
-fn holder_everywhere(own: ClaimOutcome, published: ClaimOutcome) -> Option<usize> {
-    match (own, published) {
-        (ClaimOutcome::Lost(holder), ClaimOutcome::Lost(_) | ClaimOutcome::NotApplicable)
-        | (ClaimOutcome::NotApplicable, ClaimOutcome::Lost(holder)) => Some(holder),
-        _ => None,
-    }
-}
-
-/// The part of the route's own audience that a claim has kept.
-fn reach(claimant: &Claimant<'_>, kept: &NamespaceSet) -> Reach {
-    if kept.clone().without(claimant.namespace()) == claimant.others() {
-        return Reach::Whole;
-    }
-    match kept {
-        NamespaceSet::Only(names) => Reach::Only(names.clone()),
-        NamespaceSet::AllExcept(names) => Reach::Except(names.clone()),
+    /// Tells a route what there is to say. Whether it got or is told something else than before; `before`: what that was, if
+    /// it was decided since.
+    fn tell(&mut self, place: &Place, before: Option<Result<Claimed, SpecError>>) -> bool {
+        let Some(state) = self.table.get(place) else { return false };
+        let note = if state.claimed.is_ok() { notes::note(&self.table, state) } else { String::new() };
+        let Some(State { claimed, .. }) = self.table.get_mut(place) else { return false };
+        let before = before.unwrap_or_else(|| claimed.clone());
+        if let Ok(claimed) = claimed {
+            claimed.note = note;
+        }
+        *claimed != before
     }
 }
 

@@ -1,21 +1,19 @@
 //! The same as [`crate::compile()`], doing only what a change requires.
 //!
-//! A change of ApiTokens compiles those tokens, and others that list the same keys or ServiceAccounts. A change of anything else decides the claims
-//! of all AIRoutes again, which is cheap; it compiles the AIRoutes and AIProviders that differ, and tokens only if AIRoutes
-//! serve other models than before. Results are serialized when they change; states share what they have in common.
+//! A change of ApiTokens compiles those tokens, and others that list the same keys or ServiceAccounts. A change of AIRoutes
+//! compiles those, others that want the same model IDs, and the tokens of which something else is to be said. A change of
+//! AIProviders, or of what they refer to, compiles those that differ and the routes that use them; one of labels of namespaces
+//! everything. Results are serialized when they change; states share what they have in common.
 
 mod results;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use routeapi_channel::{Catalog, Key, Kind, ObjectId, shared_map::SharedMap};
-use routeapi_crds::{
-    v1alpha1::{ApiToken, ApiTokenSpec},
-    value::ModelPattern,
-};
+use routeapi_crds::v1alpha1::{AIRoute, ApiToken};
 
 pub use self::results::Outcome;
 use self::results::{Finish, Results};
@@ -23,18 +21,22 @@ use crate::{
     objects::{self, Data, Objects},
     options::Options,
     owners::Owners,
-    providers::{KnownProviders, Providers},
-    routes::{self, CompiledRoute, KnownRoutes, Routes},
+    providers::{self, KnownProviders, Providers},
+    reference_grant::ReferenceGrants,
+    route_table::{Changed, Due, RouteTable},
     selectors::Namespaces,
-    tokens::{self, NoteWriter, TokenNotes},
+    token_notes::{NoteWriter, Notes, Served},
+    tokens,
     verdict::Verdict,
 };
 
 /// What changed since the last call of [`Compiler::update`].
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// All objects but ApiTokens, if any of them changed.
+    /// All objects but AIRoutes and ApiTokens, if any of them changed.
     pub others: Option<Objects>,
+    /// AIRoutes that changed; none for one that was deleted.
+    pub routes: Vec<(ObjectId, Option<Arc<AIRoute>>)>,
     /// ApiTokens that changed; none for one that was deleted.
     pub tokens: Vec<(ObjectId, Option<Arc<ApiToken>>)>,
 }
@@ -43,6 +45,8 @@ pub struct Changes {
 pub struct Compiler {
     options: Options,
     others: Others,
+    routes: RouteTable,
+    served: Served,
     tokens: BTreeMap<ObjectId, Arc<ApiToken>>,
     owners: Owners,
     notes: Notes,
@@ -52,7 +56,7 @@ pub struct Compiler {
     work: usize,
 }
 
-/// Everything but tokens, as it was compiled last.
+/// Everything but routes and tokens, as it was compiled last.
 #[derive(Default)]
 struct Others {
     labels: BTreeMap<String, BTreeMap<String, String>>,
@@ -61,14 +65,20 @@ struct Others {
     unread: BTreeSet<ObjectId>,
     refused: BTreeSet<(String, ObjectId)>,
     providers: KnownProviders,
-    known: KnownRoutes,
-    /// The oldest first.
-    routes: Vec<Arc<CompiledRoute>>,
 }
 
-/// What is said of tokens, by namespace and by what it depends on: the tokens of a namespace mostly name the same models.
+/// What a change of everything but routes and tokens makes necessary.
 #[derive(Default)]
-struct Notes(HashMap<String, HashMap<(Vec<ModelPattern>, bool), TokenNotes>>);
+struct Consequences {
+    /// Whether namespaces have other labels.
+    relabelled: bool,
+    /// Whether all routes are to be looked at.
+    all_routes: bool,
+    /// Whether anything changed, so that all providers are to be told what there is to say.
+    all_providers: bool,
+    /// Providers that mean something else to routes than before.
+    differing: BTreeSet<ObjectId>,
+}
 
 // === impl Compiler ===
 
@@ -78,6 +88,8 @@ impl Compiler {
         Self {
             options,
             others: Others::default(),
+            routes: RouteTable::default(),
+            served: Served::default(),
             tokens: BTreeMap::new(),
             owners: Owners::default(),
             notes: Notes::default(),
@@ -99,7 +111,7 @@ impl Compiler {
 
     /// The number of objects that were compiled so far, which measures what changes cost.
     pub fn work(&self) -> usize {
-        self.work + self.others.known.work
+        self.work + self.routes.work
     }
 
     /// Follows changes. `finish` may alter each result that is new before it is stored.
@@ -108,13 +120,13 @@ impl Compiler {
     /// When a resource does not serialize, which does not happen with these types.
     pub fn update(&mut self, changes: Changes, finish: Finish<'_>) -> Result<(), serde_json::Error> {
         let (mut due, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
+        let mut consequences = Consequences::default();
         if let Some(objects) = changes.others {
             let differs = |name: &&String| objects.namespaces.get(*name) != self.others.labels.get(*name);
             namespaces.extend(self.callers.keys().filter(differs).cloned());
-            if self.update_others(objects, finish)? {
-                due = self.renew_notes();
-            }
+            consequences = self.update_others(objects);
         }
+        due.extend(self.update_routes(changes.routes, consequences, finish)?);
         for (id, token) in changes.tokens {
             due.extend(self.replace_token(&id, token));
             due.insert(id);
@@ -128,51 +140,57 @@ impl Compiler {
         Ok(())
     }
 
-    /// Compiles everything but tokens. Whether tokens may be served other models than before.
-    fn update_others(&mut self, objects: Objects, finish: Finish<'_>) -> Result<bool, serde_json::Error> {
+    /// Compiles providers.
+    fn update_others(&mut self, objects: Objects) -> Consequences {
         let others = &mut self.others;
         let relabelled = objects.namespaces != others.labels;
-        if relabelled || objects.unread_providers != others.unread || objects.refused != others.refused {
-            others.known.clear();
-        }
+        let all_routes = relabelled || objects.unread_providers != others.unread || objects.refused != others.refused;
         let before = std::mem::take(&mut others.providers);
         let same_references =
             same_data(&objects.secrets, &others.secrets) && same_data(&objects.config_maps, &others.config_maps);
         let mut known = if same_references { before.clone() } else { KnownProviders::new() };
-        let providers = Providers::compile(&objects, &self.options, &mut known);
+        providers::compile(&objects, &self.options, &mut known);
         let (compiled, differing) = differences(&before, &known);
         self.work += compiled;
-        others.known.forget_users_of(&differing);
-        let namespaces = Namespaces::of(&objects);
-        let routes = routes::compile(&objects, &providers, &namespaces, &self.options, &mut others.known);
-        for (id, compiled, verdict) in providers.finish(&routes.attached, &routes.unpriced) {
-            let (same, key) = (!differing.contains(&id), Key { kind: Kind::Provider, id });
-            self.results.store_unless_same(key, compiled.provider.as_ref(), verdict, same, finish)?;
-        }
         before.keys().filter(|id| !known.contains_key(*id)).for_each(|id| self.results.forget(Kind::Provider, id));
         others.providers = known;
         let Objects { secrets, config_maps, namespaces, unread_providers, refused, .. } = objects;
         (others.secrets, others.config_maps, others.labels) = (secrets, config_maps, namespaces);
         (others.unread, others.refused) = (unread_providers, refused);
-        Ok(self.store_routes(routes, finish)? || relabelled)
+        Consequences { relabelled, all_routes, all_providers: true, differing }
     }
 
-    /// Stores the routes that differ from those before. Whether they serve other models.
-    fn store_routes(&mut self, routes: Routes, finish: Finish<'_>) -> Result<bool, serde_json::Error> {
-        let before = std::mem::replace(&mut self.others.routes, routes.compiled);
-        let mut gone: HashMap<&ObjectId, &Arc<CompiledRoute>> = before.iter().map(|route| (&route.id, route)).collect();
-        let mut serves_other = false;
-        for route in &self.others.routes {
-            let known = gone.remove(&route.id);
-            if known.is_some_and(|known| Arc::ptr_eq(known, route)) {
-                continue;
-            }
-            serves_other |= known.is_none_or(|known| !known.serves_as(route));
-            let key = Key { kind: Kind::Route, id: route.id.clone() };
-            self.results.store(key, route.route.as_ref(), route.verdict.clone(), finish)?;
+    /// Compiles routes, and says what there is to say to providers. Returns the tokens of which something else is to be said.
+    fn update_routes(
+        &mut self,
+        routes: Vec<(ObjectId, Option<Arc<AIRoute>>)>,
+        consequences: Consequences,
+        finish: Finish<'_>,
+    ) -> Result<Vec<ObjectId>, serde_json::Error> {
+        let Consequences { relabelled, all_routes, all_providers, differing } = consequences;
+        let Others { labels, unread, refused, providers, .. } = &self.others;
+        let namespaces = Namespaces::labelled(labels);
+        let compiled = Providers { compiled: providers, refused, unread };
+        let partial = self.options.partial;
+        let grants = ReferenceGrants { providers: compiled, namespaces: &namespaces, partial };
+        let due = Due { routes, users_of: differing.clone(), all: all_routes };
+        let changed = self.routes.update(due, grants, &self.options.publishers);
+        let touched: Vec<_> =
+            if all_providers { providers.keys().collect() } else { changed.providers.iter().collect() };
+        for id in touched {
+            let Some(provider) = compiled.get(id) else { continue };
+            let (attached, unpriced) = self.routes.uses(id);
+            let verdict = provider.verdict(attached, unpriced);
+            let (same, key) = (!differing.contains(id), Key { kind: Kind::Provider, id: id.clone() });
+            self.results.store_unless_same(key, provider.provider.as_ref(), verdict, same, finish)?;
         }
-        gone.keys().for_each(|id| self.results.forget(Kind::Route, id));
-        Ok(serves_other || !gone.is_empty())
+        store_routes(&mut self.results, &changed, finish)?;
+        if relabelled {
+            self.served = Served::of(self.routes.compiled(), &namespaces);
+            return Ok(self.notes.renew_all(&mut NoteWriter::new(&self.served, &namespaces)));
+        }
+        changed.routes.iter().for_each(|change| self.served.follow(change, &namespaces));
+        Ok(self.notes.renew(&changed.routes, &mut NoteWriter::new(&self.served, &namespaces)))
     }
 
     /// Stores another version of a token. Returns the other tokens whose keys that affects.
@@ -180,7 +198,10 @@ impl Compiler {
         let place = |token: &ApiToken| (objects::created(&token.metadata), id.clone());
         let token = token.filter(|token| objects::live(&token.metadata).is_some());
         let mut affected = match self.tokens.remove(id) {
-            Some(before) => self.owners.remove(tokens::claims(&before, id), &place(&before)),
+            Some(before) => {
+                self.notes.forget(id, &before.spec);
+                self.owners.remove(tokens::claims(&before, id), &place(&before))
+            }
             None => Vec::new(),
         };
         if let Some(token) = token {
@@ -197,17 +218,14 @@ impl Compiler {
         namespaces: &mut BTreeSet<String>,
         finish: Finish<'_>,
     ) -> Result<(), serde_json::Error> {
-        let Others { labels, routes, .. } = &self.others;
-        let known = Namespaces::labelled(labels);
-        let mut writer = None;
+        let known = Namespaces::labelled(&self.others.labels);
+        let mut writer = NoteWriter::new(&self.served, &known);
         for id in due {
             let key = Key { kind: Kind::Token, id };
             let was = self.results.catalog.get(&key).is_some();
             if let Some(object) = self.tokens.get(&key.id) {
                 self.work += 1;
-                let mut write =
-                    || writer.get_or_insert_with(|| NoteWriter::new(routes, &known)).of(&key.id, &object.spec);
-                let notes = self.notes.of(&key.id, &object.spec, &mut write);
+                let notes = self.notes.of(&key.id, &object.spec, &mut writer);
                 let (token, verdict) = tokens::compile_one(object, &key.id, &self.owners, notes);
                 self.results.store(key.clone(), token.as_ref(), verdict, finish)?;
             } else {
@@ -220,40 +238,20 @@ impl Compiler {
         }
         Ok(())
     }
+}
 
-    /// Finds out again what is to be said of tokens. Returns those of which something else is.
-    fn renew_notes(&mut self) -> BTreeSet<ObjectId> {
-        let known = Namespaces::labelled(&self.others.labels);
-        let mut writer = NoteWriter::new(&self.others.routes, &known);
-        let before = std::mem::take(&mut self.notes);
-        let mut due = BTreeSet::new();
-        for (id, token) in &self.tokens {
-            let notes = self.notes.of(id, &token.spec, &mut || writer.of(id, &token.spec));
-            if before.get(id, &token.spec) != Some(notes) {
-                due.insert(id.clone());
+/// Stores what has become of routes.
+fn store_routes(results: &mut Results, changed: &Changed, finish: Finish<'_>) -> Result<(), serde_json::Error> {
+    for change in &changed.routes {
+        match &change.after {
+            Some(after) => {
+                let key = Key { kind: Kind::Route, id: change.id.clone() };
+                results.store(key, after.route.as_ref(), after.verdict.clone(), finish)?;
             }
+            None => results.forget(Kind::Route, &change.id),
         }
-        due
     }
-}
-
-// === impl Notes ===
-
-impl Notes {
-    /// What is to be said of a token; `write` finds it out if it is not known.
-    fn of(&mut self, id: &ObjectId, spec: &ApiTokenSpec, write: &mut dyn FnMut() -> TokenNotes) -> &TokenNotes {
-        let known = self.0.entry(id.namespace().to_owned()).or_default();
-        known.entry(depends_on(spec)).or_insert_with(write)
-    }
-
-    fn get(&self, id: &ObjectId, spec: &ApiTokenSpec) -> Option<&TokenNotes> {
-        self.0.get(id.namespace())?.get(&depends_on(spec))
-    }
-}
-
-/// What of a token's spec the notes depend on.
-fn depends_on(spec: &ApiTokenSpec) -> (Vec<ModelPattern>, bool) {
-    (spec.models.clone(), spec.denies_unpriced())
+    Ok(())
 }
 
 /// Counts a token that is or was accepted. Whether it is the first or was the last of its namespace.

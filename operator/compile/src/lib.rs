@@ -26,16 +26,18 @@ mod publishers;
 mod quoted_list;
 mod reference_grant;
 mod references;
+mod route_table;
 mod routes;
 mod selectors;
 mod subjects;
+mod token_notes;
 mod tokens;
 mod unpriced;
 mod unserved;
 mod verdict;
 mod workload_identity;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use incremental::{Changes, Compiler, Outcome};
 pub use manifests::{Added, ManifestError, Manifests, items};
@@ -50,9 +52,11 @@ pub use workload_identity::WorkloadIdentity;
 
 use crate::{
     providers::{KnownProviders, Providers},
-    routes::{CompiledRoute, KnownRoutes},
+    reference_grant::ReferenceGrants,
+    route_table::{Due, RouteTable},
+    routes::CompiledRoute,
     selectors::Namespaces,
-    tokens::NoteWriter,
+    token_notes::{NoteWriter, Served},
 };
 
 /// The result.
@@ -70,9 +74,16 @@ pub struct Compiled {
 /// Compiles a whole state.
 pub fn compile(objects: &Objects, options: &Options) -> Compiled {
     let namespaces = Namespaces::of(objects);
-    let providers = Providers::compile(objects, options, &mut KnownProviders::default());
-    let routes = routes::compile(objects, &providers, &namespaces, options, &mut KnownRoutes::default());
-    let tokens = tokens::compile(objects, NoteWriter::new(&routes.compiled, &namespaces));
+    let mut known = KnownProviders::default();
+    providers::compile(objects, options, &mut known);
+    let providers = Providers { compiled: &known, refused: &objects.refused, unread: &objects.unread_providers };
+    let grants = ReferenceGrants { providers, namespaces: &namespaces, partial: options.partial };
+    let all =
+        objects.routes.iter().filter_map(|object| Some((objects::live(&object.metadata)?, Some(Arc::clone(object)))));
+    let mut routes = RouteTable::default();
+    routes.update(Due { routes: all.collect(), ..Due::default() }, grants, &options.publishers);
+    let served = Served::of(routes.compiled(), &namespaces);
+    let tokens = tokens::compile(objects, NoteWriter::new(&served, &namespaces));
 
     let Compiled { mut snapshot, mut verdicts, mut assumptions } = Compiled::default();
     let mut assume = |key: ObjectRef, assumed: &[String]| {
@@ -80,13 +91,14 @@ pub fn compile(objects: &Objects, options: &Options) -> Compiled {
             assumptions.insert(key, assumed.to_vec());
         }
     };
-    for (id, compiled, verdict) in providers.finish(&routes.attached, &routes.unpriced) {
+    for (id, (_, compiled)) in &known {
         let key = ObjectRef { kind: Kind::Provider, id: id.clone() };
+        let (attached, unpriced) = routes.uses(id);
         assume(key.clone(), &compiled.assumed);
-        verdicts.insert(key, verdict);
-        keep(&mut snapshot.providers, id, compiled.provider.clone());
+        verdicts.insert(key, compiled.verdict(attached, unpriced));
+        keep(&mut snapshot.providers, id.clone(), compiled.provider.clone());
     }
-    for compiled in &routes.compiled {
+    for compiled in routes.compiled() {
         let CompiledRoute { id, route, verdict, assumed, .. } = &**compiled;
         let key = ObjectRef { kind: Kind::Route, id: id.clone() };
         assume(key.clone(), assumed);

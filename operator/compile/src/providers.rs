@@ -38,10 +38,13 @@ use crate::{
 const OPENAI_HOST: &str = "api.openai.com";
 
 /// Every provider, compiled.
+#[derive(Clone, Copy)]
 pub(crate) struct Providers<'a> {
-    compiled: BTreeMap<ObjectId, Arc<CompiledProvider>>,
-    refused: &'a BTreeSet<(String, ObjectId)>,
-    unread: &'a BTreeSet<ObjectId>,
+    pub compiled: &'a KnownProviders,
+    /// Manifests that were refused before they got here, by kind and name.
+    pub refused: &'a BTreeSet<(String, ObjectId)>,
+    /// Those that exist in the cluster but could not be read.
+    pub unread: &'a BTreeSet<ObjectId>,
 }
 
 /// Providers that were compiled before, with what they were compiled from.
@@ -66,26 +69,24 @@ struct Resolved {
     request: Option<snapshot::RequestSettings>,
 }
 
-impl<'a> Providers<'a> {
-    /// Compiles those that are not known, and makes all of them known. What is known was compiled with the same Secrets and
-    /// ConfigMaps.
-    pub fn compile(objects: &'a Objects, options: &Options, known: &mut KnownProviders) -> Self {
-        let compiled = objects.providers.iter().filter_map(|object| {
-            let id = objects::live(&object.metadata)?;
-            let same = known.get(&id).filter(|(before, _)| objects::same_version(&before.metadata, &object.metadata));
-            let compiled = match same {
-                Some((_, compiled)) => Arc::clone(compiled),
-                None => Arc::new(compile_one(object, &id, objects, options)),
-            };
-            Some((id, (Arc::clone(object), compiled)))
-        });
-        *known = compiled.collect();
-        let compiled = known.iter().map(|(id, (_, compiled))| (id.clone(), Arc::clone(compiled)));
-        Self { compiled: compiled.collect(), refused: &objects.refused, unread: &objects.unread_providers }
-    }
+/// Compiles those that are not known, and makes all of them known. What is known was compiled with the same Secrets and
+/// ConfigMaps.
+pub(crate) fn compile(objects: &Objects, options: &Options, known: &mut KnownProviders) {
+    let compiled = objects.providers.iter().filter_map(|object| {
+        let id = objects::live(&object.metadata)?;
+        let same = known.get(&id).filter(|(before, _)| objects::same_version(&before.metadata, &object.metadata));
+        let compiled = match same {
+            Some((_, compiled)) => Arc::clone(compiled),
+            None => Arc::new(compile_one(object, &id, objects, options)),
+        };
+        Some((id, (Arc::clone(object), compiled)))
+    });
+    *known = compiled.collect();
+}
 
-    pub fn get(&self, id: &ObjectId) -> Option<&CompiledProvider> {
-        self.compiled.get(id).map(Arc::as_ref)
+impl<'a> Providers<'a> {
+    pub fn get(&self, id: &ObjectId) -> Option<&'a CompiledProvider> {
+        self.compiled.get(id).map(|(_, compiled)| &**compiled)
     }
 
     /// Whether a manifest of this name was refused before it got here.
@@ -99,33 +100,28 @@ impl<'a> Providers<'a> {
     }
 
     /// The names of the providers in a namespace.
-    pub fn names_in(&self, namespace: &str) -> Vec<&str> {
+    pub fn names_in(&self, namespace: &str) -> Vec<&'a str> {
         self.compiled.keys().filter(|id| id.namespace() == namespace).map(ObjectId::name).collect()
     }
+}
 
-    /// All providers, and verdicts that know how many routes are attached.
-    pub fn finish(
-        self,
-        attached: &BTreeMap<ObjectId, i32>,
-        unpriced: &BTreeMap<ObjectId, BTreeSet<String>>,
-    ) -> impl Iterator<Item = (ObjectId, Arc<CompiledProvider>, Verdict)> {
-        self.compiled.into_iter().map(|(id, compiled)| {
-            let mut verdict = compiled.verdict.clone();
-            let accepted = verdict
-                .decisions
-                .iter_mut()
-                .find(|decision| decision.type_ == ConditionType::Accepted && decision.holds());
-            if let (Some(accepted), Some(models)) = (accepted, unpriced.get(&id)) {
-                let models = quoted_list(models.iter());
-                let separator = if accepted.message.is_empty() { "" } else { "; " };
-                accepted.message.push_str(&format!(
-                    "{separator}spec.models: no price for {models}, used by AIRoutes; tokens with a spend limit cannot use \
-                     them"
-                ));
-            }
-            verdict.detail = Detail::Provider { attached_routes: attached.get(&id).copied().unwrap_or(0) };
-            (id, compiled, verdict)
-        })
+impl CompiledProvider {
+    /// The verdict, given what AIRoutes do with it: how many are attached, and which models they use that have no price.
+    pub fn verdict<'m>(&self, attached: i32, mut unpriced: impl Iterator<Item = &'m String>) -> Verdict {
+        let mut verdict = self.verdict.clone();
+        let accepted =
+            verdict.decisions.iter_mut().find(|decision| decision.type_ == ConditionType::Accepted && decision.holds());
+        if let (Some(accepted), Some(first)) = (accepted, unpriced.next()) {
+            let all: Vec<_> = std::iter::once(first).chain(unpriced).collect();
+            let models = quoted_list(all.into_iter());
+            let separator = if accepted.message.is_empty() { "" } else { "; " };
+            accepted.message.push_str(&format!(
+                "{separator}spec.models: no price for {models}, used by AIRoutes; tokens with a spend limit cannot use \
+                 them"
+            ));
+        }
+        verdict.detail = Detail::Provider { attached_routes: attached };
+        verdict
     }
 }
 

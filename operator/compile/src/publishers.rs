@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::objects::Objects;
+use crate::selectors::Namespaces;
 
 /// The label of a Namespace that may publish: `"true"`, or a number that ranks it among labelled namespaces, the lowest
 /// first.
@@ -31,7 +31,7 @@ pub(crate) type Rank = u32;
 
 impl Publishers {
     /// The rank of a namespace that may publish.
-    pub(crate) fn rank(&self, objects: &Objects, namespace: &str) -> Option<Rank> {
+    pub(crate) fn rank(&self, namespaces: &Namespaces<'_>, namespace: &str) -> Option<Rank> {
         let Self::Granted { first, listed } = self else { return Some(0) };
         if namespace == first {
             return Some(0);
@@ -39,7 +39,7 @@ impl Publishers {
         if listed.contains(namespace) {
             return Some(1);
         }
-        match objects.namespaces.get(namespace)?.get(PUBLISH_LABEL)?.as_str() {
+        match namespaces.label(namespace, PUBLISH_LABEL)? {
             "true" => Some(Rank::MAX),
             number => number.parse::<u16>().ok().map(|number| Rank::from(number) + 2),
         }

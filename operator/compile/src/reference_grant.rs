@@ -12,7 +12,7 @@ use crate::{providers::Providers, selectors::Namespaces, verdict::SpecError};
 /// Everything needed to resolve references to providers.
 #[derive(Clone, Copy)]
 pub(crate) struct ReferenceGrants<'a> {
-    pub providers: &'a Providers<'a>,
+    pub providers: Providers<'a>,
     pub namespaces: &'a Namespaces<'a>,
     /// Whether missing providers are assumed to exist.
     pub partial: bool,

@@ -3,10 +3,7 @@
 //! A route with some usable upstreams serves with those. One with none stays in the snapshot with the reason, so that
 //! clients get that instead of "no such model". One that is not accepted is left out.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use routeapi_channel::{
     ObjectId,
@@ -20,11 +17,8 @@ use routeapi_crds::{
 
 use crate::{
     affinity,
-    conflicts::{self, Claimant, Claimed},
-    objects::{self, Objects},
-    options::Options,
-    provider_models,
-    providers::Providers,
+    conflicts::{Claimant, Claimed, Place},
+    objects, provider_models,
     publishers::{PUBLISH_LABEL, Publishers},
     quoted_list::quoted_list,
     reference_grant::{self, PermittedProvider, ReferenceGrants, Unresolved},
@@ -48,32 +42,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Load balancers do not close connections that were idle for less than this.
 const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Every route, compiled.
-#[derive(Default)]
-pub(crate) struct Routes {
-    /// The oldest first.
-    pub compiled: Vec<Arc<CompiledRoute>>,
-    /// Number of routes per provider that they refer to and that admits them, whether or not it is ready and the route is
-    /// accepted.
-    pub attached: BTreeMap<ObjectId, i32>,
-    /// Models without a price that accepted routes use, by provider.
-    pub unpriced: BTreeMap<ObjectId, BTreeSet<String>>,
-}
-
-/// Routes that were compiled before, with what they were compiled from.
-#[derive(Default)]
-pub(crate) struct KnownRoutes {
-    routes: HashMap<ObjectId, KnownRoute>,
-    /// Routes that were looked at, and routes that were built, since the start.
-    pub work: usize,
-}
-
-struct KnownRoute {
-    candidate: Arc<Candidate>,
-    claim: Result<Claimed, SpecError>,
-    compiled: Arc<CompiledRoute>,
-}
-
 /// One route, compiled.
 pub(crate) struct CompiledRoute {
     pub id: ObjectId,
@@ -88,12 +56,12 @@ pub(crate) struct CompiledRoute {
 
 /// A route's upstreams, with their references resolved.
 #[derive(Default)]
-struct Upstreams {
+pub(crate) struct Upstreams {
     usable: Vec<Upstream>,
     statuses: Vec<UpstreamStatus>,
     errors: Vec<SpecError>,
     /// Providers that admit the route, ready or not.
-    attached: BTreeSet<ObjectId>,
+    pub attached: BTreeSet<ObjectId>,
     /// Parts of the `ResolvedRefs` message about usable upstreams.
     notes: Vec<String>,
     /// What was assumed about providers and namespaces, a sentence each.
@@ -101,105 +69,29 @@ struct Upstreams {
     /// Whether an upstream with a weight refers to a provider that is assumed to exist.
     assumed_usable: bool,
     /// Models without a price, by provider.
-    unpriced: Vec<(ObjectId, BTreeSet<String>)>,
+    pub unpriced: Vec<(ObjectId, BTreeSet<String>)>,
     /// The provider that takes the caller's own credential.
     taker: Option<ObjectId>,
 }
 
 /// A route whose claims are not decided yet.
-struct Candidate {
+pub(crate) struct Candidate {
     id: ObjectId,
-    object: Arc<AIRoute>,
+    pub object: Arc<AIRoute>,
     created: i64,
-    valid: Result<(), SpecError>,
-    upstreams: Upstreams,
+    /// Whether it may claim anything.
+    pub valid: Result<(), SpecError>,
+    pub upstreams: Upstreams,
     allowed: AllowedNamespaces,
-}
-
-/// Compiles every route. Of those that are known, with the same providers and namespaces, only the claims are decided again.
-/// Makes all of them known.
-pub(crate) fn compile(
-    objects: &Objects,
-    providers: &Providers<'_>,
-    namespaces: &Namespaces<'_>,
-    options: &Options,
-    known: &mut KnownRoutes,
-) -> Routes {
-    let grants = ReferenceGrants { providers, namespaces, partial: options.partial };
-    let candidates: Vec<Arc<Candidate>> = objects::oldest_first(&objects.routes, |object| &object.metadata)
-        .into_iter()
-        .map(|(created, id, object)| {
-            known.candidate(&id, object).unwrap_or_else(|| {
-                known.work += 1;
-                Arc::new(Candidate::new(created, id, object, grants))
-            })
-        })
-        .collect();
-    let valid = candidates.iter().filter(|candidate| candidate.valid.is_ok());
-    let claimants: Vec<Claimant<'_>> =
-        valid.map(|candidate| candidate.claimant(objects, namespaces, &options.publishers)).collect();
-    let mut claims = conflicts::resolve(&claimants).into_iter();
-    drop(claimants);
-
-    let mut routes = Routes::default();
-    let mut all = HashMap::with_capacity(candidates.len());
-    for candidate in candidates {
-        let claim = match &candidate.valid {
-            Ok(()) => claims.next().unwrap_or_else(|| Ok(Claimed::default())),
-            Err(error) => Err(error.clone()),
-        };
-        let compiled = known.compiled(&candidate, &claim).unwrap_or_else(|| {
-            known.work += 1;
-            Arc::new(CompiledRoute::of(&candidate, claim.as_ref()))
-        });
-        routes.count(&candidate.upstreams, claim.is_ok());
-        routes.compiled.push(Arc::clone(&compiled));
-        all.insert(candidate.id.clone(), KnownRoute { candidate, claim, compiled });
-    }
-    known.routes = all;
-    routes
-}
-
-// === impl KnownRoutes ===
-
-impl KnownRoutes {
-    /// Forgets routes that refer to one of these providers.
-    pub fn forget_users_of(&mut self, providers: &BTreeSet<ObjectId>) {
-        let uses = |known: &KnownRoute| {
-            let Candidate { id, object, .. } = &*known.candidate;
-            object.spec.upstreams.iter().any(|upstream| {
-                let reference = &upstream.provider_ref;
-                providers
-                    .contains(&ObjectId::new(reference.namespace.as_deref().unwrap_or(id.namespace()), &reference.name))
-            })
-        };
-        self.routes.retain(|_, known| !uses(known));
-    }
-
-    /// Forgets all routes.
-    pub fn clear(&mut self) {
-        self.routes.clear();
-    }
-
-    fn candidate(&self, id: &ObjectId, object: &Arc<AIRoute>) -> Option<Arc<Candidate>> {
-        let known = &self.routes.get(id)?.candidate;
-        objects::same_version(&known.object.metadata, &object.metadata).then(|| Arc::clone(known))
-    }
-
-    fn compiled(&self, candidate: &Arc<Candidate>, claim: &Result<Claimed, SpecError>) -> Option<Arc<CompiledRoute>> {
-        let known = self.routes.get(&candidate.id)?;
-        let same = Arc::ptr_eq(&known.candidate, candidate) && known.claim == *claim;
-        same.then(|| Arc::clone(&known.compiled))
-    }
 }
 
 // === impl Candidate ===
 
 impl Candidate {
-    fn new(created: i64, id: ObjectId, object: &Arc<AIRoute>, grants: ReferenceGrants<'_>) -> Self {
+    pub fn new(id: ObjectId, object: &Arc<AIRoute>, grants: ReferenceGrants<'_>) -> Self {
         let tokens = object.spec.allowed_tokens.as_ref().map(|tokens| &tokens.namespaces);
         Self {
-            created,
+            created: objects::created(&object.metadata),
             valid: check(&object.spec),
             upstreams: Upstreams::resolve(&id, &object.spec, grants),
             allowed: selectors::allowed(id.namespace(), tokens),
@@ -208,29 +100,36 @@ impl Candidate {
         }
     }
 
-    fn claimant<'a>(&'a self, objects: &Objects, namespaces: &Namespaces<'_>, publishers: &Publishers) -> Claimant<'a> {
-        let spec = &self.object.spec;
-        let delegates = spec
-            .delegates
-            .as_ref()
-            .map(|delegates| selectors::allowed(self.id.namespace(), Some(&delegates.namespaces)));
-        Claimant {
-            id: &self.id,
-            spec,
-            created: self.created,
-            usable: self.upstreams.assumed_usable || self.upstreams.usable.iter().any(|upstream| upstream.weight > 0),
+    /// The providers that it refers to, whether or not there are such.
+    pub fn references(&self) -> impl Iterator<Item = ObjectId> {
+        self.object.spec.upstreams.iter().map(|upstream| {
+            let v1alpha1::ProviderRef { namespace, name } = &upstream.provider_ref;
+            ObjectId::new(namespace.as_deref().unwrap_or(self.id.namespace()), name)
+        })
+    }
+
+    /// Its claims, if it may claim anything.
+    pub fn claimant(&self, namespaces: &Namespaces<'_>, publishers: &Publishers) -> Option<Claimant> {
+        self.valid.as_ref().ok()?;
+        let delegates = self.object.spec.delegates.as_ref();
+        let delegates = delegates.map(|delegates| selectors::allowed(self.id.namespace(), Some(&delegates.namespaces)));
+        let usable = self.upstreams.assumed_usable || self.upstreams.usable.iter().any(|upstream| upstream.weight > 0);
+        let rank = publishers.rank(namespaces, self.id.namespace());
+        Some(Claimant {
+            place: Place::new(usable, rank, self.created, self.id.clone()),
+            object: Arc::clone(&self.object),
             audience: namespaces.resolve(&self.allowed),
             selects: matches!(self.allowed, AllowedNamespaces::Selector(_)),
             delegates: delegates.map(|allowed| namespaces.resolve(&allowed)),
-            rank: publishers.rank(objects, self.id.namespace()),
-        }
+            granted: rank.is_some(),
+        })
     }
 }
 
 // === impl CompiledRoute ===
 
 impl CompiledRoute {
-    fn of(candidate: &Candidate, claim: Result<&Claimed, &SpecError>) -> Self {
+    pub fn of(candidate: &Candidate, claim: Result<&Claimed, &SpecError>) -> Self {
         let Candidate { id, object, created, upstreams, allowed, .. } = candidate;
         Self {
             id: id.clone(),
@@ -243,25 +142,11 @@ impl CompiledRoute {
 
     /// Whether tokens see the same of both.
     pub fn serves_as(&self, other: &Self) -> bool {
-        let seen = |compiled: &Self| {
-            let route = compiled.route.clone()?;
-            Some((route.serves(), route.models, route.published, route.allowed_namespaces))
+        let seen = |compiled: &'_ Self| {
+            let route = compiled.route.as_ref();
+            route.map(|it| (it.serves(), it.models.clone(), it.published.clone(), it.allowed_namespaces.clone()))
         };
         self.unpriced == other.unpriced && seen(self) == seen(other)
-    }
-}
-
-// === impl Routes ===
-
-impl Routes {
-    /// Counts a route with the providers that it refers to.
-    fn count(&mut self, upstreams: &Upstreams, accepted: bool) {
-        for provider in &upstreams.attached {
-            *self.attached.entry(provider.clone()).or_default() += 1;
-        }
-        for (provider, models) in upstreams.unpriced.iter().filter(|_| accepted) {
-            self.unpriced.entry(provider.clone()).or_default().extend(models.iter().cloned());
-        }
     }
 }
 

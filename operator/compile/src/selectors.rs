@@ -28,6 +28,11 @@ impl<'a> Namespaces<'a> {
         Self { labels }
     }
 
+    /// The value of a namespace's label.
+    pub fn label(&self, namespace: &str, label: &str) -> Option<&'a str> {
+        self.labels.get(namespace)?.get(label).map(String::as_str)
+    }
+
     /// Whether a namespace is allowed. No selector matches one that does not exist.
     pub fn is_open_to(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
         match allowed {

@@ -4,11 +4,7 @@
 //! would be undefined whose limits a request counts against. Expiry and the end of a rotation's overlap are sent as times,
 //! because the data plane enforces them by its own clock.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use routeapi_channel::{
@@ -18,38 +14,19 @@ use routeapi_channel::{
 use routeapi_crds::{
     condition::{ConditionType, Decision, Reason},
     v1alpha1::{self, ApiToken, ApiTokenSpec, KeyStatus, TokenState},
-    value::{Enforcement, ModelPattern},
+    value::Enforcement,
 };
 
 use crate::{
     objects::{self, Objects},
     owners::Owners,
-    routes::CompiledRoute,
-    selectors::Namespaces,
     subjects::{self, Subjects},
-    unpriced::{self, UnpricedRoutes},
-    unserved::ServedModels,
+    token_notes::{NoteWriter, TokenNotes},
     verdict::{Detail, SpecError, Verdict},
 };
 
-/// Parts of the `Accepted` message that depend on AIRoutes and AIProviders; empty if there is nothing to say.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct TokenNotes {
-    /// Models that no AIRoute serves.
-    pub unserved: String,
-    /// Models that it cannot use for lack of a price.
-    pub unpriced: String,
-}
-
-/// Says what depends on AIRoutes and AIProviders.
-pub(crate) struct NoteWriter<'a> {
-    unpriced: UnpricedRoutes<'a>,
-    served: ServedModels<'a>,
-    without_price: BTreeMap<String, Vec<&'a ModelPattern>>,
-}
-
 /// Compiles every token; none if it is not accepted.
-pub(crate) fn compile<'a>(objects: &'a Objects, mut notes: NoteWriter<'a>) -> Vec<(ObjectId, Option<Token>, Verdict)> {
+pub(crate) fn compile(objects: &Objects, mut notes: NoteWriter<'_>) -> Vec<(ObjectId, Option<Token>, Verdict)> {
     let tokens = objects::oldest_first(&objects.tokens, |object| &object.metadata);
     let mut owners = Owners::default();
     for (created, id, object) in &tokens {
@@ -158,29 +135,6 @@ impl Keys {
             return Err(SpecError::new(Reason::KeyConflict, note));
         }
         Ok(Self { owned: owned.into_iter().map(key).collect(), note })
-    }
-}
-
-// === impl NoteWriter ===
-
-impl<'a> NoteWriter<'a> {
-    pub fn new(routes: &'a [Arc<CompiledRoute>], namespaces: &'a Namespaces<'a>) -> Self {
-        Self {
-            unpriced: UnpricedRoutes::of(routes, namespaces),
-            served: ServedModels::of(routes, namespaces),
-            without_price: BTreeMap::new(),
-        }
-    }
-
-    pub fn of(&mut self, id: &ObjectId, spec: &ApiTokenSpec) -> TokenNotes {
-        let namespace = id.namespace();
-        let unpriced = if spec.denies_unpriced() {
-            let found = || self.unpriced.for_namespace(namespace);
-            unpriced::note(self.without_price.entry(namespace.to_owned()).or_insert_with(found), &spec.models)
-        } else {
-            String::new()
-        };
-        TokenNotes { unserved: self.served.note(namespace, &spec.models), unpriced }
     }
 }
 

@@ -1,69 +1,94 @@
 //! The model IDs that a token with a spend limit cannot use, because they have no price.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use routeapi_channel::{
-    ObjectId,
-    snapshot::{Published, Route},
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
+
+use routeapi_channel::{ObjectId, snapshot::Published};
 use routeapi_crds::value::ModelPattern;
 
-use crate::{pattern_index::PatternIndex, quoted_list::quoted_list, routes::CompiledRoute, selectors::Namespaces};
+use crate::{
+    pattern_index::{PatternIndex, overlap},
+    quoted_list::quoted_list,
+    routes::CompiledRoute,
+    selectors::Namespaces,
+};
 
 /// How many patterns are collected for the tokens of one namespace: a message names fewer, and a namespace may be reached by
 /// thousands.
 const MAX_PATTERNS: usize = 64;
 
+/// Routes by age, the oldest first.
+type ByAge = BTreeMap<(i64, ObjectId), Arc<CompiledRoute>>;
+
 /// Routes none of whose upstreams has a price, by the namespaces they serve.
-pub(crate) struct UnpricedRoutes<'a> {
-    own: BTreeMap<&'a str, Vec<&'a ModelPattern>>,
-    published: Vec<(&'a ObjectId, &'a Route, &'a Published)>,
-    /// Everything that a namespace's own routes serve, priced or not.
-    served_by_own: BTreeMap<&'a str, PatternIndex<'a, ()>>,
-    namespaces: &'a Namespaces<'a>,
+#[derive(Default)]
+pub(crate) struct UnpricedRoutes {
+    own: HashMap<String, OwnRoutes>,
+    published: ByAge,
 }
 
-impl<'a> UnpricedRoutes<'a> {
-    pub fn of(routes: &'a [Arc<CompiledRoute>], namespaces: &'a Namespaces<'a>) -> Self {
-        let mut all = Self { own: BTreeMap::new(), published: Vec::new(), served_by_own: BTreeMap::new(), namespaces };
-        let is_open = |route: &Route, namespace: &str| namespaces.is_open_to(&route.allowed_namespaces, namespace);
-        for CompiledRoute { id, route, unpriced, .. } in routes.iter().map(Arc::as_ref) {
-            let Some(route) = route.as_ref().filter(|route| route.serves()) else { continue };
-            let own = route.models.iter().filter(|_| is_open(route, id.namespace()));
-            for pattern in own {
-                all.served_by_own.entry(id.namespace()).or_default().insert(pattern, ());
-                if *unpriced {
-                    all.own.entry(id.namespace()).or_default().push(pattern);
-                }
-            }
+/// The routes of a namespace that serve its own tokens.
+#[derive(Default)]
+struct OwnRoutes {
+    unpriced: ByAge,
+    /// What all of them serve, priced or not.
+    served: PatternIndex<ObjectId, ()>,
+}
+
+impl UnpricedRoutes {
+    /// Adds a route.
+    pub fn add(&mut self, compiled: &Arc<CompiledRoute>, namespaces: &Namespaces<'_>) {
+        let CompiledRoute { id, route, unpriced, .. } = &**compiled;
+        let Some(route) = route.as_ref().filter(|route| route.serves()) else { return };
+        let age = (route.created, id.clone());
+        if namespaces.is_open_to(&route.allowed_namespaces, id.namespace()) {
+            let own = self.own.entry(id.namespace().to_owned()).or_default();
+            route.models.iter().for_each(|pattern| own.served.insert(pattern, id.clone(), ()));
             if *unpriced {
-                all.published.extend(route.published.iter().map(|published| (id, route, published)));
+                own.unpriced.insert(age.clone(), Arc::clone(compiled));
             }
         }
-        all
+        if *unpriced && !route.published.is_empty() {
+            self.published.insert(age, Arc::clone(compiled));
+        }
+    }
+
+    /// Takes a route away.
+    pub fn remove(&mut self, CompiledRoute { id, route, .. }: &CompiledRoute) {
+        let Some(route) = route else { return };
+        let age = (route.created, id.clone());
+        if let Some(own) = self.own.get_mut(id.namespace()) {
+            route.models.iter().for_each(|pattern| own.served.remove(pattern, id));
+            own.unpriced.remove(&age);
+        }
+        self.published.remove(&age);
     }
 
     /// For tokens of one namespace; a bounded number of patterns.
-    pub fn for_namespace(&self, namespace: &str) -> Vec<&'a ModelPattern> {
-        let own = self.served_by_own.get(namespace);
+    pub fn for_namespace(&self, namespace: &str, namespaces: &Namespaces<'_>) -> Vec<ModelPattern> {
+        let own = self.own.get(namespace);
         let shadowed = |pattern: &ModelPattern| {
-            own.is_some_and(|own| !own.equal(pattern).is_empty() || own.broader(pattern).next().is_some())
+            own.is_some_and(|OwnRoutes { served, .. }| {
+                !served.equal(pattern).is_empty() || served.broader(pattern).next().is_some()
+            })
         };
-        let reaches = |(id, route, published): &&(&ObjectId, &Route, &'a Published)| {
-            id.namespace() != namespace
-                && self.namespaces.is_open_to(&route.allowed_namespaces, namespace)
-                && published.reach.contains(namespace)
-                && !shadowed(&published.model)
-        };
-        let published = self.published.iter().filter(reaches).map(|(_, _, published)| &published.model);
-        let own = self.own.get(namespace).into_iter().flatten().copied();
-        own.chain(published).take(MAX_PATTERNS).collect()
+        let reaches = |published: &&Published| published.reach.contains(namespace) && !shadowed(&published.model);
+        let published = self.published.iter().filter_map(|((_, id), compiled)| {
+            let route = compiled.route.as_ref().filter(|_| id.namespace() != namespace)?;
+            namespaces.is_open_to(&route.allowed_namespaces, namespace).then_some(route)
+        });
+        let published = published.flat_map(|route| route.published.iter().filter(reaches).map(|it| &it.model));
+        let own = own.into_iter().flat_map(|own| own.unpriced.values());
+        let own = own.filter_map(|compiled| compiled.route.as_ref()).flat_map(|route| &route.models);
+        own.chain(published).take(MAX_PATTERNS).cloned().collect()
     }
 }
 
 /// Part of a token's `Accepted` message: the IDs that it allows and cannot use. Empty if there are none.
-pub(crate) fn note(unpriced: &[&ModelPattern], named: &[ModelPattern]) -> String {
-    let overlaps = |pattern: &&&ModelPattern| named.iter().any(|other| overlap(pattern, other));
+pub(crate) fn note(unpriced: &[ModelPattern], named: &[ModelPattern]) -> String {
+    let overlaps = |pattern: &&ModelPattern| named.iter().any(|other| overlap(pattern, other));
     let models: Vec<String> = unpriced.iter().filter(overlaps).map(ToString::to_string).collect();
     if models.is_empty() {
         return String::new();
@@ -73,13 +98,4 @@ pub(crate) fn note(unpriced: &[&ModelPattern], named: &[ModelPattern]) -> String
          field to Allow",
         quoted_list(models.iter())
     )
-}
-
-fn overlap(one: &ModelPattern, other: &ModelPattern) -> bool {
-    match (one, other) {
-        (ModelPattern::Exact(id), pattern) | (pattern, ModelPattern::Exact(id)) => pattern.matches(id),
-        (ModelPattern::Prefix(one), ModelPattern::Prefix(other)) => {
-            one.starts_with(other.as_str()) || other.starts_with(one.as_str())
-        }
-    }
 }

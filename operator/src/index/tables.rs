@@ -60,6 +60,8 @@ pub enum Touch {
 /// What changed since the last compilation.
 #[derive(Debug, Default)]
 pub struct Uncompiled {
+    /// AIRoutes.
+    pub routes: BTreeSet<ObjectId>,
     /// ApiTokens.
     pub tokens: BTreeSet<ObjectId>,
     /// Whether any other object did.
@@ -190,6 +192,7 @@ impl Tables {
     /// Notes that an object may compile to something else.
     pub fn changed(&mut self, kind: Option<Kind>, id: &ObjectId) {
         match kind {
+            Some(Kind::Route) => drop(self.uncompiled.routes.insert(id.clone())),
             Some(Kind::Token) => drop(self.uncompiled.tokens.insert(id.clone())),
             _ => self.uncompiled.others = true,
         }

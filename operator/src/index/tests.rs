@@ -31,6 +31,37 @@ fn only_a_changed_spec_triggers_a_compilation() {
 }
 
 #[test]
+fn a_compilation_gets_the_changed_routes_and_tokens_and_everything_else_only_if_it_changed() {
+    let index = Index::new([scope()]);
+    let route = |name: &str, generation: i64| -> AIRoute {
+        serde_json::from_value(json!({
+            "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIRoute",
+            "metadata": {"name": name, "namespace": "ai", "uid": name, "generation": generation},
+            "spec": {"model": name, "upstreams": []},
+        }))
+        .unwrap()
+    };
+    let names = |view: &View<Changes>| {
+        let each = view.objects.routes.iter();
+        each.map(|(id, route)| format!("{} {}", id.name(), route.is_some())).collect::<Vec<_>>().join(", ")
+    };
+    index.apply(Ok(provider("a", "10", 1)));
+    index.apply(Ok(route("one", 1)));
+    index.apply(Ok(route("two", 1)));
+    let all = index.take_changes(true);
+    assert_eq!((names(&all).as_str(), all.objects.others.is_some()), ("one true, two true", true));
+    index.apply(Ok(route("two", 2)));
+    index.delete::<AIRoute>(&route("one", 1).metadata);
+    let changed = index.take_changes(false);
+    assert_eq!((names(&changed).as_str(), changed.objects.others.is_none()), ("one false, two true", true));
+    let written = AIRoute { status: Some(Default::default()), ..route("two", 2) };
+    index.apply(Ok(written));
+    index.apply(Ok(provider("a", "11", 2)));
+    let changed = index.take_changes(false);
+    assert_eq!((names(&changed).as_str(), changed.objects.others.map(|others| others.routes.len())), ("", Some(0)));
+}
+
+#[test]
 fn an_unreadable_version_keeps_the_readable_one_in_force() {
     let index = Index::new([scope()]);
     index.apply(Ok(provider("a", "10", 1)));

@@ -197,7 +197,8 @@ impl Watches {
         let watch = |api: &Api<DeserializeGuard<K>>, page_size| {
             Box::pin(watcher(api.clone(), config.clone().page_size(page_size)).backoff(backoff()))
         };
-        let mut events = watch(&large, PAGE_SIZE);
+        let mut pages = (&large, PAGE_SIZE);
+        let mut events = watch(pages.0, pages.1);
         let mut ids = BTreeSet::new();
         loop {
             match events.try_next().await {
@@ -207,9 +208,13 @@ impl Watches {
                     self.metrics.watch_failed(K::PLURAL);
                     let namespace = scope.namespace.as_deref().unwrap_or("*");
                     warn!(kind = K::PLURAL, namespace, %error, "watch failed, restarting it");
-                    if page_limit::may_be_exceeded(&error) {
+                    let too_large = page_limit::may_be_exceeded(&error);
+                    if too_large {
+                        pages = (&small, SMALL_PAGE_SIZE);
+                    }
+                    if too_large || is_expired(&error) {
                         time::sleep(RESTART.first).await;
-                        events = watch(&small, SMALL_PAGE_SIZE);
+                        events = watch(pages.0, pages.1);
                     }
                 }
             }
@@ -259,6 +264,12 @@ impl Watches {
     }
 }
 
+/// Whether a watch was refused because its resourceVersion is too old: it would be refused again and again. One that expires
+/// while it runs is listed anew by itself.
+fn is_expired(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+}
+
 // === impl WatchBackoff ===
 
 impl Iterator for WatchBackoff {
@@ -279,16 +290,4 @@ impl KubeBackoff for WatchBackoff {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_double_up_to_the_maximum_and_never_end() {
-        let mut delays = WatchBackoff::default();
-        let seen: Vec<_> = delays.by_ref().take(100).collect();
-        let within = |at: usize, exact: Duration| (exact * 3 / 4..=exact * 5 / 4).contains(&seen[at]);
-        assert!(within(0, RESTART.first) && within(1, RESTART.first * 2) && within(99, RESTART.max), "{seen:?}");
-        delays.reset();
-        assert!(delays.next().unwrap() <= RESTART.first * 5 / 4);
-    }
-}
+mod tests;

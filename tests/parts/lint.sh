@@ -19,7 +19,8 @@ arrow() {
 
 arrows() {
     local failed=0 crate
-    for crate in routeapi-channel routeapi-injection routeapi-compile routeapi-protocol routeapi-metering routeapi-process; do
+    for crate in routeapi-channel routeapi-injection routeapi-compile routeapi-protocol routeapi-metering routeapi-ledger \
+        routeapi-process; do
         arrow $crate tokio hyper kube-client routeapi-operator routeapi-dataplane || failed=1
     done
     arrow routeapi-dataplane kube-client kube-runtime routeapi-operator || failed=1

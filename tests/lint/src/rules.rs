@@ -50,9 +50,13 @@ impl Rule {
     fn rooms(self) -> &'static [&'static str] {
         match self {
             Self::Clock => &["src/clock.rs"],
-            Self::Spawn => {
-                &["dataplane/src/spawn.rs", "operator/src/spawn.rs", "process/src/background.rs", "process/src/exit.rs"]
-            }
+            Self::Spawn => &[
+                "dataplane/ledger/src/spawn.rs",
+                "dataplane/src/spawn.rs",
+                "operator/src/spawn.rs",
+                "process/src/background.rs",
+                "process/src/exit.rs",
+            ],
             Self::Addresses => &["crds/src/value/address.rs", "crds/src/value/address/class.rs"],
         }
     }

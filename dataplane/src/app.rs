@@ -45,7 +45,7 @@ use crate::{
     },
     spawn::Spawner,
     state::SharedState,
-    telemetry::{AccessLog, Metrics, RecordSink, Traffic},
+    telemetry::{AccessLog, Metrics, RecordSink, Traffic, UsageLedger},
     upstream::{
         self, AddressPolicy, AddressRules, CloudEnvironment, ConnectionLifetimes, Egress, InvalidTrust, Renewal,
         TokenClient,
@@ -80,6 +80,8 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Where the access log goes; none for nowhere.
     pub access_log: Option<Box<dyn io::Write + Send>>,
+    /// Where usage is kept on disk; none for nowhere.
+    pub ledger: Option<routeapi_ledger::Settings>,
 }
 
 /// Why a process does not start.
@@ -97,6 +99,9 @@ pub enum StartError {
     /// The process's certificate authorities.
     #[error("cannot ask for tokens: {0}")]
     Trust(#[from] InvalidTrust),
+    /// The usage ledger.
+    #[error(transparent)]
+    Ledger(#[from] routeapi_ledger::OpenError),
     /// Threads or their event queues.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
@@ -191,10 +196,7 @@ impl App {
             watchdog: Watchdog::default(),
         };
         let source = Configure::first(settings.source, &shared.installer)?;
-        let records: Arc<dyn RecordSink> = match settings.access_log {
-            Some(out) => Arc::new(AccessLog::start(out, metrics.lost_lines())?),
-            None => Arc::new(Vec::new()),
-        };
+        let records = records(settings.access_log, settings.ledger, &metrics, &mut registry)?;
         let gateway = Arc::new(Gateway {
             config: Arc::clone(shared.installer.store()),
             metrics,
@@ -236,7 +238,7 @@ impl App {
             traffic.shutdown_timeout(Duration::from_millis(500));
             settling.finish(&control);
             control.shutdown_background();
-            // The last holder of the access log writes what is queued.
+            // The last holder of the access log and the ledger writes what is queued.
             drop(gateway);
             done.cancel();
         })?;
@@ -291,6 +293,26 @@ fn renewal(
         spawner: spawner.clone(),
         changed: Arc::clone(state.credentials_changed()),
     })
+}
+
+/// Where records of finished requests go.
+fn records(
+    access_log: Option<Box<dyn io::Write + Send>>,
+    ledger: Option<routeapi_ledger::Settings>,
+    metrics: &Metrics,
+    registry: &mut Registry,
+) -> Result<Arc<dyn RecordSink>, StartError> {
+    let mut sinks: Vec<Arc<dyn RecordSink>> = Vec::new();
+    // First, so that at the end it does not wait for whoever reads the log.
+    if let Some(settings) = ledger {
+        let ledger = UsageLedger::open(settings)?;
+        ledger.metrics().register(registry);
+        sinks.push(Arc::new(ledger));
+    }
+    if let Some(out) = access_log {
+        sinks.push(Arc::new(AccessLog::start(out, metrics.lost_lines())?));
+    }
+    Ok(Arc::new(sinks))
 }
 
 fn bind(settings: &Settings, metrics: &server::Metrics) -> Result<Bound, StartError> {

@@ -7,14 +7,18 @@ mod check;
 mod explain;
 mod inject;
 mod limit_store;
+mod ledger;
 mod manifests;
 mod options;
 mod output;
 mod render;
+mod request;
 mod run;
 mod selftest;
 mod serve;
 mod sidecar;
+mod table;
+mod usage;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -46,6 +50,8 @@ Examples, in a checkout of the repository:
   routeapi check -f examples/multi-vendor
   # Show what would be sent where, and what it may cost
   routeapi explain -f examples/multi-vendor --as chat examples/requests/chat.json
+  # Show what each token used in the last day
+  routeapi usage --since 24h --by token
   # Check that a running gateway is reachable and answers as apps expect
   routeapi selftest --gateway http://localhost:8080";
 
@@ -74,6 +80,10 @@ enum Command {
     Render(render::Args),
     /// Show how one request would be routed, translated and priced. Sends nothing.
     Explain(explain::Args),
+    /// Show what was used, by whom, and what it cost, from the ledger of `run`.
+    Usage(usage::Args),
+    /// Tell the story of one request, from the ledger of `run`.
+    Request(request::Args),
     /// Test a running gateway the way an app uses it, and suggest what to check if something fails.
     Selftest(selftest::Args),
 }
@@ -118,6 +128,8 @@ impl Command {
             Self::Check(args) => check::check(&args),
             Self::Render(args) => render::render(&args),
             Self::Explain(args) => explain::explain(&args),
+            Self::Usage(args) => usage::usage(&args),
+            Self::Request(args) => request::request(&args),
             Self::Selftest(args) => selftest::selftest(&args),
         };
         match result {

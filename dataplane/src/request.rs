@@ -77,6 +77,7 @@ pub use deliveries::Deliveries;
 pub use gateway::{Gateway, RequestSettings, SessionSettings};
 pub use offload::Offload;
 pub use overdue::end_overdue;
+pub(crate) use printable::printable;
 pub use relay::{BodyError, ResponseBody};
 pub(crate) use respond::in_dialect;
 pub(crate) use route::{family_of_path, wants_web_socket};
@@ -214,6 +215,9 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let gateway = Arc::clone(guard.gateway());
+    if gateway.records.is_refusing() {
+        return Err(Refusal::LedgerFull);
+    }
     let read = read::read(matched, &head, body, &gateway, &mut view).await?;
     guard.set_request(&read.request);
     // The body may have been long in coming.

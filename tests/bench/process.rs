@@ -28,6 +28,7 @@ impl Process {
             .arg(program)
             .args(args)
             .env("ROUTEAPI_LOG", "off")
+            .env("ROUTEAPI_LEDGER", "off")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -39,7 +39,8 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **(env or {})},
+            # Nobody's home gets a ledger from tests.
+            env={"ROUTEAPI_LEDGER": "off", **os.environ, **(env or {})},
         )
         threading.Thread(target=self._read, daemon=True).start()
         self.url = self.wait_for(r"listening on (https?://\S+)")

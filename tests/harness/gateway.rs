@@ -58,6 +58,8 @@ pub struct Setup {
     pub upstreams: ConnectionLifetimes,
     /// Where limits are counted together with other gateways.
     pub limit_store: Option<SharedLimits>,
+    /// Where usage is kept; none for nowhere.
+    pub ledger: Option<routeapi_ledger::Settings>,
 }
 
 impl Gateway {
@@ -105,7 +107,7 @@ impl Gateway {
     }
 
     fn start(source: Source, setup: Setup) -> Self {
-        let Setup { requests, limits, egress, cloud, upstreams, limit_store } = setup;
+        let Setup { requests, limits, egress, cloud, upstreams, limit_store, ledger } = setup;
         let records = Lines::default();
         let running = App::start(Settings {
             limits,
@@ -114,6 +116,7 @@ impl Gateway {
             cloud,
             upstreams,
             limit_store,
+            ledger,
             workers: Some(2),
             access_log: Some(Box::new(records.clone())),
             ..settings(source)
@@ -206,6 +209,7 @@ pub fn settings(source: Source) -> Settings {
         shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::from_secs(2), on_signals: false },
         workers: Some(1),
         access_log: None,
+        ledger: None,
     }
 }
 

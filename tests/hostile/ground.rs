@@ -82,7 +82,8 @@ impl Ground {
             ])
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--access-log"])
             .args(&setup.args)
-            .env("ROUTEAPI_LOG", "warn");
+            .env("ROUTEAPI_LOG", "warn")
+            .env("ROUTEAPI_LEDGER", "off");
         let process = Child::start(&program)?;
         let addresses = || std::future::ready(addresses(&process.log()));
         let ((gateway, admin), _) = wait::until("the gateway listens", SOON, addresses).await;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Nanos, UnixMillis, Usage};
+use crate::{Nanos, Price, UnixMillis, Usage};
 
 /// How a request ended, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ pub struct Affinity {
     pub upstream: String,
     /// Whether the last attempt was made there.
     pub kept: bool,
+    /// The first bits of a hash of its name and its token, for the ledger alone.
+    #[serde(skip)]
+    pub session: u64,
 }
 
 /// One try at one upstream.
@@ -131,6 +134,9 @@ pub struct AttemptRecord {
     /// Its cost, in nano-dollars.
     #[serde(default)]
     pub cost_nano_usd: Nanos,
+    /// The price that was used, for the ledger alone: it would make every line of the log longer.
+    #[serde(skip)]
+    pub price: Option<Price>,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use routeapi_process::{Background, Bounds, Log};
 
 use super::{
     limit_store::LimitStoreOptions,
+    ledger::LedgerOptions,
     manifests::{self, Manifests},
     options::{Clients, on_this_machine},
     output,
@@ -33,6 +34,7 @@ Manifests are reloaded when they change. An invalid edit, or one that empties a 
 nothing and prints why (see --allow-empty). Upstreams on this machine, such as http://localhost:11434/v1, are allowed. A
 token's value comes from the key `token` of its Secret; without one, it is generated and printed. Values from Secrets are
 never printed.
+What was used is kept in a ledger on disk; `routeapi usage` and `routeapi request` read it.
 HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR apply to upstreams.";
 
 /// What `run` takes.
@@ -50,6 +52,8 @@ pub(super) struct Args {
     /// Write one JSON line per request to standard error.
     #[arg(long)]
     access_log: bool,
+    #[command(flatten)]
+    ledger: LedgerOptions,
     #[command(flatten)]
     clients: Clients,
     #[command(flatten)]
@@ -81,6 +85,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         }
     };
     let egress = Egress::read(manifests::environment)?;
+    let ledger = args.ledger.settings()?;
     let running = App::start(Settings {
         listen: args.listen,
         listen_tls: None,
@@ -94,6 +99,7 @@ pub(super) fn run(args: &Args, log: &Log) -> anyhow::Result<ExitCode> {
         cloud: manifests::cloud(),
         shutdown: SHUTDOWN,
         workers: args.clients.workers,
+        ledger,
         access_log: args.access_log.then(|| Box::new(io::stderr()) as Box<dyn io::Write + Send>),
     })?;
     let mut welcome = Vec::new();

@@ -114,6 +114,7 @@ pub(super) fn serve(args: Args) -> anyhow::Result<ExitCode> {
         shutdown: ShutdownTimeouts { delay: args.drain_delay, timeout: args.drain_timeout, on_signals: true },
         workers: args.clients.workers,
         access_log: (!args.no_access_log).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>),
+        ledger: None,
     })?;
     tracing::info!(
         gateway = %running.gateway,

@@ -42,6 +42,8 @@ pub struct NamedSession {
 pub(super) struct SessionHome {
     /// What named it.
     pub key: Cow<'static, str>,
+    /// Which session it is.
+    pub session: Session,
     /// Its own upstream among those that may serve the call, ready or not.
     pub upstream: Arc<Upstream>,
 }

@@ -100,7 +100,7 @@ pub(super) fn plan(
     let century = Duration::from_secs(3_155_760_000);
     let deadline = context.now.mono.checked_add(timeout.min(century)).unwrap_or(context.now.mono);
     let home = session.and_then(|NamedSession { session, key }| {
-        balance::home(&capable, session).map(|upstream| SessionHome { key, upstream: Arc::clone(upstream) })
+        balance::home(&capable, session).map(|upstream| SessionHome { key, session, upstream: Arc::clone(upstream) })
     });
     Ok(Plan { route: Arc::clone(route), upstreams, deadline, home, stored })
 }

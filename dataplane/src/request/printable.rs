@@ -5,7 +5,7 @@ const MAX_MODEL_CHARS: usize = 128;
 
 /// The text with everything replaced that moves a terminal, breaks a line or turns the order of letters, and at most
 /// `max` characters long; `…` behind them says that there were more.
-pub(super) fn printable(text: &str, max: usize) -> String {
+pub(crate) fn printable(text: &str, max: usize) -> String {
     let mut letters = text.chars();
     if is_plain(text, max) {
         return text.to_owned();

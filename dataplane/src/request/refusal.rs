@@ -238,6 +238,9 @@ pub(super) enum Refusal {
     /// The process holds as many bytes as it may.
     #[error("{BUFFERS_FULL}")]
     BuffersFull,
+    /// What the request uses could not be recorded, and the gateway was told to refuse it then.
+    #[error("the gateway cannot record usage at the moment; try again")]
+    LedgerFull,
     /// No thread was free to read a large request in time.
     #[error("the gateway is busy with other large requests; try again in a moment")]
     Busy,

@@ -23,7 +23,7 @@ use super::{
     settle::Guard,
 };
 
-use crate::service_accounts::InvalidToken;
+use crate::{service_accounts::InvalidToken, telemetry::LEDGER_FULL};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What programs read where a route has no upstream to ask: an object has to be corrected, waiting does not help.
@@ -112,6 +112,7 @@ fn problem(refusal: &Refusal, message: String) -> Problem {
         Refusal::NotConfigured
         | Refusal::ServiceAccountToken(InvalidToken::IssuerUnknown)
         | Refusal::BuffersFull
+        | Refusal::LedgerFull
         | Refusal::Busy
         | Refusal::ShuttingDown => {
             problem.retry_after_ms = Some(1_000);
@@ -204,6 +205,7 @@ fn classify(refusal: &Refusal) -> (ProblemKind, &'static str) {
         Refusal::CoolingDown { .. } => (ProblemKind::RateLimited, "cooling_down"),
         Refusal::Upstream(failure) => (failure.problem.kind, failure.code()),
         Refusal::BuffersFull => (ProblemKind::Overloaded, "buffers_full"),
+        Refusal::LedgerFull => (ProblemKind::Overloaded, LEDGER_FULL),
         Refusal::Busy => (ProblemKind::Overloaded, "workers_busy"),
         Refusal::ShuttingDown => (ProblemKind::Overloaded, "shutdown"),
         Refusal::Panicked => (ProblemKind::Internal, "panic"),
@@ -228,6 +230,7 @@ fn outcome(refusal: &Refusal) -> RequestOutcome {
         | Refusal::LimitStoreUnavailable(_)
         | Refusal::RouteBroken { .. }
         | Refusal::BuffersFull
+        | Refusal::LedgerFull
         | Refusal::Busy
         | Refusal::ShuttingDown
         | Refusal::Panicked => Outcome::GatewayStopped,

@@ -56,7 +56,15 @@ pub struct RequestRecord {
 pub trait RecordSink: Send + Sync {
     /// Takes one.
     fn record(&self, record: &Arc<RequestRecord>);
+
+    /// Whether requests have to be refused, because their records could not be kept.
+    fn is_refusing(&self) -> bool {
+        false
+    }
 }
+
+/// The error of requests that were refused because of [`RecordSink::is_refusing`].
+pub const LEDGER_FULL: &str = "ledger_full";
 
 /// Every sink in turn.
 impl RecordSink for Vec<Arc<dyn RecordSink>> {
@@ -64,5 +72,9 @@ impl RecordSink for Vec<Arc<dyn RecordSink>> {
         for sink in self {
             sink.record(record);
         }
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.iter().any(|sink| sink.is_refusing())
     }
 }

@@ -49,6 +49,12 @@ impl Session {
         Self(hash.finalize().into())
     }
 
+    /// Enough bits to tell the sessions of a token apart in a record.
+    pub fn short_hash(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// Where the upstream of this name and weight, which is above 0, stands.
     pub fn rank(&self, upstream: &str, weight: u32) -> Rank {
         let hash = Sha256::new().chain_update(self.0).chain_update(upstream).finalize();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    bytes::{chat, exchange},
+    bytes::{chat, eventually, exchange, get},
     files::{self, Files},
 };
 
@@ -32,6 +32,8 @@ fn command(program: &str) -> Command {
     for name in UNSET {
         command.env_remove(name);
     }
+    // Nobody's home gets a ledger from tests.
+    command.env("ROUTEAPI_LEDGER", "off");
     command.current_dir(REPOSITORY).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -293,19 +295,33 @@ fn an_explanation_says_what_the_model_takes() {
 /// Every example of every `--help` works in a checkout of the repository, as it is printed; only ports are chosen anew.
 #[test]
 fn every_example_works_as_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = directory.path().join("usage.sqlite");
     let gateway = Gateway::of({
         let mut command = command(PROGRAM);
         command.args(["run", "-f", "examples/quickstart.yaml", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        command.arg("--ledger").arg(&ledger);
         command
     });
+    let answer = get(gateway.address.parse().unwrap(), "/v1/models");
+    let id = answer.lines().find_map(|line| line.strip_prefix("x-routeapi-request-id: ")).unwrap();
+    eventually("the request is in the ledger", || {
+        let mut story = command(PROGRAM);
+        story.args(["request", id]).env("ROUTEAPI_LEDGER", &ledger);
+        story.output().unwrap().status.success()
+    });
     let mut tried = 0;
-    for page in [&[][..], &["run"], &["serve"], &["check"], &["render"], &["explain"], &["selftest"]] {
+    for page in
+        [&[][..], &["run"], &["serve"], &["check"], &["render"], &["explain"], &["usage"], &["request"], &["selftest"]]
+    {
         let (help, code) = told(&[page, &["--help"]].concat(), "");
         assert_eq!(code, 0);
         let examples = examples(&help);
         assert!(!examples.is_empty(), "{page:?} has examples");
         for example in examples {
-            try_example(&example, &gateway.address);
+            // The ID in the examples is nobody's.
+            let example = example.replace("5f0c9a4be2d14f6c8f7d3b1a90e2c4d6", id);
+            try_example(&example, &gateway.address, &ledger);
             tried += 1;
         }
     }
@@ -329,7 +345,7 @@ fn examples(help: &str) -> Vec<String> {
     examples
 }
 
-fn try_example(example: &str, gateway: &str) {
+fn try_example(example: &str, gateway: &str, ledger: &Path) {
     let mut words: Vec<&str> = example.split(' ').collect();
     let mut after = |flag: &'static str, value: &'static str| match words.iter().position(|word| *word == flag) {
         Some(at) => words[at + 1] = value,
@@ -355,6 +371,9 @@ fn try_example(example: &str, gateway: &str) {
         shell.args(["-c", &line]).env("PATH", path);
         drop(Gateway::of(shell));
         return;
+    }
+    if example.contains("routeapi usage") || example.contains("routeapi request") {
+        shell.env("ROUTEAPI_LEDGER", ledger);
     }
     let output = shell.args(["-c", &line]).env("PATH", path).output().unwrap();
     let (text, code) = both(&output);

@@ -39,6 +39,7 @@ impl Limited {
         let log = NamedTempFile::new().unwrap();
         let child = Command::new("sh")
             .args(["-c", &format!("ulimit -Sn 64; ulimit -Hn {HARD}; {run}"), program, manifests])
+            .env("ROUTEAPI_LEDGER", "off")
             .stdout(Stdio::piped())
             .stderr(log.reopen().unwrap())
             .spawn()

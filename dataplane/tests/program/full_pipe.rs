@@ -34,6 +34,7 @@ impl Program {
             .args(["run", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--workers=1", "--access-log", "--log", log])
             .arg("-f")
             .arg(&files.path)
+            .env("ROUTEAPI_LEDGER", "off")
             .stdout(out_writer.try_clone().unwrap())
             .stderr(err_writer.try_clone().unwrap())
             .spawn()

@@ -21,4 +21,5 @@ mod files;
 mod command_line;
 mod descriptors;
 mod full_pipe;
+mod ledger;
 mod sidecar;

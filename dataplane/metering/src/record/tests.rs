@@ -41,14 +41,25 @@ fn attempt() -> impl Strategy<Value = AttemptRecord> {
     let names = (".*", ".*", ".*");
     (names, any::<Option<u16>>(), code(), any::<[u64; 2]>(), usage(), source()).prop_map(
         |((upstream, provider, model), status, error, [duration_ms, cost_nano_usd], usage, usage_source)| {
-            AttemptRecord { upstream, provider, model, status, error, duration_ms, usage, usage_source, cost_nano_usd }
+            AttemptRecord {
+                upstream,
+                provider,
+                model,
+                status,
+                error,
+                duration_ms,
+                usage,
+                usage_source,
+                cost_nano_usd,
+                price: None,
+            }
         },
     )
 }
 
 fn affinity() -> impl Strategy<Value = Option<Affinity>> {
     let affinity = (".*", ".*", any::<bool>());
-    option::of(affinity.prop_map(|(key, upstream, kept)| Affinity { key: Cow::Owned(key), upstream, kept }))
+    option::of(affinity.prop_map(|(key, upstream, kept)| Affinity { key: Cow::Owned(key), upstream, kept, session: 0 }))
 }
 
 fn record() -> impl Strategy<Value = UsageRecord> {

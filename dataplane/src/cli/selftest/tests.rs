@@ -47,6 +47,7 @@ fn gateway() -> (Running, String) {
         shutdown: ShutdownTimeouts { delay: Duration::ZERO, timeout: Duration::ZERO, on_signals: false },
         workers: Some(1),
         access_log: None,
+        ledger: None,
     });
     (running.unwrap(), key)
 }

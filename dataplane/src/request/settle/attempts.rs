@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use routeapi_metering::{Actual, AttemptRecord, Usage, UsageSource};
+use routeapi_metering::{Actual, AttemptRecord, Price, Usage, UsageSource};
 use routeapi_protocol::{report::Warning, response_stats::ResponseStats};
 
 use super::usage::{AttemptStats, InputShare, PartsUsage, UsageBounds};
@@ -222,14 +222,20 @@ impl OpenAttempt {
 
     /// What this usage costs at the price of the model that was asked for, in billionths of a dollar.
     fn cost(&self, usage: &Usage) -> u64 {
-        let price = self.upstream.terms(&self.model).and_then(|terms| terms.price);
-        price.map_or(0, |price| price.cost(usage))
+        self.price().map_or(0, |price| price.cost(usage))
+    }
+
+    /// The price of the model that was asked for.
+    fn price(&self) -> Option<Price> {
+        self.upstream.terms(&self.model).and_then(|terms| terms.price)
     }
 
     fn record(self, bounds: UsageBounds, error: Option<&'static str>, now: Instant) -> AttemptRecord {
         let (usage, usage_source) = self.account(bounds);
+        let price = self.price();
         AttemptRecord {
-            cost_nano_usd: self.cost(&usage),
+            cost_nano_usd: price.map_or(0, |price| price.cost(&usage)),
+            price,
             upstream: self.upstream.name.clone(),
             provider: self.upstream.provider.id.to_string(),
             model: self.model.into(),

@@ -86,7 +86,12 @@ fn usage_record(
 fn affinity(facts: &Facts, attempts: &[AttemptRecord]) -> Option<Affinity> {
     let (home, last) = (facts.home()?, attempts.last()?);
     let upstream = home.upstream.name.clone();
-    Some(Affinity { key: home.key.clone(), kept: last.upstream == upstream, upstream })
+    Some(Affinity {
+        key: home.key.clone(),
+        kept: last.upstream == upstream,
+        upstream,
+        session: home.session.short_hash(),
+    })
 }
 
 /// Counts a record in the metrics and hands it to whoever keeps records.

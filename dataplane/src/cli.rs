@@ -6,8 +6,8 @@
 mod check;
 mod explain;
 mod inject;
-mod limit_store;
 mod ledger;
+mod limit_store;
 mod manifests;
 mod options;
 mod output;

@@ -7,8 +7,8 @@ use routeapi_channel::ObjectId;
 use routeapi_process::{Background, Bounds, Log};
 
 use super::{
-    limit_store::LimitStoreOptions,
     ledger::LedgerOptions,
+    limit_store::LimitStoreOptions,
     manifests::{self, Manifests},
     options::{Clients, on_this_machine},
     output,

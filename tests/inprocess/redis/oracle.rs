@@ -57,7 +57,7 @@ impl History {
         Self {
             redis,
             memory: MemoryLimitStore::default(),
-            token: ObjectId::new("apps", &format!("t{seed}")),
+            token: ObjectId::new("apps", format!("t{seed}")),
             limits: limits.into(),
             // Around the end of a February of a leap year, and of other months.
             now: 1_709_164_800_000 + random.i64(0..200 * 86_400_000),

@@ -33,7 +33,7 @@ use crate::{
 const CONNECT_PAUSES_MS: [u64; 6] = [50, 100, 200, 400, 800, 1_600];
 
 /// Times that one request is sent at most.
-const MAX_SENT: u32 = 3;
+const MAX_SENT: u32 = 5;
 
 /// Forwards a pod's requests.
 pub(super) struct Forwarder {
@@ -141,12 +141,14 @@ impl Forwarder {
     /// A connection, or a stream of one. Asks again where none could be opened: nothing was sent.
     async fn connect(&self, is_again: bool) -> Result<PooledConnection, SendError> {
         let deadline = tokio::time::Instant::from_std(clock::mono()) + self.connect;
+        let mut last = SendError::ConnectTimeout(ConnectTimeout { timeout: self.connect, proxy: None });
         let connecting = async {
             for pause in CONNECT_PAUSES_MS.map(Duration::from_millis) {
                 match self.acquire(is_again).await {
                     Err(SendError::Connect(error)) => {
                         tracing::debug!(error, "no connection to the gateway");
                         self.unreachable.notify_one();
+                        last = SendError::Connect(error);
                         sleep(pause).await;
                     }
                     acquired => return acquired,
@@ -154,10 +156,8 @@ impl Forwarder {
             }
             self.acquire(is_again).await
         };
-        match timeout_at(deadline, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => Err(SendError::ConnectTimeout(ConnectTimeout { timeout: self.connect, proxy: None })),
-        }
+        // Why there was none says more than that the time is over.
+        timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(last))
     }
 
     async fn acquire(&self, is_again: bool) -> Result<PooledConnection, SendError> {

@@ -60,6 +60,7 @@ struct Cluster {
 impl Cluster {
     fn new() -> Self {
         let files = tempfile::tempdir().unwrap();
+        std::fs::create_dir(files.path().join("state")).unwrap();
         let pair = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         write(&files.path().join("tls.crt"), &pair.cert.pem());
         write(&files.path().join("tls.key"), &pair.signing_key.serialize_pem());

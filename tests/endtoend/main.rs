@@ -13,7 +13,6 @@
 mod answer_end;
 mod chaos;
 mod cluster;
-mod injection;
 mod keyless;
 mod outage;
 mod propagation;

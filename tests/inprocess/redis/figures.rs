@@ -9,7 +9,7 @@ use routeapi_tests::redis::Redis;
 
 use super::{Pod, limit, settings, token, tokens, used};
 
-const ROUNDS: u32 = 2_000;
+const ROUNDS: u32 = 500;
 
 #[tokio::test]
 async fn latency_and_cpu_of_a_call() {

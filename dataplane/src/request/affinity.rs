@@ -37,8 +37,8 @@ pub struct NamedSession {
     pub key: Cow<'static, str>,
 }
 
-/// Where a session stays.
-#[derive(Clone, Debug)]
+/// Where a session stays. Shared, as plan and record have it: a stream keeps room for a pointer.
+#[derive(Debug)]
 pub(super) struct SessionHome {
     /// What named it.
     pub key: Cow<'static, str>,

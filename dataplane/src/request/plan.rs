@@ -35,7 +35,7 @@ pub(super) struct Plan {
     /// When the whole request ends.
     pub deadline: Instant,
     /// Where its session stays, if it belongs to one.
-    pub home: Option<SessionHome>,
+    pub home: Option<Arc<SessionHome>>,
     /// The stored response or conversation that it refers to, if it does; the upstreams are then those that know it.
     pub stored: Option<Box<StoredObject>>,
 }
@@ -100,7 +100,8 @@ pub(super) fn plan(
     let century = Duration::from_secs(3_155_760_000);
     let deadline = context.now.mono.checked_add(timeout.min(century)).unwrap_or(context.now.mono);
     let home = session.and_then(|NamedSession { session, key }| {
-        balance::home(&capable, session).map(|upstream| SessionHome { key, session, upstream: Arc::clone(upstream) })
+        balance::home(&capable, session)
+            .map(|upstream| Arc::new(SessionHome { key, session, upstream: Arc::clone(upstream) }))
     });
     Ok(Plan { route: Arc::clone(route), upstreams, deadline, home, stored })
 }

@@ -28,7 +28,7 @@ pub(in crate::request) struct Facts {
     caller: Option<Caller>,
     shape: Option<RequestShape>,
     route: Option<Arc<Route>>,
-    home: Option<SessionHome>,
+    home: Option<Arc<SessionHome>>,
     status: u16,
     response_bytes: u64,
     message: Option<String>,
@@ -132,10 +132,10 @@ impl Facts {
 
     /// Where the request's session stays, if it belongs to one.
     pub(super) fn home(&self) -> Option<&SessionHome> {
-        self.home.as_ref()
+        self.home.as_deref()
     }
 
-    pub(in crate::request) fn set_home(&mut self, home: Option<&SessionHome>) {
+    pub(in crate::request) fn set_home(&mut self, home: Option<&Arc<SessionHome>>) {
         self.home = home.cloned();
     }
 

@@ -248,6 +248,7 @@ fn every_value_changes_the_rendered_objects() {
                 put(&mut alone, &switch, Value::Bool(true));
                 put(&mut alone, "dataPlane.ingress.hosts", serde_json::json!([{"host": "ai.example.com"}]));
                 put(&mut alone, "dataPlane.httpRoute.parentRefs", serde_json::json!([{"name": "public"}]));
+                put(&mut alone, "sidecar.image.repository", serde_json::json!("ai/routeapi"));
             }
         }
         let mut with_default = alone.clone();

@@ -178,6 +178,7 @@ def shop(kube, release):
 CHANGED = [
     "--set", f"providerNamespaces={{{NAMESPACE},models}}",
     "--set", "dataPlane.replicas=3",
+    "--set", "sidecar.enabled=true",
     # Kubelets of this cluster update mounted files within ten seconds.
     "--set", "operator.extraArgs={--ca-propagation=20s}",
 ]

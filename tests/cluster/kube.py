@@ -85,7 +85,7 @@ def script_of(name):
 
 
 def app(name, namespace, script, args, secret):
-    """A pod of the app image that runs one of our scripts with a token's Secret as its environment."""
+    """A pod of the app image that runs one of our scripts with a token's Secret as its environment, if there is one."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -99,7 +99,7 @@ def app(name, namespace, script, args, secret):
                 "image": "routeapi.test/app:1",
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["python3", "-c", script_of(script), *args],
-                "envFrom": [{"secretRef": {"name": secret}}],
+                "envFrom": [{"secretRef": {"name": secret}}] if secret else [],
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             }],
         },

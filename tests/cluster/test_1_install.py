@@ -31,16 +31,20 @@ def test_a_value_that_does_not_exist_is_named(kube, release):
         kube.helm("upgrade", RELEASE, CHART, "--namespace", NAMESPACE, "--set", "dataPlan.replicas=3")
 
 
+def summary(kube):
+    """What the kubelets measure of every pod."""
+    for node in kube.get("nodes")["items"]:
+        path = f"/api/v1/nodes/{node['metadata']['name']}/proxy/stats/summary"
+        yield from json.loads(kube.kubectl("get", "--raw", path))["pods"]
+
+
 def memory(kube, component):
     """Resident bytes of each container of a component, as the kubelet measures them; none before it has."""
-    pods = kube.pods(component)
-    names = {pod["metadata"]["name"] for pod in pods}
+    names = {pod["metadata"]["name"] for pod in kube.pods(component)}
     found = []
-    for node in {pod["spec"]["nodeName"] for pod in pods}:
-        summary = json.loads(kube.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
-        for pod in summary["pods"]:
-            if pod["podRef"]["name"] in names:
-                found += [c["memory"]["rssBytes"] for c in pod.get("containers", []) if c["memory"].get("rssBytes")]
+    for pod in summary(kube):
+        if pod["podRef"]["name"] in names:
+            found += [c["memory"]["rssBytes"] for c in pod.get("containers", []) if c["memory"].get("rssBytes")]
     return found if len(found) == len(names) else []
 
 

@@ -35,6 +35,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// How long a start may take: a cold disk and a busy machine included.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -65,6 +67,22 @@ struct ServiceAccountKeys {
     signing: PathBuf,
     /// Tokens may be signed with any of these.
     public: Vec<PathBuf>,
+}
+
+/// From when until when an API server was starting.
+static STARTING: Mutex<Vec<[String; 2]>> = Mutex::new(Vec::new());
+
+/// Whether an API server was starting when a line was logged that begins with its time: before it is ready, it forbids what
+/// it has not read yet that people may do.
+pub fn was_starting(line: &str) -> bool {
+    STARTING.lock().unwrap().iter().any(|[from, to]| (from.as_str()..=to.as_str()).contains(&line))
+}
+
+/// The time, as lines of a log begin with it.
+fn timestamp() -> String {
+    let mut text = String::new();
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text)); // a String takes everything
+    text
 }
 
 impl ApiServer {
@@ -297,6 +315,13 @@ impl ApiServer {
     }
 
     async fn start_apiserver(&self) -> Result<Duration> {
+        let began = timestamp();
+        let took = self.start_until_ready().await;
+        STARTING.lock().unwrap().push([began, timestamp()]);
+        took
+    }
+
+    async fn start_until_ready(&self) -> Result<Duration> {
         let started = Instant::now();
         *self.server.lock().unwrap() = Some(Child::start(&self.program()?)?);
         // One client per look: a connection that was refused must not be remembered.

@@ -5,7 +5,7 @@
 //! Each operator has a runtime of its own, so that it can be killed: [`Operator::kill`] drops every task and socket of it
 //! where they are, and the lease is not let go.
 
-use crate::apiserver::{ApiServer, FakePod, client_of};
+use crate::apiserver::{self, ApiServer, FakePod, client_of};
 use crate::gateway::{Gateway, Subscription};
 use crate::{helm, wait};
 use anyhow::{Context as _, Result};
@@ -246,8 +246,8 @@ fn settings(args: &[String]) -> Result<Settings> {
 /// What the operators of this process have said.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Every line of the operators' logs in which the API server says that something is forbidden to them: each means that
-/// the chart's roles lack a right that the code uses.
+/// Every line of the operators' logs in which an API server that was ready says that something is forbidden to them: each
+/// means that the chart's roles lack a right that the code uses.
 ///
 /// # Panics
 /// When there is no log.
@@ -255,7 +255,8 @@ pub fn forbidden() -> Vec<String> {
     let log = LOG.lock().unwrap();
     assert!(!log.is_empty(), "nobody keeps the operators' log");
     let text = String::from_utf8_lossy(&log);
-    text.lines().filter(|line| line.contains("forbidden") || line.contains("Forbidden")).map(str::to_owned).collect()
+    let told = text.lines().filter(|line| line.contains("forbidden") || line.contains("Forbidden"));
+    told.filter(|line| !apiserver::was_starting(line)).map(str::to_owned).collect()
 }
 
 fn keep_log() {

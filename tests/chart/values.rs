@@ -249,6 +249,7 @@ fn every_value_changes_the_rendered_objects() {
                 put(&mut alone, "dataPlane.ingress.hosts", serde_json::json!([{"host": "ai.example.com"}]));
                 put(&mut alone, "dataPlane.httpRoute.parentRefs", serde_json::json!([{"name": "public"}]));
                 put(&mut alone, "sidecar.image.repository", serde_json::json!("ai/routeapi"));
+                put(&mut alone, "sidecar.gatewayCA.configMap", serde_json::json!("company-ca"));
             }
         }
         let mut with_default = alone.clone();

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from conftest import MODELS
-from kube import Refused, app, job, script_of, until
+from kube import RELEASE, Refused, app, job, script_of, until
 from test_1_install import summary
 from test_2_apps import check
 
@@ -36,8 +36,8 @@ def keyless(kube, readable_keys):
     kube.wait(NAMESPACE, "condition=Ready", *(f"airoute/{model}" for model in MODELS), "apitoken/checkout")
 
     def has_bundle():
-        hooks = kube.get("mutatingwebhookconfiguration", "routeapi-injection")["webhooks"]
-        return all(hook["clientConfig"].get("caBundle") for hook in hooks)
+        found = kube.get("mutatingwebhookconfigurations", "-l", f"app.kubernetes.io/instance={RELEASE}")["items"]
+        return found and all(hook["clientConfig"].get("caBundle") for one in found for hook in one["webhooks"])
 
     until("the webhook's CA", has_bundle)
     return kube

@@ -309,11 +309,7 @@ mod tests {
         ] {
             let class = AddressClass::of(address.parse().unwrap());
             let policies = [Cluster, ClusterAndLoopback, Workstation];
-            assert_eq!(
-                policies.map(|policy| policy.allows(AddressClass::of(address.parse().unwrap()))),
-                allowed,
-                "{address}"
-            );
+            assert_eq!(policies.map(|policy| policy.allows(class)), allowed, "{address}");
         }
     }
 }

@@ -13,6 +13,7 @@
 mod answer_end;
 mod chaos;
 mod cluster;
+mod injection;
 mod keyless;
 mod outage;
 mod propagation;

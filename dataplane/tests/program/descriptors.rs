@@ -1,10 +1,10 @@
 //! A process that has no file descriptors left waits for some instead of spinning, and serves on when there are.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener},
-    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -58,10 +58,21 @@ impl Limited {
         prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(soft), maximum: Some(HARD) }).unwrap();
     }
 
-    /// Leaves it so many descriptors beyond those it has.
+    /// Leaves it so many descriptors beyond those it has for long: a file that it looks at again and again is not one.
     fn leave(&self, count: usize) {
-        let is_free = |number: &u64| !Path::new(&format!("/proc/{}/fd/{number}", self.child.id())).exists();
-        self.limit((0..).filter(is_free).nth(count).unwrap());
+        let mut held = self.descriptors();
+        for _ in 0..5 {
+            assert_eq!(metric(self.admin, "process_max_fds"), HARD.to_string());
+            self.settles();
+            let now = self.descriptors();
+            held.retain(|number| now.contains(number));
+        }
+        self.limit((0..).filter(|number| !held.contains(number)).nth(count).unwrap());
+    }
+
+    fn descriptors(&self) -> BTreeSet<u64> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
     }
 
     /// How many of its descriptors are TCP connections. A client sees the end of one before its descriptor is free.

@@ -189,3 +189,35 @@ def readable_keys(kube, shop):
     """The upgrade that lets the operator read keys in `models`, and to three data planes."""
     kube.helm("upgrade", RELEASE, CHART, "--namespace", NAMESPACE, "--reuse-values", "--wait", "--timeout", "3m", *CHANGED)
     kube.wait("shop", "condition=Ready", *(f"airoute/{model}" for model in [*MODELS, "long"]), "apitoken/app")
+
+
+KEYLESS = "cart"
+
+
+@pytest.fixture(scope="session")
+def keyless(kube, readable_keys):
+    """A namespace whose pods get sidecars, with ApiTokens that are its ServiceAccounts `checkout` and `leaver` and have no key."""
+    kube.namespace(KEYLESS, **{"routeapi.dev/inject": "true", "pod-security.kubernetes.io/enforce": "restricted"})
+    objects = []
+    for account in ("checkout", "leaver", "stranger"):
+        objects.append({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": KEYLESS}})
+    for account in ("checkout", "leaver"):
+        objects.append({
+            "apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken", "metadata": {"name": account, "namespace": KEYLESS},
+            "spec": {"models": ["*"], "subjects": [{"serviceAccountName": account}], "secretKeys": "None"},
+        })
+    for model, provider in {**{model: model for model in MODELS}, "long": "gpt"}.items():
+        objects.append({
+            "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIRoute", "metadata": {"name": model, "namespace": KEYLESS},
+            "spec": {"model": model,
+                     "upstreams": [{"name": "vendor", "providerRef": {"name": provider, "namespace": "models"}}]},
+        })
+    kube.apply(*objects)
+    routes = [f"airoute/{model}" for model in [*MODELS, "long"]]
+    kube.wait(KEYLESS, "condition=Ready", *routes, "apitoken/checkout", "apitoken/leaver")
+
+    def has_bundle():
+        found = kube.get("mutatingwebhookconfigurations", "-l", f"app.kubernetes.io/instance={RELEASE}")["items"]
+        return found and all(hook["clientConfig"].get("caBundle") for one in found for hook in one["webhooks"])
+
+    until("the webhook's CA", has_bundle)

@@ -2,26 +2,32 @@
 
 import json
 
+from conftest import KEYLESS
 from kube import app, until
 
 
 class Traffic:
     """A pod of steady traffic; `stop` gives its sums."""
 
-    def __init__(self, kube, name):
-        self.kube, self.name = kube, name
-        kube.apply(app(name, "shop", "traffic.py", ["gpt", "long"], "app-routeapi"))
+    def __init__(self, kube, name, account=None):
+        """With the key of `shop`; or as a ServiceAccount of the namespace without keys, through a sidecar."""
+        self.kube, self.name, self.namespace = kube, name, KEYLESS if account else "shop"
+        pod = app(name, self.namespace, "traffic.py", ["gpt", "long"], None if account else "app-routeapi")
+        if account:
+            pod["spec"]["serviceAccountName"] = account
+        kube.apply(pod)
         # After an API server's outage the kubelet's own waits can put off a pod for a minute.
         until("traffic", lambda: "started" in self.log(), seconds=180)
 
     def log(self):
-        if self.kube.get("pod", self.name, namespace="shop")["status"]["phase"] == "Pending":
+        if self.kube.get("pod", self.name, namespace=self.namespace)["status"]["phase"] == "Pending":
             return ""
-        return self.kube.kubectl("logs", "--namespace", "shop", self.name)
+        return self.kube.kubectl("logs", "--namespace", self.namespace, self.name, "--container", "app")
 
     def stop(self):
-        self.kube.kubectl("exec", "--namespace", "shop", self.name, "--", "python3", "-c", "import os; os.kill(1, 15)")
-        self.kube.wait("shop", "jsonpath={.status.phase}=Succeeded", f"pod/{self.name}", seconds=60)
+        stop = ["python3", "-c", "import os; os.kill(1, 15)"]
+        self.kube.kubectl("exec", "--namespace", self.namespace, self.name, "--container", "app", "--", *stop)
+        self.kube.wait(self.namespace, "jsonpath={.status.phase}=Succeeded", f"pod/{self.name}", seconds=60)
         return json.loads(self.log().splitlines()[-1])
 
 

@@ -3,44 +3,16 @@
 import datetime
 import json
 
-import pytest
-
-from conftest import MODELS
-from kube import RELEASE, Refused, app, job, script_of, until
+from conftest import KEYLESS as NAMESPACE, MODELS
+from kube import Refused, app, job, script_of, until
 from test_1_install import summary
 from test_2_apps import check
-
-NAMESPACE = "cart"
 
 
 def pod_of(account, name):
     """The app's pod: nothing in it is about the gateway."""
     pod = app(name, NAMESPACE, "sdks.py", list(MODELS), None)
     return {**pod["spec"], "serviceAccountName": account}
-
-
-@pytest.fixture(scope="module")
-def keyless(kube, readable_keys):
-    """A namespace whose pods get sidecars, and an ApiToken that is its ServiceAccount `checkout` and has no key."""
-    kube.namespace(NAMESPACE, **{"routeapi.dev/inject": "true", "pod-security.kubernetes.io/enforce": "restricted"})
-    objects = [{"apiVersion": "routeapi.dev/v1alpha1", "kind": "ApiToken", "metadata": {"name": "checkout", "namespace": NAMESPACE},
-                "spec": {"models": ["*"], "subjects": [{"serviceAccountName": "checkout"}], "secretKeys": "None"}}]
-    for account in ("checkout", "stranger"):
-        objects.append({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": NAMESPACE}})
-    for model in MODELS:
-        objects.append({
-            "apiVersion": "routeapi.dev/v1alpha1", "kind": "AIRoute", "metadata": {"name": model, "namespace": NAMESPACE},
-            "spec": {"model": model, "upstreams": [{"name": "vendor", "providerRef": {"name": model, "namespace": "models"}}]},
-        })
-    kube.apply(*objects)
-    kube.wait(NAMESPACE, "condition=Ready", *(f"airoute/{model}" for model in MODELS), "apitoken/checkout")
-
-    def has_bundle():
-        found = kube.get("mutatingwebhookconfigurations", "-l", f"app.kubernetes.io/instance={RELEASE}")["items"]
-        return found and all(hook["clientConfig"].get("caBundle") for one in found for hook in one["webhooks"])
-
-    until("the webhook's CA", has_bundle)
-    return kube
 
 
 def run(kube, account):
@@ -78,17 +50,17 @@ def test_another_service_account_is_refused(kube, keyless):
 
 
 def test_a_deployment_calls_until_its_subject_is_removed(kube, keyless, figures):
-    labels = {"app": "checkout"}
-    spec = {**pod_of("checkout", "checkout"), "restartPolicy": "Always"}
+    labels = {"app": "leaver"}
+    spec = {**pod_of("leaver", "leaver"), "restartPolicy": "Always"}
     [container] = spec["containers"]
     container["command"] = ["python3", "-c", "import signal; signal.pause()"]
     kube.apply({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "checkout", "namespace": NAMESPACE},
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "leaver", "namespace": NAMESPACE},
         "spec": {"replicas": 1, "selector": {"matchLabels": labels},
                  "template": {"metadata": {"labels": labels}, "spec": spec}},
     })
-    kube.rolled_out("checkout", NAMESPACE)
-    inside = ["exec", "--namespace", NAMESPACE, "deploy/checkout", "--container", "app", "--"]
+    kube.rolled_out("leaver", NAMESPACE)
+    inside = ["exec", "--namespace", NAMESPACE, "deploy/leaver", "--container", "app", "--"]
 
     def ask():
         return kube.kubectl(*inside, "python3", "-c", script_of("sdks.py"), "gpt")
@@ -105,7 +77,7 @@ def test_a_deployment_calls_until_its_subject_is_removed(kube, keyless, figures)
     measured = until("memory of the sidecar", lambda: [size for size in resident() if size], 90)
     figures["memory of an idle sidecar"] = ", ".join(f"{size / 2**20:.1f}" for size in measured) + " MiB resident"
     assert max(measured) <= 15 * 2**20
-    kube.kubectl("patch", "--namespace", NAMESPACE, "apitoken/checkout", "--type=merge",
+    kube.kubectl("patch", "--namespace", NAMESPACE, "apitoken/leaver", "--type=merge",
                  "-p", '{"spec": {"subjects": [{"serviceAccountName": "nobody"}]}}')
 
     def refused():

@@ -75,6 +75,16 @@ def kill(kube, component):
     assert len(said) == len(containers), said
 
 
+def test_neither_a_rollout_nor_a_dead_operator_is_noticed_through_a_sidecar(kube, vendor, keyless, figures):
+    traffic, old = Traffic(kube, "through-a-sidecar", "checkout"), names(kube, "data-plane")
+    kill(kube, "operator")
+    kube.kubectl("rollout", "restart", "--namespace", NAMESPACE, f"deployment/{RELEASE}")
+    kube.rolled_out(RELEASE)
+    gone(kube, "data-plane", old)
+    kube.rolled_out(f"{RELEASE}-operator")
+    record(figures, "traffic through a sidecar while the operator is killed and the data plane rolled", traffic.stop())
+
+
 def change_a_route(kube, alias):
     """Gives a route another alias and waits until every gateway has it: the operator does its work."""
     patch = json.dumps({"spec": {"aliases": [alias]}})

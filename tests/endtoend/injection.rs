@@ -18,7 +18,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const GATE: [&str; 2] =
     ["--feature-gates=MutatingAdmissionPolicy=true", "--runtime-config=admissionregistration.k8s.io/v1beta1=true"];
 
-const VALUES: &str = "sidecar.enabled=true,operator.extraArgs={--ca-propagation=1s}";
+/// The API server gets as long to learn of a new CA as a busy machine may need.
+const VALUES: &str = "sidecar.enabled=true,operator.extraArgs={--ca-propagation=4s}";
 
 /// One release on an API server.
 struct Cluster {
@@ -98,9 +99,17 @@ impl Cluster {
         self.create(namespace, label, &pods()["least"], true).await
     }
 
-    /// Waits until pods of the labelled namespace get the sidecar.
+    /// Waits until pods get the sidecar or are refused, by the label of the namespace and by their own. The API server learns
+    /// of each of these separately: a policy and the one that refuses, and their bindings, can be seconds apart.
     async fn in_force(&self, what: &str) {
-        let look = || async { self.ask(&self.labelled, None).await.ok().filter(has_sidecar).map(drop) };
+        let (cannot, _) = &impossible()[0];
+        let look = || async {
+            for (namespace, label) in [(&self.labelled, None), (&self.plain, Some("true"))] {
+                self.ask(namespace, label).await.ok().filter(has_sidecar)?;
+                self.create(namespace, label, cannot, true).await.err()?;
+            }
+            Some(())
+        };
         wait::until(what, LIMIT, look).await;
     }
 

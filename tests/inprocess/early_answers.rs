@@ -211,6 +211,28 @@ async fn over_http2_the_stream_alone_is_reset_without_an_error() {
     assert_eq!(answer.await.unwrap().status(), 200);
 }
 
+/// So that a client that knows how much is to come does not reset what has ended.
+#[tokio::test]
+async fn over_http2_the_end_comes_with_the_last_of_a_whole_answer() {
+    let files = echo();
+    let app = start(&files, |_| {});
+    let mut client = http2(app.gateway).await;
+    let question =
+        serde_json::json!({"model": "hello", "messages": [{"role": "user", "content": "hello"}]}).to_string();
+    for (key, status) in [(TOKEN, 200), ("sk-nobody", 401)] {
+        let request =
+            http::Request::post("http://x/v1/chat/completions").header("authorization", format!("Bearer {key}"));
+        let (answer, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(question.clone().into(), true).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), status);
+        let length: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
+        let mut answer = answer.into_body();
+        assert_eq!(answer.data().await.unwrap().unwrap().len(), length);
+        assert!(answer.is_end_stream(), "{status}");
+    }
+}
+
 async fn http2(to: SocketAddr) -> h2::client::SendRequest<bytes::Bytes> {
     let socket = tokio::net::TcpStream::connect(to).await.unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();

@@ -100,6 +100,9 @@ pub(super) async fn open(dial: &Dial, uri: Uri, shared: &Shared) -> Result<Estab
         .initial_connection_window_size(windows.connection)
         .keep_alive_interval(H2_PING_EVERY)
         .keep_alive_timeout(H2_PING_TIMEOUT)
+        // h2 counts frames that come for streams which were given up, as long as the connection lives, and ends it with all its
+        // other streams at 1,024: clients that leave early, or one that means to, would cut the answers of the others.
+        .max_local_error_reset_streams(None)
         .handshake(io)
         .await
         .map_err(failed)?;

@@ -255,6 +255,57 @@ async fn answer(mut respond: h2::server::SendResponse<Bytes>) {
     respond.send_response(Response::new(()), false).unwrap().send_data(Bytes::from_static(b"ok"), true).unwrap();
 }
 
+/// Speaks HTTP/2 by hand, and ends every answer a moment after it was given up.
+async fn serve_late_ends(mut io: DuplexStream) {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const CANCEL: u8 = 8;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    // `:status: 200`, `content-length: 2` (RFC 7541, appendix A).
+    const ANSWER: &[u8] = &[0x88, 0x0f, 0x0d, 1, b'2'];
+    let frame = |kind: u8, flags: u8, stream: &[u8], payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], stream, payload].concat()
+    };
+    let mut preface = [0; 24];
+    io.read_exact(&mut preface).await.unwrap();
+    io.write_all(&frame(SETTINGS, 0, &[0; 4], &[])).await.unwrap();
+    let mut head = [0; 9];
+    while io.read_exact(&mut head).await.is_ok() {
+        let [a, b, c, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        io.read_exact(&mut payload).await.unwrap();
+        let said = match kind {
+            SETTINGS if flags == 0 => frame(SETTINGS, 1, &stream, &[]),
+            DATA if flags & END_STREAM > 0 => {
+                [frame(HEADERS, END_HEADERS, &stream, ANSWER), frame(DATA, 0, &stream, b"ok")].concat()
+            }
+            RST_STREAM if payload.last() == Some(&CANCEL) => frame(DATA, END_STREAM, &stream, &[]),
+            _ => continue,
+        };
+        io.write_all(&said).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_given_up_before_their_end_cost_no_connection() {
+    let (host, mut connections) = host(true, ConnectionLifetimes::default());
+    tokio::spawn(async move {
+        while let Some(io) = connections.recv().await {
+            tokio::spawn(serve_late_ends(io));
+        }
+    });
+    for number in 0..1_500 {
+        let mut body = host.request(post).await.unwrap_or_else(|error| panic!("{number}: {error}")).into_body();
+        // As a client does that knows how much is to come.
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ok", "{number}");
+    }
+    assert_eq!(host.shared.metrics.opened.get(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn refused_stream_is_resent_on_another_connection() {
     let (host, mut connections) = host(true, ConnectionLifetimes::default());
